@@ -1,0 +1,15 @@
+//! What a backup is in the bucket.
+//!
+//! ```text
+//! DBNAME/2026-11-20-21-05-27-backup-1f3a9c0e/
+//!     schema.dump            pg_dump custom format, sections pre-data and post-data
+//!     data-000.dump.zst …    pg_dump custom format without its own compression, zstd around it
+//!     manifest.json          written last: a folder without it does not exist for anybody
+//! ```
+
+pub mod codec;
+pub mod key;
+pub mod manifest;
+
+pub use key::{Folder, SourceId};
+pub use manifest::Manifest;

@@ -1,0 +1,306 @@
+//! The names of folders and objects in the bucket.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+
+/// The object that makes a folder a backup.
+pub const MANIFEST: &str = "manifest.json";
+/// The object with the sections pre-data and post-data.
+pub const SCHEMA: &str = "schema.dump";
+
+/// The name of the data stream with this number.
+#[must_use]
+pub fn data(number: usize) -> String {
+    format!("data-{number:03}.dump.zst")
+}
+
+/// Which source a backup is of: the first 32 bits of the SHA-256 of `host:port/dbname`, the host
+/// in lower case. Written as 8 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u32);
+
+impl SourceId {
+    /// The id of a source.
+    #[must_use]
+    pub fn of(host: &str, port: u16, database: &str) -> Self {
+        let name = format!("{}:{port}/{database}", host.to_ascii_lowercase());
+        let [a, b, c, d, ..] = Sha256::digest(name.as_bytes()).0;
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", self.0)
+    }
+}
+
+impl FromStr for SourceId {
+    type Err = NotOurs;
+
+    fn from_str(text: &str) -> Result<Self, NotOurs> {
+        let hex = text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match u32::from_str_radix(text, 16) {
+            Ok(id) if hex => Ok(Self(id)),
+            _ => Err(NotOurs),
+        }
+    }
+}
+
+/// The key does not have the form of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of one of our backups")]
+pub struct NotOurs;
+
+/// One backup's folder: a database's name, the second in which it was started, its source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Folder {
+    database: String,
+    started: DateTime,
+    source: SourceId,
+}
+
+impl Folder {
+    /// The folder of a backup that starts at this time, which is cut to the second.
+    #[must_use]
+    pub fn new(database: &str, started: Timestamp, source: SourceId) -> Self {
+        let at = started.to_zoned(TimeZone::UTC).datetime();
+        Self {
+            database: database.to_owned(),
+            started: at.with().subsec_nanosecond(0).build().unwrap_or(at),
+            source,
+        }
+    }
+
+    /// The database's name, as PostgreSQL knows it.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The source that was backed up.
+    #[must_use]
+    pub fn source(&self) -> SourceId {
+        self.source
+    }
+
+    /// When the backup was started, UTC, to the second.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        TimeZone::UTC
+            .to_timestamp(self.started)
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The folder's own name, without the database's.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!(
+            "{}-backup-{}",
+            self.started.strftime("%Y-%m-%d-%H-%M-%S"),
+            self.source
+        )
+    }
+
+    /// The prefix of everything in the folder, with its slash.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("{}/{}/", encode(&self.database), self.name())
+    }
+
+    /// The key of an object in the folder.
+    #[must_use]
+    pub fn key(&self, object: &str) -> String {
+        format!("{}{object}", self.prefix())
+    }
+
+    /// Reads a folder's own name, as [`Folder::name`] wrote it.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn parse(database: &str, name: &str) -> Result<Self, NotOurs> {
+        let (time, source) = name.split_once("-backup-").ok_or(NotOurs)?;
+        Ok(Self {
+            database: database.to_owned(),
+            started: time_of(time)?,
+            source: source.parse()?,
+        })
+    }
+
+    /// Reads a whole key into its folder and the object's name in it.
+    ///
+    /// # Errors
+    /// When the key is not of this form.
+    pub fn parse_key(key: &str) -> Result<(Self, &str), NotOurs> {
+        let mut parts = key.splitn(3, '/');
+        let (Some(database), Some(folder), Some(object)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(NotOurs);
+        };
+        let database = decode(database)?;
+        Ok((Self::parse(&database, folder)?, object))
+    }
+}
+
+/// The object that the published adapter writes: `DBNAME/2006-01-02-15-04-05-backup.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The whole key.
+    pub key: String,
+    /// The time in its name, taken as UTC.
+    pub started: Timestamp,
+}
+
+impl Published {
+    /// Reads a key below the raw name of a database.
+    ///
+    /// # Errors
+    /// When the key is not of this form.
+    pub fn parse_key(database: &str, key: &str) -> Result<Self, NotOurs> {
+        let time = key
+            .strip_prefix(database)
+            .and_then(|it| it.strip_prefix('/'))
+            .and_then(|it| it.strip_suffix("-backup.sql"))
+            .ok_or(NotOurs)?;
+        let started = TimeZone::UTC
+            .to_timestamp(time_of(time)?)
+            .map_err(|_out_of_range| NotOurs)?;
+        Ok(Self {
+            key: key.to_owned(),
+            started,
+        })
+    }
+}
+
+fn time_of(text: &str) -> Result<DateTime, NotOurs> {
+    // strptime takes single digits too, and such a name would not be ours.
+    if text.len() != "2006-01-02-15-04-05".len() {
+        return Err(NotOurs);
+    }
+    DateTime::strptime("%Y-%m-%d-%H-%M-%S", text).map_err(|_other_form| NotOurs)
+}
+
+/// A database's name as one path segment: bytes other than `A-Z a-z 0-9 _ . -` become `%XX`, so
+/// plain names stay as they are; `.` and `..` are encoded whole, since a path treats them apart.
+#[must_use]
+pub fn encode(name: &str) -> String {
+    use std::fmt::Write as _;
+    let dots = name == "." || name == "..";
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'.' if dots => encoded.push_str("%2E"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                let _infallible = write!(encoded, "%{byte:02X}");
+            }
+        }
+    }
+    encoded
+}
+
+/// The inverse of [`encode`]. Only what `encode` writes is accepted, so that no two keys name one
+/// database.
+///
+/// # Errors
+/// When `encode` would not have written it.
+pub fn decode(segment: &str) -> Result<String, NotOurs> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'%' {
+            let digits = tail.get(..2).and_then(|it| std::str::from_utf8(it).ok());
+            let byte = digits.and_then(|it| u8::from_str_radix(it, 16).ok());
+            bytes.push(byte.ok_or(NotOurs)?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    let name = String::from_utf8(bytes).map_err(|_not_utf8| NotOurs)?;
+    if encode(&name) == segment && !name.is_empty() {
+        Ok(name)
+    } else {
+        Err(NotOurs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_names_stay_as_they_are() {
+        for name in ["app", "My_App-2.0", "orders"] {
+            assert_eq!(encode(name), name);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_plain_is_one_segment() {
+        assert_eq!(encode("a/b c"), "a%2Fb%20c");
+        assert_eq!(encode(".."), "%2E%2E");
+        assert_eq!(encode("größe"), "gr%C3%B6%C3%9Fe");
+    }
+
+    #[test]
+    fn the_longest_name_fits_a_file_name() {
+        assert!(encode(&"%".repeat(63)).len() <= 255);
+    }
+
+    #[test]
+    fn segments_that_encode_would_not_write_are_not_ours() {
+        for segment in ["a b", "%61", "%2f", "%", "%G0", "", "."] {
+            assert_eq!(decode(segment), Err(NotOurs), "{segment}");
+        }
+    }
+
+    #[test]
+    fn u04_foreign_and_malformed_keys_are_not_ours() {
+        for key in [
+            "app/notes.txt",
+            "app/2026-11-20-21-05-27-backup-1F3A9C0E/manifest.json",
+            "app/2026-11-20-21-05-27-backup-1f3a9c0/manifest.json",
+            "app/2026-13-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-1-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-20-21-05-27-backup.sql",
+            "2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+        ] {
+            assert_eq!(Folder::parse_key(key), Err(NotOurs), "{key}");
+        }
+    }
+
+    #[test]
+    fn u03_two_servers_with_a_same_named_database_have_different_ids() {
+        assert_ne!(SourceId::of("a", 5432, "app"), SourceId::of("b", 5432, "app"));
+        assert_ne!(SourceId::of("a", 5432, "app"), SourceId::of("a", 5433, "app"));
+        assert_eq!(SourceId::of("DB.local", 1, "x"), SourceId::of("db.local", 1, "x"));
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_is_reversible(name in "\\PC{1,63}") {
+            prop_assert_eq!(decode(&encode(&name)), Ok(name));
+        }
+
+        #[test]
+        fn a_folder_reads_back(name in "\\PC{1,63}", second in 0i64..4_000_000_000, port: u16) {
+            let at = Timestamp::from_second(second).unwrap();
+            let folder = Folder::new(&name, at, SourceId::of("host", port, &name));
+            let key = folder.key(MANIFEST);
+            prop_assert_eq!(Folder::parse_key(&key), Ok((folder.clone(), MANIFEST)));
+            prop_assert_eq!(folder.started(), at);
+        }
+    }
+}

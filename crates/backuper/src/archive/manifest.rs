@@ -1,0 +1,215 @@
+//! manifest.json: what stands beside it, and where it came from. The JSON Schema is
+//! docs/manifest.schema.json.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::key::SourceId;
+
+/// The version that this program writes. A manifest of a newer one is refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The largest manifest that is read, in bytes: room for a million table names.
+pub const SIZE_LIMIT: usize = 256 << 20;
+
+/// What a complete backup says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// What was backed up.
+    pub source: Source,
+    /// The moment whose data the backup holds, UTC.
+    pub snapshot_at: Timestamp,
+    /// When the run began, UTC.
+    pub started_at: Timestamp,
+    /// When the last stream was verified, UTC.
+    pub finished_at: Timestamp,
+    /// What made it.
+    pub tools: Tools,
+    /// The objects beside the manifest, the schema first.
+    pub streams: Vec<Stream>,
+}
+
+/// The database that was backed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Host name or IP address, as it was given.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database's name.
+    pub database: String,
+    /// `server_version`, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub server_version: String,
+    /// `server_version_num`, such as 150018.
+    pub server_version_num: u32,
+    /// The database's encoding, such as `UTF8`.
+    pub encoding: String,
+    /// How the database collates.
+    pub locale: Locale,
+    /// What was installed, sorted by name.
+    pub extensions: Vec<Extension>,
+    /// `pg_database_size`, bytes.
+    pub size_bytes: u64,
+}
+
+impl Source {
+    /// The id in the folder's name.
+    #[must_use]
+    pub fn id(&self) -> SourceId {
+        SourceId::of(&self.host, self.port, &self.database)
+    }
+
+    /// The server's major version: 15 of 15.18.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.server_version_num / 10_000
+    }
+}
+
+/// A database's locale, as `CREATE DATABASE` takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locale {
+    /// `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// The ICU or builtin locale, where the provider has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// ICU rules of the database, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_rules: Option<String>,
+}
+
+/// An installed extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// The version that was installed.
+    pub version: String,
+}
+
+/// The programs that made a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tools {
+    /// This program's version.
+    pub backuper: String,
+    /// `pg_dump --version`, the number alone.
+    pub pg_dump: String,
+    /// libzstd's version.
+    pub zstd: String,
+}
+
+/// One object beside the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// The object's name in the folder.
+    pub name: String,
+    /// The whole key in the bucket when the backup was made. The name counts where the folder
+    /// was copied elsewhere.
+    pub key: String,
+    /// What is in it.
+    pub content: Content,
+    /// What is around pg_dump's archive.
+    pub compression: Compression,
+    /// Bytes that pg_dump wrote.
+    pub raw_bytes: u64,
+    /// Bytes in the bucket.
+    pub stored_bytes: u64,
+    /// SHA-256 of the bytes in the bucket, 64 lower-case hex digits.
+    pub sha256: String,
+    /// The tables whose rows it carries, as `schema.table`, quoted where SQL would.
+    #[serde(default)]
+    pub tables: Vec<String>,
+}
+
+/// What a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// The sections pre-data and post-data.
+    Schema,
+    /// The rows of the named tables.
+    Tables,
+    /// The section data without the tables of the other streams: the named tables, sequences,
+    /// large objects.
+    Rest,
+}
+
+/// What is around pg_dump's archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// One zstd stream with a content checksum.
+    Zstd,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not JSON, or not of this shape.
+    #[error("the manifest is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// A newer program wrote it.
+    #[error(
+        "the manifest has format version {0}, newer than this program knows ({FORMAT_VERSION}); use a newer version of it"
+    )]
+    Newer(u32),
+    /// It contradicts itself.
+    #[error("the manifest is damaged: {0}")]
+    Inconsistent(&'static str),
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When it is damaged or newer than this program.
+    pub fn read(json: &[u8]) -> Result<Self, Error> {
+        // The version first: a newer shape may not fit ours, and that is not damage.
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let Version { format_version } = serde_json::from_slice(json)?;
+        if format_version > FORMAT_VERSION {
+            return Err(Error::Newer(format_version));
+        }
+        let manifest: Self = serde_json::from_slice(json)?;
+        if manifest.schema().is_none() {
+            return Err(Error::Inconsistent("it names no schema stream"));
+        }
+        if manifest.streams.iter().any(|it| it.name.contains('/')) {
+            return Err(Error::Inconsistent("a stream's name has a slash in it"));
+        }
+        Ok(manifest)
+    }
+
+    /// The bytes to store.
+    ///
+    /// # Errors
+    /// Never in practice: the shape has no map with keys other than text.
+    pub fn write(&self) -> Result<Vec<u8>, Error> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// The stream with the sections pre-data and post-data.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Stream> {
+        self.streams.iter().find(|it| it.content == Content::Schema)
+    }
+
+    /// The streams with rows, in the order of their numbers.
+    pub fn data(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(|it| it.content != Content::Schema)
+    }
+}

@@ -1,0 +1,178 @@
+//! Where objects are kept: S3, or a directory that keeps S3's promises.
+//!
+//! The trait is small on purpose. Its promises, which `conformance` tests on every
+//! implementation:
+//!
+//! - An object appears whole or not at all. A writer that dies, is dropped or is aborted
+//!   leaves no object under its key.
+//! - [`Upload::complete`] is the only way to make an object of an upload; it answers when
+//!   the object is durable, with the size and SHA-256 of the bytes that were handed over.
+//! - Listings are complete, however many pages they take, and sorted by key.
+//! - Deleting what is not there is success.
+
+pub mod file;
+pub mod memory;
+pub mod s3;
+pub mod settings;
+
+#[cfg(test)]
+mod conformance;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+use settings::{Location, StoreSettings};
+
+/// What was written under a key, computed from the bytes while they passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes under the key.
+    pub size: u64,
+    /// SHA-256 of those bytes, 64 lower-case hex digits.
+    pub sha256: String,
+    /// The entity tag that the store should answer with, where that can be known beforehand.
+    pub etag: Option<String>,
+}
+
+/// What a listing or a look at one object says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The whole key, from the root of the bucket.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When the store last wrote it, UTC.
+    pub modified: Timestamp,
+    /// The store's entity tag, without quotes, where it has one.
+    pub etag: Option<String>,
+}
+
+/// The bytes of one object, in order.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A place that keeps objects under keys.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// Says where this is, for people and without secrets: `s3://bucket at https://host`.
+    fn location(&self) -> String;
+
+    /// Proves that the place is there and that we may list, write and delete in it, by doing
+    /// so under `prefix`; with `Access::Read`, by listing alone.
+    async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error>;
+
+    /// Stores one small object.
+    async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error>;
+
+    /// Starts to write an object of any size.
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error>;
+
+    /// Looks at one object; `Kind::NotFound` when it is not there.
+    async fn stat(&self, key: &str) -> Result<Object, Error>;
+
+    /// Proves that what stands under the key is what was written: its size and checksum.
+    /// Where the store's entity tag cannot prove it, the object is read back.
+    async fn verify(&self, key: &str, stored: &Stored) -> Result<(), Error>;
+
+    /// Reads a whole small object; larger than `limit` bytes is `Kind::Corrupt`.
+    async fn get(&self, key: &str, limit: usize) -> Result<Bytes, Error>;
+
+    /// Reads an object as a stream. Connections that break are resumed where they broke and
+    /// only while the object is unchanged; the stream ends without an error only after
+    /// exactly the object's size was given.
+    async fn open(&self, key: &str) -> Result<Body, Error>;
+
+    /// Every object whose key starts with `prefix`, sorted by key.
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error>;
+
+    /// Deletes objects; gives those that could not be deleted, each with its reason.
+    async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
+
+    /// Gives up unfinished uploads below `prefix` that were started before `before`, where the
+    /// store can list them; gives how many.
+    async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error>;
+}
+
+/// What [`Storage::probe`] must prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Listing and reading.
+    Read,
+    /// Writing and deleting as well.
+    Write,
+}
+
+/// An object that is being written. Memory is bounded whatever the size: `write` waits
+/// while too much is under way.
+#[async_trait]
+pub trait Upload: Send {
+    /// Adds bytes.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error>;
+
+    /// Makes the object appear, whole.
+    async fn complete(self: Box<Self>) -> Result<Stored, Error>;
+
+    /// Gives the upload up and frees what the store kept of it.
+    async fn abort(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// What went wrong in a store.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {location}: {reason}")]
+pub struct Error {
+    /// What the caller can act on.
+    pub kind: Kind,
+    /// A verb phrase, such as `writing` or `listing`.
+    pub action: &'static str,
+    /// The bucket and key, for people.
+    pub location: String,
+    /// What the store said, in one line, without secrets.
+    pub reason: String,
+}
+
+/// What a caller can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No such key.
+    NotFound,
+    /// No such bucket or directory.
+    NoBucket,
+    /// Wrong keys or a denied action; trying again will not help.
+    Denied,
+    /// Wrong endpoint, region or certificate; trying again will not help.
+    Misconfigured,
+    /// Did not answer, or not in time, after all retries.
+    Unavailable,
+    /// No room left.
+    Full,
+    /// What is stored is not what was written.
+    Corrupt,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// Whether the same call later may succeed.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Full | Self::Corrupt | Self::Other => true,
+            Self::NotFound | Self::NoBucket | Self::Denied | Self::Misconfigured => false,
+        }
+    }
+}
+
+/// Opens the store that the settings name. Nothing is sent yet; see [`Storage::probe`].
+///
+/// # Errors
+/// `Kind::Misconfigured` when a certificate file cannot be read or used.
+pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn Storage>, Error> {
+    match settings.location() {
+        Location::Directory(path) => Ok(Arc::new(file::FileStorage::new(path))),
+        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(settings, bucket).await?)),
+    }
+}
