@@ -95,19 +95,19 @@ pub struct BackupJob {
     pub store: StoreSettings,
 
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
-    #[arg(env = "BACKUP_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>, next_help_heading = "Backup")]
+    #[arg(env = "BACKUP_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>, help_heading = "Backup")]
     pub jobs: Maybe<NonZeroU16>,
 
     /// zstd's compression level, 1 to 19.
-    #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
+    #[arg(help_heading = "Backup", env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
 
     /// How many complete backups of this source to keep; 0 or empty: all of them.
-    #[arg(env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
+    #[arg(help_heading = "Backup", env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
     pub max_backup_count: Retention,
 
     /// How long pg_dump waits for a lock on a table before the backup fails (5min, 90s).
-    #[arg(env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = duration)]
+    #[arg(help_heading = "Backup", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = duration)]
     pub lock_wait_timeout: Duration,
 
     /// Where to report, how to log.
@@ -214,7 +214,10 @@ pub struct ReportingSettings {
     pub log_format: LogFormat,
 
     /// File that receives the last sentence, where it exists (a pod's termination message).
-    #[arg(env = "TERMINATION_MESSAGE_PATH", default_value = "/dev/termination-log")]
+    #[arg(
+        env = "TERMINATION_MESSAGE_PATH",
+        default_value = "/dev/termination-log"
+    )]
     pub termination_message_path: PathBuf,
 }
 
@@ -391,4 +394,3 @@ fn port(text: &str) -> Result<u16, String> {
 pub fn same_secret(one: &Maybe<SecretString>, other: &Maybe<SecretString>) -> bool {
     one.as_ref().map(ExposeSecret::expose_secret) == other.as_ref().map(ExposeSecret::expose_secret)
 }
-

@@ -1,1 +1,21 @@
-//! backuper
+//! Makes one backup of a PostgreSQL database, and is the home of all that workers share: what a
+//! backup is in the bucket, how PostgreSQL and the store are spoken to, how programs are started,
+//! how a run is told.
+//!
+//! ```text
+//! main ─▶ run ─▶ plan (pure)
+//!      ─▶ postgres, dump ─▶ child      archive, catalog, retention (pure)      report, runtime
+//!      ─▶ storage (trait) ◀ s3, file, memory
+//! ```
+//!
+//! It depends on no other crate of ours.
+
+#![warn(missing_docs)]
+
+pub mod archive;
+pub mod child;
+pub mod job;
+pub mod postgres;
+pub mod report;
+pub mod runtime;
+pub mod storage;

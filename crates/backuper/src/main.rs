@@ -1,1 +1,3 @@
+//! The backuper's binary.
+
 fn main() {}

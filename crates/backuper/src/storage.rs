@@ -10,23 +10,14 @@
 //! - Listings are complete, however many pages they take, and sorted by key.
 //! - Deleting what is not there is success.
 
-pub mod file;
-pub mod memory;
-pub mod s3;
 pub mod settings;
 
-#[cfg(test)]
-mod conformance;
-
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-
-use settings::{Location, StoreSettings};
 
 /// What was written under a key, computed from the bytes while they passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,16 +154,5 @@ impl Kind {
             Self::Unavailable | Self::Full | Self::Corrupt | Self::Other => true,
             Self::NotFound | Self::NoBucket | Self::Denied | Self::Misconfigured => false,
         }
-    }
-}
-
-/// Opens the store that the settings name. Nothing is sent yet; see [`Storage::probe`].
-///
-/// # Errors
-/// `Kind::Misconfigured` when a certificate file cannot be read or used.
-pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn Storage>, Error> {
-    match settings.location() {
-        Location::Directory(path) => Ok(Arc::new(file::FileStorage::new(path))),
-        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(settings, bucket).await?)),
     }
 }

@@ -283,9 +283,18 @@ mod tests {
 
     #[test]
     fn u03_two_servers_with_a_same_named_database_have_different_ids() {
-        assert_ne!(SourceId::of("a", 5432, "app"), SourceId::of("b", 5432, "app"));
-        assert_ne!(SourceId::of("a", 5432, "app"), SourceId::of("a", 5433, "app"));
-        assert_eq!(SourceId::of("DB.local", 1, "x"), SourceId::of("db.local", 1, "x"));
+        assert_ne!(
+            SourceId::of("a", 5432, "app"),
+            SourceId::of("b", 5432, "app")
+        );
+        assert_ne!(
+            SourceId::of("a", 5432, "app"),
+            SourceId::of("a", 5433, "app")
+        );
+        assert_eq!(
+            SourceId::of("DB.local", 1, "x"),
+            SourceId::of("db.local", 1, "x")
+        );
     }
 
     proptest! {

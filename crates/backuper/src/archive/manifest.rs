@@ -210,6 +210,8 @@ impl Manifest {
 
     /// The streams with rows, in the order of their numbers.
     pub fn data(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().filter(|it| it.content != Content::Schema)
+        self.streams
+            .iter()
+            .filter(|it| it.content != Content::Schema)
     }
 }

@@ -166,9 +166,7 @@ impl FromStr for Endpoint {
             .parse()
             .map_err(|error| format!("not a URL or a host: {error}"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(
-                "the scheme must be http, https or file, or left out for https".to_owned(),
-            );
+            return Err("the scheme must be http, https or file, or left out for https".to_owned());
         }
         if uri.authority().is_none_or(|it| it.as_str().contains('@')) {
             return Err("a host is needed, and credentials do not belong here".to_owned());

@@ -1,0 +1,206 @@
+//! From pg_dump's bytes to the bucket's and back: zstd, or nothing.
+//!
+//! Both directions block and belong into a thread of their own (`spawn_blocking`); memory is the
+//! codec's window and one chunk.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+
+use super::manifest::Compression;
+use crate::job::CompressionLevel;
+
+/// Bytes that are handed on at once.
+pub const CHUNK: usize = 1 << 20;
+
+/// How to encode.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding {
+    /// What to put around the bytes.
+    pub compression: Compression,
+    /// zstd's level.
+    pub level: CompressionLevel,
+    /// Threads besides ours that compress; 0: ours does.
+    pub threads: u32,
+}
+
+/// The version of libzstd that is linked in.
+#[must_use]
+pub fn zstd_version() -> String {
+    zstd::zstd_safe::version_string().to_owned()
+}
+
+/// Reads `source` to its end and gives the encoded bytes to `sink`; `progress` hears of the bytes
+/// that were read. Gives the bytes that were read in all.
+///
+/// # Errors
+/// Those of `source` and `sink`.
+pub fn encode(
+    source: impl Read,
+    encoding: Encoding,
+    sink: impl FnMut(Bytes) -> io::Result<()>,
+    mut progress: impl FnMut(u64),
+) -> io::Result<u64> {
+    let chunks = Chunks::new(sink);
+    match encoding.compression {
+        Compression::None => {
+            let mut chunks = chunks;
+            let raw = copy(source, &mut chunks, &mut progress)?;
+            chunks.finish()?;
+            Ok(raw)
+        }
+        Compression::Zstd => {
+            let mut encoder = zstd::Encoder::new(chunks, encoding.level.get())?;
+            encoder.include_checksum(true)?;
+            if encoding.threads > 0 {
+                encoder.multithread(encoding.threads)?;
+            }
+            let raw = copy(source, &mut encoder, &mut progress)?;
+            encoder.finish()?.finish()?;
+            Ok(raw)
+        }
+    }
+}
+
+/// Writes the decoded bytes of `source` to `sink`; gives how many. The end of `source` in the
+/// middle of a frame is an error, never a short result.
+///
+/// # Errors
+/// Those of both, and `UnexpectedEof` or `Other` for damaged data.
+pub fn decode(
+    mut source: impl Read,
+    compression: Compression,
+    mut sink: impl Write,
+) -> io::Result<u64> {
+    let written = match compression {
+        Compression::None => io::copy(&mut source, &mut sink)?,
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::new(source)?;
+            // `zstd --long=27` and every level of this program fit.
+            decoder.window_log_max(27)?;
+            io::copy(&mut decoder, &mut sink)?
+        }
+    };
+    sink.flush()?;
+    Ok(written)
+}
+
+fn copy(
+    mut source: impl Read,
+    sink: &mut impl Write,
+    progress: &mut impl FnMut(u64),
+) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut total = 0;
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        sink.write_all(&buffer[..count])?;
+        total += count as u64;
+        progress(count as u64);
+    }
+}
+
+/// Gathers small writes into chunks.
+struct Chunks<F> {
+    gathered: Vec<u8>,
+    sink: F,
+}
+
+impl<F: FnMut(Bytes) -> io::Result<()>> Chunks<F> {
+    fn new(sink: F) -> Self {
+        Self {
+            gathered: Vec::with_capacity(CHUNK),
+            sink,
+        }
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        let full = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
+        (self.sink)(Bytes::from(full))
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let rest = std::mem::take(&mut self.gathered);
+        (self.sink)(Bytes::from(rest))
+    }
+}
+
+impl<F: FnMut(Bytes) -> io::Result<()>> Write for Chunks<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK - self.gathered.len();
+        let taken = &bytes[..bytes.len().min(room)];
+        self.gathered.extend_from_slice(taken);
+        if self.gathered.len() == CHUNK {
+            self.hand_on()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(bytes: &[u8], compression: Compression, threads: u32) -> Vec<u8> {
+        let mut stored = Vec::new();
+        let encoding = Encoding {
+            compression,
+            level: CompressionLevel::default(),
+            threads,
+        };
+        let sink = |chunk: Bytes| {
+            stored.extend_from_slice(&chunk);
+            Ok(())
+        };
+        let raw = encode(bytes, encoding, sink, |_| {}).unwrap();
+        assert_eq!(raw, bytes.len() as u64);
+        stored
+    }
+
+    #[test]
+    fn a_truncated_stream_is_an_error_and_not_a_short_result() {
+        let rows: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+        let stored = encoded(&rows, Compression::Zstd, 1);
+        for per_cent in [10, 60, 99] {
+            let cut = &stored[..stored.len() * per_cent / 100];
+            assert!(
+                decode(cut, Compression::Zstd, io::sink()).is_err(),
+                "{per_cent} %"
+            );
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_an_error() {
+        let mut stored = encoded(&[7; 100_000], Compression::Zstd, 0);
+        let last = stored.len() - 1;
+        stored[last] ^= 1;
+        assert!(decode(&stored[..], Compression::Zstd, io::sink()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(bytes: Vec<u8>, threads in 0u32..3) {
+            for compression in [Compression::None, Compression::Zstd] {
+                let stored = encoded(&bytes, compression, threads);
+                let mut back = Vec::new();
+                decode(&stored[..], compression, &mut back).unwrap();
+                prop_assert_eq!(&back, &bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! PostgreSQL: whom to ask, and what is there.
+
+pub mod identifier;
+
+pub mod target;
+pub mod tls;
+
+pub use target::{SslMode, Target};
+
+use tokio_postgres::error::SqlState;
+
+/// What went wrong between us and a PostgreSQL server.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {target}: {reason}")]
+pub struct Error {
+    /// What the caller can act on.
+    pub kind: Kind,
+    /// A verb phrase, such as `connecting to`.
+    pub action: &'static str,
+    /// `host:port/dbname`.
+    pub target: String,
+    /// What the server or the network said, in one line, without secrets.
+    pub reason: String,
+}
+
+/// What a caller can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No such database.
+    NoDatabase,
+    /// Wrong password, no entry in pg_hba.conf, no such role.
+    Rejected,
+    /// The role may not do this.
+    Denied,
+    /// TLS: a certificate that cannot be trusted, a file that cannot be read.
+    Untrusted,
+    /// The server does not answer, is starting or stopping, or has no connection to spare.
+    Unavailable,
+    /// Somebody else holds what we need.
+    Busy,
+    /// A request that this server cannot serve.
+    Unsupported,
+    /// Anything else the server answered.
+    Other,
+}
+
+impl Kind {
+    /// Whether the same call later may succeed.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Busy | Self::Other => true,
+            Self::NoDatabase
+            | Self::Rejected
+            | Self::Denied
+            | Self::Untrusted
+            | Self::Unsupported => false,
+        }
+    }
+}
+
+impl Error {
+    /// What a failed call means.
+    #[must_use]
+    pub fn new(action: &'static str, target: &Target, error: &tokio_postgres::Error) -> Self {
+        Self {
+            kind: kind_of(error),
+            action,
+            target: target.to_string(),
+            reason: reason_of(error),
+        }
+    }
+
+    /// An error of our own making.
+    #[must_use]
+    pub fn because(
+        kind: Kind,
+        action: &'static str,
+        target: &Target,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            action,
+            target: target.to_string(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// PostgreSQL manual, appendix A: error codes.
+fn kind_of(error: &tokio_postgres::Error) -> Kind {
+    let Some(state) = error.code() else {
+        return if tls::is_untrusted(error) {
+            Kind::Untrusted
+        } else {
+            Kind::Unavailable
+        };
+    };
+    if *state == SqlState::INVALID_CATALOG_NAME {
+        Kind::NoDatabase
+    } else if *state == SqlState::INVALID_PASSWORD
+        || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+    {
+        Kind::Rejected
+    } else if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+        Kind::Denied
+    } else if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::OBJECT_IN_USE {
+        Kind::Busy
+    } else if ["08", "53", "57"].contains(&&state.code()[..2]) {
+        Kind::Unavailable
+    } else {
+        Kind::Other
+    }
+}
+
+/// The server's own words where it has some, the deepest cause otherwise: the outer texts of
+/// tokio-postgres say only `db error` or `error connecting to server`.
+fn reason_of(error: &tokio_postgres::Error) -> String {
+    if let Some(answer) = error.as_db_error() {
+        let mut reason = answer.message().to_owned();
+        for more in [answer.detail(), answer.hint()].into_iter().flatten() {
+            reason.push_str("; ");
+            reason.push_str(more);
+        }
+        return reason.replace('\n', " ");
+    }
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(deeper) = source {
+        reason = deeper.to_string();
+        source = deeper.source();
+    }
+    reason.replace('\n', " ")
+}

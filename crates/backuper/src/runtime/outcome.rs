@@ -1,0 +1,131 @@
+//! How a worker ends: its exit code, and one sentence that says why.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::settings::Instead;
+use super::shutdown::Shutdown;
+
+/// What trying again is worth; the exit code follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Failed; trying again may help. Exit code 1.
+    TryAgain,
+    /// The request or the configuration is wrong. Exit code 2.
+    Refused,
+    /// Stopped by this signal. Exit code 128 + the signal's number.
+    Stopped(i32),
+}
+
+impl Verdict {
+    /// [`Verdict::TryAgain`] where that may help.
+    #[must_use]
+    pub fn of(may_pass: bool) -> Self {
+        if may_pass {
+            Self::TryAgain
+        } else {
+            Self::Refused
+        }
+    }
+
+    /// The number that the process ends with.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::TryAgain => 1,
+            Self::Refused => 2,
+            Self::Stopped(signal) => 128 | u8::try_from(signal & 0x7f).unwrap_or(0),
+        }
+    }
+}
+
+/// Why a worker did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Failure {
+    /// What trying again is worth.
+    pub verdict: Verdict,
+    /// What is wrong and what to do about it.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// The request or the configuration is wrong.
+    #[must_use]
+    pub fn refused(sentence: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Refused,
+            sentence: sentence.into(),
+        }
+    }
+
+    /// Trying again may help.
+    #[must_use]
+    pub fn try_again(sentence: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::TryAgain,
+            sentence: sentence.into(),
+        }
+    }
+
+    /// We were asked to stop, and did: whatever failed on the way failed because of it.
+    #[must_use]
+    pub fn or_stopped(self, shutdown: &Shutdown, what: &str) -> Self {
+        match shutdown.signal() {
+            Some(signal) => Self {
+                verdict: Verdict::Stopped(signal),
+                sentence: format!(
+                    "the {what} was stopped by signal {signal} before it was complete; run it again"
+                ),
+            },
+            None => self,
+        }
+    }
+}
+
+/// Writes the last sentence to the log and the termination message; gives the exit code.
+#[must_use]
+pub fn conclude(result: Result<String, Failure>, termination_message: &Path) -> ExitCode {
+    let (sentence, code) = match result {
+        Ok(sentence) => {
+            tracing::info!("{sentence}");
+            (sentence, ExitCode::SUCCESS)
+        }
+        Err(failure) => {
+            tracing::error!("{}", failure.sentence);
+            (
+                failure.sentence,
+                ExitCode::from(failure.verdict.exit_code()),
+            )
+        }
+    };
+    leave(&sentence, termination_message);
+    code
+}
+
+/// Ends a program that does not begin its work.
+#[must_use]
+pub fn turn_away(instead: Instead) -> ExitCode {
+    match instead {
+        Instead::Print(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_closed) => ExitCode::FAILURE,
+        },
+        Instead::Refuse(sentence) => {
+            super::telemetry::start(super::telemetry::LogFormat::Text);
+            let nowhere_else = Path::new("/dev/termination-log");
+            conclude(Err(Failure::refused(sentence)), nowhere_else)
+        }
+    }
+}
+
+/// Kubernetes makes the file and reads it; elsewhere there is none, and none is made.
+fn leave(sentence: &str, path: &Path) {
+    if !path.is_file() {
+        return;
+    }
+    if let Err(error) = std::fs::write(path, sentence) {
+        tracing::debug!(path = %path.display(), %error, "no termination message");
+    }
+}
