@@ -13,9 +13,11 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod catalog;
 pub mod child;
 pub mod job;
 pub mod postgres;
 pub mod report;
+pub mod retention;
 pub mod runtime;
 pub mod storage;

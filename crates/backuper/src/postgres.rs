@@ -1,9 +1,10 @@
 //! PostgreSQL: whom to ask, and what is there.
 
 pub mod identifier;
-
+pub mod lock;
 pub mod target;
 pub mod tls;
+pub mod tools;
 
 pub use target::{SslMode, Target};
 

@@ -1,0 +1,483 @@
+//! Which backups exist: list them, and resolve a revision.
+//!
+//! A folder counts when its manifest is there. Backups of the published adapter count beside
+//! ours. Everything else under a database's prefix is somebody else's and is not looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use crate::archive::key::{self, Folder, MANIFEST, Published, SourceId};
+use crate::archive::manifest::{self, Manifest};
+use crate::storage::{self, Object, Storage};
+
+/// Which backup is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revision {
+    /// Counted from the newest, which is 0. `latest` is 0.
+    Count(u32),
+    /// The newest whose snapshot is at or before this time.
+    At(Timestamp),
+    /// A folder's name, or a key with at least one slash.
+    Named(String),
+}
+
+impl Default for Revision {
+    fn default() -> Self {
+        Self::Count(0)
+    }
+}
+
+/// The revision is none of the forms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the revision must be a number counted from the newest (0 or latest), a folder's name, an object's key, or a time such as 2026-11-20T21:05:27Z"
+)]
+pub struct NotARevision;
+
+impl FromStr for Revision {
+    type Err = NotARevision;
+
+    fn from_str(text: &str) -> Result<Self, NotARevision> {
+        if text.is_empty() || text == "latest" {
+            return Ok(Self::Count(0));
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(Self::Count).map_err(|_huge| NotARevision);
+        }
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        // `-1` would otherwise become a key that nobody has.
+        let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotARevision);
+        }
+        if text.contains(|c: char| c.is_control()) || text.starts_with('/') {
+            return Err(NotARevision);
+        }
+        Ok(Self::Named(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(formatter, "{count}"),
+            Self::At(time) => write!(formatter, "{time}"),
+            Self::Named(name) => formatter.write_str(name),
+        }
+    }
+}
+
+/// Everything of one database in the store.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Ours that are complete, newest first.
+    pub complete: Vec<Backup>,
+    /// Folders of ours without a manifest: runs under way, and leavings of runs that crashed.
+    pub incomplete: Vec<Backup>,
+    /// The published adapter's, newest first.
+    pub published: Vec<(Published, Object)>,
+}
+
+/// One folder of ours and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The folder.
+    pub folder: Folder,
+    /// Its objects, sorted by key.
+    pub objects: Vec<Object>,
+}
+
+/// What a revision means.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// One of ours.
+    Ours(Folder, Box<Manifest>),
+    /// A single object: the published adapter's, or any that was named by its key.
+    Object(Object),
+}
+
+/// Why a revision means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store did not answer.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// There is no such backup.
+    #[error("no backup {revision} of {database} in {location}: {reason}")]
+    NoSuch {
+        /// What was asked for.
+        revision: String,
+        /// The database's name in the bucket.
+        database: String,
+        /// The store.
+        location: String,
+        /// What is there instead.
+        reason: String,
+    },
+    /// Several servers have backed up a database of this name, and the target is none of them.
+    #[error(
+        "{database} in {location} holds backups of several sources ({}), and the target is none of them; name the backup by its folder",
+        .sources.join(", ")
+    )]
+    SeveralSources {
+        /// The database's name in the bucket.
+        database: String,
+        /// The store.
+        location: String,
+        /// Each as `host:port/dbname (id)`.
+        sources: Vec<String>,
+    },
+    /// A manifest cannot be used.
+    #[error("{key}: {source}")]
+    Manifest {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: manifest::Error,
+    },
+}
+
+/// Lists everything of one database, however many pages that takes.
+///
+/// # Errors
+/// What the store said.
+pub async fn list(storage: &dyn Storage, database: &str) -> Result<Listing, storage::Error> {
+    let encoded = key::encode(database);
+    let mut objects = storage.list(&format!("{encoded}/")).await?;
+    // The published adapter does not encode names.
+    if encoded != database {
+        objects.extend(storage.list(&format!("{database}/")).await?);
+    }
+    Ok(Listing::of(database, objects))
+}
+
+impl Listing {
+    /// Sorts the objects of one database.
+    #[must_use]
+    pub fn of(database: &str, objects: Vec<Object>) -> Self {
+        let mut folders: BTreeMap<Folder, Vec<Object>> = BTreeMap::new();
+        let mut published = Vec::new();
+        for object in objects {
+            match Folder::parse_key(&object.key) {
+                Ok((folder, _)) if folder.database() == database => {
+                    folders.entry(folder).or_default().push(object);
+                }
+                _ => {
+                    if let Ok(found) = Published::parse_key(database, &object.key) {
+                        published.push((found, object));
+                    }
+                }
+            }
+        }
+        published.sort_by_key(|(found, _)| std::cmp::Reverse(found.started));
+        let (mut complete, mut incomplete) = (Vec::new(), Vec::new());
+        // The map sorts by time, oldest first: the database is one and the same.
+        for (folder, objects) in folders.into_iter().rev() {
+            let manifest = folder.key(MANIFEST);
+            let whole = objects.iter().any(|it| it.key == manifest);
+            let into = if whole {
+                &mut complete
+            } else {
+                &mut incomplete
+            };
+            into.push(Backup { folder, objects });
+        }
+        Self {
+            complete,
+            incomplete,
+            published,
+        }
+    }
+
+    /// The complete backups of one source, newest first.
+    pub fn of_source(&self, source: SourceId) -> impl Iterator<Item = &Backup> {
+        self.complete
+            .iter()
+            .filter(move |it| it.folder.source() == source)
+    }
+}
+
+/// Reads the manifest of a folder.
+///
+/// # Errors
+/// What the store said, or why the manifest cannot be used.
+pub async fn read_manifest(storage: &dyn Storage, folder: &Folder) -> Result<Manifest, Error> {
+    let key = folder.key(MANIFEST);
+    let json = storage.get(&key, manifest::SIZE_LIMIT).await?;
+    Manifest::read(&json).map_err(|source| Error::Manifest { key, source })
+}
+
+/// Finds the backup that a revision of `database` means. Counts and times look at the backups of
+/// `target` where it has some, of the only source where there is one, and at the published
+/// adapter's among them. With `as_of`, counts skip what was not complete by then.
+///
+/// # Errors
+/// [`Error`], each a sentence for the person who asked.
+pub async fn resolve(
+    storage: &dyn Storage,
+    database: &str,
+    revision: &Revision,
+    target: SourceId,
+    as_of: Option<Timestamp>,
+) -> Result<Found, Error> {
+    let question = Question {
+        storage,
+        database,
+        revision,
+    };
+    match revision {
+        Revision::Named(name) => question.named(name).await,
+        Revision::Count(count) => {
+            let listing = list(storage, database).await?;
+            question.count(&listing, *count, target, as_of).await
+        }
+        Revision::At(time) => {
+            let listing = list(storage, database).await?;
+            question.at(&listing, *time, target).await
+        }
+    }
+}
+
+struct Question<'a> {
+    storage: &'a dyn Storage,
+    database: &'a str,
+    revision: &'a Revision,
+}
+
+/// A backup that a count or a time may mean.
+enum Candidate<'a> {
+    Ours(&'a Backup),
+    Published(&'a Published, &'a Object),
+}
+
+impl Candidate<'_> {
+    fn started(&self) -> Timestamp {
+        match self {
+            Self::Ours(backup) => backup.folder.started(),
+            Self::Published(published, _) => published.started,
+        }
+    }
+}
+
+impl Question<'_> {
+    async fn named(&self, name: &str) -> Result<Found, Error> {
+        let name = name.trim_end_matches('/');
+        let folder = match Folder::parse(self.database, name) {
+            Ok(folder) => Some(folder),
+            Err(key::NotOurs) => {
+                // `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json` name the folder too.
+                let inside = format!("{name}/");
+                let whole = Folder::parse_key(&inside).or(Folder::parse_key(name));
+                whole
+                    .ok()
+                    .filter(|(_, object)| object.is_empty() || *object == MANIFEST)
+                    .map(|(folder, _)| folder)
+            }
+        };
+        if let Some(folder) = folder {
+            return match read_manifest(self.storage, &folder).await {
+                Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
+                Err(Error::Storage(error)) if error.kind == storage::Kind::NotFound => {
+                    Err(self.no_such("the folder has no manifest, so it holds no complete backup"))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        match self.storage.stat(name).await {
+            Ok(object) => Ok(Found::Object(object)),
+            Err(error) if error.kind == storage::Kind::NotFound => {
+                Err(self.no_such("there is no such object"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn count(
+        &self,
+        listing: &Listing,
+        count: u32,
+        target: SourceId,
+        as_of: Option<Timestamp>,
+    ) -> Result<Found, Error> {
+        let candidates = self.candidates(listing, target).await?;
+        let mut passed = 0;
+        for candidate in &candidates {
+            let Some(found) = self.complete_by(candidate, as_of).await? else {
+                continue;
+            };
+            if passed == count {
+                return match found {
+                    Some(found) => Ok(found),
+                    None => self.open(candidate).await,
+                };
+            }
+            passed += 1;
+        }
+        Err(self.no_such(format!("there are {passed}, and the newest is 0")))
+    }
+
+    async fn at(
+        &self,
+        listing: &Listing,
+        time: Timestamp,
+        target: SourceId,
+    ) -> Result<Found, Error> {
+        let candidates = self.candidates(listing, target).await?;
+        for candidate in candidates.iter().filter(|it| it.started() <= time) {
+            match self.open(candidate).await? {
+                // Its folder's time is older than its snapshot, by the time that took.
+                Found::Ours(_, manifest) if manifest.snapshot_at > time => {}
+                found => return Ok(found),
+            }
+        }
+        let oldest = candidates.last().map(Candidate::started);
+        Err(self.no_such(oldest.map_or_else(
+            || "there is none".to_owned(),
+            |it| format!("the oldest is of {it}"),
+        )))
+    }
+
+    /// `None` when the candidate was not complete by `as_of`; otherwise the backup, where it had
+    /// to be opened to know.
+    async fn complete_by(
+        &self,
+        candidate: &Candidate<'_>,
+        as_of: Option<Timestamp>,
+    ) -> Result<Option<Option<Found>>, Error> {
+        let Some(as_of) = as_of else {
+            return Ok(Some(None));
+        };
+        if candidate.started() > as_of {
+            return Ok(None);
+        }
+        Ok(match self.open(candidate).await? {
+            Found::Ours(_, manifest) if manifest.finished_at > as_of => None,
+            Found::Object(object) if object.modified > as_of => None,
+            found => Some(Some(found)),
+        })
+    }
+
+    async fn open(&self, candidate: &Candidate<'_>) -> Result<Found, Error> {
+        Ok(match candidate {
+            Candidate::Ours(backup) => {
+                let manifest = read_manifest(self.storage, &backup.folder).await?;
+                Found::Ours(backup.folder.clone(), Box::new(manifest))
+            }
+            Candidate::Published(_, object) => Found::Object((*object).clone()),
+        })
+    }
+
+    /// Newest first.
+    async fn candidates<'a>(
+        &self,
+        listing: &'a Listing,
+        target: SourceId,
+    ) -> Result<Vec<Candidate<'a>>, Error> {
+        let sources: BTreeSet<SourceId> = listing
+            .complete
+            .iter()
+            .map(|it| it.folder.source())
+            .collect();
+        let source = if sources.contains(&target) {
+            Some(target)
+        } else if sources.len() > 1 {
+            return Err(self.several(listing, &sources).await?);
+        } else {
+            sources.first().copied()
+        };
+        let ours = listing
+            .complete
+            .iter()
+            .filter(|it| Some(it.folder.source()) == source)
+            .map(Candidate::Ours);
+        let published = listing
+            .published
+            .iter()
+            .map(|(published, object)| Candidate::Published(published, object));
+        let mut candidates: Vec<_> = ours.chain(published).collect();
+        candidates.sort_by_key(|it| std::cmp::Reverse(it.started()));
+        Ok(candidates)
+    }
+
+    async fn several(
+        &self,
+        listing: &Listing,
+        sources: &BTreeSet<SourceId>,
+    ) -> Result<Error, Error> {
+        let mut names = Vec::new();
+        for source in sources {
+            let Some(backup) = listing.of_source(*source).next() else {
+                continue;
+            };
+            let manifest = read_manifest(self.storage, &backup.folder).await?;
+            let from = &manifest.source;
+            names.push(format!(
+                "{}:{}/{} ({source})",
+                from.host, from.port, from.database
+            ));
+        }
+        Ok(Error::SeveralSources {
+            database: self.database.to_owned(),
+            location: self.storage.location(),
+            sources: names,
+        })
+    }
+
+    fn no_such(&self, reason: impl Into<String>) -> Error {
+        Error::NoSuch {
+            revision: self.revision.to_string(),
+            database: self.database.to_owned(),
+            location: self.storage.location(),
+            reason: reason.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u29_a_revision_is_what_it_says() {
+        assert_eq!("latest".parse(), Ok(Revision::Count(0)));
+        assert_eq!("".parse(), Ok(Revision::Count(0)));
+        assert_eq!("12".parse(), Ok(Revision::Count(12)));
+        assert_eq!("-1".parse::<Revision>(), Err(NotARevision));
+        assert_eq!("99999999999999".parse::<Revision>(), Err(NotARevision));
+        let time = "2026-11-20T21:05:27Z";
+        assert_eq!(time.parse(), Ok(Revision::At(time.parse().unwrap())));
+        let folder = "2026-11-20-21-05-27-backup-1f3a9c0e";
+        assert_eq!(folder.parse(), Ok(Revision::Named(folder.to_owned())));
+        // All digits and still a name: written with its folder.
+        assert_eq!("app/123".parse(), Ok(Revision::Named("app/123".to_owned())));
+    }
+
+    #[test]
+    fn u04_what_is_not_ours_is_not_listed() {
+        let object = |key: &str| Object {
+            key: key.to_owned(),
+            size: 1,
+            modified: Timestamp::UNIX_EPOCH,
+            etag: None,
+        };
+        let listing = Listing::of(
+            "app",
+            vec![
+                object("app/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json"),
+                object("app/2026-11-20-21-05-27-backup-1f3a9c0e/schema.dump"),
+                object("app/2026-11-21-21-05-27-backup-1f3a9c0e/schema.dump"),
+                object("app/2026-11-19-21-05-27-backup.sql"),
+                object("app/notes.txt"),
+                object("app/2026-11-20-backup.sql"),
+            ],
+        );
+        assert_eq!(listing.complete.len(), 1);
+        assert_eq!(listing.incomplete.len(), 1);
+        assert_eq!(listing.published.len(), 1);
+    }
+}
