@@ -1,0 +1,3 @@
+//! `make demo`: a database comes back.
+
+fn main() {}

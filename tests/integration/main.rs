@@ -1,0 +1,14 @@
+//! The programs against real servers: PostgreSQL, S3, kube-apiserver. One binary, one file per
+//! area; what they all stand on is `testbed`.
+//!
+//! `cfg(test)` tells clippy that all of this is test code and may unwrap.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the demo loads it too, and each uses the part it needs"
+)]
+mod testbed;

@@ -1,0 +1,333 @@
+//! Throw-away PostgreSQL clusters, databases in them, and questions to those.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::programs::Prepared;
+use super::server::{self, Server};
+use super::tls::Authority;
+use super::{Env, env, folder, unique, wait_for};
+
+/// Our own connections go over the socket and need no password; those of the programs go over
+/// TCP and do.
+const HBA: &str = "local all postgres trust\nlocal all all trust\n";
+
+/// What makes a cluster quick and lets tests do what they must.
+const SETTINGS: &str = "
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 200
+max_prepared_transactions = 20
+wal_level = logical
+max_wal_size = 4GB
+shared_buffers = 256MB
+listen_addresses = '127.0.0.1'
+timezone = UTC
+log_line_prefix = '%m [%p] %d '
+";
+
+/// A server with a data folder of its own.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    password: String,
+    authority: Option<Authority>,
+    server: std::sync::Mutex<Option<Server>>,
+}
+
+/// The cluster that the tests of this process share.
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start(false))
+}
+
+/// A shared cluster that takes TCP connections with TLS alone; see [`Cluster::authority`].
+pub fn shared_with_tls() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start(true))
+}
+
+/// A program of the installed PostgreSQL: the newest one that has a server.
+pub fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: run `make tools`");
+    versions
+        .flatten()
+        .filter(|it| it.path().join("bin/initdb").exists())
+        .max_by_key(|it| it.file_name().to_string_lossy().parse::<u32>().unwrap_or(0))
+        .expect("a PostgreSQL server: run `make tools`")
+        .path()
+        .join("bin")
+        .join(name)
+}
+
+/// PostgreSQL refuses to run as root.
+fn user() -> Option<&'static str> {
+    nix::unistd::Uid::effective()
+        .is_root()
+        .then_some("postgres")
+}
+
+impl Cluster {
+    /// A cluster of one's own, for tests that stop and break it.
+    pub fn start(tls: bool) -> Self {
+        let folder = folder("postgres");
+        if let Some(user) = user() {
+            let user = nix::unistd::User::from_name(user)
+                .expect("the list of users")
+                .expect("a user postgres: run `make tools`");
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("root may chown");
+        }
+        let data = folder.join("data");
+        let mut initdb = match user() {
+            Some(user) => Prepared::new("setpriv")
+                .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
+                .arg(program("initdb")),
+            None => Prepared::new(program("initdb")),
+        };
+        initdb = initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+        initdb = initdb.args(["--auth=trust", "--no-sync", "-D"]).arg(&data);
+        initdb.current_dir(Path::new("/")).succeed();
+        let cluster = Self {
+            port: free_port(),
+            password: unique("s3cr3t-"),
+            authority: tls.then(Authority::new),
+            folder,
+            server: std::sync::Mutex::new(None),
+        };
+        cluster.configure(&data);
+        cluster.boot();
+        let sql = format!("ALTER ROLE postgres PASSWORD '{}'", cluster.password);
+        cluster.sql("postgres", &sql);
+        cluster
+    }
+
+    fn configure(&self, data: &Path) {
+        let mut hba = HBA.to_owned();
+        let mut settings = SETTINGS.to_owned();
+        writeln!(settings, "port={}", self.port).expect("a string takes all");
+        let socket = self.folder.display();
+        writeln!(settings, "unix_socket_directories='{socket}'").expect("a string takes all");
+        if let Some(authority) = &self.authority {
+            let certificate = authority.sign(&["localhost", "127.0.0.1"]);
+            give(&data.join("server.crt"), &certificate.pem);
+            give(&data.join("server.key"), &certificate.key_pem);
+            settings.push_str("ssl=on\n");
+            hba.push_str("hostssl all all 127.0.0.1/32 scram-sha-256\n");
+        } else {
+            hba.push_str("host all all 127.0.0.1/32 scram-sha-256\n");
+        }
+        fs::write(data.join("postgresql.auto.conf"), settings).expect("a file");
+        fs::write(data.join("pg_hba.conf"), hba).expect("a file");
+    }
+
+    /// Starts the server; for a cluster that was stopped.
+    pub fn boot(&self) {
+        let data = self.folder.join("data");
+        let arguments = ["-D", data.to_str().expect("a plain path")];
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .expect("a file");
+        let mut started = server::start(user(), &program("postgres"), &arguments, log);
+        wait_for("PostgreSQL answers", || {
+            assert!(!started.ended(), "PostgreSQL ended: {}", self.log());
+            let asked = self.psql("postgres").args(["-c", "SELECT 1"]).run();
+            asked.status.success().then_some(())
+        });
+        *self.server.lock().expect("no test panics with it") = Some(started);
+    }
+
+    /// Stops the server at once, as a crash would.
+    pub fn crash(&self) {
+        let mut held = self.server.lock().expect("no test panics with it");
+        drop(held.take());
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        let path = self.folder.join("log");
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The password of the role `postgres`.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// Who signed the certificate of a cluster with TLS.
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("a cluster with TLS")
+    }
+
+    /// A new, empty database with a name that begins like this.
+    pub fn database(&self, prefix: &str) -> Database<'_> {
+        self.named(&unique(prefix))
+    }
+
+    /// A new, empty database with this very name.
+    pub fn named(&self, name: &str) -> Database<'_> {
+        let sql = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
+        self.sql("postgres", &sql);
+        Database {
+            cluster: self,
+            name: name.to_owned(),
+        }
+    }
+
+    /// A handle on a database that is, or will be, there.
+    pub fn existing(&self, name: &str) -> Database<'_> {
+        Database {
+            cluster: self,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Runs SQL in a database and gives what psql prints, unaligned.
+    #[track_caller]
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let script = folder("sql").join("script.sql");
+        fs::write(&script, sql).expect("a file");
+        let mut answer = self
+            .psql(database)
+            .stdin(fs::File::open(&script).expect("the file"))
+            .succeed()
+            .stdout;
+        fs::remove_file(&script).expect("the file is there");
+        answer.truncate(answer.trim_end_matches('\n').len());
+        answer
+    }
+
+    fn psql(&self, database: &str) -> Prepared {
+        self.tool("psql", database)
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+    }
+
+    /// A tool of PostgreSQL that speaks to a database as the superuser.
+    pub fn tool(&self, name: &str, database: &str) -> Prepared {
+        // The name goes through the environment: as an argument it could be a conninfo string.
+        Prepared::new(program(name))
+            .env("PGHOST", self.folder.to_str().expect("a plain path"))
+            .env("PGPORT", &self.port.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", database)
+            .env("LC_ALL", "C.UTF-8")
+    }
+}
+
+/// One database of a cluster.
+#[derive(Clone, Debug)]
+pub struct Database<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl Database<'_> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs SQL and gives what psql prints, unaligned.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> String {
+        self.cluster.sql(&self.name, sql)
+    }
+
+    /// How a worker reaches it.
+    pub fn env(&self) -> Env {
+        env([
+            ("DB_HOST", "127.0.0.1"),
+            ("DB_PORT", &self.cluster.port.to_string()),
+            ("DB_USER", "postgres"),
+            ("DB_PASSWORD", &self.cluster.password),
+            ("DB_NAME", &self.name),
+        ])
+    }
+
+    /// All of it as pg_dump's plain text, without what differs from run to run.
+    #[track_caller]
+    pub fn dump(&self) -> String {
+        self.dump_with(&[])
+    }
+
+    /// As [`Database::dump`], with more arguments.
+    #[track_caller]
+    pub fn dump_with(&self, arguments: &[&str]) -> String {
+        let dump = self
+            .cluster
+            .tool("pg_dump", &self.name)
+            .args(arguments)
+            .succeed();
+        let mut text = String::with_capacity(dump.stdout.len());
+        for line in dump.stdout.lines() {
+            if !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict") {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// A stock dump in the custom format, as the published adapter made it.
+    #[track_caller]
+    pub fn custom_dump(&self) -> Vec<u8> {
+        let path = folder("dump").join("archive");
+        self.cluster
+            .tool("pg_dump", &self.name)
+            .args(["-F", "c", "-f"])
+            .arg(&path)
+            .succeed();
+        fs::read(path).expect("the file")
+    }
+
+    /// A checksum over the rows of every table, one line each, sorted by name.
+    #[track_caller]
+    pub fn checksums(&self) -> String {
+        let queries = self.sql(
+            "SELECT format('SELECT %L || '' '' || count(*) || '' '' || \
+                coalesce(md5(string_agg(md5(t::text), '''' ORDER BY md5(t::text) COLLATE \"C\")), ''-'') \
+                FROM ONLY %s t;', oid::regclass, oid::regclass) \
+             FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace NOT IN \
+                (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema') \
+             ORDER BY oid::regclass::text COLLATE \"C\"",
+        );
+        self.sql(&queries)
+    }
+}
+
+/// An SQL identifier, quoted.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|it| it.local_addr())
+        .expect("a port")
+        .port()
+}
+
+/// Writes a file that only the server's user may read.
+fn give(path: &Path, content: &str) {
+    fs::write(path, content).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
+    if let Some(parent) = path.parent() {
+        use std::os::unix::fs::MetadataExt as _;
+        let owner = fs::metadata(parent).expect("the folder");
+        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+            .expect("root may chown");
+    }
+}
