@@ -1,0 +1,41 @@
+# One target per step of CI. `make help` lists them.
+
+CARGO ?= cargo
+# Where tools that tests need are built and kept; see scripts/tools/.
+export XDG_CACHE_HOME ?= $(HOME)/.cache
+
+.PHONY: help demo test lint fmt fmt-check clippy dependencies unit tools tools-postgres tools-kubernetes
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+demo: tools-postgres ## Backs a database up, destroys it, brings it back; a few minutes
+	$(CARGO) build --bins
+	$(CARGO) run --quiet -p scheduler --example demo
+
+test: tools lint unit ## Everything that CI runs; installs what it needs
+
+lint: fmt-check clippy dependencies ## Formatting, clippy and who may depend on what
+
+fmt: ## Formats the sources
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+dependencies: ## Checks what the programs link
+	CARGO=$(CARGO) scripts/check-dependencies.sh
+
+unit: ## All tests, those against real servers too
+	$(CARGO) test --workspace --no-fail-fast
+
+tools: tools-postgres tools-kubernetes ## Installs what the tests need
+
+tools-postgres: ## PostgreSQL and zstd from Debian
+	scripts/install-postgres.sh
+
+tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
+	scripts/tools/kubernetes.sh
