@@ -1,0 +1,3 @@
+//! The gRPC door: `backup.BackupService` as in the oiler-backup contract.
+
+pub mod proto;
