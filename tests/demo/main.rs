@@ -1,3 +1,66 @@
-//! `make demo`: a database comes back.
+//! `make demo`: a database is backed up, destroyed and brought back, with the programs as they
+//! are built and servers that live as long as the demo.
 
-fn main() {}
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it speaks to a person, and stands on the testbed of the tests"
+)]
+
+mod screen;
+mod stage;
+mod story;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests use all of it, and the demo what it needs"
+)]
+#[path = "../integration/testbed.rs"]
+mod testbed;
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+fn main() -> ExitCode {
+    let (end, ended) = oneshot::channel();
+    // A thread of its own, so that a signal finds us at any point of the story.
+    let story = std::thread::spawn(move || {
+        let told = story::tell();
+        // Nobody listens any more when a signal came first.
+        drop(end.send(told));
+    });
+    let outcome = testbed::block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be heard");
+        let mut terminate = signal(SignalKind::terminate()).expect("signals can be heard");
+        tokio::select! {
+            told = ended => Some(told),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        }
+    });
+    match outcome {
+        Some(Ok(Ok(()))) => {
+            println!("\nThe database is back, row for row.");
+            ExitCode::SUCCESS
+        }
+        Some(Ok(Err(error))) => {
+            eprintln!("\nThe demo failed: {error}");
+            ExitCode::FAILURE
+        }
+        Some(Err(_dropped)) => {
+            // It panicked and has printed why.
+            drop(story.join());
+            eprintln!("\nThe demo failed; see above.");
+            ExitCode::FAILURE
+        }
+        None => {
+            stage::stop();
+            eprintln!("\nStopped; nothing is left running.");
+            ExitCode::from(130)
+        }
+    }
+}

@@ -63,8 +63,12 @@ pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Ours die with the thread that started them, so that nothing runs on when a test is killed.
 fn ours(name: &str, env: &Env) -> Prepared {
-    Prepared::new(folder().join(name)).envs(env)
+    Prepared::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(folder().join(name))
+        .envs(env)
 }
 
 /// A program that is ready to be started: a cleared environment but for `PATH`, no stdin.
