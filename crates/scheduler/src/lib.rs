@@ -1,3 +1,4 @@
 //! scheduler
 
 pub mod api;
+pub mod engine;

@@ -1,0 +1,3 @@
+//! Where schedules and runs live.
+
+pub mod kubernetes;

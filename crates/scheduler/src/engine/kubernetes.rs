@@ -1,0 +1,411 @@
+//! Schedules and restores as CronJobs and Jobs of Kubernetes.
+//!
+//! ```text
+//! decide here ─▶ render (pure: what we want) ─▶ apply (one call each)      observe (a watch)
+//! ```
+//!
+//! A Secret needs its owner's uid, and nothing may run without its Secret. So a CronJob is made
+//! suspended and a Job is created suspended; then comes the Secret, owned by it; then it is let
+//! go. Whatever is left after a crash in between has never run, says so (it lacks
+//! [`render::RENDERED`] or [`render::STARTED`]), and is completed or removed by the next call
+//! or start. A Secret without an owner is never made, so none can be orphaned.
+
+pub mod apply;
+pub mod error;
+pub mod observe;
+pub mod render;
+pub mod settings;
+pub mod template;
+
+use std::time::Duration;
+
+use backuper::job::Var;
+use futures::stream::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Client, Config, Resource, ResourceExt as _};
+
+use apply::Objects;
+use error::{Error, Kind};
+use render::{Component, Shown};
+use settings::Settings;
+
+/// How often a lost race is run again.
+const ATTEMPTS: u64 = 8;
+/// How many CronJobs are brought up to date side by side.
+const AT_ONCE: usize = 8;
+
+/// The engine.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    settings: Settings,
+    objects: Objects,
+}
+
+/// What a CronJob is to be.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Its name.
+    pub name: String,
+    /// When, as Kubernetes reads it, in UTC.
+    pub cron: String,
+    /// The backuper's environment.
+    pub vars: Vec<Var>,
+}
+
+/// What a restore is to be.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// Names the database that it goes to; fit for a label.
+    pub database: String,
+    /// The restorer's environment.
+    pub vars: Vec<Var>,
+}
+
+/// A restore that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The Job's name.
+    pub name: String,
+    /// Whether an earlier call had begun it.
+    pub adopted: bool,
+}
+
+/// What [`Kubernetes::refresh`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// CronJobs that were as they should be.
+    pub unchanged: usize,
+    /// CronJobs that were brought up to date.
+    pub updated: usize,
+    /// Leavings of a crash that were removed.
+    pub removed: usize,
+    /// Objects that could not be brought up to date; each is in the log.
+    pub left: usize,
+}
+
+enum Turn {
+    Done(Running),
+    LostRace,
+}
+
+impl Kubernetes {
+    /// An engine that speaks to a cluster.
+    ///
+    /// # Errors
+    /// When the configuration is unusable, a certificate that is none for instance.
+    pub fn connect(mut config: Config, settings: Settings) -> Result<Self, Error> {
+        config.connect_timeout = Some(Duration::from_secs(2));
+        let client = Client::try_from(config)
+            .map_err(|error| Error::answered("prepare to speak to the cluster", error))?;
+        Ok(Self::new(client, settings))
+    }
+
+    /// An engine that speaks through this client.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings) -> Self {
+        let objects = Objects::new(client, &settings.namespace, settings.patience);
+        Self { settings, objects }
+    }
+
+    /// The namespace that holds all we make.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.settings.namespace
+    }
+
+    /// Makes the schedule's CronJob, or makes it what it should be.
+    ///
+    /// # Errors
+    /// [`Kind::Precondition`] when somebody else's CronJob has the name, and what the cluster says.
+    pub async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
+        for attempt in 0..ATTEMPTS {
+            let wanted = self.render(schedule);
+            let uid = match self.objects.cron_job(&schedule.name).await? {
+                Some(found) => ours(&found)?,
+                None => {
+                    let gate = render::gated(wanted.clone());
+                    uid(&self.objects.apply_cron_job(&gate).await?)
+                }
+            };
+            match self.complete(schedule, wanted, uid).await {
+                Err(error) if error.is_lost_race() => pause(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(restless(&format!("make CronJob {}", schedule.name)))
+    }
+
+    /// Makes an existing CronJob what it should be, schedule and retention included.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for another namespace, [`Kind::NotFound`] when the CronJob is gone,
+    /// [`Kind::Precondition`] when it is not ours, and what the cluster says.
+    pub async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
+        let doing = || format!("update CronJob {namespace}/{}", schedule.name);
+        if namespace != self.settings.namespace {
+            let why = format!("only {} is served here", self.settings.namespace);
+            return Err(Error::rule(doing(), Kind::Denied, why));
+        }
+        for attempt in 0..ATTEMPTS {
+            let Some(found) = self.objects.cron_job(&schedule.name).await? else {
+                return Err(Error::rule(doing(), Kind::NotFound, "there is none"));
+            };
+            let uid = ours(&found)?;
+            match self.complete(schedule, self.render(schedule), uid).await {
+                Err(error) if error.is_lost_race() => pause(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(restless(&doing()))
+    }
+
+    fn render(&self, schedule: &Schedule) -> CronJob {
+        let shown = Shown::of(&schedule.vars);
+        render::cron_job(&self.settings, &schedule.name, &schedule.cron, &shown)
+    }
+
+    /// The Secret first, then the CronJob that may run.
+    async fn complete(
+        &self,
+        schedule: &Schedule,
+        mut wanted: CronJob,
+        uid: String,
+    ) -> Result<(), Error> {
+        let owner = owner::<CronJob>(&schedule.name, &uid);
+        let secret = render::secret(Component::Backup, owner, &schedule.vars);
+        self.objects.apply_secret(&secret).await?;
+        // Only this very CronJob owns the Secret: if it is gone by now, it must not come back.
+        wanted.metadata.uid = Some(uid);
+        self.objects.apply_cron_job(&wanted).await.map(drop)
+    }
+
+    /// Starts a restore, or finds the same one under way.
+    ///
+    /// # Errors
+    /// [`Kind::Precondition`] when a different restore into the database is under way, and what
+    /// the cluster says.
+    pub async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
+        for attempt in 0..ATTEMPTS {
+            match self.try_restore(restore).await {
+                Ok(Turn::Done(running)) => return Ok(running),
+                Ok(Turn::LostRace) => {}
+                Err(error) if error.is_lost_race() => {}
+                Err(error) => return Err(error),
+            }
+            pause(attempt).await;
+        }
+        Err(restless("start a restore"))
+    }
+
+    /// One try. Two callers may both create a Job, but each looks again before it lets its own go:
+    /// the later of the two sees the earlier, so at most one Job is let go.
+    async fn try_restore(&self, restore: &Restore) -> Result<Turn, Error> {
+        let jobs = self.objects.restores(Some(&restore.database)).await?;
+        let (finished, under_way): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_finished);
+        if let Some(started) = under_way.iter().find(|it| has_started(it)) {
+            return adopt(started, restore).map(Turn::Done);
+        }
+        match under_way.as_slice() {
+            [] => {}
+            [job] if adopt(job, restore).is_ok() => return self.begin(job, restore, true).await,
+            [job] if self.is_abandoned(job) => {
+                self.objects.remove_job(job).await?;
+                return Ok(Turn::LostRace);
+            }
+            [job] => return adopt(job, restore).map(Turn::Done),
+            _several => return Ok(Turn::LostRace),
+        }
+        let newest = finished
+            .iter()
+            .max_by_key(|it| (it.creation_timestamp(), it.uid()));
+        let previous = newest.map(uid).unwrap_or_default();
+        let name = render::restore_name(&restore.database, &previous);
+        let shown = Shown::of(&restore.vars);
+        let wanted = render::restore_job(&self.settings, &name, &restore.database, &shown);
+        let job = self.objects.create_job(&wanted).await?;
+        let again = self.objects.restores(Some(&restore.database)).await?;
+        if again
+            .iter()
+            .any(|it| !is_finished(it) && it.uid() != job.uid())
+        {
+            self.objects.remove_job(&job).await?;
+            return Ok(Turn::LostRace);
+        }
+        self.begin(&job, restore, false).await
+    }
+
+    /// The Secret first, then the Job may run.
+    async fn begin(&self, job: &Job, restore: &Restore, adopted: bool) -> Result<Turn, Error> {
+        let name = job.name_any();
+        let owner = owner::<Job>(&name, &uid(job));
+        let secret = render::secret(Component::Restore, owner, &restore.vars);
+        self.objects.apply_secret(&secret).await?;
+        self.objects.start_job(&name).await?;
+        Ok(Turn::Done(Running { name, adopted }))
+    }
+
+    fn is_abandoned(&self, job: &Job) -> bool {
+        let age = job
+            .creation_timestamp()
+            .map(|it| it.0.duration_until(jiff::Timestamp::now()));
+        age.is_none_or(|age| age.unsigned_abs() >= self.settings.abandoned_after)
+    }
+
+    /// Brings what exists up to date with this version and these settings, and removes what a
+    /// crash has left. For the start, before calls are served.
+    ///
+    /// # Errors
+    /// When the cluster does not answer; what concerns a single object is logged and counted.
+    pub async fn refresh(&self) -> Result<Refreshed, Error> {
+        let mut refreshed = Refreshed::default();
+        let mut page = String::new();
+        loop {
+            let (cron_jobs, next) = self.objects.cron_jobs(&page).await?;
+            let outcomes = futures::stream::iter(cron_jobs)
+                .map(|it| async move { self.refresh_one(&it).await })
+                .buffer_unordered(AT_ONCE);
+            refreshed = outcomes
+                .try_fold(refreshed, async |sum, one| Ok(sum.and(one)))
+                .await?;
+            page = next;
+            if page.is_empty() {
+                break;
+            }
+        }
+        for job in self.objects.restores(None).await? {
+            if !is_finished(&job) && !has_started(&job) {
+                refreshed = refreshed.and(removed(self.objects.remove_job(&job).await)?);
+            }
+        }
+        Ok(refreshed)
+    }
+
+    async fn refresh_one(&self, found: &CronJob) -> Result<Refreshed, Error> {
+        let name = found.name_any();
+        let Some(rendered) = found.annotations().get(render::RENDERED) else {
+            tracing::info!(plan = %name, "removing a CronJob that was never completed");
+            return removed(self.objects.remove_cron_job(found).await);
+        };
+        let Some((schedule, vars)) = render::recover(found) else {
+            tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
+            return Ok(Refreshed::left());
+        };
+        let mut wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
+        if wanted.annotations().get(render::RENDERED) == Some(rendered) {
+            return Ok(Refreshed {
+                unchanged: 1,
+                ..Refreshed::default()
+            });
+        }
+        wanted.metadata.uid = found.uid();
+        match self.objects.apply_cron_job(&wanted).await {
+            Ok(_) => Ok(Refreshed {
+                updated: 1,
+                ..Refreshed::default()
+            }),
+            Err(error) if error.kind() == Kind::Unavailable => Err(error),
+            Err(error) => {
+                tracing::warn!(plan = %name, error = &error as &dyn std::error::Error, "it stays as it was");
+                Ok(Refreshed::left())
+            }
+        }
+    }
+}
+
+impl Refreshed {
+    fn left() -> Self {
+        Self {
+            left: 1,
+            ..Self::default()
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            unchanged: self.unchanged + other.unchanged,
+            updated: self.updated + other.updated,
+            removed: self.removed + other.removed,
+            left: self.left + other.left,
+        }
+    }
+}
+
+/// Somebody who has changed the object meanwhile is at work on it: it is theirs.
+fn removed(outcome: Result<(), Error>) -> Result<Refreshed, Error> {
+    match outcome {
+        Ok(()) => Ok(Refreshed {
+            removed: 1,
+            ..Refreshed::default()
+        }),
+        Err(error) if error.is_lost_race() => Ok(Refreshed::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The uid of a CronJob that is ours to change.
+fn ours(found: &CronJob) -> Result<String, Error> {
+    let doing = || format!("change CronJob {}", found.name_any());
+    if found.labels().get(render::MANAGED_BY).map(String::as_str) != Some(render::MANAGER) {
+        let why = "it is not one of ours";
+        return Err(Error::rule(doing(), Kind::Precondition, why));
+    }
+    if found.metadata.deletion_timestamp.is_some() {
+        let why = "it is being deleted";
+        return Err(Error::rule(doing(), Kind::Unavailable, why));
+    }
+    Ok(uid(found))
+}
+
+/// The same restore is the caller's; a different one stands in the way.
+fn adopt(job: &Job, restore: &Restore) -> Result<Running, Error> {
+    let name = job.name_any();
+    let request = render::request(&Shown::of(&restore.vars));
+    if job.annotations().get(render::REQUEST) == Some(&request) {
+        return Ok(Running {
+            name,
+            adopted: true,
+        });
+    }
+    let why = format!("Job {name} is restoring something else into this database");
+    Err(Error::rule("start a restore", Kind::Precondition, why))
+}
+
+fn is_finished(job: &Job) -> bool {
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|it| matches!(it.type_.as_str(), "Complete" | "Failed") && it.status == "True")
+}
+
+fn has_started(job: &Job) -> bool {
+    job.annotations().contains_key(render::STARTED)
+}
+
+fn uid<K: Resource>(object: &K) -> String {
+    object.uid().unwrap_or_default()
+}
+
+fn owner<K: Resource<DynamicType = ()>>(name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+fn restless(doing: &str) -> Error {
+    Error::rule(doing, Kind::Unavailable, "others keep changing it")
+}
+
+/// Lets another caller finish. The spread keeps two from running into each other for ever.
+async fn pause(attempt: u64) {
+    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    tokio::time::sleep(Duration::from_millis(attempt * 40 + spread / 4)).await;
+}

@@ -1,0 +1,198 @@
+//! What is done in the cluster, one call each: no decisions.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Client, Resource, ResourceExt as _};
+
+use super::error::{Error, Kind};
+use super::render::{self, COMPONENT, Component, DATABASE, MANAGED_BY, MANAGER};
+
+/// The one field manager of all that we apply.
+const FIELD_MANAGER: &str = "postgres-adapter";
+/// How many objects one page of a list has.
+const PAGE: u32 = 250;
+
+/// The kinds of objects that we work with, in our namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Objects {
+    cron_jobs: Api<CronJob>,
+    pub(super) jobs: Api<Job>,
+    pods: Api<Pod>,
+    secrets: Api<Secret>,
+    patience: Duration,
+}
+
+impl Objects {
+    pub(crate) fn new(client: Client, namespace: &str, patience: Duration) -> Self {
+        Self {
+            cron_jobs: Api::namespaced(client.clone(), namespace),
+            jobs: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client.clone(), namespace),
+            secrets: Api::namespaced(client, namespace),
+            patience,
+        }
+    }
+
+    pub(crate) async fn cron_job(&self, name: &str) -> Result<Option<CronJob>, Error> {
+        self.call(
+            || format!("read CronJob {name}"),
+            self.cron_jobs.get_opt(name),
+        )
+        .await
+    }
+
+    pub(crate) async fn cron_jobs(&self, page: &str) -> Result<(Vec<CronJob>, String), Error> {
+        let params = selected(Component::Backup).limit(PAGE).continue_token(page);
+        let list = self
+            .call(|| "list CronJobs".to_owned(), self.cron_jobs.list(&params))
+            .await?;
+        Ok((list.items, list.metadata.continue_.unwrap_or_default()))
+    }
+
+    /// Server-side apply; with a uid in it, only to that very object.
+    pub(crate) async fn apply_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
+        let name = cron_job.name_any();
+        self.call(
+            || format!("apply CronJob {name}"),
+            self.cron_jobs
+                .patch(&name, &applying(), &Patch::Apply(cron_job)),
+        )
+        .await
+    }
+
+    pub(crate) async fn apply_secret(&self, secret: &Secret) -> Result<Secret, Error> {
+        let name = secret.name_any();
+        self.call(
+            || format!("apply Secret {name}"),
+            self.secrets
+                .patch(&name, &applying(), &Patch::Apply(secret)),
+        )
+        .await
+    }
+
+    pub(crate) async fn create_job(&self, job: &Job) -> Result<Job, Error> {
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        self.call(
+            || format!("create Job {}", job.name_any()),
+            self.jobs.create(&params, job),
+        )
+        .await
+    }
+
+    pub(crate) async fn start_job(&self, name: &str) -> Result<Job, Error> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.call(
+            || format!("start Job {name}"),
+            self.jobs
+                .patch(name, &params, &Patch::Merge(render::started())),
+        )
+        .await
+    }
+
+    /// All restores into a database, or into any.
+    pub(crate) async fn restores(&self, database: Option<&str>) -> Result<Vec<Job>, Error> {
+        let mut params = selected(Component::Restore).limit(PAGE);
+        if let (Some(database), Some(labels)) = (database, &mut params.label_selector) {
+            labels.push_str(&format!(",{DATABASE}={database}"));
+        }
+        let mut jobs = Vec::new();
+        loop {
+            let list = self
+                .call(|| "list Jobs".to_owned(), self.jobs.list(&params))
+                .await?;
+            jobs.extend(list.items);
+            params.continue_token = list.metadata.continue_.filter(|it| !it.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Removes a Job as it was seen, with its pods; one that has changed since stays and is a
+    /// [`Kind::Conflict`]. One that is gone is success.
+    pub(crate) async fn remove_job(&self, seen: &Job) -> Result<(), Error> {
+        let name = seen.name_any();
+        let answer = self
+            .call(
+                || format!("remove Job {name}"),
+                self.jobs.delete(&name, &exactly(seen)),
+            )
+            .await;
+        gone_is_fine(answer)
+    }
+
+    /// Removes a CronJob as it was seen, like [`Objects::remove_job`].
+    pub(crate) async fn remove_cron_job(&self, seen: &CronJob) -> Result<(), Error> {
+        let name = seen.name_any();
+        let answer = self
+            .call(
+                || format!("remove CronJob {name}"),
+                self.cron_jobs.delete(&name, &exactly(seen)),
+            )
+            .await;
+        gone_is_fine(answer)
+    }
+
+    pub(crate) async fn pods_of(&self, job: &str) -> Result<Vec<Pod>, Error> {
+        let params = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
+        let list = self
+            .call(
+                || format!("list the pods of Job {job}"),
+                self.pods.list(&params),
+            )
+            .await?;
+        Ok(list.items)
+    }
+
+    async fn call<T>(
+        &self,
+        doing: impl FnOnce() -> String,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.patience, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Error::answered(doing(), error)),
+            Err(_elapsed) => Err(Error::silent(doing(), self.patience)),
+        }
+    }
+}
+
+/// What selects our objects.
+pub(crate) fn selector(component: Option<Component>) -> String {
+    let ours = format!("{MANAGED_BY}={MANAGER}");
+    match component {
+        Some(component) => format!("{ours},{COMPONENT}={}", component.word()),
+        None => ours,
+    }
+}
+
+fn selected(component: Component) -> ListParams {
+    ListParams::default().labels(&selector(Some(component)))
+}
+
+fn applying() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+fn exactly<K: Resource>(seen: &K) -> DeleteParams {
+    DeleteParams::background().preconditions(Preconditions {
+        resource_version: seen.resource_version(),
+        uid: seen.uid(),
+    })
+}
+
+fn gone_is_fine<T>(answer: Result<T, Error>) -> Result<(), Error> {
+    match answer {
+        Err(error) if error.kind() != Kind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

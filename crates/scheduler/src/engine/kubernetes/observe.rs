@@ -1,0 +1,172 @@
+//! Which Jobs have finished, and how: a watch, each Job told once.
+
+use std::collections::HashSet;
+use std::pin::pin;
+
+use futures::TryStreamExt as _;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio_util::sync::CancellationToken;
+
+use super::apply::selector;
+use super::render::{COMPONENT, Component, SCHEDULE};
+use super::{Kubernetes, is_finished};
+
+/// A Job that has finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What it was for.
+    pub component: Component,
+    /// Its name.
+    pub job: String,
+    /// Its schedule, when it had one.
+    pub schedule: Option<String>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Well.
+    Succeeded,
+    /// Not well.
+    Failed {
+        /// The cluster's word for it: `BackoffLimitExceeded`, `DeadlineExceeded`, …
+        reason: String,
+        /// The worker's exit code, when a pod is there to tell.
+        exit_code: Option<i32>,
+        /// The worker's last sentence, when a pod is there to tell.
+        message: Option<String>,
+    },
+}
+
+impl Kubernetes {
+    /// Tells every Job that finishes from now on, once, until stopped. What had finished before
+    /// is not news. The watch is taken up again whatever happens to the API server.
+    pub async fn observe(&self, stop: CancellationToken, mut tell: impl FnMut(Finished) + Send) {
+        let config = watcher::Config::default()
+            .labels(&selector(None))
+            .page_size(250);
+        let events = watcher(self.objects.jobs.clone(), config).default_backoff();
+        let mut events = pin!(events);
+        let mut known = Known::default();
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.try_next() => event,
+            };
+            match event {
+                Ok(Some(event)) => {
+                    if let Some(job) = known.news(event) {
+                        tell(self.finished(&job).await);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the watch of Jobs broke; taking it up again"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn finished(&self, job: &Job) -> Finished {
+        let name = job.name_any();
+        let labels = job.labels();
+        let restore = labels
+            .get(COMPONENT)
+            .is_some_and(|it| it == Component::Restore.word());
+        let ending = match failure(job) {
+            None => Ending::Succeeded,
+            Some(condition) => {
+                let pods = self.objects.pods_of(&name).await.unwrap_or_else(|error| {
+                    tracing::warn!(run = %name, error = &error as &dyn std::error::Error, "its pods do not tell why it failed");
+                    Vec::new()
+                });
+                let (exit_code, message) = last_words(&pods);
+                Ending::Failed {
+                    reason: condition.reason.clone().unwrap_or_default(),
+                    exit_code,
+                    message,
+                }
+            }
+        };
+        Finished {
+            component: if restore {
+                Component::Restore
+            } else {
+                Component::Backup
+            },
+            schedule: labels.get(SCHEDULE).cloned(),
+            job: name,
+            ending,
+        }
+    }
+}
+
+fn failure(job: &Job) -> Option<&JobCondition> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|it| it.type_ == "Failed" && it.status == "True")
+}
+
+/// Of the pod that ended last.
+fn last_words(pods: &[Pod]) -> (Option<i32>, Option<String>) {
+    let newest = pods.iter().max_by_key(|it| it.creation_timestamp());
+    let statuses = newest.and_then(|it| it.status.as_ref()?.container_statuses.as_ref());
+    let mut ends = statuses
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it.state.as_ref()?.terminated.as_ref());
+    let end = ends.find(|it| it.exit_code != 0);
+    (
+        end.map(|it| it.exit_code),
+        end.and_then(|it| it.message.clone()),
+    )
+}
+
+/// Which finished Jobs have been told.
+#[derive(Debug, Default)]
+struct Known {
+    told: HashSet<String>,
+    listed: HashSet<String>,
+    /// Whether the first list is through: what it holds had finished before we looked.
+    complete: bool,
+}
+
+impl Known {
+    fn news(&mut self, event: watcher::Event<Job>) -> Option<Job> {
+        match event {
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitApply(job) => {
+                if is_finished(&job) {
+                    let uid = job.uid()?;
+                    self.listed.insert(uid.clone());
+                    if self.told.insert(uid) && self.complete {
+                        return Some(job);
+                    }
+                }
+            }
+            watcher::Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.told.retain(|it| listed.contains(it));
+                self.complete = true;
+            }
+            watcher::Event::Apply(job) => {
+                if is_finished(&job) && self.told.insert(job.uid()?) {
+                    return Some(job);
+                }
+            }
+            watcher::Event::Delete(job) => {
+                self.told.remove(&job.uid()?);
+            }
+        }
+        None
+    }
+}

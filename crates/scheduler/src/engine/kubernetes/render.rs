@@ -1,0 +1,401 @@
+//! What we want in the cluster: all decisions, no I/O, nothing that can fail.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use backuper::job::{Value, Var};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::batch::v1::{
+    CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
+    PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{
+    Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Secret, SecretKeySelector, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+
+use super::settings::Settings;
+use super::template::{locked, runtime_default};
+
+/// The label that says an object is ours.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value.
+pub const MANAGER: &str = "postgres-adapter";
+/// The label that says whether an object is for backups or for restores.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// The label of a Job with the name of its schedule.
+pub const SCHEDULE: &str = "postgres-adapter/schedule";
+/// The label of a restore with the database it goes to.
+pub const DATABASE: &str = "postgres-adapter/database";
+/// The annotation of a CronJob that holds its worker's parameters, secrets by name only.
+pub const PARAMETERS: &str = "postgres-adapter/parameters";
+/// The annotation of a CronJob that tells whether rendering it anew would change it. A CronJob
+/// without it was left in the middle of being made.
+pub const RENDERED: &str = "postgres-adapter/rendered";
+/// The annotation of a restore that tells requests apart.
+pub const REQUEST: &str = "postgres-adapter/request";
+/// The annotation of a restore that was let go; without it, it has never run.
+pub const STARTED: &str = "postgres-adapter/started";
+
+/// The only place that a pod can write to.
+const SCRATCH: &str = "worker-tmp";
+const BACKUP_CONTAINER: &str = "backup-job";
+const RESTORE_CONTAINER: &str = "backup-restore-job";
+/// The variable that differs between two calls for the same restore.
+const TIME_OF_CALL: &str = "RESTORE_AS_OF";
+/// A worker's exit code for "trying again will not help".
+const WRONG_REQUEST: i32 = 2;
+
+/// What a pod is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// Making backups.
+    Backup,
+    /// Restoring one.
+    Restore,
+}
+
+impl Component {
+    /// The word in labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+        }
+    }
+
+    fn containers(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Backup => (BACKUP_CONTAINER, RESTORE_CONTAINER),
+            Self::Restore => (RESTORE_CONTAINER, BACKUP_CONTAINER),
+        }
+    }
+}
+
+/// A worker's variable as a pod's specification may show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name.
+    pub name: String,
+    /// Its value; none for a secret, which the Secret holds under the same name.
+    pub value: Option<String>,
+}
+
+impl Shown {
+    /// What may be shown of a worker's variables.
+    #[must_use]
+    pub fn of(vars: &[Var]) -> Vec<Self> {
+        let shown = |var: &Var| Self {
+            name: var.name.to_owned(),
+            value: match &var.value {
+                Value::Plain(text) => Some(text.clone()),
+                Value::Secret(_) => None,
+            },
+        };
+        vars.iter().map(shown).collect()
+    }
+}
+
+/// The CronJob of a schedule.
+pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown]) -> CronJob {
+    let mut labels = labels(Component::Backup);
+    let mut cron_job = CronJob {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.clone()),
+            annotations: Some(BTreeMap::from([(
+                PARAMETERS.to_owned(),
+                parameters(schedule, vars),
+            )])),
+            ..ObjectMeta::default()
+        },
+        spec: None,
+        status: None,
+    };
+    labels.insert(SCHEDULE.to_owned(), name.to_owned());
+    cron_job.spec = Some(CronJobSpec {
+        schedule: schedule.to_owned(),
+        time_zone: Some("Etc/UTC".to_owned()),
+        concurrency_policy: Some("Forbid".to_owned()),
+        starting_deadline_seconds: Some(seconds(settings.starting_deadline)),
+        successful_jobs_history_limit: Some(settings.successful_history),
+        failed_jobs_history_limit: Some(settings.failed_history),
+        // Left to the cluster, so that a schedule that a person has suspended stays so.
+        suspend: None,
+        job_template: JobTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(labels.clone()),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(JobSpec {
+                active_deadline_seconds: Some(seconds(settings.backup_deadline)),
+                backoff_limit: Some(2),
+                pod_failure_policy: Some(retry_unless_wrong()),
+                template: pod(settings, Component::Backup, name, labels, vars),
+                ..JobSpec::default()
+            }),
+        },
+    });
+    let digest = digest(&format!("{cron_job:?}"));
+    let annotations = cron_job.metadata.annotations.get_or_insert_default();
+    annotations.insert(RENDERED.to_owned(), digest);
+    cron_job
+}
+
+/// The CronJob as it is made first: it does not run before its Secret is there.
+pub fn gated(mut cron_job: CronJob) -> CronJob {
+    if let Some(annotations) = &mut cron_job.metadata.annotations {
+        annotations.remove(RENDERED);
+    }
+    if let Some(spec) = &mut cron_job.spec {
+        spec.suspend = Some(true);
+    }
+    cron_job
+}
+
+/// The Secret of a CronJob or Job, which it goes with.
+pub fn secret(component: Component, owner: OwnerReference, vars: &[Var]) -> Secret {
+    let secret = |var: &Var| match &var.value {
+        Value::Plain(_) => None,
+        Value::Secret(text) => Some((
+            var.name.to_owned(),
+            ByteString(text.expose_secret().as_bytes().to_vec()),
+        )),
+    };
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(owner.name.clone()),
+            labels: Some(labels(component)),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        data: Some(vars.iter().filter_map(secret).collect()),
+        ..Secret::default()
+    }
+}
+
+/// The Job of a restore, which waits to be started.
+pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Shown]) -> Job {
+    let mut labels = labels(Component::Restore);
+    labels.insert(DATABASE.to_owned(), database.to_owned());
+    Job {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.clone()),
+            annotations: Some(BTreeMap::from([(REQUEST.to_owned(), request(vars))])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            suspend: Some(true),
+            active_deadline_seconds: Some(seconds(settings.restore_deadline)),
+            ttl_seconds_after_finished: Some(
+                i32::try_from(settings.restore_ttl.as_secs()).unwrap_or(i32::MAX),
+            ),
+            backoff_limit: Some(0),
+            // A pod that is being evicted still writes: nothing takes its place, then or later.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            pod_failure_policy: Some(never_again()),
+            template: pod(settings, Component::Restore, name, labels, vars),
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The change that lets a Job go.
+pub fn started() -> Job {
+    Job {
+        metadata: ObjectMeta {
+            annotations: Some(BTreeMap::from([(STARTED.to_owned(), "true".to_owned())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            suspend: Some(false),
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// A restore's name: the same for everybody who sees the same restores before it.
+pub fn restore_name(database: &str, previous: &str) -> String {
+    let digest = digest(&format!("{database}\n{previous}"));
+    format!("restore-{}-postgres", &digest[..8])
+}
+
+/// Tells restores apart. Neither secrets nor the time of the call are part of it: a call that is
+/// repeated after its answer was lost is the same.
+pub fn request(vars: &[Shown]) -> String {
+    let mut text = String::new();
+    for Shown { name, value } in vars.iter().filter(|it| it.name != TIME_OF_CALL) {
+        // Quoted, so that no value can pass for two variables; a String takes any text.
+        let _infallible = writeln!(text, "{name}={value:?}");
+    }
+    digest(&text)
+}
+
+/// A worker's parameters, to be recovered by [`recover`].
+fn parameters(schedule: &str, vars: &[Shown]) -> String {
+    let vars: Vec<serde_json::Value> = vars
+        .iter()
+        .map(|Shown { name, value }| {
+            let value = value.clone().map_or(serde_json::Value::Null, Into::into);
+            serde_json::Value::Array(vec![name.clone().into(), value])
+        })
+        .collect();
+    let mut all = serde_json::Map::new();
+    all.insert("schedule".to_owned(), schedule.into());
+    all.insert("env".to_owned(), vars.into());
+    serde_json::Value::Object(all).to_string()
+}
+
+/// The schedule and the variables that a CronJob was rendered from.
+pub fn recover(cron_job: &CronJob) -> Option<(String, Vec<Shown>)> {
+    let text = cron_job.metadata.annotations.as_ref()?.get(PARAMETERS)?;
+    let all: serde_json::Value = serde_json::from_str(text).ok()?;
+    let schedule = all.get("schedule")?.as_str()?.to_owned();
+    let vars = all.get("env")?.as_array()?.iter().map(|pair| {
+        Some(Shown {
+            name: pair.get(0)?.as_str()?.to_owned(),
+            value: match pair.get(1)? {
+                serde_json::Value::Null => None,
+                value => Some(value.as_str()?.to_owned()),
+            },
+        })
+    });
+    Some((schedule, vars.collect::<Option<_>>()?))
+}
+
+fn labels(component: Component) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        (COMPONENT.to_owned(), component.word().to_owned()),
+    ])
+}
+
+fn pod(
+    settings: &Settings,
+    component: Component,
+    secret: &str,
+    labels: BTreeMap<String, String>,
+    vars: &[Shown],
+) -> PodTemplateSpec {
+    let (container, other) = component.containers();
+    let image = match component {
+        Component::Backup => &settings.backuper_image,
+        Component::Restore => &settings.restorer_image,
+    };
+    let pod = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            automount_service_account_token: Some(false),
+            containers: vec![Container {
+                name: container.to_owned(),
+                image: Some(image.clone()),
+                image_pull_policy: Some("IfNotPresent".to_owned()),
+                env: Some(vars.iter().map(|it| variable(secret, it)).collect()),
+                security_context: Some(locked()),
+                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                volume_mounts: Some(vec![VolumeMount {
+                    name: SCRATCH.to_owned(),
+                    mount_path: "/tmp".to_owned(),
+                    ..VolumeMount::default()
+                }]),
+                ..Container::default()
+            }],
+            enable_service_links: Some(false),
+            restart_policy: Some("Never".to_owned()),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: settings.run_as_user,
+                seccomp_profile: Some(runtime_default()),
+                ..PodSecurityContext::default()
+            }),
+            service_account_name: settings.service_account.clone(),
+            termination_grace_period_seconds: Some(60),
+            volumes: Some(vec![Volume {
+                name: SCRATCH.to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            }]),
+            ..PodSpec::default()
+        }),
+    };
+    settings.template.under(pod, other)
+}
+
+fn variable(secret: &str, Shown { name, value }: &Shown) -> EnvVar {
+    let reference = || EnvVarSource {
+        secret_key_ref: Some(SecretKeySelector {
+            name: secret.to_owned(),
+            key: name.clone(),
+            optional: None,
+        }),
+        ..EnvVarSource::default()
+    };
+    EnvVar {
+        name: name.clone(),
+        // Kubernetes expands $(NAME) and makes $$ one: doubled, every text arrives as it is.
+        // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+        value: value.as_ref().map(|it| it.replace('$', "$$")),
+        value_from: value.is_none().then(reference),
+    }
+}
+
+/// Backups: what is wrong stays wrong; a pod that lost its node does not count.
+fn retry_unless_wrong() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![
+            PodFailurePolicyRule {
+                action: "FailJob".to_owned(),
+                on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                    container_name: Some(BACKUP_CONTAINER.to_owned()),
+                    operator: "In".to_owned(),
+                    values: vec![WRONG_REQUEST],
+                }),
+                on_pod_conditions: None,
+            },
+            PodFailurePolicyRule {
+                action: "Ignore".to_owned(),
+                on_exit_codes: None,
+                on_pod_conditions: Some(vec![disrupted()]),
+            },
+        ],
+    }
+}
+
+/// Restores: one pod, whatever becomes of it. The rule for other ends is the backoff limit of 0.
+fn never_again() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![PodFailurePolicyRule {
+            action: "FailJob".to_owned(),
+            on_exit_codes: None,
+            on_pod_conditions: Some(vec![disrupted()]),
+        }],
+    }
+}
+
+fn disrupted() -> PodFailurePolicyOnPodConditionsPattern {
+    PodFailurePolicyOnPodConditionsPattern {
+        type_: "DisruptionTarget".to_owned(),
+        status: "True".to_owned(),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn digest(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..16])
+}

@@ -1,0 +1,65 @@
+//! What an administrator decides about the pods of the workers.
+
+use std::time::Duration;
+
+use super::template::Template;
+
+/// What an administrator decides about workers on Kubernetes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace that holds all we make.
+    pub namespace: String,
+    /// Image of the backuper, whole reference.
+    pub backuper_image: String,
+    /// Image of the restorer, whole reference.
+    pub restorer_image: String,
+    /// Account of the pods; empty: the namespace's default. They get no token of it.
+    pub service_account: Option<String>,
+    /// Numeric user of the pods; empty: the image's own, which must be numeric and not 0.
+    pub run_as_user: Option<i64>,
+    /// How late a backup may start before it counts as missed.
+    pub starting_deadline: Duration,
+    /// How long a backup may take in all, retries included.
+    pub backup_deadline: Duration,
+    /// How long a restore may take.
+    pub restore_deadline: Duration,
+    /// How many finished Jobs of a schedule are kept.
+    pub successful_history: i32,
+    /// How many failed Jobs of a schedule are kept.
+    pub failed_history: i32,
+    /// How long a finished restore Job is kept.
+    pub restore_ttl: Duration,
+    /// What is merged under the pods.
+    pub template: Template,
+    /// How long one call to the API server may take.
+    pub patience: Duration,
+    /// How old a Job that was never started must be before another request takes its place.
+    pub abandoned_after: Duration,
+}
+
+impl Settings {
+    /// Sound defaults for a namespace and the two images.
+    #[must_use]
+    pub fn new(
+        namespace: impl Into<String>,
+        backuper_image: impl Into<String>,
+        restorer_image: impl Into<String>,
+    ) -> Self {
+        Self {
+            namespace: namespace.into(),
+            backuper_image: backuper_image.into(),
+            restorer_image: restorer_image.into(),
+            service_account: None,
+            run_as_user: Some(65532),
+            starting_deadline: Duration::from_secs(3600),
+            backup_deadline: Duration::from_secs(24 * 3600),
+            restore_deadline: Duration::from_secs(24 * 3600),
+            successful_history: 3,
+            failed_history: 3,
+            restore_ttl: Duration::from_secs(7 * 24 * 3600),
+            template: Template::default(),
+            patience: Duration::from_secs(5),
+            abandoned_after: Duration::from_secs(30),
+        }
+    }
+}

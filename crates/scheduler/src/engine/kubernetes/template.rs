@@ -1,0 +1,126 @@
+//! The administrator's pod template, merged under what we render: it adds and cannot take away.
+
+use k8s_openapi::DeepMerge as _;
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext, VolumeMount,
+};
+
+/// The name that stands for the worker's container, whichever it is.
+const ANY_WORKER: &str = "worker";
+
+/// A PodTemplateSpec to merge under ours. Its container `worker` is merged under the worker's,
+/// as is one with the worker's own name; other containers run beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Template(PodTemplateSpec);
+
+impl Template {
+    /// Reads a template from YAML.
+    ///
+    /// # Errors
+    /// A sentence that says where it is wrong.
+    pub fn parse(yaml: &str) -> Result<Self, String> {
+        if yaml.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_yaml_ng::from_str(yaml)
+            .map(Self)
+            .map_err(|error| format!("not a PodTemplateSpec: {error}"))
+    }
+
+    /// The template with `pod` on top. `other_worker` is the name of the container that does not
+    /// run in this pod.
+    pub(crate) fn under(&self, pod: PodTemplateSpec, other_worker: &str) -> PodTemplateSpec {
+        let mut merged = self.0.clone();
+        let worker = name_of_worker(&pod);
+        let base = merged.spec.get_or_insert_default();
+        base.containers.retain(|it| it.name != other_worker);
+        for container in &mut base.containers {
+            if container.name == ANY_WORKER {
+                container.name.clone_from(&worker);
+            }
+        }
+        let mut pod = pod;
+        if let Some(base) = base.containers.iter_mut().find(|it| it.name == worker) {
+            give_way(base, &mut pod);
+        }
+        merged.merge_from(pod);
+        if let Some(spec) = &mut merged.spec {
+            secure(spec, &worker);
+        }
+        merged
+    }
+}
+
+fn name_of_worker(pod: &PodTemplateSpec) -> String {
+    let containers = pod.spec.iter().flat_map(|it| &it.containers);
+    containers
+        .map(|it| it.name.clone())
+        .next()
+        .unwrap_or_default()
+}
+
+/// Where merging field by field would make a mixture of two things, one of them goes.
+fn give_way(base: &mut Container, pod: &mut PodTemplateSpec) {
+    let Some(spec) = &mut pod.spec else { return };
+    let Some(ours) = spec.containers.first_mut() else {
+        return;
+    };
+    // A value of theirs and a reference of ours would make an invalid variable.
+    if let (Some(theirs), Some(ours)) = (&mut base.env, &ours.env) {
+        theirs.retain(|it| ours.iter().all(|our| our.name != it.name));
+    }
+    // Another volume at the same place is the administrator's to choose.
+    if let (Some(theirs), Some(ours)) = (&base.volume_mounts, &mut ours.volume_mounts) {
+        let (gone, kept) = std::mem::take(ours).into_iter().partition(|it| {
+            let place = &it.mount_path;
+            theirs.iter().any(|their| their.mount_path == *place)
+        });
+        *ours = kept;
+        let gone: Vec<VolumeMount> = gone;
+        let volumes = spec.volumes.get_or_insert_default();
+        volumes.retain(|it| gone.iter().all(|mount| mount.name != it.name));
+    }
+}
+
+/// Puts back what no template may take away.
+fn secure(spec: &mut PodSpec, worker: &str) {
+    spec.host_network = None;
+    spec.host_pid = None;
+    spec.host_ipc = None;
+    spec.ephemeral_containers = None;
+    let inits = spec.init_containers.iter_mut().flatten();
+    for container in spec.containers.iter_mut().chain(inits) {
+        if container.name == worker {
+            container.security_context = Some(locked());
+        } else {
+            let context = container.security_context.get_or_insert_default();
+            context.allow_privilege_escalation = Some(false);
+            context.privileged = None;
+            context.capabilities = locked().capabilities;
+            context.run_as_non_root = Some(true);
+            context.seccomp_profile = Some(runtime_default());
+        }
+    }
+}
+
+/// A container that can do nothing but run.
+pub(crate) fn locked() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: Some(vec!["ALL".to_owned()]),
+        }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+/// The container runtime's own filter of system calls.
+pub(crate) fn runtime_default() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
+    }
+}
