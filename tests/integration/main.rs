@@ -4,6 +4,8 @@
 //! `cfg(test)` tells clippy that all of this is test code and may unwrap.
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod harness;

@@ -1,0 +1,250 @@
+//! docs/architecture.md, as far as the sources themselves can prove it.
+
+use std::fs;
+use std::path::Path;
+
+use super::testbed::programs::repository;
+
+/// Lines of code that a file may have, its tests, comments and blank lines aside.
+const LINES: usize = 350;
+
+/// A source file of one of the crates.
+struct Source {
+    /// Below the repository: `crates/backuper/src/run.rs`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The code that is shipped, line by line with its number: no comments, no tests.
+    fn code(&self) -> Vec<(usize, &str)> {
+        self.text
+            .lines()
+            .take_while(|line| line.trim() != "#[cfg(test)]")
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with("//"))
+            .map(|(index, line)| (index + 1, line))
+            .collect()
+    }
+
+    /// Where the code has one of these words in it.
+    fn naming(&self, words: &[&str]) -> Vec<String> {
+        self.code()
+            .into_iter()
+            .filter(|(_, line)| words.iter().any(|word| names(line, word)))
+            .map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim()))
+            .collect()
+    }
+
+    fn is_under(&self, places: &[&str]) -> bool {
+        places.iter().any(|it| self.path.starts_with(it))
+    }
+}
+
+/// Whether a line has a word in it, as a word of its own.
+fn names(line: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    line.match_indices(word).any(|(start, found)| {
+        let before = line[..start].chars().next_back();
+        let after = line[start + found.len()..].chars().next();
+        let open = |c: Option<char>| !c.is_some_and(part);
+        (open(before) || !word.starts_with(part)) && (open(after) || !word.ends_with(part))
+    })
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    for name in ["backuper", "restorer", "scheduler"] {
+        walk(
+            &repository().join("crates").join(name).join("src"),
+            &mut found,
+        );
+    }
+    assert!(found.len() > 20, "only {} sources were found", found.len());
+    found
+}
+
+fn walk(folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let relative = path.strip_prefix(repository()).unwrap();
+            found.push(Source {
+                path: relative.to_str().unwrap().to_owned(),
+                text: fs::read_to_string(&path).unwrap(),
+            });
+        }
+    }
+}
+
+/// Fails when the words are in the code of a file outside these places.
+#[track_caller]
+fn only_in(places: &[&str], words: &[&str]) {
+    let found: Vec<String> = sources()
+        .iter()
+        .filter(|it| !it.is_under(places))
+        .flat_map(|it| it.naming(words))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "{words:?} outside {places:?}:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn a_word_is_found_as_a_word_only() {
+    assert!(names("use kube::Api;", "kube"));
+    assert!(!names("// the kube-apiserver", "kube"));
+    assert!(!names("let kubeconfig = 1;", "kube"));
+    assert!(names("std::env::var(x)", "env::var"));
+    let source = Source {
+        path: "crates/x/src/y.rs".to_owned(),
+        text: "// kube\nuse kube;\n#[cfg(test)]\nuse kube;\n".to_owned(),
+    };
+    assert_eq!(source.naming(&["kube"]), ["crates/x/src/y.rs:2: use kube;"]);
+}
+
+#[test]
+fn rule_3_only_the_kubernetes_engine_and_the_operator_know_kubernetes() {
+    only_in(
+        &[
+            "crates/scheduler/src/engine/kubernetes",
+            "crates/scheduler/src/operator",
+            "crates/scheduler/src/main.rs",
+        ],
+        &["kube", "k8s_openapi"],
+    );
+}
+
+#[test]
+fn rule_3_only_the_grpc_door_and_the_report_to_the_core_know_grpc() {
+    only_in(
+        &[
+            "crates/scheduler/src/api",
+            "crates/scheduler/src/main.rs",
+            "crates/backuper/src/report",
+        ],
+        &[
+            "tonic",
+            "tonic_health",
+            "tonic_reflection",
+            "tonic_types",
+            "prost",
+        ],
+    );
+}
+
+#[test]
+fn rule_3_only_the_s3_store_knows_the_sdk() {
+    only_in(
+        &["crates/backuper/src/storage/s3"],
+        &[
+            "aws_sdk_s3",
+            "aws_config",
+            "aws_smithy_types",
+            "aws_smithy_http_client",
+            "aws_smithy_runtime_api",
+        ],
+    );
+}
+
+#[test]
+fn rule_4_the_domain_does_no_io_and_knows_neither_wire_nor_cluster() {
+    let words = [
+        "async",
+        "await",
+        "tokio",
+        "tonic",
+        "prost",
+        "kube",
+        "k8s_openapi",
+        "reqwest",
+        "rusqlite",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "crate::api",
+        "crate::engine",
+        "crate::service",
+        "crate::config",
+    ];
+    let sources = sources();
+    let domain: Vec<&Source> = sources
+        .iter()
+        .filter(|it| it.is_under(&["crates/scheduler/src/domain"]))
+        .collect();
+    assert!(!domain.is_empty(), "there is no domain");
+    let found: Vec<String> = domain.iter().flat_map(|it| it.naming(&words)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn rule_7_programs_are_started_in_one_place_and_the_environment_is_read_by_clap() {
+    only_in(
+        &["crates/backuper/src/child.rs"],
+        &["Command::new", "std::process::Command"],
+    );
+    only_in(
+        &[],
+        &[
+            "env::var",
+            "env::var_os",
+            "env::vars",
+            "env::vars_os",
+            "set_var",
+        ],
+    );
+    only_in(&[], &["\"sh\"", "\"bash\"", "\"/bin/sh\"", "\"/bin/bash\""]);
+}
+
+#[test]
+fn rule_12_no_file_is_a_drawer_for_everything() {
+    for source in sources() {
+        let name = source.path.rsplit('/').next().unwrap();
+        let drawers = [
+            "utils.rs",
+            "util.rs",
+            "common.rs",
+            "helpers.rs",
+            "types.rs",
+            "manager.rs",
+            "mod.rs",
+        ];
+        assert!(!drawers.contains(&name), "{}", source.path);
+    }
+}
+
+#[test]
+fn rule_12_there_are_three_crates() {
+    let mut crates: Vec<String> = fs::read_dir(repository().join("crates"))
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    crates.sort();
+    assert_eq!(crates, ["backuper", "restorer", "scheduler"]);
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for_and_is_short() {
+    for source in sources() {
+        assert!(
+            source.text.starts_with("//! "),
+            "{} does not say",
+            source.path
+        );
+        let lines = source.code().len();
+        assert!(lines <= LINES, "{} has {lines} lines of code", source.path);
+    }
+}
+
+#[test]
+fn a_main_is_forty_lines_of_code_at_most() {
+    for source in sources().iter().filter(|it| it.path.ends_with("/main.rs")) {
+        let lines = source.code().len();
+        assert!(lines <= 40, "{} has {lines} lines of code", source.path);
+    }
+}
