@@ -161,7 +161,8 @@ impl Cluster {
                 "--kube-api-qps=500".to_owned(),
                 "--kube-api-burst=1000".to_owned(),
                 "--controllers=cronjob-controller,job-controller,garbage-collector-controller,\
-                 serviceaccount-controller,namespace-controller,ttl-after-finished-controller"
+                 serviceaccount-controller,namespace-controller,ttl-after-finished-controller,\
+                 pod-garbage-collector-controller"
                     .to_owned(),
             ],
         );
@@ -350,7 +351,7 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    async fn create(cluster: &'static Cluster) -> Self {
+    pub(crate) async fn create(cluster: &'static Cluster) -> Self {
         let it = Self {
             cluster,
             name: unique("test-"),
@@ -379,7 +380,7 @@ impl Namespace {
         it
     }
 
-    async fn remove(&self) {
+    pub(crate) async fn remove(&self) {
         Api::<KubeNamespace>::all(self.cluster.client())
             .delete(&self.name, &kube::api::DeleteParams::default())
             .await
@@ -411,6 +412,13 @@ impl Namespace {
             .await
             .expect("a list")
             .items
+    }
+
+    /// All Jobs that are not suspended.
+    pub(crate) async fn started_jobs(&self) -> Vec<Job> {
+        let mut jobs = self.jobs().await;
+        jobs.retain(|it| it.spec.as_ref().and_then(|it| it.suspend) != Some(true));
+        jobs
     }
 
     /// All Secrets.

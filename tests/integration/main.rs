@@ -10,6 +10,8 @@ mod cluster;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 #[expect(

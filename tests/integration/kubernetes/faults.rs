@@ -1,0 +1,227 @@
+//! A scheduler that dies between any two of its calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use kube::client::{Body, ClientBuilder};
+use scheduler::engine::kubernetes::Kubernetes;
+use tower::{BoxError, Layer, Service};
+
+use super::{
+    is_suspended, limited_client, nothing_runs_without_its_secret, restore, schedule, settings,
+    user,
+};
+use crate::cluster::{Cluster, Namespace};
+
+const NAME: &str = "backup-0a1b2c3d-postgres";
+
+/// When the process dies.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    /// The call is not sent.
+    Before,
+    /// The call is done and its answer is not heard.
+    After,
+}
+
+/// Lets some calls through and then none.
+#[derive(Clone, Debug)]
+struct Mortal {
+    left: Arc<AtomicUsize>,
+    death: Death,
+}
+
+#[derive(Clone, Debug)]
+struct MortalService<S> {
+    inner: S,
+    rules: Mortal,
+}
+
+impl<S> Layer<S> for Mortal {
+    type Service = MortalService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        MortalService {
+            inner,
+            rules: self.clone(),
+        }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for MortalService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let alive = self
+            .rules
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        let last_words = |rules: &Mortal| {
+            let dying = rules.left.load(Ordering::SeqCst) == 0;
+            dying && matches!(rules.death, Death::After)
+        };
+        if alive.is_err() {
+            return Box::pin(async { Err("dead".into()) });
+        }
+        let unheard = last_words(&self.rules);
+        let call = self.inner.call(request);
+        Box::pin(async move {
+            let answer = call.await.map_err(Into::into)?;
+            if unheard {
+                return Err("the answer is not heard".into());
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// An engine that dies at its call number `calls` (counted from 0).
+async fn mortal(namespace: &Namespace, calls: usize, death: Death) -> Kubernetes {
+    drop(limited_client(namespace).await);
+    let mut config = namespace.cluster.config();
+    config.auth_info.impersonate = Some(user(namespace));
+    config.default_retry = false;
+    let left = match death {
+        Death::Before => calls,
+        Death::After => calls + 1,
+    };
+    let rules = Mortal {
+        left: Arc::new(AtomicUsize::new(left)),
+        death,
+    };
+    let client = ClientBuilder::try_from(config)
+        .expect("a client")
+        .with_layer(&rules)
+        .build();
+    Kubernetes::new(client, settings(namespace))
+}
+
+async fn immortal(namespace: &Namespace) -> Kubernetes {
+    let mut settings = settings(namespace);
+    settings.abandoned_after = Duration::ZERO;
+    Kubernetes::new(limited_client(namespace).await, settings)
+}
+
+/// Every call of the way, sent or not; `true` from the attempt ends it: it lived through.
+async fn at_each_call(attempt: impl AsyncFn(usize, Death) -> bool) {
+    for death in [Death::Before, Death::After] {
+        let mut calls = 0;
+        while !attempt(calls, death).await {
+            calls += 1;
+            assert!(calls < 20, "it never lived through");
+        }
+        assert!(calls >= 3, "it takes more calls than {calls}");
+    }
+}
+
+#[test]
+fn a_crash_while_a_schedule_is_made_is_mended_by_the_next_call() {
+    at_each_call_of_a_schedule(&async |namespace: &Namespace| {
+        let engine = immortal(namespace).await;
+        engine.ensure(&schedule(NAME, "it")).await.expect("made");
+        let all = namespace.cron_jobs().await;
+        assert!(all.len() == 1 && !is_suspended(&all[0]), "{all:?}");
+        assert_eq!(namespace.secrets().await.len(), 1);
+    });
+}
+
+#[test]
+fn a_crash_while_a_schedule_is_made_leaves_nothing_after_the_next_start() {
+    at_each_call_of_a_schedule(&async |namespace: &Namespace| {
+        let engine = immortal(namespace).await;
+        engine.refresh().await.expect("refreshed");
+        let all = namespace.cron_jobs().await;
+        assert!(all.iter().all(|it| !is_suspended(it)), "{all:?}");
+        crate::cluster::eventually("the Secret follows", async || {
+            (namespace.secrets().await.len() == all.len()).then_some(())
+        })
+        .await;
+    });
+}
+
+fn at_each_call_of_a_schedule(then: &impl AsyncFn(&Namespace)) {
+    Cluster::shared().within(async |outer| {
+        at_each_call(async |calls, death| {
+            let namespace = Namespace::create(outer.cluster).await;
+            let dying = mortal(&namespace, calls, death).await;
+            let lived = dying.ensure(&schedule(NAME, "it")).await.is_ok();
+            nothing_runs_without_its_secret(&namespace).await;
+            then(&namespace).await;
+            nothing_runs_without_its_secret(&namespace).await;
+            namespace.remove().await;
+            lived
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_crash_while_a_restore_is_started_is_mended_by_the_next_call() {
+    at_each_call_of_a_restore(&async |namespace: &Namespace| {
+        let engine = immortal(namespace).await;
+        let running = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started");
+        assert_eq!(namespace.jobs().await.len(), 1);
+        namespace.pod_of(&running.name).await;
+    });
+}
+
+#[test]
+fn a_restore_that_a_crash_kept_from_starting_does_not_stand_in_anothers_way() {
+    at_each_call_of_a_restore(&async |namespace: &Namespace| {
+        let engine = immortal(namespace).await;
+        let has_started = !namespace.started_jobs().await.is_empty();
+        let other = engine.restore(&restore("aaaa1111", "1")).await;
+        assert_eq!(other.is_err(), has_started, "{other:?}");
+        assert_eq!(namespace.jobs().await.len(), 1);
+    });
+}
+
+#[test]
+fn a_crash_while_a_restore_is_started_leaves_nothing_after_the_next_start() {
+    at_each_call_of_a_restore(&async |namespace: &Namespace| {
+        let has_started = namespace.started_jobs().await.len();
+        immortal(namespace)
+            .await
+            .refresh()
+            .await
+            .expect("refreshed");
+        assert_eq!(namespace.jobs().await.len(), has_started);
+    });
+}
+
+fn at_each_call_of_a_restore(then: &impl AsyncFn(&Namespace)) {
+    Cluster::shared().within(async |outer| {
+        at_each_call(async |calls, death| {
+            let namespace = Namespace::create(outer.cluster).await;
+            let dying = mortal(&namespace, calls, death).await;
+            let lived = dying.restore(&restore("aaaa1111", "0")).await.is_ok();
+            nothing_runs_without_its_secret(&namespace).await;
+            then(&namespace).await;
+            namespace.remove().await;
+            lived
+        })
+        .await;
+    });
+}

@@ -1,0 +1,169 @@
+//! What we would apply, as files in tests/golden that a person can read.
+//! To accept a change: `INSTA_UPDATE=always cargo test -p scheduler --test integration golden`.
+
+use backuper::job::Var;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use scheduler::engine::kubernetes::render::{
+    Component, Shown, cron_job, gated, restore_job, secret,
+};
+use scheduler::engine::kubernetes::settings::Settings;
+use scheduler::engine::kubernetes::template::Template;
+use secrecy::SecretString;
+
+const NAME: &str = "backup-0a1b2c3d-postgres";
+
+fn settings() -> Settings {
+    Settings::new(
+        "backups",
+        "registry.local/backuper:1",
+        "registry.local/restorer:1",
+    )
+}
+
+fn vars() -> Vec<Var> {
+    vec![
+        Var::plain("DB_HOST", "db.example"),
+        Var::plain("DB_NAME", "price $(DB_HOST) in $$"),
+        Var::secret("DB_PASSWORD", &SecretString::from("hunter2")),
+        Var::plain("S3_BUCKET_NAME", "backups"),
+    ]
+}
+
+fn check(name: &str, object: &impl serde::Serialize) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_yaml_snapshot!(name, object));
+}
+
+#[test]
+fn the_golden_cron_job() {
+    let cron_job = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars()));
+    check("cron_job", &cron_job);
+}
+
+#[test]
+fn the_golden_cron_job_under_a_template() {
+    let mut settings = settings();
+    settings.template = Template::parse(TEMPLATE).expect("a template");
+    let cron_job = cron_job(&settings, NAME, "30 3 * * *", &Shown::of(&vars()));
+    check("cron_job_with_template", &cron_job);
+}
+
+#[test]
+fn the_golden_restore() {
+    let job = restore_job(
+        &settings(),
+        "restore-0a1b2c3d-postgres",
+        "1f3a9c0e",
+        &Shown::of(&vars()),
+    );
+    check("restore_job", &job);
+}
+
+#[test]
+fn the_golden_secret() {
+    let owner = OwnerReference {
+        api_version: "batch/v1".to_owned(),
+        kind: "CronJob".to_owned(),
+        name: NAME.to_owned(),
+        uid: "6f9619ff-8b86-d011-b42d-00c04fc964ff".to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    check("secret", &secret(Component::Backup, owner, &vars()));
+}
+
+#[test]
+fn a_cron_job_that_is_being_made_is_suspended_and_says_it_is_not_complete() {
+    let whole = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars()));
+    let gate = gated(whole.clone());
+    assert_eq!(gate.spec.and_then(|it| it.suspend), Some(true));
+    let of = |it: Option<std::collections::BTreeMap<String, String>>| it.map_or(0, |it| it.len());
+    assert_eq!(
+        of(gate.metadata.annotations) + 1,
+        of(whole.metadata.annotations)
+    );
+}
+
+/// How Kubernetes expands a variable's value, where no other variable is known to it: `$$` is `$`,
+/// `$(NAME)` of a known name is replaced, everything else stays.
+fn expanded(value: &str, known: &str) -> String {
+    let mut expanded = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|it| it.split_once(')'))
+        {
+            let replaced = if name == known {
+                "REPLACED"
+            } else {
+                &format!("$({name})")
+            };
+            expanded.push_str(replaced);
+            rest = after;
+        } else {
+            expanded.push('$');
+        }
+    }
+    expanded + rest
+}
+
+#[test]
+fn u41_a_value_with_dollars_arrives_as_it_was_given() {
+    for given in [
+        "$$",
+        "$(DB_HOST)",
+        "a$b",
+        "$",
+        "$$$(DB_HOST)$",
+        "$$(DB_HOST",
+        "(x)",
+    ] {
+        let vars = [Var::plain("DB_HOST", "h"), Var::plain("DB_NAME", given)];
+        let cron_job = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars));
+        let pod = cron_job
+            .spec
+            .and_then(|it| it.job_template.spec?.template.spec);
+        let env = pod.expect("a pod").containers[0]
+            .env
+            .clone()
+            .expect("variables");
+        let rendered = env[1].value.as_deref().expect("a value");
+        assert_eq!(expanded(rendered, "DB_HOST"), given, "{rendered}");
+    }
+}
+
+pub(super) const TEMPLATE: &str = r#"
+metadata:
+  labels: {team: data, app.kubernetes.io/managed-by: somebody}
+  annotations: {note: from the administrator}
+spec:
+  nodeSelector: {disk: fast}
+  tolerations: [{key: backups, operator: Exists}]
+  imagePullSecrets: [{name: registry}]
+  automountServiceAccountToken: true
+  hostNetwork: true
+  restartPolicy: OnFailure
+  securityContext: {runAsNonRoot: false, runAsUser: 0, fsGroup: 2000}
+  containers:
+    - name: worker
+      image: elsewhere/else:1
+      resources: {requests: {cpu: 500m}, limits: {memory: 1Gi}}
+      env:
+        - {name: HTTPS_PROXY, value: "http://proxy:3128"}
+        - {name: DB_PASSWORD, value: not-this}
+      volumeMounts: [{name: ca, mountPath: /etc/ca}]
+      securityContext: {privileged: true, runAsUser: 0, capabilities: {add: [SYS_ADMIN]}}
+    - name: backup-restore-job
+      image: elsewhere/other:1
+    - name: proxy
+      image: registry.local/proxy:1
+      securityContext: {privileged: true}
+  volumes: [{name: ca, configMap: {name: ca}}]
+"#;

@@ -1,0 +1,187 @@
+//! Restores: one at a time into a database, one pod each.
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt as _;
+use scheduler::engine::kubernetes::error::Kind;
+
+use super::{engine, nothing_runs_without_its_secret, restore};
+use crate::cluster::{Cluster, Namespace, eventually};
+
+async fn wait_until_finished(namespace: &Namespace, job: &str) -> Job {
+    let api = namespace.api::<Job>();
+    eventually("the Job has finished", async || {
+        let job = api.get(job).await.expect("the Job");
+        let conditions = job.status.clone()?.conditions?;
+        let end = |it: &str| matches!(it, "Complete" | "Failed");
+        conditions.iter().any(|it| end(&it.type_)).then_some(job)
+    })
+    .await
+}
+
+#[test]
+fn u34_the_same_restore_again_is_answered_with_the_running_job() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let first = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started");
+        let again = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("found");
+        assert_eq!(first.name, again.name);
+        assert!(again.adopted && !first.adopted);
+        assert_eq!(namespace.jobs().await.len(), 1);
+        namespace.pod_of(&first.name).await;
+        nothing_runs_without_its_secret(&namespace).await;
+    });
+}
+
+#[test]
+fn callers_at_the_same_time_start_one_restore() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let calls = (0..6).map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.restore(&restore("aaaa1111", "0")).await })
+        });
+        let mut names = Vec::new();
+        for call in calls.collect::<Vec<_>>() {
+            names.push(call.await.expect("no panic").expect("one for all").name);
+        }
+        names.dedup();
+        assert_eq!(names.len(), 1);
+        assert_eq!(namespace.jobs().await.len(), 1);
+        namespace.pod_of(&names[0]).await;
+    });
+}
+
+#[test]
+fn different_restores_at_the_same_time_leave_one() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let calls = (0..6).map(|number| {
+            let engine = engine.clone();
+            let wanted = restore("aaaa1111", &number.to_string());
+            tokio::spawn(async move { engine.restore(&wanted).await })
+        });
+        let mut started = 0;
+        for call in calls.collect::<Vec<_>>() {
+            match call.await.expect("no panic") {
+                Ok(_) => started += 1,
+                Err(error) => assert_eq!(error.kind(), Kind::Precondition, "{error:?}"),
+            }
+        }
+        assert_eq!(started, 1);
+        assert_eq!(namespace.jobs().await.len(), 1);
+    });
+}
+
+#[test]
+fn a_different_restore_into_the_database_is_refused_and_into_another_is_not() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started");
+        let error = engine
+            .restore(&restore("aaaa1111", "1"))
+            .await
+            .expect_err("refused");
+        assert_eq!(error.kind(), Kind::Precondition);
+        engine
+            .restore(&restore("bbbb2222", "1"))
+            .await
+            .expect("another database");
+        assert_eq!(namespace.jobs().await.len(), 2);
+    });
+}
+
+#[test]
+fn after_a_restore_has_finished_the_same_request_starts_a_new_one() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let first = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started");
+        let pod = namespace.pod_of(&first.name).await;
+        namespace.end_pod(&pod.name_any(), 0, "").await;
+        wait_until_finished(&namespace, &first.name).await;
+        let second = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started");
+        assert_ne!(first.name, second.name);
+        assert!(!second.adopted);
+        namespace.pod_of(&second.name).await;
+    });
+}
+
+/// Gives the controllers time to do what they must not.
+async fn there_is_only_ever_one_pod(namespace: &Namespace) {
+    for _ in 0..30 {
+        assert!(namespace.pods().await.len() <= 1);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn u26_a_restore_that_fails_is_not_run_again() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let job = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started")
+            .name;
+        let pod = namespace.pod_of(&job).await;
+        namespace
+            .end_pod(&pod.name_any(), 1, "the server went away")
+            .await;
+        let job = wait_until_finished(&namespace, &job).await;
+        assert_eq!(job.status.and_then(|it| it.failed), Some(1));
+        there_is_only_ever_one_pod(&namespace).await;
+    });
+}
+
+#[test]
+fn u26_a_restore_whose_node_is_drained_is_not_run_again() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let job = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started")
+            .name;
+        let pod = namespace.pod_of(&job).await;
+        namespace.disrupt_pod(&pod.name_any()).await;
+        wait_until_finished(&namespace, &job).await;
+        there_is_only_ever_one_pod(&namespace).await;
+    });
+}
+
+#[test]
+fn u26_a_restore_whose_pod_is_deleted_is_not_run_again() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let job = engine
+            .restore(&restore("aaaa1111", "0"))
+            .await
+            .expect("started")
+            .name;
+        let pod = namespace.pod_of(&job).await.name_any();
+        let params = kube::api::DeleteParams::default().grace_period(0);
+        let pods = namespace.api::<k8s_openapi::api::core::v1::Pod>();
+        pods.delete(&pod, &params).await.expect("deleted");
+        wait_until_finished(&namespace, &job).await;
+        let others = namespace
+            .pods()
+            .await
+            .into_iter()
+            .filter(|it| it.name_any() != pod);
+        assert_eq!(others.count(), 0);
+    });
+}

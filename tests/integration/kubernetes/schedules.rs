@@ -1,0 +1,231 @@
+//! CronJobs: made once, changed in all they are, gone with their owner.
+
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use scheduler::engine::kubernetes::Kubernetes;
+use scheduler::engine::kubernetes::error::Kind;
+use serde_json::json;
+
+use super::{engine, is_suspended, nothing_runs_without_its_secret, schedule, settings, user};
+use crate::cluster::{Cluster, Namespace, eventually};
+
+const NAME: &str = "backup-0a1b2c3d-postgres";
+
+async fn found(namespace: &Namespace) -> CronJob {
+    namespace.api().get(NAME).await.expect("the CronJob")
+}
+
+async fn password(namespace: &Namespace) -> String {
+    let secret: Secret = namespace.api().get(NAME).await.expect("the Secret");
+    let data = secret.data.expect("data");
+    String::from_utf8(data["DB_PASSWORD"].0.clone()).expect("text")
+}
+
+#[test]
+fn u35_the_same_request_twice_makes_one_cron_job() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        engine
+            .ensure(&schedule(NAME, "hunter2"))
+            .await
+            .expect("made");
+        let first = found(&namespace).await;
+        engine
+            .ensure(&schedule(NAME, "hunter2"))
+            .await
+            .expect("there");
+        let second = found(&namespace).await;
+        assert_eq!(namespace.cron_jobs().await.len(), 1);
+        assert!(!is_suspended(&first));
+        assert_eq!(
+            first.resource_version(),
+            second.resource_version(),
+            "nothing was written"
+        );
+        nothing_runs_without_its_secret(&namespace).await;
+    });
+}
+
+#[test]
+fn u35_u36_callers_at_the_same_time_make_one_cron_job_that_runs() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let calls = (0..8).map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.ensure(&schedule(NAME, "hunter2")).await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("no panic").expect("made");
+        }
+        assert_eq!(namespace.cron_jobs().await.len(), 1);
+        assert_eq!(namespace.secrets().await.len(), 1);
+        assert!(!is_suspended(&found(&namespace).await));
+        nothing_runs_without_its_secret(&namespace).await;
+    });
+}
+
+#[test]
+fn u40_the_password_is_in_the_secret_and_nowhere_else() {
+    Cluster::shared().within(async |namespace| {
+        engine(&namespace)
+            .await
+            .ensure(&schedule(NAME, "hunter2"))
+            .await
+            .expect("made");
+        let cron_job = serde_json::to_string(&found(&namespace).await).expect("JSON");
+        assert!(!cron_job.contains("hunter2") && !cron_job.contains("aHVudGVyMg"));
+        assert_eq!(password(&namespace).await, "hunter2");
+    });
+}
+
+/// What the core does after Backup: it reads, appends itself as an owner, and puts all of it back.
+async fn adopt_like_the_core(namespace: &Namespace, request: &DynamicObject) {
+    let api = namespace.api::<CronJob>();
+    let mut cron_job = found(namespace).await;
+    cron_job.owner_references_mut().push(OwnerReference {
+        api_version: "backup.oiler.backup/v1".to_owned(),
+        kind: "BackupRequest".to_owned(),
+        name: request.name_any(),
+        uid: request.uid().expect("a uid"),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    });
+    api.replace(NAME, &PostParams::default(), &cron_job)
+        .await
+        .expect("the core's PUT");
+}
+
+#[test]
+fn u33_an_update_after_the_cores_put_changes_everything_and_keeps_the_owner() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        engine.ensure(&schedule(NAME, "old")).await.expect("made");
+        let request = namespace.cluster.create_backup_request().await;
+        adopt_like_the_core(&namespace, &request).await;
+
+        let mut changed = schedule(NAME, "new");
+        changed.cron = "5 4 * * 1".to_owned();
+        changed.vars[2] = backuper::job::Var::plain("MAX_BACKUP_COUNT", "9");
+        engine
+            .update(&namespace.name, &changed)
+            .await
+            .expect("changed");
+
+        let cron_job = found(&namespace).await;
+        assert_eq!(
+            cron_job.owner_references().len(),
+            1,
+            "{:?}",
+            cron_job.metadata
+        );
+        let spec = cron_job.spec.expect("a spec");
+        assert_eq!(spec.schedule, "5 4 * * 1");
+        let pod = spec
+            .job_template
+            .spec
+            .expect("a Job")
+            .template
+            .spec
+            .expect("a pod");
+        let env = pod.containers[0].env.clone().expect("variables");
+        let count = env
+            .iter()
+            .find(|it| it.name == "MAX_BACKUP_COUNT")
+            .expect("it");
+        assert_eq!(count.value.as_deref(), Some("9"));
+        assert_eq!(password(&namespace).await, "new");
+
+        let params = DeleteParams::background();
+        let requests = namespace.cluster.backup_requests();
+        requests
+            .delete(&request.name_any(), &params)
+            .await
+            .expect("deleted");
+        eventually("the CronJob and its Secret follow", async || {
+            let left = namespace.cron_jobs().await.len() + namespace.secrets().await.len();
+            (left == 0).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_schedule_that_a_person_suspended_stays_suspended() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        engine.ensure(&schedule(NAME, "it")).await.expect("made");
+        let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
+        let api = namespace.api::<CronJob>();
+        api.patch(NAME, &PatchParams::default(), &suspend)
+            .await
+            .expect("suspended");
+        engine
+            .update(&namespace.name, &schedule(NAME, "it"))
+            .await
+            .expect("changed");
+        engine.ensure(&schedule(NAME, "it")).await.expect("changed");
+        assert!(is_suspended(&found(&namespace).await));
+    });
+}
+
+#[test]
+fn an_update_of_a_cron_job_that_is_gone_is_not_found() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let error = engine.update(&namespace.name, &schedule(NAME, "it")).await;
+        assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
+        assert!(namespace.cron_jobs().await.is_empty());
+        assert!(namespace.secrets().await.is_empty());
+    });
+}
+
+#[test]
+fn u39_another_namespace_is_denied() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let error = engine.update("kube-system", &schedule(NAME, "it")).await;
+        assert_eq!(error.expect_err("not ours").kind(), Kind::Denied);
+    });
+}
+
+#[test]
+fn u39_a_cron_job_that_is_not_ours_is_left_alone() {
+    Cluster::shared().within(async |namespace| {
+        let theirs: CronJob = serde_json::from_value(json!({
+            "metadata": {"name": NAME},
+            "spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": {"spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "it", "image": "registry.local/theirs:1"}]}}}}},
+        }))
+        .expect("a CronJob");
+        let api = namespace.api::<CronJob>();
+        let before = api
+            .create(&PostParams::default(), &theirs)
+            .await
+            .expect("new");
+        let engine = engine(&namespace).await;
+        let error = engine.ensure(&schedule(NAME, "it")).await;
+        assert_eq!(error.expect_err("theirs").kind(), Kind::Precondition);
+        let error = engine.update(&namespace.name, &schedule(NAME, "it")).await;
+        assert_eq!(error.expect_err("theirs").kind(), Kind::Precondition);
+        let after = found(&namespace).await;
+        assert_eq!(before.resource_version(), after.resource_version());
+        assert!(namespace.secrets().await.is_empty());
+    });
+}
+
+#[test]
+fn what_the_role_does_not_give_is_denied() {
+    Cluster::shared().within(async |namespace| {
+        let client = namespace.cluster.client_as(&user(&namespace));
+        let engine = Kubernetes::new(client, settings(&namespace));
+        let error = engine
+            .ensure(&schedule(NAME, "it"))
+            .await
+            .expect_err("no Role");
+        assert_eq!(error.kind(), Kind::Denied, "{error:?}");
+    });
+}
