@@ -11,8 +11,13 @@ mod cluster;
 mod harness;
 #[cfg(test)]
 mod kubernetes;
+mod readme;
+#[cfg(test)]
+mod reflection;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 #[expect(
     dead_code,
