@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit tools tools-postgres tools-kubernetes
+.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data tools tools-postgres tools-kubernetes
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ dependencies: ## Checks what the programs link
 
 unit: ## All tests, those against real servers too
 	$(CARGO) test --workspace --no-fail-fast
+
+bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
+	$(CARGO) bench -p scheduler --bench mixed --profile dev
 
 tools: tools-postgres tools-kubernetes ## Installs what the tests need
 

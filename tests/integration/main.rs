@@ -3,22 +3,17 @@
 //!
 //! `cfg(test)` tells clippy that all of this is test code and may unwrap.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod architecture;
-#[cfg(test)]
 mod cluster;
-#[cfg(test)]
 mod harness;
-#[cfg(test)]
 mod kubernetes;
 mod readme;
-#[cfg(test)]
 mod reflection;
-#[cfg(test)]
 mod schema;
-#[cfg(test)]
 mod secrets;
-#[cfg(test)]
+
 #[expect(
     dead_code,
     unreachable_pub,
