@@ -147,7 +147,7 @@ fn call(method: &str) -> (Value, String) {
 fn start() -> (Running, String, String) {
     let (port, admin) = (postgres::free_port(), postgres::free_port());
     let data = folder("data");
-    let running = scheduler(&env([
+    let mut running = scheduler(&env([
         ("DATA_DIR", data.to_str().unwrap()),
         ("PORT", &port.to_string()),
         ("ADMIN_PORT", &admin.to_string()),
@@ -155,6 +155,7 @@ fn start() -> (Running, String, String) {
     .start();
     let ready = format!("http://127.0.0.1:{admin}/readyz");
     wait_for("the scheduler is ready", || {
+        assert!(!running.ended(), "it ended: {}", running.printed());
         let answer = block_on(reqwest::get(&ready)).ok()?;
         answer.status().is_success().then_some(())
     });

@@ -185,8 +185,9 @@ fn an_error_shows_no_secret() {
 #[test]
 fn only_the_schedulers_user_may_read_its_data() {
     let data = super::testbed::folder("data");
-    let running = scheduler(&local(&data)).start();
+    let mut running = scheduler(&local(&data)).start();
     let file = super::testbed::wait_for("the scheduler has a database", || {
+        assert!(!running.ended(), "it ended: {}", running.printed());
         std::fs::read_dir(&data)
             .unwrap()
             .flatten()
