@@ -13,6 +13,8 @@
 pub mod apply;
 pub mod error;
 pub mod observe;
+pub mod record;
+pub mod refresh;
 pub mod render;
 pub mod settings;
 pub mod template;
@@ -20,20 +22,18 @@ pub mod template;
 use std::time::Duration;
 
 use backuper::job::Var;
-use futures::stream::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, Config, Resource, ResourceExt as _};
 
 use apply::Objects;
 use error::{Error, Kind};
-use render::{Component, Shown};
+use record::Shown;
+use render::Component;
 use settings::Settings;
 
 /// How often a lost race is run again.
 const ATTEMPTS: u64 = 8;
-/// How many CronJobs are brought up to date side by side.
-const AT_ONCE: usize = 8;
 
 /// The engine.
 #[derive(Clone, Debug)]
@@ -69,19 +69,6 @@ pub struct Running {
     pub name: String,
     /// Whether an earlier call had begun it.
     pub adopted: bool,
-}
-
-/// What [`Kubernetes::refresh`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refreshed {
-    /// CronJobs that were as they should be.
-    pub unchanged: usize,
-    /// CronJobs that were brought up to date.
-    pub updated: usize,
-    /// Leavings of a crash that were removed.
-    pub removed: usize,
-    /// Objects that could not be brought up to date; each is in the log.
-    pub left: usize,
 }
 
 enum Turn {
@@ -251,96 +238,6 @@ impl Kubernetes {
             .map(|it| it.0.duration_until(jiff::Timestamp::now()));
         age.is_none_or(|age| age.unsigned_abs() >= self.settings.abandoned_after)
     }
-
-    /// Brings what exists up to date with this version and these settings, and removes what a
-    /// crash has left. For the start, before calls are served.
-    ///
-    /// # Errors
-    /// When the cluster does not answer; what concerns a single object is logged and counted.
-    pub async fn refresh(&self) -> Result<Refreshed, Error> {
-        let mut refreshed = Refreshed::default();
-        let mut page = String::new();
-        loop {
-            let (cron_jobs, next) = self.objects.cron_jobs(&page).await?;
-            let outcomes = futures::stream::iter(cron_jobs)
-                .map(|it| async move { self.refresh_one(&it).await })
-                .buffer_unordered(AT_ONCE);
-            refreshed = outcomes
-                .try_fold(refreshed, async |sum, one| Ok(sum.and(one)))
-                .await?;
-            page = next;
-            if page.is_empty() {
-                break;
-            }
-        }
-        for job in self.objects.restores(None).await? {
-            if !is_finished(&job) && !has_started(&job) {
-                refreshed = refreshed.and(removed(self.objects.remove_job(&job).await)?);
-            }
-        }
-        Ok(refreshed)
-    }
-
-    async fn refresh_one(&self, found: &CronJob) -> Result<Refreshed, Error> {
-        let name = found.name_any();
-        let Some(rendered) = found.annotations().get(render::RENDERED) else {
-            tracing::info!(plan = %name, "removing a CronJob that was never completed");
-            return removed(self.objects.remove_cron_job(found).await);
-        };
-        let Some((schedule, vars)) = render::recover(found) else {
-            tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
-            return Ok(Refreshed::left());
-        };
-        let mut wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
-        if wanted.annotations().get(render::RENDERED) == Some(rendered) {
-            return Ok(Refreshed {
-                unchanged: 1,
-                ..Refreshed::default()
-            });
-        }
-        wanted.metadata.uid = found.uid();
-        match self.objects.apply_cron_job(&wanted).await {
-            Ok(_) => Ok(Refreshed {
-                updated: 1,
-                ..Refreshed::default()
-            }),
-            Err(error) if error.kind() == Kind::Unavailable => Err(error),
-            Err(error) => {
-                tracing::warn!(plan = %name, error = &error as &dyn std::error::Error, "it stays as it was");
-                Ok(Refreshed::left())
-            }
-        }
-    }
-}
-
-impl Refreshed {
-    fn left() -> Self {
-        Self {
-            left: 1,
-            ..Self::default()
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            unchanged: self.unchanged + other.unchanged,
-            updated: self.updated + other.updated,
-            removed: self.removed + other.removed,
-            left: self.left + other.left,
-        }
-    }
-}
-
-/// Somebody who has changed the object meanwhile is at work on it: it is theirs.
-fn removed(outcome: Result<(), Error>) -> Result<Refreshed, Error> {
-    match outcome {
-        Ok(()) => Ok(Refreshed {
-            removed: 1,
-            ..Refreshed::default()
-        }),
-        Err(error) if error.is_lost_race() => Ok(Refreshed::default()),
-        Err(error) => Err(error),
-    }
 }
 
 /// The uid of a CronJob that is ours to change.
@@ -360,7 +257,7 @@ fn ours(found: &CronJob) -> Result<String, Error> {
 /// The same restore is the caller's; a different one stands in the way.
 fn adopt(job: &Job, restore: &Restore) -> Result<Running, Error> {
     let name = job.name_any();
-    let request = render::request(&Shown::of(&restore.vars));
+    let request = record::request(&Shown::of(&restore.vars));
     if job.annotations().get(render::REQUEST) == Some(&request) {
         return Ok(Running {
             name,

@@ -1,7 +1,6 @@
 //! What we want in the cluster: all decisions, no I/O, nothing that can fail.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use backuper::job::{Value, Var};
@@ -17,8 +16,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 
+use super::record::{Shown, digest, parameters, request};
 use super::settings::Settings;
 use super::template::{locked, runtime_default};
 
@@ -46,8 +45,6 @@ pub const STARTED: &str = "postgres-adapter/started";
 const SCRATCH: &str = "worker-tmp";
 const BACKUP_CONTAINER: &str = "backup-job";
 const RESTORE_CONTAINER: &str = "backup-restore-job";
-/// The variable that differs between two calls for the same restore.
-const TIME_OF_CALL: &str = "RESTORE_AS_OF";
 /// A worker's exit code for "trying again will not help".
 const WRONG_REQUEST: i32 = 2;
 
@@ -75,30 +72,6 @@ impl Component {
             Self::Backup => (BACKUP_CONTAINER, RESTORE_CONTAINER),
             Self::Restore => (RESTORE_CONTAINER, BACKUP_CONTAINER),
         }
-    }
-}
-
-/// A worker's variable as a pod's specification may show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Its name.
-    pub name: String,
-    /// Its value; none for a secret, which the Secret holds under the same name.
-    pub value: Option<String>,
-}
-
-impl Shown {
-    /// What may be shown of a worker's variables.
-    #[must_use]
-    pub fn of(vars: &[Var]) -> Vec<Self> {
-        let shown = |var: &Var| Self {
-            name: var.name.to_owned(),
-            value: match &var.value {
-                Value::Plain(text) => Some(text.clone()),
-                Value::Secret(_) => None,
-            },
-        };
-        vars.iter().map(shown).collect()
     }
 }
 
@@ -230,49 +203,6 @@ pub fn restore_name(database: &str, previous: &str) -> String {
     format!("restore-{}-postgres", &digest[..8])
 }
 
-/// Tells restores apart. Neither secrets nor the time of the call are part of it: a call that is
-/// repeated after its answer was lost is the same.
-pub fn request(vars: &[Shown]) -> String {
-    let mut text = String::new();
-    for Shown { name, value } in vars.iter().filter(|it| it.name != TIME_OF_CALL) {
-        // Quoted, so that no value can pass for two variables; a String takes any text.
-        let _infallible = writeln!(text, "{name}={value:?}");
-    }
-    digest(&text)
-}
-
-/// A worker's parameters, to be recovered by [`recover`].
-fn parameters(schedule: &str, vars: &[Shown]) -> String {
-    let vars: Vec<serde_json::Value> = vars
-        .iter()
-        .map(|Shown { name, value }| {
-            let value = value.clone().map_or(serde_json::Value::Null, Into::into);
-            serde_json::Value::Array(vec![name.clone().into(), value])
-        })
-        .collect();
-    let mut all = serde_json::Map::new();
-    all.insert("schedule".to_owned(), schedule.into());
-    all.insert("env".to_owned(), vars.into());
-    serde_json::Value::Object(all).to_string()
-}
-
-/// The schedule and the variables that a CronJob was rendered from.
-pub fn recover(cron_job: &CronJob) -> Option<(String, Vec<Shown>)> {
-    let text = cron_job.metadata.annotations.as_ref()?.get(PARAMETERS)?;
-    let all: serde_json::Value = serde_json::from_str(text).ok()?;
-    let schedule = all.get("schedule")?.as_str()?.to_owned();
-    let vars = all.get("env")?.as_array()?.iter().map(|pair| {
-        Some(Shown {
-            name: pair.get(0)?.as_str()?.to_owned(),
-            value: match pair.get(1)? {
-                serde_json::Value::Null => None,
-                value => Some(value.as_str()?.to_owned()),
-            },
-        })
-    });
-    Some((schedule, vars.collect::<Option<_>>()?))
-}
-
 fn labels(component: Component) -> BTreeMap<String, String> {
     BTreeMap::from([
         (MANAGED_BY.to_owned(), MANAGER.to_owned()),
@@ -394,8 +324,4 @@ fn disrupted() -> PodFailurePolicyOnPodConditionsPattern {
 
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn digest(text: &str) -> String {
-    hex::encode(&Sha256::digest(text)[..16])
 }
