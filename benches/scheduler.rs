@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use backuper::job::Var;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use scheduler::engine::kubernetes::error::Error;
+use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::kubernetes::{Kubernetes, Schedule};
+use scheduler::engine::{Engine as _, Error, Schedule};
 use secrecy::SecretString;
 
 use cluster::{Cluster, Namespace};

@@ -3,6 +3,7 @@
 
 mod faults;
 mod golden;
+mod promises;
 mod refresh;
 mod restores;
 mod runs;
@@ -13,8 +14,9 @@ use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding, RoleRef, Subject};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
+use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::kubernetes::{Kubernetes, Restore, Schedule};
+use scheduler::engine::{Restore, Schedule};
 use secrecy::SecretString;
 
 use crate::cluster::Namespace;

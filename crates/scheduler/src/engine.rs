@@ -1,3 +1,195 @@
-//! Where schedules and runs live.
+//! Where schedules and runs live: what every engine promises, in words of no particular engine.
 
+pub mod conformance;
 pub mod kubernetes;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use backuper::job::Var;
+use tokio_util::sync::CancellationToken;
+
+/// Keeps schedules and runs workers.
+///
+/// Every promise below is a function in [`conformance`], which every engine's tests call.
+///
+/// - All verbs are idempotent, and may be called at the same time by several callers.
+/// - A call whose answer was lost may be repeated: it finds what it made.
+/// - Whatever a crash leaves has never run; the next call or start completes or removes it.
+/// - Secrets are kept where the engine keeps secrets, and nowhere else.
+#[async_trait]
+pub trait Engine: Debug + Send + Sync {
+    /// The namespace that holds all of it.
+    fn namespace(&self) -> &str;
+
+    /// Makes the schedule, or makes it what it should be.
+    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error>;
+
+    /// Makes an existing schedule what it should be, in everything. [`Kind::NotFound`] when it is
+    /// gone, [`Kind::Denied`] for another namespace, [`Kind::Precondition`] when it is not ours.
+    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error>;
+
+    /// Starts a restore, or finds the same one under way. [`Kind::Precondition`] when a different
+    /// one into the same database is. One that has finished does not count.
+    async fn restore(&self, restore: &Restore) -> Result<Running, Error>;
+
+    /// Brings what exists up to date with this version and its settings, and removes what a crash
+    /// has left. For the start; what concerns a single object is logged and counted.
+    async fn refresh(&self) -> Result<Refreshed, Error>;
+
+    /// Tells every run that finishes from now on, once, until stopped.
+    async fn observe(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync));
+}
+
+/// What a schedule is to be.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Its name, fit for a CronJob.
+    pub name: String,
+    /// When, as Kubernetes reads it, in UTC.
+    pub cron: String,
+    /// The backuper's environment.
+    pub vars: Vec<Var>,
+}
+
+/// What a restore is to be.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// Names the database that it goes to; fit for a label.
+    pub database: String,
+    /// The restorer's environment.
+    pub vars: Vec<Var>,
+}
+
+/// A restore that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its name, on Kubernetes the Job's.
+    pub name: String,
+    /// Whether an earlier call had begun it.
+    pub adopted: bool,
+}
+
+/// What [`Engine::refresh`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Schedules that were as they should be.
+    pub unchanged: usize,
+    /// Schedules that were brought up to date.
+    pub updated: usize,
+    /// Leavings of a crash that were removed.
+    pub removed: usize,
+    /// Schedules that could not be brought up to date; each is in the log.
+    pub left: usize,
+}
+
+impl Refreshed {
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            unchanged: self.unchanged + other.unchanged,
+            updated: self.updated + other.updated,
+            removed: self.removed + other.removed,
+            left: self.left + other.left,
+        }
+    }
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// Making backups.
+    Backup,
+    /// Restoring one.
+    Restore,
+}
+
+impl Component {
+    /// The word in labels.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// A run that has finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What it was for.
+    pub component: Component,
+    /// Its name, on Kubernetes the Job's.
+    pub run: String,
+    /// Its schedule, when it had one.
+    pub schedule: Option<String>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Well.
+    Succeeded,
+    /// Not well.
+    Failed {
+        /// One word for it: `BackoffLimitExceeded`, `DeadlineExceeded`, …
+        reason: String,
+        /// The worker's exit code, when somebody is there to tell.
+        exit_code: Option<i32>,
+        /// The worker's last sentence, when somebody is there to tell.
+        message: Option<String>,
+    },
+}
+
+/// What an engine could not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct Error {
+    doing: String,
+    kind: Kind,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Error {
+    /// An error while `doing` (a bare verb phrase) something.
+    pub fn new(
+        doing: impl Into<String>,
+        kind: Kind,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing: doing.into(),
+            kind,
+            source: source.into(),
+        }
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The object is not there.
+    NotFound,
+    /// We may not.
+    Denied,
+    /// The object is there already, or has changed meanwhile.
+    Conflict,
+    /// What is there stands in the way, and asking again will not help until that has changed.
+    Precondition,
+    /// The object is wrong in the engine's eyes.
+    Invalid,
+    /// Nobody answered, or not now; asking again may help.
+    Unavailable,
+    /// None of these.
+    Internal,
+}

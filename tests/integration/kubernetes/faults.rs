@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::{Body, ClientBuilder};
+use scheduler::engine::Engine as _;
 use scheduler::engine::kubernetes::Kubernetes;
 use tower::{BoxError, Layer, Service};
 

@@ -3,8 +3,9 @@
 
 use backuper::job::Var;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use scheduler::engine::Component;
 use scheduler::engine::kubernetes::record::Shown;
-use scheduler::engine::kubernetes::render::{Component, cron_job, gated, restore_job, secret};
+use scheduler::engine::kubernetes::render::{cron_job, gated, restore_job, secret};
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::engine::kubernetes::template::Template;
 use secrecy::SecretString;

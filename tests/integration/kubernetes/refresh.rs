@@ -3,8 +3,8 @@
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt;
 use scheduler::engine::kubernetes::Kubernetes;
-use scheduler::engine::kubernetes::refresh::Refreshed;
 use scheduler::engine::kubernetes::template::Template;
+use scheduler::engine::{Engine as _, Refreshed};
 
 use super::{engine, limited_client, schedule, settings};
 use crate::cluster::{Cluster, Namespace};

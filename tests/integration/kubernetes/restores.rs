@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
-use scheduler::engine::kubernetes::error::Kind;
+use scheduler::engine::{Engine as _, Kind};
 
 use super::{engine, nothing_runs_without_its_secret, restore};
 use crate::cluster::{Cluster, Namespace, eventually};

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
 use kube::api::{ObjectMeta, PostParams};
-use scheduler::engine::kubernetes::error::Kind;
-use scheduler::engine::kubernetes::observe::{Ending, Finished};
-use scheduler::engine::kubernetes::render::Component;
+use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::template::Template;
-use scheduler::engine::kubernetes::{Kubernetes, Restore};
+use scheduler::engine::{Component, Ending, Engine as _, Finished, Kind, Restore};
 use tokio_util::sync::CancellationToken;
 
 use super::{engine, limited_client, restore, schedule, settings};
@@ -59,7 +57,7 @@ impl Told {
         let (engine, seen, stop) = (engine.clone(), told.seen.clone(), told.stop.clone());
         tokio::spawn(async move {
             engine
-                .observe(stop, |it| seen.lock().expect("unpoisoned").push(it))
+                .observe(stop, &|it| seen.lock().expect("unpoisoned").push(it))
                 .await;
         });
         told
@@ -98,7 +96,7 @@ fn a_backup_that_cannot_help_itself_is_not_tried_again() {
         let seen = told.wait_for(1).await;
         let expected = Finished {
             component: Component::Backup,
-            job: "now".to_owned(),
+            run: "now".to_owned(),
             schedule: Some(NAME.to_owned()),
             ending: Ending::Failed {
                 reason: "PodFailurePolicy".to_owned(),
@@ -201,7 +199,7 @@ fn an_api_server_that_stops_is_unavailable_within_seconds_and_all_goes_on_when_i
             .expect("changed");
         let second = succeed(&namespace, &engine, 2).await;
         let seen = told.wait_for(2).await;
-        let names: Vec<&str> = seen.iter().map(|it| it.job.as_str()).collect();
+        let names: Vec<&str> = seen.iter().map(|it| it.run.as_str()).collect();
         assert_eq!(names, [first, second], "each once");
     });
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use scheduler::engine::kubernetes::Kubernetes;
-use scheduler::engine::kubernetes::error::Kind;
+use scheduler::engine::{Engine as _, Kind};
 use serde_json::json;
 
 use super::{engine, is_suspended, nothing_runs_without_its_secret, schedule, settings, user};

@@ -21,15 +21,18 @@ pub mod template;
 
 use std::time::Duration;
 
-use backuper::job::Var;
+use async_trait::async_trait;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, Config, Resource, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
 
+use crate::engine::{
+    Component, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
+};
 use apply::Objects;
-use error::{Error, Kind};
+use error::{answered, is_lost_race};
 use record::Shown;
-use render::Component;
 use settings::Settings;
 
 /// How often a lost race is run again.
@@ -40,35 +43,6 @@ const ATTEMPTS: u64 = 8;
 pub struct Kubernetes {
     settings: Settings,
     objects: Objects,
-}
-
-/// What a CronJob is to be.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    /// Its name.
-    pub name: String,
-    /// When, as Kubernetes reads it, in UTC.
-    pub cron: String,
-    /// The backuper's environment.
-    pub vars: Vec<Var>,
-}
-
-/// What a restore is to be.
-#[derive(Clone, Debug)]
-pub struct Restore {
-    /// Names the database that it goes to; fit for a label.
-    pub database: String,
-    /// The restorer's environment.
-    pub vars: Vec<Var>,
-}
-
-/// A restore that is under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    /// The Job's name.
-    pub name: String,
-    /// Whether an earlier call had begun it.
-    pub adopted: bool,
 }
 
 enum Turn {
@@ -84,7 +58,7 @@ impl Kubernetes {
     pub fn connect(mut config: Config, settings: Settings) -> Result<Self, Error> {
         config.connect_timeout = Some(Duration::from_secs(2));
         let client = Client::try_from(config)
-            .map_err(|error| Error::answered("prepare to speak to the cluster", error))?;
+            .map_err(|error| answered("prepare to speak to the cluster", error))?;
         Ok(Self::new(client, settings))
     }
 
@@ -93,58 +67,6 @@ impl Kubernetes {
     pub fn new(client: Client, settings: Settings) -> Self {
         let objects = Objects::new(client, &settings.namespace, settings.patience);
         Self { settings, objects }
-    }
-
-    /// The namespace that holds all we make.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.settings.namespace
-    }
-
-    /// Makes the schedule's CronJob, or makes it what it should be.
-    ///
-    /// # Errors
-    /// [`Kind::Precondition`] when somebody else's CronJob has the name, and what the cluster says.
-    pub async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
-        for attempt in 0..ATTEMPTS {
-            let wanted = self.render(schedule);
-            let uid = match self.objects.cron_job(&schedule.name).await? {
-                Some(found) => ours(&found)?,
-                None => {
-                    let gate = render::gated(wanted.clone());
-                    uid(&self.objects.apply_cron_job(&gate).await?)
-                }
-            };
-            match self.complete(schedule, wanted, uid).await {
-                Err(error) if error.is_lost_race() => pause(attempt).await,
-                outcome => return outcome,
-            }
-        }
-        Err(restless(&format!("make CronJob {}", schedule.name)))
-    }
-
-    /// Makes an existing CronJob what it should be, schedule and retention included.
-    ///
-    /// # Errors
-    /// [`Kind::Denied`] for another namespace, [`Kind::NotFound`] when the CronJob is gone,
-    /// [`Kind::Precondition`] when it is not ours, and what the cluster says.
-    pub async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
-        let doing = || format!("update CronJob {namespace}/{}", schedule.name);
-        if namespace != self.settings.namespace {
-            let why = format!("only {} is served here", self.settings.namespace);
-            return Err(Error::rule(doing(), Kind::Denied, why));
-        }
-        for attempt in 0..ATTEMPTS {
-            let Some(found) = self.objects.cron_job(&schedule.name).await? else {
-                return Err(Error::rule(doing(), Kind::NotFound, "there is none"));
-            };
-            let uid = ours(&found)?;
-            match self.complete(schedule, self.render(schedule), uid).await {
-                Err(error) if error.is_lost_race() => pause(attempt).await,
-                outcome => return outcome,
-            }
-        }
-        Err(restless(&doing()))
     }
 
     fn render(&self, schedule: &Schedule) -> CronJob {
@@ -165,24 +87,6 @@ impl Kubernetes {
         // Only this very CronJob owns the Secret: if it is gone by now, it must not come back.
         wanted.metadata.uid = Some(uid);
         self.objects.apply_cron_job(&wanted).await.map(drop)
-    }
-
-    /// Starts a restore, or finds the same one under way.
-    ///
-    /// # Errors
-    /// [`Kind::Precondition`] when a different restore into the database is under way, and what
-    /// the cluster says.
-    pub async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
-        for attempt in 0..ATTEMPTS {
-            match self.try_restore(restore).await {
-                Ok(Turn::Done(running)) => return Ok(running),
-                Ok(Turn::LostRace) => {}
-                Err(error) if error.is_lost_race() => {}
-                Err(error) => return Err(error),
-            }
-            pause(attempt).await;
-        }
-        Err(restless("start a restore"))
     }
 
     /// One try. Two callers may both create a Job, but each looks again before it lets its own go:
@@ -240,16 +144,81 @@ impl Kubernetes {
     }
 }
 
+#[async_trait]
+impl Engine for Kubernetes {
+    fn namespace(&self) -> &str {
+        &self.settings.namespace
+    }
+
+    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
+        for attempt in 0..ATTEMPTS {
+            let wanted = self.render(schedule);
+            let uid = match self.objects.cron_job(&schedule.name).await? {
+                Some(found) => ours(&found)?,
+                None => {
+                    let gate = render::gated(wanted.clone());
+                    uid(&self.objects.apply_cron_job(&gate).await?)
+                }
+            };
+            match self.complete(schedule, wanted, uid).await {
+                Err(error) if is_lost_race(&error) => pause(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(restless(&format!("make CronJob {}", schedule.name)))
+    }
+
+    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
+        let doing = || format!("update CronJob {namespace}/{}", schedule.name);
+        if namespace != self.settings.namespace {
+            let why = format!("only {} is served here", self.settings.namespace);
+            return Err(Error::new(doing(), Kind::Denied, why));
+        }
+        for attempt in 0..ATTEMPTS {
+            let Some(found) = self.objects.cron_job(&schedule.name).await? else {
+                return Err(Error::new(doing(), Kind::NotFound, "there is none"));
+            };
+            let uid = ours(&found)?;
+            match self.complete(schedule, self.render(schedule), uid).await {
+                Err(error) if is_lost_race(&error) => pause(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(restless(&doing()))
+    }
+
+    async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
+        for attempt in 0..ATTEMPTS {
+            match self.try_restore(restore).await {
+                Ok(Turn::Done(running)) => return Ok(running),
+                Ok(Turn::LostRace) => {}
+                Err(error) if is_lost_race(&error) => {}
+                Err(error) => return Err(error),
+            }
+            pause(attempt).await;
+        }
+        Err(restless("start a restore"))
+    }
+
+    async fn refresh(&self) -> Result<Refreshed, Error> {
+        self.refresh_all().await
+    }
+
+    async fn observe(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
+        self.watch(stop, tell).await;
+    }
+}
+
 /// The uid of a CronJob that is ours to change.
 fn ours(found: &CronJob) -> Result<String, Error> {
     let doing = || format!("change CronJob {}", found.name_any());
     if found.labels().get(render::MANAGED_BY).map(String::as_str) != Some(render::MANAGER) {
         let why = "it is not one of ours";
-        return Err(Error::rule(doing(), Kind::Precondition, why));
+        return Err(Error::new(doing(), Kind::Precondition, why));
     }
     if found.metadata.deletion_timestamp.is_some() {
         let why = "it is being deleted";
-        return Err(Error::rule(doing(), Kind::Unavailable, why));
+        return Err(Error::new(doing(), Kind::Unavailable, why));
     }
     Ok(uid(found))
 }
@@ -265,7 +234,7 @@ fn adopt(job: &Job, restore: &Restore) -> Result<Running, Error> {
         });
     }
     let why = format!("Job {name} is restoring something else into this database");
-    Err(Error::rule("start a restore", Kind::Precondition, why))
+    Err(Error::new("start a restore", Kind::Precondition, why))
 }
 
 fn is_finished(job: &Job) -> bool {
@@ -298,7 +267,7 @@ fn owner<K: Resource<DynamicType = ()>>(name: &str, uid: &str) -> OwnerReference
 }
 
 fn restless(doing: &str) -> Error {
-    Error::rule(doing, Kind::Unavailable, "others keep changing it")
+    Error::new(doing, Kind::Unavailable, "others keep changing it")
 }
 
 /// Lets another caller finish. The spread keeps two from running into each other for ever.

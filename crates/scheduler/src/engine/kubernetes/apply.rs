@@ -7,8 +7,10 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt as _};
 
-use super::error::{Error, Kind};
-use super::render::{self, COMPONENT, Component, DATABASE, MANAGED_BY, MANAGER};
+use crate::engine::{Component, Error, Kind};
+
+use super::error::{answered, silent};
+use super::render::{self, COMPONENT, DATABASE, MANAGED_BY, MANAGER};
 
 /// The one field manager of all that we apply.
 const FIELD_MANAGER: &str = "postgres-adapter";
@@ -160,8 +162,8 @@ impl Objects {
     ) -> Result<T, Error> {
         match tokio::time::timeout(self.patience, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Error::answered(doing(), error)),
-            Err(_elapsed) => Err(Error::silent(doing(), self.patience)),
+            Ok(Err(error)) => Err(answered(doing(), error)),
+            Err(_elapsed) => Err(silent(doing(), self.patience)),
         }
     }
 }

@@ -10,43 +10,20 @@ use kube::ResourceExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::{Component, Ending, Finished};
+
 use super::apply::selector;
-use super::render::{COMPONENT, Component, SCHEDULE};
+use super::render::{COMPONENT, SCHEDULE};
 use super::{Kubernetes, is_finished};
 
-/// A Job that has finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// What it was for.
-    pub component: Component,
-    /// Its name.
-    pub job: String,
-    /// Its schedule, when it had one.
-    pub schedule: Option<String>,
-    /// How it ended.
-    pub ending: Ending,
-}
-
-/// How a Job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Well.
-    Succeeded,
-    /// Not well.
-    Failed {
-        /// The cluster's word for it: `BackoffLimitExceeded`, `DeadlineExceeded`, …
-        reason: String,
-        /// The worker's exit code, when a pod is there to tell.
-        exit_code: Option<i32>,
-        /// The worker's last sentence, when a pod is there to tell.
-        message: Option<String>,
-    },
-}
-
 impl Kubernetes {
-    /// Tells every Job that finishes from now on, once, until stopped. What had finished before
-    /// is not news. The watch is taken up again whatever happens to the API server.
-    pub async fn observe(&self, stop: CancellationToken, mut tell: impl FnMut(Finished) + Send) {
+    /// What had finished before is not news. The watch is taken up again whatever happens to the
+    /// API server.
+    pub(super) async fn watch(
+        &self,
+        stop: CancellationToken,
+        tell: &(dyn Fn(Finished) + Send + Sync),
+    ) {
         let config = watcher::Config::default()
             .labels(&selector(None))
             .page_size(250);
@@ -103,7 +80,7 @@ impl Kubernetes {
                 Component::Backup
             },
             schedule: labels.get(SCHEDULE).cloned(),
-            job: name,
+            run: name,
             ending,
         }
     }

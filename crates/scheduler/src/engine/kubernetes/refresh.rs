@@ -5,32 +5,16 @@ use futures::stream::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
-use super::error::{Error, Kind};
+use crate::engine::{Error, Kind, Refreshed};
+
+use super::error::is_lost_race;
 use super::{Kubernetes, has_started, is_finished, record, render};
 
 /// How many CronJobs are brought up to date side by side.
 const AT_ONCE: usize = 8;
 
-/// What [`Kubernetes::refresh`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refreshed {
-    /// CronJobs that were as they should be.
-    pub unchanged: usize,
-    /// CronJobs that were brought up to date.
-    pub updated: usize,
-    /// Leavings of a crash that were removed.
-    pub removed: usize,
-    /// Objects that could not be brought up to date; each is in the log.
-    pub left: usize,
-}
-
 impl Kubernetes {
-    /// Brings what exists up to date with this version and these settings, and removes what a
-    /// crash has left. For the start, before calls are served.
-    ///
-    /// # Errors
-    /// When the cluster does not answer; what concerns a single object is logged and counted.
-    pub async fn refresh(&self) -> Result<Refreshed, Error> {
+    pub(super) async fn refresh_all(&self) -> Result<Refreshed, Error> {
         let mut refreshed = Refreshed::default();
         let mut page = String::new();
         loop {
@@ -62,7 +46,7 @@ impl Kubernetes {
         };
         let Some((schedule, vars)) = record::recover(found) else {
             tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
-            return Ok(Refreshed::left());
+            return Ok(left());
         };
         let mut wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
         if wanted.annotations().get(render::RENDERED) == Some(rendered) {
@@ -80,27 +64,17 @@ impl Kubernetes {
             Err(error) if error.kind() == Kind::Unavailable => Err(error),
             Err(error) => {
                 tracing::warn!(plan = %name, error = &error as &dyn std::error::Error, "it stays as it was");
-                Ok(Refreshed::left())
+                Ok(left())
             }
         }
     }
 }
 
-impl Refreshed {
-    fn left() -> Self {
-        Self {
-            left: 1,
-            ..Self::default()
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            unchanged: self.unchanged + other.unchanged,
-            updated: self.updated + other.updated,
-            removed: self.removed + other.removed,
-            left: self.left + other.left,
-        }
+/// One schedule that stays as it was.
+fn left() -> Refreshed {
+    Refreshed {
+        left: 1,
+        ..Refreshed::default()
     }
 }
 
@@ -111,7 +85,7 @@ fn removed(outcome: Result<(), Error>) -> Result<Refreshed, Error> {
             removed: 1,
             ..Refreshed::default()
         }),
-        Err(error) if error.is_lost_race() => Ok(Refreshed::default()),
+        Err(error) if is_lost_race(&error) => Ok(Refreshed::default()),
         Err(error) => Err(error),
     }
 }

@@ -17,6 +17,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::ExposeSecret as _;
 
+use crate::engine::Component;
+
 use super::record::{Shown, digest, parameters, request};
 use super::settings::Settings;
 use super::template::{locked, runtime_default};
@@ -48,30 +50,11 @@ const RESTORE_CONTAINER: &str = "backup-restore-job";
 /// A worker's exit code for "trying again will not help".
 const WRONG_REQUEST: i32 = 2;
 
-/// What a pod is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Component {
-    /// Making backups.
-    Backup,
-    /// Restoring one.
-    Restore,
-}
-
-impl Component {
-    /// The word in labels.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Restore => "restore",
-        }
-    }
-
-    fn containers(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Backup => (BACKUP_CONTAINER, RESTORE_CONTAINER),
-            Self::Restore => (RESTORE_CONTAINER, BACKUP_CONTAINER),
-        }
+/// The worker's container, and the one that a template may have for the other worker.
+fn containers(component: Component) -> (&'static str, &'static str) {
+    match component {
+        Component::Backup => (BACKUP_CONTAINER, RESTORE_CONTAINER),
+        Component::Restore => (RESTORE_CONTAINER, BACKUP_CONTAINER),
     }
 }
 
@@ -217,7 +200,7 @@ fn pod(
     labels: BTreeMap<String, String>,
     vars: &[Shown],
 ) -> PodTemplateSpec {
-    let (container, other) = component.containers();
+    let (container, other) = containers(component);
     let image = match component {
         Component::Backup => &settings.backuper_image,
         Component::Restore => &settings.restorer_image,
