@@ -14,7 +14,7 @@ for program in etcd kube-apiserver kube-controller-manager; do
     [ -x "$bin/$program" ] || missing+=("$program")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-    say "$version is there: $bin"
+    say "Kubernetes $version is there: $bin"
     echo "$bin"
     exit 0
 fi
@@ -70,7 +70,7 @@ for program in "${missing[@]}"; do
         etcd) package=go.etcd.io/etcd/server/v3 ;; # a plain install would name it "server"
         *) package=k8s.io/kubernetes/cmd/$program ;;
     esac
-    say "building $program $version ($count of ${#missing[@]}, some minutes each on two cores)"
+    say "building $program of Kubernetes $version ($count of ${#missing[@]}, some minutes each on two cores)"
     began=$SECONDS
     partial=$bin/.$program.partial
     "$go" build -trimpath -ldflags "-s -w$stamp" -o "$partial" "$package" &

@@ -306,8 +306,7 @@ fn servers() -> PathBuf {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| {
         let script = programs::repository().join("scripts/tools/kubernetes.sh");
-        let home = home();
-        let ended = programs::Prepared::new(script).env("HOME", &home).succeed();
+        let ended = programs::Prepared::new(script).envs(&places()).succeed();
         PathBuf::from(ended.stdout.trim_end())
     })
     .clone()
@@ -317,8 +316,11 @@ fn servers() -> PathBuf {
     clippy::disallowed_methods,
     reason = "a script's own setting is handed through, not read"
 )]
-fn home() -> String {
-    std::env::var("HOME").expect("HOME is set")
+fn places() -> testbed::Env {
+    let names = ["HOME", "XDG_CACHE_HOME"].into_iter();
+    names
+        .filter_map(|it| Some((it.to_owned(), std::env::var(it).ok()?)))
+        .collect()
 }
 
 fn free_port() -> u16 {

@@ -13,7 +13,7 @@ use backuper::job::Var;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding, RoleRef, Subject};
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Client, ResourceExt};
+use kube::{Client, Config, ResourceExt};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::engine::{Restore, Schedule};
@@ -35,6 +35,10 @@ fn settings(namespace: &Namespace) -> Settings {
 
 /// The scheduler's own user, who may do what the Role says.
 async fn limited_client(namespace: &Namespace) -> Client {
+    Client::try_from(limited_config(namespace).await).expect("a client")
+}
+
+async fn limited_config(namespace: &Namespace) -> Config {
     let text = std::fs::read_to_string(repository().join(ROLE)).expect("the Role");
     let role: Role = serde_yaml_ng::from_str(&text).expect("a Role");
     let name = role.name_any();
@@ -67,7 +71,9 @@ async fn limited_client(namespace: &Namespace) -> Client {
         .create(&PostParams::default(), &binding)
         .await
         .expect("the binding is new");
-    namespace.cluster.client_as(&user(namespace))
+    let mut config = namespace.cluster.config();
+    config.auth_info.impersonate = Some(user(namespace));
+    config
 }
 
 fn user(namespace: &Namespace) -> String {
@@ -75,7 +81,8 @@ fn user(namespace: &Namespace) -> String {
 }
 
 async fn engine(namespace: &Namespace) -> Kubernetes {
-    Kubernetes::new(limited_client(namespace).await, settings(namespace))
+    let config = limited_config(namespace).await;
+    Kubernetes::connect(config, settings(namespace)).expect("a client")
 }
 
 fn schedule(name: &str, password: &str) -> Schedule {

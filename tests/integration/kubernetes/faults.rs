@@ -209,6 +209,10 @@ fn a_crash_while_a_restore_is_started_leaves_nothing_after_the_next_start() {
             .await
             .expect("refreshed");
         assert_eq!(namespace.jobs().await.len(), has_started);
+        crate::cluster::eventually("the Secret follows", async || {
+            (namespace.secrets().await.len() == has_started).then_some(())
+        })
+        .await;
     });
 }
 

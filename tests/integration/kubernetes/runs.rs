@@ -9,6 +9,7 @@ use kube::api::{ObjectMeta, PostParams};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::template::Template;
 use scheduler::engine::{Component, Ending, Engine as _, Finished, Kind, Restore};
+use scheduler::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::{engine, limited_client, restore, schedule, settings};
@@ -105,6 +106,10 @@ fn a_backup_that_cannot_help_itself_is_not_tried_again() {
             },
         };
         assert_eq!(seen, [expected]);
+        let metrics = Metrics::new().expect("metrics");
+        seen.iter().for_each(|it| metrics.count(it));
+        let line = r#"postgres_adapter_runs_finished_total{component="backup",exit_code="2",outcome="failed",reason="PodFailurePolicy"} 1"#;
+        assert!(metrics.text().expect("text").contains(line));
         assert_eq!(namespace.pods().await.len(), 1);
     });
 }
