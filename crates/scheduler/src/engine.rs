@@ -37,8 +37,13 @@ pub trait Engine: Debug + Send + Sync {
     /// has left. For the start; what concerns a single object is logged and counted.
     async fn refresh(&self) -> Result<Refreshed, Error>;
 
-    /// Tells every run that finishes from now on, once, until stopped.
-    async fn observe(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync));
+    /// Whether it can serve now: the cluster answers, the database can be written.
+    async fn ready(&self) -> Result<(), Error>;
+
+    /// The work in the background, until stopped: an engine that starts workers itself does it
+    /// here, and has stopped them when this returns. Tells every run that finishes from now on,
+    /// once.
+    async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync));
 }
 
 /// What a schedule is to be.

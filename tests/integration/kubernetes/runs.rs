@@ -58,7 +58,7 @@ impl Told {
         let (engine, seen, stop) = (engine.clone(), told.seen.clone(), told.stop.clone());
         tokio::spawn(async move {
             engine
-                .observe(stop, &|it| seen.lock().expect("unpoisoned").push(it))
+                .run(stop, &|it| seen.lock().expect("unpoisoned").push(it))
                 .await;
         });
         told

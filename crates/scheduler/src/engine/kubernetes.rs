@@ -204,7 +204,11 @@ impl Engine for Kubernetes {
         self.refresh_all().await
     }
 
-    async fn observe(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
+    async fn ready(&self) -> Result<(), Error> {
+        self.objects.reach().await
+    }
+
+    async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
         self.watch(stop, tell).await;
     }
 }

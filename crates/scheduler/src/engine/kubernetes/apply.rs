@@ -54,6 +54,17 @@ impl Objects {
         Ok((list.items, list.metadata.continue_.unwrap_or_default()))
     }
 
+    /// The cheapest call that shows that the cluster answers and lets us in.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        let params = selected(Component::Backup).limit(1);
+        self.call(
+            || "reach the cluster".to_owned(),
+            self.cron_jobs.list_metadata(&params),
+        )
+        .await
+        .map(drop)
+    }
+
     /// Server-side apply; with a uid in it, only to that very object.
     pub(crate) async fn apply_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
         let name = cron_job.name_any();
