@@ -78,8 +78,9 @@ fn the_golden_secret() {
 #[test]
 fn a_cron_job_that_is_being_made_is_suspended_and_says_it_is_not_complete() {
     let whole = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars()));
-    let gate = gated(whole.clone());
-    assert_eq!(gate.spec.and_then(|it| it.suspend), Some(true));
+    let gate = gated(&whole);
+    assert_eq!(gate.spec.as_ref().and_then(|it| it.suspend), Some(true));
+    check("cron_job_being_made", &gate);
     let of = |it: Option<std::collections::BTreeMap<String, String>>| it.map_or(0, |it| it.len());
     assert_eq!(
         of(gate.metadata.annotations) + 1,

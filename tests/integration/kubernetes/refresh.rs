@@ -64,6 +64,18 @@ fn u45_a_new_version_brings_its_image_to_the_cron_jobs_that_exist() {
             assert!(after.node_selector.is_some());
         }
         assert_eq!(newer.refresh().await.expect("refreshed").unchanged, 3);
+
+        assert_eq!(old.refresh().await.expect("refreshed").updated, 3);
+        for cron_job in all(&namespace).await {
+            let spec = cron_job
+                .spec
+                .expect("a spec")
+                .job_template
+                .spec
+                .expect("a Job");
+            let selector = spec.template.spec.expect("a pod").node_selector;
+            assert_eq!(selector, None, "what the template no longer says is gone");
+        }
     });
 }
 

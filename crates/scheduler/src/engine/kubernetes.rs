@@ -74,13 +74,25 @@ impl Kubernetes {
         render::cron_job(&self.settings, &schedule.name, &schedule.cron, &shown)
     }
 
+    async fn try_ensure(&self, schedule: &Schedule) -> Result<(), Error> {
+        let found = match self.objects.cron_job(&schedule.name).await? {
+            Some(found) => found,
+            None => {
+                let gate = render::gated(&self.render(schedule));
+                self.objects.create_cron_job(&gate).await?
+            }
+        };
+        self.complete(schedule, &found).await
+    }
+
     /// The Secret first, then the CronJob that may run.
-    async fn complete(
-        &self,
-        schedule: &Schedule,
-        mut wanted: CronJob,
-        uid: String,
-    ) -> Result<(), Error> {
+    async fn complete(&self, schedule: &Schedule, found: &CronJob) -> Result<(), Error> {
+        check_ours(found)?;
+        let uid = uid(found);
+        let mut wanted = self.render(schedule);
+        if !found.annotations().contains_key(render::RENDERED) {
+            wanted = render::released(wanted);
+        }
         let owner = owner::<CronJob>(&schedule.name, &uid);
         let secret = render::secret(Component::Backup, owner, &schedule.vars);
         self.objects.apply_secret(&secret).await?;
@@ -152,15 +164,7 @@ impl Engine for Kubernetes {
 
     async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
         for attempt in 0..ATTEMPTS {
-            let wanted = self.render(schedule);
-            let uid = match self.objects.cron_job(&schedule.name).await? {
-                Some(found) => ours(&found)?,
-                None => {
-                    let gate = render::gated(wanted.clone());
-                    uid(&self.objects.apply_cron_job(&gate).await?)
-                }
-            };
-            match self.complete(schedule, wanted, uid).await {
+            match Box::pin(self.try_ensure(schedule)).await {
                 Err(error) if is_lost_race(&error) => pause(attempt).await,
                 outcome => return outcome,
             }
@@ -178,8 +182,7 @@ impl Engine for Kubernetes {
             let Some(found) = self.objects.cron_job(&schedule.name).await? else {
                 return Err(Error::new(doing(), Kind::NotFound, "there is none"));
             };
-            let uid = ours(&found)?;
-            match self.complete(schedule, self.render(schedule), uid).await {
+            match self.complete(schedule, &found).await {
                 Err(error) if is_lost_race(&error) => pause(attempt).await,
                 outcome => return outcome,
             }
@@ -213,8 +216,8 @@ impl Engine for Kubernetes {
     }
 }
 
-/// The uid of a CronJob that is ours to change.
-fn ours(found: &CronJob) -> Result<String, Error> {
+/// Whether a CronJob is ours to change.
+fn check_ours(found: &CronJob) -> Result<(), Error> {
     let doing = || format!("change CronJob {}", found.name_any());
     if found.labels().get(render::MANAGED_BY).map(String::as_str) != Some(render::MANAGER) {
         let why = "it is not one of ours";
@@ -224,7 +227,7 @@ fn ours(found: &CronJob) -> Result<String, Error> {
         let why = "it is being deleted";
         return Err(Error::new(doing(), Kind::Unavailable, why));
     }
-    Ok(uid(found))
+    Ok(())
 }
 
 /// The same restore is the caller's; a different one stands in the way.

@@ -65,6 +65,15 @@ impl Objects {
         .map(drop)
     }
 
+    /// A [`Kind::Conflict`] when there is one of that name.
+    pub(crate) async fn create_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
+        self.call(
+            || format!("create CronJob {}", cron_job.name_any()),
+            self.cron_jobs.create(&creating(), cron_job),
+        )
+        .await
+    }
+
     /// Server-side apply; with a uid in it, only to that very object.
     pub(crate) async fn apply_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
         let name = cron_job.name_any();
@@ -87,13 +96,9 @@ impl Objects {
     }
 
     pub(crate) async fn create_job(&self, job: &Job) -> Result<Job, Error> {
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
         self.call(
             || format!("create Job {}", job.name_any()),
-            self.jobs.create(&params, job),
+            self.jobs.create(&creating(), job),
         )
         .await
     }
@@ -190,6 +195,13 @@ pub(crate) fn selector(component: Option<Component>) -> String {
 
 fn selected(component: Component) -> ListParams {
     ListParams::default().labels(&selector(Some(component)))
+}
+
+fn creating() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 fn applying() -> PatchParams {

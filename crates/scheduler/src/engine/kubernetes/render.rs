@@ -104,13 +104,55 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
     cron_job
 }
 
-/// The CronJob as it is made first: it does not run before its Secret is there.
-pub fn gated(mut cron_job: CronJob) -> CronJob {
-    if let Some(annotations) = &mut cron_job.metadata.annotations {
+/// The CronJob as it is made first: it does not run before its Secret is there. It is created and
+/// not applied, so that nobody can suspend one that is complete; and whoever creates a field owns
+/// it beside whoever applies it, so it has no field that could be dropped later.
+pub fn gated(cron_job: &CronJob) -> CronJob {
+    let mut metadata = cron_job.metadata.clone();
+    if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(RENDERED);
     }
+    let spec = cron_job.spec.as_ref();
+    let pod = spec.and_then(|it| it.job_template.spec.as_ref()?.template.spec.as_ref());
+    let containers = pod.iter().flat_map(|it| &it.containers);
+    let bare = |it: &Container| Container {
+        name: it.name.clone(),
+        image: it.image.clone(),
+        ..Container::default()
+    };
+    let template = PodTemplateSpec {
+        metadata: None,
+        spec: Some(PodSpec {
+            restart_policy: Some("Never".to_owned()),
+            containers: containers
+                .filter(|it| it.name == BACKUP_CONTAINER)
+                .map(bare)
+                .collect(),
+            ..PodSpec::default()
+        }),
+    };
+    CronJob {
+        metadata,
+        spec: Some(CronJobSpec {
+            schedule: spec.map(|it| it.schedule.clone()).unwrap_or_default(),
+            suspend: Some(true),
+            job_template: JobTemplateSpec {
+                metadata: None,
+                spec: Some(JobSpec {
+                    template,
+                    ..JobSpec::default()
+                }),
+            },
+            ..CronJobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The CronJob that follows [`gated`]: it may run.
+pub fn released(mut cron_job: CronJob) -> CronJob {
     if let Some(spec) = &mut cron_job.spec {
-        spec.suspend = Some(true);
+        spec.suspend = Some(false);
     }
     cron_job
 }
