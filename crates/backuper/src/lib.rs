@@ -15,9 +15,13 @@
 pub mod archive;
 pub mod catalog;
 pub mod child;
+pub mod dump;
 pub mod job;
+pub mod outcome;
+pub mod plan;
 pub mod postgres;
 pub mod report;
 pub mod retention;
+pub mod run;
 pub mod runtime;
 pub mod storage;

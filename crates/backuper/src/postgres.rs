@@ -2,6 +2,8 @@
 
 pub mod identifier;
 pub mod lock;
+pub mod probe;
+pub mod snapshot;
 pub mod target;
 pub mod tls;
 pub mod tools;

@@ -1,0 +1,319 @@
+//! pg_dump's arguments, and one stream of it into the store.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::codec::{self, Encoding};
+use crate::archive::manifest::{Compression, Content, Stream};
+use crate::archive::{Folder, key};
+use crate::child::{self, Child, Output, Program};
+use crate::job::CompressionLevel;
+use crate::plan::{Plan, Table};
+use crate::postgres::identifier::pattern;
+use crate::postgres::target::Target;
+use crate::postgres::tools::Tools;
+use crate::storage::{self, Storage, Upload};
+
+/// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
+const QUEUE: usize = 2;
+
+/// What all streams of a backup share.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    /// The database.
+    pub target: Target,
+    /// Whose pg_dump.
+    pub tools: Tools,
+    /// The exported snapshot's id.
+    pub snapshot: String,
+    /// How long pg_dump waits for a lock.
+    pub lock_wait_timeout: Duration,
+    /// How strongly rows are compressed.
+    pub level: CompressionLevel,
+    /// Threads of one stream that compress beside its own.
+    pub threads: u32,
+    /// Where the streams go.
+    pub storage: Arc<dyn Storage>,
+    /// The folder they go to.
+    pub folder: Folder,
+    /// Bytes that pg_dump has written so far, all streams together.
+    pub progress: Arc<AtomicU64>,
+}
+
+/// One stream: what it holds and how pg_dump is asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The object's name in the folder.
+    pub name: String,
+    /// What it holds.
+    pub content: Content,
+    /// The tables whose rows it carries.
+    pub tables: Vec<Table>,
+    selection: Vec<OsString>,
+}
+
+/// Why a stream is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// pg_dump failed, or was stopped.
+    #[error("dumping {name}: {source}")]
+    Child {
+        /// The stream.
+        name: String,
+        /// How it ended.
+        source: child::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// The bytes got lost between pg_dump and the store.
+    #[error("dumping {name}: {reason}")]
+    Broken {
+        /// The stream.
+        name: String,
+        /// What broke.
+        reason: String,
+    },
+}
+
+/// The streams of a plan, the schema first.
+#[must_use]
+pub fn parts(plan: &Plan) -> Vec<Part> {
+    let schema = Part {
+        name: key::SCHEMA.to_owned(),
+        content: Content::Schema,
+        tables: Vec::new(),
+        selection: vec!["--section=pre-data".into(), "--section=post-data".into()],
+    };
+    let mut rest = vec!["--section=data".into()];
+    for table in plan.streams.iter().flatten() {
+        rest.push(option("--exclude-table-data=", table));
+    }
+    let rest = Part {
+        name: key::data(0),
+        content: Content::Rest,
+        tables: plan.rest.clone(),
+        selection: rest,
+    };
+    let own = plan.streams.iter().zip(1..).map(|(tables, number)| Part {
+        name: key::data(number),
+        content: Content::Tables,
+        tables: tables.clone(),
+        selection: std::iter::once("--section=data".into())
+            .chain(tables.iter().map(|it| option("--table=", it)))
+            .collect(),
+    });
+    [schema, rest].into_iter().chain(own).collect()
+}
+
+fn option(option: &str, table: &Table) -> OsString {
+    format!("{option}{}", pattern(&table.schema, &table.name)).into()
+}
+
+impl Dump {
+    /// Dumps one stream into the store. `locked` hears when pg_dump has written its first byte,
+    /// which it does after it has locked its tables. The object appears only when pg_dump has
+    /// ended with status 0.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is left in the store then.
+    pub async fn stream(
+        &self,
+        part: &Part,
+        locked: oneshot::Sender<()>,
+        stop: &CancellationToken,
+    ) -> Result<Stream, Error> {
+        let key = self.folder.key(&part.name);
+        let mut child = self
+            .program(part)
+            .start()
+            .map_err(|source| failed(part, source))?;
+        let Some(stdout) = child.take_stdout() else {
+            return Err(broken(part, "pg_dump has no stdout"));
+        };
+        let stdout = stdout
+            .into_owned_fd()
+            .map_err(|error| broken(part, error.to_string()))?;
+        let mut upload = match self.storage.upload(&key).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                child.stop().await;
+                return Err(error.into());
+            }
+        };
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let encoder = self.encode(part, File::from(stdout), sender, locked);
+        let raw_bytes = match pump(part, child, receiver, encoder, upload.as_mut(), stop).await {
+            Ok(raw) => raw,
+            Err(error) => {
+                if let Err(error) = upload.abort().await {
+                    tracing::warn!(%key, %error, "the upload could not be given up; the next backup's retention tries again");
+                }
+                return Err(error);
+            }
+        };
+        let stored = upload.complete().await?;
+        self.storage.verify(&key, &stored).await?;
+        let tables = part.tables.iter();
+        Ok(Stream {
+            name: part.name.clone(),
+            key,
+            content: part.content,
+            compression: compression(part),
+            raw_bytes,
+            stored_bytes: stored.size,
+            sha256: stored.sha256,
+            tables: tables.map(|it| pattern(&it.schema, &it.name)).collect(),
+        })
+    }
+
+    fn program(&self, part: &Part) -> Program {
+        let mut arguments: Vec<OsString> = vec![
+            "--format=custom".into(),
+            "--compress=0".into(),
+            "--no-password".into(),
+            format!("--snapshot={}", self.snapshot).into(),
+            format!(
+                "--lock-wait-timeout={}",
+                self.lock_wait_timeout.as_millis().max(1)
+            )
+            .into(),
+        ];
+        arguments.extend(part.selection.iter().cloned());
+        Program {
+            path: self.tools.program("pg_dump"),
+            arguments,
+            environment: self.target.child_environment("backuper pg_dump"),
+            stdin: false,
+            stdout: Output::Piped,
+        }
+    }
+
+    fn encode(
+        &self,
+        part: &Part,
+        stdout: File,
+        sender: mpsc::Sender<Bytes>,
+        locked: oneshot::Sender<()>,
+    ) -> JoinHandle<io::Result<u64>> {
+        let encoding = Encoding {
+            compression: compression(part),
+            level: self.level,
+            threads: self.threads,
+        };
+        let progress = Arc::clone(&self.progress);
+        let mut locked = Some(locked);
+        tokio::task::spawn_blocking(move || {
+            let sink = |chunk| {
+                sender
+                    .blocking_send(chunk)
+                    .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))
+            };
+            codec::encode(stdout, encoding, sink, |count| {
+                progress.fetch_add(count, Ordering::Relaxed);
+                // Nobody listens any more when the run has failed elsewhere.
+                if let Some(Err(())) = locked.take().map(|it| it.send(())) {
+                    tracing::debug!("nobody watches this stream");
+                }
+            })
+        })
+    }
+}
+
+/// Moves chunks until pg_dump has ended well; gives the bytes that it wrote.
+async fn pump(
+    part: &Part,
+    mut child: Child,
+    mut receiver: mpsc::Receiver<Bytes>,
+    encoder: JoinHandle<io::Result<u64>>,
+    upload: &mut dyn Upload,
+    stop: &CancellationToken,
+) -> Result<u64, Error> {
+    let moved = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        moved = deliver(&mut receiver, upload) => moved,
+    };
+    // Frees the codec's thread, should it still wait for us to take a chunk.
+    drop(receiver);
+    if let Err(error) = moved {
+        child.stop().await;
+        return Err(error.into());
+    }
+    child
+        .finish(stop)
+        .await
+        .map_err(|source| failed(part, source))?;
+    match encoder.await {
+        Ok(Ok(raw)) => Ok(raw),
+        Ok(Err(error)) => Err(broken(part, error.to_string())),
+        Err(error) => Err(broken(part, error.to_string())),
+    }
+}
+
+async fn deliver(
+    receiver: &mut mpsc::Receiver<Bytes>,
+    upload: &mut dyn Upload,
+) -> Result<(), storage::Error> {
+    while let Some(chunk) = receiver.recv().await {
+        upload.write(chunk).await?;
+    }
+    Ok(())
+}
+
+fn compression(part: &Part) -> Compression {
+    match part.content {
+        Content::Schema => Compression::None,
+        Content::Tables | Content::Rest => Compression::Zstd,
+    }
+}
+
+fn failed(part: &Part, source: child::Error) -> Error {
+    Error::Child {
+        name: part.name.clone(),
+        source,
+    }
+}
+
+fn broken(part: &Part, reason: impl Into<String>) -> Error {
+    Error::Broken {
+        name: part.name.clone(),
+        reason: reason.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_stream_takes_the_common_one_leaves() {
+        let table = |oid, name: &str| Table {
+            oid,
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            bytes: 0,
+            of_extension: false,
+        };
+        let plan = Plan {
+            rest: vec![table(1, "small")],
+            streams: vec![vec![table(2, "La*rge \"x\"")]],
+        };
+        let [schema, rest, own] = parts(&plan).try_into().unwrap();
+        assert_eq!(schema.selection, ["--section=pre-data", "--section=post-data"]);
+        let name = r#""public"."La*rge ""x""""#;
+        let excluded = format!("--exclude-table-data={name}");
+        assert_eq!(rest.selection, ["--section=data", excluded.as_str()]);
+        assert_eq!(own.selection, ["--section=data", format!("--table={name}").as_str()]);
+        assert_eq!((rest.name.as_str(), own.name.as_str()), ("data-000.dump.zst", "data-001.dump.zst"));
+    }
+}

@@ -1,0 +1,168 @@
+//! Which data streams a dump has and which tables each takes: sizes in, plan out.
+//!
+//! Every stream is a pg_dump of its own, and every pg_dump reads the whole catalogue. So a stream
+//! is added only where it shortens the longest one by more than it costs, and a table gets out of
+//! the common stream only when it is large.
+
+/// What reading the catalogue costs a stream, in bytes of rows that could have been dumped
+/// meanwhile: a fixed part, and one for each table. 100 MB/s and 0.3 ms a table, as measured on
+/// PostgreSQL 15 with 5,000 tables.
+const STREAM_COST: u64 = 8 << 20;
+const TABLE_COST: u64 = 32 << 10;
+
+/// A table that is smaller stays in the common stream.
+const LARGE: u64 = 8 << 20;
+
+/// How many tables leave the common stream at most: each is an argument of two programs.
+const LARGE_TABLES: usize = 512;
+
+/// One table with rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its oid, which finds it again under another name.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes on disk with TOAST and without indexes.
+    pub bytes: u64,
+    /// Whether an extension made it: pg_dump alone knows which of its rows are ours.
+    pub of_extension: bool,
+}
+
+/// Who takes what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Everything that no other stream takes: tables, sequences, large objects.
+    pub rest: Vec<Table>,
+    /// The tables of each further stream, largest first; none is empty.
+    pub streams: Vec<Vec<Table>>,
+}
+
+/// Distributes the tables over `jobs` streams at most.
+#[must_use]
+pub fn distribute(mut tables: Vec<Table>, jobs: u16) -> Plan {
+    let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
+    // By size, and by name among equals, so that the same database gives the same plan.
+    tables.sort_by(|a, b| {
+        let size = b.bytes.cmp(&a.bytes);
+        size.then_with(|| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)))
+    });
+    let (large, small): (Vec<Table>, Vec<Table>) = tables
+        .into_iter()
+        .partition(|it| it.bytes >= LARGE && !it.of_extension);
+    let mut large = large;
+    let overflow = large.split_off(large.len().min(LARGE_TABLES));
+    let small: Vec<Table> = small.into_iter().chain(overflow).collect();
+    let common: u64 = small.iter().map(|it| it.bytes).sum();
+    let best = (1..=usize::from(jobs.max(1)))
+        .map(|count| (count, assign(&large, common, count)))
+        .min_by_key(|(count, bins)| cost(&large, common, bins, *count, overhead));
+    let bins = best.map(|(_, bins)| bins).unwrap_or_default();
+    gather(large, small, &bins)
+}
+
+/// Longest processing time first: each table, largest first, to the stream with the least so far.
+/// Stream 0 is the common one and begins with all that is small.
+fn assign(large: &[Table], common: u64, count: usize) -> Vec<usize> {
+    let mut loads = vec![0; count];
+    if let Some(first) = loads.first_mut() {
+        *first = common;
+    }
+    let mut bins = Vec::with_capacity(large.len());
+    for table in large {
+        let least = (0..count).min_by_key(|it| loads[*it]).unwrap_or(0);
+        loads[least] += table.bytes;
+        bins.push(least);
+    }
+    bins
+}
+
+fn cost(large: &[Table], common: u64, bins: &[usize], count: usize, overhead: u64) -> u64 {
+    let mut loads = vec![0; count];
+    if let Some(first) = loads.first_mut() {
+        *first = common;
+    }
+    for (table, bin) in large.iter().zip(bins) {
+        loads[*bin] += table.bytes;
+    }
+    loads.iter().max().unwrap_or(&0) + overhead * count as u64
+}
+
+fn gather(large: Vec<Table>, small: Vec<Table>, bins: &[usize]) -> Plan {
+    let count = bins.iter().max().map_or(1, |it| it + 1);
+    let mut sorted: Vec<Vec<Table>> = vec![Vec::new(); count];
+    for (table, bin) in large.into_iter().zip(bins) {
+        sorted[*bin].push(table);
+    }
+    let mut sorted = sorted.into_iter();
+    let mut rest = sorted.next().unwrap_or_default();
+    rest.extend(small);
+    Plan {
+        rest,
+        streams: sorted.filter(|it| !it.is_empty()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(oid: u32, mebibytes: u64) -> Table {
+        Table {
+            oid,
+            schema: "public".to_owned(),
+            name: format!("t{oid}"),
+            bytes: mebibytes << 20,
+            of_extension: false,
+        }
+    }
+
+    #[test]
+    fn many_tiny_tables_are_one_stream() {
+        let plan = distribute((0..5_000).map(|oid| table(oid, 0)).collect(), 4);
+        assert!(plan.streams.is_empty());
+        assert_eq!(plan.rest.len(), 5_000);
+    }
+
+    #[test]
+    fn one_large_table_leaves_the_rest_to_itself() {
+        let plan = distribute(vec![table(1, 1_000), table(2, 500), table(3, 1)], 2);
+        assert_eq!(plan.streams, [[table(1, 1_000)]]);
+        assert_eq!(plan.rest, [table(2, 500), table(3, 1)]);
+    }
+
+    #[test]
+    fn one_job_is_one_stream() {
+        assert!(distribute(vec![table(1, 1_000), table(2, 900)], 1).streams.is_empty());
+    }
+
+    #[test]
+    fn a_table_of_an_extension_stays_with_the_rest() {
+        let mut mine = table(1, 1_000);
+        mine.of_extension = true;
+        let plan = distribute(vec![mine.clone(), table(2, 1_000)], 4);
+        assert!(plan.rest.contains(&mine));
+    }
+
+    #[test]
+    fn an_empty_database_has_one_stream_with_nothing_in_it() {
+        assert_eq!(distribute(Vec::new(), 4), Plan { rest: vec![], streams: vec![] });
+    }
+
+    proptest! {
+        #[test]
+        fn every_table_is_taken_once(sizes in prop::collection::vec(0u64..2_000, 0..60), jobs in 0u16..9) {
+            let tables: Vec<_> = (0u32..).zip(&sizes).map(|(oid, size)| table(oid, *size)).collect();
+            let plan = distribute(tables.clone(), jobs);
+            prop_assert!(plan.streams.len() < usize::from(jobs.max(1)));
+            let mut taken: Vec<u32> = plan.rest.iter().chain(plan.streams.iter().flatten()).map(|it| it.oid).collect();
+            taken.sort_unstable();
+            let all: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+            prop_assert_eq!(taken, all);
+        }
+    }
+}

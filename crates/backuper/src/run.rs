@@ -1,0 +1,355 @@
+//! One backup from top to bottom.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::key::MANIFEST;
+use crate::archive::manifest::{self, Manifest, Source, Stream, Tools as Made};
+use crate::archive::{Folder, codec};
+use crate::dump::{self, Dump, Part};
+use crate::job::BackupJob;
+use crate::outcome::{Done, Telling};
+use crate::plan;
+use crate::postgres::snapshot::Snapshot;
+use crate::postgres::target::Target;
+use crate::postgres::tools::Tools;
+use crate::postgres::{lock, probe};
+use crate::runtime::{Failure, Shutdown};
+use crate::storage::{self, Access, Storage};
+use crate::{catalog, retention};
+
+/// How long the clean-up after a failure may take: with the children's grace it ends well within
+/// the 30 seconds that a stopped run has.
+const CLEAN_UP: Duration = Duration::from_secs(15);
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+/// Streams side by side where nobody says how many.
+const DEFAULT_JOBS: u16 = 4;
+
+/// Makes one backup and tells about it; gives the sentence that ends the log.
+///
+/// # Errors
+/// What is wrong and what to do about it, with the exit code.
+pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
+    let begun = Instant::now();
+    let target = job.database.target();
+    let telling = Telling::new(job, &target);
+    let outcome = attempt(job, &target, shutdown.token())
+        .await
+        .map_err(|failure| failure.or_stopped(shutdown, "backup"));
+    telling.tell(&outcome, begun.elapsed()).await;
+    outcome.map(|done| done.sentence(begun.elapsed()))
+}
+
+async fn attempt(
+    job: &BackupJob,
+    target: &Target,
+    stop: &CancellationToken,
+) -> Result<Done, Failure> {
+    job.store.check().map_err(Failure::refused)?;
+    let started_at = Timestamp::now();
+    let ready = tokio::select! {
+        ready = prepare(job, target) => ready?,
+        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+    };
+    let folder = claim(&ready, target).await?;
+    let outcome = write(job, target, &ready, &folder, started_at, stop).await;
+    let manifest = match outcome {
+        Ok(manifest) => manifest,
+        Err(failure) => {
+            clean_up(ready.storage.as_ref(), &folder).await;
+            return Err(failure);
+        }
+    };
+    let deletions = tidy(job, target, ready.storage.as_ref()).await;
+    Ok(Done {
+        folder,
+        manifest,
+        deletions,
+    })
+}
+
+/// Everything that is known before the first byte is dumped.
+struct Ready {
+    storage: Arc<dyn Storage>,
+    /// Holds our advisory locks.
+    session: Client,
+    source: Source,
+    tools: Tools,
+}
+
+/// Looks for everything that could make the backup fail later.
+async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
+    let session = target.connect("backuper").await?;
+    let source = probe::describe(&session, target).await?;
+    probe::may_read_all(&session, target).await?;
+    let tools = Tools::find(source.major())
+        .await
+        .map_err(|error| Failure::refused(error.to_string()))?;
+    let storage = storage::connect(&job.store).await?;
+    let prefix = format!("{}/", crate::archive::key::encode(target.database()));
+    storage.probe(&prefix, Access::Write).await?;
+    lock::enter_for_backup(&session, target).await?;
+    tracing::info!(
+        database = %target, server = %source.server_version, pg_dump = %tools.version(),
+        bytes = source.size_bytes, to = %storage.location(), "ready"
+    );
+    Ok(Ready {
+        storage,
+        session,
+        source,
+        tools,
+    })
+}
+
+/// Finds a second that no other backup of this source has: its folder is ours alone.
+async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
+    loop {
+        let now = Timestamp::now();
+        let folder = Folder::new(target.database(), now, target.source_id());
+        // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
+        #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
+        let second = now.as_second() as i32;
+        if lock::claim_second(&ready.session, target, second).await?
+            && ready.storage.list(&folder.prefix()).await?.is_empty()
+        {
+            return Ok(folder);
+        }
+        let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
+    }
+}
+
+/// Writes every stream, then the manifest that makes them a backup.
+async fn write(
+    job: &BackupJob,
+    target: &Target,
+    ready: &Ready,
+    folder: &Folder,
+    started_at: Timestamp,
+    stop: &CancellationToken,
+) -> Result<Manifest, Failure> {
+    let snapshot = Snapshot::take(target).await?;
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = job.jobs.map_or_else(
+        || u16::try_from(cores).unwrap_or(DEFAULT_JOBS).min(DEFAULT_JOBS),
+        std::num::NonZeroU16::get,
+    );
+    let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
+    let data_streams = parts.len() - 1;
+    tracing::info!(
+        key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
+        snapshot = %snapshot.taken_at(), "dumping"
+    );
+    let dump = Dump {
+        target: target.clone(),
+        tools: ready.tools.clone(),
+        snapshot: snapshot.id().to_owned(),
+        lock_wait_timeout: job.lock_wait_timeout,
+        level: job.compression_level,
+        threads: spare_threads(cores, data_streams),
+        storage: Arc::clone(&ready.storage),
+        folder: folder.clone(),
+        progress: Arc::new(AtomicU64::new(0)),
+    };
+    let streams = streams(&dump, &parts, &snapshot, stop).await?;
+    let manifest = Manifest {
+        format_version: manifest::FORMAT_VERSION,
+        source: ready.source.clone(),
+        snapshot_at: snapshot.taken_at(),
+        started_at,
+        finished_at: Timestamp::now(),
+        tools: Made {
+            backuper: env!("CARGO_PKG_VERSION").to_owned(),
+            pg_dump: ready.tools.version().to_owned(),
+            zstd: codec::zstd_version(),
+        },
+        streams,
+    };
+    if stop.is_cancelled() {
+        return Err(Failure::try_again("stopped before the manifest was written"));
+    }
+    publish(ready.storage.as_ref(), folder, &manifest).await?;
+    Ok(manifest)
+}
+
+/// A second thread for a stream pays only where cores would idle otherwise: pg_dump and its
+/// server process want one each.
+fn spare_threads(cores: usize, streams: usize) -> u32 {
+    match cores / streams.max(1) {
+        0..4 => 0,
+        spare => u32::try_from(spare / 2).unwrap_or(0),
+    }
+}
+
+/// All streams side by side; the first that fails stops the others.
+async fn streams(
+    dump: &Dump,
+    parts: &[Part],
+    snapshot: &Snapshot,
+    stop: &CancellationToken,
+) -> Result<Vec<Stream>, Failure> {
+    let stop = stop.child_token();
+    let mut under_way: FuturesUnordered<_> = parts
+        .iter()
+        .enumerate()
+        .map(|(number, part)| {
+            let stop = &stop;
+            async move { (number, stream(dump, part, snapshot, stop).await) }
+        })
+        .collect();
+    let mut done: Vec<(usize, Stream)> = Vec::with_capacity(parts.len());
+    let mut failure = None;
+    let mut clock = tokio::time::interval(PROGRESS);
+    clock.tick().await;
+    loop {
+        let next = tokio::select! {
+            next = under_way.next() => next,
+            _ = clock.tick() => {
+                let bytes = dump.progress.load(Ordering::Relaxed);
+                tracing::info!(bytes, streams = done.len(), of = parts.len(), "dumping");
+                continue;
+            }
+        };
+        match next {
+            None => break,
+            Some((number, Ok(stream))) => {
+                tracing::info!(
+                    key = %stream.key, raw = stream.raw_bytes, stored = stream.stored_bytes,
+                    "a stream is stored and verified"
+                );
+                done.push((number, stream));
+            }
+            Some((_, Err(error))) => {
+                stop.cancel();
+                // The others fail because this one did.
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => {
+            done.sort_by_key(|(number, _)| *number);
+            Ok(done.into_iter().map(|(_, stream)| stream).collect())
+        }
+    }
+}
+
+/// One stream, and the proof that its tables are those of the snapshot.
+async fn stream(
+    dump: &Dump,
+    part: &Part,
+    snapshot: &Snapshot,
+    stop: &CancellationToken,
+) -> Result<Stream, Failure> {
+    let (locked, heard) = oneshot::channel();
+    let check = async {
+        match heard.await {
+            Ok(()) => snapshot.check(&part.tables, &dump.target).await,
+            // It ended before its first byte, and says so itself.
+            Err(_dropped) => Ok(()),
+        }
+    };
+    let (stream, check) = tokio::join!(dump.stream(part, locked, stop), check);
+    let stream = stream?;
+    check?;
+    Ok(stream)
+}
+
+/// The manifest goes last, and counts only when it is there as it was written.
+async fn publish(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    let json = manifest
+        .write()
+        .map_err(|error| Failure::try_again(error.to_string()))?;
+    let key = folder.key(MANIFEST);
+    let stored = storage.put(&key, json.into()).await?;
+    storage.verify(&key, &stored).await?;
+    Ok(())
+}
+
+/// Removes what a failed run has stored. The folder has no manifest, so nobody takes it for a
+/// backup; what stays now, retention removes after a day.
+async fn clean_up(storage: &dyn Storage, folder: &Folder) {
+    let removing = async {
+        // The manifest first, should it be its verification that failed.
+        let mut left = storage.delete(&[folder.key(MANIFEST)]).await;
+        let objects = storage.list(&folder.prefix()).await?;
+        let keys: Vec<String> = objects.into_iter().map(|it| it.key).collect();
+        left.extend(storage.delete(&keys).await);
+        Ok::<_, storage::Error>(left)
+    };
+    match tokio::time::timeout(CLEAN_UP, removing).await {
+        Ok(Ok(left)) => {
+            for (key, error) in left {
+                tracing::warn!(%key, %error, "not removed; a later backup's retention tries again");
+            }
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the folder was not removed; a later backup's retention tries again");
+        }
+        Err(_elapsed) => {
+            tracing::warn!(key = %folder.prefix(), "the folder was not removed in time; a later backup's retention tries again");
+        }
+    }
+}
+
+/// Applies the retention. What cannot be deleted is a warning: the backup is complete.
+async fn tidy(job: &BackupJob, target: &Target, storage: &dyn Storage) -> Deletions {
+    let mut deletions = Deletions::default();
+    let listing = match catalog::list(storage, target.database()).await {
+        Ok(listing) => listing,
+        Err(error) => {
+            tracing::warn!(%error, "retention could not look; nothing was deleted");
+            deletions.failed += 1;
+            return deletions;
+        }
+    };
+    let now = Timestamp::now();
+    let source = target.source_id();
+    let doomed = retention::choose(&listing, source, job.max_backup_count, now);
+    for backup in doomed.backups.iter().chain(&doomed.leavings) {
+        let (manifest, rest) = retention::in_order(backup);
+        let mut left = storage.delete(std::slice::from_ref(&manifest)).await;
+        if left.is_empty() {
+            left = storage.delete(&rest).await;
+        }
+        if left.is_empty() {
+            deletions.done += 1;
+            tracing::info!(key = %backup.folder.prefix(), "deleted by retention");
+        }
+        for (key, error) in &left {
+            deletions.failed += 1;
+            tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
+        }
+    }
+    let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
+    let prefix = format!("{}/", crate::archive::key::encode(target.database()));
+    if let Err(error) = storage.abort_uploads(&prefix, limit).await {
+        deletions.failed += 1;
+        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
+    }
+    deletions
+}
+
+/// What retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deletions {
+    /// Backups and leavings that are gone.
+    pub done: u64,
+    /// Objects that are still there.
+    pub failed: u64,
+}
