@@ -152,7 +152,13 @@ impl Dump {
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let encoder = self.encode(part, File::from(stdout), sender, locked);
-        let raw_bytes = match pump(part, child, receiver, encoder, upload.as_mut(), stop).await {
+        let pump = Pump {
+            part,
+            child,
+            receiver,
+            encoder,
+        };
+        let raw_bytes = match pump.run(upload.as_mut(), stop).await {
             Ok(raw) => raw,
             Err(error) => {
                 if let Err(error) = upload.abort().await {
@@ -229,34 +235,43 @@ impl Dump {
     }
 }
 
-/// Moves chunks until pg_dump has ended well; gives the bytes that it wrote.
-async fn pump(
-    part: &Part,
-    mut child: Child,
-    mut receiver: mpsc::Receiver<Bytes>,
+/// From pg_dump through the codec to the upload.
+struct Pump<'a> {
+    part: &'a Part,
+    child: Child,
+    receiver: mpsc::Receiver<Bytes>,
     encoder: JoinHandle<io::Result<u64>>,
-    upload: &mut dyn Upload,
-    stop: &CancellationToken,
-) -> Result<u64, Error> {
-    let moved = tokio::select! {
-        biased;
-        () = stop.cancelled() => Ok(()),
-        moved = deliver(&mut receiver, upload) => moved,
-    };
-    // Frees the codec's thread, should it still wait for us to take a chunk.
-    drop(receiver);
-    if let Err(error) = moved {
-        child.stop().await;
-        return Err(error.into());
-    }
-    child
-        .finish(stop)
-        .await
-        .map_err(|source| failed(part, source))?;
-    match encoder.await {
-        Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(error)) => Err(broken(part, error.to_string())),
-        Err(error) => Err(broken(part, error.to_string())),
+}
+
+impl Pump<'_> {
+    /// Moves chunks until pg_dump has ended well; gives the bytes that it wrote.
+    async fn run(self, upload: &mut dyn Upload, stop: &CancellationToken) -> Result<u64, Error> {
+        let Self {
+            part,
+            mut child,
+            mut receiver,
+            encoder,
+        } = self;
+        let moved = tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            moved = deliver(&mut receiver, upload) => moved,
+        };
+        // Frees the codec's thread, should it still wait for us to take a chunk.
+        drop(receiver);
+        if let Err(error) = moved {
+            child.stop().await;
+            return Err(error.into());
+        }
+        child
+            .finish(stop)
+            .await
+            .map_err(|source| failed(part, source))?;
+        match encoder.await {
+            Ok(Ok(raw)) => Ok(raw),
+            Ok(Err(error)) => Err(broken(part, error.to_string())),
+            Err(error) => Err(broken(part, error.to_string())),
+        }
     }
 }
 
@@ -309,11 +324,20 @@ mod tests {
             streams: vec![vec![table(2, "La*rge \"x\"")]],
         };
         let [schema, rest, own] = parts(&plan).try_into().unwrap();
-        assert_eq!(schema.selection, ["--section=pre-data", "--section=post-data"]);
+        assert_eq!(
+            schema.selection,
+            ["--section=pre-data", "--section=post-data"]
+        );
         let name = r#""public"."La*rge ""x""""#;
         let excluded = format!("--exclude-table-data={name}");
         assert_eq!(rest.selection, ["--section=data", excluded.as_str()]);
-        assert_eq!(own.selection, ["--section=data", format!("--table={name}").as_str()]);
-        assert_eq!((rest.name.as_str(), own.name.as_str()), ("data-000.dump.zst", "data-001.dump.zst"));
+        assert_eq!(
+            own.selection,
+            ["--section=data", format!("--table={name}").as_str()]
+        );
+        assert_eq!(
+            (rest.name.as_str(), own.name.as_str()),
+            ("data-000.dump.zst", "data-001.dump.zst")
+        );
     }
 }

@@ -14,7 +14,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(instead) => return Ok(outcome::turn_away(instead)),
     };
     telemetry::start(job.reporting.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let shutdown = Shutdown::listen()?;
         let result = tokio::select! {
@@ -23,5 +25,8 @@ fn main() -> anyhow::Result<ExitCode> {
         };
         anyhow::Ok(result)
     })?;
-    Ok(outcome::conclude(result, &job.reporting.termination_message_path))
+    Ok(outcome::conclude(
+        result,
+        &job.reporting.termination_message_path,
+    ))
 }

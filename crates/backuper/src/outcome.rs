@@ -76,7 +76,9 @@ impl<'a> Telling<'a> {
         }
         if let Some(url) = &self.reporting.pushgateway_url {
             let pushed = match metrics(outcome, elapsed) {
-                Ok(metrics) => report::pushgateway::push(url, "postgres_backup", &self.name, &metrics).await,
+                Ok(metrics) => {
+                    report::pushgateway::push(url, "postgres_backup", &self.name, &metrics).await
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no metrics");
                     return;
@@ -93,7 +95,10 @@ impl<'a> Telling<'a> {
     clippy::cast_precision_loss,
     reason = "Prometheus has no other numbers than f64"
 )]
-fn metrics(outcome: &Result<Done, Failure>, elapsed: Duration) -> Result<Registry, prometheus::Error> {
+fn metrics(
+    outcome: &Result<Done, Failure>,
+    elapsed: Duration,
+) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     let set = |name: &str, help: &str, value: f64| {
         let gauge = Gauge::new(name, help)?;
@@ -140,7 +145,9 @@ impl From<postgres::Error> for Failure {
     fn from(error: postgres::Error) -> Self {
         let advice = match error.kind {
             postgres::Kind::NoDatabase => "; check DB_NAME",
-            postgres::Kind::Rejected => "; check DB_USER and DB_PASSWORD, and the server's pg_hba.conf",
+            postgres::Kind::Rejected => {
+                "; check DB_USER and DB_PASSWORD, and the server's pg_hba.conf"
+            }
             postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied

@@ -137,7 +137,11 @@ mod tests {
 
     #[test]
     fn one_job_is_one_stream() {
-        assert!(distribute(vec![table(1, 1_000), table(2, 900)], 1).streams.is_empty());
+        assert!(
+            distribute(vec![table(1, 1_000), table(2, 900)], 1)
+                .streams
+                .is_empty()
+        );
     }
 
     #[test]
@@ -150,7 +154,13 @@ mod tests {
 
     #[test]
     fn an_empty_database_has_one_stream_with_nothing_in_it() {
-        assert_eq!(distribute(Vec::new(), 4), Plan { rest: vec![], streams: vec![] });
+        assert_eq!(
+            distribute(Vec::new(), 4),
+            Plan {
+                rest: vec![],
+                streams: vec![]
+            }
+        );
     }
 
     proptest! {

@@ -62,7 +62,7 @@ async fn attempt(
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
     let folder = claim(&ready, target).await?;
-    let outcome = write(job, target, &ready, &folder, started_at, stop).await;
+    let outcome = write(job, &ready, &folder, started_at, stop).await;
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -132,16 +132,20 @@ async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
 /// Writes every stream, then the manifest that makes them a backup.
 async fn write(
     job: &BackupJob,
-    target: &Target,
     ready: &Ready,
     folder: &Folder,
     started_at: Timestamp,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
-    let snapshot = Snapshot::take(target).await?;
+    let target = job.database.target();
+    let snapshot = Snapshot::take(&target).await?;
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = job.jobs.map_or_else(
-        || u16::try_from(cores).unwrap_or(DEFAULT_JOBS).min(DEFAULT_JOBS),
+        || {
+            u16::try_from(cores)
+                .unwrap_or(DEFAULT_JOBS)
+                .min(DEFAULT_JOBS)
+        },
         std::num::NonZeroU16::get,
     );
     let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
@@ -151,7 +155,7 @@ async fn write(
         snapshot = %snapshot.taken_at(), "dumping"
     );
     let dump = Dump {
-        target: target.clone(),
+        target,
         tools: ready.tools.clone(),
         snapshot: snapshot.id().to_owned(),
         lock_wait_timeout: job.lock_wait_timeout,
@@ -176,7 +180,9 @@ async fn write(
         streams,
     };
     if stop.is_cancelled() {
-        return Err(Failure::try_again("stopped before the manifest was written"));
+        return Err(Failure::try_again(
+            "stopped before the manifest was written",
+        ));
     }
     publish(ready.storage.as_ref(), folder, &manifest).await?;
     Ok(manifest)

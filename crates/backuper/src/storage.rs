@@ -10,14 +10,20 @@
 //! - Listings are complete, however many pages they take, and sorted by key.
 //! - Deleting what is not there is success.
 
+pub mod file;
+pub mod memory;
+pub mod s3;
 pub mod settings;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+
+use settings::{Location, StoreSettings};
 
 /// What was written under a key, computed from the bytes while they passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,4 +161,50 @@ impl Kind {
             Self::NotFound | Self::NoBucket | Self::Denied | Self::Misconfigured => false,
         }
     }
+}
+
+/// Opens the store that the settings name. Nothing is sent yet; see [`Storage::probe`].
+///
+/// # Errors
+/// `Kind::Misconfigured` when a certificate file cannot be read or used.
+pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn Storage>, Error> {
+    match settings.location() {
+        Location::Directory(directory) => {
+            let bucket = settings.bucket.as_ref().map(settings::Bucket::as_str);
+            Ok(Arc::new(file::FileStorage::new(directory, bucket)))
+        }
+        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(settings, bucket).await?)),
+    }
+}
+
+fn differs(location: &str, expected: &Stored, found: &Stored) -> Error {
+    let reason = if found.size == expected.size {
+        format!(
+            "its SHA-256 is {} and should be {}",
+            found.sha256, expected.sha256
+        )
+    } else {
+        format!(
+            "it has {} bytes and should have {}",
+            found.size, expected.size
+        )
+    };
+    Error {
+        kind: Kind::Corrupt,
+        action: "verifying",
+        location: location.to_owned(),
+        reason,
+    }
+}
+
+fn within(key: &str, size: u64, limit: usize) -> Result<(), Error> {
+    if size <= limit as u64 {
+        return Ok(());
+    }
+    Err(Error {
+        kind: Kind::Corrupt,
+        action: "reading",
+        location: key.to_owned(),
+        reason: format!("it has more than {limit} bytes, which such an object never has"),
+    })
 }

@@ -44,7 +44,8 @@ impl Snapshot {
     /// # Errors
     /// What the server said.
     pub async fn take(target: &Target) -> Result<Self, Error> {
-        let failed = |error: tokio_postgres::Error| Error::new("taking a snapshot of", target, &error);
+        let failed =
+            |error: tokio_postgres::Error| Error::new("taking a snapshot of", target, &error);
         let witness = target.connect("backuper witness").await?;
         let holder = target.connect("backuper snapshot").await?;
         holder

@@ -54,7 +54,7 @@ pub struct StoreSettings {
 pub enum Location {
     /// A bucket of an S3 server.
     Bucket(Bucket),
-    /// A directory of this machine.
+    /// A directory of this machine, in which the bucket is a folder.
     Directory(PathBuf),
 }
 
@@ -64,10 +64,7 @@ impl StoreSettings {
     #[must_use]
     pub fn location(&self) -> Location {
         match (&self.endpoint, &self.bucket) {
-            (Some(Endpoint::Directory(root)), Some(bucket)) => {
-                Location::Directory(root.join(&bucket.0))
-            }
-            (Some(Endpoint::Directory(root)), None) => Location::Directory(root.clone()),
+            (Some(Endpoint::Directory(directory)), _) => Location::Directory(directory.clone()),
             (_, bucket) => Location::Bucket(bucket.clone().unwrap_or_default()),
         }
     }

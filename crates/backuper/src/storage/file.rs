@@ -1,0 +1,451 @@
+//! A directory as the store, with S3's promises: an object appears whole, by a rename, after its
+//! bytes are on the disk; or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
+
+/// Unfinished objects; a key never begins with a dot.
+const UPLOADS: &str = ".uploads";
+/// Bytes that are read at once.
+const CHUNK: usize = 256 << 10;
+
+/// A store in a directory.
+#[derive(Clone, Debug)]
+pub struct FileStorage {
+    /// What must be there: a mounted volume, for one.
+    directory: PathBuf,
+    /// The bucket's folder in it, or the directory itself.
+    root: PathBuf,
+}
+
+impl FileStorage {
+    /// A store below `directory`, in the folder `bucket` where one is named.
+    #[must_use]
+    pub fn new(directory: PathBuf, bucket: Option<&str>) -> Self {
+        let root = bucket.map_or_else(|| directory.clone(), |it| directory.join(it));
+        Self { directory, root }
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, Error> {
+        let odd = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
+        if key.split('/').any(odd) || key.contains('\0') || key.starts_with(UPLOADS) {
+            return Err(Error {
+                kind: Kind::Misconfigured,
+                action: "naming",
+                location: key.to_owned(),
+                reason: "such a key cannot be a path".to_owned(),
+            });
+        }
+        Ok(self.root.join(key))
+    }
+
+    async fn blocking<T, F>(&self, action: &'static str, key: &str, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        let location = self.root.join(key).display().to_string();
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done.map_err(|error| meaning(action, location, &error)),
+            Err(error) => Err(Error {
+                kind: Kind::Other,
+                action,
+                location,
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+fn meaning(action: &'static str, location: String, error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
+        _ => Kind::Other,
+    };
+    Error {
+        kind,
+        action,
+        location,
+        reason: error.to_string(),
+    }
+}
+
+#[async_trait]
+impl Storage for FileStorage {
+    fn location(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+
+    async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error> {
+        if !self.directory.is_dir() {
+            return Err(Error {
+                kind: Kind::NoBucket,
+                action: "opening",
+                location: self.directory.display().to_string(),
+                reason: "there is no such directory; is the volume mounted?".to_owned(),
+            });
+        }
+        if access == Access::Read {
+            return if self.root.is_dir() {
+                Ok(())
+            } else {
+                Err(Error {
+                    kind: Kind::NoBucket,
+                    action: "opening",
+                    location: self.root.display().to_string(),
+                    reason: "there is no such folder".to_owned(),
+                })
+            };
+        }
+        let uploads = self.root.join(UPLOADS);
+        self.blocking("writing in", "", move || fs::create_dir_all(uploads))
+            .await?;
+        let key = format!("{prefix}oiler-probe-{}", uuid::Uuid::new_v4());
+        self.put(&key, Bytes::from_static(b"probe")).await?;
+        match self.delete(&[key]).await.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
+        let mut upload = self.upload(key).await?;
+        match upload.write(body).await {
+            Ok(()) => upload.complete().await,
+            Err(error) => {
+                upload.abort().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error> {
+        let target = self.path(key)?;
+        let uploads = self.root.join(UPLOADS);
+        let file = self
+            .blocking("writing", key, move || {
+                fs::create_dir_all(&uploads)?;
+                tempfile(&uploads)
+            })
+            .await?;
+        Ok(Box::new(Writing {
+            storage: self.clone(),
+            key: key.to_owned(),
+            target,
+            file: Some(file),
+            size: 0,
+            sha256: Sha256::new(),
+        }))
+    }
+
+    async fn stat(&self, key: &str) -> Result<Object, Error> {
+        let path = self.path(key)?;
+        let name = key.to_owned();
+        self.blocking("reading", key, move || {
+            let metadata = fs::metadata(path)?;
+            if metadata.is_dir() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            object(name, &metadata)
+        })
+        .await
+    }
+
+    async fn verify(&self, key: &str, stored: &Stored) -> Result<(), Error> {
+        let path = self.path(key)?;
+        let found = self
+            .blocking("verifying", key, move || {
+                let mut file = File::open(path)?;
+                let mut sha256 = Sha256::new();
+                let mut buffer = vec![0; CHUNK];
+                let mut size = 0;
+                loop {
+                    let count = file.read(&mut buffer)?;
+                    if count == 0 {
+                        break;
+                    }
+                    sha256.update(&buffer[..count]);
+                    size += count as u64;
+                }
+                Ok(Stored {
+                    size,
+                    sha256: hex::encode(sha256.finalize()),
+                    etag: None,
+                })
+            })
+            .await?;
+        if (found.size, &found.sha256) == (stored.size, &stored.sha256) {
+            return Ok(());
+        }
+        Err(super::differs(key, stored, &found))
+    }
+
+    async fn get(&self, key: &str, limit: usize) -> Result<Bytes, Error> {
+        let object = self.stat(key).await?;
+        super::within(key, object.size, limit)?;
+        let path = self.path(key)?;
+        self.blocking("reading", key, move || fs::read(path).map(Bytes::from))
+            .await
+    }
+
+    async fn open(&self, key: &str) -> Result<Body, Error> {
+        let path = self.path(key)?;
+        let mut file = self
+            .blocking("reading", key, move || File::open(path))
+            .await?;
+        let (sender, receiver) = mpsc::channel(2);
+        let location = self.root.join(key).display().to_string();
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = file.read(&mut chunk).map(|count| {
+                    chunk.truncate(count);
+                    Bytes::from(chunk)
+                });
+                let last = read.as_ref().map_or(true, Bytes::is_empty);
+                let item = read.map_err(|error| meaning("reading", location.clone(), &error));
+                let ended = matches!(&item, Ok(chunk) if chunk.is_empty());
+                if ended || sender.blocking_send(item).is_err() || last {
+                    break;
+                }
+            }
+        });
+        let next = |mut receiver: mpsc::Receiver<_>| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        };
+        Ok(futures::stream::unfold(receiver, next).boxed())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
+        let root = self.root.clone();
+        let wanted = prefix.to_owned();
+        self.blocking("listing", prefix, move || {
+            let mut objects = Vec::new();
+            // The prefix up to its last slash is a folder; what follows is the start of a name.
+            let folder = wanted.rsplit_once('/').map_or("", |(folder, _)| folder);
+            if !folder.split('/').any(|it| it == "..") {
+                walk(&root, &root.join(folder), &wanted, &mut objects)?;
+            }
+            objects.sort_by(|one: &Object, other| one.key.cmp(&other.key));
+            Ok(objects)
+        })
+        .await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Vec<(String, Error)> {
+        let mut left = Vec::new();
+        for key in keys {
+            let path = match self.path(key) {
+                Ok(path) => path,
+                Err(error) => {
+                    left.push((key.clone(), error));
+                    continue;
+                }
+            };
+            let root = self.root.clone();
+            let deleted = self
+                .blocking("deleting", key, move || remove(&root, &path))
+                .await;
+            if let Err(error) = deleted {
+                left.push((key.clone(), error));
+            }
+        }
+        left
+    }
+
+    async fn abort_uploads(&self, _prefix: &str, before: Timestamp) -> Result<usize, Error> {
+        let uploads = self.root.join(UPLOADS);
+        self.blocking("tidying", UPLOADS, move || {
+            let mut count = 0;
+            for entry in fs::read_dir(uploads)? {
+                let entry = entry?;
+                let modified = Timestamp::try_from(entry.metadata()?.modified()?);
+                if modified.is_ok_and(|it| it < before) {
+                    fs::remove_file(entry.path())?;
+                    count += 1;
+                }
+            }
+            Ok(count)
+        })
+        .await
+    }
+}
+
+fn tempfile(uploads: &Path) -> io::Result<(PathBuf, File)> {
+    let path = uploads.join(uuid::Uuid::new_v4().to_string());
+    let file = File::create_new(&path)?;
+    Ok((path, file))
+}
+
+fn object(key: String, metadata: &fs::Metadata) -> io::Result<Object> {
+    Ok(Object {
+        key,
+        size: metadata.len(),
+        modified: Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::UNIX_EPOCH),
+        etag: None,
+    })
+}
+
+fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Vec<Object>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        let Ok(relative) = path.strip_prefix(root) else {
+            continue;
+        };
+        // Names that are not UTF-8 cannot be keys, so they are not ours.
+        let Some(key) = relative.to_str() else {
+            continue;
+        };
+        if key == UPLOADS {
+            continue;
+        }
+        // Somebody may delete meanwhile, and what is gone is not listed.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        if metadata.is_dir() {
+            walk(root, &path, prefix, found)?;
+        } else if key.starts_with(prefix) {
+            found.push(object(key.to_owned(), &metadata)?);
+        }
+    }
+    Ok(())
+}
+
+fn remove(root: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    // Folders are not objects: the last object takes its folder with it.
+    let mut parent = path.parent();
+    while let Some(folder) = parent.filter(|it| *it != root && it.starts_with(root)) {
+        if fs::remove_dir(folder).is_err() {
+            break;
+        }
+        parent = folder.parent();
+    }
+    Ok(())
+}
+
+struct Writing {
+    storage: FileStorage,
+    key: String,
+    target: PathBuf,
+    file: Option<(PathBuf, File)>,
+    size: u64,
+    sha256: Sha256,
+}
+
+impl Writing {
+    fn gone(&self) -> Error {
+        Error {
+            kind: Kind::Other,
+            action: "writing",
+            location: self.key.clone(),
+            reason: "an earlier write failed".to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl Upload for Writing {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let (path, mut file) = self.file.take().ok_or_else(|| self.gone())?;
+        self.size += chunk.len() as u64;
+        self.sha256.update(&chunk);
+        let kept = path.clone();
+        let written = self
+            .storage
+            .blocking("writing", &self.key, move || {
+                match file.write_all(&chunk) {
+                    Ok(()) => Ok(file),
+                    Err(error) => {
+                        // A full disk wants its room back at once.
+                        drop(file);
+                        fs::remove_file(path)?;
+                        Err(error)
+                    }
+                }
+            })
+            .await;
+        self.file = Some((kept, written?));
+        Ok(())
+    }
+
+    async fn complete(mut self: Box<Self>) -> Result<Stored, Error> {
+        let (path, file) = self.file.take().ok_or_else(|| self.gone())?;
+        let target = self.target.clone();
+        self.storage
+            .blocking("writing", &self.key, move || {
+                let placed = place(&path, &file, &target);
+                if placed.is_err() {
+                    fs::remove_file(&path)?;
+                }
+                placed
+            })
+            .await?;
+        Ok(Stored {
+            size: self.size,
+            sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
+            etag: None,
+        })
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<(), Error> {
+        let Some((path, _)) = self.file.take() else {
+            return Ok(());
+        };
+        self.storage
+            .blocking("giving up", &self.key, move || fs::remove_file(path))
+            .await
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some((path, _)) = self.file.take()
+            && let Err(error) = fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "an unfinished object stays");
+        }
+    }
+}
+
+/// The bytes reach the disk before the name does, and the name before we say so.
+fn place(path: &Path, file: &File, target: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    // Between the two calls a deletion may take the empty folder away again.
+    for _ in 0..3 {
+        fs::create_dir_all(folder)?;
+        match fs::rename(path, target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
+            renamed => {
+                renamed?;
+                return File::open(folder)?.sync_all();
+            }
+        }
+    }
+    Err(io::Error::other("its folder is taken away again and again"))
+}

@@ -1,0 +1,224 @@
+//! The SDK's client as our settings want it.
+
+use std::time::Duration;
+
+use aws_config::{AppName, BehaviorVersion, Region};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use secrecy::ExposeSecret as _;
+
+use crate::storage::settings::{Endpoint, StoreSettings};
+use crate::storage::{Error, Kind};
+
+/// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
+/// (chosen at random below that), a store has about half a minute to recover.
+pub const ATTEMPTS: u32 = 6;
+/// The longest wait between two tries.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a store may take to begin its answer.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long one try may take, its body included: a part of 512 MiB at 2 MB/s.
+const TRY: Duration = Duration::from_secs(300);
+/// How long a body may stand still.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// The region that servers other than AWS expect.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Builds the client; nothing is sent.
+pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client, Error> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client(settings)?)
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_max_backoff(LONGEST_PAUSE),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT)
+                .read_timeout(ANSWER)
+                .operation_attempt_timeout(TRY)
+                .build(),
+        )
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled()
+                .grace_period(STALLED)
+                .build(),
+        );
+    if let Ok(name) = AppName::new("oiler-postgres-adapter") {
+        loader = loader.app_name(name);
+    }
+    if let (Some(access), Some(secret)) = (&settings.access_key, &settings.secret_key) {
+        let token = settings.session_token.as_ref();
+        loader = loader.credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            access.expose_secret(),
+            secret.expose_secret(),
+            token.map(|it| it.expose_secret().to_owned()),
+            None,
+            "S3_ACCESS_KEY",
+        )));
+    }
+    if let Some(region) = region(settings) {
+        loader = loader.region(Region::new(region));
+    }
+    let config = loader.load().await;
+    let mut builder = aws_sdk_s3::config::Builder::from(&config);
+    if let Some(Endpoint::Url(url)) = &settings.endpoint {
+        // Streamed checksums are sent as `aws-chunked`, which some servers refuse and some store
+        // framing and all. Content-MD5 and the object's verification stand in for them.
+        builder = builder
+            .endpoint_url(url)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    }
+    let path_style = settings
+        .force_path_style
+        .unwrap_or(settings.endpoint.is_some());
+    Ok(aws_sdk_s3::Client::from_conf(
+        builder.force_path_style(path_style).build(),
+    ))
+}
+
+fn region(settings: &StoreSettings) -> Option<String> {
+    let default = || {
+        settings
+            .endpoint
+            .as_ref()
+            .map(|_| DEFAULT_REGION.to_owned())
+    };
+    settings.region.clone().or_else(default)
+}
+
+fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, Error> {
+    if !settings.secure {
+        tracing::warn!(
+            "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
+        );
+        return Unverified::client();
+    }
+    let mut roots = TrustStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for certificate in system.certs {
+        roots.add_pem_certificate(pem(&certificate));
+    }
+    if let Some(path) = &settings.ca_file {
+        let file = std::fs::read(path).map_err(|error| {
+            misconfigured(format!("reading S3_CA_FILE {}: {error}", path.display()))
+        })?;
+        check_pem(&file)
+            .map_err(|reason| misconfigured(format!("S3_CA_FILE {}: {reason}", path.display())))?;
+        roots.add_pem_certificate(file);
+    }
+    let context = TlsContext::builder()
+        .with_trust_store(roots)
+        .build()
+        .map_err(|error| misconfigured(error.to_string()))?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
+}
+
+/// The SDK takes PEM alone, and the system's certificates are given as DER.
+fn pem(certificate: &rustls::pki_types::CertificateDer<'_>) -> Vec<u8> {
+    use base64::Engine as _;
+    let body = base64::engine::general_purpose::STANDARD.encode(certificate);
+    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n").into_bytes()
+}
+
+/// The SDK panics over a file without a certificate.
+fn check_pem(file: &[u8]) -> Result<(), String> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(file) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(())
+}
+
+fn misconfigured(reason: String) -> Error {
+    Error {
+        kind: Kind::Misconfigured,
+        action: "preparing to speak to",
+        location: "the S3 server".to_owned(),
+        reason,
+    }
+}
+
+/// Speaks HTTPS and believes every certificate, which the SDK's own client cannot be told to do.
+#[derive(Clone, Debug)]
+struct Unverified(reqwest::Client);
+
+impl Unverified {
+    fn client() -> Result<SharedHttpClient, Error> {
+        let client = reqwest::Client::builder()
+            .tls_danger_accept_invalid_certs(true)
+            .connect_timeout(CONNECT)
+            .read_timeout(ANSWER)
+            .build()
+            .map_err(|error| misconfigured(error.to_string()))?;
+        Ok(SharedHttpClient::new(Self(client)))
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = request
+            .try_into_http1x()
+            .map_err(|error| ConnectorError::user(error.into()))?;
+        let (parts, body) = request.into_parts();
+        // Our bodies are whole parts in memory.
+        let body = body
+            .bytes()
+            .map(bytes::Bytes::copy_from_slice)
+            .unwrap_or_default();
+        let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
+            .map_err(|error| ConnectorError::user(error.into()))?;
+        let response = self.0.execute(request).await.map_err(|error| {
+            if error.is_timeout() {
+                ConnectorError::timeout(error.into())
+            } else {
+                ConnectorError::io(error.into())
+            }
+        })?;
+        let response: http::Response<reqwest::Body> = response.into();
+        HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+            .map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
+
+impl HttpConnector for Unverified {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().send(request))
+    }
+}
+
+impl HttpClient for Unverified {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}

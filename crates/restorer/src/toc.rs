@@ -1,0 +1,293 @@
+//! The table of contents of a pg_dump archive in the custom format.
+//!
+//! pg_dump writes it before the data, so the head of an archive is enough. The layout is that of
+//! `ReadHead` and `ReadToc` in PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`, format
+//! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
+
+/// What every archive in the custom format begins with.
+pub const MAGIC: &[u8] = b"PGDMP";
+
+/// The oldest and the newest format that is read.
+const OLDEST: (u8, u8) = (1, 12);
+const NEWEST: (u8, u8) = (1, 16);
+/// The format byte of the custom format.
+const CUSTOM: u8 = 1;
+/// The longest text that is believed, in bytes: PostgreSQL's own limit for one value.
+const LONGEST: usize = 1 << 30;
+
+/// What an archive says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toc {
+    /// The database that was dumped.
+    pub database: String,
+    /// The server's version, such as `15.18 (Debian …)`.
+    pub server_version: String,
+    /// pg_dump's version.
+    pub dump_version: String,
+    /// Its entries in the order in which they are restored.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number in the archive, which `pg_restore --use-list` takes.
+    pub id: i64,
+    /// The catalog that its object lives in, an oid; 0 where it has none.
+    pub catalog: u32,
+    /// The object's oid where it was dumped.
+    pub oid: u32,
+    /// Its name.
+    pub tag: String,
+    /// What it is: `TABLE`, `FK CONSTRAINT`, `TABLE DATA`, …
+    pub kind: String,
+    /// Its section.
+    pub section: Section,
+    /// The SQL that makes it; may be empty.
+    pub definition: String,
+    /// The SQL that drops it; may be empty.
+    pub drop: String,
+    /// Its schema, where it is in one.
+    pub namespace: Option<String>,
+    /// Its owner.
+    pub owner: String,
+    /// The numbers of the entries that it needs.
+    pub needs: Vec<i64>,
+}
+
+/// When an entry is restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Section {
+    /// Comments and privileges; with what they belong to.
+    #[default]
+    None,
+    /// Before the rows.
+    PreData,
+    /// The rows.
+    Data,
+    /// After the rows.
+    PostData,
+}
+
+/// Why there is no table of contents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Another kind of file.
+    #[error("it is not a pg_dump archive in the custom format")]
+    NotAnArchive,
+    /// A format that is not known.
+    #[error("it has the archive format {0}.{1}, and 1.12 to 1.16 are known; use a newer version of this program")]
+    Version(u8, u8),
+    /// The bytes end within it. More of them may help.
+    #[error("it ends within its table of contents")]
+    CutShort,
+    /// It cannot be.
+    #[error("its table of contents is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+impl Toc {
+    /// Reads the head of an archive.
+    ///
+    /// # Errors
+    /// [`Error::CutShort`] when more bytes are needed.
+    pub fn read(bytes: &[u8]) -> Result<Self, Error> {
+        let head = bytes.get(..MAGIC.len().min(bytes.len())).unwrap_or_default();
+        if !MAGIC.starts_with(head) {
+            return Err(Error::NotAnArchive);
+        }
+        let mut reader = Reader::begin(bytes.get(MAGIC.len()..).ok_or(Error::CutShort)?)?;
+        // Seconds, minutes, hours, day, month, year, daylight saving.
+        for _ in 0..7 {
+            reader.int()?;
+        }
+        let database = reader.text()?.unwrap_or_default();
+        let server_version = reader.text()?.unwrap_or_default();
+        let dump_version = reader.text()?.unwrap_or_default();
+        let count = reader.int()?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            entries.push(reader.entry()?);
+        }
+        Ok(Self {
+            database,
+            server_version,
+            dump_version,
+            entries,
+        })
+    }
+
+    /// The major of the pg_dump that wrote it: 15 of `15.18 (Debian …)`.
+    #[must_use]
+    pub fn dump_major(&self) -> Option<u32> {
+        major(&self.dump_version)
+    }
+
+    /// The major of the server that it was dumped from.
+    #[must_use]
+    pub fn server_major(&self) -> Option<u32> {
+        major(&self.server_version)
+    }
+}
+
+fn major(version: &str) -> Option<u32> {
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    minor: u8,
+    int_size: usize,
+    offset_size: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn begin(rest: &'a [u8]) -> Result<Self, Error> {
+        let mut reader = Self {
+            rest,
+            minor: 0,
+            int_size: 4,
+            offset_size: 8,
+        };
+        let version = (reader.byte()?, reader.byte()?);
+        let _revision = reader.byte()?;
+        if version < OLDEST || version > NEWEST {
+            return Err(Error::Version(version.0, version.1));
+        }
+        reader.minor = version.1;
+        reader.int_size = usize::from(reader.byte()?);
+        reader.offset_size = usize::from(reader.byte()?);
+        if !(1..=8).contains(&reader.int_size) || !(1..=8).contains(&reader.offset_size) {
+            return Err(Error::Damaged("a number of that many bytes is not possible"));
+        }
+        if reader.byte()? != CUSTOM {
+            return Err(Error::NotAnArchive);
+        }
+        // The compression: a level until 1.14, an algorithm since.
+        if reader.minor >= 15 {
+            reader.byte()?;
+        } else {
+            reader.int()?;
+        }
+        Ok(reader)
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Error::CutShort)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, Error> {
+        Ok(self.take(1)?.first().copied().unwrap_or_default())
+    }
+
+    /// A sign, then the absolute value, least byte first.
+    fn int(&mut self) -> Result<i64, Error> {
+        let sign = self.byte()?;
+        let digits = self.take(self.int_size)?;
+        let value = digits
+            .iter()
+            .rev()
+            .try_fold(0i64, |sum, byte| {
+                sum.checked_mul(256)?.checked_add(i64::from(*byte))
+            })
+            .ok_or(Error::Damaged("a number is too large"))?;
+        Ok(if sign == 0 { value } else { -value })
+    }
+
+    /// A length, then that many bytes; a negative length is no text at all.
+    fn text(&mut self) -> Result<Option<String>, Error> {
+        let length = self.int()?;
+        if length < 0 {
+            return Ok(None);
+        }
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|it| *it <= LONGEST)
+            .ok_or(Error::Damaged("a text is too long"))?;
+        let bytes = self.take(length)?;
+        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    fn oid(&mut self) -> Result<u32, Error> {
+        let text = self.text()?.unwrap_or_default();
+        text.parse().map_err(|_not_a_number| Error::Damaged("an oid is not a number"))
+    }
+
+    fn entry(&mut self) -> Result<Entry, Error> {
+        let id = self.int()?;
+        let _had_dumper = self.int()?;
+        let catalog = self.oid()?;
+        let oid = self.oid()?;
+        let tag = self.text()?.unwrap_or_default();
+        let kind = self.text()?.unwrap_or_default();
+        let section = match self.int()? {
+            2 => Section::PreData,
+            3 => Section::Data,
+            4 => Section::PostData,
+            _ => Section::None,
+        };
+        let definition = self.text()?.unwrap_or_default();
+        let drop = self.text()?.unwrap_or_default();
+        let _copy = self.text()?;
+        let namespace = self.text()?.filter(|it| !it.is_empty());
+        let _tablespace = self.text()?;
+        if self.minor >= 14 {
+            let _access_method = self.text()?;
+        }
+        if self.minor >= 16 {
+            let _relation_kind = self.int()?;
+        }
+        let owner = self.text()?.unwrap_or_default();
+        let _with_oids = self.text()?;
+        let mut needs = Vec::new();
+        while let Some(needed) = self.text()? {
+            needs.push(
+                needed
+                    .parse()
+                    .map_err(|_not_a_number| Error::Damaged("a dependency is not a number"))?,
+            );
+        }
+        let _data_state = self.byte()?;
+        self.take(self.offset_size)?;
+        Ok(Entry {
+            id,
+            catalog,
+            oid,
+            tag,
+            kind,
+            section,
+            definition,
+            drop,
+            namespace,
+            owner,
+            needs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn another_file_is_no_archive() {
+        assert_eq!(Toc::read(b"CREATE TABLE"), Err(Error::NotAnArchive));
+        assert_eq!(Toc::read(b"PGD"), Err(Error::CutShort));
+        assert_eq!(Toc::read(b"PGDMP\x01\x11\x00"), Err(Error::Version(1, 17)));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_an_error_and_nothing_worse(version in 12u8..17, garbage: Vec<u8>) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend([1, version, 0, 4, 8, 1]);
+            bytes.extend(garbage);
+            drop(Toc::read(&bytes));
+        }
+    }
+}
