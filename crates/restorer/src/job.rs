@@ -1,0 +1,123 @@
+//! The worker contract: what a restorer is told, and how an engine tells it.
+
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::time::Duration;
+
+use backuper::catalog::{NotARevision, Revision};
+use backuper::job::{
+    DatabaseSettings, EXIT_CODES, HELP_TEMPLATE, Maybe, ReportingSettings, Var, duration, maybe,
+};
+use backuper::storage::settings::StoreSettings;
+use clap::Parser;
+use jiff::Timestamp;
+
+/// Everything a restorer needs to bring one backup back.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "restorer",
+    version,
+    about = "Takes one backup of a PostgreSQL database from S3 and restores it.",
+    help_template = HELP_TEMPLATE,
+    after_help = EXIT_CODES
+)]
+pub struct RestoreJob {
+    /// The database to restore into; its name also says whose backups are meant.
+    #[command(flatten, next_help_heading = "Database")]
+    pub database: DatabaseSettings,
+
+    /// Where backups are kept.
+    #[command(flatten, next_help_heading = "Store")]
+    pub store: StoreSettings,
+
+    /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
+    #[arg(help_heading = "Restore", env = "BACKUP_REVISION", default_value = "latest", value_parser = revision)]
+    pub revision: Revision,
+
+    /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
+    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", hide_default_value = true, value_parser = maybe::<Timestamp>)]
+    pub as_of: Maybe<Timestamp>,
+
+    /// How many streams run side by side; empty: as many as there are cores, 4 at most.
+    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
+    pub jobs: Maybe<NonZeroU16>,
+
+    /// How long to wait for a lock on an object that is to be replaced (5min, 90s).
+    #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = duration)]
+    pub lock_wait_timeout: Duration,
+
+    /// Where to report, how to log.
+    #[command(flatten, next_help_heading = "Reporting")]
+    pub reporting: ReportingSettings,
+}
+
+fn revision(text: &str) -> Result<Revision, NotARevision> {
+    Revision::from_str(text)
+}
+
+impl RestoreJob {
+    /// The environment in which a restorer does this job: the whole contract, secrets marked.
+    #[must_use]
+    pub fn to_env(&self) -> Vec<Var> {
+        let Self {
+            database,
+            store,
+            revision,
+            as_of,
+            jobs,
+            lock_wait_timeout,
+            reporting,
+        } = self;
+        let mut vars = database.to_env();
+        vars.extend(store.to_env());
+        vars.push(Var::plain("BACKUP_REVISION", revision.to_string()));
+        vars.extend(as_of.map(|it| Var::plain("RESTORE_AS_OF", it.to_string())));
+        vars.extend(jobs.map(|it| Var::plain("RESTORE_JOBS", it.to_string())));
+        vars.push(Var::plain(
+            "LOCK_WAIT_TIMEOUT",
+            humantime::format_duration(*lock_wait_timeout).to_string(),
+        ));
+        vars.extend(reporting.to_env());
+        vars
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backuper::job::Value;
+    use backuper::runtime::settings::read_from;
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn an_environment_gives_the_job_that_wrote_it() {
+        let pairs = [
+            ("DB_HOST", "db"),
+            ("DB_USER", "me"),
+            ("DB_PASSWORD", "p w'\\$$=@#%"),
+            ("DB_NAME", "a=b"),
+            ("S3_ENDPOINT", "http://s3:9000"),
+            ("S3_BUCKET_NAME", "backups"),
+            ("BACKUP_REVISION", "2026-11-20T21:05:27Z"),
+            ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
+            ("RESTORE_JOBS", "2"),
+        ];
+        let job: RestoreJob = read_from(pairs).unwrap();
+        let vars: Vec<(String, String)> = job
+            .to_env()
+            .into_iter()
+            .map(|var| {
+                let value = match var.value {
+                    Value::Plain(value) => value,
+                    Value::Secret(value) => value.expose_secret().to_owned(),
+                };
+                (var.name.to_owned(), value)
+            })
+            .collect();
+        let again: RestoreJob =
+            read_from(vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
+        assert_eq!(format!("{job:?}"), format!("{again:?}"));
+        assert!(vars.contains(&("DB_PASSWORD".to_owned(), "p w'\\$$=@#%".to_owned())));
+    }
+}
