@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod calls;
 mod cluster;
 mod harness;
 mod kubernetes;

@@ -1,3 +1,6 @@
 //! The gRPC door: `backup.BackupService` as in the oiler-backup contract.
 
+pub mod convert;
 pub mod proto;
+pub mod server;
+pub mod status;

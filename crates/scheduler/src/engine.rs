@@ -173,6 +173,19 @@ impl Error {
         }
     }
 
+    /// What was being done and all its causes, in one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+
     /// What the caller can do about it.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -1,6 +1,18 @@
-//! scheduler
+//! Schedules backups and starts restores, on Kubernetes or without it.
+//!
+//! ```text
+//! main ─▶ config
+//!      ─▶ run ─▶ api ────┐
+//!             ─▶ admin ──┴▶ service ─▶ engine (trait) ◀ kubernetes
+//!                              │                      ◀ local
+//!                              └────▶ domain ─▶ backuper::job, restorer::job
+//! ```
 
+pub mod admin;
 pub mod api;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod metrics;
+pub mod run;
+pub mod service;

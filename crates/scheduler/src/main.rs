@@ -1,1 +1,28 @@
-fn main() {}
+//! The scheduler's binary: parse, start, serve, exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use backuper::runtime::{Shutdown, outcome, settings, telemetry};
+use scheduler::config::Config;
+use scheduler::run;
+
+fn main() -> anyhow::Result<ExitCode> {
+    // Fails only when there is one already, and then it is this one.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let config: Config = match settings::read() {
+        Ok(config) => config,
+        Err(instead) => return Ok(outcome::turn_away(instead)),
+    };
+    telemetry::start(config.workers.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let shutdown = Shutdown::listen()?;
+        anyhow::Ok(run::scheduler(&config, &shutdown).await)
+    })?;
+    // Whatever has not ended by now is given up.
+    runtime.shutdown_background();
+    Ok(outcome::conclude(result, Path::new("/dev/termination-log")))
+}

@@ -223,7 +223,10 @@ impl fmt::Display for Bucket {
 
 /// `false` in any of Go's spellings switches verification off; what cannot be read is an error
 /// rather than a guess.
-fn secure(text: &str) -> Result<bool, String> {
+///
+/// # Errors
+/// When it is neither.
+pub fn secure(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "" | "true" | "t" | "1" | "yes" => Ok(true),
         "false" | "f" | "0" | "no" => Ok(false),

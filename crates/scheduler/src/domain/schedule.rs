@@ -289,8 +289,8 @@ impl Field {
     }
 
     fn value(&self, text: &str) -> Result<u64, NotASchedule> {
-        let word = |it: &&str| text.eq_ignore_ascii_case(it);
-        if let Some(index) = self.words.iter().position(|it| word(&it)) {
+        let is_text = |it: &&str| text.eq_ignore_ascii_case(it);
+        if let Some(index) = self.words.iter().position(is_text) {
             return Ok(self.values.start() + u64::try_from(index).unwrap_or(0));
         }
         let number = self.number(text)?;
@@ -322,6 +322,31 @@ mod tests {
         let after: Timestamp = after.parse().unwrap();
         cron.next_after(after).map(|it| it.to_string())
     }
+
+    /// Schedule, time, the next time: rows of robfig/cron's own tests among them.
+    const ROBFIG: &str = "\
+            0/15 * * * *       | 2012-07-09T14:45:00Z | 2012-07-09T15:00:00Z
+            0/15 * * * *       | 2012-07-09T14:59:59Z | 2012-07-09T15:00:00Z
+            20-35/15 * * * *   | 2012-07-09T15:45:00Z | 2012-07-09T16:20:00Z
+            */15 * * * *       | 2012-12-31T23:59:45Z | 2013-01-01T00:00:00Z
+            5/15 * * * *       | 2026-01-01T00:06:00Z | 2026-01-01T00:20:00Z
+            0 0 */5 Oct *      | 2026-10-02T00:00:00Z | 2026-10-06T00:00:00Z
+            0 0 9 Apr-Oct ?    | 2012-07-09T23:35:00Z | 2012-08-09T00:00:00Z
+            0 0 * Feb Mon      | 2012-07-09T23:35:00Z | 2013-02-04T00:00:00Z
+            0 0 29 Feb ?       | 2012-07-09T23:35:00Z | 2016-02-29T00:00:00Z
+            0 0 13 * FRI       | 2026-11-01T00:00:00Z | 2026-11-06T00:00:00Z
+            0 0 1,15 * sun     | 2026-11-09T00:00:00Z | 2026-11-15T00:00:00Z
+            0 0 */1 * mon      | 2026-11-10T00:00:00Z | 2026-11-16T00:00:00Z
+            0 0 */2 * mon      | 2026-11-10T00:00:00Z | 2026-11-11T00:00:00Z
+            @weekly            | 2026-11-20T10:00:00Z | 2026-11-22T00:00:00Z
+            @monthly           | 2026-11-20T10:00:00Z | 2026-12-01T00:00:00Z
+            @annually          | 2026-11-20T10:00:00Z | 2027-01-01T00:00:00Z
+            @yearly            | 2026-11-20T10:00:00Z | 2027-01-01T00:00:00Z
+            @midnight          | 2026-11-20T10:00:00Z | 2026-11-21T00:00:00Z
+            @hourly            | 2026-11-20T10:00:00Z | 2026-11-20T11:00:00Z
+            @every 1h30m       | 2026-11-20T10:00:00.9Z | 2026-11-20T11:30:00Z
+            @every 1.5s        | 2026-11-20T10:00:00Z | 2026-11-20T10:00:01Z
+            @every 5ms         | 2026-11-20T10:00:00Z | 2026-11-20T10:00:01Z";
 
     #[test]
     fn what_kubernetes_refuses_is_refused() {
@@ -364,96 +389,12 @@ mod tests {
 
     #[test]
     fn the_next_time_is_the_one_that_robfigs_cron_gives() {
-        // Rows of robfig/cron's own table of expectations among them, without its seconds.
-        for (cron, after, expected) in [
-            (
-                "0/15 * * * *",
-                "2012-07-09T14:45:00Z",
-                "2012-07-09T15:00:00Z",
-            ),
-            (
-                "0/15 * * * *",
-                "2012-07-09T14:59:59Z",
-                "2012-07-09T15:00:00Z",
-            ),
-            (
-                "20-35/15 * * * *",
-                "2012-07-09T15:45:00Z",
-                "2012-07-09T16:20:00Z",
-            ),
-            (
-                "*/15 * * * *",
-                "2012-12-31T23:59:45Z",
-                "2013-01-01T00:00:00Z",
-            ),
-            (
-                "5/15 * * * *",
-                "2026-01-01T00:06:00Z",
-                "2026-01-01T00:20:00Z",
-            ),
-            (
-                "0 0 */5 Oct *",
-                "2026-10-02T00:00:00Z",
-                "2026-10-06T00:00:00Z",
-            ),
-            (
-                "0 0 9 Apr-Oct ?",
-                "2012-07-09T23:35:00Z",
-                "2012-08-09T00:00:00Z",
-            ),
-            (
-                "0 0 * Feb Mon",
-                "2012-07-09T23:35:00Z",
-                "2013-02-04T00:00:00Z",
-            ),
-            (
-                "0 0 29 Feb ?",
-                "2012-07-09T23:35:00Z",
-                "2016-02-29T00:00:00Z",
-            ),
-            (
-                "0 0 13 * FRI",
-                "2026-11-01T00:00:00Z",
-                "2026-11-06T00:00:00Z",
-            ),
-            (
-                "0 0 1,15 * sun",
-                "2026-11-09T00:00:00Z",
-                "2026-11-15T00:00:00Z",
-            ),
-            (
-                "0 0 */1 * mon",
-                "2026-11-10T00:00:00Z",
-                "2026-11-16T00:00:00Z",
-            ),
-            (
-                "0 0 */2 * mon",
-                "2026-11-10T00:00:00Z",
-                "2026-11-11T00:00:00Z",
-            ),
-            ("@weekly", "2026-11-20T10:00:00Z", "2026-11-22T00:00:00Z"),
-            ("@monthly", "2026-11-20T10:00:00Z", "2026-12-01T00:00:00Z"),
-            ("@annually", "2026-11-20T10:00:00Z", "2027-01-01T00:00:00Z"),
-            ("@yearly", "2026-11-20T10:00:00Z", "2027-01-01T00:00:00Z"),
-            ("@midnight", "2026-11-20T10:00:00Z", "2026-11-21T00:00:00Z"),
-            ("@hourly", "2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"),
-            (
-                "@every 1h30m",
-                "2026-11-20T10:00:00.9Z",
-                "2026-11-20T11:30:00Z",
-            ),
-            (
-                "@every 1.5s",
-                "2026-11-20T10:00:00Z",
-                "2026-11-20T10:00:01Z",
-            ),
-            ("@every 5ms", "2026-11-20T10:00:00Z", "2026-11-20T10:00:01Z"),
-        ] {
-            assert_eq!(
-                next(cron, after).as_deref(),
-                Some(expected),
-                "{cron} {after}"
-            );
+        for row in ROBFIG.lines() {
+            let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+            let [cron, after, expected] = columns.as_slice() else {
+                panic!("{row}");
+            };
+            assert_eq!(next(cron, after).as_deref(), Some(*expected), "{row}");
         }
     }
 

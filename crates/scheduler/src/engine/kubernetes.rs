@@ -62,6 +62,17 @@ impl Kubernetes {
         Ok(Self::new(client, settings))
     }
 
+    /// An engine that speaks to the cluster that we run in, or that the kubeconfig names.
+    ///
+    /// # Errors
+    /// When there is none, or its configuration is unusable.
+    pub async fn infer(settings: Settings) -> Result<Self, Error> {
+        let config = Config::infer()
+            .await
+            .map_err(|error| Error::new("find a cluster to speak to", Kind::Precondition, error))?;
+        Self::connect(config, settings)
+    }
+
     /// An engine that speaks through this client.
     #[must_use]
     pub fn new(client: Client, settings: Settings) -> Self {

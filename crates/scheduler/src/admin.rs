@@ -1,0 +1,79 @@
+//! The administrator's HTTP door: `/livez`, `/readyz`, `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::metrics::Metrics;
+use crate::service::Service;
+
+/// What the door shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    service: Service,
+    metrics: Metrics,
+    serving: Arc<AtomicBool>,
+}
+
+impl Admin {
+    /// A door to a scheduler that does not serve yet.
+    #[must_use]
+    pub fn new(service: Service, metrics: Metrics) -> Self {
+        Self {
+            service,
+            metrics,
+            serving: Arc::default(),
+        }
+    }
+
+    /// Says whether calls are taken.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::SeqCst);
+    }
+
+    /// Serves until dropped: who asks while the scheduler stops gets an answer.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        let router = Router::new()
+            .route("/livez", get(|| async { "alive\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(self);
+        axum::serve(listener, router).await
+    }
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if !admin.serving.load(Ordering::SeqCst) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
+    }
+    match admin.service.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the engine is not ready"
+            );
+            // The cause is in the log: whoever may look here may not see the cluster.
+            (StatusCode::SERVICE_UNAVAILABLE, "the engine is not ready\n").into_response()
+        }
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    match admin.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be shown");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

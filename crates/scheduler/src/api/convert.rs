@@ -1,0 +1,226 @@
+//! From messages to the domain's words: all that is wrong with a message is found at once.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use backuper::catalog::Revision;
+use backuper::job::{Maybe, Retention, maybe};
+use backuper::storage::settings::Endpoint;
+use secrecy::SecretString;
+
+use super::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
+use crate::domain::name::{self, Name, Wrong};
+use crate::domain::plan::{Login, Plan, Store};
+use crate::domain::run::Restoration;
+
+/// What is wrong with one field of a message. Values are not repeated: some are secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field as the message names it; `request.db_port` for one in a message of its own.
+    pub field: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What Update is about.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which schedule.
+    pub name: Name,
+    /// In which namespace the caller believes it to be.
+    pub namespace: String,
+    /// What it is to be.
+    pub plan: Plan,
+}
+
+/// Reads a request for a schedule.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn plan(request: BackupRequest) -> Result<Plan, Vec<Violation>> {
+    let mut door = Door::default();
+    let plan = door.plan(request);
+    door.opened(plan)
+}
+
+/// Reads a request to change a schedule.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
+    let UpdateBackupRequest {
+        request,
+        cronjob_name,
+        cronjob_namespace,
+    } = request;
+    let mut door = Door::default();
+    let name = door.take("cronjob_name", cronjob_name.parse());
+    let namespace = door.take("cronjob_namespace", filled(&cronjob_namespace));
+    let request = door.take("request", request.ok_or(Wrong("it is missing")));
+    door.prefix = "request.";
+    let plan = request.and_then(|it| door.plan(it));
+    let change = (|| {
+        Some(Change {
+            name: name?,
+            namespace: namespace?,
+            plan: plan?,
+        })
+    })();
+    door.opened(change)
+}
+
+/// Reads a request for a restore.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn restoration(request: BackupRestore) -> Result<Restoration, Vec<Violation>> {
+    let BackupRestore {
+        db_uri,
+        db_port,
+        db_user,
+        db_pass,
+        db_name,
+        // Whatever key an administrator chose in the core's own configuration.
+        database_type: _,
+        s3_endpoint,
+        s3_access_key,
+        s3_secret_key,
+        s3_bucket_name,
+        backup_revision,
+        core_addr,
+    } = request;
+    let mut door = Door::default();
+    let target = door.login([db_uri, db_user, db_pass, db_name], db_port);
+    let store = door.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
+    let core = door.take("core_addr", maybe(&core_addr));
+    // A restore replaces data: which backup it takes is said, not guessed.
+    let revision = match backup_revision.as_str() {
+        "" => Err("it is empty; 0 or latest is the newest backup".to_owned()),
+        text => Revision::from_str(text).map_err(|error| error.to_string()),
+    };
+    let revision = door.take("backupRevision", revision);
+    let restoration = (|| {
+        Some(Restoration {
+            target: target?,
+            store: store?,
+            revision: revision?,
+            core: core?,
+        })
+    })();
+    door.opened(restoration)
+}
+
+/// Collects what is wrong.
+#[derive(Debug, Default)]
+struct Door {
+    prefix: &'static str,
+    violations: Vec<Violation>,
+}
+
+impl Door {
+    fn opened<T>(self, value: Option<T>) -> Result<T, Vec<Violation>> {
+        match value {
+            Some(value) if self.violations.is_empty() => Ok(value),
+            _ => Err(self.violations),
+        }
+    }
+
+    fn take<T>(&mut self, field: &str, value: Result<T, impl Display>) -> Option<T> {
+        match value {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.violations.push(Violation {
+                    field: format!("{}{field}", self.prefix),
+                    why: why.to_string(),
+                });
+                None
+            }
+        }
+    }
+
+    fn plan(&mut self, request: BackupRequest) -> Option<Plan> {
+        let BackupRequest {
+            db_uri,
+            db_port,
+            db_user,
+            db_pass,
+            db_name,
+            // Whatever key an administrator chose in the core's own configuration.
+            database_type: _,
+            schedule,
+            s3_endpoint,
+            s3_access_key,
+            s3_secret_key,
+            s3_bucket_name,
+            core_addr,
+            max_backup_count,
+        } = request;
+        let source = self.login([db_uri, db_user, db_pass, db_name], db_port);
+        let cron = self.take("schedule", schedule.parse());
+        let store = self.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
+        let core = self.take("core_addr", maybe(&core_addr));
+        let count = u32::try_from(max_backup_count);
+        let keep = count.map_err(|_out_of_range| Wrong("a count of 0 or more is needed"));
+        let keep = self.take("max_backup_count", keep);
+        Some(Plan {
+            source: source?,
+            store: store?,
+            core: core?,
+            cron: cron?,
+            keep: Retention(keep?),
+        })
+    }
+
+    fn login(&mut self, [host, user, password, database]: [String; 4], port: i64) -> Option<Login> {
+        let host = self.take("db_uri", name::host(&host));
+        let port = self.take("db_port", name::port(port));
+        let user = self.take("db_user", filled(&user));
+        let password = self.take("db_pass", name::without_nul(&password));
+        let database = self.take("db_name", name::identifier(&database));
+        Some(Login {
+            host: host?,
+            port: port?,
+            user: user?,
+            password: secret(password?),
+            database: database?,
+        })
+    }
+
+    fn store(&mut self, [endpoint, bucket, access, secret_key]: [String; 4]) -> Option<Store> {
+        let endpoint = self.take("s3_endpoint", maybe(&endpoint));
+        let on_disk = matches!(endpoint, Some(Some(Endpoint::Directory(_))));
+        let bucket = if bucket.is_empty() && !on_disk {
+            self.take("s3_bucket_name", Err(Wrong("it is empty")))
+        } else {
+            self.take("s3_bucket_name", maybe(&bucket))
+        };
+        let both = "s3_access_key and s3_secret_key go together: give both or neither";
+        let alone = match (access.is_empty(), secret_key.is_empty()) {
+            (true, false) => Some("s3_access_key"),
+            (false, true) => Some("s3_secret_key"),
+            (true, true) | (false, false) => None,
+        };
+        if let Some(field) = alone {
+            self.take::<()>(field, Err(Wrong(both)));
+        }
+        let access = self.take("s3_access_key", name::without_nul(&access));
+        let secret_key = self.take("s3_secret_key", name::without_nul(&secret_key));
+        Some(Store {
+            endpoint: endpoint?,
+            bucket: bucket?,
+            access_key: secret(access?),
+            secret_key: secret(secret_key?),
+        })
+    }
+}
+
+fn filled(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() {
+        return Err(Wrong("it is empty"));
+    }
+    name::without_nul(text)
+}
+
+fn secret(text: String) -> Maybe<SecretString> {
+    (!text.is_empty()).then(|| SecretString::from(text))
+}

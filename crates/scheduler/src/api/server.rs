@@ -1,0 +1,215 @@
+//! The gRPC server: the BackupService, reflection in both versions, health.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::server::HealthReporter;
+
+use super::proto::backup_service_server::{BackupService, BackupServiceServer};
+use super::proto::{
+    BackupRequest, BackupResponse, BackupRestore, BackupRestoreResponse, DESCRIPTORS,
+    UpdateBackupRequest,
+};
+use super::{convert, status};
+use crate::config::Tls;
+use crate::metrics::Metrics;
+use crate::service::Service;
+
+/// How long one call may take; its client may have given up long before.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What keeps the server from serving.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The certificate, its key or the clients' authority is not what it should be.
+    #[error("use the TLS certificate")]
+    Tls(#[source] tonic::transport::Error),
+    /// The descriptors cannot be served.
+    #[error("describe the services")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server broke.
+    #[error("serve gRPC")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// The BackupService as the wire has it.
+#[derive(Debug)]
+pub struct Api {
+    service: Service,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// The wire's side of the use cases.
+    #[must_use]
+    pub fn new(service: Service, metrics: Metrics) -> Self {
+        Self { service, metrics }
+    }
+
+    async fn counted<T>(
+        &self,
+        method: &'static str,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
+        let mut call = self.metrics.call(method);
+        let outcome = work.await;
+        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+        call.answered(word(code));
+        if let Err(status) = &outcome {
+            tracing::warn!(
+                method,
+                code = word(code),
+                error = status.message(),
+                "refused"
+            );
+        }
+        outcome.map(Response::new)
+    }
+
+    async fn backup(&self, request: BackupRequest) -> Result<BackupResponse, Status> {
+        let plan = convert::plan(request).map_err(|it| status::invalid(&it))?;
+        let name = self.service.back_up(&plan).await;
+        let name = name.map_err(|it| status::failed(&it))?;
+        Ok(BackupResponse {
+            status: "scheduled".to_owned(),
+            cronjob_name: name.to_string(),
+            cronjob_namespace: self.service.namespace().to_owned(),
+        })
+    }
+
+    async fn update(&self, request: UpdateBackupRequest) -> Result<BackupResponse, Status> {
+        let convert::Change {
+            name,
+            namespace,
+            plan,
+        } = convert::change(request).map_err(|it| status::invalid(&it))?;
+        let changed = self.service.change(&namespace, &name, &plan).await;
+        changed.map_err(|it| status::failed(&it))?;
+        Ok(BackupResponse {
+            status: "updated".to_owned(),
+            cronjob_name: name.to_string(),
+            cronjob_namespace: namespace,
+        })
+    }
+
+    async fn restore(&self, request: BackupRestore) -> Result<BackupRestoreResponse, Status> {
+        let restoration = convert::restoration(request).map_err(|it| status::invalid(&it))?;
+        let running = self.service.bring_back(&restoration, Timestamp::now());
+        let running = running.await.map_err(|it| status::failed(&it))?;
+        let status = if running.adopted {
+            "this restore is already running"
+        } else {
+            "restore started"
+        };
+        Ok(BackupRestoreResponse {
+            status: status.to_owned(),
+            job_name: running.name,
+            job_namespace: self.service.namespace().to_owned(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl BackupService for Api {
+    async fn backup(
+        &self,
+        request: Request<BackupRequest>,
+    ) -> Result<Response<BackupResponse>, Status> {
+        let work = self.backup(request.into_inner());
+        self.counted("Backup", work).await
+    }
+
+    async fn update(
+        &self,
+        request: Request<UpdateBackupRequest>,
+    ) -> Result<Response<BackupResponse>, Status> {
+        let work = self.update(request.into_inner());
+        self.counted("Update", work).await
+    }
+
+    async fn restore(
+        &self,
+        request: Request<BackupRestore>,
+    ) -> Result<Response<BackupRestoreResponse>, Status> {
+        let work = self.restore(request.into_inner());
+        self.counted("Restore", work).await
+    }
+}
+
+/// Serves until stopped: health says so first, then nobody new is let in, and who is in is served
+/// to the end.
+///
+/// # Errors
+/// What kept it from serving.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    api: Api,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut server = Server::builder().timeout(CALL_TIMEOUT);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls_config(&tls)).map_err(Error::Tls)?;
+    }
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<BackupServiceServer<Api>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    server
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(BackupServiceServer::new(api))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            stop.cancelled().await;
+            go_off(&reporter).await;
+        })
+        .await
+        .map_err(Error::Serve)
+}
+
+async fn go_off(reporter: &HealthReporter) {
+    reporter.set_not_serving::<BackupServiceServer<Api>>().await;
+    let all = tonic_health::ServingStatus::NotServing;
+    reporter.set_service_status("", all).await;
+}
+
+fn tls_config(tls: &Tls) -> ServerTlsConfig {
+    let identity = Identity::from_pem(&tls.certificate, &tls.key);
+    let config = ServerTlsConfig::new().identity(identity);
+    match &tls.client_ca {
+        Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
+        None => config,
+    }
+}
+
+/// The code's name in metrics.
+fn word(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Cancelled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}

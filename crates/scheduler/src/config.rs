@@ -1,0 +1,436 @@
+//! The scheduler's settings: read here from the environment, and nowhere else.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use backuper::job::{CompressionLevel, HELP_TEMPLATE, Maybe, duration, maybe};
+use backuper::postgres::SslMode;
+use backuper::report::PushgatewayUrl;
+use backuper::runtime::outcome::Failure;
+use backuper::runtime::telemetry::LogFormat;
+use clap::{Args, Parser};
+
+use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
+use crate::engine::kubernetes::template::Template;
+
+/// What an exit code of the scheduler means; part of `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    stopped, as SIGTERM or SIGINT asked
+  1    failed; trying again may help
+  2    the configuration is wrong; trying again will not help
+
+The last line of the log says in one sentence what is wrong and what to do.";
+
+/// All settings of the scheduler.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "scheduler",
+    version,
+    about = "Schedules backups and starts restores of PostgreSQL databases; serves backup.BackupService over gRPC.",
+    help_template = HELP_TEMPLATE,
+    after_help = EXIT_CODES
+)]
+pub struct Config {
+    /// Where it listens.
+    #[command(flatten, next_help_heading = "Serving")]
+    pub serving: Serving,
+
+    /// kubernetes or local; empty: kubernetes when SYSTEM_NAMESPACE is set, local otherwise.
+    #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", hide_default_value = true, value_parser = maybe::<Choice>)]
+    pub engine: Maybe<Choice>,
+
+    /// Workers as Jobs.
+    #[command(flatten, next_help_heading = "Engine: kubernetes")]
+    pub cluster: Cluster,
+
+    /// Workers as child processes.
+    #[command(flatten, next_help_heading = "Engine: local")]
+    pub machine: Machine,
+
+    /// What workers are told beside a request.
+    #[command(flatten, next_help_heading = "Passed on to the workers")]
+    pub workers: WorkerSettings,
+}
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Workers are CronJobs and Jobs.
+    Kubernetes,
+    /// Workers are child processes.
+    Local,
+}
+
+impl FromStr for Choice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "kubernetes" => Ok(Self::Kubernetes),
+            "local" => Ok(Self::Local),
+            _ => Err("kubernetes or local is needed"),
+        }
+    }
+}
+
+/// Where the scheduler listens.
+#[derive(Clone, Debug, Args)]
+pub struct Serving {
+    /// IP address that both ports are opened on.
+    #[arg(env = "LISTEN_ADDRESS", default_value = "0.0.0.0", value_parser = address)]
+    pub address: IpAddr,
+
+    /// Port of gRPC: the BackupService, reflection and health.
+    #[arg(env = "PORT", default_value = "50051", value_parser = port::<50051>)]
+    pub port: u16,
+
+    /// Port of HTTP: /livez, /readyz and /metrics.
+    #[arg(env = "ADMIN_PORT", default_value = "8080", value_parser = port::<8080>)]
+    pub admin_port: u16,
+
+    /// PEM file with the gRPC server's certificate; empty: gRPC without TLS.
+    #[arg(env = "GRPC_TLS_CERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub tls_cert: Maybe<PathBuf>,
+
+    /// PEM file with the key of GRPC_TLS_CERT.
+    #[arg(env = "GRPC_TLS_KEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub tls_key: Maybe<PathBuf>,
+
+    /// PEM file with the authorities whose clients are let in; empty: every client.
+    #[arg(env = "GRPC_TLS_CLIENT_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub tls_client_ca: Maybe<PathBuf>,
+}
+
+/// The gRPC server's certificate and what belongs to it, as PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// The authorities whose clients are let in; none lets every client in.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Tls([REDACTED])")
+    }
+}
+
+impl Serving {
+    /// The files of TLS, read.
+    ///
+    /// # Errors
+    /// A sentence that names the variable and what is wrong with its file.
+    pub fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let (certificate, key) = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
+            _ => {
+                let sentence = "GRPC_TLS_CERT and GRPC_TLS_KEY go together, and GRPC_TLS_CLIENT_CA needs both; set them or none";
+                return Err(Failure::refused(sentence));
+            }
+        };
+        let client_ca = self.tls_client_ca.as_deref();
+        Ok(Some(Tls {
+            certificate: file("GRPC_TLS_CERT", certificate)?,
+            key: file("GRPC_TLS_KEY", key)?,
+            client_ca: client_ca
+                .map(|it| file("GRPC_TLS_CLIENT_CA", it))
+                .transpose()?,
+        }))
+    }
+}
+
+/// Workers on Kubernetes.
+#[derive(Clone, Debug, Args)]
+pub struct Cluster {
+    /// Namespace that holds all CronJobs, Jobs and Secrets.
+    #[arg(
+        env = "SYSTEM_NAMESPACE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub namespace: String,
+
+    /// Image of the backuper, whole reference.
+    #[arg(
+        env = "BACKUPER_VERSION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub backuper_image: String,
+
+    /// Image of the restorer, whole reference.
+    #[arg(
+        env = "RESTORER_VERSION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub restorer_image: String,
+
+    /// Service account of the workers' pods, which get no token of it; empty: the namespace's default.
+    #[arg(env = "WORKER_SERVICE_ACCOUNT", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    pub service_account: Maybe<String>,
+
+    /// Numeric user of the workers' pods; image: the image's own, which must be numeric and not 0.
+    #[arg(env = "WORKER_RUN_AS_USER", default_value = "65532", value_parser = user)]
+    pub run_as_user: Maybe<i64>,
+
+    /// YAML file with a PodTemplateSpec that is merged under the workers' pods; its container `worker` is theirs.
+    #[arg(env = "WORKER_POD_TEMPLATE", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub pod_template: Maybe<PathBuf>,
+
+    /// How late a backup may start before it counts as missed.
+    #[arg(env = "STARTING_DEADLINE", default_value = "1h", value_parser = length::<3600>)]
+    pub starting_deadline: Duration,
+
+    /// How long a backup may take, retries included.
+    #[arg(env = "BACKUP_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
+    pub backup_deadline: Duration,
+
+    /// How long a restore may take.
+    #[arg(env = "RESTORE_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
+    pub restore_deadline: Duration,
+
+    /// How many finished Jobs of a schedule are kept.
+    #[arg(env = "SUCCESSFUL_HISTORY_LIMIT", default_value = "3", value_parser = count::<3>)]
+    pub successful_history: i32,
+
+    /// How many failed Jobs of a schedule are kept.
+    #[arg(env = "FAILED_HISTORY_LIMIT", default_value = "3", value_parser = count::<3>)]
+    pub failed_history: i32,
+
+    /// How long a finished restore's Job is kept.
+    #[arg(env = "RESTORE_TTL", default_value = "7d", value_parser = length::<604800>)]
+    pub restore_ttl: Duration,
+}
+
+impl Cluster {
+    /// The engine's settings.
+    ///
+    /// # Errors
+    /// A sentence that names the variable that is missing or wrong.
+    pub fn settings(&self) -> Result<KubernetesSettings, Failure> {
+        for (name, value) in [
+            ("SYSTEM_NAMESPACE", &self.namespace),
+            ("BACKUPER_VERSION", &self.backuper_image),
+            ("RESTORER_VERSION", &self.restorer_image),
+        ] {
+            if value.is_empty() {
+                return Err(Failure::refused(format!(
+                    "{name} must be set for the kubernetes engine; see --help for what each setting means"
+                )));
+            }
+        }
+        let template = match &self.pod_template {
+            Some(path) => template(path)?,
+            None => Template::default(),
+        };
+        let sound =
+            KubernetesSettings::new(&self.namespace, &self.backuper_image, &self.restorer_image);
+        Ok(KubernetesSettings {
+            service_account: self.service_account.clone(),
+            run_as_user: self.run_as_user,
+            starting_deadline: self.starting_deadline,
+            backup_deadline: self.backup_deadline,
+            restore_deadline: self.restore_deadline,
+            successful_history: self.successful_history,
+            failed_history: self.failed_history,
+            restore_ttl: self.restore_ttl,
+            template,
+            ..sound
+        })
+    }
+}
+
+/// Workers on this machine.
+#[derive(Clone, Debug, Args)]
+pub struct Machine {
+    /// Folder of the schedules, the runs and their logs; made when it is missing.
+    #[arg(env = "DATA_DIR", default_value = "/var/lib/postgres-adapter", value_parser = data_dir)]
+    pub data_dir: PathBuf,
+
+    /// How many workers run side by side.
+    #[arg(env = "LOCAL_MAX_WORKERS", default_value = "4", value_parser = workers)]
+    pub max_workers: NonZeroU16,
+
+    /// The backuper; empty: the one beside the scheduler.
+    #[arg(env = "BACKUPER_BINARY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub backuper: Maybe<PathBuf>,
+
+    /// The restorer; empty: the one beside the scheduler.
+    #[arg(env = "RESTORER_BINARY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub restorer: Maybe<PathBuf>,
+}
+
+impl Machine {
+    /// Where a worker's program is: as it was set, or beside our own.
+    ///
+    /// # Errors
+    /// When our own place is unknown.
+    pub fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
+        if let Some(path) = set {
+            return Ok(path.to_owned());
+        }
+        let own = std::env::current_exe().map_err(|error| {
+            Failure::refused(format!(
+                "the scheduler's own folder is unknown ({error}); set BACKUPER_BINARY and RESTORER_BINARY"
+            ))
+        })?;
+        Ok(own.with_file_name(name))
+    }
+}
+
+/// What workers are told beside a request.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerSettings {
+    /// disable, allow, prefer, require, verify-ca or verify-full, as in libpq.
+    #[arg(env = "DB_SSLMODE", default_value = "prefer", value_parser = SslMode::from_str)]
+    pub sslmode: SslMode,
+
+    /// PEM file, as workers see it, with the authorities that sign the servers' certificates.
+    #[arg(env = "DB_SSLROOTCERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub sslrootcert: Maybe<PathBuf>,
+
+    /// PEM file, as workers see it, with a client's certificate.
+    #[arg(env = "DB_SSLCERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub sslcert: Maybe<PathBuf>,
+
+    /// PEM file, as workers see it, with the key of DB_SSLCERT.
+    #[arg(env = "DB_SSLKEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub sslkey: Maybe<PathBuf>,
+
+    /// Region; empty: us-east-1 for an endpoint, AWS's own chain without one.
+    #[arg(env = "S3_REGION", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    pub region: Maybe<String>,
+
+    /// PEM file, as workers see it, with authorities to trust besides the system's.
+    #[arg(env = "S3_CA_FILE", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub ca_file: Maybe<PathBuf>,
+
+    /// true: the bucket stands in the path; false: in the host name; empty: true for an endpoint.
+    #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", hide_default_value = true, value_parser = maybe::<bool>)]
+    pub force_path_style: Maybe<bool>,
+
+    /// false: do not verify the S3 servers' certificates (dangerous).
+    #[arg(env = "SECURE", default_value = "true", value_parser = backuper::storage::settings::secure)]
+    pub secure: bool,
+
+    /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
+    #[arg(env = "BACKUP_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
+    pub backup_jobs: Maybe<NonZeroU16>,
+
+    /// How many streams of a restore run side by side; empty: the worker's cores, 4 at most.
+    #[arg(env = "RESTORE_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
+    pub restore_jobs: Maybe<NonZeroU16>,
+
+    /// zstd's compression level, 1 to 19.
+    #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
+    pub compression_level: CompressionLevel,
+
+    /// How long workers wait for a lock on a table (5min, 90s).
+    #[arg(env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = length::<300>)]
+    pub lock_wait_timeout: Duration,
+
+    /// URL of a Prometheus Pushgateway; empty: nothing is pushed.
+    #[arg(env = "PUSHGATEWAY_URL", default_value = "", hide_default_value = true, value_parser = maybe::<PushgatewayUrl>, hide_env_values = true)]
+    pub pushgateway_url: Maybe<PushgatewayUrl>,
+
+    /// text or json; the scheduler's own log too.
+    #[arg(env = "LOG_FORMAT", default_value = "text", value_parser = LogFormat::from_str)]
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// The engine that is meant.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        let namespaced = !self.cluster.namespace.is_empty();
+        self.engine.unwrap_or(if namespaced {
+            Choice::Kubernetes
+        } else {
+            Choice::Local
+        })
+    }
+}
+
+fn file(variable: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        Failure::refused(format!(
+            "{variable}: {} cannot be read: {error}",
+            path.display()
+        ))
+    })
+}
+
+fn template(path: &Path) -> Result<Template, Failure> {
+    let bytes = file("WORKER_POD_TEMPLATE", path)?;
+    Template::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+        Failure::refused(format!("WORKER_POD_TEMPLATE: {}: {error}", path.display()))
+    })
+}
+
+// An empty variable is an unset one, so each parser knows its default.
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let text = if text.is_empty() { "0.0.0.0" } else { text };
+    text.parse()
+        .map_err(|_not_an_address| "an IP address is needed".to_owned())
+}
+
+fn port<const DEFAULT: u16>(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(DEFAULT),
+        Ok(0) | Err(_) => Err("a port from 1 to 65535 is needed".to_owned()),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn length<const DEFAULT: u64>(text: &str) -> Result<Duration, String> {
+    let length = match text {
+        "" => Duration::from_secs(DEFAULT),
+        text => duration(text)?,
+    };
+    if length.as_secs() == 0 {
+        return Err("a duration of a second or more is needed, such as 90s, 5min or 1d".to_owned());
+    }
+    Ok(length)
+}
+
+fn count<const DEFAULT: i32>(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(DEFAULT),
+        Ok(count @ 0..) => Ok(count),
+        Ok(_) | Err(_) => Err("a count of 0 or more is needed".to_owned()),
+    }
+}
+
+fn workers(text: &str) -> Result<NonZeroU16, String> {
+    let text = if text.is_empty() { "4" } else { text };
+    text.parse()
+        .map_err(|_not_a_count| "a count of 1 or more is needed".to_owned())
+}
+
+fn data_dir(text: &str) -> Result<PathBuf, String> {
+    Ok(match text {
+        "" => "/var/lib/postgres-adapter".into(),
+        text => text.into(),
+    })
+}
+
+fn user(text: &str) -> Result<Maybe<i64>, String> {
+    match text {
+        "" => Ok(Some(65532)),
+        "image" => Ok(None),
+        text => match text.parse() {
+            Ok(user @ 1..) => Ok(Some(user)),
+            Ok(_) | Err(_) => Err("a number above 0, or image, is needed".to_owned()),
+        },
+    }
+}

@@ -1,0 +1,192 @@
+//! Names: of schedules, and of what calls speak of.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+/// What a CronJob's name may have: eleven characters less than a label, since Kubernetes appends
+/// the time to it. <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/>
+const LONGEST: usize = 52;
+/// What PostgreSQL keeps of an identifier, in bytes.
+const IDENTIFIER: usize = 63;
+
+/// Why a text is not what it should be. It never repeats the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub &'static str);
+
+/// The name of a schedule: a DNS label of at most 52 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// The name of all schedules that back one database up into one bucket.
+    #[must_use]
+    pub fn of_plan(source: &str, endpoint: &str, bucket: &str) -> Self {
+        // The database's name is the one part that may hold a line break, so it comes last.
+        let identity = format!("{endpoint}\n{bucket}\n{source}");
+        Self(format!("backup-{}-postgres", short_hash(&identity)))
+    }
+
+    /// The name as a text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = Wrong;
+
+    fn from_str(text: &str) -> Result<Self, Wrong> {
+        let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = (1..=LONGEST).contains(&text.len())
+            && text.chars().all(inside)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Wrong(
+                "a name of 1 to 52 lower-case letters, digits and hyphens is needed, as the answer to Backup has it",
+            ))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Eight hex digits for a text.
+pub(super) fn short_hash(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..4])
+}
+
+/// A host name or an IP address, in lower case.
+///
+/// # Errors
+/// When it is neither.
+pub fn host(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() {
+        return Err(Wrong("a host name or an IP address is needed"));
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    // Underscores are in no host name, and in many that people have given to containers.
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label =
+        |it: &str| (1..=63).contains(&it.len()) && it.chars().all(inside) && !it.starts_with('-');
+    if bare.len() <= 253 && bare.split('.').all(label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(Wrong(
+            "a host name or an IP address is needed, without scheme, port or path",
+        ))
+    }
+}
+
+/// A port that something can listen on.
+///
+/// # Errors
+/// When it is not from 1 to 65535.
+pub fn port(number: i64) -> Result<u16, Wrong> {
+    match u16::try_from(number) {
+        Ok(port @ 1..) => Ok(port),
+        Ok(0) | Err(_) => Err(Wrong("a port from 1 to 65535 is needed")),
+    }
+}
+
+/// A name that PostgreSQL can have given: 1 to 63 bytes without NUL.
+///
+/// # Errors
+/// When it cannot.
+pub fn identifier(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() {
+        return Err(Wrong("it is empty"));
+    }
+    if text.len() > IDENTIFIER {
+        return Err(Wrong("PostgreSQL's names have 63 bytes at most"));
+    }
+    without_nul(text)
+}
+
+/// A text that can stand in an environment.
+///
+/// # Errors
+/// When it has NUL in it or is too long.
+pub fn without_nul(text: &str) -> Result<String, Wrong> {
+    if text.contains('\0') {
+        return Err(Wrong("it has a NUL character in it"));
+    }
+    if text.len() > 16 * 1024 {
+        return Err(Wrong("it is longer than 16 KiB"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_depends_on_the_source_and_the_bucket_alone() {
+        let name = Name::of_plan("db:5432/shop", "https://s3", "backups");
+        assert_eq!(name, Name::of_plan("db:5432/shop", "https://s3", "backups"));
+        assert!(name.as_str().parse::<Name>().is_ok(), "{name}");
+        for other in [
+            Name::of_plan("db:5433/shop", "https://s3", "backups"),
+            Name::of_plan("db:5432/shop", "https://s4", "backups"),
+            Name::of_plan("db:5432/shop", "https://s3", "backups2"),
+            Name::of_plan("db:5432/shop", "https://s", "3backups"),
+        ] {
+            assert_ne!(name, other);
+        }
+    }
+
+    #[test]
+    fn names_are_labels_that_leave_room_for_a_time() {
+        for good in ["a", "backup-0a1b2c3d-postgres", &"x".repeat(52)] {
+            assert!(good.parse::<Name>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "a/b", &"x".repeat(53)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_and_no_urls() {
+        for good in [
+            "db",
+            "DB.example.org",
+            "db.example.org.",
+            "10.0.0.1",
+            "::1",
+            "my_db",
+        ] {
+            assert!(host(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "postgres://db",
+            "db:5432",
+            "db/x",
+            "a b",
+            "a\0",
+            "user@db",
+            "/var/run",
+            "a..b",
+            "-oProxy",
+            "db,other",
+            &"x".repeat(254),
+        ] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+}

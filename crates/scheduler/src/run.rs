@@ -1,0 +1,166 @@
+//! A scheduler's life from start to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::runtime::outcome::{Failure, Verdict};
+use backuper::runtime::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::api::server::{self, Api};
+use crate::config::{Choice, Config};
+use crate::engine::kubernetes::Kubernetes;
+use crate::engine::{Ending, Engine, Finished, Kind};
+use crate::metrics::Metrics;
+use crate::service::Service;
+
+/// How long running calls and workers have to end; the process is gone within 10 seconds.
+const FAREWELL: Duration = Duration::from_secs(8);
+/// Between two tries to bring the engine up to date at the start.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Serves until a signal; gives the sentence that ends the log.
+///
+/// # Errors
+/// What is wrong and what to do about it, with the exit code.
+pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, Failure> {
+    let tls = config.serving.tls()?;
+    let engine = engine(config).await?;
+    let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
+    let service = Service::new(engine.clone(), config.workers.clone());
+    let admin = Admin::new(service.clone(), metrics.clone());
+    let grpc = listen(config, "PORT", config.serving.port).await?;
+    let http = listen(config, "ADMIN_PORT", config.serving.admin_port).await?;
+    let door = tokio::spawn(admin.clone().serve(http));
+    let stopped = || Ok("stopped, as asked".to_owned());
+    tokio::select! {
+        refreshed = refresh(engine.as_ref()) => refreshed?,
+        () = shutdown.token().cancelled() => return stopped(),
+    }
+    let stop = CancellationToken::new();
+    let api = Api::new(service, metrics.clone());
+    let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
+    let mut work = tokio::spawn(background(engine, metrics, stop.clone()));
+    admin.set_serving(true);
+    tracing::info!(
+        port = config.serving.port,
+        admin_port = config.serving.admin_port,
+        engine = ?config.choice(),
+        "serving"
+    );
+    let outcome = tokio::select! {
+        () = shutdown.token().cancelled() => stopped(),
+        ended = &mut calls => Err(broke("the gRPC server", ended.map_err(io::Error::other).and_then(|it| it.map_err(io::Error::other)))),
+        ended = &mut work => Err(broke("the engine's work in the background", ended.map_err(io::Error::other))),
+        ended = door => Err(broke("the HTTP server", ended.map_err(io::Error::other).and_then(|it| it))),
+    };
+    admin.set_serving(false);
+    stop.cancel();
+    farewell(calls, work).await;
+    outcome
+}
+
+/// The engine that the settings mean.
+async fn engine(config: &Config) -> Result<Arc<dyn Engine>, Failure> {
+    match config.choice() {
+        Choice::Kubernetes => {
+            let settings = config.cluster.settings()?;
+            let engine = Kubernetes::infer(settings).await;
+            Ok(Arc::new(engine.map_err(|it| failure(&it))?))
+        }
+        Choice::Local => Err(Failure::refused("the local engine is not there yet")),
+    }
+}
+
+async fn listen(config: &Config, variable: &str, port: u16) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(config.serving.address, port);
+    TcpListener::bind(address).await.map_err(|error| Failure {
+        verdict: Verdict::of(error.kind() == io::ErrorKind::AddrInUse),
+        sentence: format!("{variable}: {address} cannot be listened on: {error}"),
+    })
+}
+
+/// An engine that does not answer is asked again, since a scheduler that starts before its cluster
+/// is no more than early.
+async fn refresh(engine: &dyn Engine) -> Result<(), Failure> {
+    loop {
+        match engine.refresh().await {
+            Ok(refreshed) => {
+                tracing::info!(?refreshed, "the schedules are up to date");
+                return Ok(());
+            }
+            Err(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "trying again");
+            }
+            Err(error) => return Err(failure(&error)),
+        }
+        tokio::time::sleep(PATIENCE).await;
+    }
+}
+
+async fn background(engine: Arc<dyn Engine>, metrics: Metrics, stop: CancellationToken) {
+    let tell = move |finished: Finished| {
+        metrics.count(&finished);
+        let Finished {
+            run,
+            schedule,
+            ending,
+            component,
+        } = finished;
+        let plan = schedule.unwrap_or_default();
+        match ending {
+            Ending::Succeeded => tracing::info!(%run, %plan, what = component.word(), "done"),
+            Ending::Failed {
+                reason,
+                exit_code,
+                message,
+            } => {
+                tracing::error!(%run, %plan, what = component.word(), %reason, exit_code, error = message.unwrap_or_default(), "failed");
+            }
+        }
+    };
+    engine.run(stop, &tell).await;
+}
+
+async fn farewell(calls: JoinHandle<Result<(), server::Error>>, work: JoinHandle<()>) {
+    let both = async {
+        // One that has ended before was told of then; a handle is not asked twice.
+        if !calls.is_finished()
+            && let Ok(Err(error)) = calls.await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "while stopping");
+        }
+        if !work.is_finished()
+            && let Err(error) = work.await
+        {
+            tracing::warn!(%error, "while stopping");
+        }
+    };
+    if tokio::time::timeout(FAREWELL, both).await.is_err() {
+        tracing::warn!("some calls or workers did not end in time");
+    }
+}
+
+fn failure(error: &crate::engine::Error) -> Failure {
+    let verdict = match error.kind() {
+        Kind::Unavailable | Kind::Conflict | Kind::Internal => Verdict::TryAgain,
+        Kind::NotFound | Kind::Denied | Kind::Precondition | Kind::Invalid => Verdict::Refused,
+    };
+    Failure {
+        verdict,
+        sentence: format!("failed to {}", error.chain()),
+    }
+}
+
+fn broke(what: &str, ended: io::Result<()>) -> Failure {
+    let why = match ended {
+        Ok(()) => String::new(),
+        Err(error) => format!(": {error}"),
+    };
+    Failure::try_again(format!("{what} ended{why}"))
+}

@@ -1,0 +1,176 @@
+//! The use cases, in the domain's words, over whichever engine there is.
+
+use std::sync::Arc;
+
+use backuper::catalog::Revision;
+use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings};
+use backuper::report::CoreAddress;
+use backuper::storage::settings::StoreSettings;
+use jiff::Timestamp;
+use restorer::job::RestoreJob;
+
+use crate::config::WorkerSettings;
+use crate::domain::name::Name;
+use crate::domain::plan::{Login, Plan, Store};
+use crate::domain::run::Restoration;
+use crate::engine::{Engine, Error, Restore, Running, Schedule};
+
+/// What the scheduler can be asked for.
+#[derive(Clone, Debug)]
+pub struct Service {
+    engine: Arc<dyn Engine>,
+    workers: WorkerSettings,
+}
+
+impl Service {
+    /// The use cases over an engine; `workers` is what its workers are told beside a request.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, workers: WorkerSettings) -> Self {
+        Self { engine, workers }
+    }
+
+    /// The namespace that holds what is made.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.engine.namespace()
+    }
+
+    /// Whether calls can be served now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.engine.ready().await
+    }
+
+    /// Makes the one schedule of a plan's database and bucket what the plan says.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn back_up(&self, plan: &Plan) -> Result<Name, Error> {
+        let name = plan.name();
+        self.engine.ensure(&self.schedule(&name, plan)).await?;
+        tracing::info!(plan = %name, database = %plan.source.place(), "scheduled");
+        Ok(name)
+    }
+
+    /// Makes an existing schedule what the plan says, in everything.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn change(&self, namespace: &str, name: &Name, plan: &Plan) -> Result<(), Error> {
+        let schedule = self.schedule(name, plan);
+        self.engine.update(namespace, &schedule).await?;
+        tracing::info!(plan = %name, database = %plan.source.place(), "changed");
+        Ok(())
+    }
+
+    /// Starts a restore as of now, or finds the same one under way.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn bring_back(
+        &self,
+        restoration: &Restoration,
+        now: Timestamp,
+    ) -> Result<Running, Error> {
+        let Restoration {
+            target,
+            store,
+            revision,
+            core,
+        } = restoration;
+        // A count means what it meant when it was asked for; backups made since are not counted.
+        let as_of = matches!(revision, Revision::Count(_)).then_some(now);
+        let job = RestoreJob {
+            database: self.database(target),
+            store: self.store(store),
+            revision: revision.clone(),
+            as_of,
+            jobs: self.workers.restore_jobs,
+            lock_wait_timeout: self.workers.lock_wait_timeout,
+            reporting: self.reporting(core.as_ref()),
+        };
+        let restore = Restore {
+            database: target.place_hash(),
+            vars: job.to_env(),
+        };
+        let running = self.engine.restore(&restore).await?;
+        tracing::info!(run = %running.name, database = %target.place(), adopted = running.adopted, "restoring");
+        Ok(running)
+    }
+
+    fn schedule(&self, name: &Name, plan: &Plan) -> Schedule {
+        let Plan {
+            source,
+            store,
+            core,
+            cron,
+            keep,
+        } = plan;
+        let job = BackupJob {
+            database: self.database(source),
+            store: self.store(store),
+            jobs: self.workers.backup_jobs,
+            compression_level: self.workers.compression_level,
+            max_backup_count: *keep,
+            lock_wait_timeout: self.workers.lock_wait_timeout,
+            reporting: self.reporting(core.as_ref()),
+        };
+        Schedule {
+            name: name.to_string(),
+            cron: cron.to_string(),
+            vars: job.to_env(),
+        }
+    }
+
+    fn database(&self, login: &Login) -> DatabaseSettings {
+        let Login {
+            host,
+            port,
+            user,
+            password,
+            database,
+        } = login.clone();
+        DatabaseSettings {
+            host,
+            port,
+            user,
+            password,
+            name: database,
+            sslmode: self.workers.sslmode,
+            sslrootcert: self.workers.sslrootcert.clone(),
+            sslcert: self.workers.sslcert.clone(),
+            sslkey: self.workers.sslkey.clone(),
+        }
+    }
+
+    fn store(&self, store: &Store) -> StoreSettings {
+        let Store {
+            endpoint,
+            bucket,
+            access_key,
+            secret_key,
+        } = store.clone();
+        StoreSettings {
+            endpoint,
+            bucket,
+            access_key,
+            secret_key,
+            session_token: None,
+            region: self.workers.region.clone(),
+            ca_file: self.workers.ca_file.clone(),
+            force_path_style: self.workers.force_path_style,
+            secure: self.workers.secure,
+        }
+    }
+
+    fn reporting(&self, core: Option<&CoreAddress>) -> ReportingSettings {
+        ReportingSettings {
+            core_addr: core.cloned(),
+            pushgateway_url: self.workers.pushgateway_url.clone(),
+            log_format: self.workers.log_format,
+            termination_message_path: "/dev/termination-log".into(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Who gets in, and what is there beside the calls: TLS, health, reflection, HTTP, metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scheduler::admin::Admin;
+use scheduler::config::Tls;
+use scheduler::engine::Kind;
+use scheduler::metrics::Metrics;
+use serde_json::json;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::recording::Recording;
+use super::{BackupServiceClient, Server, requests, service};
+use crate::reflection::Reflected;
+use crate::testbed::block_on;
+use crate::testbed::tls::Authority;
+
+#[test]
+fn a_client_that_knows_nothing_beforehand_can_call() {
+    block_on(async {
+        let server = Server::start(None).await;
+        let client = Reflected::ask(&server.address(), "backup.BackupService").await;
+        let request = json!({
+            "db_uri": "db", "db_port": 5432, "db_user": "me", "db_name": "shop",
+            "schedule": "@daily", "s3_endpoint": "file:///var/backups",
+        });
+        let answer = client.call("backup.BackupService/Backup", &request).await;
+        let answer = answer.expect("scheduled");
+        let name = answer.get_field_by_name("cronjob_name").unwrap();
+        assert_eq!(name.as_str().unwrap(), server.engine.only_schedule().name);
+    });
+}
+
+#[test]
+fn u46_health_says_so_when_the_server_stops_and_a_running_call_is_served_to_the_end() {
+    block_on(async {
+        let server = Server::start(None).await;
+        let channel = server.endpoint().connect().await.unwrap();
+        let mut health = HealthClient::new(channel);
+        let service = HealthCheckRequest {
+            service: "backup.BackupService".to_owned(),
+        };
+        let mut seen = health.watch(service).await.unwrap().into_inner();
+        let first = seen.message().await.unwrap().unwrap();
+        assert_eq!(first.status, 1, "serving");
+        *server.engine.patience.lock().unwrap() = Duration::from_millis(300);
+        let mut client = server.client().await;
+        let call = tokio::spawn(async move { client.backup(requests::backup()).await });
+        server.engine.asked.notified().await;
+        server.stop.cancel();
+        let second = seen.message().await.unwrap().unwrap();
+        assert_eq!(second.status, 2, "not serving");
+        assert!(!call.is_finished(), "it was under way");
+        call.await.unwrap().expect("served to the end");
+        let late = server.endpoint().connect().await;
+        late.expect_err("nobody new is let in");
+    });
+}
+
+#[test]
+fn u46_with_a_client_authority_only_its_clients_are_let_in() {
+    block_on(async {
+        let (ours, others) = (Authority::new(), Authority::new());
+        let own = ours.sign(&["localhost"]);
+        let server = Server::start(Some(Tls {
+            certificate: own.pem.into_bytes(),
+            key: own.key_pem.into_bytes(),
+            client_ca: Some(ours.pem().as_bytes().to_vec()),
+        }))
+        .await;
+        let call = async |identity: Option<Identity>| {
+            let mut tls = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(ours.pem()))
+                .domain_name("localhost");
+            if let Some(identity) = identity {
+                tls = tls.identity(identity);
+            }
+            let address = format!("https://localhost:{}", server.port);
+            let endpoint = Endpoint::from_shared(address).unwrap();
+            let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+            let mut client = BackupServiceClient::new(channel);
+            client.backup(requests::backup()).await
+        };
+        let identity = |authority: &Authority| {
+            let signed = authority.sign(&["a-client"]);
+            Some(Identity::from_pem(signed.pem, signed.key_pem))
+        };
+        call(identity(&ours)).await.expect("let in");
+        call(None).await.expect_err("no certificate");
+        call(identity(&others)).await.expect_err("a stranger's");
+        assert_eq!(server.engine.schedules.lock().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn readiness_follows_the_engine_and_liveness_does_not() {
+    block_on(async {
+        let engine = Arc::new(Recording::default());
+        let admin = Admin::new(service(engine.clone()), Metrics::new().unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(admin.clone().serve(listener));
+        let status = async |path: &str| {
+            let answer = reqwest::get(format!("http://{address}{path}")).await;
+            answer.unwrap().status().as_u16()
+        };
+        assert_eq!(status("/readyz").await, 503, "not serving yet");
+        admin.set_serving(true);
+        assert_eq!(status("/readyz").await, 200);
+        *engine.broken.lock().unwrap() = Some(Kind::Unavailable);
+        assert_eq!(status("/readyz").await, 503, "the engine is away");
+        assert_eq!(status("/livez").await, 200);
+        assert_eq!(status("/metrics").await, 200);
+        serving.abort();
+    });
+}
+
+#[test]
+fn calls_are_counted_by_method_and_code() {
+    block_on(async {
+        let server = Server::start(None).await;
+        let mut client = server.client().await;
+        client.backup(requests::backup()).await.expect("scheduled");
+        let wrong = client.restore(requests::restore("-1")).await;
+        wrong.expect_err("no revision");
+        let text = server.metrics.text().unwrap();
+        for line in [
+            r#"postgres_adapter_calls_total{code="OK",method="Backup"} 1"#,
+            r#"postgres_adapter_calls_total{code="InvalidArgument",method="Restore"} 1"#,
+            r#"postgres_adapter_call_duration_seconds_count{method="Backup"} 1"#,
+            "process_resident_memory_bytes ",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    });
+}
