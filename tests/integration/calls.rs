@@ -2,7 +2,7 @@
 
 mod doors;
 mod recording;
-mod requests;
+pub(crate) mod requests;
 
 use std::sync::Arc;
 

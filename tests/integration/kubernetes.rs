@@ -3,6 +3,7 @@
 
 mod faults;
 mod golden;
+mod process;
 mod promises;
 mod refresh;
 mod restores;
