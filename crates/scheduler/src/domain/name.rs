@@ -1,7 +1,8 @@
 //! Names: of schedules, and of what calls speak of.
 
+// From core, which cannot do I/O.
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
