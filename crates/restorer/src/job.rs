@@ -115,8 +115,11 @@ mod tests {
                 (var.name.to_owned(), value)
             })
             .collect();
-        let again: RestoreJob =
-            read_from(vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
+        let again: RestoreJob = read_from(
+            vars.iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+        .unwrap();
         assert_eq!(format!("{job:?}"), format!("{again:?}"));
         assert!(vars.contains(&("DB_PASSWORD".to_owned(), "p w'\\$$=@#%".to_owned())));
     }

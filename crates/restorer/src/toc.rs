@@ -76,7 +76,9 @@ pub enum Error {
     #[error("it is not a pg_dump archive in the custom format")]
     NotAnArchive,
     /// A format that is not known.
-    #[error("it has the archive format {0}.{1}, and 1.12 to 1.16 are known; use a newer version of this program")]
+    #[error(
+        "it has the archive format {0}.{1}, and 1.12 to 1.16 are known; use a newer version of this program"
+    )]
     Version(u8, u8),
     /// The bytes end within it. More of them may help.
     #[error("it ends within its table of contents")]
@@ -92,7 +94,9 @@ impl Toc {
     /// # Errors
     /// [`Error::CutShort`] when more bytes are needed.
     pub fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let head = bytes.get(..MAGIC.len().min(bytes.len())).unwrap_or_default();
+        let head = bytes
+            .get(..MAGIC.len().min(bytes.len()))
+            .unwrap_or_default();
         if !MAGIC.starts_with(head) {
             return Err(Error::NotAnArchive);
         }
@@ -115,6 +119,12 @@ impl Toc {
             dump_version,
             entries,
         })
+    }
+
+    /// What can be dropped, in the order in which it goes. The database itself is none of it.
+    pub fn dropped(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter().rev();
+        entries.filter(|it| !it.drop.trim().is_empty() && !it.kind.starts_with("DATABASE"))
     }
 
     /// The major of the pg_dump that wrote it: 15 of `15.18 (Debian …)`.
@@ -159,7 +169,9 @@ impl<'a> Reader<'a> {
         reader.int_size = usize::from(reader.byte()?);
         reader.offset_size = usize::from(reader.byte()?);
         if !(1..=8).contains(&reader.int_size) || !(1..=8).contains(&reader.offset_size) {
-            return Err(Error::Damaged("a number of that many bytes is not possible"));
+            return Err(Error::Damaged(
+                "a number of that many bytes is not possible",
+            ));
         }
         if reader.byte()? != CUSTOM {
             return Err(Error::NotAnArchive);
@@ -213,7 +225,8 @@ impl<'a> Reader<'a> {
 
     fn oid(&mut self) -> Result<u32, Error> {
         let text = self.text()?.unwrap_or_default();
-        text.parse().map_err(|_not_a_number| Error::Damaged("an oid is not a number"))
+        text.parse()
+            .map_err(|_not_a_number| Error::Damaged("an oid is not a number"))
     }
 
     fn entry(&mut self) -> Result<Entry, Error> {

@@ -1,0 +1,286 @@
+//! One stream from the store into a program: hashed and decoded while it passes, never on a disk.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use backuper::archive::codec;
+use backuper::archive::manifest::{Compression, Stream};
+use backuper::storage::{self, Body, Storage};
+use bytes::{Buf as _, Bytes};
+use futures::StreamExt as _;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Chunks between the store and the decoder.
+const QUEUE: usize = 4;
+
+/// Why a stream did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// What is stored is not what the backuper stored.
+    #[error("{key} is damaged: {reason}; choose another backup")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// How that showed.
+        reason: String,
+    },
+    /// The program took no more; it says itself why.
+    #[error("{key}: the reader closed its end")]
+    Closed {
+        /// The stream's key.
+        key: String,
+    },
+    /// We were asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What a stream must turn out to be.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Its key.
+    pub key: String,
+    /// What is around pg_dump's archive.
+    pub compression: Compression,
+    /// Bytes in the bucket.
+    pub size: u64,
+    /// SHA-256 of them; none where nobody wrote it down.
+    pub sha256: Option<String>,
+}
+
+impl Expected {
+    /// What the manifest says of a stream, under the key where it lies now.
+    #[must_use]
+    pub fn of(stream: &Stream, key: String) -> Self {
+        Self {
+            key,
+            compression: stream.compression,
+            size: stream.stored_bytes,
+            sha256: Some(stream.sha256.clone()),
+        }
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> Error {
+        Error::Damaged {
+            key: self.key.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Feeds an object into `sink` and closes it; gives the decoded bytes. Only `Ok` says that all of
+/// it was there and is what was stored; before that, whoever reads must not take the end for the
+/// end.
+///
+/// # Errors
+/// [`Error`].
+pub async fn feed(
+    storage: &Arc<dyn Storage>,
+    expected: &Expected,
+    sink: File,
+    stop: &CancellationToken,
+) -> Result<u64, Error> {
+    let compression = expected.compression;
+    let decode = move |source: &mut Source| codec::decode(source, compression, sink);
+    feed_through(storage, expected, decode, stop).await
+}
+
+/// As [`feed`], through a decoder of the caller's, which reads its source to the end.
+///
+/// # Errors
+/// [`Error`].
+pub async fn feed_through<F>(
+    storage: &Arc<dyn Storage>,
+    expected: &Expected,
+    decode: F,
+    stop: &CancellationToken,
+) -> Result<u64, Error>
+where
+    F: FnOnce(&mut Source) -> io::Result<u64> + Send + 'static,
+{
+    let body = storage.open(&expected.key).await?;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let decoder = tokio::task::spawn_blocking(move || {
+        let mut source = Source::new(receiver);
+        let written = decode(&mut source)?;
+        source.drain()?;
+        Ok::<_, io::Error>(written)
+    });
+    let received = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Stopped),
+        received = receive(expected, body, sender) => received,
+    };
+    // Awaited before anything else: while it runs, it holds the sink.
+    let decoded = decoder.await;
+    match (received, decoded) {
+        (Ok(()) | Err(Error::Closed { .. }), Ok(Err(error))) => Err(told(expected, &error)),
+        (Err(error), _) => Err(error),
+        (Ok(()), Ok(Ok(written))) => Ok(written),
+        (Ok(()), Err(error)) => Err(expected.damaged(error.to_string())),
+    }
+}
+
+fn told(expected: &Expected, error: &io::Error) -> Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Error::Closed {
+            key: expected.key.clone(),
+        }
+    } else {
+        expected.damaged(error.to_string())
+    }
+}
+
+async fn receive(
+    expected: &Expected,
+    mut body: Body,
+    sender: mpsc::Sender<Result<Bytes, ()>>,
+) -> Result<(), Error> {
+    let (mut size, mut sha256) = (0, Sha256::new());
+    let outcome = loop {
+        let Some(chunk) = body.next().await else {
+            break whole(expected, size, sha256);
+        };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => break Err(error.into()),
+        };
+        size += chunk.len() as u64;
+        sha256.update(&chunk);
+        if sender.send(Ok(chunk)).await.is_err() {
+            break Err(Error::Closed {
+                key: expected.key.clone(),
+            });
+        }
+    };
+    // The decoder must not take a broken body for the end of a whole one.
+    if outcome.is_err() && sender.send(Err(())).await.is_err() {
+        tracing::debug!(key = %expected.key, "the decoder had ended before");
+    }
+    outcome
+}
+
+fn whole(expected: &Expected, size: u64, sha256: Sha256) -> Result<(), Error> {
+    if size != expected.size {
+        let reason = format!("it has {size} bytes and should have {}", expected.size);
+        return Err(expected.damaged(reason));
+    }
+    let found = hex(&sha256.finalize());
+    match &expected.sha256 {
+        Some(wanted) if *wanted != found => {
+            Err(expected.damaged(format!("its SHA-256 is {found} and should be {wanted}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The receiving end of the queue, as the blocking decoder reads it.
+#[derive(Debug)]
+pub struct Source {
+    receiver: mpsc::Receiver<Result<Bytes, ()>>,
+    chunk: Bytes,
+}
+
+impl Source {
+    fn new(receiver: mpsc::Receiver<Result<Bytes, ()>>) -> Self {
+        Self {
+            receiver,
+            chunk: Bytes::new(),
+        }
+    }
+
+    /// What follows the last frame was stored with it and is not ours.
+    fn drain(&mut self) -> io::Result<()> {
+        if self.fill()? {
+            return Err(io::Error::other("more bytes follow its end"));
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> io::Result<bool> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(())) => return Err(io::Error::other("the download failed")),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.fill()? {
+            return Ok(0);
+        }
+        let count = self.chunk.len().min(buffer.len());
+        self.chunk.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backuper::storage::memory::MemoryStorage;
+
+    use super::*;
+
+    async fn fed(stored: &[u8], mut change: impl FnMut(&mut Expected)) -> Result<u64, Error> {
+        let memory = MemoryStorage::default();
+        let kept = memory
+            .put("key", Bytes::copy_from_slice(stored))
+            .await
+            .unwrap();
+        let mut expected = Expected {
+            key: "key".to_owned(),
+            compression: Compression::Zstd,
+            size: kept.size,
+            sha256: Some(kept.sha256),
+        };
+        change(&mut expected);
+        let storage: Arc<dyn Storage> = Arc::new(memory);
+        let sink = File::options().write(true).open("/dev/null").unwrap();
+        feed(&storage, &expected, sink, &CancellationToken::new()).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn u22_a_stream_that_is_cut_anywhere_is_an_error() {
+        let rows: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        let stored = zstd::encode_all(&rows[..], 1).unwrap();
+        assert_eq!(fed(&stored, |_| {}).await.unwrap(), rows.len() as u64);
+        for per_cent in [0, 10, 60, 99] {
+            let cut = &stored[..stored.len() * per_cent / 100];
+            let size = stored.len() as u64;
+            // With the manifest's size, and with a manifest that was made to fit.
+            assert!(fed(cut, |it| it.size = size).await.is_err(), "{per_cent} %");
+            if per_cent > 0 {
+                assert!(fed(cut, |_| {}).await.is_err(), "{per_cent} %");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_checksum_is_an_error() {
+        let stored = zstd::encode_all(&b"rows"[..], 1).unwrap();
+        let wrong = |it: &mut Expected| it.sha256 = Some("00".repeat(32));
+        let error = fed(&stored, wrong).await.unwrap_err();
+        assert!(error.to_string().contains("SHA-256"), "{error}");
+    }
+}

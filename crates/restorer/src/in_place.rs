@@ -1,0 +1,425 @@
+//! A target that holds objects is replaced in one transaction: all of the backup is back, or
+//! nothing has changed.
+//!
+//! One psql session takes everything on its stdin: what drops the objects that the backup knows,
+//! then the scripts that `pg_restore --file=-` makes of each archive. COMMIT is written last, when
+//! every pg_restore has ended with status 0 and every checksum was right. Whatever ends before,
+//! ends without it, and PostgreSQL rolls back: psql takes the end of its input in the middle of a
+//! COPY for the end of the rows, which harms nobody without a COMMIT.
+
+mod removal;
+mod script;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::archive::manifest::Compression;
+use backuper::archive::{Folder, Manifest};
+use backuper::child::{self, Child, Output, Program};
+use backuper::postgres::{Target, identifier::quote, tools::Tools};
+use backuper::runtime::{Failure, Verdict};
+use backuper::storage::{Object, Storage};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::feed::{self, Expected, Source, feed, feed_through};
+use crate::memfd::Memfd;
+use crate::parallel;
+use crate::pick::Encoding;
+use crate::toc::Toc;
+use crate::{acl, check, obstacles};
+
+/// What psql says after the COMMIT, and only then.
+const COMMITTED: &str = "oiler-committed";
+
+/// What all steps share.
+#[derive(Debug)]
+pub struct Replacing<'a> {
+    /// The database.
+    pub target: &'a Target,
+    /// A session in it, beside the transaction.
+    pub session: &'a Client,
+    /// The programs.
+    pub tools: &'a Tools,
+    /// Where the backup is.
+    pub storage: &'a Arc<dyn Storage>,
+    /// How long to wait for a lock on what is replaced.
+    pub lock_wait_timeout: Duration,
+}
+
+/// The psql session that holds the transaction.
+struct Transaction {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+impl Replacing<'_> {
+    /// Replaces the target by one of our backups; gives the bytes of its rows.
+    ///
+    /// # Errors
+    /// What went wrong; nothing has changed then.
+    pub async fn folder(
+        &self,
+        folder: &Folder,
+        manifest: &Manifest,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let schema = parallel::fetch_schema(self.storage, folder, manifest).await?;
+        let streams: Vec<Expected> = manifest
+            .data()
+            .map(|it| Expected::of(it, folder.key(&it.name)))
+            .collect();
+        self.replace(&schema.toc, &schema.file, &streams, stop)
+            .await
+    }
+
+    /// Replaces the target by a single archive; gives the bytes that pg_restore read. All but the
+    /// rows is in the archive's head, so the object is read once.
+    ///
+    /// # Errors
+    /// As [`Replacing::folder`].
+    pub async fn archive(
+        &self,
+        object: &Object,
+        toc: &Toc,
+        head: &[u8],
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let file = Memfd::new("head", head)
+            .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
+        self.replace(toc, &file, &[bare(object)], stop).await
+    }
+
+    async fn replace(
+        &self,
+        toc: &Toc,
+        schema: &Memfd,
+        streams: &[Expected],
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        obstacles::look(self.session, self.target, toc).await?;
+        let list = removal::use_list(self.session, self.target, toc).await?;
+        let list = Memfd::new("use-list", list.as_bytes())
+            .map_err(|error| Failure::try_again(format!("no memory for the list: {error}")))?;
+        let section = |name: &str| {
+            [
+                OsString::from(name),
+                option("--use-list=", list.path()),
+                schema.path().into_os_string(),
+            ]
+        };
+        let mut transaction = self.begin()?;
+        let work = async {
+            self.clear(&mut transaction, toc).await?;
+            self.section(&mut transaction, &section("--section=pre-data"), stop)
+                .await?;
+            let mut bytes = 0;
+            for expected in streams {
+                bytes += self.stream(&mut transaction, expected, stop).await?;
+            }
+            self.section(&mut transaction, &section("--section=post-data"), stop)
+                .await?;
+            self.grant(&mut transaction, toc).await?;
+            Ok(bytes)
+        };
+        let outcome = stoppable(work, stop).await;
+        transaction.end(outcome).await
+    }
+
+    /// Runs a script of SQL, in which nothing may end the transaction; gives its bytes.
+    ///
+    /// # Errors
+    /// As [`Replacing::folder`].
+    pub async fn script(
+        &self,
+        object: &Object,
+        encoding: Encoding,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let expected = bare(object);
+        let mut transaction = self.begin()?;
+        let work = async {
+            let (reader, writer) =
+                std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
+            let decode = move |source: &mut Source| script::copy(source, encoding, writer);
+            let feeding = feed_through(self.storage, &expected, decode, stop);
+            let (fed, copied) = tokio::join!(feeding, transaction.pour(reader));
+            copied?;
+            Ok(fed?)
+        };
+        let outcome = stoppable(work, stop).await;
+        transaction.end(outcome).await
+    }
+
+    fn begin(&self) -> Result<Transaction, Failure> {
+        let environment = self.target.child_environment("restorer psql");
+        let arguments = [
+            "--no-psqlrc",
+            "--quiet",
+            "--no-password",
+            "--output=/dev/null",
+            "--set=ON_ERROR_STOP=1",
+        ];
+        let mut child = Program {
+            path: self.tools.program("psql"),
+            arguments: arguments.map(Into::into).to_vec(),
+            environment,
+            stdin: true,
+            stdout: Output::Piped,
+        }
+        .start()
+        .map_err(|error| failed(&error))?;
+        match (child.take_stdin(), child.take_stdout()) {
+            (Some(stdin), Some(stdout)) => Ok(Transaction {
+                child,
+                stdin,
+                stdout,
+            }),
+            _ => Err(Failure::try_again("psql has no stdin")),
+        }
+    }
+
+    /// Begins the transaction and drops what the backup knows.
+    async fn clear(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
+        let removal = removal::statements(self.session, self.target, toc).await?;
+        let text = format!(
+            "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {};\n{removal}DROP SCHEMA IF EXISTS {};\n",
+            self.lock_wait_timeout.as_millis(),
+            quote(check::MARKER)
+        );
+        transaction.write(&text).await
+    }
+
+    async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
+        let statements = acl::statements(self.session, self.target, toc).await?;
+        let text: String = statements.iter().map(|it| acl::guarded(it)).collect();
+        transaction.write(&text).await
+    }
+
+    fn pg_restore(&self, arguments: &[OsString], stdin: bool) -> Result<Child, Failure> {
+        let fixed = ["--file=-", "--no-owner", "--no-acl"];
+        Program {
+            path: self.tools.program("pg_restore"),
+            arguments: fixed
+                .iter()
+                .map(OsString::from)
+                .chain(arguments.iter().cloned())
+                .collect(),
+            // It speaks to no server, so it is not told of one.
+            environment: child::Environment::default(),
+            stdin,
+            stdout: Output::Piped,
+        }
+        .start()
+        .map_err(|error| failed(&error))
+    }
+
+    async fn section(
+        &self,
+        transaction: &mut Transaction,
+        arguments: &[OsString],
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut child = self.pg_restore(arguments, false)?;
+        transaction.pour(stdout(&mut child)?).await?;
+        child.finish(stop).await.map_err(|error| failed(&error))
+    }
+
+    async fn stream(
+        &self,
+        transaction: &mut Transaction,
+        expected: &Expected,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let mut child = self.pg_restore(&["--section=data".into()], true)?;
+        let sink = child
+            .take_stdin()
+            .and_then(|it| it.into_owned_fd().ok())
+            .map(File::from)
+            .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
+        let mut script = File::from(stdout(&mut child)?);
+        let (reader, writer) = pipe()?;
+        let sifting =
+            tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));
+        let feeding = feed(self.storage, expected, sink, stop);
+        let (fed, poured, sifted) = tokio::join!(feeding, transaction.pour(reader), sifting);
+        // psql knows best why it took no more.
+        if let Err(failure) = poured {
+            child.stop().await;
+            return Err(failure);
+        }
+        match fed {
+            Ok(bytes) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                let whole = sifted.map_err(std::io::Error::other).flatten();
+                whole.map_err(|error| {
+                    Failure::try_again(format!("{}: its script broke: {error}", expected.key))
+                })?;
+                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                Ok(bytes)
+            }
+            Err(feed::Error::Closed { .. }) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                let key = &expected.key;
+                Err(Failure::try_again(format!(
+                    "{key}: pg_restore read only a part of it"
+                )))
+            }
+            Err(error) => {
+                child.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Transaction {
+    async fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let written = self.stdin.write_all(text.as_bytes()).await;
+        written.map_err(|_closed| gone())
+    }
+
+    /// Copies a script to psql, as fast as the server takes it.
+    async fn pour(&mut self, script: impl Into<std::os::fd::OwnedFd>) -> Result<(), Failure> {
+        let script = tokio::net::unix::pipe::Receiver::from_owned_fd(script.into());
+        let mut script = script.map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = script
+                .read(&mut buffer)
+                .await
+                .map_err(|error| Failure::try_again(format!("reading a script: {error}")))?;
+            if count == 0 {
+                return Ok(());
+            }
+            let written = self.stdin.write_all(&buffer[..count]).await;
+            written.map_err(|_closed| gone())?;
+        }
+    }
+
+    /// Commits a whole replacement; lets anything else roll back, and asks psql why where it was
+    /// psql that ended.
+    async fn end(self, outcome: Result<u64, Failure>) -> Result<u64, Failure> {
+        let Self {
+            mut child,
+            mut stdin,
+            mut stdout,
+        } = self;
+        match outcome {
+            Ok(bytes) => {
+                let last = format!("COMMIT;\n\\echo {COMMITTED}\n");
+                // A psql that has ended says so below.
+                let written = stdin.write_all(last.as_bytes()).await.is_ok();
+                drop(stdin);
+                let mut said = String::new();
+                let read = stdout.read_to_string(&mut said).await;
+                // From here on the server decides: stopping now could not undo a COMMIT.
+                let never = CancellationToken::new();
+                child
+                    .finish(&never)
+                    .await
+                    .map_err(|error| refused(&error))?;
+                if written && read.is_ok() && said.contains(COMMITTED) {
+                    return Ok(bytes);
+                }
+                Err(Failure::try_again(
+                    "psql ended without saying that the transaction was committed; run the restore again",
+                ))
+            }
+            Err(failure) if failure == gone() => {
+                drop(stdin);
+                let never = CancellationToken::new();
+                match child.finish(&never).await {
+                    Err(error) => Err(refused(&error)),
+                    Ok(()) => Err(failure),
+                }
+            }
+            Err(failure) => {
+                // Killed rather than closed: what psql has buffered must not go on.
+                child.signal(nix::sys::signal::Signal::SIGKILL);
+                drop(stdin);
+                child.stop().await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Ends work that is asked to stop; the transaction then rolls back.
+async fn stoppable(
+    work: impl Future<Output = Result<u64, Failure>>,
+    stop: &CancellationToken,
+) -> Result<u64, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Failure::try_again("stopped")),
+        outcome = work => outcome,
+    }
+}
+
+fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
+    std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))
+}
+
+fn stdout(child: &mut Child) -> Result<std::os::fd::OwnedFd, Failure> {
+    child
+        .take_stdout()
+        .and_then(|it| it.into_owned_fd().ok())
+        .ok_or_else(|| Failure::try_again("pg_restore has no stdout"))
+}
+
+fn option(name: &str, path: PathBuf) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(path);
+    option
+}
+
+/// Nobody wrote down what such an object is to be but the store itself.
+fn bare(object: &Object) -> Expected {
+    Expected {
+        key: object.key.clone(),
+        compression: Compression::None,
+        size: object.size,
+        sha256: None,
+    }
+}
+
+/// Stands for "psql took no more", until psql is asked why.
+fn gone() -> Failure {
+    Failure::try_again("psql ended before the restore did")
+}
+
+fn failed(error: &child::Error) -> Failure {
+    Failure::try_again(format!("restoring: {error}"))
+}
+
+/// psql's error with its detail, which names what stands in the way.
+fn refused(error: &child::Error) -> Failure {
+    let child::Error::Failed { stderr, .. } = error else {
+        return failed(error);
+    };
+    let after = |mark: &str| {
+        let line = stderr.iter().find_map(|it| it.split_once(mark));
+        line.map(|(_, text)| text.trim().to_owned())
+    };
+    let Some(message) = after("ERROR: ").or_else(|| after("FATAL: ")) else {
+        return failed(error);
+    };
+    let detail = after("DETAIL: ").map_or_else(String::new, |it| format!(" ({it})"));
+    let in_the_way = message.contains(removal::IN_THE_WAY);
+    let advice = if in_the_way {
+        "; drop or move it, or restore into another database"
+    } else {
+        ""
+    };
+    Failure {
+        verdict: Verdict::of(!in_the_way && !message.contains("permission denied")),
+        sentence: format!("{message}{detail}{advice}; nothing was changed"),
+    }
+}

@@ -1,0 +1,314 @@
+//! An empty target is loaded by many hands: the sections before the rows, all streams of rows at
+//! once, the sections after them.
+//!
+//! While it is half loaded it says so, by a schema named [`check::MARKER`]; when it cannot be
+//! finished, everything that was made is taken away again.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::archive::manifest::Stream;
+use backuper::archive::{Folder, Manifest};
+use backuper::child::{self, Output, Program};
+use backuper::postgres::{self, Target, identifier::quote, tools::Tools};
+use backuper::runtime::Failure;
+use backuper::storage::Storage;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Semaphore;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::acl;
+use crate::check;
+use crate::feed::{self, Expected, feed};
+use crate::memfd::Memfd;
+use crate::toc::Toc;
+
+/// How long taking everything away may last: with the children's grace a stopped run ends well
+/// within its 30 seconds.
+const CLEAN_UP: Duration = Duration::from_secs(15);
+
+/// What all steps share.
+#[derive(Debug)]
+pub struct Loading<'a> {
+    /// The database.
+    pub target: &'a Target,
+    /// A session in it.
+    pub session: &'a Client,
+    /// The programs.
+    pub tools: &'a Tools,
+    /// Where the backup is.
+    pub storage: &'a Arc<dyn Storage>,
+    /// Streams side by side.
+    pub jobs: usize,
+}
+
+/// The schema's archive, in memory.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) file: Memfd,
+    pub(crate) toc: Toc,
+}
+
+/// Fetches the schema's archive, which is small, and checks it.
+pub(crate) async fn fetch_schema(
+    storage: &Arc<dyn Storage>,
+    folder: &Folder,
+    manifest: &Manifest,
+) -> Result<Schema, Failure> {
+    let stream = manifest
+        .schema()
+        .ok_or_else(|| Failure::refused("the manifest names no schema"))?;
+    let key = folder.key(&stream.name);
+    let limit = usize::try_from(stream.stored_bytes).unwrap_or(usize::MAX);
+    let bytes = storage.get(&key, limit).await?;
+    fetched(&key, stream, &bytes)
+}
+
+impl Loading<'_> {
+    /// Loads the backup; gives the bytes of its rows.
+    ///
+    /// # Errors
+    /// What went wrong; the target is empty again then.
+    pub async fn run(
+        &self,
+        folder: &Folder,
+        manifest: &Manifest,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let schema = fetch_schema(self.storage, folder, manifest).await?;
+        let loaded = self.load(folder, manifest, &schema, stop).await;
+        if loaded.is_err() {
+            self.take_away(&schema.toc).await;
+        }
+        loaded
+    }
+
+    async fn load(
+        &self,
+        folder: &Folder,
+        manifest: &Manifest,
+        schema: &Schema,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        self.execute(&format!(
+            "CREATE SCHEMA {marker}; COMMENT ON SCHEMA {marker} IS 'A restore is under way here, or was cut short: the contents are not complete.'",
+            marker = quote(check::MARKER)
+        ))
+        .await?;
+        let options = self.options().await?;
+        self.restore(schema, &["--section=pre-data"], &options, stop)
+            .await?;
+        let bytes = self.rows(folder, manifest, &options, stop).await?;
+        let jobs = format!("--jobs={}", self.jobs);
+        self.restore(schema, &["--section=post-data", &jobs], &options, stop)
+            .await?;
+        acl::apply(self.session, self.target, &schema.toc).await?;
+        if stop.is_cancelled() {
+            return Err(Failure::try_again("stopped"));
+        }
+        // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
+        // it waits for is everything before it too.
+        self.execute(&format!("DROP SCHEMA {}", quote(check::MARKER)))
+            .await?;
+        Ok(bytes)
+    }
+
+    fn program(&self, arguments: &[&str], options: &str, stdin: bool) -> Program {
+        let mut environment = self.target.child_environment("restorer pg_restore");
+        environment.set("PGOPTIONS", options);
+        let mut all: Vec<OsString> = vec![
+            "--no-owner".into(),
+            "--no-acl".into(),
+            "--exit-on-error".into(),
+            "--no-password".into(),
+            connection_string(self.target.database()).into(),
+        ];
+        all.extend(arguments.iter().map(OsString::from));
+        Program {
+            path: self.tools.program("pg_restore"),
+            arguments: all,
+            environment,
+            stdin,
+            stdout: Output::Null,
+        }
+    }
+
+    async fn restore(
+        &self,
+        schema: &Schema,
+        arguments: &[&str],
+        options: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut program = self.program(arguments, options, false);
+        program.arguments.push(schema.file.path().into_os_string());
+        let child = program.start().map_err(|error| failed(&error))?;
+        child.finish(stop).await.map_err(|error| failed(&error))
+    }
+
+    /// All streams, as many at once as there are jobs; the first that fails stops the others.
+    async fn rows(
+        &self,
+        folder: &Folder,
+        manifest: &Manifest,
+        options: &str,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let stop = stop.child_token();
+        let turns = Semaphore::new(self.jobs);
+        // The largest first: the last to end decides.
+        let mut streams: Vec<&Stream> = manifest.data().collect();
+        streams.sort_by_key(|it| std::cmp::Reverse(it.raw_bytes));
+        let mut under_way: FuturesUnordered<_> = streams
+            .into_iter()
+            .map(|stream| {
+                let (turns, stop) = (&turns, &stop);
+                async move {
+                    let _turn = turns.acquire().await;
+                    let key = folder.key(&stream.name);
+                    self.stream(&Expected::of(stream, key), options, stop).await
+                }
+            })
+            .collect();
+        let (mut bytes, mut failure) = (0, None);
+        while let Some(ended) = under_way.next().await {
+            match ended {
+                Ok(loaded) => bytes += loaded,
+                Err(error) => {
+                    stop.cancel();
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(bytes), Err)
+    }
+
+    async fn stream(
+        &self,
+        expected: &Expected,
+        options: &str,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let program = self.program(&["--section=data"], options, true);
+        let mut child = program.start().map_err(|error| failed(&error))?;
+        let sink = child
+            .take_stdin()
+            .and_then(|it| it.into_owned_fd().ok())
+            .map(File::from)
+            .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
+        match feed(self.storage, expected, sink, stop).await {
+            Ok(bytes) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                Ok(bytes)
+            }
+            // It went first, so it knows why.
+            Err(feed::Error::Closed { key }) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                Err(Failure::try_again(format!(
+                    "{key}: pg_restore read only a part of it"
+                )))
+            }
+            Err(error) => {
+                child.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Settings that make loading faster, for our own sessions only: memory for index builds as
+    /// far as the server's own settings show that there is some, workers for them, and no wait for
+    /// the disk at each commit.
+    async fn options(&self) -> Result<String, Failure> {
+        let row = self
+            .session
+            .query_one(
+                "SELECT (SELECT setting::int8 * 8 FROM pg_settings WHERE name = 'shared_buffers'),
+                        (SELECT setting::int8 FROM pg_settings WHERE name = 'maintenance_work_mem'),
+                        (SELECT setting::int8 FROM pg_settings WHERE name = 'max_parallel_workers')",
+                &[],
+            )
+            .await
+            .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
+        let (buffers, memory, workers): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let jobs = i64::try_from(self.jobs).unwrap_or(1).max(1);
+        let memory = memory.max((buffers / 2 / jobs).min(1 << 20));
+        Ok(format!(
+            "-c maintenance_work_mem={memory}kB -c max_parallel_maintenance_workers={} -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0",
+            (workers / jobs).clamp(0, 4)
+        ))
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), Failure> {
+        let done = self.session.batch_execute(sql).await;
+        done.map_err(|error| postgres::Error::new("restoring into", self.target, &error).into())
+    }
+
+    /// The target was empty, so all that the backup knows and is there now is ours.
+    async fn take_away(&self, toc: &Toc) {
+        let removing = async {
+            for entry in toc.dropped() {
+                // Much of it was never made; what stays for another reason shows below.
+                if let Err(error) = self.session.batch_execute(&entry.drop).await {
+                    tracing::debug!(entry = %entry.tag, %error, "not dropped");
+                }
+            }
+            let rest = format!(
+                "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; DROP SCHEMA IF EXISTS {}",
+                quote(check::MARKER)
+            );
+            self.session.batch_execute(&rest).await
+        };
+        match tokio::time::timeout(CLEAN_UP, removing).await {
+            Ok(Ok(())) => {
+                tracing::info!(database = %self.target, "what this restore had made is removed again");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(database = %self.target, %error, "a part of what this restore had made is still there; run the restore again, it replaces it");
+            }
+            Err(_elapsed) => {
+                tracing::warn!(database = %self.target, "a part of what this restore had made is still there; run the restore again, it replaces it");
+            }
+        }
+    }
+}
+
+/// The database by a connection string, since a bare name with `=` in it would be taken for one.
+/// PostgreSQL manual, 34.1.1.1: keyword/value connection strings.
+fn connection_string(database: &str) -> String {
+    let name = database.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("--dbname=dbname='{name}'")
+}
+
+fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> {
+    use sha2::{Digest as _, Sha256};
+    let found = feed::hex(&Sha256::digest(bytes));
+    if found != stream.sha256 {
+        return Err(Failure::refused(format!(
+            "{key} is damaged: its SHA-256 is {found} and should be {}; choose another backup",
+            stream.sha256
+        )));
+    }
+    let toc = Toc::read(bytes)
+        .map_err(|error| Failure::refused(format!("{key} cannot be restored: {error}")))?;
+    let file = Memfd::new("schema.dump", bytes)
+        .map_err(|error| Failure::try_again(format!("no memory for {key}: {error}")))?;
+    Ok(Schema { file, toc })
+}
+
+fn failed(error: &child::Error) -> Failure {
+    Failure::try_again(format!("restoring: {error}"))
+}
+
+impl From<feed::Error> for Failure {
+    fn from(error: feed::Error) -> Self {
+        match error {
+            feed::Error::Storage(error) => error.into(),
+            feed::Error::Damaged { .. } => Self::refused(error.to_string()),
+            feed::Error::Closed { .. } | feed::Error::Stopped => Self::try_again(error.to_string()),
+        }
+    }
+}

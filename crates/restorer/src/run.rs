@@ -1,0 +1,151 @@
+//! One restore from top to bottom.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+use backuper::postgres::Target;
+use backuper::runtime::{Failure, Shutdown};
+use backuper::storage::{self, Access, Storage};
+use tokio_util::sync::CancellationToken;
+
+use crate::check::{self, Ready};
+use crate::in_place::Replacing;
+use crate::job::RestoreJob;
+use crate::obstacles;
+use crate::outcome::{Done, Telling};
+use crate::parallel::Loading;
+use crate::pick::{self, Backup};
+
+/// Streams side by side where nobody says how many.
+const DEFAULT_JOBS: usize = 4;
+
+/// Restores one backup and tells about it; gives the sentence that ends the log.
+///
+/// # Errors
+/// What is wrong and what to do about it, with the exit code.
+pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Failure> {
+    let begun = Instant::now();
+    let target = job.database.target();
+    let telling = Telling::new(job, &target);
+    let outcome = attempt(job, &target, shutdown.token())
+        .await
+        .map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    telling.tell(&outcome, begun.elapsed()).await;
+    outcome.map(|done| done.sentence(&target, begun.elapsed()))
+}
+
+async fn attempt(
+    job: &RestoreJob,
+    target: &Target,
+    stop: &CancellationToken,
+) -> Result<Done, Failure> {
+    job.store.check().map_err(Failure::refused)?;
+    let preparing = async {
+        let storage = storage::connect(&job.store).await?;
+        storage.probe("", Access::Read).await?;
+        let backup = pick::pick(job, &storage).await?;
+        tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
+        Ok::<_, Failure>((storage, backup))
+    };
+    let (storage, backup) = tokio::select! {
+        found = preparing => found?,
+        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+    };
+    let ready = check::target(target, &backup).await?;
+    let loaded = load(job, target, &ready, &storage, &backup, stop).await;
+    if loaded.is_err() && ready.created {
+        check::drop_database(target).await;
+    }
+    let bytes = loaded?;
+    analyze(&ready, target, stop).await;
+    Ok(Done {
+        key: backup.key(),
+        tables: tables(&backup),
+        bytes,
+    })
+}
+
+/// An empty target is loaded by many hands; one that holds something is replaced in one
+/// transaction, and so is everything that comes as a single object.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it only hands on what the story has gathered"
+)]
+async fn load(
+    job: &RestoreJob,
+    target: &Target,
+    ready: &Ready,
+    storage: &Arc<dyn Storage>,
+    backup: &Backup,
+    stop: &CancellationToken,
+) -> Result<u64, Failure> {
+    let replacing = Replacing {
+        target,
+        session: &ready.session,
+        tools: &ready.tools,
+        storage,
+        lock_wait_timeout: job.lock_wait_timeout,
+    };
+    match backup {
+        Backup::Folder(folder, manifest) if ready.empty => {
+            tracing::info!(database = %target, created = ready.created, "loading into an empty database");
+            let loading = Loading {
+                target,
+                session: &ready.session,
+                tools: &ready.tools,
+                storage,
+                jobs: jobs(job),
+            };
+            loading.run(folder, manifest, stop).await
+        }
+        Backup::Folder(folder, manifest) => {
+            tracing::info!(database = %target, "replacing the contents in one transaction");
+            replacing.folder(folder, manifest, stop).await
+        }
+        Backup::Archive(object, toc, head) => {
+            tracing::info!(database = %target, "restoring an archive in one transaction");
+            replacing.archive(object, toc, head, stop).await
+        }
+        Backup::Script(object, encoding) => {
+            tracing::info!(database = %target, "running a script in one transaction");
+            replacing.script(object, *encoding, stop).await
+        }
+    }
+}
+
+fn jobs(job: &RestoreJob) -> usize {
+    job.jobs.map(NonZeroU16::get).map_or_else(
+        || {
+            available_parallelism()
+                .map_or(1, NonZeroUsize::get)
+                .min(DEFAULT_JOBS)
+        },
+        usize::from,
+    )
+}
+
+fn tables(backup: &Backup) -> usize {
+    match backup {
+        Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
+        Backup::Archive(_, toc, _) => obstacles::tables(toc).1.len(),
+        Backup::Script(..) => 0,
+    }
+}
+
+/// The planner needs statistics, and dumps before PostgreSQL 18 bring none. The restore is complete
+/// without them, so what goes wrong here is a warning.
+async fn analyze(ready: &Ready, target: &Target, stop: &CancellationToken) {
+    tracing::info!(database = %target, "analyzing");
+    let analyzed = tokio::select! {
+        analyzed = ready.session.batch_execute("ANALYZE") => analyzed,
+        () = stop.cancelled() => {
+            tracing::warn!("stopped after the restore was complete; run ANALYZE by hand");
+            return;
+        }
+    };
+    if let Err(error) = analyzed {
+        tracing::warn!(%error, "the restore is complete, but ANALYZE failed; run it by hand");
+    }
+}
