@@ -7,6 +7,7 @@
 //! ends without it, and PostgreSQL rolls back: psql takes the end of its input in the middle of a
 //! COPY for the end of the rows, which harms nobody without a COMMIT.
 
+mod defaults;
 mod removal;
 mod script;
 
@@ -26,6 +27,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
+
+use defaults::Defaults;
 
 use crate::feed::{self, Expected, Source, feed, feed_through};
 use crate::memfd::Memfd;
@@ -114,7 +117,7 @@ impl Replacing<'_> {
                 schema.path().into_os_string(),
             ]
         };
-        let mut transaction = self.begin()?;
+        let mut transaction = self.begin().await?;
         let work = async {
             self.clear(&mut transaction, toc).await?;
             self.section(&mut transaction, &section("--section=pre-data"), stop)
@@ -143,10 +146,9 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
         let expected = bare(object);
-        let mut transaction = self.begin()?;
+        let mut transaction = self.begin().await?;
         let work = async {
-            let (reader, writer) =
-                std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
+            let (reader, writer) = pipe()?;
             let decode = move |source: &mut Source| script::copy(source, encoding, writer);
             let feeding = feed_through(self.storage, &expected, decode, stop);
             let (fed, copied) = tokio::join!(feeding, transaction.pour(reader));
@@ -157,7 +159,8 @@ impl Replacing<'_> {
         transaction.end(outcome).await
     }
 
-    fn begin(&self) -> Result<Transaction, Failure> {
+    /// The session, in its transaction.
+    async fn begin(&self) -> Result<Transaction, Failure> {
         let environment = self.target.child_environment("restorer psql");
         let arguments = [
             "--no-psqlrc",
@@ -176,30 +179,43 @@ impl Replacing<'_> {
         .start()
         .map_err(|error| failed(&error))?;
         match (child.take_stdin(), child.take_stdout()) {
-            (Some(stdin), Some(stdout)) => Ok(Transaction {
-                child,
-                stdin,
-                stdout,
-            }),
+            (Some(stdin), Some(stdout)) => {
+                let mut transaction = Transaction {
+                    child,
+                    stdin,
+                    stdout,
+                };
+                let wait = self.lock_wait_timeout.as_millis();
+                transaction
+                    .write(&format!(
+                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n"
+                    ))
+                    .await?;
+                Ok(transaction)
+            }
             _ => Err(Failure::try_again("psql has no stdin")),
         }
     }
 
-    /// Begins the transaction and drops what the backup knows.
+    /// Drops what the backup knows. Default privileges would add to what is made next, so ours go
+    /// with it.
     async fn clear(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
         let removal = removal::statements(self.session, self.target, toc).await?;
-        let text = format!(
-            "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {};\n{removal}DROP SCHEMA IF EXISTS {};\n",
-            self.lock_wait_timeout.as_millis(),
-            quote(check::MARKER)
-        );
-        transaction.write(&text).await
+        let defaults = Defaults::of(self.session, self.target).await?;
+        let marker = quote(check::MARKER);
+        transaction.write(&defaults.revoked()).await?;
+        transaction
+            .write(&format!("{removal}DROP SCHEMA IF EXISTS {marker};\n"))
+            .await
     }
 
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
         let statements = acl::statements(self.session, self.target, toc).await?;
         let text: String = statements.iter().map(|it| acl::guarded(it)).collect();
-        transaction.write(&text).await
+        transaction.write(&text).await?;
+        // Read from outside the transaction, so these are still those from before it.
+        let defaults = Defaults::of(self.session, self.target).await?;
+        transaction.write(&defaults.granted_beside(toc)).await
     }
 
     fn pg_restore(&self, arguments: &[OsString], stdin: bool) -> Result<Child, Failure> {
