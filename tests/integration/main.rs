@@ -6,14 +6,17 @@
 #![cfg(test)]
 
 mod architecture;
+mod backup;
 mod calls;
 mod cluster;
 mod harness;
 mod kubernetes;
 mod readme;
 mod reflection;
+mod restore;
 mod schema;
 mod secrets;
+mod workers;
 
 #[expect(
     dead_code,
