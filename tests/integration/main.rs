@@ -14,6 +14,7 @@ mod kubernetes;
 mod readme;
 mod reflection;
 mod restore;
+mod roundtrip;
 mod schema;
 mod secrets;
 mod workers;

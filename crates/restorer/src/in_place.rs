@@ -203,7 +203,7 @@ impl Replacing<'_> {
         let removal = removal::statements(self.session, self.target, toc).await?;
         let defaults = Defaults::of(self.session, self.target).await?;
         let marker = quote(check::MARKER);
-        transaction.write(&defaults.revoked()).await?;
+        transaction.write(&defaults.undone()).await?;
         transaction
             .write(&format!("{removal}DROP SCHEMA IF EXISTS {marker};\n"))
             .await
@@ -215,7 +215,7 @@ impl Replacing<'_> {
         transaction.write(&text).await?;
         // Read from outside the transaction, so these are still those from before it.
         let defaults = Defaults::of(self.session, self.target).await?;
-        transaction.write(&defaults.granted_beside(toc)).await
+        transaction.write(&defaults.redone_beside(toc)).await
     }
 
     fn pg_restore(&self, arguments: &[OsString], stdin: bool) -> Result<Child, Failure> {

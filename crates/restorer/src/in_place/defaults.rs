@@ -7,21 +7,35 @@ use tokio_postgres::Client;
 
 use crate::toc::Toc;
 
-/// One row for each privilege that another role than ours gets by default.
+/// One row for each privilege that new objects of our role have beside the built-in ones (true) or
+/// lack of them (false). An entry for all schemas stands in place of the built-in privileges, one
+/// for a single schema comes on top. PostgreSQL manual, 5.7: privileges; `pg_default_acl`.
 const DEFAULTS: &str = "
-    SELECT n.nspname::text,
-           CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
-                WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' END,
-           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
-           a.privilege_type, a.is_grantable
-      FROM pg_default_acl d
-      LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-      CROSS JOIN LATERAL aclexplode(d.defaclacl) a
-      JOIN pg_roles r ON r.oid = d.defaclrole AND r.rolname = current_user
-     WHERE d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n') AND a.grantee <> d.defaclrole
-     ORDER BY 1, 2, 3, 4";
+    WITH entry AS (
+      SELECT n.nspname::text AS schema, d.defaclobjtype AS kind, d.defaclacl AS acl,
+             CASE WHEN d.defaclnamespace = 0 THEN acldefault(
+               CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole) END AS builtin
+        FROM pg_default_acl d
+        JOIN pg_roles r ON r.oid = d.defaclrole AND r.rolname = current_user
+        LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+       WHERE d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n')),
+    said AS (
+      SELECT schema, kind, a.grantee, a.privilege_type, a.is_grantable
+        FROM entry CROSS JOIN LATERAL aclexplode(acl) a),
+    builtin AS (
+      SELECT schema, kind, a.grantee, a.privilege_type, a.is_grantable
+        FROM entry CROSS JOIN LATERAL aclexplode(builtin) a),
+    differing AS (
+      SELECT *, true AS given FROM (TABLE said EXCEPT TABLE builtin) more
+      UNION ALL SELECT *, false FROM (TABLE builtin EXCEPT TABLE said) less)
+    SELECT schema,
+           CASE kind WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' END,
+           CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+           privilege_type, is_grantable, given
+      FROM differing ORDER BY 1, 2, 3, 4";
 
-/// What other roles get of each new object of ours.
+/// How the privileges of each new object of ours differ from the built-in ones.
 #[derive(Debug)]
 pub(super) struct Defaults(Vec<Default>);
 
@@ -32,12 +46,32 @@ struct Default {
     grantee: String,
     privilege: String,
     grantable: bool,
+    given: bool,
 }
 
 impl Default {
-    fn place(&self) -> String {
+    fn statement(&self, grants: bool) -> String {
         let schema = self.schema.as_deref().map(quote);
-        schema.map_or_else(String::new, |it| format!("IN SCHEMA {it} "))
+        let place = schema.map_or_else(String::new, |it| format!("IN SCHEMA {it} "));
+        let Self {
+            objects,
+            grantee,
+            privilege,
+            ..
+        } = self;
+        if !grants {
+            return format!(
+                "ALTER DEFAULT PRIVILEGES {place}REVOKE {privilege} ON {objects} FROM {grantee};\n"
+            );
+        }
+        let option = if self.grantable {
+            " WITH GRANT OPTION"
+        } else {
+            ""
+        };
+        format!(
+            "ALTER DEFAULT PRIVILEGES {place}GRANT {privilege} ON {objects} TO {grantee}{option};\n"
+        )
     }
 }
 
@@ -56,27 +90,19 @@ impl Defaults {
                     grantee: row.get(2),
                     privilege: row.get(3),
                     grantable: row.get(4),
+                    given: row.get(5),
                 })
                 .collect(),
         ))
     }
 
-    /// The text that takes them all away.
-    pub(super) fn revoked(&self) -> String {
-        let each = self.0.iter().map(|it| {
-            format!(
-                "ALTER DEFAULT PRIVILEGES {}REVOKE {} ON {} FROM {};\n",
-                it.place(),
-                it.privilege,
-                it.objects,
-                it.grantee
-            )
-        });
-        each.collect()
+    /// The text that leaves the built-in privileges alone.
+    pub(super) fn undone(&self) -> String {
+        self.0.iter().map(|it| it.statement(!it.given)).collect()
     }
 
-    /// The text that gives those back that the backup says nothing about.
-    pub(super) fn granted_beside(&self, toc: &Toc) -> String {
+    /// The text that brings back what the backup says nothing about.
+    pub(super) fn redone_beside(&self, toc: &Toc) -> String {
         let known = |it: &&Default| {
             toc.entries.iter().any(|entry| {
                 entry.kind == "DEFAULT ACL"
@@ -85,20 +111,6 @@ impl Defaults {
             })
         };
         let unknown = self.0.iter().filter(|it| !known(it));
-        let each = unknown.map(|it| {
-            let option = if it.grantable {
-                " WITH GRANT OPTION"
-            } else {
-                ""
-            };
-            format!(
-                "ALTER DEFAULT PRIVILEGES {}GRANT {} ON {} TO {}{option};\n",
-                it.place(),
-                it.privilege,
-                it.objects,
-                it.grantee
-            )
-        });
-        each.collect()
+        unknown.map(|it| it.statement(it.given)).collect()
     }
 }

@@ -124,6 +124,9 @@ BEGIN
       EXCEPTION
         WHEN undefined_table OR undefined_column OR undefined_object OR undefined_function OR invalid_schema_name THEN
           NULL;
+        -- What a partition inherits goes with the table that it inherits from.
+        WHEN invalid_table_definition THEN
+          NULL;
         WHEN dependent_objects_still_exist THEN
           GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
           why := coalesce(why, detail);
