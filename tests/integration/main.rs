@@ -11,6 +11,7 @@ mod calls;
 mod cluster;
 mod harness;
 mod kubernetes;
+mod local;
 mod readme;
 mod reflection;
 mod restore;

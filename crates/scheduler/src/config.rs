@@ -15,6 +15,7 @@ use clap::{Args, Parser};
 
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
+use crate::engine::local::Settings as LocalSettings;
 
 /// What an exit code of the scheduler means; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -270,21 +271,31 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Where a worker's program is: as it was set, or beside our own.
+    /// The engine's settings.
     ///
     /// # Errors
-    /// When our own place is unknown.
-    pub fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
-        if let Some(path) = set {
-            return Ok(path.to_owned());
-        }
-        let own = std::env::current_exe().map_err(|error| {
-            Failure::refused(format!(
-                "the scheduler's own folder is unknown ({error}); set BACKUPER_BINARY and RESTORER_BINARY"
-            ))
-        })?;
-        Ok(own.with_file_name(name))
+    /// When our own place, and so the workers', is unknown.
+    pub fn settings(&self) -> Result<LocalSettings, Failure> {
+        Ok(LocalSettings {
+            data_dir: self.data_dir.clone(),
+            max_workers: usize::from(self.max_workers.get()),
+            backuper: program(self.backuper.as_deref(), "backuper")?,
+            restorer: program(self.restorer.as_deref(), "restorer")?,
+        })
     }
+}
+
+/// Where a worker's program is: as it was set, or beside our own.
+fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
+    if let Some(path) = set {
+        return Ok(path.to_owned());
+    }
+    let own = std::env::current_exe().map_err(|error| {
+        Failure::refused(format!(
+            "the scheduler's own folder is unknown ({error}); set BACKUPER_BINARY and RESTORER_BINARY"
+        ))
+    })?;
+    Ok(own.with_file_name(name))
 }
 
 /// What workers are told beside a request.

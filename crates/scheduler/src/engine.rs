@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod kubernetes;
+pub mod local;
 
 use std::fmt::Debug;
 

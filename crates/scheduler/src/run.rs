@@ -15,6 +15,7 @@ use crate::admin::Admin;
 use crate::api::server::{self, Api};
 use crate::config::{Choice, Config};
 use crate::engine::kubernetes::Kubernetes;
+use crate::engine::local::Local;
 use crate::engine::{Ending, Engine, Finished, Kind};
 use crate::metrics::Metrics;
 use crate::service::Service;
@@ -73,7 +74,10 @@ async fn engine(config: &Config) -> Result<Arc<dyn Engine>, Failure> {
             let engine = Kubernetes::infer(settings).await;
             Ok(Arc::new(engine.map_err(|it| failure(&it))?))
         }
-        Choice::Local => Err(Failure::refused("the local engine is not there yet")),
+        Choice::Local => {
+            let engine = Local::open(config.machine.settings()?);
+            Ok(Arc::new(engine.map_err(|it| failure(&it))?))
+        }
     }
 }
 

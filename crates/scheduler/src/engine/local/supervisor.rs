@@ -1,0 +1,78 @@
+//! Workers as child processes: one for each run, told apart from success by their exit code.
+
+use std::path::{Path, PathBuf};
+
+use backuper::child::{Environment, Output, Program};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use super::store::Started;
+use super::vars;
+use crate::engine::{Component, Ending};
+
+/// Where the workers' programs are, and where they leave their last sentence.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    pub(super) backuper: PathBuf,
+    pub(super) restorer: PathBuf,
+    pub(super) words: PathBuf,
+}
+
+impl Programs {
+    /// Runs a worker to its end, or to ours.
+    pub(super) async fn run(&self, run: &Started, stop: &CancellationToken) -> Ending {
+        let words = self.words.join(&run.name);
+        // A worker writes into a file that is there, and makes none.
+        if let Err(error) = std::fs::write(&words, "") {
+            return failed("NotStarted", None, error.to_string());
+        }
+        let ending = self.supervise(run, &words, stop).await;
+        if let Err(error) = std::fs::remove_file(&words) {
+            tracing::warn!(run = %run.name, %error, "its last words stay");
+        }
+        ending
+    }
+
+    async fn supervise(&self, run: &Started, words: &Path, stop: &CancellationToken) -> Ending {
+        let mut environment = Environment::default();
+        let Some(told) = vars::read(&run.vars) else {
+            return failed("NotStarted", None, "its settings are unreadable".to_owned());
+        };
+        for (name, value, secret) in told {
+            if secret {
+                environment.set_secret(&name, &SecretString::from(value));
+            } else {
+                environment.set(&name, value);
+            }
+        }
+        environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
+        let program = Program {
+            path: match run.component {
+                Component::Backup => self.backuper.clone(),
+                Component::Restore => self.restorer.clone(),
+            },
+            arguments: Vec::new(),
+            environment,
+            stdin: false,
+            stdout: Output::Null,
+        };
+        let mut child = match program.start() {
+            Ok(child) => child,
+            Err(error) => return failed("NotStarted", None, error.to_string()),
+        };
+        let said = || std::fs::read_to_string(words).unwrap_or_default();
+        match child.wait(stop).await {
+            Ok(status) if status.success() => Ending::Succeeded,
+            Ok(status) => failed("Failed", status.code(), said()),
+            Err(error) => failed("Stopped", None, error.to_string()),
+        }
+    }
+}
+
+fn failed(reason: &str, exit_code: Option<i32>, message: String) -> Ending {
+    Ending::Failed {
+        reason: reason.to_owned(),
+        exit_code,
+        message: (!message.is_empty()).then_some(message),
+    }
+}

@@ -1,0 +1,36 @@
+//! A worker's variables as the store keeps them.
+
+use backuper::job::{Value, Var};
+use secrecy::ExposeSecret as _;
+
+/// The variable that differs between two calls for the same restore.
+const TIME_OF_CALL: &str = "RESTORE_AS_OF";
+
+/// All of them as JSON, secrets too: workers need them after a restart.
+pub(super) fn write(vars: &[Var]) -> String {
+    let all = vars.iter().map(|var| {
+        let (value, secret) = match &var.value {
+            Value::Plain(text) => (text.as_str(), false),
+            Value::Secret(text) => (text.expose_secret(), true),
+        };
+        serde_json::Value::Array(vec![var.name.into(), value.into(), secret.into()])
+    });
+    serde_json::Value::Array(all.collect()).to_string()
+}
+
+/// Name, value, and whether it is a secret.
+pub(super) fn read(text: &str) -> Option<Vec<(String, String, bool)>> {
+    serde_json::from_str(text).ok()
+}
+
+/// Tells restores apart: by neither secrets nor the time of the call.
+pub(super) fn request(vars: &[Var]) -> String {
+    let mut text = String::new();
+    for var in vars.iter().filter(|it| it.name != TIME_OF_CALL) {
+        if let Value::Plain(value) = &var.value {
+            // Quoted, so that no value can pass for two variables.
+            text.push_str(&format!("{}={value:?}\n", var.name));
+        }
+    }
+    super::digest(&text)
+}

@@ -1,0 +1,79 @@
+//! The scheduler's own process on one machine, with the real backuper.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use scheduler::api::proto::BackupRequest;
+use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use tonic::transport::Endpoint;
+
+use crate::testbed::postgres::{free_port, shared};
+use crate::testbed::programs::{Running, scheduler};
+use crate::testbed::{block_on, env, folder, wait_for};
+
+fn start(data: &Path) -> (Running, u16) {
+    let (port, admin_port) = (free_port(), free_port());
+    let mut running = scheduler(&env([
+        ("ENGINE", "local"),
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("LISTEN_ADDRESS", "127.0.0.1"),
+        ("PORT", &port.to_string()),
+        ("ADMIN_PORT", &admin_port.to_string()),
+    ]))
+    .start();
+    running.wait_until_it_prints("serving");
+    (running, port)
+}
+
+/// How many complete backups there are below a folder.
+fn manifests(store: &Path) -> usize {
+    let folders = |path: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|it| it.path()).collect()
+    };
+    let backups = folders(store).into_iter().flat_map(|it| folders(&it));
+    backups
+        .filter(|it| it.join("manifest.json").is_file())
+        .count()
+}
+
+#[test]
+fn a_killed_scheduler_loses_no_schedule() {
+    let database = shared().database("local");
+    database.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) n");
+    let value = |name: &str| {
+        let found = database.env().into_iter().find(|(it, _)| it == name);
+        found.unwrap().1
+    };
+    let (data, store) = (folder("data"), folder("store"));
+    let request = BackupRequest {
+        db_uri: value("DB_HOST"),
+        db_port: value("DB_PORT").parse().unwrap(),
+        db_user: value("DB_USER"),
+        db_pass: value("DB_PASSWORD"),
+        db_name: value("DB_NAME"),
+        schedule: "@every 2s".to_owned(),
+        s3_endpoint: format!("file://{}", store.display()),
+        ..BackupRequest::default()
+    };
+    let (running, port) = start(&data);
+    let answer = block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        client.backup(request).await.unwrap().into_inner()
+    });
+    assert_eq!(answer.cronjob_namespace, "local");
+    wait_for("the first backup", || {
+        (manifests(&store) >= 1).then_some(())
+    });
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().signal(), Some(9));
+    let before = manifests(&store);
+    let (running, _port) = start(&data);
+    wait_for("the schedule goes on", || {
+        (manifests(&store) > before).then_some(())
+    });
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
+}
