@@ -30,6 +30,7 @@ fn open(data: &Path, worker: &Path) -> Local {
         max_workers: 2,
         backuper: worker.to_owned(),
         restorer: worker.to_owned(),
+        backoff: [Duration::from_millis(10); 2],
     })
     .expect("opened")
 }
@@ -173,6 +174,58 @@ fn one_folder_serves_one_scheduler() {
         max_workers: 1,
         backuper: "/bin/true".into(),
         restorer: "/bin/true".into(),
+        backoff: [Duration::from_millis(10); 2],
     });
     assert_eq!(second.expect_err("in use").kind(), Kind::Unavailable);
+}
+
+/// How often a worker that ends like this was started, for one run.
+fn tries(ending: &str, restore: bool) -> usize {
+    let out = folder("out").join("tries");
+    let script = worker(&format!("echo t >> {}; {ending}", out.display()));
+    let engine = Arc::new(open(&folder("data"), &script));
+    if restore {
+        block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+    } else {
+        let schedule = Schedule {
+            cron: "@every 5s".to_owned(),
+            ..conformance::schedule(NAME)
+        };
+        block_on(engine.ensure(&schedule)).expect("kept");
+    }
+    watch(engine, |it| !it.is_empty());
+    std::fs::read_to_string(out).unwrap().lines().count()
+}
+
+#[test]
+fn a_backup_is_tried_three_times_unless_its_request_is_wrong() {
+    assert_eq!(tries("exit 1", false), 3);
+    assert_eq!(tries("kill -9 $$", false), 3);
+    assert_eq!(tries("exit 2", false), 1);
+}
+
+#[test]
+fn a_restore_is_never_repeated() {
+    assert_eq!(tries("exit 1", true), 1);
+    assert_eq!(tries("kill -9 $$", true), 1);
+}
+
+#[test]
+fn a_backup_that_a_stop_interrupted_is_run_again_at_once() {
+    let data = folder("data");
+    let out = folder("out").join("began");
+    let script = worker(&format!("touch {}; exec sleep 60", out.display()));
+    let schedule = Schedule {
+        cron: "@every 4s".to_owned(),
+        ..conformance::schedule(NAME)
+    };
+    let engine = Arc::new(open(&data, &script));
+    block_on(engine.ensure(&schedule)).expect("kept");
+    let seen = watch(engine, |_| out.exists());
+    assert_ne!(seen[0].ending, Ending::Succeeded);
+    let engine = Arc::new(open(&data, Path::new("/bin/true")));
+    block_on(engine.refresh()).expect("refreshed");
+    let begun = std::time::Instant::now();
+    watch(engine, |it| !it.is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(2), "at once");
 }

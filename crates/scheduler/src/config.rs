@@ -281,6 +281,7 @@ impl Machine {
             max_workers: usize::from(self.max_workers.get()),
             backuper: program(self.backuper.as_deref(), "backuper")?,
             restorer: program(self.restorer.as_deref(), "restorer")?,
+            backoff: [Duration::from_secs(10), Duration::from_secs(60)],
         })
     }
 }

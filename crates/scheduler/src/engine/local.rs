@@ -43,6 +43,8 @@ pub struct Settings {
     pub backuper: PathBuf,
     /// The restorer's program.
     pub restorer: PathBuf,
+    /// How long to wait before a backup's second and third try.
+    pub backoff: [Duration; 2],
 }
 
 /// The engine.
@@ -65,6 +67,7 @@ impl Local {
             max_workers,
             backuper,
             restorer,
+            backoff,
         } = settings;
         let store = Store::open(&data_dir)?;
         let words = data_dir.join("last-words");
@@ -78,6 +81,7 @@ impl Local {
                 backuper,
                 restorer,
                 words,
+                backoff,
             },
             max_workers,
             asked: Arc::default(),

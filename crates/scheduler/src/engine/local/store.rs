@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
+use super::supervisor::STOPPED;
 use crate::engine::{Component, Ending, Error, Kind, Running};
 
 /// How long the end of a run is remembered, in seconds.
 const MEMORY: i64 = 30 * 24 * 3600;
+
+/// A backup that was interrupted counts as missed: its schedule is due again.
+const CATCH_UP: &str = "UPDATE schedules SET due = min(coalesce(due, ?1), ?1) WHERE name IN";
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS schedules (
@@ -248,6 +252,10 @@ impl Store {
     /// How a run ended. Its secrets are forgotten.
     pub(super) async fn end(&self, id: i64, ending: Ending, now: i64) -> Result<(), Error> {
         self.within("keep the end of a run", move |it| {
+            if matches!(&ending, Ending::Failed { reason, .. } if reason == STOPPED) {
+                let which = "SELECT schedule FROM runs WHERE id = ?2";
+                it.execute(&format!("{CATCH_UP} ({which})"), [now, id])?;
+            }
             let (state, reason, exit_code, message) = match ending {
                 Ending::Succeeded => ("succeeded", None, Some(0), None),
                 Ending::Failed {
@@ -270,6 +278,8 @@ impl Store {
     /// of those is called a success.
     pub(super) async fn sweep(&self, now: i64) -> Result<(usize, usize), Error> {
         self.within("bring the schedules up to date", move |it| {
+            let which = "SELECT schedule FROM runs WHERE state = 'running'";
+            it.execute(&format!("{CATCH_UP} ({which})"), [now])?;
             let left = it.execute(
                 "UPDATE runs SET state = 'failed', reason = 'Interrupted', ended = ?1, vars = '[]' \
                  WHERE state = 'running'",

@@ -1,6 +1,7 @@
 //! Workers as child processes: one for each run, told apart from success by their exit code.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
 use secrecy::SecretString;
@@ -10,17 +11,39 @@ use super::store::Started;
 use super::vars;
 use crate::engine::{Component, Ending};
 
+/// The worker ended, and not well.
+const FAILED: &str = "Failed";
+/// We were stopped, and so was it.
+pub(super) const STOPPED: &str = "Stopped";
+
 /// Where the workers' programs are, and where they leave their last sentence.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
     pub(super) backuper: PathBuf,
     pub(super) restorer: PathBuf,
     pub(super) words: PathBuf,
+    pub(super) backoff: [Duration; 2],
 }
 
 impl Programs {
-    /// Runs a worker to its end, or to ours.
+    /// Runs a worker to its end, or to ours. A backup is tried again where that may help; a
+    /// restore never, since it may have changed something.
     pub(super) async fn run(&self, run: &Started, stop: &CancellationToken) -> Ending {
+        for pause in self.backoff {
+            let ending = self.attempt(run, stop).await;
+            if !may_try_again(run.component, &ending) || stop.is_cancelled() {
+                return ending;
+            }
+            tracing::warn!(run = %run.name, ?ending, ?pause, "trying again");
+            tokio::select! {
+                () = stop.cancelled() => return failed(STOPPED, None, "stopped between two tries".to_owned()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.attempt(run, stop).await
+    }
+
+    async fn attempt(&self, run: &Started, stop: &CancellationToken) -> Ending {
         let words = self.words.join(&run.name);
         // A worker writes into a file that is there, and makes none.
         if let Err(error) = std::fs::write(&words, "") {
@@ -63,10 +86,21 @@ impl Programs {
         let said = || std::fs::read_to_string(words).unwrap_or_default();
         match child.wait(stop).await {
             Ok(status) if status.success() => Ending::Succeeded,
-            Ok(status) => failed("Failed", status.code(), said()),
-            Err(error) => failed("Stopped", None, error.to_string()),
+            Ok(status) => failed(FAILED, status.code(), said()),
+            Err(error) => failed(STOPPED, None, error.to_string()),
         }
     }
+}
+
+/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is.
+fn may_try_again(component: Component, ending: &Ending) -> bool {
+    let Ending::Failed {
+        reason, exit_code, ..
+    } = ending
+    else {
+        return false;
+    };
+    component == Component::Backup && reason == FAILED && matches!(exit_code, None | Some(1))
 }
 
 fn failed(reason: &str, exit_code: Option<i32>, message: String) -> Ending {
