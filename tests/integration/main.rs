@@ -9,6 +9,7 @@ mod architecture;
 mod backup;
 mod calls;
 mod cluster;
+mod faults;
 mod harness;
 mod kubernetes;
 mod local;

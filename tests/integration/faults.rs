@@ -1,0 +1,348 @@
+//! What goes wrong in the middle: S3 that breaks off, PostgreSQL that dies, workers that are
+//! stopped and killed, disks that are full. Afterwards nothing looks whole that is not, old data is
+//! as it was, and the next run succeeds.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::testbed::postgres::Cluster;
+use super::testbed::programs::{Prepared, Running, backuper, restorer};
+use super::testbed::proxy::Proxy;
+use super::testbed::s3_faults::{Fault, Faults, Rule};
+use super::testbed::{env, folder, wait_for};
+use super::workers::{Stage, var, with};
+
+/// Longer than any test waits: what is held up stays so until somebody acts.
+const HELD: Fault = Fault::Wait(Duration::from_secs(120));
+
+/// What a stopped worker has from the signal to its end.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+fn through(faults: &Faults) -> super::testbed::Env {
+    var("S3_ENDPOINT", &faults.endpoint())
+}
+
+#[test]
+fn u11_a_connection_cut_in_the_middle_of_part_three_is_mended() {
+    let stage = Stage::new("cutpart");
+    stage.fill("t", 30);
+    let faults = Faults::start(stage.s3.port());
+    faults.on("PUT", "partNumber=3", 2, Fault::CutRequest(50));
+    stage.backup(&through(&faults)).expect_code(0);
+    assert_eq!(faults.struck().len(), 2);
+    let before = stage.database.dump();
+    stage.database.sql("DELETE FROM t");
+    stage.restore(&env([])).expect_code(0);
+    assert_eq!(stage.database.dump(), before);
+}
+
+#[test]
+fn u11_a_part_that_never_arrives_fails_the_backup_and_leaves_nothing() {
+    let stage = Stage::new("lostpart");
+    stage.fill("t", 20);
+    let faults = Faults::start(stage.s3.port());
+    faults.on("PUT", "partNumber=2", 100, Fault::Answer(400));
+    let ended = stage.backup(&through(&faults));
+    ended.expect_code(1);
+    assert!(!faults.struck().is_empty());
+    stage.nothing_is_stored();
+    faults.heal();
+    stage.backup(&through(&faults)).expect_code(0);
+    assert_eq!(stage.s3.manifests().len(), 1);
+}
+
+#[test]
+fn a_store_that_is_busy_five_times_is_asked_again() {
+    let stage = Stage::new("busy");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
+    let faults = Faults::start(stage.s3.port());
+    faults.on("PUT", "data-000", 5, Fault::Answer(503));
+    stage.backup(&through(&faults)).expect_code(0);
+    assert_eq!(faults.struck().len(), 5);
+}
+
+#[test]
+fn u22_an_answer_that_is_cut_or_shortened_is_resumed_or_refused() {
+    let stage = Stage::new("cutbody");
+    stage.fill("t", 6);
+    stage.back_up(&env([]));
+    stage.database.sql("DELETE FROM t WHERE id > 2");
+    let live = stage.database.dump();
+    for per_cent in [10, 60, 99] {
+        let faults = Faults::start(stage.s3.port());
+        faults.on("GET", "data-000", 1, Fault::CutAnswer(per_cent));
+        stage.restore(&through(&faults)).expect_code(0);
+        assert_eq!(faults.struck().len(), 1);
+        assert_eq!(stage.database.sql("SELECT count(*) FROM t").trim(), "96");
+        stage.database.sql("DELETE FROM t WHERE id > 2");
+    }
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-000", 100, Fault::ShortenAnswer(60));
+    let ended = stage.restore(&through(&faults));
+    assert_ne!(ended.code(), Some(0), "{ended}");
+    assert!(!faults.struck().is_empty());
+    assert_eq!(stage.database.dump(), live);
+}
+
+#[test]
+fn u43_a_lost_answer_to_the_manifest_is_a_backup_all_the_same() {
+    let stage = Stage::new("lostanswer");
+    let faults = Faults::start(stage.s3.port());
+    faults.on("PUT", "manifest.json", 1, Fault::LoseAnswer);
+    stage.backup(&through(&faults)).expect_code(0);
+    assert_eq!(stage.s3.manifests().len(), 1);
+}
+
+/// Starts a worker that stands still at a request.
+fn held(program: fn(&super::testbed::Env) -> Prepared, stage: &Stage, faults: &Faults) -> Running {
+    let running = program(&with(&stage.env(), &through(faults))).start();
+    wait_for("the worker is held up", || {
+        (!faults.struck().is_empty()).then_some(())
+    });
+    running
+}
+
+/// Requests at which a backup is held up: before it begins, in the middle, at the very end.
+const POINTS_OF_A_BACKUP: [(&str, &str); 3] = [
+    ("GET", "list-type=2"),
+    ("PUT", "partNumber=2"),
+    ("PUT", "manifest.json"),
+];
+
+#[test]
+fn u14_a_backup_that_is_stopped_leaves_nothing_and_says_so() {
+    let stage = Stage::new("stopbackup");
+    stage.fill("t", 20);
+    for (method, path) in POINTS_OF_A_BACKUP {
+        for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+            let faults = Faults::start(stage.s3.port());
+            faults.on(method, path, 1, HELD);
+            let running = held(backuper, &stage, &faults);
+            running.signal(signal);
+            let ended = running.wait_within(STOPPED_WITHIN);
+            ended.expect_code(code);
+            assert!(ended.last_line().contains("stopped"), "{ended}");
+            stage.nothing_is_stored();
+        }
+    }
+    stage.back_up(&env([]));
+}
+
+#[test]
+fn u14_a_backup_that_is_killed_leaves_nothing_that_looks_whole() {
+    let stage = Stage::new("killbackup");
+    stage.fill("t", 20);
+    for (method, path) in POINTS_OF_A_BACKUP {
+        let faults = Faults::start(stage.s3.port());
+        faults.on(method, path, 1, HELD);
+        let running = held(backuper, &stage, &faults);
+        running.signal(Signal::SIGKILL);
+        assert_ne!(running.wait().code(), Some(0));
+        assert_eq!(stage.s3.manifests(), Vec::<String>::new());
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'backuper%'
+                       AND datname = current_database()";
+        wait_for("its pg_dump ends with it", || {
+            (stage.database.sql(left).trim() == "0").then_some(())
+        });
+    }
+    stage.back_up(&env([]));
+    assert_eq!(stage.restore(&env([])).code(), Some(0));
+}
+
+/// A database with two streams, and contents that have changed since its backup.
+fn changed(prefix: &str) -> (Stage, String) {
+    let stage = Stage::new(prefix);
+    stage.fill("a", 20);
+    stage.fill("b", 20);
+    stage.back_up(&var("BACKUP_JOBS", "2"));
+    stage
+        .database
+        .sql("DELETE FROM a WHERE id > 3; DROP TABLE b; CREATE TABLE newer (x int)");
+    let live = stage.database.dump();
+    (stage, live)
+}
+
+const POINTS_OF_A_RESTORE: [&str; 3] = ["manifest.json", "data-000", "data-001"];
+
+#[test]
+fn u23_u30_a_restore_that_is_stopped_or_killed_leaves_the_old_contents() {
+    let (stage, live) = changed("stoprestore");
+    for path in POINTS_OF_A_RESTORE {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let faults = Faults::start(stage.s3.port());
+            faults.on("GET", path, 1, HELD);
+            let running = held(restorer, &stage, &faults);
+            running.signal(signal);
+            let ended = running.wait_within(STOPPED_WITHIN);
+            if signal == Signal::SIGTERM {
+                ended.expect_code(143);
+            } else {
+                assert_ne!(ended.code(), Some(0));
+            }
+            let left =
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'restorer%'
+                           AND datname = current_database()";
+            wait_for("its sessions end with it", || {
+                (stage.database.sql(left).trim() == "0").then_some(())
+            });
+            assert_eq!(stage.database.dump(), live, "{path} {signal}");
+        }
+    }
+    stage.restore(&env([])).expect_code(0);
+    assert_eq!(stage.database.sql("SELECT count(*) FROM b").trim(), "320");
+}
+
+#[test]
+fn a_load_into_an_empty_database_that_is_killed_does_not_look_whole_and_is_replaced() {
+    let stage = Stage::new("killload");
+    stage.fill("a", 20);
+    stage.fill("b", 20);
+    let whole = stage.database.dump();
+    stage.back_up(&var("BACKUP_JOBS", "2"));
+    stage.database.sql("DROP TABLE a, b");
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-001", 1, HELD);
+    let running = held(restorer, &stage, &faults);
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let marked = "SELECT count(*) FROM pg_namespace WHERE nspname = 'oiler_restore_incomplete'";
+    assert_eq!(stage.database.sql(marked).trim(), "1");
+    wait_for("the next restore is let in", || {
+        (stage.restore(&env([])).code() == Some(0)).then_some(())
+    });
+    assert_eq!(stage.database.dump(), whole);
+}
+
+#[test]
+fn a_wrong_row_in_the_middle_of_a_replacement_changes_nothing() {
+    let (stage, _) = changed("wrongrow");
+    // The rows come in before the trigger that the live database has for them is dropped: a
+    // constraint of an event trigger stops the transaction in its middle.
+    stage.database.sql(
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS
+           $$ BEGIN IF (SELECT count(*) FROM pg_event_trigger_ddl_commands()
+                         WHERE command_tag = 'ALTER TABLE' AND object_identity = 'public.b') > 0
+              THEN RAISE EXCEPTION 'not in the middle'; END IF; END $$;
+         CREATE EVENT TRIGGER no ON ddl_command_end EXECUTE FUNCTION no()",
+    );
+    let live = stage.database.dump();
+    let ended = stage.restore(&env([]));
+    ended.expect_code(1);
+    assert!(ended.last_line().contains("not in the middle"), "{ended}");
+    assert_eq!(stage.database.dump(), live);
+}
+
+#[test]
+fn postgres_that_dies_while_it_is_dumped_and_restored_takes_nothing_with_it() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+    let stage = Stage::on(cluster, "crash");
+    stage.fill("a", 48);
+    let faults = Faults::start(stage.s3.port());
+    faults.on(
+        "PUT",
+        "partNumber=1",
+        1,
+        Fault::Wait(Duration::from_secs(3)),
+    );
+    let running = held(backuper, &stage, &faults);
+    cluster.crash();
+    running.wait().expect_code(1);
+    stage.nothing_is_stored();
+    cluster.boot();
+    stage.back_up(&env([]));
+
+    stage.database.sql("DELETE FROM a WHERE id > 5");
+    let live = stage.database.dump();
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(3)));
+    let running = held(restorer, &stage, &faults);
+    cluster.crash();
+    running.wait().expect_code(1);
+    cluster.boot();
+    assert_eq!(stage.database.dump(), live);
+    stage.restore(&env([])).expect_code(0);
+    assert_eq!(stage.database.sql("SELECT count(*) FROM a").trim(), "768");
+    cluster.crash();
+}
+
+#[test]
+fn a_network_that_breaks_while_rows_are_read_fails_the_backup() {
+    let stage = Stage::new("network");
+    stage.fill("a", 10);
+    let proxy = Proxy::start(super::testbed::postgres::shared().port());
+    proxy.cut_after_receiving(5 << 20);
+    let port = proxy.port().to_string();
+    let ended = stage.backup(&var("DB_PORT", &port));
+    ended.expect_code(1);
+    stage.nothing_is_stored();
+    stage.backup(&var("DB_PORT", &port)).expect_code(0);
+}
+
+/// A small disk, gone with the value.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn of(megabytes: u32) -> Self {
+        let place = folder("disk");
+        Prepared::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(&place)
+            .succeed();
+        Self(place)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        Prepared::new("umount").arg("--lazy").arg(&self.0).run();
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_backup_and_gets_its_room_back() {
+    let stage = Stage::new("fulldisk");
+    stage.fill("a", 12);
+    let disk = Disk::of(8);
+    let store = env([
+        ("S3_ENDPOINT", &format!("file://{}", disk.0.display())),
+        ("S3_BUCKET_NAME", ""),
+    ]);
+    let ended = stage.backup(&store);
+    ended.expect_code(1);
+    assert!(ended.last_line().contains("make room"), "{ended}");
+    let left = Prepared::new("find")
+        .arg(&disk.0)
+        .args(["-type", "f"])
+        .succeed();
+    assert_eq!(left.stdout, "");
+    stage
+        .database
+        .sql("DELETE FROM a WHERE id > 32; VACUUM FULL a");
+    stage.backup(&store).expect_code(0);
+    stage.restore(&store).expect_code(0);
+}
+
+#[test]
+fn u07_u08_a_deletion_that_is_denied_is_a_warning() {
+    let stage = Stage::new("undeletable");
+    for _ in 0..2 {
+        stage.back_up(&env([]));
+    }
+    let faults = Faults::start(stage.s3.port());
+    // The probe's own object may go; the first backup's manifest may not.
+    let oldest = stage.s3.manifests()[0].clone();
+    faults.add(Rule {
+        method: "DELETE",
+        path: oldest.rsplit('/').nth(1).expect("a folder").to_owned(),
+        skip: 0,
+        times: 100,
+        fault: Fault::Answer(403),
+    });
+    let ended = stage.backup(&with(&through(&faults), &var("MAX_BACKUP_COUNT", "1")));
+    ended.expect_code(0);
+    assert!(ended.printed().contains("could not delete"), "{ended}");
+    assert!(stage.s3.manifests().contains(&oldest));
+    stage.backup(&var("MAX_BACKUP_COUNT", "1")).expect_code(0);
+    assert_eq!(stage.s3.manifests().len(), 1);
+}
