@@ -167,8 +167,16 @@ impl Dump {
                 return Err(error);
             }
         };
-        let stored = upload.complete().await?;
-        self.storage.verify(&key, &stored).await?;
+        let finishing = async {
+            let stored = upload.complete().await?;
+            self.storage.verify(&key, &stored).await?;
+            Ok::<_, storage::Error>(stored)
+        };
+        let stored = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(broken(part, "stopped before it was stored")),
+            stored = finishing => stored?,
+        };
         let tables = part.tables.iter();
         Ok(Stream {
             name: part.name.clone(),

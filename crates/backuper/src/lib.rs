@@ -25,3 +25,4 @@ pub mod retention;
 pub mod run;
 pub mod runtime;
 pub mod storage;
+pub mod tidy;

@@ -10,9 +10,9 @@ use crate::dump;
 use crate::job::{BackupJob, ReportingSettings};
 use crate::postgres::{self, Target};
 use crate::report::{self, core::Report};
-use crate::run::Deletions;
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
+use crate::tidy::Deletions;
 
 /// A complete backup.
 #[derive(Clone, Debug)]

@@ -25,11 +25,13 @@ use crate::postgres::tools::Tools;
 use crate::postgres::{lock, probe};
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Access, Storage};
-use crate::{catalog, retention};
+use crate::tidy::{self, Deletions};
 
-/// How long the clean-up after a failure may take: with the children's grace it ends well within
-/// the 30 seconds that a stopped run has.
-const CLEAN_UP: Duration = Duration::from_secs(15);
+/// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
+/// once, it could arrive after the clean-up.
+const UNDER_WAY: Duration = Duration::from_secs(8);
+/// How long telling may take once we were asked to stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Streams side by side where nobody says how many.
@@ -46,7 +48,12 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
     let outcome = attempt(job, &target, shutdown.token())
         .await
         .map_err(|failure| failure.or_stopped(shutdown, "backup"));
-    telling.tell(&outcome, begun.elapsed()).await;
+    let told = telling.tell(&outcome, begun.elapsed());
+    if shutdown.signal().is_none() {
+        told.await;
+    } else if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
+        tracing::warn!("nobody took the report before we had to end");
+    }
     outcome.map(|done| done.sentence(begun.elapsed()))
 }
 
@@ -57,20 +64,30 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
     let started_at = Timestamp::now();
-    let ready = tokio::select! {
-        ready = prepare(job, target) => ready?,
+    let beginning = async {
+        let ready = prepare(job, target).await?;
+        let folder = claim(&ready, target).await?;
+        Ok::<_, Failure>((ready, folder))
+    };
+    let (ready, folder) = tokio::select! {
+        begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let folder = claim(&ready, target).await?;
     let outcome = write(job, &ready, &folder, started_at, stop).await;
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
-            clean_up(ready.storage.as_ref(), &folder).await;
+            tidy::clean_up(ready.storage.as_ref(), &folder).await;
             return Err(failure);
         }
     };
-    let deletions = tidy(job, target, ready.storage.as_ref()).await;
+    let deletions = tokio::select! {
+        deletions = tidy::retain(job, target, ready.storage.as_ref()) => deletions,
+        () = stop.cancelled() => {
+            tracing::warn!("stopped after the backup was complete; the next one's retention deletes what is too much");
+            Deletions::default()
+        }
+    };
     Ok(Done {
         folder,
         manifest,
@@ -179,13 +196,28 @@ async fn write(
         },
         streams,
     };
-    if stop.is_cancelled() {
-        return Err(Failure::try_again(
-            "stopped before the manifest was written",
-        ));
-    }
-    publish(ready.storage.as_ref(), folder, &manifest).await?;
+    publish_unless_stopped(ready.storage.as_ref(), folder, &manifest, stop).await?;
     Ok(manifest)
+}
+
+async fn publish_unless_stopped(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let publishing = publish(storage, folder, manifest);
+    tokio::pin!(publishing);
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            if let Ok(Err(error)) = tokio::time::timeout(UNDER_WAY, publishing).await {
+                tracing::debug!(%error, "the manifest had failed too");
+            }
+            Err(Failure::try_again("stopped before the backup was complete"))
+        }
+        published = &mut publishing => published,
+    }
 }
 
 /// A second thread for a stream pays only where cores would idle otherwise: pg_dump and its
@@ -285,77 +317,4 @@ async fn publish(
     let stored = storage.put(&key, json.into()).await?;
     storage.verify(&key, &stored).await?;
     Ok(())
-}
-
-/// Removes what a failed run has stored. The folder has no manifest, so nobody takes it for a
-/// backup; what stays now, retention removes after a day.
-async fn clean_up(storage: &dyn Storage, folder: &Folder) {
-    let removing = async {
-        // The manifest first, should it be its verification that failed.
-        let mut left = storage.delete(&[folder.key(MANIFEST)]).await;
-        let objects = storage.list(&folder.prefix()).await?;
-        let keys: Vec<String> = objects.into_iter().map(|it| it.key).collect();
-        left.extend(storage.delete(&keys).await);
-        Ok::<_, storage::Error>(left)
-    };
-    match tokio::time::timeout(CLEAN_UP, removing).await {
-        Ok(Ok(left)) => {
-            for (key, error) in left {
-                tracing::warn!(%key, %error, "not removed; a later backup's retention tries again");
-            }
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the folder was not removed; a later backup's retention tries again");
-        }
-        Err(_elapsed) => {
-            tracing::warn!(key = %folder.prefix(), "the folder was not removed in time; a later backup's retention tries again");
-        }
-    }
-}
-
-/// Applies the retention. What cannot be deleted is a warning: the backup is complete.
-async fn tidy(job: &BackupJob, target: &Target, storage: &dyn Storage) -> Deletions {
-    let mut deletions = Deletions::default();
-    let listing = match catalog::list(storage, target.database()).await {
-        Ok(listing) => listing,
-        Err(error) => {
-            tracing::warn!(%error, "retention could not look; nothing was deleted");
-            deletions.failed += 1;
-            return deletions;
-        }
-    };
-    let now = Timestamp::now();
-    let source = target.source_id();
-    let doomed = retention::choose(&listing, source, job.max_backup_count, now);
-    for backup in doomed.backups.iter().chain(&doomed.leavings) {
-        let (manifest, rest) = retention::in_order(backup);
-        let mut left = storage.delete(std::slice::from_ref(&manifest)).await;
-        if left.is_empty() {
-            left = storage.delete(&rest).await;
-        }
-        if left.is_empty() {
-            deletions.done += 1;
-            tracing::info!(key = %backup.folder.prefix(), "deleted by retention");
-        }
-        for (key, error) in &left {
-            deletions.failed += 1;
-            tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
-        }
-    }
-    let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
-    let prefix = format!("{}/", crate::archive::key::encode(target.database()));
-    if let Err(error) = storage.abort_uploads(&prefix, limit).await {
-        deletions.failed += 1;
-        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
-    }
-    deletions
-}
-
-/// What retention did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deletions {
-    /// Backups and leavings that are gone.
-    pub done: u64,
-    /// Objects that are still there.
-    pub failed: u64,
 }

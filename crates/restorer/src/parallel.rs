@@ -28,7 +28,7 @@ use crate::toc::Toc;
 
 /// How long taking everything away may last: with the children's grace a stopped run ends well
 /// within its 30 seconds.
-const CLEAN_UP: Duration = Duration::from_secs(15);
+const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// What all steps share.
 #[derive(Debug)]
@@ -57,13 +57,17 @@ pub(crate) async fn fetch_schema(
     storage: &Arc<dyn Storage>,
     folder: &Folder,
     manifest: &Manifest,
+    stop: &CancellationToken,
 ) -> Result<Schema, Failure> {
     let stream = manifest
         .schema()
         .ok_or_else(|| Failure::refused("the manifest names no schema"))?;
     let key = folder.key(&stream.name);
     let limit = usize::try_from(stream.stored_bytes).unwrap_or(usize::MAX);
-    let bytes = storage.get(&key, limit).await?;
+    let bytes = tokio::select! {
+        bytes = storage.get(&key, limit) => bytes?,
+        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+    };
     fetched(&key, stream, &bytes)
 }
 
@@ -78,7 +82,7 @@ impl Loading<'_> {
         manifest: &Manifest,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let schema = fetch_schema(self.storage, folder, manifest).await?;
+        let schema = fetch_schema(self.storage, folder, manifest, stop).await?;
         let loaded = self.load(folder, manifest, &schema, stop).await;
         if loaded.is_err() {
             self.take_away(&schema.toc).await;

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backuper::postgres::Target;
 use backuper::runtime::{Failure, Shutdown};
@@ -20,6 +20,8 @@ use crate::pick::{self, Backup};
 
 /// Streams side by side where nobody says how many.
 const DEFAULT_JOBS: usize = 4;
+/// How long telling may take once we were asked to stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -32,7 +34,12 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let outcome = attempt(job, &target, shutdown.token())
         .await
         .map_err(|failure| failure.or_stopped(shutdown, "restore"));
-    telling.tell(&outcome, begun.elapsed()).await;
+    let told = telling.tell(&outcome, begun.elapsed());
+    if shutdown.signal().is_none() {
+        told.await;
+    } else if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
+        tracing::warn!("nobody took the report before we had to end");
+    }
     outcome.map(|done| done.sentence(&target, begun.elapsed()))
 }
 
