@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -150,6 +151,7 @@ pub struct Child {
     name: String,
     inner: tokio::process::Child,
     group: Option<Pid>,
+    grace: Duration,
     stderr: JoinHandle<Vec<String>>,
 }
 
@@ -159,6 +161,18 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start(self) -> Result<Child, Error> {
+        self.start_with(None)
+    }
+
+    /// Starts the program; every line of its stderr goes into a file as well as into our log.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn start_logged(self, log: std::fs::File) -> Result<Child, Error> {
+        self.start_with(Some(log))
+    }
+
+    fn start_with(self, log: Option<std::fs::File>) -> Result<Child, Error> {
         let Self {
             path,
             arguments,
@@ -190,7 +204,8 @@ impl Program {
             .map(Pid::from_raw);
         let stderr = inner.stderr.take();
         Ok(Child {
-            stderr: tokio::spawn(follow(name.clone(), stderr)),
+            stderr: tokio::spawn(follow(name.clone(), stderr, log)),
+            grace: GRACE,
             name,
             inner,
             group,
@@ -226,7 +241,11 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-async fn follow(program: String, stderr: Option<ChildStderr>) -> Vec<String> {
+async fn follow(
+    program: String,
+    stderr: Option<ChildStderr>,
+    mut log: Option<std::fs::File>,
+) -> Vec<String> {
     let mut kept = VecDeque::with_capacity(KEPT_LINES);
     let Some(stderr) = stderr else {
         return Vec::new();
@@ -237,6 +256,12 @@ async fn follow(program: String, stderr: Option<ChildStderr>) -> Vec<String> {
             Ok(Some(line)) => {
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 tracing::info!(%program, "{line}");
+                if let Some(file) = &mut log
+                    && let Err(error) = writeln!(file, "{line}")
+                {
+                    tracing::warn!(%program, %error, "its log file takes no more");
+                    log = None;
+                }
                 if kept.len() == KEPT_LINES {
                     kept.pop_front();
                 }
@@ -263,6 +288,12 @@ impl Child {
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.inner.id()
+    }
+
+    /// The same child with another time between SIGTERM and SIGKILL than [`GRACE`].
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// Its stdin, once.
@@ -317,10 +348,10 @@ impl Child {
         }
     }
 
-    /// Stops the child and all it started: SIGTERM, and SIGKILL after [`GRACE`].
+    /// Stops the child and all it started: SIGTERM, and SIGKILL after its grace.
     pub async fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
-        if tokio::time::timeout(GRACE, self.inner.wait())
+        if tokio::time::timeout(self.grace, self.inner.wait())
             .await
             .is_err()
         {

@@ -76,4 +76,23 @@ fn a_killed_scheduler_loses_no_schedule() {
     });
     running.signal(Signal::SIGTERM);
     running.wait_within(Duration::from_secs(10)).expect_code(0);
+    every_run_has_a_log_of_its_own(&data);
+}
+
+fn every_run_has_a_log_of_its_own(data: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let logs: Vec<_> = std::fs::read_dir(data.join("logs"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    assert!(logs.len() >= 2, "{logs:?}");
+    let whole = |it: &&std::path::PathBuf| {
+        let text = std::fs::read_to_string(it).unwrap();
+        text.contains("backup complete and verified")
+    };
+    assert!(logs.iter().filter(whole).count() >= 2);
+    for log in &logs {
+        let mode = std::fs::metadata(log).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", log.display());
+    }
 }

@@ -70,19 +70,27 @@ impl Local {
             backoff,
         } = settings;
         let store = Store::open(&data_dir)?;
-        let words = data_dir.join("last-words");
-        std::fs::create_dir_all(&words).map_err(|error| {
-            let doing = format!("make {}", words.display());
-            Error::new(doing, Kind::Precondition, error)
-        })?;
+        let folder = |name: &str| {
+            let path = data_dir.join(name);
+            std::fs::create_dir_all(&path).map_err(|error| {
+                let doing = format!("make {}", path.display());
+                Error::new(doing, Kind::Precondition, error)
+            })?;
+            Ok::<_, Error>(path)
+        };
+        let programs = Programs {
+            backuper,
+            restorer,
+            words: folder("last-words")?,
+            logs: folder("logs")?,
+            backoff,
+        };
+        if let Err(error) = programs.prune(store::MEMORY) {
+            tracing::warn!(%error, "old log files stay");
+        }
         Ok(Self {
             store,
-            programs: Programs {
-                backuper,
-                restorer,
-                words,
-                backoff,
-            },
+            programs,
             max_workers,
             asked: Arc::default(),
         })
@@ -130,7 +138,9 @@ async fn work(
     run: Started,
     stop: CancellationToken,
 ) -> Option<Finished> {
+    tracing::info!(run = %run.name, plan = run.schedule.as_deref().unwrap_or_default(), "started");
     let ending = programs.run(&run, &stop).await;
+    tracing::info!(run = %run.name, ?ending, "ended");
     let now = Timestamp::now().as_second();
     if let Err(error) = store.end(run.id, ending.clone(), now).await {
         tracing::error!(run = %run.name, error = &error as &dyn std::error::Error, "how it ended is lost");

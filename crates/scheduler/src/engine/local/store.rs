@@ -4,14 +4,18 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
 use super::supervisor::STOPPED;
 use crate::engine::{Component, Ending, Error, Kind, Running};
 
-/// How long the end of a run is remembered, in seconds.
-const MEMORY: i64 = 30 * 24 * 3600;
+/// How long the end of a run is remembered, and its log file kept.
+pub(super) const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The shape of the tables. A file of a newer one is refused.
+const VERSION: i64 = 1;
 
 /// A backup that was interrupted counts as missed: its schedule is due again.
 const CATCH_UP: &str = "UPDATE schedules SET due = min(coalesce(due, ?1), ?1) WHERE name IN";
@@ -90,10 +94,19 @@ impl Store {
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.execute_batch(TABLES)?;
-            Ok(connection)
+            let version: i64 =
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version <= VERSION {
+                connection.execute_batch(TABLES)?;
+                connection.pragma_update(None, "user_version", VERSION)?;
+            }
+            Ok((connection, version))
         };
-        let connection = open().map_err(|error| answered(doing(), error))?;
+        let (connection, version) = open().map_err(|error| answered(doing(), error))?;
+        if version > VERSION {
+            let newer = std::io::Error::other("a newer version of the scheduler wrote them");
+            return Err(wrong(newer));
+        }
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
@@ -182,7 +195,8 @@ impl Store {
                 "UPDATE schedules SET due = ?1 WHERE name = ?2 AND cron = ?3",
                 params![next, name, cron],
             )?;
-            it.execute("DELETE FROM runs WHERE ended < ?1", [now - MEMORY])?;
+            let memory = i64::try_from(MEMORY.as_secs()).unwrap_or(i64::MAX);
+            it.execute("DELETE FROM runs WHERE ended < ?1", [now - memory])?;
             Ok(())
         })
         .await

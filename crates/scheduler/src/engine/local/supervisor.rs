@@ -1,5 +1,7 @@
 //! Workers as child processes: one for each run, told apart from success by their exit code.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::store::Started;
 use super::vars;
 use crate::engine::{Component, Ending};
+
+/// How long a worker has from SIGTERM to SIGKILL: less than we have ourselves.
+const GRACE: Duration = Duration::from_secs(7);
 
 /// The worker ended, and not well.
 const FAILED: &str = "Failed";
@@ -22,6 +27,7 @@ pub(super) struct Programs {
     pub(super) backuper: PathBuf,
     pub(super) restorer: PathBuf,
     pub(super) words: PathBuf,
+    pub(super) logs: PathBuf,
     pub(super) backoff: [Duration; 2],
 }
 
@@ -79,8 +85,12 @@ impl Programs {
             stdin: false,
             stdout: Output::Null,
         };
-        let mut child = match program.start() {
-            Ok(child) => child,
+        let log = match self.log(run) {
+            Ok(log) => log,
+            Err(error) => return failed("NotStarted", None, format!("its log file: {error}")),
+        };
+        let mut child = match program.start_logged(log) {
+            Ok(child) => child.with_grace(GRACE),
             Err(error) => return failed("NotStarted", None, error.to_string()),
         };
         let said = || std::fs::read_to_string(words).unwrap_or_default();
@@ -89,6 +99,27 @@ impl Programs {
             Ok(status) => failed(FAILED, status.code(), said()),
             Err(error) => failed(STOPPED, None, error.to_string()),
         }
+    }
+}
+
+impl Programs {
+    /// The run's log file, which holds every try; nobody else may read it.
+    fn log(&self, run: &Started) -> std::io::Result<File> {
+        let path = self.logs.join(format!("{}.log", run.name));
+        let mut options = File::options();
+        options.create(true).append(true).mode(0o600).open(path)
+    }
+
+    /// Removes the log files of runs that are forgotten.
+    pub(super) fn prune(&self, older: Duration) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&self.logs)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified()?.elapsed();
+            if age.is_ok_and(|age| age > older) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
