@@ -19,6 +19,7 @@ mod restore;
 mod roundtrip;
 mod schema;
 mod secrets;
+mod storage;
 mod workers;
 
 #[expect(
