@@ -10,6 +10,8 @@
 //! - Listings are complete, however many pages they take, and sorted by key.
 //! - Deleting what is not there is success.
 
+#[cfg(test)]
+mod conformance;
 pub mod file;
 pub mod memory;
 pub mod s3;

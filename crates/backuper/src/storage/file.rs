@@ -191,26 +191,19 @@ impl Storage for FileStorage {
 
     async fn open(&self, key: &str) -> Result<Body, Error> {
         let path = self.path(key)?;
-        let mut file = self
-            .blocking("reading", key, move || File::open(path))
+        let (file, size) = self
+            .blocking("reading", key, move || {
+                let file = File::open(path)?;
+                let metadata = file.metadata()?;
+                if metadata.is_dir() {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                Ok((file, metadata.len()))
+            })
             .await?;
         let (sender, receiver) = mpsc::channel(2);
         let location = self.root.join(key).display().to_string();
-        tokio::task::spawn_blocking(move || {
-            loop {
-                let mut chunk = vec![0; CHUNK];
-                let read = file.read(&mut chunk).map(|count| {
-                    chunk.truncate(count);
-                    Bytes::from(chunk)
-                });
-                let last = read.as_ref().map_or(true, Bytes::is_empty);
-                let item = read.map_err(|error| meaning("reading", location.clone(), &error));
-                let ended = matches!(&item, Ok(chunk) if chunk.is_empty());
-                if ended || sender.blocking_send(item).is_err() || last {
-                    break;
-                }
-            }
-        });
+        tokio::task::spawn_blocking(move || give(file, size, &location, &sender));
         let next = |mut receiver: mpsc::Receiver<_>| async move {
             receiver.recv().await.map(|item| (item, receiver))
         };
@@ -256,20 +249,54 @@ impl Storage for FileStorage {
 
     async fn abort_uploads(&self, _prefix: &str, before: Timestamp) -> Result<usize, Error> {
         let uploads = self.root.join(UPLOADS);
-        self.blocking("tidying", UPLOADS, move || {
-            let mut count = 0;
-            for entry in fs::read_dir(uploads)? {
-                let entry = entry?;
-                let modified = Timestamp::try_from(entry.metadata()?.modified()?);
-                if modified.is_ok_and(|it| it < before) {
-                    fs::remove_file(entry.path())?;
-                    count += 1;
-                }
-            }
-            Ok(count)
-        })
-        .await
+        self.blocking("tidying", UPLOADS, move || tidy(&uploads, before))
+            .await
     }
+}
+
+/// Reads a file to the end that it had when it was opened; whoever reads may stop at any time.
+fn give(mut file: File, size: u64, location: &str, sender: &mpsc::Sender<Result<Bytes, Error>>) {
+    let mut given = 0;
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        let item = match file.read(&mut chunk) {
+            Ok(0) if given == size => return,
+            Ok(0) => Err(Error {
+                kind: Kind::Corrupt,
+                action: "reading",
+                location: location.to_owned(),
+                reason: format!("it ended after {given} of {size} bytes"),
+            }),
+            Ok(count) => {
+                chunk.truncate(count);
+                given += count as u64;
+                Ok(Bytes::from(chunk))
+            }
+            Err(error) => Err(meaning("reading", location.to_owned(), &error)),
+        };
+        let last = item.is_err();
+        if sender.blocking_send(item).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Removes what writers left that died; one that ends meanwhile takes its file away itself.
+fn tidy(uploads: &Path, before: Timestamp) -> io::Result<usize> {
+    let entries = match fs::read_dir(uploads) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut count = 0;
+    for entry in entries {
+        let entry = entry?;
+        let modified = entry.metadata().and_then(|it| it.modified());
+        let modified = modified.ok().and_then(|it| Timestamp::try_from(it).ok());
+        if modified.is_some_and(|it| it < before) && writing::discard(&entry.path())? {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 fn object(key: String, metadata: &fs::Metadata) -> io::Result<Object> {

@@ -6,6 +6,7 @@
 pub mod client;
 mod error;
 mod read;
+mod unverified;
 mod upload;
 
 use std::sync::Arc;
@@ -93,34 +94,54 @@ impl S3Storage {
             Ok(answer) => answer
                 .errors()
                 .iter()
-                .map(|error| {
-                    let key = error.key().unwrap_or_default();
-                    let said = [error.code(), error.message()].into_iter().flatten();
-                    let reason = said.collect::<Vec<_>>().join(" ");
-                    (
-                        key.to_owned(),
-                        Error {
-                            kind: Kind::Denied,
-                            action: "deleting",
-                            location: self.at(key),
-                            reason,
-                        },
-                    )
-                })
+                .map(|it| self.undeleted(it))
                 .collect(),
             Err(error) => {
                 let error = meaning("deleting", &self.bucket(), &error);
+                // Only a server that does not know the request may know the single ones.
+                if !matches!(error.kind, Kind::Other | Kind::Corrupt) {
+                    return self.all_of(keys, &error);
+                }
                 tracing::debug!(%error, "deleting one by one");
                 self.one_by_one(keys).await
             }
         }
     }
 
+    fn undeleted(&self, said: &aws_sdk_s3::types::Error) -> (String, Error) {
+        let key = said.key().unwrap_or_default();
+        let code = said.code().unwrap_or_default();
+        let reason = format!("{code} {}", said.message().unwrap_or_default());
+        let error = Error {
+            kind: error::kind_of(200, code),
+            action: "deleting",
+            location: self.at(key),
+            reason: reason.trim().to_owned(),
+        };
+        (key.to_owned(), error)
+    }
+
+    fn all_of(&self, keys: &[String], error: &Error) -> Vec<(String, Error)> {
+        let of = |key: &String| Error {
+            kind: error.kind,
+            action: error.action,
+            location: self.at(key),
+            reason: error.reason.clone(),
+        };
+        keys.iter().map(|key| (key.clone(), of(key))).collect()
+    }
+
     async fn one_by_one(&self, keys: &[String]) -> Vec<(String, Error)> {
         let mut left = Vec::new();
-        for key in keys {
-            if let Err(error) = self.delete_one(key).await {
-                left.push((key.clone(), error));
+        for (at, key) in keys.iter().enumerate() {
+            match self.delete_one(key).await {
+                Ok(()) => {}
+                // Every further key would be waited for as long as this one.
+                Err(error) if error.kind == Kind::Unavailable => {
+                    left.extend(self.all_of(&keys[at..], &error));
+                    break;
+                }
+                Err(error) => left.push((key.clone(), error)),
             }
         }
         left

@@ -11,16 +11,15 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
 use secrecy::ExposeSecret as _;
 
+use super::error::is_untrusted;
+use super::unverified::Unverified;
 use crate::storage::settings::{Endpoint, StoreSettings};
 use crate::storage::{Error, Kind};
 
@@ -30,9 +29,9 @@ pub const ATTEMPTS: u32 = 6;
 /// The longest wait between two tries.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long a store may take to begin its answer.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// How long one try may take, its body included: a part of 512 MiB at 2 MB/s.
 const TRY: Duration = Duration::from_secs(300);
 /// How long a body may stand still.
@@ -92,7 +91,10 @@ pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client
         .force_path_style
         .unwrap_or(settings.endpoint.is_some());
     Ok(aws_sdk_s3::Client::from_conf(
-        builder.force_path_style(path_style).build(),
+        builder
+            .force_path_style(path_style)
+            .retry_classifier(Untrusted)
+            .build(),
     ))
 }
 
@@ -111,12 +113,18 @@ fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, Error> {
         tracing::warn!(
             "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
         );
-        return Unverified::client();
+        return Unverified::client().map_err(|error| misconfigured(error.to_string()));
     }
     let mut roots = TrustStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for certificate in system.certs {
-        roots.add_pem_certificate(pem(&certificate));
+        // The SDK panics over what it cannot use, and old bundles have such certificates.
+        if rustls::RootCertStore::empty()
+            .add(certificate.clone())
+            .is_ok()
+        {
+            roots.add_pem_certificate(pem(&certificate));
+        }
     }
     if let Some(path) = &settings.ca_file {
         let file = std::fs::read(path).map_err(|error| {
@@ -167,58 +175,26 @@ fn misconfigured(reason: String) -> Error {
     }
 }
 
-/// Speaks HTTPS and believes every certificate, which the SDK's own client cannot be told to do.
-#[derive(Clone, Debug)]
-struct Unverified(reqwest::Client);
+/// Trying again does not mend a certificate, though the SDK takes it for a broken connection.
+#[derive(Debug)]
+struct Untrusted;
 
-impl Unverified {
-    fn client() -> Result<SharedHttpClient, Error> {
-        let client = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .connect_timeout(CONNECT)
-            .read_timeout(ANSWER)
-            .build()
-            .map_err(|error| misconfigured(error.to_string()))?;
-        Ok(SharedHttpClient::new(Self(client)))
+impl ClassifyRetry for Untrusted {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let failed = context.output_or_error().and_then(Result::err);
+        let connector = failed.and_then(|it| it.as_connector_error());
+        if connector.is_some_and(|it| is_untrusted(it)) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
     }
 
-    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let request = request
-            .try_into_http1x()
-            .map_err(|error| ConnectorError::user(error.into()))?;
-        let (parts, body) = request.into_parts();
-        // Our bodies are whole parts in memory.
-        let body = body
-            .bytes()
-            .map(bytes::Bytes::copy_from_slice)
-            .unwrap_or_default();
-        let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
-            .map_err(|error| ConnectorError::user(error.into()))?;
-        let response = self.0.execute(request).await.map_err(|error| {
-            if error.is_timeout() {
-                ConnectorError::timeout(error.into())
-            } else {
-                ConnectorError::io(error.into())
-            }
-        })?;
-        let response: http::Response<reqwest::Body> = response.into();
-        HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
-            .map_err(|error| ConnectorError::other(error.into(), None))
+    fn name(&self) -> &'static str {
+        "untrusted certificate"
     }
-}
 
-impl HttpConnector for Unverified {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().send(request))
-    }
-}
-
-impl HttpClient for Unverified {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
 }

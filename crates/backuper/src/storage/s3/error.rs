@@ -55,7 +55,7 @@ where
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; HEAD has no body, so
 /// only its status speaks.
-fn kind_of(status: u16, code: &str) -> Kind {
+pub(super) fn kind_of(status: u16, code: &str) -> Kind {
     match (code, status) {
         ("NoSuchBucket", _) => Kind::NoBucket,
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) => Kind::NotFound,
@@ -75,6 +75,15 @@ fn kind_of(status: u16, code: &str) -> Kind {
             _,
         ) => Kind::Unavailable,
         ("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest", _) => Kind::Corrupt,
+        (
+            "AccessDenied"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken",
+            _,
+        ) => Kind::Denied,
+        ("NotImplemented" | "MethodNotAllowed", _) | (_, 501) => Kind::Other,
         ("InsufficientStorage" | "QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::Full,
         (_, 401 | 403) => Kind::Denied,
         (_, 404) => Kind::NotFound,
@@ -83,7 +92,7 @@ fn kind_of(status: u16, code: &str) -> Kind {
     }
 }
 
-fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
     chain(error).any(|it| {
         let tls = it.downcast_ref::<rustls::Error>().or_else(|| {
             it.downcast_ref::<std::io::Error>()
@@ -120,5 +129,7 @@ mod tests {
         assert_eq!(kind_of(503, "SlowDown"), Kind::Unavailable);
         assert_eq!(kind_of(301, "PermanentRedirect"), Kind::Misconfigured);
         assert_eq!(kind_of(400, "BadDigest"), Kind::Corrupt);
+        assert_eq!(kind_of(400, "ExpiredToken"), Kind::Denied);
+        assert_eq!(kind_of(501, "NotImplemented"), Kind::Other);
     }
 }

@@ -83,6 +83,17 @@ impl Way {
         })
     }
 
+    /// Whether the object is known to be there, by its tag.
+    async fn holds(&self, key: &str, stored: &Stored) -> bool {
+        let request = self.client.head_object().bucket(&self.bucket).key(key);
+        let found = request.send().await.ok();
+        let tag = found.as_ref().and_then(|it| it.e_tag()).map(unquoted);
+        let size = found.as_ref().and_then(|it| it.content_length());
+        tag.is_some()
+            && tag == stored.etag
+            && size.and_then(|it| u64::try_from(it).ok()) == Some(stored.size)
+    }
+
     pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Error> {
         let aborted = self
             .client
@@ -205,7 +216,7 @@ impl Multipart {
                 .body(ByteStream::from(body))
                 .send()
                 .await
-                .map_err(|error| meaning("writing", &way.location(&key), &error))?;
+                .map_err(|error| unfound(meaning("writing", &way.location(&key), &error)))?;
             drop(room);
             Ok(Sent {
                 number,
@@ -245,7 +256,13 @@ impl Multipart {
                 .e_tag(&it.etag)
                 .build()
         });
-        self.way
+        let stored = Stored {
+            size: self.size,
+            sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
+            etag: whole_tag(&self.sent),
+        };
+        let completed = self
+            .way
             .client
             .complete_multipart_upload()
             .bucket(&self.way.bucket)
@@ -257,14 +274,16 @@ impl Multipart {
                     .build(),
             )
             .send()
-            .await
-            .map_err(|error| meaning("writing", &self.way.location(&self.key), &error))?;
+            .await;
+        if let Err(error) = completed {
+            let error = meaning("writing", &self.way.location(&self.key), &error);
+            // A try whose answer was lost has completed the upload, and the next finds none.
+            if error.kind == Kind::Unavailable || !self.way.holds(&self.key, &stored).await {
+                return Err(unfound(error));
+            }
+        }
         self.id = None;
-        Ok(Stored {
-            size: self.size,
-            sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
-            etag: whole_tag(&self.sent),
-        })
+        Ok(stored)
     }
 
     async fn give_up(&mut self) -> Result<(), Error> {
@@ -275,6 +294,15 @@ impl Multipart {
             None => Ok(()),
         }
     }
+}
+
+/// An upload that somebody gave up is no missing object: a new one may succeed.
+fn unfound(error: Error) -> Error {
+    let kind = match error.kind {
+        Kind::NotFound => Kind::Other,
+        kind => kind,
+    };
+    Error { kind, ..error }
 }
 
 /// The tag that servers give to an object of parts: the MD5 of the parts' MD5s, and their number.
@@ -334,11 +362,13 @@ impl Upload for Multipart {
 impl Drop for Multipart {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        self.sending.abort_all();
+        let mut sending = std::mem::take(&mut self.sending);
         let (way, key) = (self.way.clone(), self.key.clone());
         // Without a runtime the process ends, and retention gives the upload up after a day.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
+                // A part that is still on its way could arrive after the abort and stay.
+                sending.shutdown().await;
                 if let Err(error) = way.abort(&key, &id).await {
                     tracing::warn!(%key, %error, "an unfinished upload stays");
                 }
