@@ -19,7 +19,6 @@ mod restore;
 mod roundtrip;
 mod schema;
 mod secrets;
-mod storage;
 mod workers;
 
 #[expect(

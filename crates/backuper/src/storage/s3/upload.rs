@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::meaning;
 use crate::storage::{Error, Kind, Stored, Upload};
@@ -94,6 +94,21 @@ impl Way {
             && size.and_then(|it| u64::try_from(it).ok()) == Some(stored.size)
     }
 
+    async fn create(&self, key: &str) -> Result<String, Error> {
+        let request = self.client.create_multipart_upload().bucket(&self.bucket);
+        let created = request
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| meaning("writing", &self.location(key), &error))?;
+        created.upload_id().map(str::to_owned).ok_or_else(|| Error {
+            kind: Kind::Other,
+            action: "writing",
+            location: self.location(key),
+            reason: "the server gave the upload no id".to_owned(),
+        })
+    }
+
     pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Error> {
         let aborted = self
             .client
@@ -125,6 +140,9 @@ pub(super) struct Multipart {
     way: Way,
     key: String,
     id: Option<String>,
+    /// A request for the id that is under way: given up in its middle, it would leave an upload that
+    /// nobody knows of.
+    creating: Option<JoinHandle<Result<String, Error>>>,
     gathered: BytesMut,
     room: Option<OwnedSemaphorePermit>,
     begun: u64,
@@ -140,6 +158,7 @@ impl Multipart {
             way,
             key: key.to_owned(),
             id: None,
+            creating: None,
             gathered: BytesMut::new(),
             room: None,
             begun: 0,
@@ -179,19 +198,13 @@ impl Multipart {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        let created = self
-            .way
-            .client
-            .create_multipart_upload()
-            .bucket(&self.way.bucket)
-            .key(&self.key)
-            .send()
-            .await
-            .map_err(|error| meaning("writing", &self.way.location(&self.key), &error))?;
-        let id = created
-            .upload_id()
-            .ok_or_else(|| self.broken("the server gave the upload no id"))?
-            .to_owned();
+        let creating = self.creating.get_or_insert_with(|| {
+            let (way, key) = (self.way.clone(), self.key.clone());
+            tokio::spawn(async move { way.create(&key).await })
+        });
+        let created = creating.await;
+        self.creating = None;
+        let id = created.map_err(|error| self.broken(error.to_string()))??;
         self.id = Some(id.clone());
         Ok(id)
     }
@@ -289,6 +302,9 @@ impl Multipart {
     async fn give_up(&mut self) -> Result<(), Error> {
         // A part that is still on its way could arrive after the abort and stay.
         self.sending.shutdown().await;
+        if self.creating.is_some() {
+            self.id().await?;
+        }
         match self.id.take() {
             Some(id) => self.way.abort(&self.key, &id).await,
             None => Ok(()),
@@ -361,7 +377,10 @@ impl Upload for Multipart {
 
 impl Drop for Multipart {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
+        let (id, creating) = (self.id.take(), self.creating.take());
+        if id.is_none() && creating.is_none() {
+            return;
+        }
         let mut sending = std::mem::take(&mut self.sending);
         let (way, key) = (self.way.clone(), self.key.clone());
         // Without a runtime the process ends, and retention gives the upload up after a day.
@@ -369,6 +388,11 @@ impl Drop for Multipart {
             runtime.spawn(async move {
                 // A part that is still on its way could arrive after the abort and stay.
                 sending.shutdown().await;
+                let created = match creating {
+                    Some(creating) => creating.await.ok().and_then(Result::ok),
+                    None => None,
+                };
+                let Some(id) = id.or(created) else { return };
                 if let Err(error) = way.abort(&key, &id).await {
                     tracing::warn!(%key, %error, "an unfinished upload stays");
                 }
