@@ -17,6 +17,7 @@ mod readme;
 mod reflection;
 mod restore;
 mod roundtrip;
+mod s3_faults;
 mod schema;
 mod secrets;
 mod workers;

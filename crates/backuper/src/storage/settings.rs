@@ -45,7 +45,7 @@ pub struct StoreSettings {
     pub force_path_style: Maybe<bool>,
 
     /// false: do not verify the S3 server's certificate (dangerous, kept for the published adapter's users).
-    #[arg(env = "SECURE", default_value = "true", value_parser = secure, hide_env_values = true)]
+    #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = secure, hide_env_values = true)]
     pub secure: bool,
 }
 

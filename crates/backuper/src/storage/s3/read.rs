@@ -126,6 +126,11 @@ impl Reading {
                     meaning("reading", &self.location, &error)
                 }
             })?;
+        // Some servers ignore If-Match, so their answer is looked at too.
+        let tag = answer.e_tag();
+        if tag.is_some() && self.etag.is_some() && tag != self.etag.as_deref() {
+            return Err(self.failed(Kind::Corrupt, "it was replaced while it was read"));
+        }
         let wanted = self.size - self.given;
         let length = answer
             .content_length()
