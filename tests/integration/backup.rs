@@ -276,3 +276,23 @@ fn a_directory_is_a_store() {
     stage.restore(&store).expect_code(0);
     assert_eq!(stage.database.sql("SELECT a FROM t").trim(), "7");
 }
+
+#[test]
+fn a_table_that_is_truncated_before_it_is_locked_fails_the_backup() {
+    use super::testbed::block_on;
+    use backuper::postgres::{Kind, snapshot::Snapshot};
+    let stage = Stage::new("rewritten");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
+    let env = stage.env();
+    let pairs = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let job: backuper::job::BackupJob = backuper::runtime::settings::read_from(pairs).unwrap();
+    let target = job.database.target();
+    let snapshot = block_on(Snapshot::take(&target)).unwrap();
+    block_on(snapshot.check(snapshot.tables(), &target)).unwrap();
+    stage.database.sql("TRUNCATE t");
+    let error = block_on(snapshot.check(snapshot.tables(), &target)).unwrap_err();
+    assert_eq!(error.kind, Kind::Busy);
+    assert!(error.to_string().contains("truncated"), "{error}");
+}
