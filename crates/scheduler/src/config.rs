@@ -331,7 +331,7 @@ pub struct WorkerSettings {
     pub force_path_style: Maybe<bool>,
 
     /// false: do not verify the S3 servers' certificates (dangerous).
-    #[arg(env = "SECURE", default_value = "true", value_parser = backuper::storage::settings::secure)]
+    #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = backuper::storage::settings::secure)]
     pub secure: bool,
 
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
