@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::testbed::postgres::Cluster;
+use super::testbed::postgres::{Cluster, shared};
 use super::testbed::programs::{Prepared, Running, backuper, restorer};
 use super::testbed::proxy::Proxy;
 use super::testbed::s3_faults::{Fault, Faults, Rule};
@@ -215,6 +215,79 @@ fn a_load_into_an_empty_database_that_is_killed_does_not_look_whole_and_is_repla
 }
 
 #[test]
+fn u30_a_load_that_is_stopped_takes_away_what_it_made() {
+    let stage = Stage::new("stopload");
+    stage.fill("a", 20);
+    stage.fill("b", 20);
+    let whole = stage.database.dump();
+    stage.back_up(&var("BACKUP_JOBS", "2"));
+    let (name, cluster) = (stage.database.name(), shared());
+    let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+    cluster.sql("postgres", &format!("DROP DATABASE \"{name}\""));
+    for (path, existed) in [("data-000", "0"), ("data-001", "1")] {
+        let faults = Faults::start(stage.s3.port());
+        faults.on("GET", path, 1, HELD);
+        let running = held(restorer, &stage, &faults);
+        running.signal(Signal::SIGTERM);
+        running.wait_within(STOPPED_WITHIN).expect_code(143);
+        assert_eq!(cluster.sql("postgres", &there).trim(), existed);
+        if existed == "0" {
+            cluster.sql("postgres", &format!("CREATE DATABASE \"{name}\""));
+            continue;
+        }
+        let left = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+        assert_eq!(stage.database.sql(left).trim(), "0");
+    }
+    stage.restore(&env([])).expect_code(0);
+    assert!(stage.database.dump() == whole, "the contents have changed");
+}
+
+#[test]
+fn a_restore_that_comes_second_never_drops_what_the_first_one_loads() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+    let stage = Stage::on(cluster, "createrace");
+    stage.fill("t", 4);
+    let whole = stage.database.dump();
+    stage.back_up(&env([]));
+    let name = stage.database.name();
+    cluster.sql("postgres", &format!("DROP DATABASE \"{name}\""));
+    // CREATE DATABASE waits for its template, and looks only then whether the name is free.
+    let holder = cluster
+        .tool("psql", "postgres")
+        .args([
+            "-c",
+            "BEGIN; COMMENT ON DATABASE template0 IS 'held'; SELECT pg_sleep(100)",
+        ])
+        .start();
+    wait_for("the template is held", || {
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        (cluster.sql("postgres", held).trim() == "1").then_some(())
+    });
+    let second = restorer(&stage.env()).start();
+    wait_for("the second restore creates", || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                        WHERE query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'";
+        (cluster.sql("postgres", waiting).trim() == "1").then_some(())
+    });
+    let create = format!("CREATE DATABASE \"{name}\" TEMPLATE template1");
+    cluster.sql("postgres", &create);
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(6)));
+    let first = held(restorer, &stage, &faults);
+    cluster.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+    );
+    holder.wait();
+    let refused = second.wait();
+    refused.expect_code(1);
+    assert!(refused.last_line().contains("under way"), "{refused}");
+    first.wait().expect_code(0);
+    assert!(stage.database.dump() == whole, "the contents have changed");
+    cluster.crash();
+}
+
+#[test]
 fn a_wrong_row_in_the_middle_of_a_replacement_changes_nothing() {
     let (stage, _) = changed("wrongrow");
     // The rows come in before the trigger that the live database has for them is dropped: a
@@ -273,7 +346,7 @@ fn postgres_that_dies_while_it_is_dumped_and_restored_takes_nothing_with_it() {
 fn a_network_that_breaks_while_rows_are_read_fails_the_backup() {
     let stage = Stage::new("network");
     stage.fill("a", 10);
-    let proxy = Proxy::start(super::testbed::postgres::shared().port());
+    let proxy = Proxy::start(shared().port());
     proxy.cut_after_receiving(5 << 20);
     let port = proxy.port().to_string();
     let ended = stage.backup(&var("DB_PORT", &port));

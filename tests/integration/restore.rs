@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use super::testbed::core::{Core, Mood};
-use super::testbed::postgres::shared;
-use super::testbed::programs::restorer;
+use super::testbed::postgres::{quoted, shared};
+use super::testbed::programs::{backuper, restorer};
+use super::testbed::s3::S3;
 use super::testbed::{env, unique, wait_for};
 use super::workers::{Stage, var, with};
 
@@ -191,6 +192,23 @@ fn u24_an_empty_database_and_a_missing_one_are_filled() {
     cluster.sql("postgres", &format!("CREATE DATABASE \"{name}\""));
     stage.restore(&env([])).expect_code(0);
     assert!(stage.database.dump() == before, "the contents have changed");
+}
+
+#[test]
+fn u18_databases_of_every_name_are_restored_missing_and_full() {
+    let (s3, cluster) = (S3::start(), shared());
+    for prefix in ["a=b ", "dbname=x host=evil ", "x' y\\ \"z\" ", "Größe%20/"] {
+        let database = cluster.named(&unique(prefix));
+        let environment = with(&database.env(), &s3.env());
+        database.sql("CREATE TABLE t AS SELECT 1 AS a");
+        backuper(&environment).succeed();
+        let drop = format!("DROP DATABASE {}", quoted(database.name()));
+        cluster.sql("postgres", &drop);
+        restorer(&environment).succeed();
+        database.sql("UPDATE t SET a = 2");
+        restorer(&environment).succeed();
+        assert_eq!(database.sql("SELECT a FROM t").trim(), "1", "{prefix}");
+    }
 }
 
 #[test]

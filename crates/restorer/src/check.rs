@@ -6,6 +6,7 @@ use backuper::postgres::tools::Tools;
 use backuper::postgres::{self, Kind, Target, lock, probe};
 use backuper::runtime::Failure;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::pick::Backup;
 
@@ -56,11 +57,14 @@ pub async fn target(target: &Target, backup: &Backup) -> Result<Ready, Failure> 
     let (session, created) = match target.connect("restorer").await {
         Ok(session) => (session, false),
         Err(error) if error.kind == Kind::NoDatabase => {
-            create(target, backup).await?;
-            (target.connect("restorer").await?, true)
+            let created = create(target, backup).await?;
+            (target.connect("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
     };
+    // Before anything else: whoever has the lock decides about the database, also about one that
+    // we made and another restore was quicker to enter.
+    lock::enter_for_restore(&session, target).await?;
     let examined = examine(&session, target, backup).await;
     match examined {
         Ok((tools, empty)) => Ok(Ready {
@@ -70,9 +74,8 @@ pub async fn target(target: &Target, backup: &Backup) -> Result<Ready, Failure> 
             tools,
         }),
         Err(failure) => {
-            drop(session);
             if created {
-                drop_database(target).await;
+                drop_database(&session, target).await;
             }
             Err(failure)
         }
@@ -102,7 +105,6 @@ async fn examine(
         .map_err(|error| Failure::refused(error.to_string()))?;
     extensions(session, target, backup).await?;
     may_restore(session, target).await?;
-    lock::enter_for_restore(session, target).await?;
     let row = session
         .query_one(OBJECTS, &[])
         .await
@@ -193,8 +195,8 @@ async fn maintenance(target: &Target) -> Result<(Client, Target), Failure> {
     })
 }
 
-/// Makes the database as the backup's was.
-async fn create(target: &Target, backup: &Backup) -> Result<(), Failure> {
+/// Makes the database as the backup's was; gives whether it was us.
+async fn create(target: &Target, backup: &Backup) -> Result<bool, Failure> {
     let (client, other) = maintenance(target).await?;
     let mut sql = format!("CREATE DATABASE {}", quote(target.database()));
     if let Backup::Folder(_, manifest) = backup {
@@ -213,13 +215,17 @@ async fn create(target: &Target, backup: &Backup) -> Result<(), Failure> {
     match client.batch_execute(&sql).await {
         Ok(()) => {
             tracing::info!(database = %target, "created the database");
-            Ok(())
+            Ok(true)
         }
-        // Somebody was quicker: then it is there.
+        // Somebody was quicker: then it is there, and theirs. The second code is the catalogue's
+        // index speaking, when both were at it at once.
         Err(error)
-            if error.code() == Some(&tokio_postgres::error::SqlState::DUPLICATE_DATABASE) =>
+            if matches!(
+                error.code(),
+                Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION)
+            ) =>
         {
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(postgres::Error::new("creating", target, &error).into()),
     }
@@ -249,11 +255,16 @@ fn locale(locale: &Locale, major: i32) -> String {
     sql
 }
 
-/// Removes a database that we made and did not fill.
-pub async fn drop_database(target: &Target) {
+/// Removes a database that we made and did not fill. `session` holds the lock on it until the
+/// server ends it; without that lock another restore may have entered, and the database stays.
+pub async fn drop_database(session: &Client, target: &Target) {
+    if session.is_closed() {
+        tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
+        return;
+    }
     let removed = async {
         let (client, other) = maintenance(target).await?;
-        // FORCE (PostgreSQL 13): a program of ours may be about to end.
+        // FORCE (PostgreSQL 13): our own session is there, and a program of ours may be.
         let sql = format!(
             "DROP DATABASE IF EXISTS {} WITH (FORCE)",
             quote(target.database())

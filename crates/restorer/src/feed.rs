@@ -104,7 +104,11 @@ pub async fn feed_through<F>(
 where
     F: FnOnce(&mut Source) -> io::Result<u64> + Send + 'static,
 {
-    let body = storage.open(&expected.key).await?;
+    let body = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(Error::Stopped),
+        body = storage.open(&expected.key) => body?,
+    };
     let (sender, receiver) = mpsc::channel(QUEUE);
     let decoder = tokio::task::spawn_blocking(move || {
         let mut source = Source::new(receiver);

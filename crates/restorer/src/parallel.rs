@@ -203,7 +203,14 @@ impl Loading<'_> {
             .and_then(|it| it.into_owned_fd().ok())
             .map(File::from)
             .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
-        match feed(self.storage, expected, sink, stop).await {
+        // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
+        // stands still can put off for ever.
+        let fed = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(feed::Error::Stopped),
+            fed = feed(self.storage, expected, sink, stop) => fed,
+        };
+        match fed {
             Ok(bytes) => {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");

@@ -63,7 +63,7 @@ async fn attempt(
     let ready = check::target(target, &backup).await?;
     let loaded = load(job, target, &ready, &storage, &backup, stop).await;
     if loaded.is_err() && ready.created {
-        check::drop_database(target).await;
+        check::drop_database(&ready.session, target).await;
     }
     let bytes = loaded?;
     analyze(&ready, target, stop).await;
