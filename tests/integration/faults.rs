@@ -215,6 +215,35 @@ fn a_load_into_an_empty_database_that_is_killed_does_not_look_whole_and_is_repla
 }
 
 #[test]
+fn what_a_killed_load_of_another_backup_left_is_taken_away() {
+    let stage = Stage::new("killother");
+    stage.fill("new", 20);
+    let whole = stage.database.dump();
+    stage.back_up(&env([]));
+    stage.database.sql("DROP TABLE new");
+    stage.fill("old", 20);
+    stage.fill("older", 20);
+    stage.database.sql(
+        "CREATE SCHEMA attic; CREATE TABLE attic.t (n int); CREATE EXTENSION pgcrypto; CREATE VIEW v AS SELECT * FROM old",
+    );
+    stage.back_up(&var("BACKUP_JOBS", "2"));
+    stage.database.sql(
+        "DROP VIEW v; DROP TABLE old, older, attic.t; DROP SCHEMA attic; DROP EXTENSION pgcrypto",
+    );
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-001", 1, HELD);
+    let running = held(restorer, &stage, &faults);
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let left = "SELECT count(*) FROM pg_class WHERE relname IN ('old', 'older', 'v')";
+    assert_eq!(stage.database.sql(left).trim(), "3");
+    wait_for("the next restore is let in", || {
+        (stage.restore(&var("BACKUP_REVISION", "1")).code() == Some(0)).then_some(())
+    });
+    assert!(stage.database.dump() == whole, "the contents have changed");
+}
+
+#[test]
 fn u30_a_load_that_is_stopped_takes_away_what_it_made() {
     let stage = Stage::new("stopload");
     stage.fill("a", 20);

@@ -1,5 +1,7 @@
 //! What is found out about the target before it is touched.
 
+use std::time::Duration;
+
 use backuper::archive::manifest::Locale;
 use backuper::postgres::identifier::{literal, quote};
 use backuper::postgres::tools::Tools;
@@ -10,8 +12,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::pick::Backup;
 
-/// The schema that stands in a database while it is half loaded.
-pub const MARKER: &str = "oiler_restore_incomplete";
+/// How long dropping a database may last: with the children's grace a stopped run ends well within
+/// its 30 seconds.
+const DROPPING: Duration = Duration::from_secs(10);
 
 /// Databases to speak to while the target is not there yet.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
@@ -275,11 +278,14 @@ pub async fn drop_database(session: &Client, target: &Target) {
             .map_err(|error| postgres::Error::new("dropping", &other, &error))?;
         Ok::<_, Failure>(())
     };
-    match removed.await {
-        Ok(()) => {
+    match tokio::time::timeout(DROPPING, removed).await {
+        Ok(Ok(())) => {
             tracing::info!(database = %target, "dropped the database that this restore had created");
         }
-        Err(error) => {
+        Err(_elapsed) => {
+            tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there and is not complete; drop it");
+        }
+        Ok(Err(error)) => {
             tracing::warn!(database = %target, %error, "the database that this restore had created is still there and is not complete; drop it");
         }
     }

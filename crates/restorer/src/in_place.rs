@@ -21,7 +21,7 @@ use std::time::Duration;
 use backuper::archive::manifest::Compression;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program};
-use backuper::postgres::{Target, identifier::quote, tools::Tools};
+use backuper::postgres::{Target, tools::Tools};
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
 use tokio_postgres::Client;
@@ -35,7 +35,7 @@ use crate::memfd::Memfd;
 use crate::parallel;
 use crate::pick::Encoding;
 use crate::toc::Toc;
-use crate::{acl, check, obstacles};
+use crate::{acl, incomplete, obstacles};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ impl Replacing<'_> {
         streams: &[Expected],
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
+        let left = self.left_by_another(stop).await?;
         obstacles::look(self.session, self.target, toc).await?;
         let list = removal::use_list(self.session, self.target, toc).await?;
         let list = Memfd::new("use-list", list.as_bytes())
@@ -109,7 +110,7 @@ impl Replacing<'_> {
         };
         let mut transaction = self.begin().await?;
         let work = async {
-            self.clear(&mut transaction, toc).await?;
+            self.clear(&mut transaction, toc, left.as_ref()).await?;
             self.section(&mut transaction, &section("--section=pre-data"), stop)
                 .await?;
             let mut bytes = 0;
@@ -136,8 +137,12 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
         let expected = bare(object);
+        let left = self.left_by_another(stop).await?;
         let mut transaction = self.begin().await?;
         let work = async {
+            if let Some(left) = &left {
+                self.remove_left(&mut transaction, left, None).await?;
+            }
             let (reader, writer) = pipe()?;
             let decode = move |source: &mut Source| script::copy(source, encoding, writer);
             let feeding = feed_through(self.storage, &expected, decode, stop);
@@ -187,16 +192,42 @@ impl Replacing<'_> {
         }
     }
 
-    /// Drops what the backup knows. Default privileges would add to what is made next, so ours go
-    /// with it.
-    async fn clear(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
+    async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
+        let looking = incomplete::left_by(self.session, self.target, self.storage, stop);
+        tokio::select! {
+            left = looking => left,
+            () = stop.cancelled() => Err(Failure::try_again("stopped before it began")),
+        }
+    }
+
+    /// Takes away the half of a backup, and with it the mark; what `toc` brings anew stays where
+    /// others may be in it.
+    async fn remove_left(
+        &self,
+        transaction: &mut Transaction,
+        left: &Toc,
+        toc: Option<&Toc>,
+    ) -> Result<(), Failure> {
+        let removal = removal::of_all(self.session, self.target, left, toc).await?;
+        let unmark = incomplete::unmark();
+        transaction.write(&format!("{removal}{unmark};\n")).await
+    }
+
+    /// Drops what the backup knows, and what is left of another. Default privileges would add to
+    /// what is made next, so ours go with it.
+    async fn clear(
+        &self,
+        transaction: &mut Transaction,
+        toc: &Toc,
+        left: Option<&Toc>,
+    ) -> Result<(), Failure> {
+        if let Some(left) = left {
+            self.remove_left(transaction, left, Some(toc)).await?;
+        }
         let removal = removal::statements(self.session, self.target, toc).await?;
         let defaults = Defaults::of(self.session, self.target).await?;
-        let marker = quote(check::MARKER);
         transaction.write(&defaults.undone()).await?;
-        transaction
-            .write(&format!("{removal}DROP SCHEMA IF EXISTS {marker};\n"))
-            .await
+        transaction.write(&removal).await
     }
 
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {

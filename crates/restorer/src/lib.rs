@@ -4,7 +4,7 @@
 //! main ─▶ run ─▶ pick    which backup, and whether all of it is there
 //!             ─▶ check   whether the target will have it
 //!             ─▶ parallel   an empty target      ─▶ feed (store ─▶ hash ─▶ decode ─▶ program)
-//!             ─▶ in_place   one transaction      ─▶ toc, obstacles, acl
+//!             ─▶ in_place   one transaction      ─▶ toc, obstacles, acl, incomplete
 //! ```
 //!
 //! It reads what `backuper` writes, and knows nothing of the scheduler.
@@ -15,6 +15,7 @@ pub mod acl;
 pub mod check;
 pub mod feed;
 pub mod in_place;
+pub mod incomplete;
 pub mod job;
 pub mod memfd;
 pub mod obstacles;

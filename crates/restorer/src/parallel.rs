@@ -1,7 +1,7 @@
 //! An empty target is loaded by many hands: the sections before the rows, all streams of rows at
 //! once, the sections after them.
 //!
-//! While it is half loaded it says so, by a schema named [`check::MARKER`]; when it cannot be
+//! While it is half loaded it says so, by a schema named [`incomplete::MARKER`]; when it cannot be
 //! finished, everything that was made is taken away again.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Output, Program};
-use backuper::postgres::{self, Target, identifier::quote, tools::Tools};
+use backuper::postgres::{self, Target, tools::Tools};
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -21,8 +21,8 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::acl;
-use crate::check;
 use crate::feed::{self, Expected, feed};
+use crate::incomplete;
 use crate::memfd::Memfd;
 use crate::toc::Toc;
 
@@ -97,11 +97,7 @@ impl Loading<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        self.execute(&format!(
-            "CREATE SCHEMA {marker}; COMMENT ON SCHEMA {marker} IS 'A restore is under way here, or was cut short: the contents are not complete.'",
-            marker = quote(check::MARKER)
-        ))
-        .await?;
+        self.execute(&incomplete::mark(folder)).await?;
         let options = self.options().await?;
         self.restore(schema, &["--section=pre-data"], &options, stop)
             .await?;
@@ -115,8 +111,7 @@ impl Loading<'_> {
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
-        self.execute(&format!("DROP SCHEMA {}", quote(check::MARKER)))
-            .await?;
+        self.execute(&incomplete::unmark()).await?;
         Ok(bytes)
     }
 
@@ -268,8 +263,8 @@ impl Loading<'_> {
                 }
             }
             let rest = format!(
-                "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; DROP SCHEMA IF EXISTS {}",
-                quote(check::MARKER)
+                "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; {}",
+                incomplete::unmark()
             );
             self.session.batch_execute(&rest).await
         };

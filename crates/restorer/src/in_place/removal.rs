@@ -77,6 +77,29 @@ pub(super) async fn statements(
     Ok(text)
 }
 
+/// The text that drops everything of a backup that was loaded into an empty database and only in
+/// part, the schemas and extensions too, but for those that `next` has as well.
+pub(super) async fn of_all(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    next: Option<&Toc>,
+) -> Result<String, Failure> {
+    let mut text = statements(session, target, toc).await?;
+    let stays = |entry: &Entry| {
+        let same = |it: &Entry| it.kind == entry.kind && it.tag == entry.tag;
+        (entry.kind == "SCHEMA" && entry.tag == "public")
+            || next.is_some_and(|next| next.entries.iter().any(same))
+    };
+    let rooms: Vec<String> = toc
+        .dropped()
+        .filter(|it| KEPT.contains(&it.kind.as_str()) && !stays(it))
+        .map(|it| format!("DROP {} IF EXISTS {}", it.kind, quote(&it.tag)))
+        .collect();
+    text.push_str(&together(&rooms));
+    Ok(text)
+}
+
 /// The statement that drops one entry, as `pg_restore --clean --if-exists` would write it.
 fn drop_of(entry: &Entry) -> Option<String> {
     let statement = entry.drop.trim().trim_end_matches(';');
