@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::testbed::disk::Disk;
 use super::testbed::postgres::{Cluster, shared};
 use super::testbed::programs::{Prepared, Running, backuper, restorer};
 use super::testbed::proxy::Proxy;
 use super::testbed::s3_faults::{Fault, Faults, Rule};
-use super::testbed::{env, folder, wait_for};
+use super::testbed::{env, wait_for};
 use super::workers::{Stage, var, with};
 
 /// Longer than any test waits: what is held up stays so until somebody acts.
@@ -384,40 +385,20 @@ fn a_network_that_breaks_while_rows_are_read_fails_the_backup() {
     stage.backup(&var("DB_PORT", &port)).expect_code(0);
 }
 
-/// A small disk, gone with the value.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn of(megabytes: u32) -> Self {
-        let place = folder("disk");
-        Prepared::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
-            .arg(&place)
-            .succeed();
-        Self(place)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        Prepared::new("umount").arg("--lazy").arg(&self.0).run();
-    }
-}
-
 #[test]
 fn a_full_disk_fails_the_backup_and_gets_its_room_back() {
     let stage = Stage::new("fulldisk");
     stage.fill("a", 12);
     let disk = Disk::of(8);
     let store = env([
-        ("S3_ENDPOINT", &format!("file://{}", disk.0.display())),
+        ("S3_ENDPOINT", &format!("file://{}", disk.path().display())),
         ("S3_BUCKET_NAME", ""),
     ]);
     let ended = stage.backup(&store);
     ended.expect_code(1);
     assert!(ended.last_line().contains("make room"), "{ended}");
     let left = Prepared::new("find")
-        .arg(&disk.0)
+        .arg(disk.path())
         .args(["-type", "f"])
         .succeed();
     assert_eq!(left.stdout, "");
@@ -426,6 +407,49 @@ fn a_full_disk_fails_the_backup_and_gets_its_room_back() {
         .sql("DELETE FROM a WHERE id > 32; VACUUM FULL a");
     stage.backup(&store).expect_code(0);
     stage.restore(&store).expect_code(0);
+}
+
+#[test]
+fn a_full_disk_of_the_server_fails_the_restore_and_changes_nothing() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+    let stage = Stage::on(cluster, "fullserver");
+    let disk = Disk::of(64);
+    let place = disk.path().join("tablespace");
+    cluster.make_folder(&place);
+    let name = stage.database.name();
+    cluster.sql(
+        "postgres",
+        &format!("CREATE TABLESPACE small LOCATION '{}'", place.display()),
+    );
+    cluster.sql(
+        "postgres",
+        &format!("ALTER DATABASE \"{name}\" SET TABLESPACE small"),
+    );
+    stage.fill("a", 12);
+    let whole = stage.database.dump();
+    stage.back_up(&env([]));
+    let fails = || {
+        disk.fill_up_to(6);
+        let ended = stage.restore(&env([]));
+        ended.expect_code(1);
+        let last = ended.last_line();
+        assert!(last.contains("No space left on device"), "{ended}");
+        disk.give_room();
+    };
+    stage.database.sql("DELETE FROM a WHERE id > 100");
+    let changed = stage.database.dump();
+    fails();
+    assert!(
+        stage.database.dump() == changed,
+        "the old contents are hurt"
+    );
+    stage.database.sql("DROP TABLE a");
+    fails();
+    let left = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(stage.database.sql(left).trim(), "0");
+    stage.restore(&env([])).expect_code(0);
+    assert!(stage.database.dump() == whole, "the contents have changed");
+    cluster.crash();
 }
 
 #[test]

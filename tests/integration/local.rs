@@ -4,14 +4,17 @@ mod process;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scheduler::engine::conformance::{self, keeps_its_promises};
-use scheduler::engine::local::{Local, Settings};
+use scheduler::engine::local::{Clock, Local, Settings};
 use scheduler::engine::{Component, Ending, Engine, Finished, Kind, Schedule};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::testbed::disk::Disk;
 use crate::testbed::{block_on, folder, wait_for};
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
@@ -24,38 +27,101 @@ fn worker(lines: &str) -> PathBuf {
     path
 }
 
-fn open(data: &Path, worker: &Path) -> Local {
-    Local::open(Settings {
+fn settings(data: &Path, worker: &Path) -> Settings {
+    Settings {
         data_dir: data.to_owned(),
         max_workers: 2,
         backuper: worker.to_owned(),
         restorer: worker.to_owned(),
-        backoff: [Duration::from_millis(10); 2],
-    })
-    .expect("opened")
+        backoff: [Duration::ZERO; 2],
+        clock: Clock::System,
+    }
+}
+
+fn open(data: &Path, worker: &Path) -> Local {
+    Local::open(settings(data, worker)).expect("opened")
+}
+
+/// Time that a test sets.
+struct Time(Arc<AtomicI64>);
+
+impl Time {
+    fn standing() -> Self {
+        Self(Arc::new(AtomicI64::new(1_800_000_000)))
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    fn open(&self, data: &Path, worker: &Path) -> Local {
+        Local::open(Settings {
+            clock: Clock::Set(self.0.clone()),
+            ..settings(data, worker)
+        })
+        .expect("opened")
+    }
+}
+
+/// Long enough for the engine to look at the clock more than once.
+fn a_few_ticks() {
+    std::thread::sleep(Duration::from_millis(2500));
+}
+
+fn every(seconds: u32) -> Schedule {
+    Schedule {
+        cron: format!("@every {seconds}s"),
+        ..conformance::schedule(NAME)
+    }
 }
 
 fn every_second() -> Schedule {
-    Schedule {
-        cron: "@every 1s".to_owned(),
-        ..conformance::schedule(NAME)
+    every(1)
+}
+
+/// An engine at work.
+struct AtWork {
+    seen: Arc<Mutex<Vec<Finished>>>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl AtWork {
+    fn start(engine: Arc<Local>) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let stop = CancellationToken::new();
+        let (told, stopped) = (seen.clone(), stop.clone());
+        let running = crate::testbed::runtime().spawn(async move {
+            let tell = |it| told.lock().unwrap().push(it);
+            engine.run(stopped, &tell).await;
+        });
+        Self {
+            seen,
+            stop,
+            running,
+        }
+    }
+
+    fn seen(&self) -> Vec<Finished> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn wait(&self, enough: impl Fn(&[Finished]) -> bool) {
+        wait_for("the runs", || enough(&self.seen()).then_some(()));
+    }
+
+    fn stop(self) -> Vec<Finished> {
+        self.stop.cancel();
+        block_on(self.running).unwrap();
+        self.seen.lock().unwrap().clone()
     }
 }
 
 /// Runs an engine until `enough` says so; gives what it told.
 fn watch(engine: Arc<Local>, enough: impl Fn(&[Finished]) -> bool) -> Vec<Finished> {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let stop = CancellationToken::new();
-    let (told, stopped) = (seen.clone(), stop.clone());
-    let running = crate::testbed::runtime().spawn(async move {
-        let tell = |it| told.lock().unwrap().push(it);
-        engine.run(stopped, &tell).await;
-    });
-    wait_for("the runs", || enough(&seen.lock().unwrap()).then_some(()));
-    stop.cancel();
-    block_on(running).unwrap();
-    let seen = seen.lock().unwrap();
-    seen.clone()
+    let at_work = AtWork::start(engine);
+    at_work.wait(enough);
+    at_work.stop()
 }
 
 #[test]
@@ -130,34 +196,30 @@ fn two_runs_of_one_schedule_never_overlap() {
 
 #[test]
 fn a_missed_run_is_caught_up_once_after_a_stop() {
-    let data = folder("data");
-    let engine = open(&data, Path::new("/bin/true"));
-    let schedule = Schedule {
-        cron: "@every 3s".to_owned(),
-        ..conformance::schedule(NAME)
-    };
-    block_on(engine.ensure(&schedule)).expect("kept");
+    let (data, time) = (folder("data"), Time::standing());
+    let engine = time.open(&data, Path::new("/bin/true"));
+    block_on(engine.ensure(&every(100))).expect("kept");
     drop(engine);
-    std::thread::sleep(Duration::from_secs(7));
-    let engine = Arc::new(open(&data, Path::new("/bin/true")));
+    time.pass(350);
+    let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
     block_on(engine.refresh()).expect("refreshed");
-    let begun = std::time::Instant::now();
-    watch(engine.clone(), |it| !it.is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(2), "at once");
-    let begun = std::time::Instant::now();
-    watch(engine, |it| !it.is_empty());
-    assert!(begun.elapsed() > Duration::from_secs(1), "and only once");
+    let at_work = AtWork::start(engine);
+    at_work.wait(|it| it.len() == 1);
+    time.pass(99);
+    a_few_ticks();
+    assert_eq!(at_work.seen().len(), 1, "three were missed, one is made up");
+    time.pass(1);
+    at_work.wait(|it| it.len() == 2);
+    at_work.stop();
 }
 
 #[test]
 fn a_stop_tells_the_workers_and_calls_no_run_a_success() {
     let out = folder("out").join("began");
-    let script = worker(&format!("touch {}; exec sleep 60", out.display()));
+    let script = worker(&format!("touch {}; exec sleep 600", out.display()));
     let engine = Arc::new(open(&folder("data"), &script));
     block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
-    let begun = std::time::Instant::now();
     let seen = watch(engine, |_| out.exists());
-    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(seen.len(), 1);
     assert!(
         matches!(&seen[0].ending, Ending::Failed { reason, .. } if reason == "Stopped"),
@@ -170,28 +232,22 @@ fn one_folder_serves_one_scheduler() {
     let data = folder("data");
     let _first = open(&data, Path::new("/bin/true"));
     let second = Local::open(Settings {
-        data_dir: data,
         max_workers: 1,
-        backuper: "/bin/true".into(),
-        restorer: "/bin/true".into(),
-        backoff: [Duration::from_millis(10); 2],
+        ..settings(&data, Path::new("/bin/true"))
     });
     assert_eq!(second.expect_err("in use").kind(), Kind::Unavailable);
 }
 
 /// How often a worker that ends like this was started, for one run.
 fn tries(ending: &str, restore: bool) -> usize {
-    let out = folder("out").join("tries");
+    let (out, time) = (folder("out").join("tries"), Time::standing());
     let script = worker(&format!("echo t >> {}; {ending}", out.display()));
-    let engine = Arc::new(open(&folder("data"), &script));
+    let engine = Arc::new(time.open(&folder("data"), &script));
     if restore {
         block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
     } else {
-        let schedule = Schedule {
-            cron: "@every 5s".to_owned(),
-            ..conformance::schedule(NAME)
-        };
-        block_on(engine.ensure(&schedule)).expect("kept");
+        block_on(engine.ensure(&every(100))).expect("kept");
+        time.pass(100);
     }
     watch(engine, |it| !it.is_empty());
     std::fs::read_to_string(out).unwrap().lines().count()
@@ -211,21 +267,106 @@ fn a_restore_is_never_repeated() {
 }
 
 #[test]
-fn a_backup_that_a_stop_interrupted_is_run_again_at_once() {
-    let data = folder("data");
-    let out = folder("out").join("began");
-    let script = worker(&format!("touch {}; exec sleep 60", out.display()));
-    let schedule = Schedule {
-        cron: "@every 4s".to_owned(),
-        ..conformance::schedule(NAME)
+fn a_run_that_waits_for_its_next_try_keeps_nobody_waiting_and_survives_a_stop() {
+    let (data, time) = (folder("data"), Time::standing());
+    let out = folder("out").join("tries");
+    let script = worker(&format!("echo t >> {}; exit 1", out.display()));
+    let slow = |worker: &Path| {
+        Local::open(Settings {
+            max_workers: 1,
+            backoff: [Duration::from_secs(600); 2],
+            clock: Clock::Set(time.0.clone()),
+            restorer: "/bin/true".into(),
+            ..settings(&data, worker)
+        })
+        .expect("opened")
     };
-    let engine = Arc::new(open(&data, &script));
-    block_on(engine.ensure(&schedule)).expect("kept");
+    let engine = Arc::new(slow(&script));
+    block_on(engine.ensure(&every(100))).expect("kept");
+    time.pass(100);
+    let at_work = AtWork::start(engine.clone());
+    wait_for("the first try", || out.exists().then_some(()));
+    block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+    at_work.wait(|it| it.len() == 1);
+    let seen = at_work.stop();
+    assert_eq!(seen[0].component, Component::Restore);
+    drop(engine);
+    time.pass(600);
+    let engine = Arc::new(slow(Path::new("/bin/true")));
+    block_on(engine.refresh()).expect("refreshed");
+    let seen = watch(engine, |it| !it.is_empty());
+    assert_eq!(seen[0].component, Component::Backup);
+    assert_eq!(seen[0].ending, Ending::Succeeded);
+    let tries = std::fs::read_to_string(out).unwrap();
+    assert_eq!(tries, "t\n", "the second try was the other worker's");
+}
+
+#[test]
+fn a_backup_that_a_stop_interrupted_is_run_again_at_once() {
+    let (data, time) = (folder("data"), Time::standing());
+    let out = folder("out").join("began");
+    let script = worker(&format!("touch {}; exec sleep 600", out.display()));
+    let engine = Arc::new(time.open(&data, &script));
+    block_on(engine.ensure(&every(100))).expect("kept");
+    time.pass(100);
     let seen = watch(engine, |_| out.exists());
     assert_ne!(seen[0].ending, Ending::Succeeded);
-    let engine = Arc::new(open(&data, Path::new("/bin/true")));
+    let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
     block_on(engine.refresh()).expect("refreshed");
-    let begun = std::time::Instant::now();
     watch(engine, |it| !it.is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(2), "at once");
+}
+
+#[test]
+fn no_more_workers_run_at_once_than_are_allowed() {
+    let out = folder("out");
+    let (began, most, release) = (out.join("began"), out.join("most"), out.join("release"));
+    let script = worker(&format!(
+        "mkdir -p {began}; touch {began}/$$; ls {began} | wc -l >> {most}
+         while [ ! -e {release} ]; do sleep 0.05; done; rm {began}/$$",
+        began = began.display(),
+        most = most.display(),
+        release = release.display(),
+    ));
+    let engine = Arc::new(open(&folder("data"), &script));
+    for n in 1..=5 {
+        let restore = conformance::restore(&format!("0000000{n}"), "0", 1);
+        block_on(engine.restore(&restore)).expect("kept");
+    }
+    let at_work = AtWork::start(engine);
+    let under_way = || std::fs::read_dir(&began).map_or(0, Iterator::count);
+    wait_for("two workers", || (under_way() == 2).then_some(()));
+    a_few_ticks();
+    assert_eq!(under_way(), 2);
+    std::fs::write(release, "").unwrap();
+    at_work.wait(|it| it.len() == 5);
+    at_work.stop();
+    let counts = std::fs::read_to_string(most).unwrap();
+    assert!(counts.lines().all(|it| it.trim() <= "2"), "{counts}");
+}
+
+#[test]
+fn a_full_disk_delays_the_end_of_a_run_and_loses_nothing() {
+    let (disk, out) = (Disk::of(2), folder("out"));
+    let (began, release) = (out.join("began"), out.join("release"));
+    let script = worker(&format!(
+        "touch {}; while [ ! -e {} ]; do sleep 0.05; done",
+        began.display(),
+        release.display()
+    ));
+    let engine = Arc::new(open(&disk.path().join("data"), &script));
+    let restore = conformance::restore("00000001", "0", 1);
+    block_on(engine.restore(&restore)).expect("kept");
+    block_on(engine.ready()).expect("ready");
+    let at_work = AtWork::start(engine.clone());
+    wait_for("the worker", || began.exists().then_some(()));
+    disk.fill_up_to(0);
+    wait_for("the engine notices", || block_on(engine.ready()).err());
+    std::fs::write(release, "").unwrap();
+    a_few_ticks();
+    assert_eq!(at_work.seen(), [], "told before it is kept");
+    disk.give_room();
+    at_work.wait(|it| it.len() == 1);
+    assert_eq!(at_work.stop()[0].ending, Ending::Succeeded);
+    let again = block_on(engine.restore(&restore)).expect("kept");
+    assert!(!again.adopted, "the first one has ended");
 }

@@ -11,6 +11,8 @@ use tokio::runtime::Runtime;
 // The demo loads this file by its path, and only with paths does it find these too.
 #[path = "testbed/core.rs"]
 pub mod core;
+#[path = "testbed/disk.rs"]
+pub mod disk;
 #[path = "testbed/postgres.rs"]
 pub mod postgres;
 #[path = "testbed/programs.rs"]

@@ -15,7 +15,7 @@ use clap::{Args, Parser};
 
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
-use crate::engine::local::Settings as LocalSettings;
+use crate::engine::local::{Clock, Settings as LocalSettings};
 
 /// What an exit code of the scheduler means; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -282,6 +282,7 @@ impl Machine {
             backuper: program(self.backuper.as_deref(), "backuper")?,
             restorer: program(self.restorer.as_deref(), "restorer")?,
             backoff: [Duration::from_secs(10), Duration::from_secs(60)],
+            clock: Clock::System,
         })
     }
 }

@@ -72,17 +72,21 @@ fn user() -> Option<&'static str> {
         .then_some("postgres")
 }
 
+fn own(path: &Path) {
+    if let Some(user) = user() {
+        let user = nix::unistd::User::from_name(user)
+            .expect("the list of users")
+            .expect("a user postgres: run `make tools`");
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).expect("root may chown");
+    }
+}
+
 impl Cluster {
     /// A cluster of one's own, for tests that stop and break it.
     pub fn start(tls: bool) -> Self {
         let folder = folder("postgres");
-        if let Some(user) = user() {
-            let user = nix::unistd::User::from_name(user)
-                .expect("the list of users")
-                .expect("a user postgres: run `make tools`");
-            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("root may chown");
-        }
+        own(&folder);
         let data = folder.join("data");
         let mut initdb = match user() {
             Some(user) => Prepared::new("setpriv")
@@ -124,6 +128,12 @@ impl Cluster {
         }
         fs::write(data.join("postgresql.auto.conf"), settings).expect("a file");
         fs::write(data.join("pg_hba.conf"), hba).expect("a file");
+    }
+
+    /// A folder that the server may write to.
+    pub fn make_folder(&self, path: &Path) {
+        fs::create_dir(path).expect("a new folder");
+        own(path);
     }
 
     /// Starts the server; for a cluster that was stopped.

@@ -7,6 +7,7 @@
 //! A run is kept before its worker is started and its end after the worker has ended, so a crash
 //! in between leaves a run that has not succeeded. The children die with us.
 
+mod clock;
 mod store;
 mod supervisor;
 mod vars;
@@ -23,14 +24,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::schedule::Cron;
-use crate::engine::{Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule};
+use crate::engine::{Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule};
+pub use clock::Clock;
 use store::{Started, Store, Wanted};
 use supervisor::Programs;
 
 /// The namespace of all that is on this machine.
 pub const NAMESPACE: &str = "local";
-/// How often the clock is looked at.
+/// How often the clock is looked at, and what could not be kept is tried again.
 const TICK: Duration = Duration::from_secs(1);
+/// How often old log files are looked for.
+const PRUNING: Duration = Duration::from_secs(3600);
 
 /// What an administrator decides about workers on this machine.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Settings {
     pub restorer: PathBuf,
     /// How long to wait before a backup's second and third try.
     pub backoff: [Duration; 2],
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// The engine.
@@ -53,6 +59,8 @@ pub struct Local {
     store: Store,
     programs: Programs,
     max_workers: usize,
+    backoff: [Duration; 2],
+    clock: Clock,
     asked: Arc<Notify>,
 }
 
@@ -68,6 +76,7 @@ impl Local {
             backuper,
             restorer,
             backoff,
+            clock,
         } = settings;
         let store = Store::open(&data_dir)?;
         let folder = |name: &str| {
@@ -83,21 +92,19 @@ impl Local {
             restorer,
             words: folder("last-words")?,
             logs: folder("logs")?,
-            backoff,
         };
-        if let Err(error) = programs.prune(store::MEMORY) {
-            tracing::warn!(%error, "old log files stay");
-        }
         Ok(Self {
             store,
             programs,
             max_workers,
+            backoff,
+            clock,
             asked: Arc::default(),
         })
     }
 
     async fn put(&self, schedule: &Schedule, only_existing: bool) -> Result<bool, Error> {
-        let due = next(&schedule.cron, Timestamp::now())?;
+        let due = next(&schedule.cron, self.clock.now())?;
         let Schedule { name, cron, vars } = schedule.clone();
         let row = [name, cron, vars::write(&vars)];
         let kept = self.store.put(row, due, only_existing).await?;
@@ -107,7 +114,7 @@ impl Local {
 
     /// What is due becomes a waiting run, once however often it was missed.
     async fn enqueue(&self) -> Result<(), Error> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         for due in self.store.due(now.as_second()).await? {
             let next = next(&due.cron, now)?;
             self.store.begin(due, next, now.as_second()).await?;
@@ -122,36 +129,81 @@ impl Local {
     ) -> Result<(), Error> {
         self.enqueue().await?;
         while workers.len() < self.max_workers
-            && let Some(run) = self.store.take().await?
+            && let Some(run) = self.store.take(self.clock.now().as_second()).await?
         {
-            let (store, programs) = (self.store.clone(), self.programs.clone());
-            workers.spawn(work(store, programs, run, stop.clone()));
+            let work = Work {
+                store: self.store.clone(),
+                programs: self.programs.clone(),
+                backoff: self.backoff,
+                clock: self.clock.clone(),
+                run,
+            };
+            workers.spawn(work.to_its_end(stop.clone()));
         }
         Ok(())
     }
+
+    fn prune(&self) {
+        if let Err(error) = self.programs.prune(store::MEMORY) {
+            tracing::warn!(%error, "old log files stay");
+        }
+    }
 }
 
-/// One run; gives nothing when its end could not be kept: then it has not been told.
-async fn work(
+/// One try of a run.
+struct Work {
     store: Store,
     programs: Programs,
+    backoff: [Duration; 2],
+    clock: Clock,
     run: Started,
-    stop: CancellationToken,
-) -> Option<Finished> {
-    tracing::info!(run = %run.name, plan = run.schedule.as_deref().unwrap_or_default(), "started");
-    let ending = programs.run(&run, &stop).await;
-    tracing::info!(run = %run.name, ?ending, "ended");
-    let now = Timestamp::now().as_second();
-    if let Err(error) = store.end(run.id, ending.clone(), now).await {
-        tracing::error!(run = %run.name, error = &error as &dyn std::error::Error, "how it ended is lost");
-        return None;
+}
+
+impl Work {
+    /// Gives how the run ended, once that is kept; nothing when it is to be tried again, or when
+    /// we were stopped before its end could be kept: the next start finds it interrupted.
+    async fn to_its_end(self, stop: CancellationToken) -> Option<Finished> {
+        let Self { store, run, .. } = &self;
+        tracing::info!(run = %run.name, plan = run.schedule.as_deref().unwrap_or_default(), attempt = run.attempt, "started");
+        let (ending, said) = self.programs.run(run, &stop).await;
+        tracing::info!(run = %run.name, ?ending, %said, "ended");
+        let pause = self.pause(&ending);
+        loop {
+            let now = self.clock.now().as_second();
+            let kept = match pause {
+                Some(pause) => {
+                    let not_before = now.saturating_add_unsigned(pause.as_secs());
+                    store.again(run.id, not_before).await
+                }
+                None => store.end(run.id, ending.clone(), said.clone(), now).await,
+            };
+            let Err(error) = kept else { break };
+            tracing::error!(run = %run.name, error = &error as &dyn std::error::Error, "how it ended is not kept yet; trying again in a second");
+            if stop.is_cancelled() {
+                return None;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        if let Some(pause) = pause {
+            tracing::warn!(run = %run.name, ?pause, "waiting to be tried again");
+            return None;
+        }
+        Some(Finished {
+            component: run.component,
+            run: run.name.clone(),
+            schedule: run.schedule.clone(),
+            ending,
+        })
     }
-    Some(Finished {
-        component: run.component,
-        run: run.name,
-        schedule: run.schedule,
-        ending,
-    })
+
+    /// How long to wait before this run is tried again; none when it is not.
+    fn pause(&self, ending: &Ending) -> Option<Duration> {
+        if !supervisor::may_try_again(self.run.component, ending) {
+            return None;
+        }
+        let tries = usize::try_from(self.run.attempt).unwrap_or(usize::MAX);
+        self.backoff.get(tries.saturating_sub(1)).copied()
+    }
 }
 
 #[async_trait]
@@ -182,7 +234,7 @@ impl Engine for Local {
             request: vars::request(&restore.vars),
             vars: vars::write(&restore.vars),
         };
-        let now = Timestamp::now().as_second();
+        let now = self.clock.now().as_second();
         let running = self.store.restore(wanted, now).await?;
         self.asked.notify_one();
         running.ok_or_else(|| {
@@ -192,7 +244,7 @@ impl Engine for Local {
     }
 
     async fn refresh(&self) -> Result<Refreshed, Error> {
-        let (unchanged, interrupted) = self.store.sweep(Timestamp::now().as_second()).await?;
+        let (unchanged, interrupted) = self.store.sweep(self.clock.now().as_second()).await?;
         if interrupted > 0 {
             tracing::warn!(
                 runs = interrupted,
@@ -207,11 +259,12 @@ impl Engine for Local {
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        self.store.reach().await
+        self.store.reach(self.clock.now().as_second()).await
     }
 
     async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
         let mut workers = JoinSet::new();
+        let mut pruning = tokio::time::interval(PRUNING);
         while !stop.is_cancelled() {
             if let Err(error) = self.start(&mut workers, &stop).await {
                 tracing::error!(
@@ -223,6 +276,7 @@ impl Engine for Local {
                 () = stop.cancelled() => {}
                 Some(ended) = workers.join_next() => told(ended, tell),
                 () = self.asked.notified() => {}
+                _ = pruning.tick() => self.prune(),
                 () = tokio::time::sleep(TICK) => {}
             }
         }

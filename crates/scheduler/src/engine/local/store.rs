@@ -15,10 +15,23 @@ use crate::engine::{Component, Ending, Error, Kind, Running};
 pub(super) const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The shape of the tables. A file of a newer one is refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// How often in a row a schedule is caught up after runs that ended with the scheduler's own end:
+/// one that ends the scheduler each time must not do so for ever.
+const INTERRUPTIONS: i64 = 3;
 
 /// A backup that was interrupted counts as missed: its schedule is due again.
 const CATCH_UP: &str = "UPDATE schedules SET due = min(coalesce(due, ?1), ?1) WHERE name IN";
+
+/// The schedules whose runs the last process has left unfinished, but for those that it has been
+/// so with too often.
+const INTERRUPTED: &str = "
+    SELECT r.schedule FROM runs AS r WHERE r.state = 'running' AND
+        (SELECT count(*) FROM runs AS i
+          WHERE i.schedule = r.schedule AND i.reason = 'Interrupted' AND i.id > coalesce(
+            (SELECT max(e.id) FROM runs AS e WHERE e.schedule = r.schedule
+              AND e.ended IS NOT NULL AND coalesce(e.reason, '') <> 'Interrupted'), 0)) < ?2";
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS schedules (
@@ -37,6 +50,8 @@ const TABLES: &str = "
         request TEXT,
         vars TEXT NOT NULL,
         state TEXT NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        not_before INTEGER NOT NULL DEFAULT 0,
         reason TEXT,
         exit_code INTEGER,
         message TEXT,
@@ -45,6 +60,13 @@ const TABLES: &str = "
     );
     CREATE INDEX IF NOT EXISTS runs_state ON runs (state);
     CREATE INDEX IF NOT EXISTS runs_schedule ON runs (schedule, state);
+    CREATE TABLE IF NOT EXISTS pulse (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
+";
+
+/// What the first shape lacked.
+const FROM_1: &str = "
+    ALTER TABLE runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// The file.
@@ -66,6 +88,8 @@ pub(super) struct Started {
     pub(super) component: Component,
     pub(super) schedule: Option<String>,
     pub(super) vars: String,
+    /// The first is 1.
+    pub(super) attempt: i64,
 }
 
 /// A restore as it is asked for.
@@ -96,6 +120,9 @@ impl Store {
             connection.pragma_update(None, "synchronous", "FULL")?;
             let version: i64 =
                 connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version == 1 {
+                connection.execute_batch(FROM_1)?;
+            }
             if version <= VERSION {
                 connection.execute_batch(TABLES)?;
                 connection.pragma_update(None, "user_version", VERSION)?;
@@ -131,8 +158,14 @@ impl Store {
         }
     }
 
-    pub(super) async fn reach(&self) -> Result<(), Error> {
-        let work = |it: &Transaction<'_>| it.execute("UPDATE schedules SET due = due WHERE 0", []);
+    /// Writes something, as every call would have to.
+    pub(super) async fn reach(&self, now: i64) -> Result<(), Error> {
+        let work = move |it: &Transaction<'_>| {
+            it.execute(
+                "INSERT OR REPLACE INTO pulse (id, at) VALUES (1, ?1)",
+                [now],
+            )
+        };
         self.within("write to the schedules", work).await.map(drop)
     }
 
@@ -237,14 +270,14 @@ impl Store {
         .await
     }
 
-    /// The run that has waited longest, which now counts as running.
-    pub(super) async fn take(&self) -> Result<Option<Started>, Error> {
-        self.within("start a run", |it| {
+    /// The run that has waited longest and need not wait any more; it now counts as running.
+    pub(super) async fn take(&self, now: i64) -> Result<Option<Started>, Error> {
+        self.within("start a run", move |it| {
             it.query_row(
-                "UPDATE runs SET state = 'running' WHERE id = \
-                 (SELECT min(id) FROM runs WHERE state = 'waiting') \
-                 RETURNING id, name, component, schedule, vars",
-                [],
+                "UPDATE runs SET state = 'running', attempt = attempt + 1 WHERE id = \
+                 (SELECT min(id) FROM runs WHERE state = 'waiting' AND not_before <= ?1) \
+                 RETURNING id, name, component, schedule, vars, attempt",
+                [now],
                 |row| {
                     Ok(Started {
                         id: row.get(0)?,
@@ -255,6 +288,7 @@ impl Store {
                         },
                         schedule: row.get(3)?,
                         vars: row.get(4)?,
+                        attempt: row.get(5)?,
                     })
                 },
             )
@@ -263,15 +297,33 @@ impl Store {
         .await
     }
 
-    /// How a run ended. Its secrets are forgotten.
-    pub(super) async fn end(&self, id: i64, ending: Ending, now: i64) -> Result<(), Error> {
+    /// A run that failed and is to be tried again, not before a time.
+    pub(super) async fn again(&self, id: i64, not_before: i64) -> Result<(), Error> {
+        self.within("keep a run that is to be tried again", move |it| {
+            it.execute(
+                "UPDATE runs SET state = 'waiting', not_before = ?2 WHERE id = ?1",
+                [id, not_before],
+            )
+        })
+        .await
+        .map(drop)
+    }
+
+    /// How a run ended, and what it said last. Its secrets are forgotten.
+    pub(super) async fn end(
+        &self,
+        id: i64,
+        ending: Ending,
+        said: String,
+        now: i64,
+    ) -> Result<(), Error> {
         self.within("keep the end of a run", move |it| {
             if matches!(&ending, Ending::Failed { reason, .. } if reason == STOPPED) {
                 let which = "SELECT schedule FROM runs WHERE id = ?2";
                 it.execute(&format!("{CATCH_UP} ({which})"), [now, id])?;
             }
             let (state, reason, exit_code, message) = match ending {
-                Ending::Succeeded => ("succeeded", None, Some(0), None),
+                Ending::Succeeded => ("succeeded", None, Some(0), Some(said)),
                 Ending::Failed {
                     reason,
                     exit_code,
@@ -292,8 +344,7 @@ impl Store {
     /// of those is called a success.
     pub(super) async fn sweep(&self, now: i64) -> Result<(usize, usize), Error> {
         self.within("bring the schedules up to date", move |it| {
-            let which = "SELECT schedule FROM runs WHERE state = 'running'";
-            it.execute(&format!("{CATCH_UP} ({which})"), [now])?;
+            it.execute(&format!("{CATCH_UP} ({INTERRUPTED})"), [now, INTERRUPTIONS])?;
             let left = it.execute(
                 "UPDATE runs SET state = 'failed', reason = 'Interrupted', ended = ?1, vars = '[]' \
                  WHERE state = 'running'",

@@ -28,38 +28,23 @@ pub(super) struct Programs {
     pub(super) restorer: PathBuf,
     pub(super) words: PathBuf,
     pub(super) logs: PathBuf,
-    pub(super) backoff: [Duration; 2],
 }
 
 impl Programs {
-    /// Runs a worker to its end, or to ours. A backup is tried again where that may help; a
-    /// restore never, since it may have changed something.
-    pub(super) async fn run(&self, run: &Started, stop: &CancellationToken) -> Ending {
-        for pause in self.backoff {
-            let ending = self.attempt(run, stop).await;
-            if !may_try_again(run.component, &ending) || stop.is_cancelled() {
-                return ending;
-            }
-            tracing::warn!(run = %run.name, ?ending, ?pause, "trying again");
-            tokio::select! {
-                () = stop.cancelled() => return failed(STOPPED, None, "stopped between two tries".to_owned()),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-        self.attempt(run, stop).await
-    }
-
-    async fn attempt(&self, run: &Started, stop: &CancellationToken) -> Ending {
+    /// Runs a worker to its end, or to ours; gives how it ended, and its last sentence.
+    pub(super) async fn run(&self, run: &Started, stop: &CancellationToken) -> (Ending, String) {
         let words = self.words.join(&run.name);
         // A worker writes into a file that is there, and makes none.
         if let Err(error) = std::fs::write(&words, "") {
-            return failed("NotStarted", None, error.to_string());
+            let ending = failed("NotStarted", None, error.to_string());
+            return (ending, String::new());
         }
         let ending = self.supervise(run, &words, stop).await;
+        let said = std::fs::read_to_string(&words).unwrap_or_default();
         if let Err(error) = std::fs::remove_file(&words) {
             tracing::warn!(run = %run.name, %error, "its last words stay");
         }
-        ending
+        (ending, said)
     }
 
     async fn supervise(&self, run: &Started, words: &Path, stop: &CancellationToken) -> Ending {
@@ -123,8 +108,9 @@ impl Programs {
     }
 }
 
-/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is.
-fn may_try_again(component: Component, ending: &Ending) -> bool {
+/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is. A
+/// restore is never repeated, since it may have changed something.
+pub(super) fn may_try_again(component: Component, ending: &Ending) -> bool {
     let Ending::Failed {
         reason, exit_code, ..
     } = ending
