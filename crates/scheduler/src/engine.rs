@@ -4,10 +4,11 @@ pub mod conformance;
 pub mod kubernetes;
 pub mod local;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use backuper::job::Var;
+use backuper::job::{Value, Var};
 use tokio_util::sync::CancellationToken;
 
 /// Keeps schedules and runs workers.
@@ -23,7 +24,8 @@ pub trait Engine: Debug + Send + Sync {
     /// The namespace that holds all of it.
     fn namespace(&self) -> &str;
 
-    /// Makes the schedule, or makes it what it should be.
+    /// Makes the schedule, or makes it what it should be. [`Kind::Occupied`] when an Update has
+    /// given the one of that name to another database or bucket.
     async fn ensure(&self, schedule: &Schedule) -> Result<(), Error>;
 
     /// Makes an existing schedule what it should be, in everything. [`Kind::NotFound`] when it is
@@ -56,6 +58,33 @@ pub struct Schedule {
     pub cron: String,
     /// The backuper's environment.
     pub vars: Vec<Var>,
+}
+
+/// What tells plans apart: which database goes into which bucket.
+const PLACES: [&str; 5] = [
+    "DB_HOST",
+    "DB_PORT",
+    "DB_NAME",
+    "S3_ENDPOINT",
+    "S3_BUCKET_NAME",
+];
+
+/// Which database goes into which bucket, of a worker's variables that are not secret.
+fn places<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, &'a str> {
+    vars.filter(|(name, _)| PLACES.contains(name)).collect()
+}
+
+/// The same of a schedule that is to be.
+fn places_of(schedule: &Schedule) -> BTreeMap<&str, &str> {
+    places(schedule.vars.iter().filter_map(|it| match &it.value {
+        Value::Plain(value) => Some((it.name, value.as_str())),
+        Value::Secret(_) => None,
+    }))
+}
+
+fn occupied(name: &str) -> Error {
+    let why = "it serves another database or bucket by now";
+    Error::new(format!("make schedule {name}"), Kind::Occupied, why)
 }
 
 /// What a restore is to be.
@@ -207,6 +236,8 @@ pub enum Kind {
     Denied,
     /// The object is there already, or has changed meanwhile.
     Conflict,
+    /// The name is another's.
+    Occupied,
     /// What is there stands in the way, and asking again will not help until that has changed.
     Precondition,
     /// The object is wrong in the engine's eyes.

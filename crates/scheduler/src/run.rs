@@ -152,7 +152,7 @@ async fn farewell(calls: JoinHandle<Result<(), server::Error>>, work: JoinHandle
 
 fn failure(error: &crate::engine::Error) -> Failure {
     let verdict = match error.kind() {
-        Kind::Unavailable | Kind::Conflict | Kind::Internal => Verdict::TryAgain,
+        Kind::Unavailable | Kind::Conflict | Kind::Occupied | Kind::Internal => Verdict::TryAgain,
         Kind::NotFound | Kind::Denied | Kind::Precondition | Kind::Invalid => Verdict::Refused,
     };
     Failure {

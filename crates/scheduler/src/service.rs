@@ -13,7 +13,10 @@ use crate::config::WorkerSettings;
 use crate::domain::name::Name;
 use crate::domain::plan::{Login, Plan, Store};
 use crate::domain::run::Restoration;
-use crate::engine::{Engine, Error, Restore, Running, Schedule};
+use crate::engine::{Engine, Error, Kind, Restore, Running, Schedule};
+
+/// How many names are tried where Updates have given some to other databases.
+const TURNS: u8 = 8;
 
 /// What the scheduler can be asked for.
 #[derive(Clone, Debug)]
@@ -48,10 +51,18 @@ impl Service {
     /// # Errors
     /// What the engine could not do.
     pub async fn back_up(&self, plan: &Plan) -> Result<Name, Error> {
-        let name = plan.name();
-        self.engine.ensure(&self.schedule(&name, plan)).await?;
-        tracing::info!(plan = %name, database = %plan.source.place(), "scheduled");
-        Ok(name)
+        let mut turn = 0;
+        loop {
+            let name = plan.name(turn);
+            match self.engine.ensure(&self.schedule(&name, plan)).await {
+                Ok(()) => {
+                    tracing::info!(plan = %name, database = %plan.source.place(), "scheduled");
+                    return Ok(name);
+                }
+                Err(error) if error.kind() == Kind::Occupied && turn < TURNS => turn += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Makes an existing schedule what the plan says, in everything.

@@ -13,6 +13,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::NotFound => Code::NotFound,
         Kind::Denied => Code::PermissionDenied,
         Kind::Conflict => Code::Aborted,
+        Kind::Occupied => Code::AlreadyExists,
         Kind::Precondition => Code::FailedPrecondition,
         Kind::Invalid => Code::InvalidArgument,
         Kind::Unavailable => Code::Unavailable,

@@ -23,11 +23,15 @@ pub struct Wrong(pub &'static str);
 pub struct Name(String);
 
 impl Name {
-    /// The name of all schedules that back one database up into one bucket.
+    /// The name of all schedules that back one database up into one bucket; each `turn` gives
+    /// another.
     #[must_use]
-    pub fn of_plan(source: &str, endpoint: &str, bucket: &str) -> Self {
+    pub fn of_plan(source: &str, endpoint: &str, bucket: &str, turn: u8) -> Self {
         // The database's name is the one part that may hold a line break, so it comes last.
-        let identity = format!("{endpoint}\n{bucket}\n{source}");
+        let mut identity = format!("{endpoint}\n{bucket}\n{source}");
+        if turn > 0 {
+            identity = format!("{turn}\n{identity}");
+        }
         Self(format!("backup-{}-postgres", short_hash(&identity)))
     }
 
@@ -138,14 +142,18 @@ mod tests {
 
     #[test]
     fn a_name_depends_on_the_source_and_the_bucket_alone() {
-        let name = Name::of_plan("db:5432/shop", "https://s3", "backups");
-        assert_eq!(name, Name::of_plan("db:5432/shop", "https://s3", "backups"));
+        let name = Name::of_plan("db:5432/shop", "https://s3", "backups", 0);
+        assert_eq!(
+            name,
+            Name::of_plan("db:5432/shop", "https://s3", "backups", 0)
+        );
         assert!(name.as_str().parse::<Name>().is_ok(), "{name}");
         for other in [
-            Name::of_plan("db:5433/shop", "https://s3", "backups"),
-            Name::of_plan("db:5432/shop", "https://s4", "backups"),
-            Name::of_plan("db:5432/shop", "https://s3", "backups2"),
-            Name::of_plan("db:5432/shop", "https://s", "3backups"),
+            Name::of_plan("db:5433/shop", "https://s3", "backups", 0),
+            Name::of_plan("db:5432/shop", "https://s4", "backups", 0),
+            Name::of_plan("db:5432/shop", "https://s3", "backups2", 0),
+            Name::of_plan("db:5432/shop", "https://s", "3backups", 0),
+            Name::of_plan("db:5432/shop", "https://s3", "backups", 1),
         ] {
             assert_ne!(name, other);
         }

@@ -24,9 +24,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The name that every plan for the same database and bucket has.
+    /// The name that every plan for the same database and bucket has; with a `turn` above 0, the
+    /// one to take when an Update has given all before it to others.
     #[must_use]
-    pub fn name(&self) -> Name {
+    pub fn name(&self, turn: u8) -> Name {
         let Store {
             endpoint, bucket, ..
         } = &self.store;
@@ -35,6 +36,7 @@ impl Plan {
             &self.source.place(),
             &endpoint.unwrap_or_default(),
             bucket.as_ref().map(Bucket::as_str).unwrap_or_default(),
+            turn,
         )
     }
 }

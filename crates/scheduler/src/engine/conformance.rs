@@ -45,6 +45,7 @@ pub fn restore(database: &str, revision: &str, call: usize) -> Restore {
 pub async fn keeps_its_promises(engine: Arc<dyn Engine>) {
     schedules_are_idempotent(&engine).await;
     updates_need_a_schedule_of_ours(&engine).await;
+    a_schedule_that_was_given_to_another_database_is_not_taken_back(&engine).await;
     callers_at_the_same_time_agree(&engine).await;
     one_restore_at_a_time_into_a_database(&engine).await;
     refresh_finds_nothing_to_do(&engine).await;
@@ -67,6 +68,20 @@ async fn updates_need_a_schedule_of_ours(engine: &Arc<dyn Engine>) {
     assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
     let error = engine.update("somewhere-else", &wanted).await;
     assert_eq!(error.expect_err("not ours").kind(), Kind::Denied);
+}
+
+async fn a_schedule_that_was_given_to_another_database_is_not_taken_back(engine: &Arc<dyn Engine>) {
+    let first = schedule("backup-00000006-postgres");
+    engine.ensure(&first).await.expect("made");
+    let mut second = first.clone();
+    second.vars[1] = Var::plain("DB_NAME", "crm");
+    let namespace = engine.namespace();
+    engine.update(namespace, &second).await.expect("changed");
+    let error = engine.ensure(&first).await.expect_err("it is another's");
+    assert_eq!(error.kind(), Kind::Occupied);
+    engine.ensure(&second).await.expect("it is its own");
+    engine.update(namespace, &first).await.expect("changed");
+    engine.ensure(&first).await.expect("its own again");
 }
 
 async fn callers_at_the_same_time_agree(engine: &Arc<dyn Engine>) {

@@ -28,7 +28,7 @@ use kube::{Client, Config, Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
-    Component, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
+    self, Component, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
 };
 use apply::Objects;
 use error::{answered, is_lost_race};
@@ -87,7 +87,10 @@ impl Kubernetes {
 
     async fn try_ensure(&self, schedule: &Schedule) -> Result<(), Error> {
         let found = match self.objects.cron_job(&schedule.name).await? {
-            Some(found) => found,
+            Some(found) => {
+                check_place(&found, schedule)?;
+                found
+            }
             None => {
                 let gate = render::gated(&self.render(schedule));
                 self.objects.create_cron_job(&gate).await?
@@ -224,6 +227,21 @@ impl Engine for Kubernetes {
 
     async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
         self.watch(stop, tell).await;
+    }
+}
+
+/// Whether a CronJob still serves the database and bucket that its name is for.
+fn check_place(found: &CronJob, schedule: &Schedule) -> Result<(), Error> {
+    let Some((_, shown)) = record::recover(found) else {
+        return Ok(());
+    };
+    let shown = shown
+        .iter()
+        .filter_map(|it| Some((it.name.as_str(), it.value.as_deref()?)));
+    if engine::places(shown) == engine::places_of(schedule) {
+        Ok(())
+    } else {
+        Err(engine::occupied(&schedule.name))
     }
 }
 

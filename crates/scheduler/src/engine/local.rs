@@ -24,9 +24,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::schedule::Cron;
-use crate::engine::{Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule};
+use crate::engine::{
+    self, Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
+};
 pub use clock::Clock;
-use store::{Started, Store, Wanted};
+use store::{Started, Store, Wanted, Whose};
 use supervisor::Programs;
 
 /// The namespace of all that is on this machine.
@@ -103,11 +105,11 @@ impl Local {
         })
     }
 
-    async fn put(&self, schedule: &Schedule, only_existing: bool) -> Result<bool, Error> {
+    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<bool, Error> {
         let due = next(&schedule.cron, self.clock.now())?;
         let Schedule { name, cron, vars } = schedule.clone();
         let row = [name, cron, vars::write(&vars)];
-        let kept = self.store.put(row, due, only_existing).await?;
+        let kept = self.store.put(row, due, whose).await?;
         self.asked.notify_one();
         Ok(kept)
     }
@@ -138,7 +140,7 @@ impl Local {
                 clock: self.clock.clone(),
                 run,
             };
-            workers.spawn(work.to_its_end(stop.clone()));
+            workers.spawn(work.finish(stop.clone()));
         }
         Ok(())
     }
@@ -162,7 +164,7 @@ struct Work {
 impl Work {
     /// Gives how the run ended, once that is kept; nothing when it is to be tried again, or when
     /// we were stopped before its end could be kept: the next start finds it interrupted.
-    async fn to_its_end(self, stop: CancellationToken) -> Option<Finished> {
+    async fn finish(self, stop: CancellationToken) -> Option<Finished> {
         let Self { store, run, .. } = &self;
         tracing::info!(run = %run.name, plan = run.schedule.as_deref().unwrap_or_default(), attempt = run.attempt, "started");
         let (ending, said) = self.programs.run(run, &stop).await;
@@ -213,7 +215,10 @@ impl Engine for Local {
     }
 
     async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
-        self.put(schedule, false).await.map(drop)
+        if self.put(schedule, Whose::Its).await? {
+            return Ok(());
+        }
+        Err(engine::occupied(&schedule.name))
     }
 
     async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
@@ -222,7 +227,7 @@ impl Engine for Local {
             let why = format!("only {NAMESPACE} is served here");
             return Err(Error::new(doing(), Kind::Denied, why));
         }
-        if self.put(schedule, true).await? {
+        if self.put(schedule, Whose::Anybodys).await? {
             return Ok(());
         }
         Err(Error::new(doing(), Kind::NotFound, "there is none"))

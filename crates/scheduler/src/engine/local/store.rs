@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
 use super::supervisor::STOPPED;
+use super::vars;
 use crate::engine::{Component, Ending, Error, Kind, Running};
 
 /// How long the end of a run is remembered, and its log file kept.
@@ -92,6 +93,15 @@ pub(super) struct Started {
     pub(super) attempt: i64,
 }
 
+/// Which schedule may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// One for the same database and bucket; it is made where there is none.
+    Its,
+    /// Whichever there is.
+    Anybodys,
+}
+
 /// A restore as it is asked for.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -169,21 +179,33 @@ impl Store {
         self.within("write to the schedules", work).await.map(drop)
     }
 
-    /// Makes a schedule, or makes it what it should be; with `only_existing`, gives false when
-    /// there is none. A new cron counts from now on, an old one goes on.
+    /// Makes a schedule what it should be; gives false when the one of that name is not whose it
+    /// must be. A new cron counts from now on, an old one goes on.
     pub(super) async fn put(
         &self,
         [name, cron, vars]: [String; 3],
         due: Option<i64>,
-        only_existing: bool,
+        whose: Whose,
     ) -> Result<bool, Error> {
         self.within("keep a schedule", move |it| {
+            if whose == Whose::Its {
+                let kept: Option<String> = it
+                    .query_row(
+                        "SELECT vars FROM schedules WHERE name = ?1",
+                        [&name],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+                if kept.is_some_and(|kept| !vars::same_places(&kept, &vars)) {
+                    return Ok(false);
+                }
+            }
             let changed = it.execute(
                 "UPDATE schedules SET vars = ?3, due = iif(cron = ?2, due, ?4), cron = ?2 \
                  WHERE name = ?1",
                 params![name, cron, vars, due],
             )?;
-            if changed == 1 || only_existing {
+            if changed == 1 || whose == Whose::Anybodys {
                 return Ok(changed == 1);
             }
             it.execute(

@@ -3,6 +3,8 @@
 use backuper::job::{Value, Var};
 use secrecy::ExposeSecret as _;
 
+use crate::engine;
+
 /// The variable that differs between two calls for the same restore.
 const TIME_OF_CALL: &str = "RESTORE_AS_OF";
 
@@ -21,6 +23,17 @@ pub(super) fn write(vars: &[Var]) -> String {
 /// Name, value, and whether it is a secret.
 pub(super) fn read(text: &str) -> Option<Vec<(String, String, bool)>> {
     serde_json::from_str(text).ok()
+}
+
+/// Whether both are for the same database and bucket; what cannot be read is nobody's.
+pub(super) fn same_places(one: &str, other: &str) -> bool {
+    let (Some(one), Some(other)) = (read(one), read(other)) else {
+        return true;
+    };
+    fn pairs(vars: &[(String, String, bool)]) -> impl Iterator<Item = (&str, &str)> {
+        vars.iter().map(|it| (it.0.as_str(), it.1.as_str()))
+    }
+    engine::places(pairs(&one)) == engine::places(pairs(&other))
 }
 
 /// Tells restores apart: by neither secrets nor the time of the call.
