@@ -78,6 +78,58 @@ fn u03_u04_retention_takes_the_oldest_of_this_source_and_nothing_else() {
 }
 
 #[test]
+fn u06_the_newest_of_1500_backups_is_found_behind_the_first_page() {
+    let stage = Stage::new("pages");
+    let name = stage.database.name().to_owned();
+    stage.database.sql("CREATE TABLE t AS SELECT 'new' AS v");
+    for number in 0..1_500 {
+        let (hour, minute) = (number / 60, number % 60);
+        let key = format!(
+            "{name}/2020-01-{:02}-{:02}-{minute:02}-00-backup.sql",
+            1 + hour / 24,
+            hour % 24
+        );
+        stage.s3.put(&key, b"PGDMP");
+    }
+    let made = stage.back_up(&var("MAX_BACKUP_COUNT", "1"));
+    stage.database.sql("UPDATE t SET v = 'old'");
+    stage.restore(&var("BACKUP_REVISION", "0")).expect_code(0);
+    assert_eq!(stage.database.sql("SELECT v FROM t").trim(), "new");
+    let again = stage.back_up(&var("MAX_BACKUP_COUNT", "1"));
+    let kept = stage.s3.keys();
+    let published = kept.iter().filter(|it| it.ends_with("-backup.sql"));
+    assert_eq!(published.count(), 1_500);
+    assert!(kept.iter().any(|it| it.starts_with(again.as_str())));
+    assert!(
+        !kept.iter().any(|it| it.starts_with(made.as_str())),
+        "{made}"
+    );
+}
+
+#[test]
+fn u09_a_copied_bucket_keeps_its_history() {
+    let stage = Stage::new("copied");
+    let made: Vec<String> = (0..2).map(|_| stage.back_up(&env([]))).collect();
+    // As a copy does: the older one's objects are the younger ones now.
+    for key in stage.s3.keys() {
+        if key.starts_with(made[0].as_str()) {
+            let bytes = stage.s3.read(&key);
+            stage.s3.put(&key, &bytes);
+        }
+    }
+    stage.back_up(&var("MAX_BACKUP_COUNT", "2"));
+    let kept = stage.s3.manifests();
+    assert!(
+        !kept.iter().any(|it| it.starts_with(made[0].as_str())),
+        "{kept:?}"
+    );
+    assert!(
+        kept.iter().any(|it| it.starts_with(made[1].as_str())),
+        "{kept:?}"
+    );
+}
+
+#[test]
 fn u05_two_backups_that_start_together_get_two_folders() {
     let stage = Stage::new("together");
     let env = stage.env();
@@ -139,6 +191,7 @@ fn is_refused_before_it_dumps(ended: &Ended, words: &[&str]) {
     assert!(!ended.printed().contains("dumping"), "{ended}");
 }
 
+/// And U02: a negative count.
 #[test]
 fn what_is_configured_wrongly_is_refused_in_one_sentence() {
     let stage = Stage::new("wrong");

@@ -314,6 +314,7 @@ const WRONG: [(&str, Spoil); 22] = [
     ("max_backup_count", |it| it.max_backup_count = i64::MAX),
 ];
 
+/// And U02: a negative count.
 #[test]
 fn u39_each_wrong_field_is_named() {
     for (field, spoil) in WRONG {

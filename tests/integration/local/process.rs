@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use scheduler::api::proto::BackupRequest;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use scheduler::api::proto::{BackupRequest, UpdateBackupRequest};
 use tonic::transport::Endpoint;
 
 use crate::testbed::postgres::{free_port, shared};
@@ -36,6 +36,44 @@ fn manifests(store: &Path) -> usize {
     backups
         .filter(|it| it.join("manifest.json").is_file())
         .count()
+}
+
+#[test]
+fn a_backup_after_an_update_to_another_database_gets_a_schedule_of_its_own() {
+    let (running, port) = start(&folder("data"));
+    let shop = BackupRequest {
+        db_uri: "db.example".to_owned(),
+        db_port: 5432,
+        db_user: "u".to_owned(),
+        db_name: "shop".to_owned(),
+        schedule: "0 0 1 1 *".to_owned(),
+        s3_endpoint: "file:///nowhere".to_owned(),
+        ..BackupRequest::default()
+    };
+    let crm = BackupRequest {
+        db_name: "crm".to_owned(),
+        ..shop.clone()
+    };
+    block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        let first = client.backup(shop.clone()).await.unwrap().into_inner();
+        let update = UpdateBackupRequest {
+            request: Some(crm),
+            cronjob_name: first.cronjob_name.clone(),
+            cronjob_namespace: first.cronjob_namespace,
+        };
+        client.update(update).await.unwrap();
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let answer = client.backup(shop.clone()).await.unwrap();
+            names.push(answer.into_inner().cronjob_name);
+        }
+        assert_ne!(names[0], first.cronjob_name, "it is crm's now");
+        assert_eq!(names[0], names[1]);
+    });
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
 }
 
 #[test]
