@@ -4,7 +4,8 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data tools tools-postgres tools-kubernetes tools-charts
+.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data
+.PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -35,10 +36,13 @@ unit: ## All tests, those against real servers too
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev
 
-tools: tools-postgres tools-kubernetes tools-charts ## Installs what the tests need
+tools: tools-postgres tools-versions tools-kubernetes tools-charts ## Installs what the tests need
 
 tools-postgres: ## PostgreSQL and zstd from Debian
 	scripts/install-postgres.sh
+
+tools-versions: ## PostgreSQL 13, 14, 16, 17 and 18, fetched once and kept
+	scripts/tools/postgres-versions.sh
 
 tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
 	scripts/tools/kubernetes.sh

@@ -304,12 +304,15 @@ async fn ready(client: &Client) -> bool {
 /// Where the servers are; builds what is missing.
 fn servers() -> PathBuf {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
-    BIN.get_or_init(|| {
-        let script = programs::repository().join("scripts/tools/kubernetes.sh");
-        let ended = programs::Prepared::new(script).envs(&places()).succeed();
-        PathBuf::from(ended.stdout.trim_end())
-    })
-    .clone()
+    BIN.get_or_init(|| kept_by("kubernetes.sh")).clone()
+}
+
+/// Where a script of scripts/tools keeps what it installs; installs what is missing.
+pub(crate) fn kept_by(script: &str) -> PathBuf {
+    let script = programs::repository().join("scripts/tools").join(script);
+    let ended = programs::Prepared::new(script).envs(&places()).succeed();
+    let place = ended.stdout.lines().last().expect("a place");
+    PathBuf::from(place)
 }
 
 #[expect(

@@ -20,6 +20,7 @@ mod roundtrip;
 mod s3_faults;
 mod schema;
 mod secrets;
+mod versions;
 mod workers;
 
 #[expect(

@@ -37,6 +37,8 @@ pub struct Dump {
     pub snapshot: String,
     /// How long pg_dump waits for a lock.
     pub lock_wait_timeout: Duration,
+    /// The server's major: 15 of 15.18.
+    pub server_major: u32,
     /// How strongly rows are compressed.
     pub level: CompressionLevel,
     /// Threads of one stream that compress beside its own.
@@ -118,6 +120,10 @@ pub fn parts(plan: &Plan) -> Vec<Part> {
 fn option(option: &str, table: &Table) -> OsString {
     format!("{option}{}", pattern(&table.schema, &table.name)).into()
 }
+
+/// From this major on pg_dump can bring the planner's statistics along, and a server takes them.
+/// PostgreSQL 18 manual, pg_dump: `--statistics`.
+const STATISTICS: u32 = 18;
 
 impl Dump {
     /// Dumps one stream into the store. `locked` hears when pg_dump has written its first byte,
@@ -202,6 +208,9 @@ impl Dump {
             )
             .into(),
         ];
+        if self.tools.major().min(self.server_major) >= STATISTICS {
+            arguments.push("--statistics".into());
+        }
         arguments.extend(part.selection.iter().cloned());
         Program {
             path: self.tools.program("pg_dump"),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::postgres::tools::Directories;
 use crate::postgres::{SslMode, Target};
 use crate::report::CoreAddress;
 use crate::runtime::telemetry::LogFormat;
@@ -153,6 +154,10 @@ pub struct DatabaseSettings {
     /// PEM file with the key of DB_SSLCERT (mode 0600, as libpq wants it).
     #[arg(env = "DB_SSLKEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>, hide_env_values = true)]
     pub sslkey: Maybe<PathBuf>,
+
+    /// More directories with pg_dump, pg_restore and psql, separated by colons; they are looked at besides /usr/lib/postgresql.
+    #[arg(env = "PG_BIN_DIRS", default_value = "", hide_default_value = true, value_parser = Directories::from_str)]
+    pub programs: Directories,
 }
 
 impl DatabaseSettings {
@@ -175,6 +180,7 @@ impl DatabaseSettings {
             sslrootcert,
             sslcert,
             sslkey,
+            programs,
         } = self;
         let mut vars = vec![
             Var::plain("DB_HOST", host),
@@ -194,6 +200,7 @@ impl DatabaseSettings {
                     .map(|it| Var::plain(name, it.to_string_lossy())),
             );
         }
+        vars.extend(programs.to_env());
         vars
     }
 }

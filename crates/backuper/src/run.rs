@@ -109,7 +109,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let session = target.connect("backuper").await?;
     let source = probe::describe(&session, target).await?;
     probe::may_read_all(&session, target).await?;
-    let tools = Tools::find(source.major())
+    let tools = Tools::find(source.major(), &job.database.programs)
         .await
         .map_err(|error| Failure::refused(error.to_string()))?;
     let storage = storage::connect(&job.store).await?;
@@ -176,6 +176,7 @@ async fn write(
         tools: ready.tools.clone(),
         snapshot: snapshot.id().to_owned(),
         lock_wait_timeout: job.lock_wait_timeout,
+        server_major: ready.source.major(),
         level: job.compression_level,
         threads: spare_threads(cores, data_streams),
         storage: Arc::clone(&ready.storage),

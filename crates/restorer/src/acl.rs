@@ -64,11 +64,11 @@ pub fn guarded(statement: &str) -> String {
 
 fn all(toc: &Toc) -> Vec<String> {
     let entries = toc
-        .entries
-        .iter()
-        .filter(|it| it.kind == "ACL" || it.kind == "DEFAULT ACL");
+        .all()
+        .flat_map(|toc| toc.entries.iter().map(move |it| (toc, it)));
     entries
-        .flat_map(|entry| expand(toc, entry))
+        .filter(|(_, it)| it.kind == "ACL" || it.kind == "DEFAULT ACL")
+        .flat_map(|(toc, entry)| expand(toc, entry))
         .filter(|it| {
             ["GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES "]
                 .iter()

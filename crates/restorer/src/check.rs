@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use backuper::archive::manifest::Locale;
 use backuper::postgres::identifier::{literal, quote};
-use backuper::postgres::tools::Tools;
+use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Kind, Target, lock, probe};
 use backuper::runtime::Failure;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::pick::Backup;
+
+/// From this major on pg_restore sets `transaction_timeout` in each session, which an older server
+/// refuses. PostgreSQL manual, 19.11: statement behavior.
+const TRANSACTION_TIMEOUT: u32 = 17;
 
 /// How long dropping a database may last: with the children's grace a stopped run ends well within
 /// its 30 seconds.
@@ -47,6 +51,8 @@ pub struct Ready {
     pub created: bool,
     /// Whether it holds nothing that anybody made.
     pub empty: bool,
+    /// Whether pg_restore can speak to the server itself.
+    pub parallel: bool,
     /// The programs to restore with.
     pub tools: Tools,
 }
@@ -56,7 +62,11 @@ pub struct Ready {
 ///
 /// # Errors
 /// What is wrong, and where.
-pub async fn target(target: &Target, backup: &Backup) -> Result<Ready, Failure> {
+pub async fn target(
+    target: &Target,
+    programs: &Directories,
+    backup: &Backup,
+) -> Result<Ready, Failure> {
     let (session, created) = match target.connect("restorer").await {
         Ok(session) => (session, false),
         Err(error) if error.kind == Kind::NoDatabase => {
@@ -68,13 +78,14 @@ pub async fn target(target: &Target, backup: &Backup) -> Result<Ready, Failure> 
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(&session, target).await?;
-    let examined = examine(&session, target, backup).await;
+    let examined = examine(&session, target, programs, backup).await;
     match examined {
-        Ok((tools, empty)) => Ok(Ready {
+        Ok(found) => Ok(Ready {
             session,
             created,
-            empty,
-            tools,
+            empty: found.empty,
+            parallel: found.parallel,
+            tools: found.tools,
         }),
         Err(failure) => {
             if created {
@@ -85,11 +96,18 @@ pub async fn target(target: &Target, backup: &Backup) -> Result<Ready, Failure> 
     }
 }
 
+struct Found {
+    tools: Tools,
+    empty: bool,
+    parallel: bool,
+}
+
 async fn examine(
     session: &Client,
     target: &Target,
+    programs: &Directories,
     backup: &Backup,
-) -> Result<(Tools, bool), Failure> {
+) -> Result<Found, Failure> {
     let here = probe::describe(session, target).await?;
     let (server_major, dump_major) = majors(backup);
     if server_major.is_some_and(|it| it > here.major()) {
@@ -103,7 +121,7 @@ async fn examine(
     let needed = dump_major
         .unwrap_or(0)
         .max(here.major().min(dump_major.unwrap_or(here.major())));
-    let tools = Tools::find(needed)
+    let tools = Tools::find(needed, programs)
         .await
         .map_err(|error| Failure::refused(error.to_string()))?;
     extensions(session, target, backup).await?;
@@ -113,7 +131,18 @@ async fn examine(
         .await
         .map_err(|error| postgres::Error::new("examining", target, &error))?;
     let occupied: bool = row.get(0);
-    Ok((tools, !occupied))
+    let parallel = tools.major() < TRANSACTION_TIMEOUT || here.major() >= TRANSACTION_TIMEOUT;
+    if !parallel {
+        tracing::info!(
+            server = %here.server_version, pg_restore = %tools.version(),
+            "this pg_restore sets what the server does not know, so one session restores; with the server's own client several would"
+        );
+    }
+    Ok(Found {
+        tools,
+        empty: !occupied,
+        parallel,
+    })
 }
 
 /// Of the server that was dumped, and of the pg_dump that did it.

@@ -24,6 +24,7 @@ use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::{Target, tools::Tools};
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -264,8 +265,14 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let mut child = self.pg_restore(arguments, false)?;
-        transaction.pour(stdout(&mut child)?).await?;
-        child.finish(stop).await.map_err(|error| failed(&error))
+        let (reader, sifting) = sifted(&mut child)?;
+        let (poured, sifted) = tokio::join!(transaction.pour(reader), sifting);
+        if let Err(failure) = poured {
+            child.stop().await;
+            return Err(failure);
+        }
+        child.finish(stop).await.map_err(|error| failed(&error))?;
+        whole("the schema", sifted)
     }
 
     async fn stream(
@@ -280,10 +287,7 @@ impl Replacing<'_> {
             .and_then(|it| it.into_owned_fd().ok())
             .map(File::from)
             .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
-        let mut script = File::from(stdout(&mut child)?);
-        let (reader, writer) = pipe()?;
-        let sifting =
-            tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));
+        let (reader, sifting) = sifted(&mut child)?;
         let feeding = feed(self.storage, expected, sink, stop);
         let (fed, poured, sifted) = tokio::join!(feeding, transaction.pour(reader), sifting);
         // psql knows best why it took no more.
@@ -294,10 +298,7 @@ impl Replacing<'_> {
         match fed {
             Ok(bytes) => {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
-                let whole = sifted.map_err(std::io::Error::other).flatten();
-                whole.map_err(|error| {
-                    Failure::try_again(format!("{}: its script broke: {error}", expected.key))
-                })?;
+                whole(&expected.key, sifted)?;
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");
                 Ok(bytes)
             }
@@ -330,6 +331,26 @@ async fn stoppable(
 
 fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
     std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))
+}
+
+type Sifting = JoinHandle<std::io::Result<u64>>;
+
+/// What pg_restore writes, on its way into our transaction.
+fn sifted(child: &mut Child) -> Result<(std::io::PipeReader, Sifting), Failure> {
+    let mut script = File::from(stdout(child)?);
+    let (reader, writer) = pipe()?;
+    let sifting =
+        tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));
+    Ok((reader, sifting))
+}
+
+fn whole(what: &str, sifted: Result<std::io::Result<u64>, JoinError>) -> Result<(), Failure> {
+    match sifted.map_err(std::io::Error::other).flatten() {
+        Ok(_bytes) => Ok(()),
+        Err(error) => Err(Failure::try_again(format!(
+            "{what}: its script broke: {error}"
+        ))),
+    }
 }
 
 fn stdout(child: &mut Child) -> Result<std::os::fd::OwnedFd, Failure> {

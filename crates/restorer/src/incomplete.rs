@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_mark_names_its_backup() {
         let key = "it's a \"shop\"/2026-11-20-21-05-27-backup-1f3a9c0e/";
-        let encoded = format!("{}{key}{AFTER}", BEFORE);
+        let encoded = format!("{BEFORE}{key}{AFTER}");
         let folder = named(&encoded).map(|it| it.prefix());
         let direct = Folder::parse_key(key).ok().map(|(it, _)| it.prefix());
         assert_eq!(folder, direct);

@@ -14,6 +14,7 @@
 pub mod acl;
 pub mod check;
 pub mod feed;
+pub mod head;
 pub mod in_place;
 pub mod incomplete;
 pub mod job;
@@ -23,4 +24,5 @@ pub mod outcome;
 pub mod parallel;
 pub mod pick;
 pub mod run;
+pub mod statistics;
 pub mod toc;

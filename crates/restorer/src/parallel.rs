@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acl;
 use crate::feed::{self, Expected, feed};
+use crate::head;
 use crate::incomplete;
 use crate::memfd::Memfd;
 use crate::toc::Toc;
@@ -29,6 +30,10 @@ use crate::toc::Toc;
 /// How long taking everything away may last: with the children's grace a stopped run ends well
 /// within its 30 seconds.
 const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// From this major on pg_dump counts large objects and their privileges among the data, so the
+/// schema's archive knows nothing of them.
+const LARGE_OBJECTS_ARE_DATA: u32 = 17;
 
 /// What all steps share.
 #[derive(Debug)]
@@ -52,7 +57,8 @@ pub(crate) struct Schema {
     pub(crate) toc: Toc,
 }
 
-/// Fetches the schema's archive, which is small, and checks it.
+/// Fetches the schema's archive, which is small, and checks it; of the streams, what is more than
+/// rows.
 pub(crate) async fn fetch_schema(
     storage: &Arc<dyn Storage>,
     folder: &Folder,
@@ -68,7 +74,19 @@ pub(crate) async fn fetch_schema(
         bytes = storage.get(&key, limit) => bytes?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    fetched(&key, stream, &bytes)
+    let mut schema = fetched(&key, stream, &bytes)?;
+    if schema.toc.dump_major() >= Some(LARGE_OBJECTS_ARE_DATA) {
+        for stream in manifest.data() {
+            let key = folder.key(&stream.name);
+            let head = head::read(storage.as_ref(), stream, &key);
+            let toc = tokio::select! {
+                toc = head => toc?,
+                () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+            };
+            schema.toc.streams.push(toc.large_objects());
+        }
+    }
+    Ok(schema)
 }
 
 impl Loading<'_> {

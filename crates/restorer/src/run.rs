@@ -17,6 +17,7 @@ use crate::obstacles;
 use crate::outcome::{Done, Telling};
 use crate::parallel::Loading;
 use crate::pick::{self, Backup};
+use crate::statistics;
 
 /// Streams side by side where nobody says how many.
 const DEFAULT_JOBS: usize = 4;
@@ -60,13 +61,13 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let ready = check::target(target, &backup).await?;
+    let ready = check::target(target, &job.database.programs, &backup).await?;
     let loaded = load(job, target, &ready, &storage, &backup, stop).await;
     if loaded.is_err() && ready.created {
         check::drop_database(&ready.session, target).await;
     }
     let bytes = loaded?;
-    analyze(&ready, target, stop).await;
+    statistics::complete(&ready.session, target, stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
@@ -96,7 +97,7 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
     };
     match backup {
-        Backup::Folder(folder, manifest) if ready.empty => {
+        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -138,21 +139,5 @@ fn tables(backup: &Backup) -> usize {
         Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
         Backup::Archive(_, toc, _) => obstacles::tables(toc).1.len(),
         Backup::Script(..) => 0,
-    }
-}
-
-/// The planner needs statistics, and dumps before PostgreSQL 18 bring none. The restore is complete
-/// without them, so what goes wrong here is a warning.
-async fn analyze(ready: &Ready, target: &Target, stop: &CancellationToken) {
-    tracing::info!(database = %target, "analyzing");
-    let analyzed = tokio::select! {
-        analyzed = ready.session.batch_execute("ANALYZE") => analyzed,
-        () = stop.cancelled() => {
-            tracing::warn!("stopped after the restore was complete; run ANALYZE by hand");
-            return;
-        }
-    };
-    if let Err(error) = analyzed {
-        tracing::warn!(%error, "the restore is complete, but ANALYZE failed; run it by hand");
     }
 }

@@ -26,6 +26,8 @@ pub struct Toc {
     pub dump_version: String,
     /// Its entries in the order in which they are restored.
     pub entries: Vec<Entry>,
+    /// Those of the archives beside it, as far as they speak of more than rows.
+    pub streams: Vec<Self>,
 }
 
 /// One entry.
@@ -118,7 +120,22 @@ impl Toc {
             server_version,
             dump_version,
             entries,
+            streams: Vec::new(),
         })
+    }
+
+    /// Only what large objects and their privileges are.
+    #[must_use]
+    pub fn large_objects(mut self) -> Self {
+        self.entries.retain(|it| {
+            it.kind.starts_with("BLOB") || (it.kind == "ACL" && it.tag.starts_with("LARGE OBJECT"))
+        });
+        self
+    }
+
+    /// This one, and those of the streams beside it.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.streams)
     }
 
     /// What can be dropped, in the order in which it goes. The database itself is none of it.

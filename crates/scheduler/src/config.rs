@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backuper::job::{CompressionLevel, HELP_TEMPLATE, Maybe, duration, maybe};
 use backuper::postgres::SslMode;
+use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::outcome::Failure;
 use backuper::runtime::telemetry::LogFormat;
@@ -318,6 +319,10 @@ pub struct WorkerSettings {
     /// PEM file, as workers see it, with the key of DB_SSLCERT.
     #[arg(env = "DB_SSLKEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
     pub sslkey: Maybe<PathBuf>,
+
+    /// More directories, as workers see them, with pg_dump, pg_restore and psql, separated by colons.
+    #[arg(env = "PG_BIN_DIRS", default_value = "", hide_default_value = true, value_parser = Directories::from_str)]
+    pub programs: Directories,
 
     /// Region; empty: us-east-1 for an endpoint, AWS's own chain without one.
     #[arg(env = "S3_REGION", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]

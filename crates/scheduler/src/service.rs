@@ -153,6 +153,7 @@ impl Service {
             sslrootcert: self.workers.sslrootcert.clone(),
             sslcert: self.workers.sslcert.clone(),
             sslkey: self.workers.sslkey.clone(),
+            programs: self.workers.programs.clone(),
         }
     }
 

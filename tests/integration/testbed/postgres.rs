@@ -18,6 +18,7 @@ const HBA: &str = "local all postgres trust\nlocal all all trust\n";
 /// What makes a cluster quick and lets tests do what they must.
 const SETTINGS: &str = "
 fsync = off
+password_encryption = scram-sha-256
 synchronous_commit = off
 full_page_writes = off
 max_connections = 200
@@ -33,11 +34,37 @@ log_line_prefix = '%m [%p] %d '
 /// A server with a data folder of its own.
 #[derive(Debug)]
 pub struct Cluster {
+    version: Version,
     folder: PathBuf,
     port: u16,
     password: String,
     authority: Option<Authority>,
     server: std::sync::Mutex<Option<Server>>,
+}
+
+/// The programs that a cluster is made of and spoken to with.
+#[derive(Clone, Debug)]
+pub struct Version {
+    server: PathBuf,
+    clients: PathBuf,
+}
+
+impl Version {
+    /// The newest one that Debian has installed.
+    pub fn installed() -> Self {
+        Self {
+            server: installed(),
+            clients: installed(),
+        }
+    }
+
+    /// A server's programs, and those of its clients where it comes without.
+    pub fn at(server: &Path, clients: Option<&Path>) -> Self {
+        Self {
+            server: server.to_owned(),
+            clients: clients.unwrap_or(server).to_owned(),
+        }
+    }
 }
 
 /// The cluster that the tests of this process share.
@@ -52,8 +79,13 @@ pub fn shared_with_tls() -> &'static Cluster {
     SHARED.get_or_init(|| Cluster::start(true))
 }
 
-/// A program of the installed PostgreSQL: the newest one that has a server.
+/// A program of the installed PostgreSQL.
 pub fn program(name: &str) -> PathBuf {
+    installed().join(name)
+}
+
+/// The programs of the installed PostgreSQL: the newest one that has a server.
+pub fn installed() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: run `make tools`");
     versions
         .flatten()
@@ -62,7 +94,6 @@ pub fn program(name: &str) -> PathBuf {
         .expect("a PostgreSQL server: run `make tools`")
         .path()
         .join("bin")
-        .join(name)
 }
 
 /// PostgreSQL refuses to run as root.
@@ -85,19 +116,26 @@ fn own(path: &Path) {
 impl Cluster {
     /// A cluster of one's own, for tests that stop and break it.
     pub fn start(tls: bool) -> Self {
+        Self::of(Version::installed(), tls)
+    }
+
+    /// A cluster of one's own, of any version.
+    pub fn of(version: Version, tls: bool) -> Self {
         let folder = folder("postgres");
         own(&folder);
         let data = folder.join("data");
         let mut initdb = match user() {
             Some(user) => Prepared::new("setpriv")
                 .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
-                .arg(program("initdb")),
-            None => Prepared::new(program("initdb")),
+                .arg(version.server.join("initdb")),
+            None => Prepared::new(version.server.join("initdb")),
         };
         initdb = initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+        initdb = initdb.env("LC_ALL", "C.UTF-8");
         initdb = initdb.args(["--auth=trust", "--no-sync", "-D"]).arg(&data);
         initdb.current_dir(Path::new("/")).succeed();
         let cluster = Self {
+            version,
             port: free_port(),
             password: unique("s3cr3t-"),
             authority: tls.then(Authority::new),
@@ -145,7 +183,12 @@ impl Cluster {
             .append(true)
             .open(self.folder.join("log"))
             .expect("a file");
-        let mut started = server::start(user(), &program("postgres"), &arguments, log);
+        let mut started = server::start(
+            user(),
+            &self.version.server.join("postgres"),
+            &arguments,
+            log,
+        );
         wait_for("PostgreSQL answers", || {
             assert!(!started.ended(), "PostgreSQL ended: {}", self.log());
             let asked = self.psql("postgres").args(["-c", "SELECT 1"]).run();
@@ -227,7 +270,7 @@ impl Cluster {
     /// A tool of PostgreSQL that speaks to a database as the superuser.
     pub fn tool(&self, name: &str, database: &str) -> Prepared {
         // The name goes through the environment: as an argument it could be a conninfo string.
-        Prepared::new(program(name))
+        Prepared::new(self.version.clients.join(name))
             .env("PGHOST", self.folder.to_str().expect("a plain path"))
             .env("PGPORT", &self.port.to_string())
             .env("PGUSER", "postgres")
@@ -247,6 +290,11 @@ impl Database<'_> {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it is.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster
     }
 
     /// Runs SQL and gives what psql prints, unaligned.

@@ -56,6 +56,7 @@ impl Target {
             sslrootcert,
             sslcert,
             sslkey,
+            programs: _,
         } = settings.clone();
         Self {
             host,

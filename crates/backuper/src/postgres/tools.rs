@@ -1,13 +1,49 @@
 //! The PostgreSQL programs that are installed, and which of them fits.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::child;
+use crate::job::Var;
 
 /// Where Debian and the PostgreSQL project's packages put each major's programs.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// Where others put the only ones they have.
 const SINGLE: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/local/pgsql/bin"];
+
+/// More directories to look at, first of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories(Vec<PathBuf>);
+
+impl FromStr for Directories {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let paths = text.split(':').filter(|it| !it.is_empty());
+        let paths: Vec<PathBuf> = paths.map(PathBuf::from).collect();
+        if paths.iter().all(|it| it.is_absolute()) {
+            Ok(Self(paths))
+        } else {
+            Err("absolute paths are needed, separated by colons")
+        }
+    }
+}
+
+impl fmt::Display for Directories {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(|it| it.to_string_lossy()).collect();
+        formatter.write_str(&all.join(":"))
+    }
+}
+
+impl Directories {
+    /// The variable of a worker's environment; none when there are no more.
+    #[must_use]
+    pub fn to_env(&self) -> Option<Var> {
+        (!self.0.is_empty()).then(|| Var::plain("PG_BIN_DIRS", self.to_string()))
+    }
+}
 
 /// One directory with pg_dump, pg_restore and psql of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +70,8 @@ impl Tools {
     ///
     /// # Errors
     /// [`NoneFits`].
-    pub async fn find(needed: u32) -> Result<Self, NoneFits> {
-        let installed = Self::installed().await;
+    pub async fn find(needed: u32, more: &Directories) -> Result<Self, NoneFits> {
+        let installed = Self::installed(more).await;
         choose(&installed, needed).cloned().ok_or_else(|| NoneFits {
             needed,
             installed: installed
@@ -47,12 +83,10 @@ impl Tools {
     }
 
     /// Every directory with programs that answer, one a major, smallest major first.
-    pub async fn installed() -> Vec<Self> {
-        let mut directories: Vec<PathBuf> = std::fs::read_dir(DEBIAN)
-            .into_iter()
-            .flatten()
-            .filter_map(|it| Some(it.ok()?.path().join("bin")))
-            .collect();
+    pub async fn installed(more: &Directories) -> Vec<Self> {
+        let mut directories = more.0.clone();
+        let debian = std::fs::read_dir(DEBIAN).into_iter().flatten();
+        directories.extend(debian.filter_map(|it| Some(it.ok()?.path().join("bin"))));
         directories.extend(SINGLE.iter().map(PathBuf::from));
         let mut found = Vec::new();
         for directory in directories {
@@ -152,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_installed_here_answers() {
-        let installed = Tools::installed().await;
+        let installed = Tools::installed(&Directories::default()).await;
         assert!(!installed.is_empty(), "install postgresql-client");
     }
 }

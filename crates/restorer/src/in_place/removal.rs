@@ -173,8 +173,8 @@ $oiler$;
 /// Large objects that the backup knows; others stay.
 fn unlink(toc: &Toc) -> String {
     let oids: BTreeSet<String> = toc
-        .entries
-        .iter()
+        .all()
+        .flat_map(|it| &it.entries)
         .flat_map(|it| match it.kind.as_str() {
             "BLOB" => vec![it.oid.to_string()],
             "BLOB METADATA" => large_objects(it).into_iter().map(str::to_owned).collect(),

@@ -10,6 +10,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::pick::Encoding;
 
+/// What pg_restore and pg_dump set from PostgreSQL 17 on, where the server knows it.
+const TRANSACTION_TIMEOUT: &[u8] = b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';\n";
+
 /// Copies a script, decoded; gives its bytes.
 pub(super) fn copy(
     source: &mut (impl Read + Send),
@@ -44,6 +47,10 @@ fn sift(source: impl Read, sink: impl Write) -> io::Result<u64> {
             if place == Place::Statement {
                 match meaning(&line) {
                     Meaning::Ours => continue,
+                    Meaning::Newer => {
+                        sink.write_all(TRANSACTION_TIMEOUT)?;
+                        continue;
+                    }
                     Meaning::Leaves => return Err(leaves(&line)),
                     Meaning::Harmless => {}
                 }
@@ -72,6 +79,8 @@ fn leaves(line: &[u8]) -> io::Error {
 enum Meaning {
     /// It begins or ends a transaction, and ours is around it.
     Ours,
+    /// Servers before PostgreSQL 17 do not know it.
+    Newer,
     /// It would leave the transaction or the database.
     Leaves,
     Harmless,
@@ -88,7 +97,9 @@ fn meaning(line: &[u8]) -> Meaning {
             .iter()
             .any(|it| first.eq_ignore_ascii_case(it.as_bytes()))
     };
-    if line.eq_ignore_ascii_case(b"BEGIN;")
+    if line == b"SET transaction_timeout = 0;" {
+        Meaning::Newer
+    } else if line.eq_ignore_ascii_case(b"BEGIN;")
         || is(&["COMMIT"])
         || line.eq_ignore_ascii_case(b"START TRANSACTION;")
     {
