@@ -49,3 +49,17 @@ tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built onc
 
 tools-charts: ## helm, kubeconform and grpcurl, built once and kept
 	for name in helm kubeconform grpcurl; do scripts/tools/go-program.sh $$name || exit 1; done
+
+.PHONY: tools-charts tools-containers tools-cluster cluster cluster-down
+tools-containers: ## containerd, runc, CNI plugins and image builders from Debian
+	scripts/install-containers.sh
+
+tools-cluster: tools-containers ## The programs of a real Kubernetes node, built once and kept
+	scripts/tools/kubernetes.sh --node
+	scripts/tools/go-program.sh coredns
+
+cluster: tools-cluster tools-charts ## Starts a one-node Kubernetes cluster for the tests; seconds if it is up
+	tests/cluster/up.sh
+
+cluster-down: ## Ends the cluster and removes every trace of it
+	tests/cluster/down.sh

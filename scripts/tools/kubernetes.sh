@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds etcd, kube-apiserver and kube-controller-manager for the tests, once, outside the
-# repository. The versions are those of tests/tools/kubernetes/go.mod. Prints the directory last.
+# Usage: kubernetes.sh [--node]. Builds etcd, kube-apiserver and kube-controller-manager for the
+# tests, with --node also what a node needs and kubectl, once, outside the repository. The versions
+# are those of tests/tools/kubernetes/go.mod. Prints the directory last.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -11,8 +12,10 @@ module=$here/tests/tools/kubernetes
 version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$module/go.mod")
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter/bin/kubernetes-$version
 
+programs=(etcd kube-apiserver kube-controller-manager)
+[ "${1-}" != --node ] || programs+=(kube-scheduler kubelet kube-proxy kubectl)
 missing=()
-for program in etcd kube-apiserver kube-controller-manager; do
+for program in "${programs[@]}"; do
     [ -x "$bin/$program" ] || missing+=("$program")
 done
 if [ ${#missing[@]} -eq 0 ]; then
@@ -37,7 +40,7 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 done
 
 cd "$module"
-export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly
+export GOTOOLCHAIN=local GOFLAGS=-mod=readonly
 count=0
 for program in "${missing[@]}"; do
     count=$((count + 1))
@@ -47,6 +50,9 @@ for program in "${missing[@]}"; do
         *) package=k8s.io/kubernetes/cmd/$program ;;
     esac
     say "building $program of Kubernetes $version ($count of ${#missing[@]}, some minutes each on two cores)"
+    # Upstream links the kubelet, and it alone, with cgo.
+    CGO_ENABLED=$([ "$program" = kubelet ] && echo 1 || echo 0)
+    export CGO_ENABLED
     go_build "$go" "$package" "$bin/$program" "$stamp"
 done
 echo "$bin"
