@@ -1,15 +1,13 @@
 //! How a backup ended: for the log, the core and Prometheus; and what each error means to the
 //! person who reads the last line.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use prometheus::{Gauge, Registry};
+use std::time::Duration;
 
 use crate::archive::{Folder, Manifest};
 use crate::dump;
-use crate::job::{BackupJob, ReportingSettings};
+use crate::job::BackupJob;
 use crate::postgres::{self, Target};
-use crate::report::{self, core::Report};
+use crate::report::{self, Gauges, Telling, core::Report};
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
 use crate::tidy::Deletions;
@@ -48,97 +46,63 @@ impl Done {
     }
 }
 
-/// Who is told.
-#[derive(Debug)]
-pub struct Telling<'a> {
-    reporting: &'a ReportingSettings,
-    name: String,
-}
-
-impl<'a> Telling<'a> {
-    /// For this job.
-    #[must_use]
-    pub fn new(job: &'a BackupJob, target: &Target) -> Self {
-        Self {
-            reporting: &job.reporting,
-            name: target.to_string(),
-        }
-    }
-
-    /// Tells the core and the Pushgateway. What cannot be delivered is a warning.
-    pub async fn tell(&self, outcome: &Result<Done, Failure>, elapsed: Duration) {
-        let success = outcome.is_ok();
-        if let Some(address) = &self.reporting.core_addr {
-            let report = Report::Backup(self.name.clone());
-            if let Err(error) = report::core::send(address, &report, success, elapsed).await {
-                tracing::warn!(%error, "the outcome stands all the same");
-            }
-        }
-        if let Some(url) = &self.reporting.pushgateway_url {
-            let pushed = match metrics(outcome, elapsed) {
-                Ok(metrics) => {
-                    report::pushgateway::push(url, "postgres_backup", &self.name, &metrics).await
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no metrics");
-                    return;
-                }
-            };
-            if let Err(error) = pushed {
-                tracing::warn!(%error, "the outcome stands all the same");
-            }
-        }
+/// Who is told about a job.
+#[must_use]
+pub fn telling<'a>(job: &'a BackupJob, target: &Target) -> Telling<'a> {
+    Telling {
+        settings: &job.reporting,
+        report: Report::Backup(target.to_string()),
+        job: "postgres_backup",
+        instance: target.to_string(),
     }
 }
 
+/// What Prometheus is told.
+///
+/// # Errors
+/// None that a test would not have shown: the names are our own.
 #[expect(
     clippy::cast_precision_loss,
     reason = "Prometheus has no other numbers than f64"
 )]
-fn metrics(
+pub fn gauges(
     outcome: &Result<Done, Failure>,
     elapsed: Duration,
-) -> Result<Registry, prometheus::Error> {
-    let registry = Registry::new();
-    let set = |name: &str, help: &str, value: f64| {
-        let gauge = Gauge::new(name, help)?;
-        gauge.set(value);
-        registry.register(Box::new(gauge))
-    };
-    set(
+) -> Result<Gauges, prometheus::Error> {
+    let gauges = Gauges::default();
+    gauges.set(
         "postgres_backup_success",
         "1 when the last backup is complete and verified, 0 when it failed.",
         f64::from(u8::from(outcome.is_ok())),
     )?;
-    set(
+    gauges.set(
         "postgres_backup_duration_seconds",
         "Seconds that the last backup took.",
         elapsed.as_secs_f64(),
     )?;
     if let Ok(done) = outcome {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        set(
+        gauges.set(
             "postgres_backup_last_success_timestamp_seconds",
             "When the last complete backup ended, seconds since 1970.",
-            now.map_or(0.0, |it| it.as_secs_f64()),
+            report::now(),
         )?;
-        set(
+        gauges.set(
             "postgres_backup_dumped_bytes",
             "Bytes that pg_dump wrote for the last complete backup.",
             done.raw_bytes() as f64,
         )?;
-        set(
+        gauges.set(
             "postgres_backup_stored_bytes",
             "Bytes of the last complete backup in the store.",
             done.stored_bytes() as f64,
         )?;
-        set(
+        gauges.set(
             "postgres_backup_undeleted_objects",
             "Objects that retention could not delete after the last complete backup.",
             done.deletions.failed as f64,
         )?;
     }
-    Ok(registry)
+    Ok(gauges)
 }
 
 impl From<postgres::Error> for Failure {

@@ -4,8 +4,98 @@
 pub mod core;
 pub mod pushgateway;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{Gauge, Registry};
+
+use crate::job::ReportingSettings;
+use crate::runtime::Shutdown;
 pub use core::CoreAddress;
 pub use pushgateway::PushgatewayUrl;
+
+/// How long telling may take once we were asked to stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Who is told about one run, and under which names.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    /// The addresses.
+    pub settings: &'a ReportingSettings,
+    /// What the core is told.
+    pub report: core::Report,
+    /// The Pushgateway's group: its job.
+    pub job: &'static str,
+    /// The Pushgateway's group: its instance.
+    pub instance: String,
+}
+
+impl Telling<'_> {
+    /// Tells the core and the Pushgateway, in little time once we were asked to stop. What cannot
+    /// be delivered is a warning.
+    pub async fn tell(
+        &self,
+        success: bool,
+        elapsed: Duration,
+        gauges: Result<Gauges, prometheus::Error>,
+        shutdown: &Shutdown,
+    ) {
+        let telling = self.try_to_tell(success, elapsed, gauges);
+        if shutdown.signal().is_none() {
+            telling.await;
+        } else if tokio::time::timeout(LAST_WORDS, telling).await.is_err() {
+            tracing::warn!("nobody took the report before we had to end");
+        }
+    }
+
+    async fn try_to_tell(
+        &self,
+        success: bool,
+        elapsed: Duration,
+        gauges: Result<Gauges, prometheus::Error>,
+    ) {
+        if let Some(address) = &self.settings.core_addr {
+            let sent = core::send(address, &self.report, success, elapsed).await;
+            if let Err(error) = sent {
+                tracing::warn!(%error, "the outcome stands all the same");
+            }
+        }
+        let Some(url) = &self.settings.pushgateway_url else {
+            return;
+        };
+        match gauges {
+            Ok(Gauges(registry)) => {
+                let pushed = pushgateway::push(url, self.job, &self.instance, &registry).await;
+                if let Err(error) = pushed {
+                    tracing::warn!(%error, "the outcome stands all the same");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "no metrics"),
+        }
+    }
+}
+
+/// What is pushed about one run.
+#[derive(Debug, Default)]
+pub struct Gauges(Registry);
+
+impl Gauges {
+    /// Adds a number; a byte count or a count is exact up to 2^53.
+    ///
+    /// # Errors
+    /// When the name is no metric's name, or there already.
+    pub fn set(&self, name: &str, help: &str, value: f64) -> Result<(), prometheus::Error> {
+        let gauge = Gauge::new(name, help)?;
+        gauge.set(value);
+        self.0.register(Box::new(gauge))
+    }
+}
+
+/// Now, in seconds since 1970.
+#[must_use]
+pub fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0.0, |it| it.as_secs_f64())
+}
 
 /// Why a report was not delivered.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use crate::archive::manifest::{self, Manifest, Source, Stream, Tools as Made};
 use crate::archive::{Folder, codec};
 use crate::dump::{self, Dump, Part};
 use crate::job::BackupJob;
-use crate::outcome::{Done, Telling};
+use crate::outcome::{self, Done};
 use crate::plan;
 use crate::postgres::snapshot::Snapshot;
 use crate::postgres::target::Target;
@@ -30,8 +30,6 @@ use crate::tidy::{self, Deletions};
 /// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
 /// once, it could arrive after the clean-up.
 const UNDER_WAY: Duration = Duration::from_secs(8);
-/// How long telling may take once we were asked to stop.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Streams side by side where nobody says how many.
@@ -44,16 +42,15 @@ const DEFAULT_JOBS: u16 = 4;
 pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
     let target = job.database.target();
-    let telling = Telling::new(job, &target);
+    let telling = outcome::telling(job, &target);
     let outcome = attempt(job, &target, shutdown.token())
         .await
         .map_err(|failure| failure.or_stopped(shutdown, "backup"));
-    let told = telling.tell(&outcome, begun.elapsed());
-    if shutdown.signal().is_none() {
-        told.await;
-    } else if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
-        tracing::warn!("nobody took the report before we had to end");
-    }
+    let elapsed = begun.elapsed();
+    let gauges = outcome::gauges(&outcome, elapsed);
+    telling
+        .tell(outcome.is_ok(), elapsed, gauges, shutdown)
+        .await;
     outcome.map(|done| done.sentence(begun.elapsed()))
 }
 

@@ -4,6 +4,7 @@ pub mod outcome;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod worker;
 
 pub use outcome::{Failure, Verdict};
 pub use shutdown::Shutdown;

@@ -1,14 +1,11 @@
 //! How a restore ended: for the log, the core and Prometheus.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use backuper::job::ReportingSettings;
-use backuper::postgres::Target;
-use backuper::report::{self, core::Report};
-use backuper::runtime::Failure;
-use prometheus::{Gauge, Registry};
+use std::time::Duration;
 
 use crate::job::RestoreJob;
+use backuper::postgres::Target;
+use backuper::report::{self, Gauges, Telling, core::Report};
+use backuper::runtime::Failure;
 
 /// A complete restore.
 #[derive(Clone, Debug)]
@@ -35,86 +32,51 @@ impl Done {
     }
 }
 
-/// Who is told.
-#[derive(Debug)]
-pub struct Telling<'a> {
-    reporting: &'a ReportingSettings,
-    database: String,
-    name: String,
-}
-
-impl<'a> Telling<'a> {
-    /// For this job.
-    #[must_use]
-    pub fn new(job: &'a RestoreJob, target: &Target) -> Self {
-        Self {
-            reporting: &job.reporting,
-            database: target.to_string(),
-            name: format!("{target}-revision-{}", job.revision),
-        }
-    }
-
-    /// Tells the core and the Pushgateway. What cannot be delivered is a warning.
-    pub async fn tell(&self, outcome: &Result<Done, Failure>, elapsed: Duration) {
-        if let Some(address) = &self.reporting.core_addr {
-            let report = Report::Restore(self.name.clone());
-            let sent = report::core::send(address, &report, outcome.is_ok(), elapsed).await;
-            if let Err(error) = sent {
-                tracing::warn!(%error, "the outcome stands all the same");
-            }
-        }
-        let Some(url) = &self.reporting.pushgateway_url else {
-            return;
-        };
-        match metrics(outcome, elapsed) {
-            Ok(metrics) => {
-                let job = "postgres_restore";
-                let pushed = report::pushgateway::push(url, job, &self.database, &metrics).await;
-                if let Err(error) = pushed {
-                    tracing::warn!(%error, "the outcome stands all the same");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "no metrics"),
-        }
+/// Who is told about a job.
+#[must_use]
+pub fn telling<'a>(job: &'a RestoreJob, target: &Target) -> Telling<'a> {
+    Telling {
+        settings: &job.reporting,
+        report: Report::Restore(format!("{target}-revision-{}", job.revision)),
+        job: "postgres_restore",
+        instance: target.to_string(),
     }
 }
 
+/// What Prometheus is told.
+///
+/// # Errors
+/// None that a test would not have shown: the names are our own.
 #[expect(
     clippy::cast_precision_loss,
     reason = "Prometheus has no other numbers than f64"
 )]
-fn metrics(
+pub fn gauges(
     outcome: &Result<Done, Failure>,
     elapsed: Duration,
-) -> Result<Registry, prometheus::Error> {
-    let registry = Registry::new();
-    let set = |name: &str, help: &str, value: f64| {
-        let gauge = Gauge::new(name, help)?;
-        gauge.set(value);
-        registry.register(Box::new(gauge))
-    };
-    set(
+) -> Result<Gauges, prometheus::Error> {
+    let gauges = Gauges::default();
+    gauges.set(
         "postgres_restore_success",
         "1 when the last restore is complete, 0 when it failed.",
         f64::from(u8::from(outcome.is_ok())),
     )?;
-    set(
+    gauges.set(
         "postgres_restore_duration_seconds",
         "Seconds that the last restore took.",
         elapsed.as_secs_f64(),
     )?;
     if let Ok(done) = outcome {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        set(
+        gauges.set(
             "postgres_restore_last_success_timestamp_seconds",
             "When the last complete restore ended, seconds since 1970.",
-            now.map_or(0.0, |it| it.as_secs_f64()),
+            report::now(),
         )?;
-        set(
+        gauges.set(
             "postgres_restore_bytes",
             "Bytes of rows that the last complete restore brought back.",
             done.bytes as f64,
         )?;
     }
-    Ok(registry)
+    Ok(gauges)
 }

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use backuper::postgres::Target;
 use backuper::runtime::{Failure, Shutdown};
@@ -14,15 +14,13 @@ use crate::check::{self, Ready};
 use crate::in_place::Replacing;
 use crate::job::RestoreJob;
 use crate::obstacles;
-use crate::outcome::{Done, Telling};
+use crate::outcome::{self, Done};
 use crate::parallel::Loading;
 use crate::pick::{self, Backup};
 use crate::statistics;
 
 /// Streams side by side where nobody says how many.
 const DEFAULT_JOBS: usize = 4;
-/// How long telling may take once we were asked to stop.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -31,16 +29,15 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
     let target = job.database.target();
-    let telling = Telling::new(job, &target);
+    let telling = outcome::telling(job, &target);
     let outcome = attempt(job, &target, shutdown.token())
         .await
         .map_err(|failure| failure.or_stopped(shutdown, "restore"));
-    let told = telling.tell(&outcome, begun.elapsed());
-    if shutdown.signal().is_none() {
-        told.await;
-    } else if tokio::time::timeout(LAST_WORDS, told).await.is_err() {
-        tracing::warn!("nobody took the report before we had to end");
-    }
+    let elapsed = begun.elapsed();
+    let gauges = outcome::gauges(&outcome, elapsed);
+    telling
+        .tell(outcome.is_ok(), elapsed, gauges, shutdown)
+        .await;
     outcome.map(|done| done.sentence(&target, begun.elapsed()))
 }
 

@@ -1,0 +1,44 @@
+//! A worker's life: settings, logs, signals, one piece of work, one exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::{Failure, Shutdown, outcome, settings, telemetry};
+use crate::job::ReportingSettings;
+
+/// Does one job, read from the environment, from its first line to its exit code. `what` is the
+/// job's name in sentences.
+///
+/// # Errors
+/// When the process cannot have threads or handlers of signals.
+pub fn run<J: CommandFactory + FromArgMatches>(
+    what: &'static str,
+    reporting: fn(&J) -> &ReportingSettings,
+    work: impl AsyncFnOnce(&J, &Shutdown) -> Result<String, Failure>,
+) -> io::Result<ExitCode> {
+    // Fails only when there is one already, and then it is this one.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let job: J = match settings::read() {
+        Ok(job) => job,
+        Err(instead) => return Ok(outcome::turn_away(instead)),
+    };
+    let reporting = reporting(&job);
+    telemetry::start(reporting.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let shutdown = Shutdown::listen()?;
+        let result = tokio::select! {
+            result = work(&job, &shutdown) => result,
+            () = shutdown.urged() => Err(Failure::try_again("").or_stopped(&shutdown, what)),
+        };
+        io::Result::Ok(result)
+    })?;
+    Ok(outcome::conclude(
+        result,
+        &reporting.termination_message_path,
+    ))
+}
