@@ -134,10 +134,15 @@ fn scripts_restore_by_key_and_in_one_transaction() {
     stage
         .s3
         .put("escaping.sql", format!("{script}\nROLLBACK;\n").as_bytes());
+    stage.s3.put("ending.sql", b"SELECT 1; COMMIT; SELECT 2;\n");
+    let begun = format!("BEGIN;\n{script}\nEND;\nSELECT nonsense;\n");
+    stage.s3.put("begun.sql", begun.as_bytes());
     stage.database.sql("UPDATE t SET a = 2");
     for (key, code, rows) in [
         ("broken.sql", 1, "2"),
         ("escaping.sql", 2, "2"),
+        ("begun.sql", 1, "2"),
+        ("ending.sql", 2, "2"),
         ("plain.sql", 0, "1"),
         ("packed.sql.gz", 0, "1"),
     ] {

@@ -204,3 +204,62 @@ fn a_part_that_the_server_refuses_five_times_is_taken_in_the_end() {
     assert_eq!(faults.struck().len(), 5);
     block_on(store.verify("shop/large", &stored)).unwrap();
 }
+
+/// The S3 server of the tests has no ListMultipartUploads, so this one is played.
+#[test]
+fn unfinished_uploads_are_given_up_on_every_page_though_one_cannot_be() {
+    use wiremock::matchers::{method, query_param, query_param_is_missing};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+    let page = |number: u32, next: &str| {
+        let key = format!("shop/2026-11-0{number}-00-00-00-backup-00000000/data-000.dump.zst");
+        ResponseTemplate::new(200).set_body_raw(
+            format!(
+                "<?xml version=\"1.0\"?><ListMultipartUploadsResult><Bucket>b</Bucket>{next}\
+                 <Upload><Key>{key}</Key><UploadId>u{number}</UploadId>\
+                 <Initiated>2026-11-01T00:00:00Z</Initiated></Upload></ListMultipartUploadsResult>"
+            ),
+            "application/xml",
+        )
+    };
+    block_on(async {
+        let server = MockServer::start().await;
+        let more = "<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>\
+                    <NextUploadIdMarker>i</NextUploadIdMarker>";
+        let listing = || Mock::given(method("GET")).and(query_param("uploads", ""));
+        listing()
+            .and(query_param_is_missing("key-marker"))
+            .respond_with(page(1, more))
+            .mount(&server)
+            .await;
+        listing()
+            .and(query_param("key-marker", "k"))
+            .and(query_param("upload-id-marker", "i"))
+            .respond_with(page(2, "<IsTruncated>false</IsTruncated>"))
+            .mount(&server)
+            .await;
+        for (id, status) in [("u1", 403), ("u2", 204)] {
+            Mock::given(method("DELETE"))
+                .and(query_param("uploadId", id))
+                .respond_with(ResponseTemplate::new(status))
+                .expect(1)
+                .mount(&server)
+                .await;
+        }
+        let pairs = [
+            ("S3_ENDPOINT", server.uri()),
+            ("S3_BUCKET_NAME", "bucket".to_owned()),
+            ("S3_ACCESS_KEY", "a".to_owned()),
+            ("S3_SECRET_KEY", "s".to_owned()),
+        ];
+        let settings: Settings =
+            read_from(pairs.iter().map(|(name, value)| (*name, value.as_str()))).unwrap();
+        let store = connect(&settings.store).await.unwrap();
+        let now = jiff::Timestamp::now();
+        let error = store
+            .abort_uploads("shop/", now)
+            .await
+            .expect_err("u1 stays");
+        assert_eq!(error.kind, Kind::Denied);
+        server.verify().await;
+    });
+}

@@ -184,7 +184,8 @@ impl Replacing<'_> {
                 let wait = self.lock_wait_timeout.as_millis();
                 transaction
                     .write(&format!(
-                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n"
+                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n{}",
+                            transaction::MARK
                     ))
                     .await?;
                 Ok(transaction)

@@ -296,29 +296,46 @@ impl Storage for S3Storage {
     }
 
     async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error> {
-        let request = self.way.client.list_multipart_uploads();
-        let listed = request.bucket(&self.way.bucket).prefix(prefix).send().await;
-        let uploads = match listed {
-            Ok(listed) => listed,
-            Err(error) => {
-                // Several servers lack the call; what they keep is theirs to tidy.
-                let error = meaning("listing the uploads of", &self.bucket(), &error);
-                tracing::debug!(%error, "unfinished uploads cannot be listed");
-                return Ok(0);
-            }
-        };
-        let mut count = 0;
-        for upload in uploads.uploads() {
-            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
-                continue;
+        let (mut count, mut failed) = (0, None);
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self.way.client.list_multipart_uploads();
+            let request = request.bucket(&self.way.bucket).prefix(prefix);
+            let request = request
+                .set_key_marker(key_marker)
+                .set_upload_id_marker(id_marker);
+            let listed = match request.send().await {
+                Ok(listed) => listed,
+                Err(error) => {
+                    // Several servers lack the call; what they keep is theirs to tidy.
+                    let error = meaning("listing the uploads of", &self.bucket(), &error);
+                    tracing::debug!(%error, "unfinished uploads cannot be listed");
+                    break;
+                }
             };
-            // Only ours: others may upload below the same prefix.
-            let ours = crate::archive::Folder::parse_key(key).is_ok();
-            let begun = upload.initiated().map(|it| time(Some(it)));
-            if ours && begun.is_some_and(|it| it < before) {
-                self.way.abort(key, id).await?;
-                count += 1;
+            for upload in listed.uploads() {
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                    continue;
+                };
+                // Only ours: others may upload below the same prefix.
+                let ours = crate::archive::Folder::parse_key(key).is_ok();
+                let begun = upload.initiated().map(|it| time(Some(it)));
+                if ours && begun.is_some_and(|it| it < before) {
+                    match self.way.abort(key, id).await {
+                        Ok(()) => count += 1,
+                        Err(error) => failed = Some(error),
+                    }
+                }
             }
+            key_marker = listed.next_key_marker().map(str::to_owned);
+            id_marker = listed.next_upload_id_marker().map(str::to_owned);
+            // Some servers say that there is more and not where.
+            if listed.is_truncated() != Some(true) || key_marker.is_none() {
+                break;
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         Ok(count)
     }

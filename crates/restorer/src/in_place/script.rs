@@ -34,7 +34,7 @@ fn sift(source: impl Read, sink: impl Write) -> io::Result<u64> {
     let mut lines = BufReader::with_capacity(1 << 18, source);
     let mut sink = BufWriter::with_capacity(1 << 18, sink);
     let (mut line, mut total, mut rows) = (Vec::new(), 0, false);
-    let mut place = Place::Statement;
+    let (mut place, mut body) = (Place::Statement, Body::default());
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line)? == 0 {
@@ -45,7 +45,7 @@ fn sift(source: impl Read, sink: impl Write) -> io::Result<u64> {
             rows = line.trim_ascii_end() != b"\\.";
         } else {
             if place == Place::Statement {
-                match meaning(&line) {
+                match body.meaning(&line) {
                     Meaning::Ours => continue,
                     Meaning::Newer => {
                         sink.write_all(TRANSACTION_TIMEOUT)?;
@@ -84,6 +84,27 @@ enum Meaning {
     /// It would leave the transaction or the database.
     Leaves,
     Harmless,
+}
+
+/// Whether we are within `BEGIN ATOMIC … END;`, the one body of a function that has no quotes around
+/// it. PostgreSQL writes its end at the left margin, and every other END further in.
+#[derive(Default)]
+struct Body(bool);
+
+impl Body {
+    fn meaning(&mut self, line: &[u8]) -> Meaning {
+        let bare = line.trim_ascii();
+        if self.0 {
+            self.0 = !line.starts_with(b"END");
+            return Meaning::Harmless;
+        }
+        self.0 = bare.eq_ignore_ascii_case(b"BEGIN ATOMIC");
+        let ends = [&b"END;"[..], b"END WORK;", b"END TRANSACTION;"];
+        if ends.iter().any(|it| bare.eq_ignore_ascii_case(it)) {
+            return Meaning::Ours;
+        }
+        meaning(line)
+    }
 }
 
 fn meaning(line: &[u8]) -> Meaning {
@@ -236,6 +257,10 @@ mod tests {
             sifted("BEGIN;\nSELECT 1;\nCOMMIT;\n").unwrap(),
             "SELECT 1;\n\n"
         );
+        assert_eq!(
+            sifted("BEGIN;\nSELECT 1;\nEnd;\n").unwrap(),
+            "SELECT 1;\n\n"
+        );
     }
 
     #[test]
@@ -244,6 +269,7 @@ mod tests {
             "COPY public.t (x) FROM stdin;\nCOMMIT;\nBEGIN;\n\\.\n",
             "COPY public.\"a\nb\" (x) FROM stdin;\nCOMMIT;\n\\.\n",
             "CREATE PROCEDURE p() AS $_$\nBEGIN\nCOMMIT;\nEND;\n$_$;\n",
+            "CREATE FUNCTION f() RETURNS int\n    LANGUAGE sql\n    BEGIN ATOMIC\n SELECT CASE 1\n  WHEN 1 THEN 2\n  END;\nEND;\n",
             "SELECT 'x\nCOMMIT;\n';\n",
             "SELECT E'it\\'s\nCOMMIT;\n';\n",
             "/* /* a\n*/\nCOMMIT;\n*/\n",

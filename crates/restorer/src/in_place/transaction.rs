@@ -11,6 +11,11 @@ use super::{failed, removal};
 /// What psql says after the COMMIT, and only then.
 const COMMITTED: &str = "oiler-committed";
 
+/// Set for our transaction alone: PostgreSQL forgets it with the transaction.
+pub(super) const MARK: &str = "SET LOCAL oiler.transaction = 'ours';\n";
+/// How the refusal begins when the transaction at the end is not the one of the beginning.
+const ENDED: &str = "the script has ended its transaction by itself";
+
 /// The psql session that holds the transaction.
 pub(super) struct Transaction {
     pub(super) child: Child,
@@ -55,7 +60,9 @@ impl Transaction {
         } = self;
         match outcome {
             Ok(bytes) => {
-                let last = format!("COMMIT;\n\\echo {COMMITTED}\n");
+                let last = format!(
+                    "DO $oiler$ BEGIN IF coalesce(current_setting('oiler.transaction', true), '') <> 'ours' THEN RAISE EXCEPTION '{ENDED}'; END IF; END $oiler$;\nCOMMIT;\n\\echo {COMMITTED}\n"
+                );
                 // A psql that has ended says so below.
                 let written = stdin.write_all(last.as_bytes()).await.is_ok();
                 drop(stdin);
@@ -111,6 +118,11 @@ fn refused(error: &child::Error) -> Failure {
         return failed(error);
     };
     let detail = after("DETAIL: ").map_or_else(String::new, |it| format!(" ({it})"));
+    if message.contains(ENDED) {
+        return Failure::refused(format!(
+            "{message}, with a COMMIT, END or ROLLBACK that does not stand on a line of its own: what came before it was not one transaction; look at the database, take that out of the script, and restore again"
+        ));
+    }
     let in_the_way = message.contains(removal::IN_THE_WAY);
     let advice = if in_the_way {
         "; drop or move it, or restore into another database"
