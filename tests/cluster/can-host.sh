@@ -25,11 +25,15 @@ unshare --net sh -c 'iptables -w -t nat -A OUTPUT -p tcp -m comment --comment x 
 [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || modprobe br_netfilter 2>/dev/null ||
     no "its kernel has no bridge netfilter (br_netfilter)"
 
+case $cache/ in
+    /run/* | /var/lib/* | /var/log/*) no "its cache $cache lies where the cluster has mounts of its own; set XDG_CACHE_HOME" ;;
+esac
 mkdir -p "$cache"
 # shellcheck disable=SC2016 # the inner shell expands these
-unshare --mount sh -c 'd=$(mktemp -d "$0/overlay.XXXXXX") && trap "cd /; umount $d/m; rm -rf $d" EXIT &&
-    mkdir $d/l $d/u $d/w $d/m && mount -t overlay -o lowerdir=$d/l,upperdir=$d/u,workdir=$d/w overlay $d/m' "$cache" 2>/dev/null ||
+unshare --mount sh -c 'mkdir -p "$0/l" "$0/u" "$0/w" "$0/m" &&
+    mount -t overlay -o "lowerdir=$0/l,upperdir=$0/u,workdir=$0/w" overlay "$0/m"' "$state.probe" 2>/dev/null ||
     no "overlay mounts do not work in $cache"
+rm -rf "$state.probe"
 
 for controller in cpu memory pids; do
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -39,8 +43,7 @@ for controller in cpu memory pids; do
         directory=$(awk -v c=$controller '$3 == "cgroup" && $4 ~ "(^|,)" c "(,|$)" { print $2; exit }' /proc/mounts)
         [ -n "$directory" ] || no "the cgroup controller $controller is not mounted"
     fi
-    probe=$directory/oiler-probe.$$
-    { mkdir "$probe" && rmdir "$probe"; } 2>/dev/null || no "cgroups cannot be made in $directory"
+    { mkdir -p "$directory/$cgroup.probe" && rmdir "$directory/$cgroup.probe"; } 2>/dev/null || no "cgroups cannot be made in $directory"
 done
 
 megabytes=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)

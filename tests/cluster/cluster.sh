@@ -9,15 +9,16 @@ root=$(cd "$here/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
 # shellcheck disable=SC2034 # used by the scripts that source this
 {
-    state=$cache/cluster
-    netns=oiler
+    # A second cluster beside the first: OILER_CLUSTER=oiler-2 make cluster
+    netns=${OILER_CLUSTER:-oiler}
+    state=$cache/cluster${OILER_CLUSTER:+-$OILER_CLUSTER}
     node=node1
     node_ip=10.199.0.1
     api_ip=10.96.0.1
     dns_ip=10.96.0.10
     service_cidr=10.96.0.0/20
     pod_cidr=10.89.0.0/24
-    cgroup=oiler
+    cgroup=$netns
     kubeconfig=$state/kubeconfig
     pki=$state/pki
     containerd_socket=$state/containerd.sock
@@ -33,7 +34,7 @@ die() {
 # One script at a time changes the cluster. The programs it starts must not inherit the lock.
 lock() {
     mkdir -p "$cache"
-    exec 9>"$cache/cluster.lock"
+    exec 9>"$state.lock"
     flock --nonblock 9 || { say "waiting for another make cluster or cluster-down"; flock 9; }
 }
 
@@ -50,13 +51,17 @@ wait_for() {
     done
 }
 
+# After a crash of the machine the name may be there without its namespace.
+network_is_there() { [ "$(stat -f -c %T "/run/netns/$netns" 2>/dev/null)" = nsfs ]; }
+
 # The holder's process id, as this side sees it. It is known by its namespace and its program, not
 # by a file, so that it is found even if the script that started it was killed.
 holder() {
     local pid
-    [ -e "/run/netns/$netns" ] || return 1
+    network_is_there || return 1
     for pid in $(ip netns pids "$netns" 2>/dev/null); do
-        [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$state/pause" ] || continue
+        # The kernel writes "(deleted)" behind the name of a program whose file is gone.
+        case $(readlink "/proc/$pid/exe" 2>/dev/null) in "$state/pause"*) ;; *) continue ;; esac
         [ "$(awk '$1 == "NSpid:" { print $NF }' "/proc/$pid/status" 2>/dev/null)" = 1 ] || continue
         echo "$pid"
         return

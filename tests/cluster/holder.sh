@@ -9,6 +9,5 @@ mount --make-rshared /
 # Programs that insist on these places write to the cluster's own.
 mount -t tmpfs -o mode=755 run /run
 mount --bind "$state/log" /var/log
-mount --bind "$state/cni-cache" /var/lib/cni
-touch "$state/held"
+mount --bind "$state/var-lib" /var/lib
 exec "$state/pause"

@@ -1,4 +1,11 @@
-# The cluster's certificates, keys and kubeconfigs: to be sourced after cluster.sh.
+#!/usr/bin/env bash
+# Makes the cluster's certificates, keys and kubeconfigs. Started by up.sh.
+set -euo pipefail
+# shellcheck source=tests/cluster/cluster.sh
+. "$(dirname "$0")/cluster.sh"
+umask 077
+mkdir "$pki"
+cd "$pki"
 
 new_key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
@@ -34,30 +41,17 @@ users: [{name: $1, user: {client-certificate-data: $(base64 -w0 "$1.crt"), clien
 K
 }
 
-make_all() {
-    set -e
-    authority ca
-    authority front-proxy-ca
-    openssl genrsa -out sa.key 2048
-    openssl rsa -in sa.key -pubout -out sa.pub
-    certificate apiserver ca /CN=kube-apiserver serverAuth \
-        "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,IP:127.0.0.1,IP:$node_ip,IP:$api_ip"
-    certificate kubelet-server ca "/CN=$node" serverAuth "DNS:$node,IP:$node_ip"
-    certificate apiserver-kubelet-client ca /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
-    certificate front-proxy-client front-proxy-ca /CN=front-proxy-client clientAuth
-    client admin /O=system:masters/CN=admin
-    client kube-controller-manager /CN=system:kube-controller-manager
-    client kube-scheduler /CN=system:kube-scheduler
-    client kube-proxy /CN=system:kube-proxy
-    client kubelet "/O=system:nodes/CN=system:node:$node"
-}
-
-# All of them or none: a directory that a killed run has left half full is made anew.
-make_pki() {
-    [ ! -d "$pki" ] || return 0
-    rm -rf "$pki.partial"
-    mkdir -m 700 "$pki.partial"
-    (umask 077 && cd "$pki.partial" && make_all) >"$state/log/pki" 2>&1 ||
-        die "making certificates: $(tail -1 "$state/log/pki")"
-    mv "$pki.partial" "$pki"
-}
+authority ca
+authority front-proxy-ca
+openssl genrsa -out sa.key 2048
+openssl rsa -in sa.key -pubout -out sa.pub
+certificate apiserver ca /CN=kube-apiserver serverAuth \
+    "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,IP:127.0.0.1,IP:$node_ip,IP:$api_ip"
+certificate kubelet-server ca "/CN=$node" serverAuth "DNS:$node,IP:$node_ip"
+certificate apiserver-kubelet-client ca /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
+certificate front-proxy-client front-proxy-ca /CN=front-proxy-client clientAuth
+client admin /O=system:masters/CN=admin
+client kube-controller-manager /CN=system:kube-controller-manager
+client kube-scheduler /CN=system:kube-scheduler
+client kube-proxy /CN=system:kube-proxy
+client kubelet "/O=system:nodes/CN=system:node:$node"

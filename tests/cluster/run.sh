@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=tests/cluster/cluster.sh
 . "$(dirname "$0")/cluster.sh"
 [ $# -gt 0 ] || die "usage: run.sh COMMAND..."
-[ -e "/run/netns/$netns" ] && [ -e "$kubeconfig" ] || die "there is no cluster: make cluster starts it"
+network_is_there && [ -e "$kubeconfig" ] || die "there is no cluster: make cluster starts it"
 
 path=$(kubernetes_bin)
 for program in helm kubeconform grpcurl; do

@@ -6,15 +6,15 @@ set -euo pipefail
 . "$(dirname "$0")/cluster.sh"
 # shellcheck source=tests/cluster/programs.sh
 . "$here/programs.sh"
-# shellcheck source=tests/cluster/pki.sh
-. "$here/pki.sh"
+# shellcheck source=tests/cluster/remove.sh
+. "$here/remove.sh"
 # shellcheck source=tests/cluster/images.sh
 . "$here/images.sh"
 
 coredns_version=$(awk '$1 == "github.com/coredns/coredns" { print $2 }' "$root/tests/tools/coredns/go.mod")
 
 ensure_network() {
-    [ -e "/run/netns/$netns" ] || ip netns add "$netns"
+    network_is_there || ip netns add "$netns"
     in_network ip link set lo up
     # The node's address must not be loopback, and not every kernel has the dummy device.
     in_network ip link show node0 >/dev/null 2>&1 || in_network ip link add node0 type bridge
@@ -42,17 +42,13 @@ ensure_cgroups() {
     done
 }
 
-ensure_holder() {
-    [ -x "$state/pause" ] || { cc -static -Os -o "$state/pause.partial" "$here/pause.c" && mv "$state/pause.partial" "$state/pause"; }
-    holder >/dev/null && return
-    # What a cluster that was killed has left is not to be trusted by the next one.
-    rm -rf "$state/pid" "$state/ipam" "$state/held" "$state/containerd/state"
-    mkdir -p "$state"/{pid,cni-cache} /var/lib/cni
+start_holder() {
+    cc -static -Os -o "$state/pause" "$here/pause.c"
+    mkdir -p "$state"/{pid,var-lib}
     setsid nohup nsenter --net="/run/netns/$netns" -- \
         unshare --mount --propagation private --pid --fork --kill-child=KILL --mount-proc \
         "$here/holder.sh" "$state" </dev/null >"$state/log/holder" 2>&1 9>&- &
-    wait_for 30 "the cluster's namespaces" test -e "$state/held" || die "$(tail -1 "$state/log/holder")"
-    wait_for 30 "the cluster's first process" holder
+    wait_for 30 "the cluster's first process" holder || die "$(tail -1 "$state/log/holder")"
 }
 
 write_config() {
@@ -84,12 +80,17 @@ ensure_dns() {
 "$here/can-host.sh"
 lock
 began=$SECONDS
-mkdir -p "$state/log"
-make_pki
-write_config
+if ! holder >/dev/null; then
+    remove_everything
+    mkdir -p "$state/log"
+    "$here/pki.sh" >"$state/log/pki" 2>&1 9>&- || die "making certificates: $(tail -1 "$state/log/pki")"
+    ensure_network
+    start_holder
+fi
+[ -d "$pki" ] || die "its state directory $state was removed while it ran: make cluster-down, then again"
 ensure_network
 ensure_cgroups
-ensure_holder
+write_config
 for program in "${programs[@]}"; do
     ensure "$program"
     [ "$program" != containerd ] || import registry.local/pause:3.10 "$state/pause"
