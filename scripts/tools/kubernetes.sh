@@ -13,7 +13,7 @@ version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$module/go.mod")
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter/bin/kubernetes-$version
 
 programs=(etcd kube-apiserver kube-controller-manager)
-[ "${1-}" != --node ] || programs+=(kube-scheduler kubelet kube-proxy kubectl)
+[ "${1-}" != --node ] || programs+=(kube-scheduler kubelet kube-proxy kubectl "$("$module/network-policies/name.sh")")
 missing=()
 for program in "${programs[@]}"; do
     [ -x "$bin/$program" ] || missing+=("$program")
@@ -47,6 +47,7 @@ for program in "${missing[@]}"; do
     [ -x "$bin/$program" ] && continue
     case $program in
         etcd) package=go.etcd.io/etcd/server/v3 ;; # a plain install would name it "server"
+        network-policies-*) package=./network-policies ;;
         *) package=k8s.io/kubernetes/cmd/$program ;;
     esac
     say "building $program of Kubernetes $version ($count of ${#missing[@]}, some minutes each on two cores)"

@@ -2,7 +2,7 @@
 # after cluster.sh.
 
 # shellcheck disable=SC2034 # the order in which up.sh starts them
-programs=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy)
+programs=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy network-policies)
 
 # run NAME COMMAND...: in the cluster's namespaces, with its log in the state directory.
 run() {
@@ -19,7 +19,7 @@ run() {
 lives() {
     local pid
     pid=$(cat "$state/pid/$1" 2>/dev/null) && [ -n "$pid" ] || return 1
-    inside sh -c 'case $(readlink "/proc/$0/exe") in */"$1") ;; *) exit 1 ;; esac' "$pid" "$1" 2>/dev/null
+    inside sh -c 'case $(readlink "/proc/$0/exe") in */"$1"*) ;; *) exit 1 ;; esac' "$pid" "$1" 2>/dev/null
 }
 
 stop() {
@@ -49,6 +49,7 @@ start() {
         kubelet) run "$1" "$bin/$1" "$own" --config="$state/config/kubelet.yaml" \
             --hostname-override=$node --node-ip=$node_ip --root-dir="$state/kubelet" ;;
         kube-proxy) run "$1" "$bin/$1" --config="$state/config/kube-proxy.yaml" ;;
+        network-policies) run "$1" "$bin/$("$root/tests/tools/kubernetes/$1/name.sh")" --kubeconfig="$kubeconfig" ;;
         *) die "no program of the cluster's is called $1: ${programs[*]}" ;;
     esac
 }
@@ -84,6 +85,7 @@ answers() {
         containerd) inside ctr --address "$containerd_socket" version ;;
         kubelet) in_network curl -sf --max-time 5 http://127.0.0.1:10248/healthz ;;
         kube-proxy) in_network curl -sf --max-time 5 http://127.0.0.1:10256/healthz ;;
+        network-policies) inside iptables -w -t mangle -C INPUT -j OILER-POLICY ;;
     esac
 }
 
