@@ -5,6 +5,7 @@ CARGO ?= cargo
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 .PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data
+.PHONY: manifests base-images images
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
 help: ## Lists the targets
@@ -46,6 +47,17 @@ tools-versions: ## PostgreSQL 13, 14, 16, 17 and 18, fetched once and kept
 
 tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
 	scripts/tools/kubernetes.sh
+
+manifests: tools-charts ## Renders deploy/ and the chart's README anew
+	scripts/charts-readme.sh
+	scripts/manifests.sh
+
+base-images: ## Makes the images that the Dockerfiles start from, where no registry answers
+	scripts/install-containers.sh
+	scripts/images/base.sh
+
+images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian)
+	scripts/images/build.sh
 
 tools-charts: ## helm, kubeconform and grpcurl, built once and kept
 	for name in helm kubeconform grpcurl; do scripts/tools/go-program.sh $$name || exit 1; done

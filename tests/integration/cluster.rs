@@ -309,8 +309,14 @@ fn servers() -> PathBuf {
 
 /// Where a script of scripts/tools keeps what it installs; installs what is missing.
 pub(crate) fn kept_by(script: &str) -> PathBuf {
+    kept_by_with(script, &[])
+}
+
+/// As [`kept_by`], of a script that takes arguments.
+pub(crate) fn kept_by_with(script: &str, arguments: &[&str]) -> PathBuf {
     let script = programs::repository().join("scripts/tools").join(script);
-    let ended = programs::Prepared::new(script).envs(&places()).succeed();
+    let script = programs::Prepared::new(script).envs(&places());
+    let ended = script.args(arguments.iter().copied()).succeed();
     let place = ended.stdout.lines().last().expect("a place");
     PathBuf::from(place)
 }
@@ -319,7 +325,7 @@ pub(crate) fn kept_by(script: &str) -> PathBuf {
     clippy::disallowed_methods,
     reason = "a script's own setting is handed through, not read"
 )]
-fn places() -> testbed::Env {
+pub(crate) fn places() -> testbed::Env {
     let names = ["HOME", "XDG_CACHE_HOME"].into_iter();
     names
         .filter_map(|it| Some((it.to_owned(), std::env::var(it).ok()?)))

@@ -8,6 +8,7 @@
 mod architecture;
 mod backup;
 mod calls;
+mod chart;
 mod cluster;
 mod faults;
 mod harness;

@@ -102,6 +102,14 @@ pub struct Serving {
     #[arg(env = "GRPC_TLS_KEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
     pub tls_key: Maybe<PathBuf>,
 
+    /// host:port of another scheduler: ask it for its health and its services, and end; empty: serve.
+    #[arg(env = "PROBE", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    pub probe: Maybe<String>,
+
+    /// PEM file with the authorities of the probed scheduler's certificate; empty: without TLS.
+    #[arg(env = "PROBE_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub probe_ca: Maybe<PathBuf>,
+
     /// PEM file with the authorities whose clients are let in; empty: every client.
     #[arg(env = "GRPC_TLS_CLIENT_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
     pub tls_client_ca: Maybe<PathBuf>,
@@ -125,6 +133,15 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Serving {
+    /// The authorities of the scheduler that is probed, read.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn probe_authorities(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let path = self.probe_ca.as_deref();
+        path.map(|it| file("PROBE_CA", it)).transpose()
+    }
+
     /// The files of TLS, read.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::engine::{Ending, Finished};
 
@@ -47,6 +49,12 @@ impl Metrics {
         let opts = opts.buckets(CALL_BUCKETS.to_vec());
         let call_seconds = HistogramVec::new(opts, &["method"])?;
         registry.register(Box::new(call_seconds.clone()))?;
+        let schedulers = IntGauge::new(
+            "postgres_adapter_schedulers",
+            "Always 1; the sum over all instances says how many schedulers are scraped.",
+        )?;
+        schedulers.set(1);
+        registry.register(Box::new(schedulers))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             registry,

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::api::probe;
 use crate::api::server::{self, Api};
 use crate::config::{Choice, Config};
 use crate::engine::kubernetes::Kubernetes;
@@ -30,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// # Errors
 /// What is wrong and what to do about it, with the exit code.
 pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, Failure> {
+    if let Some(address) = config.serving.probe.as_ref() {
+        let authorities = config.serving.probe_authorities()?;
+        return probe::ask(address, authorities).await;
+    }
     let tls = config.serving.tls()?;
     let engine = engine(config).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;

@@ -1,0 +1,55 @@
+{{/* The scheduler's settings: the project's README, Settings. */}}
+{{- define "adapter.env" -}}
+{{- $workers := .Values.workers -}}
+- {name: ENGINE, value: kubernetes}
+- {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: PORT, value: {{ include "adapter.port" . | quote }}}
+- {name: ADMIN_PORT, value: {{ .Values.service.adminPort | quote }}}
+- {name: LOG_FORMAT, value: {{ .Values.logFormat }}}
+- {name: BACKUPER_VERSION, value: {{ include "adapter.image" (list . "backuper" .Values.backuper.image) | quote }}}
+- {name: RESTORER_VERSION, value: {{ include "adapter.image" (list . "restorer" .Values.restorer.image) | quote }}}
+- {name: WORKER_SERVICE_ACCOUNT, value: {{ include "adapter.workerAccount" . | quote }}}
+- {name: WORKER_RUN_AS_USER, value: {{ $workers.runAsUser | int64 | quote }}}
+- {name: WORKER_POD_TEMPLATE, value: /etc/postgres-adapter/pod-template.yaml}
+- {name: STARTING_DEADLINE, value: {{ $workers.startingDeadline | quote }}}
+- {name: BACKUP_DEADLINE, value: {{ $workers.backupDeadline | quote }}}
+- {name: RESTORE_DEADLINE, value: {{ $workers.restoreDeadline | quote }}}
+- {name: SUCCESSFUL_HISTORY_LIMIT, value: {{ $workers.successfulHistory | quote }}}
+- {name: FAILED_HISTORY_LIMIT, value: {{ $workers.failedHistory | quote }}}
+- {name: RESTORE_TTL, value: {{ $workers.restoreTtl | quote }}}
+- {name: COMPRESSION_LEVEL, value: {{ $workers.compressionLevel | quote }}}
+- {name: LOCK_WAIT_TIMEOUT, value: {{ $workers.lockWaitTimeout | quote }}}
+- {name: DB_SSLMODE, value: {{ $workers.database.sslMode | quote }}}
+- {name: SECURE, value: {{ $workers.s3.verifyCertificates | quote }}}
+{{- with $workers.backupJobs }}
+- {name: BACKUP_JOBS, value: {{ . | quote }}}
+{{- end }}
+{{- with $workers.restoreJobs }}
+- {name: RESTORE_JOBS, value: {{ . | quote }}}
+{{- end }}
+{{- with $workers.s3.region }}
+- {name: S3_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with $workers.s3.forcePathStyle }}
+- {name: S3_FORCE_PATH_STYLE, value: {{ . | quote }}}
+{{- end }}
+{{- with $workers.pushgatewayUrl }}
+- {name: PUSHGATEWAY_URL, value: {{ . | quote }}}
+{{- end }}
+{{- if or $workers.s3.caBundle.secret $workers.s3.caBundle.configMap }}
+- {name: S3_CA_FILE, value: /etc/s3-ca/ca.crt}
+{{- end }}
+{{- if or $workers.database.caBundle.secret $workers.database.caBundle.configMap }}
+- {name: DB_SSLROOTCERT, value: /etc/database-ca/ca.crt}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- {name: GRPC_TLS_CERT, value: /etc/grpc-tls/tls.crt}
+- {name: GRPC_TLS_KEY, value: /etc/grpc-tls/tls.key}
+{{- end }}
+{{- if .Values.tls.clientCaSecret }}
+- {name: GRPC_TLS_CLIENT_CA, value: /etc/grpc-client-ca/ca.crt}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

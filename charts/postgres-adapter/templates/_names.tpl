@@ -1,0 +1,108 @@
+{{/* The name of all objects. */}}
+{{- define "adapter.name" -}}
+{{- $given := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains $given .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $given | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Service's name; the published chart put something behind its own. */}}
+{{- define "adapter.service" -}}
+{{- if .Values.sheduler.name -}}{{ .Values.sheduler.name }}-service{{- else -}}{{ include "adapter.name" . }}{{- end -}}
+{{- end -}}
+
+{{- define "adapter.port" -}}{{ .Values.sheduler.port | default .Values.service.port }}{{- end -}}
+
+{{- define "adapter.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: scheduler
+{{- end -}}
+
+{{- define "adapter.labels" -}}
+{{ include "adapter.selector" . }}
+app.kubernetes.io/part-of: oiler-backup
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "adapter.account" -}}
+{{- $own := ternary (include "adapter.name" .) "default" .Values.serviceAccount.create -}}
+{{- .Values.sheduler.serviceAccountName | default .Values.serviceAccount.name | default $own -}}
+{{- end -}}
+
+{{- define "adapter.workerAccount" -}}
+{{- $account := .Values.workers.serviceAccount -}}
+{{- $own := ternary (printf "%s-workers" (include "adapter.name" .)) "default" $account.create -}}
+{{- $account.name | default $own -}}
+{{- end -}}
+
+{{/* image: a list of the root, the part's name and the deprecated whole reference */}}
+{{- define "adapter.image" -}}
+{{- $root := index . 0 -}}{{- $given := index . 2 -}}
+{{- $image := index $root.Values.images (index . 1) -}}
+{{- if $given -}}{{ $given }}
+{{- else if $image.digest -}}{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* What the worker's pod template has, besides the user's own. */}}
+{{- define "adapter.podTemplate" -}}
+{{- $workers := .Values.workers -}}
+{{- $volumes := list -}}{{- $mounts := list -}}
+{{- range $name, $bundle := dict "s3-ca" $workers.s3.caBundle "database-ca" $workers.database.caBundle -}}
+{{- $items := list (dict "key" $bundle.key "path" "ca.crt") -}}
+{{- if $bundle.secret -}}
+{{- $volumes = append $volumes (dict "name" $name "secret" (dict "secretName" $bundle.secret "items" $items)) -}}
+{{- else if $bundle.configMap -}}
+{{- $volumes = append $volumes (dict "name" $name "configMap" (dict "name" $bundle.configMap "items" $items)) -}}
+{{- end -}}
+{{- if or $bundle.secret $bundle.configMap -}}
+{{- $mounts = append $mounts (dict "name" $name "mountPath" (printf "/etc/%s" $name) "readOnly" true) -}}
+{{- end -}}
+{{- end -}}
+{{- $template := deepCopy $workers.podTemplate -}}
+{{- $metadata := default (dict) $template.metadata -}}
+{{- $labels := default (dict) $metadata.labels -}}
+{{- with $workers.kueueQueue }}{{- $_ := set $labels "kueue.x-k8s.io/queue-name" . -}}{{- end -}}
+{{- if $labels }}{{- $_ := set $metadata "labels" $labels -}}{{- end -}}
+{{- if $metadata }}{{- $_ := set $template "metadata" $metadata -}}{{- end -}}
+{{- $spec := default (dict) $template.spec -}}
+{{- $worker := dict "name" "worker" -}}{{- $others := list -}}
+{{- range default (list) $spec.containers -}}
+{{- if eq .name "worker" -}}{{- $worker = . -}}{{- else -}}{{- $others = append $others . -}}{{- end -}}
+{{- end -}}
+{{- if not (hasKey $worker "resources") -}}{{- $_ := set $worker "resources" $workers.resources -}}{{- end -}}
+{{- with $mounts -}}{{- $_ := set $worker "volumeMounts" (concat . (default (list) $worker.volumeMounts)) -}}{{- end -}}
+{{- $_ := set $spec "containers" (prepend $others $worker) -}}
+{{- with $volumes -}}{{- $_ := set $spec "volumes" (concat . (default (list) $spec.volumes)) -}}{{- end -}}
+{{- with .Values.images.pullSecrets -}}{{- if not $spec.imagePullSecrets -}}{{- $_ := set $spec "imagePullSecrets" . -}}{{- end -}}{{- end -}}
+{{- $_ := set $template "spec" $spec -}}
+{{- toYaml $template -}}
+{{- end -}}
+
+{{/* What cannot be said in a schema. */}}
+{{- define "adapter.check" -}}
+{{- with .Values.sheduler.namespace -}}
+{{- if ne . $.Release.Namespace -}}
+{{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $.Release.Namespace .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.issuerRef.name) -}}
+{{- fail "tls.enabled needs tls.existingSecret or tls.certManager.issuerRef" -}}
+{{- end -}}
+{{- if and .Values.tls.clientCaSecret (not .Values.tls.enabled) -}}
+{{- fail "tls.clientCaSecret needs tls.enabled" -}}
+{{- end -}}
+{{- range $name, $bundle := dict "workers.s3.caBundle" .Values.workers.s3.caBundle "workers.database.caBundle" .Values.workers.database.caBundle -}}
+{{- if and $bundle.secret $bundle.configMap -}}
+{{- fail (printf "%s has a secret and a configMap: one of them is needed" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

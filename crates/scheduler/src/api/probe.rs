@@ -1,0 +1,89 @@
+//! The door from outside: asks a scheduler whether it is healthy and what it serves.
+
+use std::time::Duration;
+
+use backuper::runtime::Failure;
+use futures::{StreamExt as _, stream};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+/// The service that must be there.
+const SERVICE: &str = "backup.BackupService";
+/// How long each answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the scheduler at `address` (`host:port`); with authorities as PEM, over TLS. Gives the
+/// sentence that says what it serves.
+///
+/// # Errors
+/// What it did not answer, or answered otherwise.
+pub async fn ask(address: &str, authorities: Option<Vec<u8>>) -> Result<String, Failure> {
+    let failed = |what: &str, why: &dyn std::fmt::Display| {
+        Failure::try_again(format!("{address} {what}: {why}"))
+    };
+    let channel = connect(address, authorities)
+        .await
+        .map_err(|error| failed("does not answer", &error))?;
+    let request = HealthCheckRequest {
+        service: SERVICE.to_owned(),
+    };
+    let answer = HealthClient::new(channel.clone()).check(request).await;
+    let health = answer.map_err(|status| failed("does not tell its health", &status.message()))?;
+    let health = health.into_inner().status();
+    if health != ServingStatus::Serving {
+        return Err(failed("is not healthy", &health.as_str_name()));
+    }
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answer = ServerReflectionClient::new(channel)
+        .server_reflection_info(stream::iter([request]))
+        .await;
+    let mut answers = answer
+        .map_err(|status| failed("has no reflection", &status.message()))?
+        .into_inner();
+    let listed = match answers.next().await {
+        Some(Ok(answer)) => answer.message_response,
+        Some(Err(status)) => return Err(failed("has no reflection", &status.message())),
+        None => None,
+    };
+    let services: Vec<String> = match listed {
+        Some(MessageResponse::ListServicesResponse(list)) => {
+            list.service.into_iter().map(|it| it.name).collect()
+        }
+        _ => Vec::new(),
+    };
+    if services.iter().any(|it| it == SERVICE) {
+        return Ok(format!(
+            "{address} is healthy and serves {}",
+            services.join(", ")
+        ));
+    }
+    Err(failed("does not serve", &SERVICE))
+}
+
+async fn connect(
+    address: &str,
+    authorities: Option<Vec<u8>>,
+) -> Result<Channel, tonic::transport::Error> {
+    let scheme = if authorities.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE);
+    if let Some(pem) = authorities {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        endpoint = endpoint.tls_config(tls)?;
+    }
+    endpoint.connect().await
+}

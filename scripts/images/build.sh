@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds the three images with buildah or docker, whichever works here, and leaves each as a docker
+# archive too. Settings, from the environment:
+#   IMAGE_PREFIX     what stands before scheduler, backuper and restorer in their names
+#   PROFILE          dist (default) or release, of Cargo.toml
+#   POSTGRES         pgdg (default) or debian: whose clients the workers have
+#   POSTGRES_MAJORS  with pgdg: which
+set -euo pipefail
+# shellcheck source=scripts/images/tool.sh
+. "$(dirname "$0")/tool.sh"
+cd "$repository"
+
+prefix=${IMAGE_PREFIX:-ghcr.io/oiler-backup/postgres-adapter-}
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
+arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)"
+    --build-arg "PROFILE=${PROFILE:-dist}")
+workers=(--build-arg "POSTGRES=${POSTGRES:-pgdg}")
+[ -z "${POSTGRES_MAJORS:-}" ] || workers+=(--build-arg "POSTGRES_MAJORS=$POSTGRES_MAJORS")
+
+if [ "$builder" = buildah ]; then
+    # In a chroot, since the machine may not allow containers to a builder; layers are kept. What
+    # cargo has downloaded here need not be downloaded there.
+    registry=${CARGO_HOME:-$HOME/.cargo}/registry
+    cargo fetch --locked --quiet
+    arguments+=(--isolation chroot --layers --format docker --build-arg CARGO_NET_OFFLINE=true
+        --volume "$registry:/root/.cargo/registry")
+fi
+
+mkdir -p "$archives"
+for program in scheduler backuper restorer; do
+    name=$prefix$program:$version
+    began=$SECONDS
+    more=()
+    [ "$program" = scheduler ] || more=("${workers[@]}")
+    say "building $name with $builder"
+    image build "${arguments[@]}" "${more[@]}" --file "Dockerfile.$program" --tag "$name" . ||
+        die "$name was not built; where no registry answers, \`make base-images\` makes the images that it starts from"
+    archive=$archives/$program.tar
+    rm -f "$archive.partial"
+    case $builder in
+        docker) docker save --output "$archive.partial" "$name" ;;
+        buildah) image push --quiet "$name" "docker-archive:$archive.partial:$name" >/dev/null ;;
+    esac
+    mv "$archive.partial" "$archive"
+    say "$name took $((SECONDS - began)) s, $(du -m "$archive" | cut -f 1) MB as $archive"
+done

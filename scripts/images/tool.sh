@@ -1,0 +1,28 @@
+# Which program builds images here. To be sourced; sets `builder`, and gives the function `image`,
+# which calls it.
+
+say() { echo "$(basename "$0"): $*" >&2; }
+die() { say "$*"; exit 1; }
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
+# shellcheck disable=SC2034 # read by those who source this
+archives=$cache/images
+
+# A docker client without an engine builds nothing.
+if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
+    builder=docker
+elif command -v buildah >/dev/null; then
+    builder=buildah
+else
+    die "neither buildah nor a running docker is here: scripts/install-containers.sh installs buildah on Debian"
+fi
+
+# buildah in its own storage, since other programs' storage is theirs. Without user namespaces and
+# without overlay mounts it still works like this.
+image() {
+    case $builder in
+        docker) docker "$@" ;;
+        buildah) buildah --root "$cache/buildah/storage" --runroot "$cache/buildah/run" --storage-driver vfs "$@" ;;
+    esac
+}

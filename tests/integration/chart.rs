@@ -1,0 +1,342 @@
+//! The Helm chart, by the real Helm and against a real API server.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::Role;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use regex::Regex;
+use serde::Deserialize as _;
+use serde_yaml_ng::{Deserializer, Value};
+
+use super::cluster::{Cluster, Namespace, kept_by_with};
+use super::testbed::programs::{Ended, Prepared, repository};
+
+fn chart() -> PathBuf {
+    repository().join("charts/postgres-adapter")
+}
+
+fn helm(command: &[&str]) -> Prepared {
+    static BIN: OnceLock<PathBuf> = OnceLock::new();
+    let bin = BIN.get_or_init(|| kept_by_with("go-program.sh", &["helm"]));
+    Prepared::new(bin.join("helm")).args(command.iter().copied())
+}
+
+/// Values, as `--set` takes them; with a value of JSON behind `:=`.
+fn with_values(mut helm: Prepared, values: &[&str]) -> Prepared {
+    for value in values {
+        helm = match value.split_once(":=") {
+            Some((name, json)) => helm.args(["--set-json", &format!("{name}={json}")]),
+            None => helm.args(["--set", value]),
+        };
+    }
+    helm
+}
+
+fn render(namespace: &str, version: &str, values: &[&str]) -> Ended {
+    let chart = chart();
+    let helm = helm(&[
+        "template",
+        "adapter",
+        chart.to_str().unwrap(),
+        "--namespace",
+        namespace,
+    ])
+    .args(["--kube-version", version]);
+    with_values(helm, values).run()
+}
+
+fn documents(yaml: &str) -> Vec<Value> {
+    Deserializer::from_str(yaml)
+        .map(|it| Value::deserialize(it).unwrap())
+        .filter(|it| !it.is_null())
+        .collect()
+}
+
+fn of_kind<T: serde::de::DeserializeOwned>(documents: &[Value], kind: &str) -> T {
+    let found = documents.iter().find(|it| it["kind"] == kind);
+    serde_yaml_ng::from_value(found.expect(kind).clone()).unwrap()
+}
+
+/// What people may combine; what needs other projects' definitions is rendered only.
+const COMBINATIONS: [&[&str]; 4] = [
+    &[],
+    &[
+        "replicas=1",
+        "podDisruptionBudget.enabled=false",
+        "service.type=NodePort",
+        "workers.serviceAccount.create=false",
+        "serviceAccount.name=mine",
+        "logFormat=json",
+        "images.backuper.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ],
+    &[
+        "tls.enabled=true",
+        "tls.existingSecret=tls",
+        "tls.clientCaSecret=clients",
+        "networkPolicy.enabled=true",
+        "dashboard.enabled=true",
+        "workers.kueueQueue=nightly",
+        "workers.s3.caBundle.secret=s3-ca",
+        "workers.database.caBundle.configMap=db-ca",
+        "workers.database.sslMode=verify-full",
+        "workers.backupJobs=2",
+        "priorityClassName=system-cluster-critical",
+        "extraEnv:=[{\"name\":\"A\",\"value\":\"b\"}]",
+        "extraVolumes:=[{\"name\":\"v\",\"emptyDir\":{}}]",
+        "extraVolumeMounts:=[{\"name\":\"v\",\"mountPath\":\"/v\"}]",
+        "images.pullSecrets:=[{\"name\":\"registry\"}]",
+        "podLabels.team=data",
+        "podAnnotations.why=because",
+        "nodeSelector.disk=ssd",
+        "tolerations:=[{\"operator\":\"Exists\"}]",
+        "workers.podTemplate:={\"spec\":{\"containers\":[{\"name\":\"worker\",\"env\":[{\"name\":\"X\",\"value\":\"y\"}]}]}}",
+    ],
+    &[
+        "sheduler.name=postgres-scheduler",
+        "sheduler.port=50052",
+        "sheduler.replicas=1",
+        "sheduler.image=registry.example/scheduler:1",
+        "sheduler.imagePullPolicy=Always",
+        "sheduler.serviceAccountName=postgres-scheduler-sa",
+        "backuper.image=registry.example/backuper:1",
+        "restorer.image=registry.example/restorer:1",
+    ],
+];
+
+#[test]
+fn the_chart_passes_helms_own_check() {
+    let chart = chart();
+    for values in COMBINATIONS {
+        with_values(helm(&["lint", "--strict", chart.to_str().unwrap()]), values).succeed();
+    }
+}
+
+#[test]
+fn u48_what_is_rendered_is_taken_by_a_real_cluster_under_the_restricted_profile() {
+    Cluster::shared().within(async |namespace| {
+        for values in COMBINATIONS {
+            for version in ["1.29.0", "1.34.0"] {
+                let rendered = render(&namespace.name, version, values);
+                rendered.expect_code(0);
+                let documents = documents(&rendered.stdout);
+                assert!(documents.len() >= 6, "{rendered}");
+                for document in &documents {
+                    is_taken(&namespace, document).await;
+                }
+                let deployment: Deployment = of_kind(&documents, "Deployment");
+                let template = deployment.spec.unwrap().template;
+                let pod = Pod {
+                    metadata: kube::core::ObjectMeta {
+                        name: Some("as-the-deployment-makes-it".to_owned()),
+                        ..template.metadata.unwrap()
+                    },
+                    spec: template.spec.map(|mut it| {
+                        // It is not there, and this is no question of the profile.
+                        it.service_account_name = None;
+                        it.priority_class_name = None;
+                        it
+                    }),
+                    status: None,
+                };
+                let params = PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                };
+                let pods: Api<Pod> = namespace.api();
+                pods.create(&params, &pod).await.expect("let in");
+            }
+        }
+    });
+}
+
+async fn is_taken(namespace: &Namespace, document: &Value) {
+    let mut object: DynamicObject = serde_yaml_ng::from_value(document.clone()).unwrap();
+    let types = object.types.clone().unwrap();
+    let kind = GroupVersionKind::try_from(&types).unwrap();
+    if types.kind == "Pod" {
+        // Admission asks for what a hook's pod refers to.
+        object.data["spec"]["serviceAccountName"] = serde_json::json!("default");
+    }
+    let objects: Api<DynamicObject> = Api::namespaced_with(
+        namespace.cluster.client(),
+        &namespace.name,
+        &ApiResource::from_gvk(&kind),
+    );
+    let name = object.metadata.name.clone().unwrap();
+    let params = PatchParams::apply("chart-test").dry_run();
+    let taken = objects.patch(&name, &params, &Patch::Apply(&object)).await;
+    taken.unwrap_or_else(|error| panic!("{} {name}: {error}", types.kind));
+}
+
+#[test]
+fn what_needs_other_projects_definitions_is_rendered() {
+    let values = [
+        "serviceMonitor.enabled=true",
+        "prometheusRule.enabled=true",
+        "tls.enabled=true",
+        "tls.certManager.issuerRef.name=ca",
+    ];
+    let rendered = render("system", "1.34.0", &values);
+    let documents = documents(&rendered.stdout);
+    for kind in ["ServiceMonitor", "PrometheusRule", "Certificate"] {
+        let found = documents.iter().find(|it| it["kind"] == kind);
+        assert!(!found.expect(kind)["spec"].is_null(), "{kind}");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_used_or_not_possible_is_an_error() {
+    for (value, words) in [
+        ("replica=3", "replica"),
+        ("images.scheduler.repo=x", "repo"),
+        ("workers.s3.ca=x", "ca"),
+        ("workers.compressionLevel=20", "compressionLevel"),
+        ("workers.database.sslMode=always", "sslMode"),
+        ("workers.backupDeadline=soon", "backupDeadline"),
+        ("service.port=0", "port"),
+        ("logFormat=xml", "logFormat"),
+        ("images.scheduler.digest=md5:1", "digest"),
+        ("sheduler.color=red", "color"),
+        ("sheduler.namespace=elsewhere", "elsewhere"),
+        ("tls.enabled=true", "tls.existingSecret"),
+        ("tls.clientCaSecret=x", "tls.enabled"),
+    ] {
+        let ended = render("system", "1.34.0", &[value]);
+        assert_ne!(ended.code(), Some(0), "{value}");
+        assert!(ended.stderr.contains(words), "{value}: {}", ended.stderr);
+    }
+    let both = [
+        "workers.s3.caBundle.secret=a",
+        "workers.s3.caBundle.configMap=b",
+    ];
+    let ended = render("system", "1.34.0", &both);
+    assert!(ended.stderr.contains("workers.s3.caBundle"), "{ended}");
+    let old = render("system", "1.28.0", &[]);
+    assert!(old.stderr.contains("1.28"), "{old}");
+}
+
+#[test]
+fn the_published_charts_values_work_and_are_warned_about() {
+    let chart = chart();
+    let values = COMBINATIONS[3];
+    let helm = helm(&[
+        "install",
+        "adapter",
+        chart.to_str().unwrap(),
+        "--namespace",
+        "system",
+    ])
+    .args(["--dry-run=client"]);
+    let said = with_values(helm, values).succeed().stdout;
+    for value in values {
+        let name = value.split('=').next().unwrap();
+        assert!(
+            said.contains(&format!("WARNING: {name} is deprecated")),
+            "{name}: {said}"
+        );
+    }
+    for words in [
+        "name: postgres-scheduler-service",
+        "registry.example/scheduler:1",
+        "registry.example/backuper:1",
+        "registry.example/restorer:1",
+        "serviceAccountName: postgres-scheduler-sa",
+        "postgres: \"postgres-scheduler-service.system:50052\"",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn the_service_can_have_the_name_that_the_cores_config_map_has() {
+    let rendered = render("system", "1.34.0", &["fullnameOverride=pg-adapter"]);
+    let documents = documents(&rendered.stdout);
+    let services = documents.iter().filter(|it| it["kind"] == "Service");
+    let names: Vec<_> = services.map(|it| it["metadata"]["name"].clone()).collect();
+    assert_eq!(names, ["pg-adapter"]);
+}
+
+#[test]
+fn the_role_is_the_one_that_the_tests_of_the_engine_run_with() {
+    let rendered = render("system", "1.34.0", &[]);
+    let role: Role = of_kind(&documents(&rendered.stdout), "Role");
+    let tested = std::fs::read_to_string(repository().join("deploy/kubernetes/role.yaml")).unwrap();
+    let tested: Role = serde_yaml_ng::from_str(&tested).unwrap();
+    assert_eq!(role.rules, tested.rules);
+}
+
+#[test]
+fn the_token_is_the_schedulers_alone() {
+    let rendered = render("system", "1.34.0", &[]);
+    let accounts = documents(&rendered.stdout);
+    let accounts: Vec<_> = accounts
+        .iter()
+        .filter(|it| it["kind"] == "ServiceAccount")
+        .collect();
+    assert_eq!(accounts.len(), 2);
+    for account in accounts {
+        assert_eq!(account["automountServiceAccountToken"], false);
+    }
+}
+
+#[test]
+fn what_is_written_from_the_chart_is_up_to_date() {
+    for script in ["charts-readme.sh", "manifests.sh"] {
+        let script = repository().join("scripts").join(script);
+        Prepared::new(script)
+            .envs(&super::cluster::places())
+            .args(["--check"])
+            .succeed();
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository().join(path)).unwrap()
+}
+
+#[test]
+fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
+    let sources = [
+        "crates/scheduler/src/metrics.rs",
+        "crates/backuper/src/outcome.rs",
+        "crates/restorer/src/outcome.rs",
+    ]
+    .map(read)
+    .concat();
+    let name = Regex::new(r"\bpostgres_[a-z]+_[a-z_]+[a-z]\b").unwrap();
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let text = read(&format!("charts/postgres-adapter/files/{file}"));
+        let mut count = 0;
+        for found in name.find_iter(&text) {
+            let metric = found.as_str().trim_end_matches("_bucket");
+            assert!(
+                sources.contains(&format!("\"{metric}\"")),
+                "{file}: {metric}"
+            );
+            count += 1;
+        }
+        assert!(count >= 4, "{file}");
+    }
+}
+
+#[test]
+fn every_alert_has_its_page_in_the_runbook() {
+    let alerts: Value =
+        serde_yaml_ng::from_str(&read("charts/postgres-adapter/files/alerts.yaml")).unwrap();
+    let runbook = read("docs/runbook.md");
+    let rules = alerts["groups"][0]["rules"].as_sequence().unwrap();
+    assert!(rules.len() >= 5);
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+        let page = rule["annotations"]["runbook"].as_str().unwrap();
+        assert!(
+            page.ends_with(&format!("#{}", name.to_lowercase())),
+            "{page}"
+        );
+    }
+}
