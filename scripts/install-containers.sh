@@ -33,11 +33,17 @@ if [ ! -e "$policy" ]; then
     as_root chmod 755 "$policy"
 fi
 
+had_containerd=$(command -v containerd || true)
 say "installing from Debian"
 apt update
 apt install -y --no-install-recommends containerd runc containernetworking-plugins iproute2 iptables \
     conntrack util-linux openssl curl ca-certificates gcc libc6-dev \
     buildah mmdebstrap debootstrap
+
+# Nor is one that only we have asked for to be started with the machine.
+if [ -z "$had_containerd" ] && command -v systemctl >/dev/null; then
+    as_root systemctl --quiet disable containerd.service
+fi
 
 complete || { say "Debian's packages are installed, yet something is missing; see above"; exit 1; }
 say "done"

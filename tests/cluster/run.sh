@@ -9,7 +9,8 @@ network_is_there && [ -e "$kubeconfig" ] || die "there is no cluster: make clust
 
 path=$(kubernetes_bin)
 for program in helm kubeconform grpcurl; do
-    path+=:$(find "$cache/bin" -maxdepth 1 -name "$program-*" | sort -V | tail -1)
+    newest=$(find "$cache/bin" -maxdepth 1 -name "$program-*" | sort -V | tail -1)
+    path+=${newest:+:$newest}
 done
 export KUBECONFIG=$kubeconfig PATH=$path:$PATH
 exec nsenter --net="/run/netns/$netns" -- "$@"
