@@ -92,7 +92,7 @@ func run(ctx context.Context, kubeconfig string) error {
 		sort.Slice(seen.policies, func(a, b int) bool { return seen.policies[a].UID < seen.policies[b].UID })
 		return seen, err
 	}
-	return enforce(ctx, changed, look)
+	return enforce(ctx, changed, notice, look)
 }
 
 // The address of a pod that has ended may already be another's.
@@ -101,7 +101,7 @@ func hasAddress(pod *core.Pod) bool {
 		pod.Status.Phase != core.PodSucceeded && pod.Status.Phase != core.PodFailed
 }
 
-func enforce(ctx context.Context, changed <-chan struct{}, look func() (cluster, error)) error {
+func enforce(ctx context.Context, changed <-chan struct{}, notice func(), look func() (cluster, error)) error {
 	before, err := chainsThere(ctx)
 	if err != nil {
 		return err
@@ -133,7 +133,10 @@ func enforce(ctx context.Context, changed <-chan struct{}, look func() (cluster,
 		now := translate(seen)
 		if text := script(now, now); text != applied {
 			if err := restore(ctx, script(now, before)); err != nil {
-				return err
+				// Nothing was changed then; the next look tries again.
+				log.Print(err)
+				time.AfterFunc(time.Second, notice)
+				continue
 			}
 			log.Printf("%d policies, %d chains", len(seen.policies), len(now)-1)
 			applied, before = text, now
