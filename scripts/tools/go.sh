@@ -37,7 +37,7 @@ require_go() {
 # at all, so that a build that was killed is not taken for a finished one.
 go_build() {
     local go=$1 package=$2 target=$3 ldflags=$4
-    local name began=$SECONDS build partial
+    local name began=$SECONDS told=30 build partial
     name=$(basename "$target")
     partial=$(dirname "$target")/.$name.partial
     "$go" build -trimpath -ldflags "-s -w $ldflags" -o "$partial" "$package" &
@@ -45,7 +45,9 @@ go_build() {
     # shellcheck disable=SC2064 # the trap must keep these values
     trap "kill $build 2>/dev/null; rm -f '$partial'" EXIT
     while sleep 1 && kill -0 "$build" 2>/dev/null; do
-        [ $(((SECONDS - began) % 30)) -ne 0 ] || say "  $name: $((SECONDS - began)) s"
+        [ $((SECONDS - began)) -ge "$told" ] || continue
+        say "  $name: $((SECONDS - began)) s"
+        told=$((told + 30))
     done
     wait "$build"
     trap - EXIT

@@ -40,7 +40,7 @@ for controller in cpu memory pids; do
         grep -qw $controller /sys/fs/cgroup/cgroup.controllers || no "the cgroup controller $controller is not there"
         directory=/sys/fs/cgroup
     else
-        directory=$(awk -v c=$controller '$3 == "cgroup" && $4 ~ "(^|,)" c "(,|$)" { print $2; exit }' /proc/mounts)
+        directory=$(awk -v c=$controller 'index($2, "/sys/fs/cgroup") == 1 && $4 ~ "(^|,)" c "(,|$)" { print $2; exit }' /proc/mounts)
         [ -n "$directory" ] || no "the cgroup controller $controller is not mounted"
     fi
     { mkdir -p "$directory/$cgroup.probe" && rmdir "$directory/$cgroup.probe"; } 2>/dev/null || no "cgroups cannot be made in $directory"
@@ -49,4 +49,4 @@ done
 megabytes=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
 holder >/dev/null || [ "$megabytes" -ge 2000 ] || no "it has $megabytes MB of free memory, and 2000 are needed"
 free=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
-[ "$free" -ge 4000 ] || no "$cache has $free MB of free space, and 4000 are needed"
+holder >/dev/null || [ "$free" -ge 4000 ] || no "$cache has $free MB of free space, and 4000 are needed"

@@ -78,6 +78,12 @@ inside() {
 
 in_network() { nsenter --net="/run/netns/$netns" -- "$@"; }
 
+# The directories at which cgroups are mounted: one for each controller of version 1, beside them or
+# alone that of version 2.
+hierarchies() {
+    awk 'index($2, "/sys/fs/cgroup") == 1 && ($3 == "cgroup" || $3 == "cgroup2") { print $2 }' /proc/mounts
+}
+
 kubernetes_bin() {
     local version
     version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$root/tests/tools/kubernetes/go.mod")

@@ -30,7 +30,7 @@ remove_cgroups() {
         [ -d "$hierarchy/$cgroup" ] || continue
         # A cgroup can be removed a moment after its last process has gone.
         wait_for 60 "$hierarchy/$cgroup to be empty" remove_tree "$hierarchy/$cgroup"
-    done < <(awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/mounts)
+    done < <(hierarchies)
 }
 
 remove_tree() { find "$1" -depth -type d -exec rmdir {} + && [ ! -d "$1" ]; }

@@ -25,7 +25,6 @@ ensure_network() {
     in_network sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables'
 }
 
-# One directory in every hierarchy of version 1, or the one of version 2.
 ensure_cgroups() {
     local hierarchy
     while read -r hierarchy; do
@@ -33,7 +32,7 @@ ensure_cgroups() {
         # A cpuset of version 1 without these lets no process in.
         [ ! -e "$hierarchy/cpuset.cpus" ] || cat "$hierarchy/cpuset.cpus" >"$hierarchy/$cgroup/cpuset.cpus"
         [ ! -e "$hierarchy/cpuset.mems" ] || cat "$hierarchy/cpuset.mems" >"$hierarchy/$cgroup/cpuset.mems"
-    done < <(awk '$3 == "cgroup" || ($3 == "cgroup2" && $2 == "/sys/fs/cgroup") { print $2 }' /proc/mounts)
+    done < <(hierarchies)
     [ -e /sys/fs/cgroup/cgroup.controllers ] || return 0
     for controller in cpuset cpu io memory pids hugetlb; do
         grep -qw $controller /sys/fs/cgroup/cgroup.controllers || continue
