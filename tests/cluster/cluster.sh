@@ -24,6 +24,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
     containerd_socket=$state/containerd.sock
 }
 
+# What kubectl remembers goes with the cluster.
+export KUBECACHEDIR=$state/kubectl-cache
+
 say() { echo "cluster: $*" >&2; }
 
 die() {
