@@ -5,7 +5,7 @@ CARGO ?= cargo
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 .PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data
-.PHONY: manifests base-images images
+.PHONY: e2e e2e-if-possible manifests base-images images
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
 help: ## Lists the targets
@@ -16,6 +16,12 @@ demo: tools-postgres ## Backs a database up, destroys it, brings it back; a few 
 	$(CARGO) run --quiet -p scheduler --example demo
 
 test: tools lint unit ## Everything that CI runs; installs what it needs
+
+e2e: ## Images, chart and the whole path in pods, on a cluster of our own or on KUBECONFIG's
+	CARGO=$(CARGO) scripts/e2e.sh
+
+e2e-if-possible:
+	CARGO=$(CARGO) scripts/e2e.sh --if-possible
 
 lint: fmt-check clippy dependencies ## Formatting, clippy and who may depend on what
 

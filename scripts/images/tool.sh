@@ -18,11 +18,22 @@ else
     die "neither buildah nor a running docker is here: scripts/install-containers.sh installs buildah on Debian"
 fi
 
-# buildah in its own storage, since other programs' storage is theirs. Without user namespaces and
-# without overlay mounts it still works like this.
+# buildah in its own storage, since other programs' storage is theirs. Overlays share what layers
+# have in common; where they do not work, every layer is a whole copy.
+overlays_work() {
+    local probe=$cache/buildah.probe
+    mkdir -p "$probe/l" "$probe/u" "$probe/w" "$probe/m"
+    unshare --mount sh -c 'mount -t overlay -o "lowerdir=$0/l,upperdir=$0/u,workdir=$0/w" overlay "$0/m"' "$probe" 2>/dev/null
+    local works=$?
+    rm -rf "$probe"
+    return $works
+}
+driver=vfs
+if [ "$builder" = buildah ] && overlays_work; then driver=overlay; fi
+
 image() {
     case $builder in
         docker) docker "$@" ;;
-        buildah) buildah --root "$cache/buildah/storage" --runroot "$cache/buildah/run" --storage-driver vfs "$@" ;;
+        buildah) buildah --root "$cache/buildah/$driver" --runroot "$cache/buildah/run" --storage-driver $driver "$@" ;;
     esac
 }

@@ -1,0 +1,213 @@
+//! The cluster with everything installed, once per process, and how to speak to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::Api;
+use kube::{Client, Resource};
+use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint};
+
+/// Where the adapter is installed.
+pub(crate) const SYSTEM: &str = "oiler-backup-system";
+/// Where the servers are.
+pub(crate) const SERVERS: &str = "e2e-servers";
+/// The release, and so the name of all that the chart makes.
+pub(crate) const RELEASE: &str = "postgres-adapter";
+
+/// The cluster, with the chart and the servers in it.
+pub(crate) struct World {
+    /// What the API server's clients use.
+    pub(crate) client: Client,
+    /// The address of PostgreSQL's Service.
+    pub(crate) postgres: String,
+    /// The address of the S3 server's Service.
+    pub(crate) s3: String,
+    /// The address of the adapter's Service.
+    pub(crate) adapter: String,
+}
+
+pub(crate) fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        rustls::crypto::aws_lc_rs::default_provider()
+            .install_default()
+            .expect("the first one");
+        Runtime::new().unwrap()
+    })
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(future)
+}
+
+/// Runs a program and gives what it prints; panics with all it said when it fails.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let (done, out, err) = try_run(program, arguments);
+    assert!(done, "{program} {arguments:?}:\n{out}\n{err}");
+    out
+}
+
+/// Runs a program; gives whether it succeeded, and what it printed.
+pub(crate) fn try_run(program: &str, arguments: &[&str]) -> (bool, String, String) {
+    let ended = Command::new(program).args(arguments).output();
+    let ended = ended.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        ended.status.success(),
+        text(&ended.stdout),
+        text(&ended.stderr),
+    )
+}
+
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
+    run("kubectl", arguments)
+}
+
+/// Asks until there is an answer, for so long that a slow machine is none of our concern.
+pub(crate) fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    block_on(async {
+        loop {
+            if let Some(answer) = question().await {
+                return answer;
+            }
+            if start.elapsed() > Duration::from_secs(180) {
+                diagnose();
+                panic!("{what}: not within three minutes");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+}
+
+/// What a person would look at.
+fn diagnose() {
+    for arguments in [
+        &["get", "pods,jobs,cronjobs", "-A", "-o", "wide"][..],
+        &["-n", SYSTEM, "get", "events", "--sort-by=.lastTimestamp"],
+        &[
+            "-n",
+            SYSTEM,
+            "logs",
+            "deployment/postgres-adapter",
+            "--tail=30",
+        ],
+    ] {
+        let (_, out, err) = try_run("kubectl", arguments);
+        eprintln!("--- kubectl {arguments:?}\n{out}{err}");
+    }
+}
+
+impl World {
+    pub(crate) fn get() -> &'static Self {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        WORLD.get_or_init(Self::install)
+    }
+
+    fn install() -> Self {
+        let servers = repository().join("tests/e2e/servers.yaml");
+        kubectl(&["apply", "-f", servers.to_str().unwrap()]);
+        let _new = try_run("kubectl", &["create", "namespace", SYSTEM]);
+        kubectl(&[
+            "label",
+            "--overwrite",
+            "namespace",
+            SYSTEM,
+            "pod-security.kubernetes.io/enforce=restricted",
+        ]);
+        Self::upgrade(&[]);
+        for name in ["postgres", "s3"] {
+            let deployment = format!("deployment/{name}");
+            kubectl(&[
+                "-n",
+                SERVERS,
+                "rollout",
+                "status",
+                &deployment,
+                "--timeout=180s",
+            ]);
+        }
+        let client = block_on(Client::try_default()).expect("KUBECONFIG");
+        let address = |namespace: &str, name: &str| {
+            let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+            let service = block_on(services.get(name)).unwrap();
+            service.spec.unwrap().cluster_ip.unwrap()
+        };
+        Self {
+            postgres: address(SERVERS, "postgres"),
+            s3: address(SERVERS, "s3"),
+            adapter: address(SYSTEM, RELEASE),
+            client: client.clone(),
+        }
+    }
+
+    /// Installs the chart, or changes what is installed, and waits until it serves.
+    pub(crate) fn upgrade(values: &[&str]) {
+        let chart = repository().join("charts/postgres-adapter");
+        let prefix = std::env::var("IMAGE_PREFIX").expect("IMAGE_PREFIX");
+        let mut arguments: Vec<String> = [
+            "upgrade",
+            "--install",
+            RELEASE,
+            chart.to_str().unwrap(),
+            "--namespace",
+            SYSTEM,
+            "--wait",
+            "--timeout=180s",
+            "--reset-values",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for program in ["scheduler", "backuper", "restorer"] {
+            arguments.push("--set".to_owned());
+            arguments.push(format!("images.{program}.repository={prefix}{program}"));
+        }
+        for value in values {
+            arguments.push("--set".to_owned());
+            arguments.push((*value).to_owned());
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        run("helm", &arguments);
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), SYSTEM)
+    }
+
+    /// A client of the scheduler, through its Service.
+    pub(crate) fn scheduler(&self) -> BackupServiceClient<Channel> {
+        Self::scheduler_at(&self.adapter)
+    }
+
+    pub(crate) fn scheduler_at(address: &str) -> BackupServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}:50051")).unwrap();
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
+        let _inside = runtime().enter();
+        BackupServiceClient::new(endpoint.connect_lazy())
+    }
+
+    /// Whether the cluster is ours, so that its programs may be restarted.
+    pub(crate) fn is_ours() -> bool {
+        std::env::var_os("E2E_OWN_CLUSTER").is_some()
+    }
+
+    /// The state of our own cluster.
+    pub(crate) fn state() -> PathBuf {
+        let kubeconfig = std::env::var("KUBECONFIG").unwrap();
+        Path::new(&kubeconfig).parent().unwrap().to_owned()
+    }
+}
