@@ -276,7 +276,7 @@ async fn an_upload_that_is_given_up_leaves_nothing() {
         drop(tokio::time::timeout(Duration::ZERO, cancelled.write(body.clone())).await);
         drop(cancelled);
 
-        for _ in 0..100 {
+        for _ in 0..1_200 {
             if tried.leftovers().is_empty() {
                 break;
             }

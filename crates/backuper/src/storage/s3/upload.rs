@@ -2,6 +2,7 @@
 //! way when it grows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
@@ -134,6 +135,9 @@ struct Sent {
     etag: String,
     md5: [u8; 16],
 }
+
+/// How long parts on their way are waited for when an upload is given up.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// An upload under way.
 pub(super) struct Multipart {
@@ -300,8 +304,7 @@ impl Multipart {
     }
 
     async fn give_up(&mut self) -> Result<(), Error> {
-        // A part that is still on its way could arrive after the abort and stay.
-        self.sending.shutdown().await;
+        settle(&mut self.sending).await;
         if self.creating.is_some() {
             self.id().await?;
         }
@@ -309,6 +312,15 @@ impl Multipart {
             Some(id) => self.way.abort(&self.key, &id).await,
             None => Ok(()),
         }
+    }
+}
+
+/// A part that is still on its way could arrive after the abort and stay, also when we have cut the
+/// connection it comes by: so it may arrive first, if it does so soon.
+async fn settle(sending: &mut JoinSet<Result<Sent, Error>>) {
+    let arriving = async { while sending.join_next().await.is_some() {} };
+    if tokio::time::timeout(SETTLING, arriving).await.is_err() {
+        sending.shutdown().await;
     }
 }
 
@@ -386,8 +398,7 @@ impl Drop for Multipart {
         // Without a runtime the process ends, and retention gives the upload up after a day.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                // A part that is still on its way could arrive after the abort and stay.
-                sending.shutdown().await;
+                settle(&mut sending).await;
                 let created = match creating {
                     Some(creating) => creating.await.ok().and_then(Result::ok),
                     None => None,
