@@ -29,9 +29,10 @@ impl Held {
             holder
         });
         let job = site.run_now(&name);
-        eventually("pg_dump waits for the lock", async || {
+        eventually("the backup waits for the lock", async || {
             let session = site.session("postgres").await;
-            let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'";
+            let waiting =
+                "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
             session
                 .query_opt(waiting, &[&site.name])
                 .await

@@ -1,6 +1,7 @@
 //! One database and one bucket of a test, and what is asked of the scheduler about them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use backuper::runtime::settings::read_from;
 use backuper::storage::settings::StoreSettings;
@@ -12,13 +13,17 @@ use scheduler::api::proto::{BackupRequest, BackupResponse, BackupRestore, Update
 use tokio_postgres::{Client, NoTls};
 use tonic::Status;
 
-use super::world::{SERVERS, SYSTEM, World, block_on, eventually, kubectl};
+use super::world::{SERVERS, SYSTEM, World, block_on, eventually, kubectl, try_run};
 
 #[derive(clap::Parser)]
 struct Settings {
     #[command(flatten)]
     store: StoreSettings,
 }
+
+/// The SHA-256 of nothing, which a signed request without a body must have.
+const EMPTY: &str =
+    "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A test's own.
 pub(crate) struct Site {
@@ -37,26 +42,26 @@ impl Site {
         };
         site.sql_in("postgres", &format!("CREATE DATABASE \"{}\"", site.name));
         let bucket = format!("http://{}:9000/{}", world.s3, site.name);
-        let made = std::process::Command::new("curl")
-            .args([
+        eventually("a bucket", async || {
+            let signed = [
+                "--user",
+                "e2e:e2e-secret",
+                "--aws-sigv4",
+                "aws:amz:us-east-1:s3",
+            ];
+            let how = [
                 "--silent",
-                "--show-error",
                 "--fail",
                 "--max-time",
                 "20",
                 "--request",
                 "PUT",
-            ])
-            .args([
-                "--user",
-                "e2e:e2e-secret",
-                "--aws-sigv4",
-                "aws:amz:us-east-1:s3",
                 &bucket,
-            ])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
+            ];
+            let body = ["--header", EMPTY];
+            let (made, ..) = try_run("curl", &[&signed[..], &body, &how].concat());
+            made.then_some(())
+        });
         site
     }
 
@@ -66,9 +71,18 @@ impl Site {
             "host={} user=postgres password=e2e-password dbname='{database}' connect_timeout=10",
             self.world.postgres
         );
-        let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
+        let start = Instant::now();
+        loop {
+            match tokio_postgres::connect(&text, NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    return client;
+                }
+                // A Service follows its pods with some delay.
+                Err(error) => assert!(start.elapsed() < Duration::from_secs(60), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     pub(crate) fn sql_in(&self, database: &str, sql: &str) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! The backuper on a real PostgreSQL and a real S3 server.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use sha2::{Digest as _, Sha256};
 
 use super::testbed::core::{Core, Mood};
@@ -7,7 +10,7 @@ use super::testbed::postgres::{self, shared, shared_with_tls};
 use super::testbed::programs::{Ended, backuper};
 use super::testbed::s3::S3;
 use super::testbed::tls::Authority;
-use super::testbed::{env, folder, unique};
+use super::testbed::{env, folder, unique, wait_for};
 use super::workers::{Stage, var, with};
 
 fn hex(bytes: &[u8]) -> String {
@@ -219,6 +222,40 @@ fn what_is_configured_wrongly_is_refused_in_one_sentence() {
 }
 
 #[test]
+fn a_table_that_stays_locked_fails_the_backup_and_a_stop_does_not_wait_for_it() {
+    let stage = Stage::new("locked");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS n");
+    let holder = stage
+        .database
+        .cluster()
+        .tool("psql", stage.database.name())
+        .args(["-c", "BEGIN; LOCK TABLE t; SELECT pg_sleep(100)"])
+        .start();
+    let locked = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+    wait_for("the lock", || {
+        (stage.database.sql(locked).trim() == "1").then_some(())
+    });
+    let ended = stage.backup(&var("LOCK_WAIT_TIMEOUT", "1s"));
+    ended.expect_code(1);
+    assert!(ended.last_line().contains("LOCK_WAIT_TIMEOUT"), "{ended}");
+    let running = backuper(&stage.env()).start();
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+        stage.database.name()
+    );
+    wait_for("the backup waits", || {
+        (stage.database.sql(&waiting).trim() == "1").then_some(())
+    });
+    running.signal(Signal::SIGTERM);
+    running
+        .wait_within(Duration::from_secs(30))
+        .expect_code(143);
+    stage.nothing_is_stored();
+    holder.signal(Signal::SIGKILL);
+    holder.wait();
+}
+
+#[test]
 fn a_role_that_may_not_read_everything_is_told_what() {
     let stage = Stage::new("denied");
     let role = unique("reader_");
@@ -342,7 +379,7 @@ fn a_table_that_is_truncated_before_it_is_locked_fails_the_backup() {
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let job: backuper::job::BackupJob = backuper::runtime::settings::read_from(pairs).unwrap();
     let target = job.database.target();
-    let snapshot = block_on(Snapshot::take(&target)).unwrap();
+    let snapshot = block_on(Snapshot::take(&target, Duration::from_secs(60))).unwrap();
     block_on(snapshot.check(snapshot.tables(), &target)).unwrap();
     stage.database.sql("TRUNCATE t");
     let error = block_on(snapshot.check(snapshot.tables(), &target)).unwrap_err();

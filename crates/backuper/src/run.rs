@@ -152,7 +152,10 @@ async fn write(
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
     let target = job.database.target();
-    let snapshot = Snapshot::take(&target).await?;
+    let snapshot = tokio::select! {
+        taken = Snapshot::take(&target, job.lock_wait_timeout) => taken?,
+        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+    };
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = job.jobs.map_or_else(
         || {

@@ -7,9 +7,11 @@
 //! another file than at the snapshot has been rewritten in between, and the backup fails.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::identifier;
 use super::{Error, Kind, Target};
@@ -43,7 +45,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// What the server said.
-    pub async fn take(target: &Target) -> Result<Self, Error> {
+    pub async fn take(target: &Target, patience: Duration) -> Result<Self, Error> {
         let failed =
             |error: tokio_postgres::Error| Error::new("taking a snapshot of", target, &error);
         let witness = target.connect("backuper witness").await?;
@@ -59,7 +61,19 @@ impl Snapshot {
             )
             .await
             .map_err(failed)?;
-        let rows = holder.query(TABLES, &[]).await.map_err(failed)?;
+        // A table's size is read under a lock on it.
+        let limit = format!("SET LOCAL lock_timeout = {}", patience.as_millis().max(1));
+        holder.batch_execute(&limit).await.map_err(failed)?;
+        let rows = holder.query(TABLES, &[]).await.map_err(|error| {
+            if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                return failed(error);
+            }
+            let why = format!(
+                "a table of it stayed locked for {}; pg_locks says by whom; run the backup again, or give it a longer LOCK_WAIT_TIMEOUT",
+                humantime::format_duration(patience)
+            );
+            Error::because(Kind::Busy, "reading the tables of", target, why)
+        })?;
         let mut files = HashMap::with_capacity(rows.len());
         let mut tables = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -1,6 +1,6 @@
 //! The door from outside: asks a scheduler whether it is healthy and what it serves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backuper::runtime::Failure;
 use futures::{StreamExt as _, stream};
@@ -18,18 +18,35 @@ const SERVICE: &str = "backup.BackupService";
 /// How long each answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the scheduler at `address` (`host:port`); with authorities as PEM, over TLS. Gives the
-/// sentence that says what it serves.
+/// How long one that does not answer well is asked again: a Service follows its pods with some
+/// delay.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Asks the scheduler at `address` (`host:port`), for half a minute if need be; with authorities as
+/// PEM, over TLS. Gives the sentence that says what it serves.
 ///
 /// # Errors
 /// What it did not answer, or answered otherwise.
 pub async fn ask(address: &str, authorities: Option<Vec<u8>>) -> Result<String, Failure> {
+    let begun = Instant::now();
+    loop {
+        match once(address, authorities.clone()).await {
+            Err(failure) if begun.elapsed() < LIMIT => {
+                tracing::warn!(error = %failure, "asking again");
+            }
+            answered => return answered,
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn once(address: &str, authorities: Option<Vec<u8>>) -> Result<String, Failure> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         Failure::try_again(format!("{address} {what}: {why}"))
     };
     let channel = connect(address, authorities)
         .await
-        .map_err(|error| failed("does not answer", &error))?;
+        .map_err(|error| failed("does not answer", &deepest(&error)))?;
     let request = HealthCheckRequest {
         service: SERVICE.to_owned(),
     };
@@ -67,6 +84,11 @@ pub async fn ask(address: &str, authorities: Option<Vec<u8>>) -> Result<String, 
         ));
     }
     Err(failed("does not serve", &SERVICE))
+}
+
+/// tonic's own words say nothing of what has happened.
+fn deepest<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    error.source().map_or(error, deepest)
 }
 
 async fn connect(
