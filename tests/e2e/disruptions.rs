@@ -5,7 +5,9 @@ use kube::api::{Api, DeleteParams, EvictParams, ListParams};
 use scheduler::api::proto::BackupRequest;
 
 use super::site::Site;
-use super::world::{RELEASE, SYSTEM, World, block_on, eventually, kubectl, repository, run};
+use super::world::{
+    RELEASE, SYSTEM, World, block_on, eventually, kubectl, repository, run, try_run,
+};
 
 /// A backup that stands in its middle, since its table is locked.
 struct Held {
@@ -120,17 +122,24 @@ fn a_drain_leaves_one_scheduler_until_another_is_there() {
         &schedulers[0].spec.clone().unwrap().node_name.unwrap(),
     ]);
     block_on(pods.evict(&names[0], &EvictParams::default())).unwrap();
-    let refused = eventually("the other one is kept", async || {
-        pods.evict(&names[1], &EvictParams::default()).await.err()
+    // kubectl, since kube's client keeps asking for as long as the budget refuses.
+    let eviction = std::env::temp_dir().join(format!("e2e-eviction-{}", std::process::id()));
+    let text = serde_json::json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": names[1], "namespace": SYSTEM},
     });
-    kubectl(&[
-        "uncordon",
-        &schedulers[0].spec.clone().unwrap().node_name.unwrap(),
-    ]);
-    assert!(
-        refused.to_string().contains("disruption budget"),
-        "{refused}"
-    );
+    std::fs::write(&eviction, text.to_string()).unwrap();
+    let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{}/eviction", names[1]);
+    let file = eviction.to_str().unwrap();
+    let refused = eventually("the other one is kept", async || {
+        let (done, _, why) = try_run("kubectl", &["create", "--raw", &path, "-f", file]);
+        (!done).then_some(why)
+    });
+    std::fs::remove_file(&eviction).unwrap();
+    let node = schedulers[0].spec.clone().unwrap().node_name.unwrap();
+    kubectl(&["uncordon", &node]);
+    assert!(refused.contains("disruption budget"), "{refused}");
     kubectl(&[
         "-n",
         SYSTEM,
