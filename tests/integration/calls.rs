@@ -12,8 +12,9 @@ use proptest::test_runner::{Config, TestRunner};
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use scheduler::api::server::{self, Api};
+use scheduler::api::tls::Certificates;
 use scheduler::api::{convert, status};
-use scheduler::config::{self, Tls};
+use scheduler::config;
 use scheduler::engine::Kind;
 use scheduler::metrics::Metrics;
 use scheduler::service::Service;
@@ -34,7 +35,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(tls: Option<Tls>) -> Self {
+    async fn start(tls: Option<Certificates>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let started = Self {
             engine: Arc::default(),

@@ -5,6 +5,7 @@ mod faults;
 mod golden;
 mod process;
 mod promises;
+mod queue;
 mod refresh;
 mod restores;
 mod runs;

@@ -5,3 +5,4 @@ pub mod probe;
 pub mod proto;
 pub mod server;
 pub mod status;
+pub mod tls;

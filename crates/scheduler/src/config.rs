@@ -14,6 +14,7 @@ use backuper::runtime::outcome::Failure;
 use backuper::runtime::telemetry::LogFormat;
 use clap::{Args, Parser};
 
+use crate::api::tls::{Files, read};
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
 use crate::engine::local::{Clock, Settings as LocalSettings};
@@ -115,23 +116,6 @@ pub struct Serving {
     pub tls_client_ca: Maybe<PathBuf>,
 }
 
-/// The gRPC server's certificate and what belongs to it, as PEM.
-#[derive(Clone)]
-pub struct Tls {
-    /// The certificate.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: Vec<u8>,
-    /// The authorities whose clients are let in; none lets every client in.
-    pub client_ca: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Tls([REDACTED])")
-    }
-}
-
 impl Serving {
     /// The authorities of the scheduler that is probed, read.
     ///
@@ -139,30 +123,26 @@ impl Serving {
     /// A sentence that says what is wrong with the file.
     pub fn probe_authorities(&self) -> Result<Option<Vec<u8>>, Failure> {
         let path = self.probe_ca.as_deref();
-        path.map(|it| file("PROBE_CA", it)).transpose()
+        path.map(|it| read("PROBE_CA", it)).transpose()
     }
 
-    /// The files of TLS, read.
+    /// Where TLS's certificate stands; none: gRPC without TLS.
     ///
     /// # Errors
-    /// A sentence that names the variable and what is wrong with its file.
-    pub fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let (certificate, key) = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => (certificate, key),
-            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
+    /// A sentence that names the variable that is missing.
+    pub fn tls(&self) -> Result<Option<Files>, Failure> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: self.tls_client_ca.clone(),
+            })),
+            (None, None) if self.tls_client_ca.is_none() => Ok(None),
             _ => {
                 let sentence = "GRPC_TLS_CERT and GRPC_TLS_KEY go together, and GRPC_TLS_CLIENT_CA needs both; set them or none";
-                return Err(Failure::refused(sentence));
+                Err(Failure::refused(sentence))
             }
-        };
-        let client_ca = self.tls_client_ca.as_deref();
-        Ok(Some(Tls {
-            certificate: file("GRPC_TLS_CERT", certificate)?,
-            key: file("GRPC_TLS_KEY", key)?,
-            client_ca: client_ca
-                .map(|it| file("GRPC_TLS_CLIENT_CA", it))
-                .transpose()?,
-        }))
+        }
     }
 }
 
@@ -200,6 +180,10 @@ pub struct Cluster {
     /// Numeric user of the workers' pods; image: the image's own, which must be numeric and not 0.
     #[arg(env = "WORKER_RUN_AS_USER", default_value = "65532", value_parser = user)]
     pub run_as_user: Maybe<i64>,
+
+    /// Queue of Kueue (a LocalQueue's name) that the workers' Jobs wait in; empty: they start at once.
+    #[arg(env = "KUEUE_QUEUE", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    pub queue: Maybe<String>,
 
     /// YAML file with a PodTemplateSpec that is merged under the workers' pods; its container `worker` is theirs.
     #[arg(env = "WORKER_POD_TEMPLATE", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
@@ -256,6 +240,7 @@ impl Cluster {
         Ok(KubernetesSettings {
             service_account: self.service_account.clone(),
             run_as_user: self.run_as_user,
+            queue: self.queue.clone(),
             starting_deadline: self.starting_deadline,
             backup_deadline: self.backup_deadline,
             restore_deadline: self.restore_deadline,
@@ -395,17 +380,8 @@ impl Config {
     }
 }
 
-fn file(variable: &str, path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        Failure::refused(format!(
-            "{variable}: {} cannot be read: {error}",
-            path.display()
-        ))
-    })
-}
-
 fn template(path: &Path) -> Result<Template, Failure> {
-    let bytes = file("WORKER_POD_TEMPLATE", path)?;
+    let bytes = read("WORKER_POD_TEMPLATE", path)?;
     Template::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
         Failure::refused(format!("WORKER_POD_TEMPLATE: {}: {error}", path.display()))
     })

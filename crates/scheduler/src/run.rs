@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::api::probe;
 use crate::api::server::{self, Api};
+use crate::api::tls::Certificates;
 use crate::config::{Choice, Config};
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
@@ -35,7 +36,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let authorities = config.serving.probe_authorities()?;
         return probe::ask(address, authorities).await;
     }
-    let tls = config.serving.tls()?;
+    let tls = config.serving.tls()?.map(Certificates::read).transpose()?;
     let engine = engine(config).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
     let service = Service::new(engine.clone(), config.workers.clone());

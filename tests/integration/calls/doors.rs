@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::admin::Admin;
-use scheduler::config::Tls;
+use scheduler::api::tls::{Certificates, Files};
 use scheduler::engine::Kind;
 use scheduler::metrics::Metrics;
 use serde_json::json;
+use tonic::Status;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::recording::Recording;
 use super::{BackupServiceClient, Server, requests, service};
+use crate::cluster::eventually;
 use crate::reflection::Reflected;
-use crate::testbed::block_on;
-use crate::testbed::tls::Authority;
+use crate::testbed::tls::{Authority, Certificate as Signed};
+use crate::testbed::{self, block_on};
 
 #[test]
 fn a_client_that_knows_nothing_beforehand_can_call() {
@@ -60,39 +62,98 @@ fn u46_health_says_so_when_the_server_stops_and_a_running_call_is_served_to_the_
     });
 }
 
+/// Files as a Secret's volume has them.
+fn files(own: &Signed, clients: Option<&Authority>) -> Files {
+    let folder = testbed::folder("grpc-tls");
+    let files = Files {
+        certificate: folder.join("tls.crt"),
+        key: folder.join("tls.key"),
+        client_ca: clients.map(|_| folder.join("ca.crt")),
+    };
+    write(&files, own);
+    if let (Some(authority), Some(path)) = (clients, &files.client_ca) {
+        std::fs::write(path, authority.pem()).unwrap();
+    }
+    files
+}
+
+fn write(files: &Files, own: &Signed) {
+    std::fs::write(&files.certificate, &own.pem).unwrap();
+    std::fs::write(&files.key, &own.key_pem).unwrap();
+}
+
+async fn call_over_tls(
+    server: &Server,
+    trusted: &Authority,
+    identity: Option<Identity>,
+) -> Result<(), Status> {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(trusted.pem()))
+        .domain_name("localhost");
+    if let Some(identity) = identity {
+        tls = tls.identity(identity);
+    }
+    let address = format!("https://localhost:{}", server.port);
+    let endpoint = Endpoint::from_shared(address).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+    let mut client = BackupServiceClient::new(channel);
+    client.backup(requests::backup()).await.map(drop)
+}
+
 #[test]
 fn u46_with_a_client_authority_only_its_clients_are_let_in() {
     block_on(async {
         let (ours, others) = (Authority::new(), Authority::new());
-        let own = ours.sign(&["localhost"]);
-        let server = Server::start(Some(Tls {
-            certificate: own.pem.into_bytes(),
-            key: own.key_pem.into_bytes(),
-            client_ca: Some(ours.pem().as_bytes().to_vec()),
-        }))
-        .await;
-        let call = async |identity: Option<Identity>| {
-            let mut tls = ClientTlsConfig::new()
-                .ca_certificate(Certificate::from_pem(ours.pem()))
-                .domain_name("localhost");
-            if let Some(identity) = identity {
-                tls = tls.identity(identity);
-            }
-            let address = format!("https://localhost:{}", server.port);
-            let endpoint = Endpoint::from_shared(address).unwrap();
-            let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
-            let mut client = BackupServiceClient::new(channel);
-            client.backup(requests::backup()).await
-        };
+        let files = files(&ours.sign(&["localhost"]), Some(&ours));
+        let server = Server::start(Some(Certificates::read(files).unwrap())).await;
         let identity = |authority: &Authority| {
             let signed = authority.sign(&["a-client"]);
             Some(Identity::from_pem(signed.pem, signed.key_pem))
         };
+        let call = |identity| call_over_tls(&server, &ours, identity);
         call(identity(&ours)).await.expect("let in");
         call(None).await.expect_err("no certificate");
         call(identity(&others)).await.expect_err("a stranger's");
         assert_eq!(server.engine.schedules.lock().unwrap().len(), 1);
     });
+}
+
+#[test]
+fn a_certificate_that_is_renewed_is_shown_without_a_restart_and_half_a_renewal_is_not() {
+    block_on(async {
+        let (old, new) = (Authority::new(), Authority::new());
+        let files = files(&old.sign(&["localhost"]), None);
+        let server = Server::start(Some(Certificates::read(files.clone()).unwrap())).await;
+        call_over_tls(&server, &old, None).await.expect("the first");
+        let renewed = new.sign(&["localhost"]);
+        std::fs::write(&files.key, &renewed.key_pem).unwrap();
+        call_over_tls(&server, &old, None).await.expect("still it");
+        write(&files, &renewed);
+        eventually("the new certificate is shown", async || {
+            call_over_tls(&server, &new, None).await.ok()
+        })
+        .await;
+        let late = call_over_tls(&server, &old, None).await;
+        late.expect_err("the old one is gone");
+    });
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
+    let authority = Authority::new();
+    let (one, other) = (authority.sign(&["a"]), authority.sign(&["b"]));
+    let said = |files: Files| Certificates::read(files).unwrap_err().sentence;
+    let whole = files(&one, Some(&authority));
+    let mut gone = whole.clone();
+    gone.key = "/nowhere/tls.key".into();
+    assert!(said(gone).starts_with("GRPC_TLS_KEY: /nowhere/tls.key cannot be read"));
+    std::fs::write(&whole.key, &other.key_pem).unwrap();
+    assert!(said(whole.clone()).starts_with("GRPC_TLS_CERT and GRPC_TLS_KEY: "));
+    std::fs::write(&whole.certificate, "nothing").unwrap();
+    assert!(said(whole.clone()).starts_with("GRPC_TLS_CERT: "));
+    write(&whole, &one);
+    std::fs::write(whole.client_ca.as_ref().unwrap(), "nothing").unwrap();
+    assert!(said(whole).starts_with("GRPC_TLS_CLIENT_CA: "));
 }
 
 #[test]

@@ -52,6 +52,26 @@ fn the_golden_cron_job_under_a_template() {
 }
 
 #[test]
+fn a_template_with_a_field_that_pods_do_not_have_is_refused_by_its_path() {
+    for (template, path) in [
+        ("sepc: {}", "it has no sepc"),
+        (
+            "spec: {nodeSelectors: {a: b}}",
+            "it has no spec.nodeSelectors",
+        ),
+        (
+            "spec: {containers: [{name: worker, resources: {limit: {cpu: 1}}}]}",
+            "it has no spec.containers[0].resources.limit",
+        ),
+    ] {
+        let refused = Template::parse(template).expect_err(template);
+        assert!(refused.ends_with(path), "{refused}");
+    }
+    Template::parse("spec: {containers: [{name: worker, resources: {limits: {cpu: 1}}}], volumes: [{name: a, emptyDir: {}}], priority: null}")
+        .expect("all of it is known");
+}
+
+#[test]
 fn the_golden_restore() {
     let job = restore_job(
         &settings(),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
@@ -15,8 +15,8 @@ use super::proto::{
     BackupRequest, BackupResponse, BackupRestore, BackupRestoreResponse, DESCRIPTORS,
     UpdateBackupRequest,
 };
+use super::tls::Certificates;
 use super::{convert, status};
-use crate::config::Tls;
 use crate::metrics::Metrics;
 use crate::service::Service;
 
@@ -26,9 +26,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What keeps the server from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The certificate, its key or the clients' authority is not what it should be.
-    #[error("use the TLS certificate")]
-    Tls(#[source] tonic::transport::Error),
     /// The descriptors cannot be served.
     #[error("describe the services")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -148,14 +145,10 @@ impl BackupService for Api {
 /// What kept it from serving.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<Certificates>,
     api: Api,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let mut server = Server::builder().timeout(CALL_TIMEOUT);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls_config(&tls)).map_err(Error::Tls)?;
-    }
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<BackupServiceServer<Api>>().await;
     let reflection = || {
@@ -163,32 +156,34 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    server
+    let server = Server::builder()
+        .timeout(CALL_TIMEOUT)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(BackupServiceServer::new(api))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
-            stop.cancelled().await;
-            go_off(&reporter).await;
-        })
-        .await
-        .map_err(Error::Serve)
+        .add_service(BackupServiceServer::new(api));
+    let stopped = async {
+        stop.cancelled().await;
+        go_off(&reporter).await;
+    };
+    let served = match tls {
+        Some(certificates) => {
+            let clients = certificates.accept(listener, stop.clone());
+            server.serve_with_incoming_shutdown(clients, stopped).await
+        }
+        None => {
+            // An answer is small and is not kept waiting for more.
+            let clients = TcpIncoming::from(listener).with_nodelay(Some(true));
+            server.serve_with_incoming_shutdown(clients, stopped).await
+        }
+    };
+    served.map_err(Error::Serve)
 }
 
 async fn go_off(reporter: &HealthReporter) {
     reporter.set_not_serving::<BackupServiceServer<Api>>().await;
     let all = tonic_health::ServingStatus::NotServing;
     reporter.set_service_status("", all).await;
-}
-
-fn tls_config(tls: &Tls) -> ServerTlsConfig {
-    let identity = Identity::from_pem(&tls.certificate, &tls.key);
-    let config = ServerTlsConfig::new().identity(identity);
-    match &tls.client_ca {
-        Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
-        None => config,
-    }
 }
 
 /// The code's name in metrics.

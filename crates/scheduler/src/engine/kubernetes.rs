@@ -158,7 +158,8 @@ impl Kubernetes {
         let owner = owner::<Job>(&name, &uid(job));
         let secret = render::secret(Component::Restore, owner, &restore.vars);
         self.objects.apply_secret(&secret).await?;
-        self.objects.start_job(&name).await?;
+        let started = render::started(&self.settings);
+        self.objects.start_job(&name, &started).await?;
         Ok(Turn::Done(Running { name, adopted }))
     }
 

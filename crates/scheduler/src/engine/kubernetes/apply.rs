@@ -10,7 +10,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use crate::engine::{Component, Error, Kind};
 
 use super::error::{answered, silent};
-use super::render::{self, COMPONENT, DATABASE, MANAGED_BY, MANAGER};
+use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER};
 
 /// The one field manager of all that we apply.
 const FIELD_MANAGER: &str = "postgres-adapter";
@@ -103,15 +103,14 @@ impl Objects {
         .await
     }
 
-    pub(crate) async fn start_job(&self, name: &str) -> Result<Job, Error> {
+    pub(crate) async fn start_job(&self, name: &str, started: &Job) -> Result<Job, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         self.call(
             || format!("start Job {name}"),
-            self.jobs
-                .patch(name, &params, &Patch::Merge(render::started())),
+            self.jobs.patch(name, &params, &Patch::Merge(started)),
         )
         .await
     }

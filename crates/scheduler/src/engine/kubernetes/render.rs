@@ -40,6 +40,9 @@ pub const PARAMETERS: &str = "postgres-adapter/parameters";
 pub const RENDERED: &str = "postgres-adapter/rendered";
 /// The annotation of a restore that tells requests apart.
 pub const REQUEST: &str = "postgres-adapter/request";
+/// The label of a Job that Kueue lets go when its queue allows.
+/// <https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>
+pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// The annotation of a restore that was let go; without it, it has never run.
 pub const STARTED: &str = "postgres-adapter/started";
 
@@ -75,6 +78,10 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
         status: None,
     };
     labels.insert(SCHEDULE.to_owned(), name.to_owned());
+    let mut queued = labels.clone();
+    if let Some(queue) = &settings.queue {
+        queued.insert(QUEUE.to_owned(), queue.clone());
+    }
     cron_job.spec = Some(CronJobSpec {
         schedule: schedule.to_owned(),
         time_zone: Some("Etc/UTC".to_owned()),
@@ -86,7 +93,7 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
         suspend: None,
         job_template: JobTemplateSpec {
             metadata: Some(ObjectMeta {
-                labels: Some(labels.clone()),
+                labels: Some(queued),
                 ..ObjectMeta::default()
             }),
             spec: Some(JobSpec {
@@ -207,14 +214,17 @@ pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Show
     }
 }
 
-/// The change that lets a Job go.
-pub fn started() -> Job {
+/// The change that lets a Job go, or hands it to the queue. Kueue takes back what it has not let go
+/// itself, and a restore that was begun must not begin again: so it stays suspended until then.
+pub fn started(settings: &Settings) -> Job {
+    let queue = settings.queue.as_ref();
     Job {
         metadata: ObjectMeta {
             annotations: Some(BTreeMap::from([(STARTED.to_owned(), "true".to_owned())])),
+            labels: queue.map(|it| BTreeMap::from([(QUEUE.to_owned(), it.clone())])),
             ..ObjectMeta::default()
         },
-        spec: Some(JobSpec {
+        spec: queue.is_none().then(|| JobSpec {
             suspend: Some(false),
             ..JobSpec::default()
         }),

@@ -29,6 +29,8 @@ pub struct Settings {
     pub failed_history: i32,
     /// How long a finished restore Job is kept.
     pub restore_ttl: Duration,
+    /// Queue of Kueue that Jobs wait in; none: they start at once.
+    pub queue: Option<String>,
     /// What is merged under the pods.
     pub template: Template,
     /// How long one call to the API server may take.
@@ -57,6 +59,7 @@ impl Settings {
             successful_history: 3,
             failed_history: 3,
             restore_ttl: Duration::from_secs(7 * 24 * 3600),
+            queue: None,
             template: Template::default(),
             patience: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),

@@ -4,6 +4,7 @@ use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext, VolumeMount,
 };
+use serde_yaml_ng::Value;
 
 /// The name that stands for the worker's container, whichever it is.
 const ANY_WORKER: &str = "worker";
@@ -22,9 +23,14 @@ impl Template {
         if yaml.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_yaml_ng::from_str(yaml)
-            .map(Self)
-            .map_err(|error| format!("not a PodTemplateSpec: {error}"))
+        let wrong = |error: serde_yaml_ng::Error| format!("not a PodTemplateSpec: {error}");
+        let given: Value = serde_yaml_ng::from_str(yaml).map_err(wrong)?;
+        let template: PodTemplateSpec = serde_yaml_ng::from_str(yaml).map_err(wrong)?;
+        let understood = serde_yaml_ng::to_value(&template).map_err(wrong)?;
+        match unknown(&given, &understood) {
+            Some(path) => Err(format!("not a PodTemplateSpec: it has no {path}")),
+            None => Ok(Self(template)),
+        }
     }
 
     /// The template with `pod` on top. `other_worker` is the name of the container that does not
@@ -48,6 +54,39 @@ impl Template {
             secure(spec, &worker);
         }
         merged
+    }
+}
+
+/// The path of something that was given and not understood: the types skip what they do not know.
+fn unknown(given: &Value, understood: &Value) -> Option<String> {
+    match (given, understood) {
+        (Value::Mapping(given), Value::Mapping(understood)) => {
+            given.iter().find_map(|(name, value)| {
+                let name_text = name.as_str().unwrap_or_default();
+                let inner = match understood.get(name) {
+                    Some(understood) => unknown(value, understood)?,
+                    None if value.is_null() => return None,
+                    None => String::new(),
+                };
+                Some(format!("{name_text}{}{inner}", dot(&inner)))
+            })
+        }
+        (Value::Sequence(given), Value::Sequence(understood)) => {
+            let pairs = given.iter().zip(understood).enumerate();
+            pairs.into_iter().find_map(|(index, (given, understood))| {
+                let inner = unknown(given, understood)?;
+                Some(format!("[{index}]{}{inner}", dot(&inner)))
+            })
+        }
+        _ => None,
+    }
+}
+
+fn dot(inner: &str) -> &'static str {
+    if inner.is_empty() || inner.starts_with('[') {
+        ""
+    } else {
+        "."
     }
 }
 
