@@ -67,6 +67,7 @@ const COMBINATIONS: [&[&str]; 4] = [
     &[
         "replicas=1",
         "podDisruptionBudget.enabled=false",
+        "fullnameOverride=a-name-of-fifty-two-characters-which-is-the-longest1",
         "service.type=NodePort",
         "workers.serviceAccount.create=false",
         "serviceAccount.name=mine",
@@ -76,7 +77,8 @@ const COMBINATIONS: [&[&str]; 4] = [
     &[
         "tls.enabled=true",
         "tls.existingSecret=tls",
-        "tls.clientCaSecret=clients",
+        "tls.clientCaSecret=clients.example",
+        "tls.testClientSecret=a-client",
         "networkPolicy.enabled=true",
         "dashboard.enabled=true",
         "workers.kueueQueue=nightly",
@@ -188,6 +190,12 @@ fn what_needs_other_projects_definitions_is_rendered() {
     }
 }
 
+fn is_refused(values: &[&str], words: &str) {
+    let ended = render("system", "1.34.0", values);
+    assert_ne!(ended.code(), Some(0), "{values:?}");
+    assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
+}
+
 #[test]
 fn a_value_that_is_not_used_or_not_possible_is_an_error() {
     for (value, words) in [
@@ -204,17 +212,73 @@ fn a_value_that_is_not_used_or_not_possible_is_an_error() {
         ("sheduler.namespace=elsewhere", "elsewhere"),
         ("tls.enabled=true", "tls.existingSecret"),
         ("tls.clientCaSecret=x", "tls.enabled"),
+        ("tls.existingSecret=x", "tls.enabled"),
+        ("tls.certManager.issuerRef.name=x", "tls.enabled"),
+        ("tls.certManager.duration=1h", "issuerRef"),
+        ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
+        ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
+        ("networkPolicy.workerPorts:=[1]", "networkPolicy.enabled"),
+        ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
+        (
+            "workers.podTemplate.spec.nodeSelectors.a=b",
+            "nodeSelectors",
+        ),
+        (
+            "workers.podTemplate:={\"spec\":{\"containers\":[{\"name\":\"worker\",\"resource\":{}}]}}",
+            "resource",
+        ),
+        (
+            "fullnameOverride=a-name-of-fifty-three-characters-is-one-more-than-fit",
+            "fullnameOverride",
+        ),
+        ("service.adminPort=50051", "service.adminPort"),
+        ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
     ] {
-        let ended = render("system", "1.34.0", &[value]);
-        assert_ne!(ended.code(), Some(0), "{value}");
-        assert!(ended.stderr.contains(words), "{value}: {}", ended.stderr);
+        is_refused(&[value], words);
     }
-    let both = [
-        "workers.s3.caBundle.secret=a",
-        "workers.s3.caBundle.configMap=b",
-    ];
-    let ended = render("system", "1.34.0", &both);
-    assert!(ended.stderr.contains("workers.s3.caBundle"), "{ended}");
+    let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    let digest = format!("images.backuper.digest={digest}");
+    for (values, words) in [
+        (
+            [
+                "workers.s3.caBundle.secret=a",
+                "workers.s3.caBundle.configMap=b",
+            ],
+            "workers.s3.caBundle",
+        ),
+        (["images.backuper.tag=v1", &digest], "images.backuper"),
+        (
+            ["images.scheduler.tag=v1", "sheduler.image=a:1"],
+            "sheduler.image",
+        ),
+        (
+            [
+                "serviceAccount.create=false",
+                "serviceAccount.annotations.a=b",
+            ],
+            "serviceAccount.annotations",
+        ),
+        (
+            [
+                "workers.serviceAccount.create=false",
+                "workers.serviceAccount.annotations.a=b",
+            ],
+            "workers.serviceAccount.annotations",
+        ),
+        (
+            ["sheduler.serviceAccountName=a", "serviceAccount.name=b"],
+            "sheduler.serviceAccountName",
+        ),
+        (
+            [
+                "podDisruptionBudget.enabled=false",
+                "podDisruptionBudget.maxUnavailable=2",
+            ],
+            "podDisruptionBudget.enabled",
+        ),
+    ] {
+        is_refused(&values, words);
+    }
     let old = render("system", "1.28.0", &[]);
     assert!(old.stderr.contains("1.28"), "{old}");
 }
@@ -244,6 +308,7 @@ fn the_published_charts_values_work_and_are_warned_about() {
         "registry.example/scheduler:1",
         "registry.example/backuper:1",
         "registry.example/restorer:1",
+        "kind: ServiceAccount\nmetadata:\n  name: postgres-scheduler-sa\n",
         "serviceAccountName: postgres-scheduler-sa",
         "postgres: \"postgres-scheduler-service.system:50052\"",
     ] {
@@ -321,6 +386,34 @@ fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
         }
         assert!(count >= 4, "{file}");
     }
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    let bin = kept_by_with("promtool.sh", &[]);
+    let promtool = |arguments: [&str; 3]| {
+        let program = Prepared::new(bin.join("promtool")).args(arguments);
+        program.succeed();
+    };
+    let path = |path: &str| repository().join(path).to_str().unwrap().to_owned();
+    let rules = path("charts/postgres-adapter/files/alerts.yaml");
+    promtool(["check", "rules", &rules]);
+    promtool(["test", "rules", &path("tests/alerts/alerts.yaml")]);
+    let played = read("tests/alerts/alerts.yaml");
+    let given: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(rules).unwrap()).unwrap();
+    for rule in given["groups"][0]["rules"].as_sequence().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        let fires = format!("alertname: {name}\n        exp_alerts:\n");
+        assert!(played.contains(&fires), "{name} never fires in the tests");
+    }
+    let rendered = render("system", "1.34.0", &["prometheusRule.enabled=true"]);
+    let documents = documents(&rendered.stdout);
+    let rule = documents.iter().find(|it| it["kind"] == "PrometheusRule");
+    assert_eq!(
+        rule.unwrap()["spec"],
+        given,
+        "what is installed is what is tested"
+    );
 }
 
 #[test]

@@ -1,5 +1,12 @@
 {{/* The scheduler's settings: the project's README, Settings. */}}
 {{- define "adapter.env" -}}
+{{ include "adapter.ownEnv" . }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "adapter.ownEnv" -}}
 {{- $workers := .Values.workers -}}
 - {name: ENGINE, value: kubernetes}
 - {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
@@ -33,6 +40,9 @@
 {{- with $workers.s3.forcePathStyle }}
 - {name: S3_FORCE_PATH_STYLE, value: {{ . | quote }}}
 {{- end }}
+{{- with $workers.kueueQueue }}
+- {name: KUEUE_QUEUE, value: {{ . | quote }}}
+{{- end }}
 {{- with $workers.pushgatewayUrl }}
 - {name: PUSHGATEWAY_URL, value: {{ . | quote }}}
 {{- end }}
@@ -48,8 +58,5 @@
 {{- end }}
 {{- if .Values.tls.clientCaSecret }}
 - {name: GRPC_TLS_CLIENT_CA, value: /etc/grpc-client-ca/ca.crt}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}

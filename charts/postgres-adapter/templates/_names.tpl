@@ -2,7 +2,7 @@
 {{- define "adapter.name" -}}
 {{- $given := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trimSuffix "-" -}}
 {{- else if contains $given .Release.Name -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
@@ -68,11 +68,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- $template := deepCopy $workers.podTemplate -}}
-{{- $metadata := default (dict) $template.metadata -}}
-{{- $labels := default (dict) $metadata.labels -}}
-{{- with $workers.kueueQueue }}{{- $_ := set $labels "kueue.x-k8s.io/queue-name" . -}}{{- end -}}
-{{- if $labels }}{{- $_ := set $metadata "labels" $labels -}}{{- end -}}
-{{- if $metadata }}{{- $_ := set $template "metadata" $metadata -}}{{- end -}}
 {{- $spec := default (dict) $template.spec -}}
 {{- $worker := dict "name" "worker" -}}{{- $others := list -}}
 {{- range default (list) $spec.containers -}}
@@ -85,24 +80,4 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.images.pullSecrets -}}{{- if not $spec.imagePullSecrets -}}{{- $_ := set $spec "imagePullSecrets" . -}}{{- end -}}{{- end -}}
 {{- $_ := set $template "spec" $spec -}}
 {{- toYaml $template -}}
-{{- end -}}
-
-{{/* What cannot be said in a schema. */}}
-{{- define "adapter.check" -}}
-{{- with .Values.sheduler.namespace -}}
-{{- if ne . $.Release.Namespace -}}
-{{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $.Release.Namespace .) -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.issuerRef.name) -}}
-{{- fail "tls.enabled needs tls.existingSecret or tls.certManager.issuerRef" -}}
-{{- end -}}
-{{- if and .Values.tls.clientCaSecret (not .Values.tls.enabled) -}}
-{{- fail "tls.clientCaSecret needs tls.enabled" -}}
-{{- end -}}
-{{- range $name, $bundle := dict "workers.s3.caBundle" .Values.workers.s3.caBundle "workers.database.caBundle" .Values.workers.database.caBundle -}}
-{{- if and $bundle.secret $bundle.configMap -}}
-{{- fail (printf "%s has a secret and a configMap: one of them is needed" $name) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}

@@ -14,6 +14,7 @@ use backuper::runtime::outcome::Failure;
 use backuper::runtime::telemetry::LogFormat;
 use clap::{Args, Parser};
 
+use crate::api::probe::Trust;
 use crate::api::tls::{Files, read};
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
@@ -111,19 +112,41 @@ pub struct Serving {
     #[arg(env = "PROBE_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
     pub probe_ca: Maybe<PathBuf>,
 
+    /// PEM file with the certificate that the probe shows, of those that GRPC_TLS_CLIENT_CA lets in there; empty: none.
+    #[arg(env = "PROBE_CERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub probe_cert: Maybe<PathBuf>,
+
+    /// PEM file with the key of PROBE_CERT.
+    #[arg(env = "PROBE_KEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    pub probe_key: Maybe<PathBuf>,
+
     /// PEM file with the authorities whose clients are let in; empty: every client.
     #[arg(env = "GRPC_TLS_CLIENT_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
     pub tls_client_ca: Maybe<PathBuf>,
 }
 
 impl Serving {
-    /// The authorities of the scheduler that is probed, read.
+    /// Where what a probe needs for TLS stands; none: it asks without.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the file.
-    pub fn probe_authorities(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let path = self.probe_ca.as_deref();
-        path.map(|it| read("PROBE_CA", it)).transpose()
+    /// A sentence that says which variable is missing.
+    pub fn probe_tls(&self) -> Result<Option<Trust>, Failure> {
+        let identity = match (&self.probe_cert, &self.probe_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            _ => {
+                let sentence = "PROBE_CERT and PROBE_KEY go together; set both or none";
+                return Err(Failure::refused(sentence));
+            }
+        };
+        match &self.probe_ca {
+            Some(authorities) => Ok(Some(Trust {
+                authorities: authorities.clone(),
+                identity,
+            })),
+            None if identity.is_none() => Ok(None),
+            None => Err(Failure::refused("PROBE_CERT and PROBE_KEY need PROBE_CA")),
+        }
     }
 
     /// Where TLS's certificate stands; none: gRPC without TLS.

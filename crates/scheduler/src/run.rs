@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What is wrong and what to do about it, with the exit code.
 pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, Failure> {
     if let Some(address) = config.serving.probe.as_ref() {
-        let authorities = config.serving.probe_authorities()?;
-        return probe::ask(address, authorities).await;
+        let tls = config.serving.probe_tls()?;
+        return probe::ask(address, tls).await;
     }
     let tls = config.serving.tls()?.map(Certificates::read).transpose()?;
     let engine = engine(config).await?;

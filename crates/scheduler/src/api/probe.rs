@@ -1,10 +1,11 @@
 //! The door from outside: asks a scheduler whether it is healthy and what it serves.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use backuper::runtime::Failure;
 use futures::{StreamExt as _, stream};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -12,6 +13,8 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::tls::read;
 
 /// The service that must be there.
 const SERVICE: &str = "backup.BackupService";
@@ -22,15 +25,38 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// delay.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks the scheduler at `address` (`host:port`), for half a minute if need be; with authorities as
-/// PEM, over TLS. Gives the sentence that says what it serves.
+/// Where what a client needs for TLS stands, as PEM.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// `PROBE_CA`: the authorities of the scheduler's certificate.
+    pub authorities: PathBuf,
+    /// `PROBE_CERT` and `PROBE_KEY`: what the client shows, if it must.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Trust {
+    fn read(&self) -> Result<ClientTlsConfig, Failure> {
+        let authorities = Certificate::from_pem(read("PROBE_CA", &self.authorities)?);
+        let tls = ClientTlsConfig::new().ca_certificate(authorities);
+        let Some((certificate, key)) = &self.identity else {
+            return Ok(tls);
+        };
+        let certificate = read("PROBE_CERT", certificate)?;
+        let key = read("PROBE_KEY", key)?;
+        Ok(tls.identity(Identity::from_pem(certificate, key)))
+    }
+}
+
+/// Asks the scheduler at `address` (`host:port`), for half a minute if need be; over TLS, if
+/// it is given. Gives the sentence that says what it serves.
 ///
 /// # Errors
 /// What it did not answer, or answered otherwise.
-pub async fn ask(address: &str, authorities: Option<Vec<u8>>) -> Result<String, Failure> {
+pub async fn ask(address: &str, tls: Option<Trust>) -> Result<String, Failure> {
+    let tls = tls.as_ref().map(Trust::read).transpose()?;
     let begun = Instant::now();
     loop {
-        match once(address, authorities.clone()).await {
+        match once(address, tls.as_ref()).await {
             Err(failure) if begun.elapsed() < LIMIT => {
                 tracing::warn!(error = %failure, "asking again");
             }
@@ -40,11 +66,11 @@ pub async fn ask(address: &str, authorities: Option<Vec<u8>>) -> Result<String, 
     }
 }
 
-async fn once(address: &str, authorities: Option<Vec<u8>>) -> Result<String, Failure> {
+async fn once(address: &str, tls: Option<&ClientTlsConfig>) -> Result<String, Failure> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         Failure::try_again(format!("{address} {what}: {why}"))
     };
-    let channel = connect(address, authorities)
+    let channel = connect(address, tls)
         .await
         .map_err(|error| failed("does not answer", &deepest(&error)))?;
     let request = HealthCheckRequest {
@@ -93,19 +119,14 @@ fn deepest<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::err
 
 async fn connect(
     address: &str,
-    authorities: Option<Vec<u8>>,
+    tls: Option<&ClientTlsConfig>,
 ) -> Result<Channel, tonic::transport::Error> {
-    let scheme = if authorities.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE);
-    if let Some(pem) = authorities {
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-        endpoint = endpoint.tls_config(tls)?;
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.clone())?;
     }
     endpoint.connect().await
 }
