@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The e2e tests. Without KUBECONFIG on a cluster of our own, which is started, and whose images are
-# built here; with it on that cluster, which must be able to pull the images of IMAGE_PREFIX.
+# The e2e tests. Without KUBECONFIG on a cluster of our own, with images that are built here; it is
+# started, and goes again unless `make cluster` had started it. With KUBECONFIG on that cluster, which
+# must be able to pull the images of IMAGE_PREFIX.
 # --if-possible: where the machine cannot host a cluster, that is said loudly and is no failure.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,8 +16,12 @@ if [ -n "${KUBECONFIG:-}" ]; then
     exec "${tests[@]}" "$@"
 fi
 
-scripts/install-containers.sh
-if ! why=$(tests/cluster/can-host.sh 2>&1); then
+if ! scripts/install-containers.sh; then
+    why="what the cluster is made of could not be installed; see above"
+else
+    why=$(tests/cluster/can-host.sh 2>&1) && why=
+fi
+if [ -n "$why" ]; then
     {
         echo
         echo "==================== THE E2E TESTS DID NOT RUN ===================="
@@ -29,6 +34,9 @@ if ! why=$(tests/cluster/can-host.sh 2>&1); then
     exit 1
 fi
 [ "${1:-}" != --if-possible ] || shift
+
+# A cluster that was there before stays; one of ours goes again, however this ends.
+tests/cluster/run.sh true 2>/dev/null || trap 'tests/cluster/down.sh >/dev/null || true' EXIT
 
 export IMAGE_PREFIX=registry.local/oiler-backup/postgres-adapter-
 scripts/images/base.sh

@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::GroupVersionKind;
 
 use super::site::Site;
-use super::world::{RELEASE, SYSTEM, World, block_on, eventually, run};
+use super::world::{RELEASE, SYSTEM, World, block_on, eventually, repository, run};
 
 #[test]
 fn helm_says_that_it_answers() {
@@ -67,24 +67,23 @@ fn what_was_made_for_a_request_goes_with_it() {
     site.fill(10);
     let name = site.schedule(site.request()).cronjob_name;
     site.succeeds(&site.run_now(&name));
-    // As the core's BackupRequest is: in no namespace.
-    let owners: Api<ClusterRole> = Api::all(site.world.client.clone());
-    let owner = ClusterRole {
-        metadata: ObjectMeta {
-            name: Some(format!("e2e-{}", site.name)),
-            ..ObjectMeta::default()
-        },
-        ..ClusterRole::default()
-    };
+    let example = repository().join("deploy/examples/backup-request.yaml");
+    let example = std::fs::read_to_string(example).unwrap();
+    let mut owner: DynamicObject = serde_yaml_ng::from_str(&example).unwrap();
+    owner.metadata.name = Some(format!("e2e-{}", site.name));
+    let kind = GroupVersionKind::try_from(owner.types.as_ref().unwrap()).unwrap();
+    let kind = ApiResource::from_gvk(&kind);
+    let owners: Api<DynamicObject> = Api::all_with(site.world.client.clone(), &kind);
     let owner = block_on(owners.create(&PostParams::default(), &owner)).unwrap();
     let cron_jobs: Api<CronJob> = site.world.api();
     let mut cron_job = site.cron_job(&name);
     let references = cron_job.metadata.owner_references.get_or_insert_default();
     references.push(OwnerReference {
-        api_version: "rbac.authorization.k8s.io/v1".to_owned(),
-        kind: "ClusterRole".to_owned(),
+        api_version: kind.api_version.clone(),
+        kind: kind.kind.clone(),
         name: owner.metadata.name.clone().unwrap(),
         uid: owner.metadata.uid.clone().unwrap(),
+        block_owner_deletion: Some(true),
         ..OwnerReference::default()
     });
     block_on(cron_jobs.replace(&name, &PostParams::default(), &cron_job)).unwrap();
@@ -102,6 +101,20 @@ fn what_was_made_for_a_request_goes_with_it() {
         let jobs = jobs.list(&labelled).await.ok()?.items;
         (cron_job.is_none() && secret.is_none() && jobs.is_empty()).then_some(())
     });
+}
+
+#[test]
+fn the_core_takes_the_example_of_a_restore() {
+    World::get();
+    let example = repository().join("deploy/examples/backup-restore.yaml");
+    let example = example.to_str().unwrap();
+    super::world::kubectl(&[
+        "create",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        example,
+    ]);
 }
 
 #[test]

@@ -16,5 +16,7 @@ mod access;
 mod backups;
 mod disruptions;
 mod failures;
+mod moving;
+mod readme;
 mod site;
 mod world;

@@ -141,11 +141,18 @@ impl Site {
             .into_inner()
     }
 
+    pub(crate) fn update_of(&self, cron_job: &str, namespace: &str) -> UpdateBackupRequest {
+        UpdateBackupRequest {
+            request: Some(self.request()),
+            cronjob_name: cron_job.to_owned(),
+            cronjob_namespace: namespace.to_owned(),
+        }
+    }
+
     pub(crate) fn update(&self, cron_job: &str, request: BackupRequest) {
         let update = UpdateBackupRequest {
             request: Some(request),
-            cronjob_name: cron_job.to_owned(),
-            cronjob_namespace: SYSTEM.to_owned(),
+            ..self.update_of(cron_job, SYSTEM)
         };
         block_on(self.world.scheduler().update(update)).expect("updated");
     }

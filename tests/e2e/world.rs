@@ -90,6 +90,24 @@ pub(crate) fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Optio
     })
 }
 
+fn repository_of(program: &str) -> String {
+    let prefix = std::env::var("IMAGE_PREFIX").expect("IMAGE_PREFIX");
+    format!("{prefix}{program}")
+}
+
+/// An image of ours as the cluster has it.
+pub(crate) fn image(program: &str) -> String {
+    format!("{}:{}", repository_of(program), env!("CARGO_PKG_VERSION"))
+}
+
+/// The chart's values that say where our images are.
+fn images() -> Vec<String> {
+    let programs = ["scheduler", "backuper", "restorer"].into_iter();
+    programs
+        .map(|it| format!("--set=images.{it}.repository={}", repository_of(it)))
+        .collect()
+}
+
 /// What a person would look at.
 fn diagnose() {
     for arguments in [
@@ -125,7 +143,25 @@ impl World {
             SYSTEM,
             "pod-security.kubernetes.io/enforce=restricted",
         ]);
-        Self::upgrade(&[]);
+        let (there, ..) = try_run("helm", &["status", RELEASE, "--namespace", SYSTEM]);
+        if there {
+            Self::upgrade(&[]);
+        } else {
+            Self::helm_as_written(&Self::readme_install());
+        }
+        let core = repository().join("tests/e2e/core.yaml");
+        kubectl(&["apply", "-f", core.to_str().unwrap()]);
+        let kinds = [
+            "crd/backuprequests.backup.oiler.backup",
+            "crd/backuprestores.backup.oiler.backup",
+        ];
+        kubectl(
+            &[
+                &["wait", "--for=condition=established", "--timeout=60s"][..],
+                &kinds,
+            ]
+            .concat(),
+        );
         for name in ["postgres", "s3"] {
             let deployment = format!("deployment/{name}");
             kubectl(&[
@@ -151,10 +187,33 @@ impl World {
         }
     }
 
-    /// Installs the chart, or changes what is installed, and waits until it serves.
+    /// README's command that installs the chart.
+    pub(crate) fn readme_install() -> String {
+        let section = super::readme::section("## On Kubernetes");
+        let block = super::readme::blocks(&section).remove(0);
+        block.lines().next().unwrap().to_owned()
+    }
+
+    /// A command of README's with helm: as it stands there, but for the images, which this cluster
+    /// may have under other names, and the wait.
+    pub(crate) fn helm_as_written(command: &str) {
+        let images = images().join(" ");
+        let command = command.trim_end();
+        Self::shell(&format!("{command} {images} --wait --timeout=180s"));
+    }
+
+    /// Runs a script in the repository's folder; gives what it prints.
+    pub(crate) fn shell(script: &str) -> String {
+        let directory = format!("cd '{}'", repository().display());
+        run(
+            "bash",
+            &["-euo", "pipefail", "-c", &format!("{directory}\n{script}")],
+        )
+    }
+
+    /// Changes what is installed, and waits until it serves.
     pub(crate) fn upgrade(values: &[&str]) {
         let chart = repository().join("charts/postgres-adapter");
-        let prefix = std::env::var("IMAGE_PREFIX").expect("IMAGE_PREFIX");
         let mut arguments: Vec<String> = [
             "upgrade",
             "--install",
@@ -168,10 +227,7 @@ impl World {
         ]
         .map(str::to_owned)
         .to_vec();
-        for program in ["scheduler", "backuper", "restorer"] {
-            arguments.push("--set".to_owned());
-            arguments.push(format!("images.{program}.repository={prefix}{program}"));
-        }
+        arguments.extend(images());
         for value in values {
             arguments.push("--set".to_owned());
             arguments.push((*value).to_owned());
