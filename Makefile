@@ -66,8 +66,9 @@ base-images: ## Makes the images that the Dockerfiles start from, where no regis
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian)
 	scripts/images/build.sh
 
-tools-charts: ## helm, kubeconform, grpcurl and promtool, once and kept
+tools-charts: ## helm, kubeconform, grpcurl, promtool and Kubernetes' schemas, once and kept
 	scripts/tools/promtool.sh
+	scripts/tools/kubernetes-schemas.sh
 	for name in helm kubeconform grpcurl; do scripts/tools/go-program.sh $$name || exit 1; done
 
 .PHONY: tools-charts tools-containers tools-cluster cluster cluster-down

@@ -1,5 +1,8 @@
 //! The Helm chart, by the real Helm and against a real API server.
 
+mod schemas;
+mod values;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -188,99 +191,6 @@ fn what_needs_other_projects_definitions_is_rendered() {
         let found = documents.iter().find(|it| it["kind"] == kind);
         assert!(!found.expect(kind)["spec"].is_null(), "{kind}");
     }
-}
-
-fn is_refused(values: &[&str], words: &str) {
-    let ended = render("system", "1.34.0", values);
-    assert_ne!(ended.code(), Some(0), "{values:?}");
-    assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
-}
-
-#[test]
-fn a_value_that_is_not_used_or_not_possible_is_an_error() {
-    for (value, words) in [
-        ("replica=3", "replica"),
-        ("images.scheduler.repo=x", "repo"),
-        ("workers.s3.ca=x", "ca"),
-        ("workers.compressionLevel=20", "compressionLevel"),
-        ("workers.database.sslMode=always", "sslMode"),
-        ("workers.backupDeadline=soon", "backupDeadline"),
-        ("service.port=0", "port"),
-        ("logFormat=xml", "logFormat"),
-        ("images.scheduler.digest=md5:1", "digest"),
-        ("sheduler.color=red", "color"),
-        ("sheduler.namespace=elsewhere", "elsewhere"),
-        ("tls.enabled=true", "tls.existingSecret"),
-        ("tls.clientCaSecret=x", "tls.enabled"),
-        ("tls.existingSecret=x", "tls.enabled"),
-        ("tls.certManager.issuerRef.name=x", "tls.enabled"),
-        ("tls.certManager.duration=1h", "issuerRef"),
-        ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
-        ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
-        ("networkPolicy.workerPorts:=[1]", "networkPolicy.enabled"),
-        ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
-        (
-            "workers.podTemplate.spec.nodeSelectors.a=b",
-            "nodeSelectors",
-        ),
-        (
-            "workers.podTemplate:={\"spec\":{\"containers\":[{\"name\":\"worker\",\"resource\":{}}]}}",
-            "resource",
-        ),
-        (
-            "fullnameOverride=a-name-of-fifty-three-characters-is-one-more-than-fit",
-            "fullnameOverride",
-        ),
-        ("service.adminPort=50051", "service.adminPort"),
-        ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
-    ] {
-        is_refused(&[value], words);
-    }
-    let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    let digest = format!("images.backuper.digest={digest}");
-    for (values, words) in [
-        (
-            [
-                "workers.s3.caBundle.secret=a",
-                "workers.s3.caBundle.configMap=b",
-            ],
-            "workers.s3.caBundle",
-        ),
-        (["images.backuper.tag=v1", &digest], "images.backuper"),
-        (
-            ["images.scheduler.tag=v1", "sheduler.image=a:1"],
-            "sheduler.image",
-        ),
-        (
-            [
-                "serviceAccount.create=false",
-                "serviceAccount.annotations.a=b",
-            ],
-            "serviceAccount.annotations",
-        ),
-        (
-            [
-                "workers.serviceAccount.create=false",
-                "workers.serviceAccount.annotations.a=b",
-            ],
-            "workers.serviceAccount.annotations",
-        ),
-        (
-            ["sheduler.serviceAccountName=a", "serviceAccount.name=b"],
-            "sheduler.serviceAccountName",
-        ),
-        (
-            [
-                "podDisruptionBudget.enabled=false",
-                "podDisruptionBudget.maxUnavailable=2",
-            ],
-            "podDisruptionBudget.enabled",
-        ),
-    ] {
-        is_refused(&values, words);
-    }
-    let old = render("system", "1.28.0", &[]);
-    assert!(old.stderr.contains("1.28"), "{old}");
 }
 
 #[test]

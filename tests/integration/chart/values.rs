@@ -1,0 +1,106 @@
+//! Values that the chart refuses, and by which words.
+
+use super::render;
+
+/// One value, and a word of what is said about it.
+const ALONE: &[(&str, &str)] = &[
+    ("replica=3", "replica"),
+    ("images.scheduler.repo=x", "repo"),
+    ("workers.s3.ca=x", "ca"),
+    ("workers.compressionLevel=20", "compressionLevel"),
+    ("workers.database.sslMode=always", "sslMode"),
+    ("workers.backupDeadline=soon", "backupDeadline"),
+    ("service.port=0", "port"),
+    ("logFormat=xml", "logFormat"),
+    ("images.scheduler.digest=md5:1", "digest"),
+    ("sheduler.color=red", "color"),
+    ("sheduler.namespace=elsewhere", "elsewhere"),
+    ("tls.enabled=true", "tls.existingSecret"),
+    ("tls.clientCaSecret=x", "tls.enabled"),
+    ("tls.existingSecret=x", "tls.enabled"),
+    ("tls.certManager.issuerRef.name=x", "tls.enabled"),
+    ("tls.certManager.duration=1h", "issuerRef"),
+    ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
+    ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
+    ("networkPolicy.workerPorts:=[1]", "networkPolicy.enabled"),
+    ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
+    (
+        "workers.podTemplate.spec.nodeSelectors.a=b",
+        "nodeSelectors",
+    ),
+    (
+        "workers.podTemplate:={\"spec\":{\"containers\":[{\"name\":\"worker\",\"resource\":{}}]}}",
+        "resource",
+    ),
+    (
+        "fullnameOverride=a-name-of-fifty-three-characters-is-one-more-than-fit",
+        "fullnameOverride",
+    ),
+    ("service.adminPort=50051", "service.adminPort"),
+    ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
+];
+
+const DIGEST: &str = "images.backuper.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Two values that cannot both be meant.
+const TOGETHER: &[([&str; 2], &str)] = &[
+    (
+        [
+            "workers.s3.caBundle.secret=a",
+            "workers.s3.caBundle.configMap=b",
+        ],
+        "workers.s3.caBundle",
+    ),
+    (["images.backuper.tag=v1", DIGEST], "images.backuper"),
+    (
+        ["images.scheduler.tag=v1", "sheduler.image=a:1"],
+        "sheduler.image",
+    ),
+    (
+        [
+            "serviceAccount.create=false",
+            "serviceAccount.annotations.a=b",
+        ],
+        "serviceAccount.annotations",
+    ),
+    (
+        [
+            "workers.serviceAccount.create=false",
+            "workers.serviceAccount.annotations.a=b",
+        ],
+        "workers.serviceAccount.annotations",
+    ),
+    (
+        ["sheduler.serviceAccountName=a", "serviceAccount.name=b"],
+        "sheduler.serviceAccountName",
+    ),
+    (
+        [
+            "podDisruptionBudget.enabled=false",
+            "podDisruptionBudget.maxUnavailable=2",
+        ],
+        "podDisruptionBudget.enabled",
+    ),
+];
+
+fn is_refused(values: &[&str], words: &str) {
+    let ended = render("system", "1.34.0", values);
+    assert_ne!(ended.code(), Some(0), "{values:?}");
+    assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
+}
+
+#[test]
+fn a_value_that_is_not_used_or_not_possible_is_an_error() {
+    for (value, words) in ALONE {
+        is_refused(&[value], words);
+    }
+    for (values, words) in TOGETHER {
+        is_refused(values, words);
+    }
+}
+
+#[test]
+fn an_older_kubernetes_than_is_supported_is_refused() {
+    let old = render("system", "1.28.0", &[]);
+    assert!(old.stderr.contains("1.28"), "{old}");
+}
