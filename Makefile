@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench-data
+.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
@@ -43,6 +43,10 @@ unit: ## All tests, those against real servers too
 
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev
+
+bench: tools-postgres ## Ours beside every other way, side by side: an hour; see benches/contenders/main.rs
+	scripts/tools/go-program.sh versitygw
+	$(CARGO) bench -p scheduler --bench contenders
 
 tools: tools-postgres tools-versions tools-kubernetes tools-charts ## Installs what the tests need
 

@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod kubernetes;
 mod local;
+mod progress;
 mod readme;
 mod reflection;
 mod restore;

@@ -134,6 +134,22 @@ pub struct Program {
     pub stdout: Output,
 }
 
+/// Hears each line of a child's stderr, and says whether it is to be kept out of our log.
+pub struct Listener(Box<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Listener {
+    /// One that is called with each line.
+    pub fn new(hear: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(hear))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Listener")
+    }
+}
+
 /// Where a child's stdout goes.
 #[derive(Debug)]
 pub enum Output {
@@ -161,7 +177,15 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start(self) -> Result<Child, Error> {
-        self.start_with(None)
+        self.start_with(None, None)
+    }
+
+    /// Starts the program; `listener` hears each line of its stderr first.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn start_heard(self, listener: Listener) -> Result<Child, Error> {
+        self.start_with(None, Some(listener))
     }
 
     /// Starts the program; every line of its stderr goes into a file as well as into our log.
@@ -169,10 +193,14 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start_logged(self, log: std::fs::File) -> Result<Child, Error> {
-        self.start_with(Some(log))
+        self.start_with(Some(log), None)
     }
 
-    fn start_with(self, log: Option<std::fs::File>) -> Result<Child, Error> {
+    fn start_with(
+        self,
+        log: Option<std::fs::File>,
+        listener: Option<Listener>,
+    ) -> Result<Child, Error> {
         let Self {
             path,
             arguments,
@@ -204,7 +232,7 @@ impl Program {
             .map(Pid::from_raw);
         let stderr = inner.stderr.take();
         Ok(Child {
-            stderr: tokio::spawn(follow(name.clone(), stderr, log)),
+            stderr: tokio::spawn(follow(name.clone(), stderr, log, listener)),
             grace: GRACE,
             name,
             inner,
@@ -245,6 +273,7 @@ async fn follow(
     program: String,
     stderr: Option<ChildStderr>,
     mut log: Option<std::fs::File>,
+    listener: Option<Listener>,
 ) -> Vec<String> {
     let mut kept = VecDeque::with_capacity(KEPT_LINES);
     let Some(stderr) = stderr else {
@@ -255,6 +284,9 @@ async fn follow(
         match lines.next_segment().await {
             Ok(Some(line)) => {
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if listener.as_ref().is_some_and(|it| (it.0)(&line)) {
+                    continue;
+                }
                 tracing::info!(%program, "{line}");
                 if let Some(file) = &mut log
                     && let Err(error) = writeln!(file, "{line}")

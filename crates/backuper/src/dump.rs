@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use crate::plan::{Plan, Table};
 use crate::postgres::identifier::pattern;
 use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
+use crate::progress::{self, Progress};
 use crate::storage::{self, Storage, Upload};
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
@@ -47,8 +47,8 @@ pub struct Dump {
     pub storage: Arc<dyn Storage>,
     /// The folder they go to.
     pub folder: Folder,
-    /// Bytes that pg_dump has written so far, all streams together.
-    pub progress: Arc<AtomicU64>,
+    /// How far all streams together are.
+    pub progress: Arc<Progress>,
 }
 
 /// One stream: what it holds and how pg_dump is asked for it.
@@ -139,9 +139,10 @@ impl Dump {
         stop: &CancellationToken,
     ) -> Result<Stream, Error> {
         let key = self.folder.key(&part.name);
+        let progress = self.progress.stream();
         let mut child = self
             .program(part)
-            .start()
+            .start_heard(progress.listener())
             .map_err(|source| failed(part, source))?;
         let Some(stdout) = child.take_stdout() else {
             return Err(broken(part, "pg_dump has no stdout"));
@@ -157,7 +158,7 @@ impl Dump {
             }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let encoder = self.encode(part, File::from(stdout), sender, locked);
+        let encoder = self.encode(part, File::from(stdout), sender, locked, &progress);
         let pump = Pump {
             part,
             child,
@@ -173,6 +174,7 @@ impl Dump {
                 return Err(error);
             }
         };
+        progress.end();
         let finishing = async {
             let stored = upload.complete().await?;
             self.storage.verify(&key, &stored).await?;
@@ -201,6 +203,8 @@ impl Dump {
             "--format=custom".into(),
             "--compress=0".into(),
             "--no-password".into(),
+            // Says which table it is at.
+            "--verbose".into(),
             format!("--snapshot={}", self.snapshot).into(),
             format!(
                 "--lock-wait-timeout={}",
@@ -227,13 +231,14 @@ impl Dump {
         stdout: File,
         sender: mpsc::Sender<Bytes>,
         locked: oneshot::Sender<()>,
+        progress: &Arc<progress::Stream>,
     ) -> JoinHandle<io::Result<u64>> {
         let encoding = Encoding {
             compression: compression(part),
             level: self.level,
             threads: self.threads,
         };
-        let progress = Arc::clone(&self.progress);
+        let progress = Arc::clone(progress);
         let mut locked = Some(locked);
         tokio::task::spawn_blocking(move || {
             let sink = |chunk| {
@@ -242,7 +247,7 @@ impl Dump {
                     .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))
             };
             codec::encode(stdout, encoding, sink, |count| {
-                progress.fetch_add(count, Ordering::Relaxed);
+                progress.add(count);
                 // Nobody listens any more when the run has failed elsewhere.
                 if let Some(Err(())) = locked.take().map(|it| it.send(())) {
                     tracing::debug!("nobody watches this stream");

@@ -20,6 +20,7 @@ pub mod job;
 pub mod outcome;
 pub mod plan;
 pub mod postgres;
+pub mod progress;
 pub mod report;
 pub mod retention;
 pub mod run;

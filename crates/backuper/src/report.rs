@@ -59,6 +59,11 @@ impl Telling<'_> {
                 tracing::warn!(%error, "the outcome stands all the same");
             }
         }
+        self.push(gauges).await;
+    }
+
+    /// Pushes to the Pushgateway, where there is one.
+    pub async fn push(&self, gauges: Result<Gauges, prometheus::Error>) {
         let Some(url) = &self.settings.pushgateway_url else {
             return;
         };

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use crate::postgres::snapshot::Snapshot;
 use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
 use crate::postgres::{lock, probe};
+use crate::progress::Progress;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Access, Storage};
 use crate::tidy::{self, Deletions};
@@ -30,8 +30,6 @@ use crate::tidy::{self, Deletions};
 /// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
 /// once, it could arrive after the clean-up.
 const UNDER_WAY: Duration = Duration::from_secs(8);
-/// How often a long run says how far it is.
-const PROGRESS: Duration = Duration::from_secs(10);
 /// Streams side by side where nobody says how many.
 const DEFAULT_JOBS: u16 = 4;
 
@@ -43,9 +41,12 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
     let begun = Instant::now();
     let target = job.database.target();
     let telling = outcome::telling(job, &target);
-    let outcome = attempt(job, &target, shutdown.token())
-        .await
-        .map_err(|failure| failure.or_stopped(shutdown, "backup"));
+    let progress = Arc::new(Progress::default());
+    let outcome = tokio::select! {
+        outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
+        never = progress.tell(&telling) => match never {},
+    };
+    let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "backup"));
     let elapsed = begun.elapsed();
     let gauges = outcome::gauges(&outcome, elapsed);
     telling
@@ -57,6 +58,7 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
 async fn attempt(
     job: &BackupJob,
     target: &Target,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
@@ -70,7 +72,7 @@ async fn attempt(
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &ready, &folder, started_at, stop).await;
+    let outcome = write(job, &ready, &folder, started_at, progress, stop).await;
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -149,6 +151,7 @@ async fn write(
     ready: &Ready,
     folder: &Folder,
     started_at: Timestamp,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
     let target = job.database.target();
@@ -171,6 +174,7 @@ async fn write(
         key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
         snapshot = %snapshot.taken_at(), "dumping"
     );
+    progress.dumping(snapshot.tables());
     let dump = Dump {
         target,
         tools: ready.tools.clone(),
@@ -181,7 +185,7 @@ async fn write(
         threads: spare_threads(cores, data_streams),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
-        progress: Arc::new(AtomicU64::new(0)),
+        progress: Arc::clone(progress),
     };
     let streams = streams(&dump, &parts, &snapshot, stop).await?;
     let manifest = Manifest {
@@ -248,27 +252,16 @@ async fn streams(
         .collect();
     let mut done: Vec<(usize, Stream)> = Vec::with_capacity(parts.len());
     let mut failure = None;
-    let mut clock = tokio::time::interval(PROGRESS);
-    clock.tick().await;
-    loop {
-        let next = tokio::select! {
-            next = under_way.next() => next,
-            _ = clock.tick() => {
-                let bytes = dump.progress.load(Ordering::Relaxed);
-                tracing::info!(bytes, streams = done.len(), of = parts.len(), "dumping");
-                continue;
-            }
-        };
-        match next {
-            None => break,
-            Some((number, Ok(stream))) => {
+    while let Some((number, ended)) = under_way.next().await {
+        match ended {
+            Ok(stream) => {
                 tracing::info!(
                     key = %stream.key, raw = stream.raw_bytes, stored = stream.stored_bytes,
                     "a stream is stored and verified"
                 );
                 done.push((number, stream));
             }
-            Some((_, Err(error))) => {
+            Err(error) => {
                 stop.cancel();
                 // The others fail because this one did.
                 failure.get_or_insert(error);

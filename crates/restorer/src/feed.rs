@@ -1,11 +1,12 @@
 //! One stream from the store into a program: hashed and decoded while it passes, never on a disk.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use backuper::archive::codec;
 use backuper::archive::manifest::{Compression, Stream};
+use backuper::progress;
 use backuper::storage::{self, Body, Storage};
 use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
@@ -52,6 +53,8 @@ pub struct Expected {
     pub size: u64,
     /// SHA-256 of them; none where nobody wrote it down.
     pub sha256: Option<String>,
+    /// Tables whose rows it has; 0 where nobody wrote it down.
+    pub tables: usize,
 }
 
 impl Expected {
@@ -63,6 +66,7 @@ impl Expected {
             compression: stream.compression,
             size: stream.stored_bytes,
             sha256: Some(stream.sha256.clone()),
+            tables: stream.tables.len(),
         }
     }
 
@@ -84,11 +88,34 @@ pub async fn feed(
     storage: &Arc<dyn Storage>,
     expected: &Expected,
     sink: File,
+    progress: &Arc<progress::Stream>,
     stop: &CancellationToken,
 ) -> Result<u64, Error> {
     let compression = expected.compression;
-    let decode = move |source: &mut Source| codec::decode(source, compression, sink);
+    let counted = Counted {
+        sink,
+        progress: Arc::clone(progress),
+    };
+    let decode = move |source: &mut Source| codec::decode(source, compression, counted);
     feed_through(storage, expected, decode, stop).await
+}
+
+/// Counts what passes.
+struct Counted {
+    sink: File,
+    progress: Arc<progress::Stream>,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.sink.write(bytes)?;
+        self.progress.add(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
 }
 
 /// As [`feed`], through a decoder of the caller's, which reads its source to the end.
@@ -257,11 +284,14 @@ mod tests {
             compression: Compression::Zstd,
             size: kept.size,
             sha256: Some(kept.sha256),
+            tables: 0,
         };
         change(&mut expected);
         let storage: Arc<dyn Storage> = Arc::new(memory);
         let sink = File::options().write(true).open("/dev/null").unwrap();
-        feed(&storage, &expected, sink, &CancellationToken::new()).await
+        let progress = Arc::new(progress::Progress::default()).stream();
+        let stop = CancellationToken::new();
+        feed(&storage, &expected, sink, &progress, &stop).await
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ use backuper::archive::manifest::Compression;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::{Target, tools::Tools};
+use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
 use tokio::task::{JoinError, JoinHandle};
@@ -51,6 +52,8 @@ pub struct Replacing<'a> {
     pub storage: &'a Arc<dyn Storage>,
     /// How long to wait for a lock on what is replaced.
     pub lock_wait_timeout: Duration,
+    /// How far the rows are.
+    pub progress: &'a Arc<Progress>,
 }
 
 impl Replacing<'_> {
@@ -69,6 +72,7 @@ impl Replacing<'_> {
             .data()
             .map(|it| Expected::of(it, folder.key(&it.name)))
             .collect();
+        self.progress.loading_of(manifest);
         self.replace(&schema.toc, &schema.file, &streams, stop)
             .await
     }
@@ -87,6 +91,8 @@ impl Replacing<'_> {
     ) -> Result<u64, Failure> {
         let file = Memfd::new("head", head)
             .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
+        let (_, tables) = obstacles::tables(toc);
+        self.progress.loading(tables.len() as u64, None);
         self.replace(toc, &file, &[bare(object)], stop).await
     }
 
@@ -118,6 +124,7 @@ impl Replacing<'_> {
             for expected in streams {
                 bytes += self.stream(&mut transaction, expected, stop).await?;
             }
+            self.progress.indexing();
             self.section(&mut transaction, &section("--section=post-data"), stop)
                 .await?;
             self.grant(&mut transaction, toc).await?;
@@ -289,7 +296,8 @@ impl Replacing<'_> {
             .map(File::from)
             .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
         let (reader, sifting) = sifted(&mut child)?;
-        let feeding = feed(self.storage, expected, sink, stop);
+        let progress = self.progress.stream();
+        let feeding = feed(self.storage, expected, sink, &progress, stop);
         let (fed, poured, sifted) = tokio::join!(feeding, transaction.pour(reader), sifting);
         // psql knows best why it took no more.
         if let Err(failure) = poured {
@@ -300,6 +308,7 @@ impl Replacing<'_> {
             Ok(bytes) => {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
                 whole(&expected.key, sifted)?;
+                progress.tables(expected.tables as u64);
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");
                 Ok(bytes)
             }
@@ -374,6 +383,7 @@ fn bare(object: &Object) -> Expected {
         compression: Compression::None,
         size: object.size,
         sha256: None,
+        tables: 0,
     }
 }
 

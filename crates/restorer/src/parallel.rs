@@ -13,6 +13,7 @@ use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Output, Program};
 use backuper::postgres::{self, Target, tools::Tools};
+use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -48,6 +49,8 @@ pub struct Loading<'a> {
     pub storage: &'a Arc<dyn Storage>,
     /// Streams side by side.
     pub jobs: usize,
+    /// How far they are.
+    pub progress: &'a Arc<Progress>,
 }
 
 /// The schema's archive, in memory.
@@ -119,7 +122,9 @@ impl Loading<'_> {
         let options = self.options().await?;
         self.restore(schema, &["--section=pre-data"], &options, stop)
             .await?;
+        self.progress.loading_of(manifest);
         let bytes = self.rows(folder, manifest, &options, stop).await?;
+        self.progress.indexing();
         let jobs = format!("--jobs={}", self.jobs);
         self.restore(schema, &["--section=post-data", &jobs], &options, stop)
             .await?;
@@ -209,8 +214,11 @@ impl Loading<'_> {
         options: &str,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let program = self.program(&["--section=data"], options, true);
-        let mut child = program.start().map_err(|error| failed(&error))?;
+        // Verbose, it says which table it is at.
+        let program = self.program(&["--section=data", "--verbose"], options, true);
+        let progress = self.progress.stream();
+        let child = program.start_heard(progress.listener());
+        let mut child = child.map_err(|error| failed(&error))?;
         let sink = child
             .take_stdin()
             .and_then(|it| it.into_owned_fd().ok())
@@ -221,11 +229,12 @@ impl Loading<'_> {
         let fed = tokio::select! {
             biased;
             () = stop.cancelled() => Err(feed::Error::Stopped),
-            fed = feed(self.storage, expected, sink, stop) => fed,
+            fed = feed(self.storage, expected, sink, &progress, stop) => fed,
         };
         match fed {
             Ok(bytes) => {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
+                progress.end();
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");
                 Ok(bytes)
             }

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Instant;
 
 use backuper::postgres::Target;
+use backuper::progress::Progress;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
 use tokio_util::sync::CancellationToken;
@@ -30,9 +31,12 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let begun = Instant::now();
     let target = job.database.target();
     let telling = outcome::telling(job, &target);
-    let outcome = attempt(job, &target, shutdown.token())
-        .await
-        .map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    let progress = Arc::new(Progress::default());
+    let outcome = tokio::select! {
+        outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
+        never = progress.tell(&telling) => match never {},
+    };
+    let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
     let elapsed = begun.elapsed();
     let gauges = outcome::gauges(&outcome, elapsed);
     telling
@@ -44,6 +48,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
 async fn attempt(
     job: &RestoreJob,
     target: &Target,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
@@ -59,7 +64,7 @@ async fn attempt(
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
     let ready = check::target(target, &job.database.programs, &backup).await?;
-    let loaded = load(job, target, &ready, &storage, &backup, stop).await;
+    let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
     if loaded.is_err() && ready.created {
         check::drop_database(&ready.session, target).await;
     }
@@ -84,6 +89,7 @@ async fn load(
     ready: &Ready,
     storage: &Arc<dyn Storage>,
     backup: &Backup,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<u64, Failure> {
     let replacing = Replacing {
@@ -92,6 +98,7 @@ async fn load(
         tools: &ready.tools,
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
+        progress,
     };
     match backup {
         Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
@@ -102,6 +109,7 @@ async fn load(
                 tools: &ready.tools,
                 storage,
                 jobs: jobs(job),
+                progress,
             };
             loading.run(folder, manifest, stop).await
         }

@@ -1,0 +1,115 @@
+//! The databases that are backed up.
+
+use super::servers::Servers;
+use super::testbed::programs::Prepared;
+
+/// A database that is there.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) described: String,
+    /// Rows in all tables, counted.
+    pub(crate) rows: u64,
+    /// Bytes of the tables without indexes.
+    pub(crate) bytes: f64,
+}
+
+/// The names of those that are asked for.
+pub(crate) fn wanted() -> Vec<String> {
+    let names = super::setting("BENCH_DATABASES", "mixed wide many".to_owned());
+    let mut names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+    if !super::setting("BENCH_DUMP", String::new()).is_empty() {
+        names.push("own".to_owned());
+    }
+    names
+}
+
+pub(crate) fn load(servers: &Servers, name: &str) -> Loaded {
+    let scale: f64 = super::setting("BENCH_SCALE", 1.0);
+    servers.fresh(name);
+    eprintln!("loading {name} at scale {scale} …");
+    match name {
+        "mixed" => {
+            let script = format!("\\set scale {scale}\n{}", include_str!("../mixed.sql"));
+            servers.postgres.sql(name, &script);
+        }
+        "wide" => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a scale is small and positive"
+            )]
+            let factor = ((100.0 * scale) as u32).max(1).to_string();
+            libpq(servers, "pgbench", name)
+                .args([
+                    "--initialize",
+                    "--quiet",
+                    "--foreign-keys",
+                    "--scale",
+                    &factor,
+                ])
+                .succeed();
+        }
+        "many" => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a scale is small and positive"
+            )]
+            let tables = ((5000.0 * scale) as u32).max(1);
+            servers.postgres.sql(name, &many(tables));
+        }
+        "own" => {
+            let dump: String = super::setting("BENCH_DUMP", String::new());
+            libpq(servers, "pg_restore", name)
+                .args(["--no-owner", "--no-acl", "--jobs=2", "--dbname=own", &dump])
+                .succeed();
+        }
+        other => panic!("BENCH_DATABASES: there is no {other}"),
+    }
+    servers.postgres.sql(name, "VACUUM ANALYZE");
+    Loaded {
+        described: servers.postgres.sql(name, DESCRIPTION),
+        rows: rows(servers, name),
+        bytes: servers.postgres.sql(name, BYTES).parse().unwrap(),
+        name: name.to_owned(),
+    }
+}
+
+/// So many tables with one row each. A transaction's locks fit a server's table of them.
+fn many(tables: u32) -> String {
+    let one = |n: u32| {
+        format!(
+            "CREATE TABLE t{n} (id int PRIMARY KEY, name text); INSERT INTO t{n} VALUES (1, 'one');\n"
+        )
+    };
+    let script: Vec<String> = (0..tables).map(one).collect();
+    let batches = script.chunks(500);
+    batches
+        .map(|it| format!("BEGIN;\n{}COMMIT;\n", it.concat()))
+        .collect()
+}
+
+fn libpq(servers: &Servers, program: &str, database: &str) -> Prepared {
+    let bin = super::testbed::postgres::installed();
+    Prepared::new(bin.join(program)).envs(&servers.libpq_env(database))
+}
+
+/// All rows of all tables, which a restore must have brought back.
+pub(crate) fn rows(servers: &Servers, database: &str) -> u64 {
+    let counted = servers.postgres.sql(database, COUNT);
+    counted.parse().unwrap()
+}
+
+const COUNT: &str = "\
+    SELECT coalesce(sum((xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass), \
+           false, true, '')))[1]::text::int8), 0) \
+    FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+
+const BYTES: &str = "\
+    SELECT coalesce(sum(pg_table_size(oid)), 0) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+
+const DESCRIPTION: &str = "\
+    SELECT format('%s tables, %s rows, %s; rows alone %s', count(*), sum(greatest(reltuples, 0))::bigint, \
+           pg_size_pretty(pg_database_size(current_database())), \
+           pg_size_pretty(sum(pg_table_size(oid)))) \
+    FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";

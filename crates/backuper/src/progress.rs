@@ -1,0 +1,443 @@
+//! How far a run is: bytes, tables, and when it may end; told every ten seconds, in the log and,
+//! where there is one, to the Pushgateway.
+//!
+//! Nobody knows beforehand how many bytes pg_dump will write. What it has written for tables that are
+//! done, by their size on disk, is the measure for those that are not.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::archive::Manifest;
+use crate::child::Listener;
+use crate::plan::Table;
+use crate::report::{Gauges, Telling};
+
+/// How often a long run says how far it is.
+pub const EVERY: Duration = Duration::from_secs(10);
+
+/// How far one run is. All its streams count into it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    work: OnceLock<Work>,
+    state: Mutex<State>,
+    /// Whether the rows have passed, and what follows them is under way.
+    beyond: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Work {
+    begun: Instant,
+    tables: u64,
+    size: Size,
+}
+
+#[derive(Debug)]
+enum Size {
+    /// Bytes that will pass, exactly.
+    Known(u64),
+    /// Bytes of each table on disk, by schema and name with a dot between, and of all together.
+    OnDisk(HashMap<String, u64>, u64),
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: u64,
+    tables: u64,
+    /// Of the tables that are done, and of which the size is known: bytes that passed, on disk.
+    done: (u64, u64),
+}
+
+/// What can be told at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Bytes of rows that have passed, as pg_dump writes them.
+    pub bytes: u64,
+    /// Bytes a second since the first.
+    pub rate: f64,
+    /// Tables whose rows have passed.
+    pub tables: u64,
+    /// Tables in all.
+    pub of: u64,
+    /// How long the rows may still take; none as long as nothing shows it.
+    pub left: Option<Duration>,
+    /// Whether they have all passed, and indexes and constraints are made.
+    pub indexing: bool,
+}
+
+impl Progress {
+    /// A backup begins, of these tables.
+    pub fn dumping(&self, tables: &[Table]) {
+        let all = tables.iter().map(|it| it.bytes).sum();
+        let sizes = tables
+            .iter()
+            .map(|it| (named(&it.schema, &it.name), it.bytes));
+        self.begin(tables.len() as u64, Size::OnDisk(sizes.collect(), all));
+    }
+
+    /// A restore begins, of so many tables and bytes of rows; none: nobody knows how many.
+    pub fn loading(&self, tables: u64, bytes: Option<u64>) {
+        self.begin(tables, bytes.map_or(Size::Unknown, Size::Known));
+    }
+
+    /// The rows have passed; how long indexes and constraints take, nobody knows.
+    pub fn indexing(&self) {
+        self.beyond.store(true, Ordering::Relaxed);
+    }
+
+    /// A restore of one of our backups begins.
+    pub fn loading_of(&self, manifest: &Manifest) {
+        let tables: usize = manifest.data().map(|it| it.tables.len()).sum();
+        let bytes = manifest.data().map(|it| it.raw_bytes).sum();
+        self.loading(tables as u64, Some(bytes));
+    }
+
+    fn begin(&self, tables: u64, size: Size) {
+        let begun = Instant::now();
+        // A run has one beginning; a second one changes nothing.
+        let _first = self.work.set(Work {
+            begun,
+            tables,
+            size,
+        });
+    }
+
+    /// A stream of the run, which counts into it.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>) -> Arc<Stream> {
+        Arc::new(Stream {
+            whole: Arc::clone(self),
+            current: Mutex::default(),
+        })
+    }
+
+    /// How far it is after `elapsed`; none before it begins.
+    #[must_use]
+    pub fn after(&self, elapsed: impl Fn(Instant) -> Duration) -> Option<Moment> {
+        let work = self.work.get()?;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let indexing = self.beyond.load(Ordering::Relaxed);
+        let seconds = elapsed(work.begun).as_secs_f64().max(0.001);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a rate and an estimate are rough"
+        )]
+        let (rate, left) = {
+            let rate = state.bytes as f64 / seconds;
+            let left = expected(&work.size, &state)
+                .filter(|_| state.bytes > 0 && !indexing)
+                .map(|all| all.saturating_sub(state.bytes) as f64 / rate)
+                .and_then(|it| Duration::try_from_secs_f64(it).ok());
+            (rate, left)
+        };
+        Some(Moment {
+            bytes: state.bytes,
+            rate,
+            tables: state.tables,
+            of: work.tables,
+            left,
+            indexing,
+        })
+    }
+
+    /// Tells every ten seconds, for as long as it is polled.
+    pub async fn tell(&self, telling: &Telling<'_>) -> std::convert::Infallible {
+        let mut clock = tokio::time::interval(EVERY);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        clock.tick().await;
+        loop {
+            clock.tick().await;
+            let Some(moment) = self.after(|begun| begun.elapsed()) else {
+                continue;
+            };
+            moment.log();
+            telling.push(moment.gauges(telling.job)).await;
+        }
+    }
+}
+
+/// The bytes that will have passed at the end.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate is rough, and a size is positive"
+)]
+fn expected(size: &Size, state: &State) -> Option<u64> {
+    match size {
+        Size::Known(bytes) => Some(*bytes),
+        Size::Unknown => None,
+        Size::OnDisk(_, all) => {
+            let (passed, on_disk) = state.done;
+            // Before the first table is done, a byte on disk is taken for a byte.
+            let ratio = if on_disk == 0 {
+                1.0
+            } else {
+                passed as f64 / on_disk as f64
+            };
+            let rest = all.saturating_sub(on_disk) as f64 * ratio;
+            Some((passed + rest as u64).max(state.bytes))
+        }
+    }
+}
+
+fn named(schema: &str, name: &str) -> String {
+    format!("{schema}.{name}")
+}
+
+impl Moment {
+    fn log(&self) {
+        if self.indexing {
+            let (bytes, tables) = (self.bytes, self.tables);
+            tracing::info!(
+                bytes,
+                tables,
+                "the rows are in; making indexes and constraints"
+            );
+            return;
+        }
+        let left = self.left.map(|it| {
+            let seconds = Duration::from_secs(it.as_secs());
+            humantime::format_duration(seconds).to_string()
+        });
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole bytes are exact enough"
+        )]
+        let rate = self.rate as u64;
+        tracing::info!(
+            bytes = self.bytes,
+            bytes_per_second = rate,
+            tables = self.tables,
+            of = self.of,
+            left = left.as_deref().unwrap_or("unknown"),
+            "under way"
+        );
+    }
+
+    /// The same for Prometheus; `job` begins the names.
+    fn gauges(&self, job: &str) -> Result<Gauges, prometheus::Error> {
+        let gauges = Gauges::default();
+        let set =
+            |name: &str, help: &str, value: f64| gauges.set(&format!("{job}_{name}"), help, value);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus has no other numbers than f64"
+        )]
+        let (bytes, tables, of) = (self.bytes as f64, self.tables as f64, self.of as f64);
+        set(
+            "progress_bytes",
+            "Bytes of rows that have passed so far.",
+            bytes,
+        )?;
+        set(
+            "progress_bytes_per_second",
+            "Bytes a second so far.",
+            self.rate,
+        )?;
+        set(
+            "progress_tables",
+            "Tables whose rows have passed so far.",
+            tables,
+        )?;
+        set(
+            "progress_tables_total",
+            "Tables whose rows are to pass.",
+            of,
+        )?;
+        if let Some(left) = self.left {
+            let help = "Seconds that the rows may still take.";
+            set("progress_remaining_seconds", help, left.as_secs_f64())?;
+        }
+        Ok(gauges)
+    }
+}
+
+/// One stream's part: which table it is at, and what has passed since that began.
+#[derive(Debug)]
+pub struct Stream {
+    whole: Arc<Progress>,
+    current: Mutex<Option<(Option<u64>, u64)>>,
+}
+
+impl Stream {
+    /// So many bytes have passed.
+    pub fn add(&self, bytes: u64) {
+        if let Some((_, passed)) = &mut *self.current() {
+            *passed += bytes;
+        }
+        self.state().bytes += bytes;
+    }
+
+    /// The rows of a table begin, and those of the one before have passed.
+    pub fn table(&self, name: &str) {
+        let size = match self.whole.work.get().map(|it| &it.size) {
+            Some(Size::OnDisk(sizes, _)) => sizes.get(name).copied(),
+            Some(Size::Known(_) | Size::Unknown) | None => None,
+        };
+        let before = self.current().replace((size, 0));
+        self.done(before);
+    }
+
+    /// So many tables have passed, of a stream that nobody says more of.
+    pub fn tables(&self, count: u64) {
+        self.state().tables += count;
+    }
+
+    /// All of the stream has passed.
+    pub fn end(&self) {
+        let last = self.current().take();
+        self.done(last);
+    }
+
+    fn done(&self, table: Option<(Option<u64>, u64)>) {
+        let Some((size, passed)) = table else { return };
+        let mut state = self.state();
+        state.tables += 1;
+        if let Some(size) = size {
+            state.done.0 += passed;
+            state.done.1 += size;
+        }
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<(Option<u64>, u64)>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.whole
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears from pg_dump's and pg_restore's `--verbose` which table they are at, and keeps what is
+    /// no more than that out of the log.
+    #[must_use]
+    pub fn listener(self: &Arc<Self>) -> Listener {
+        let stream = Arc::clone(self);
+        Listener::new(move |line| match said(line) {
+            Said::Table(name) => {
+                stream.table(name);
+                true
+            }
+            Said::Verbose => true,
+            Said::Else => false,
+        })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Said<'a> {
+    Table(&'a str),
+    Verbose,
+    Else,
+}
+
+/// What a line of stderr says. PostgreSQL's programs put their name before each line of their own,
+/// and a word behind it before those that matter (`pg_log_error` and the like, as `error: `).
+fn said(line: &str) -> Said<'_> {
+    let Some(rest) = line
+        .strip_prefix("pg_dump: ")
+        .or_else(|| line.strip_prefix("pg_restore: "))
+    else {
+        return Said::Else;
+    };
+    if ["error:", "warning:", "detail:", "hint:", "fatal:"]
+        .iter()
+        .any(|it| rest.starts_with(it))
+    {
+        return Said::Else;
+    }
+    let table = rest
+        .strip_prefix("dumping contents of table \"")
+        .or_else(|| rest.strip_prefix("processing data for table \""));
+    match table.and_then(|it| it.strip_suffix('"')) {
+        Some(name) => Said::Table(name),
+        None => Said::Verbose,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, bytes: u64) -> Table {
+        Table {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            bytes,
+            of_extension: false,
+        }
+    }
+
+    fn second(_begun: Instant) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    #[test]
+    fn what_is_done_is_the_measure_of_what_is_not() {
+        let progress = Arc::new(Progress::default());
+        assert_eq!(progress.after(second), None, "not begun");
+        progress.dumping(&[table("a", 100), table("b", 300)]);
+        let stream = progress.stream();
+        assert_eq!(
+            progress.after(second).unwrap().left,
+            None,
+            "nothing shows it"
+        );
+        stream.table("public.a");
+        stream.add(50);
+        let left = progress.after(second).unwrap().left.unwrap();
+        assert_eq!(
+            left,
+            Duration::from_secs(7),
+            "350 bytes of 400 at 50 a second"
+        );
+        stream.table("public.b");
+        stream.add(50);
+        let moment = progress.after(second).unwrap();
+        assert_eq!((moment.bytes, moment.tables, moment.of), (100, 1, 2));
+        // A half of what is on disk: 150 for b, of which 50 are there.
+        assert_eq!(moment.left.unwrap(), Duration::from_secs(1));
+        stream.end();
+        stream.end();
+        assert_eq!(progress.after(second).unwrap().tables, 2);
+    }
+
+    #[test]
+    fn a_restore_knows_its_bytes() {
+        let progress = Arc::new(Progress::default());
+        progress.loading(1, Some(1_000));
+        progress.stream().add(250);
+        assert_eq!(
+            progress.after(second).unwrap().left,
+            Some(Duration::from_secs(3))
+        );
+    }
+
+    #[test]
+    fn lines_that_matter_stay_in_the_log() {
+        assert_eq!(
+            said("pg_dump: dumping contents of table \"public.a b\""),
+            Said::Table("public.a b")
+        );
+        assert_eq!(
+            said("pg_restore: processing data for table \"s.t\""),
+            Said::Table("s.t")
+        );
+        assert_eq!(said("pg_dump: reading schemas"), Said::Verbose);
+        for line in [
+            "pg_dump: error: query failed: ERROR:  canceled",
+            "pg_restore: warning: x",
+            "DETAIL: y",
+            "pg_dump: detail: z",
+        ] {
+            assert_eq!(said(line), Said::Else, "{line}");
+        }
+    }
+}
