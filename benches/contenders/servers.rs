@@ -25,7 +25,7 @@ impl Servers {
             "postgres",
             "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)",
         );
-        let store = folder("s3");
+        let (store, attributes) = (folder("s3"), folder("s3-attributes"));
         std::fs::create_dir(store.join(BUCKET)).unwrap();
         let s3_port = free_port();
         let s3 = Prepared::new(versitygw())
@@ -36,8 +36,9 @@ impl Servers {
                 &format!("127.0.0.1:{s3_port}"),
                 "--quiet",
                 "posix",
-                "--nometa",
+                "--sidecar",
             ])
+            .arg(&attributes)
             .arg(&store)
             .start();
         wait_for("the S3 server answers", || {

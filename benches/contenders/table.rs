@@ -88,108 +88,127 @@ struct Bar {
     most: Option<f64>,
 }
 
-fn bars(database: &str, results: &[Result]) {
+const WALL: Figure = |it| it.wall;
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bytes of a bench are far from 2^53"
+)]
+const STORED: Figure = |it| it.stored as f64;
+
+impl Bar {
+    const fn new(
+        what: &'static str,
+        databases: &'static [&'static str],
+        over: (Direction, &'static str),
+        under: (Direction, &'static str),
+    ) -> Self {
+        Self {
+            what,
+            databases,
+            over,
+            under,
+            figure: WALL,
+            least: None,
+            most: None,
+        }
+    }
+
+    const fn of(self, figure: Figure) -> Self {
+        Self { figure, ..self }
+    }
+
+    const fn at_least(self, least: f64) -> Self {
+        Self {
+            least: Some(least),
+            ..self
+        }
+    }
+
+    const fn at_most(self, most: f64) -> Self {
+        Self {
+            most: Some(most),
+            ..self
+        }
+    }
+}
+
+const MIXED: &[&str] = &["mixed"];
+const OTHERS: &[&str] = &["many", "wide", "own"];
+const BARS: [Bar; 9] = {
     use Direction::{Backup, InPlace, Restore};
-    let wall: Figure = |it| it.wall;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "bytes of a bench are far from 2^53"
-    )]
-    let stored: Figure = |it| it.stored as f64;
-    let bar = |what, databases, over, under, figure, least, most| Bar {
-        what,
-        databases,
-        over,
-        under,
-        figure,
-        least,
-        most,
-    };
-    let all = [
-        bar(
+    [
+        Bar::new(
             "backup, published ÷ ours",
-            &["mixed"][..],
+            MIXED,
             (Backup, PUBLISHED),
             (Backup, OURS),
-            wall,
-            Some(7.5),
-            None,
-        ),
-        bar(
+        )
+        .at_least(7.5),
+        Bar::new(
             "backup, ours ÷ floor",
-            &["mixed"],
+            MIXED,
             (Backup, OURS),
             (Backup, FLOOR),
-            wall,
-            None,
-            Some(1.25),
-        ),
-        bar(
+        )
+        .at_most(1.25),
+        Bar::new(
             "backup, client CPU, ours ÷ published",
-            &["mixed"],
+            MIXED,
             (Backup, OURS),
             (Backup, PUBLISHED),
-            |it| it.client_cpu,
-            None,
-            Some(0.15),
-        ),
-        bar(
+        )
+        .of(|it| it.client_cpu)
+        .at_most(0.15),
+        Bar::new(
+            "stored, ours ÷ published",
+            MIXED,
+            (Backup, OURS),
+            (Backup, PUBLISHED),
+        )
+        .of(STORED)
+        .at_most(0.95),
+        Bar::new(
             "restore, published ÷ ours",
-            &["mixed"],
+            MIXED,
             (Restore, PUBLISHED),
             (Restore, OURS),
-            wall,
-            Some(1.8),
-            None,
-        ),
-        bar(
+        )
+        .at_least(1.8),
+        Bar::new(
             "restore, ours ÷ floor",
-            &["mixed"],
+            MIXED,
             (Restore, OURS),
             (Restore, LOAD_FLOOR),
-            wall,
-            None,
-            Some(1.15),
-        ),
-        bar(
-            "backup, published ÷ ours",
-            &["many", "wide"],
-            (Backup, PUBLISHED),
-            (Backup, OURS),
-            wall,
-            Some(1.0),
-            None,
-        ),
-        bar(
-            "restore, published ÷ ours",
-            &["many", "wide"],
-            (Restore, PUBLISHED),
-            (Restore, OURS),
-            wall,
-            Some(1.0),
-            None,
-        ),
-        bar(
+        )
+        .at_most(1.15),
+        Bar::new(
             "in place, published ÷ ours",
-            &["mixed"],
+            MIXED,
             (InPlace, PUBLISHED),
             (InPlace, OURS),
-            wall,
-            Some(1.2),
-            None,
-        ),
-        bar(
-            "stored, ours ÷ published",
-            &["mixed"],
-            (Backup, OURS),
+        )
+        .at_least(1.2),
+        Bar::new(
+            "backup, published ÷ ours",
+            OTHERS,
             (Backup, PUBLISHED),
-            stored,
-            None,
-            Some(0.95),
-        ),
-    ];
+            (Backup, OURS),
+        )
+        .at_least(1.0),
+        Bar::new(
+            "restore, published ÷ ours",
+            OTHERS,
+            (Restore, PUBLISHED),
+            (Restore, OURS),
+        )
+        .at_least(1.0),
+    ]
+};
+
+fn bars(database: &str, results: &[Result]) {
     println!("| bar | must be | is | |\n|---|---|---|---|");
-    for bar in all.iter().filter(|it| it.databases.contains(&database)) {
+    for bar in BARS.iter().filter(|it| it.databases.contains(&database)) {
         let of = |(direction, name): (Direction, &str)| {
             let result = results
                 .iter()
@@ -207,18 +226,10 @@ fn bars(database: &str, results: &[Result]) {
             .find(|it| it.direction == direction && it.contender == OURS);
         if let Some(ours) = ours {
             let name = |what: &str| format!("{}, {what}", direction.word());
-            verdict(
-                &name("RSS of our process, MiB"),
-                median(ours, FIGURES[4].1),
-                None,
-                Some(64.0),
-            );
-            verdict(
-                &name("scratch, MiB"),
-                median(ours, FIGURES[5].1),
-                None,
-                Some(0.0),
-            );
+            let memory = median(ours, FIGURES[4].1);
+            verdict(&name("RSS of our process, MiB"), memory, None, Some(64.0));
+            let scratch = median(ours, FIGURES[5].1);
+            verdict(&name("scratch, MiB"), scratch, None, Some(0.0));
         }
     }
     println!();

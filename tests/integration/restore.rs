@@ -44,6 +44,9 @@ fn u28_u29_a_revision_is_a_number_a_name_a_key_or_a_time() {
     let (_, name) = folders[1].split_once('/').unwrap();
     assert_eq!(generation(&stage, name), "1");
     assert_eq!(generation(&stage, &folders[0]), "0");
+    let key = format!("{}/manifest.json", folders[1]);
+    assert_eq!(generation(&stage, &key), "1");
+    let part = format!("{}/schema.dump", folders[1]);
     let manifest = stage.s3.read(&format!("{}/manifest.json", folders[1]));
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(
@@ -55,6 +58,7 @@ fn u28_u29_a_revision_is_a_number_a_name_a_key_or_a_time() {
         ("-1", "BACKUP_REVISION"),
         ("2001-01-01T00:00:00Z", "the oldest is"),
         ("nothing/here.sql", "no such object"),
+        (&part, "only a part of a backup"),
     ] {
         let ended = stage.restore(&var("BACKUP_REVISION", revision));
         ended.expect_code(2);

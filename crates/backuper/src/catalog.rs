@@ -212,15 +212,18 @@ impl Question<'_> {
         let name = name.trim_end_matches('/');
         let folder = match Folder::parse(self.database, name) {
             Ok(folder) => Some(folder),
-            Err(key::NotOurs) => {
-                // `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json` name the folder too.
-                let inside = format!("{name}/");
-                let whole = Folder::parse_key(&inside).or(Folder::parse_key(name));
-                whole
-                    .ok()
-                    .filter(|(_, object)| object.is_empty() || *object == MANIFEST)
-                    .map(|(folder, _)| folder)
-            }
+            Err(key::NotOurs) => match by_key(name) {
+                Named::Folder(folder) => Some(folder),
+                // Its schema alone would be restored as if it were all.
+                Named::Part(folder) => {
+                    let folder = folder.prefix();
+                    let whole = folder.trim_end_matches('/');
+                    return Err(
+                        self.no_such(format!("it is only a part of a backup; name {whole}"))
+                    );
+                }
+                Named::Else => None,
+            },
         };
         if let Some(folder) = folder {
             return match read_manifest(self.storage, &folder).await {
@@ -381,9 +384,45 @@ impl Question<'_> {
     }
 }
 
+/// What a key in the bucket names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// One of our backups: `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json`.
+    Folder(Folder),
+    /// Another object in the folder of one.
+    Part(Folder),
+    /// Something else.
+    Else,
+}
+
+fn by_key(key: &str) -> Named {
+    match Folder::parse_key(key) {
+        Ok((folder, "" | MANIFEST)) => Named::Folder(folder),
+        Ok((folder, _part)) => Named::Part(folder),
+        Err(key::NotOurs) => match Folder::parse_key(&format!("{key}/")) {
+            Ok((folder, "")) => Named::Folder(folder),
+            Ok(_) | Err(key::NotOurs) => Named::Else,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_and_its_manifest_name_the_backup_and_its_other_objects_do_not() {
+        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
+        let expected = || Folder::parse("app", &folder[4..]).unwrap();
+        for key in [folder, &format!("{folder}/manifest.json")] {
+            assert_eq!(by_key(key), Named::Folder(expected()), "{key}");
+        }
+        let part = format!("{folder}/schema.dump");
+        assert_eq!(by_key(&part), Named::Part(expected()));
+        for key in ["app", "app/notes.txt", "app/2026-11-19-21-05-27-backup.sql"] {
+            assert_eq!(by_key(key), Named::Else, "{key}");
+        }
+    }
 
     #[test]
     fn u04_what_is_not_ours_is_not_listed() {

@@ -158,7 +158,11 @@ impl Dump {
             }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let encoder = self.encode(part, File::from(stdout), sender, locked, &progress);
+        let watched = Watched {
+            locked,
+            progress: Arc::clone(&progress),
+        };
+        let encoder = self.encode(part, File::from(stdout), sender, watched);
         let pump = Pump {
             part,
             child,
@@ -230,15 +234,14 @@ impl Dump {
         part: &Part,
         stdout: File,
         sender: mpsc::Sender<Bytes>,
-        locked: oneshot::Sender<()>,
-        progress: &Arc<progress::Stream>,
+        watched: Watched,
     ) -> JoinHandle<io::Result<u64>> {
         let encoding = Encoding {
             compression: compression(part),
             level: self.level,
             threads: self.threads,
         };
-        let progress = Arc::clone(progress);
+        let Watched { locked, progress } = watched;
         let mut locked = Some(locked);
         tokio::task::spawn_blocking(move || {
             let sink = |chunk| {
@@ -255,6 +258,12 @@ impl Dump {
             })
         })
     }
+}
+
+/// Who hears of the bytes that pass: of the first one, and of each.
+struct Watched {
+    locked: oneshot::Sender<()>,
+    progress: Arc<progress::Stream>,
 }
 
 /// From pg_dump through the codec to the upload.

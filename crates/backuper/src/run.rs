@@ -62,7 +62,6 @@ async fn attempt(
     stop: &CancellationToken,
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
-    let started_at = Timestamp::now();
     let beginning = async {
         let ready = prepare(job, target).await?;
         let folder = claim(&ready, target).await?;
@@ -72,7 +71,7 @@ async fn attempt(
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &ready, &folder, started_at, progress, stop).await;
+    let outcome = write(job, &ready, &folder, progress, stop).await;
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -96,6 +95,7 @@ async fn attempt(
 
 /// Everything that is known before the first byte is dumped.
 struct Ready {
+    started_at: Timestamp,
     storage: Arc<dyn Storage>,
     /// Holds our advisory locks.
     session: Client,
@@ -105,6 +105,7 @@ struct Ready {
 
 /// Looks for everything that could make the backup fail later.
 async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
+    let started_at = Timestamp::now();
     let session = target.connect("backuper").await?;
     let source = probe::describe(&session, target).await?;
     probe::may_read_all(&session, target).await?;
@@ -120,6 +121,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
         bytes = source.size_bytes, to = %storage.location(), "ready"
     );
     Ok(Ready {
+        started_at,
         storage,
         session,
         source,
@@ -150,7 +152,6 @@ async fn write(
     job: &BackupJob,
     ready: &Ready,
     folder: &Folder,
-    started_at: Timestamp,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
@@ -192,7 +193,7 @@ async fn write(
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
         snapshot_at: snapshot.taken_at(),
-        started_at,
+        started_at: ready.started_at,
         finished_at: Timestamp::now(),
         tools: Made {
             backuper: env!("CARGO_PKG_VERSION").to_owned(),
