@@ -152,6 +152,10 @@ pub(crate) struct Stage<'a> {
     servers: &'a Servers,
     loaded: &'a Loaded,
     folder: PathBuf,
+    /// How many streams ours has; none: its default.
+    pub(crate) streams: Option<u16>,
+    /// The port of S3 that ours knows; none: the server's own.
+    pub(crate) through: Option<u16>,
 }
 
 impl<'a> Stage<'a> {
@@ -160,14 +164,15 @@ impl<'a> Stage<'a> {
             servers,
             loaded,
             folder: folder("bench"),
+            streams: None,
+            through: None,
         };
-        stage.prepare();
+        stage.list_tables();
         stage
     }
 
-    /// What the floors need and what is not measured: lists of tables, one for each core, and the
-    /// rows as plain files.
-    fn prepare(&self) {
+    /// What the floors need and what is not measured: lists of tables, one for each core.
+    fn list_tables(&self) {
         let lists = self.folder.join("lists");
         std::fs::create_dir(&lists).unwrap();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -186,8 +191,14 @@ impl<'a> Stage<'a> {
         for (number, (_, list)) in loads.iter().enumerate() {
             std::fs::write(lists.join(number.to_string()), list).unwrap();
         }
-        let mut command = self.bash("pg_dump -Fd -Z0 -j $CORES -f $FLOOR", &self.folder);
-        assert!(command.status().unwrap().success(), "the floor's files");
+    }
+
+    /// And the rows as plain files.
+    fn lay_floor(&self) {
+        if !self.folder.join("floor").exists() {
+            let mut command = self.bash("pg_dump -Fd -Z0 -j $CORES -f $FLOOR", &self.folder);
+            assert!(command.status().unwrap().success(), "the floor's files");
+        }
     }
 
     pub(crate) fn run(&self, name: &str, direction: Direction) -> Figures {
@@ -206,8 +217,10 @@ impl<'a> Stage<'a> {
                 self.servers.postgres.sql("postgres", &copy);
             }
         }
-        if name == "floor: PUT" {
-            self.gather_raw();
+        match name {
+            "floor: PUT" => self.gather_raw(),
+            LOAD_FLOOR => self.lay_floor(),
+            _ => {}
         }
         self.servers.settle();
         let before = self.servers.server_cpu();
@@ -282,7 +295,7 @@ impl<'a> Stage<'a> {
         let mut command = Command::new(programs::folder().join(program));
         command
             .env_clear()
-            .envs(self.servers.s3_env())
+            .envs(self.servers.s3_env(self.through))
             .env("PATH", "/usr/bin:/bin")
             .env("DB_HOST", "127.0.0.1")
             .env("DB_PORT", postgres.port().to_string())
@@ -292,10 +305,9 @@ impl<'a> Stage<'a> {
             .env("TMPDIR", self.folder.join("work"))
             .current_dir(self.folder.join("work"))
             .envs(more.iter().copied());
-        for name in ["BACKUP_JOBS", "RESTORE_JOBS", "COMPRESSION_LEVEL"] {
-            if let Ok(value) = std::env::var(name) {
-                command.env(name, value);
-            }
+        if let Some(streams) = self.streams {
+            command.env("BACKUP_JOBS", streams.to_string());
+            command.env("RESTORE_JOBS", streams.to_string());
         }
         command
     }
@@ -304,7 +316,7 @@ impl<'a> Stage<'a> {
         let client = std::env::current_exe().unwrap();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut env: Env = self.servers.libpq_env(&self.loaded.name);
-        env.extend(self.servers.s3_env());
+        env.extend(self.servers.s3_env(None));
         let mut command = Command::new("bash");
         command
             .args(["-euo", "pipefail", "-c", script])

@@ -24,7 +24,11 @@ pub(crate) fn wanted() -> Vec<String> {
 }
 
 pub(crate) fn load(servers: &Servers, name: &str) -> Loaded {
-    let scale: f64 = super::setting("BENCH_SCALE", 1.0);
+    load_at(servers, name, super::setting("BENCH_SCALE", 1.0))
+}
+
+/// As [`load`], of another scale than that which is asked for.
+pub(crate) fn load_at(servers: &Servers, name: &str, scale: f64) -> Loaded {
     servers.fresh(name);
     eprintln!("loading {name} at scale {scale} …");
     match name {
@@ -66,6 +70,17 @@ pub(crate) fn load(servers: &Servers, name: &str) -> Loaded {
         }
         other => panic!("BENCH_DATABASES: there is no {other}"),
     }
+    loaded(servers, name)
+}
+
+/// So many tables with one row each.
+pub(crate) fn load_many(servers: &Servers, tables: u32) -> Loaded {
+    servers.fresh("many");
+    servers.postgres.sql("many", &many(tables));
+    loaded(servers, "many")
+}
+
+fn loaded(servers: &Servers, name: &str) -> Loaded {
     servers.postgres.sql(name, "VACUUM ANALYZE");
     Loaded {
         described: servers.postgres.sql(name, DESCRIPTION),

@@ -7,6 +7,7 @@
 //! | `BENCH_ROUNDS` | 3 | how often each contender runs |
 //! | `BENCH_DATABASES` | mixed wide many | which ones |
 //! | `BENCH_DUMP` | | an archive of pg_dump: a database of your own beside them, `own` |
+//! | `BENCH_PART` | | `growth`: how ours grows with size, tables, streams and the way to S3 |
 //! | `BENCH_ONLY` | | words: only contenders whose name has one of them |
 //!
 //! This program is also the S3 client and the raw COPY of the contenders that need one: see `client`.
@@ -25,6 +26,7 @@
 mod client;
 mod contenders;
 mod databases;
+mod growth;
 mod measure;
 mod servers;
 mod table;
@@ -35,6 +37,7 @@ mod table;
 )]
 #[path = "../../tests/integration/testbed.rs"]
 mod testbed;
+mod wire;
 
 use contenders::{Direction, Stage};
 use databases::Loaded;
@@ -55,6 +58,9 @@ fn main() {
     }
     let servers = Servers::start();
     println!("{}\n", servers.described());
+    if std::env::var("BENCH_PART").as_deref() == Ok("growth") {
+        return growth::measure(&servers);
+    }
     for database in databases::wanted() {
         let loaded = databases::load(&servers, &database);
         println!("## {}\n\n{}\n", loaded.name, loaded.described);

@@ -13,7 +13,7 @@ pub(crate) const BUCKET: &str = "bench";
 pub(crate) struct Servers {
     pub(crate) postgres: Cluster,
     postmaster: u32,
-    s3_port: u16,
+    pub(crate) s3_port: u16,
     store: PathBuf,
     _s3: Running,
 }
@@ -75,9 +75,10 @@ impl Servers {
         )
     }
 
-    pub(crate) fn s3_env(&self) -> Env {
+    pub(crate) fn s3_env(&self, through: Option<u16>) -> Env {
+        let port = through.unwrap_or(self.s3_port);
         [
-            ("S3_ENDPOINT", format!("http://127.0.0.1:{}", self.s3_port)),
+            ("S3_ENDPOINT", format!("http://127.0.0.1:{port}")),
             ("S3_BUCKET_NAME", BUCKET.to_owned()),
             ("S3_ACCESS_KEY", ACCESS.to_owned()),
             ("S3_SECRET_KEY", SECRET.to_owned()),
