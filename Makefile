@@ -67,7 +67,7 @@ base-images: ## Makes the images that the Dockerfiles start from, where no regis
 	scripts/install-containers.sh
 	scripts/images/base.sh
 
-images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian)
+images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh
 
 tools-charts: ## helm, kubeconform, grpcurl, promtool and Kubernetes' schemas, once and kept

@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
-# Renders deploy/kubernetes/postgres-adapter.yaml from the chart, for those who use no Helm; with
-# --check, says whether it is up to date.
+# Writes what deploy/ has of the chart, for those who use no Helm: the manifests, and for a Prometheus
+# and a Grafana without operators the alerts and the dashboard. With --check, says whether it is up to
+# date.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 helm=$("$here/scripts/tools/go-program.sh" helm 2>/dev/null | tail -1)/helm
-file=$here/deploy/kubernetes/postgres-adapter.yaml
+chart=$here/charts/postgres-adapter
 
-render() {
+manifests() {
     cat <<'R'
 # Rendered from charts/postgres-adapter by `make manifests`; change that and not this.
 #   kubectl create namespace oiler-backup-system
 #   kubectl apply -f postgres-adapter.yaml
 R
-    "$helm" template postgres-adapter "$here/charts/postgres-adapter" --namespace oiler-backup-system --no-hooks |
+    "$helm" template postgres-adapter "$chart" --namespace oiler-backup-system --no-hooks |
         grep -v -e '^# Source: ' -e 'helm.sh/chart:' -e 'app.kubernetes.io/managed-by: Helm'
 }
 
-if [ "${1:-}" = --check ]; then
-    diff <(render) "$file" >&2 || { echo "manifests.sh: run make manifests" >&2; exit 1; }
-else
-    render >"$file"
-fi
+# Of a file below deploy/, what it should be.
+rendered() {
+    case $1 in
+        kubernetes/postgres-adapter.yaml) manifests ;;
+        monitoring/alerts.yaml | monitoring/dashboard.json) cat "$chart/files/${1#monitoring/}" ;;
+    esac
+}
+
+mkdir -p "$here/deploy/monitoring"
+for file in kubernetes/postgres-adapter.yaml monitoring/alerts.yaml monitoring/dashboard.json; do
+    if [ "${1:-}" = --check ]; then
+        diff <(rendered $file) "$here/deploy/$file" >&2 || { echo "manifests.sh: run make manifests" >&2; exit 1; }
+    else
+        rendered $file >"$here/deploy/$file"
+    fi
+done

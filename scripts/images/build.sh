@@ -5,6 +5,9 @@
 #   PROFILE          dist (default) or release, of Cargo.toml
 #   POSTGRES         pgdg (default) or debian: whose clients the workers have
 #   POSTGRES_MAJORS  with pgdg: which
+#   PLATFORMS        several at once, such as linux/amd64,linux/arm64: each image is pushed to the
+#                    registry of IMAGE_PREFIX as one manifest list, and no archive is left. Building for
+#                    another architecture than the machine's needs its emulation (qemu-user-static).
 set -euo pipefail
 # shellcheck source=scripts/images/tool.sh
 . "$(dirname "$0")/tool.sh"
@@ -26,6 +29,20 @@ if [ "$builder" = buildah ]; then
         --volume "$registry:/root/.cargo/registry")
 fi
 
+# One name for the images of all platforms, in the registry; there is no archive of such a thing.
+publish() {
+    local name=$1 file=$2
+    shift 2
+    case $builder in
+        docker) docker buildx build --platform "$PLATFORMS" --push "$@" --file "$file" --tag "$name" . ;;
+        buildah)
+            image manifest rm "$name" >/dev/null 2>&1 || true
+            image build --platform "$PLATFORMS" "$@" --file "$file" --manifest "$name" . &&
+                image manifest push --all "$name" "docker://$name"
+            ;;
+    esac
+}
+
 mkdir -p "$archives"
 for program in scheduler backuper restorer; do
     name=$prefix$program:$version
@@ -33,6 +50,10 @@ for program in scheduler backuper restorer; do
     more=()
     [ "$program" = scheduler ] || more=("${workers[@]}")
     say "building $name with $builder"
+    if [ -n "${PLATFORMS:-}" ]; then
+        publish "$name" "Dockerfile.$program" "${arguments[@]}" "${more[@]}" || die "$name was not published for $PLATFORMS"
+        continue
+    fi
     image build "${arguments[@]}" "${more[@]}" --file "Dockerfile.$program" --tag "$name" . ||
         die "$name was not built; where no registry answers, \`make base-images\` makes the images that it starts from"
     archive=$archives/$program.tar
