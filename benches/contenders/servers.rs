@@ -21,6 +21,13 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start() -> Self {
         let postgres = Cluster::start(false);
+        // A restore in place locks each of many tables.
+        let locks = "ALTER SYSTEM SET max_locks_per_transaction = 512";
+        postgres.sql("postgres", locks);
+        // A crash takes what was not waited for, the password among it.
+        postgres.sql("postgres", "CHECKPOINT");
+        postgres.crash();
+        postgres.boot();
         let pid = postgres.sql(
             "postgres",
             "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)",

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::testbed::core::{Core, Mood};
-use super::testbed::postgres::{quoted, shared};
+use super::testbed::postgres::{Cluster, quoted, shared};
 use super::testbed::programs::{backuper, restorer};
 use super::testbed::s3::S3;
 use super::testbed::{env, unique, wait_for};
@@ -427,4 +427,45 @@ fn a_newer_servers_backup_and_a_missing_extension_are_refused_beforehand() {
     ));
     ended.expect_code(2);
     assert!(ended.last_line().contains(&denied), "{ended}");
+}
+
+#[test]
+fn more_tables_than_a_transaction_can_lock_are_refused_with_what_to_do() {
+    let cluster = Cluster::start(false);
+    cluster.sql(
+        "postgres",
+        "ALTER SYSTEM SET max_locks_per_transaction = 10",
+    );
+    cluster.sql("postgres", "ALTER SYSTEM SET max_connections = 20");
+    cluster.sql("postgres", "ALTER SYSTEM SET max_prepared_transactions = 0");
+    cluster.sql("postgres", "ALTER SYSTEM SET max_wal_senders = 0");
+    cluster.sql("postgres", "ALTER SYSTEM SET max_replication_slots = 0");
+    // A crash takes what was not waited for, the password among it.
+    cluster.sql("postgres", "CHECKPOINT");
+    cluster.crash();
+    cluster.boot();
+    let database = cluster.database("locks");
+    let make = |numbers: &str| {
+        database.sql(&format!(
+            "SELECT format('CREATE TABLE t%s (id int PRIMARY KEY, name text)', n) FROM generate_series({numbers}) n \\gexec"
+        ));
+    };
+    let s3 = S3::start();
+    let mut all = database.env();
+    all.extend(s3.env());
+    // Each table is one lock for pg_dump, and four for whoever drops it.
+    make("1, 150");
+    backuper(&all).run().expect_code(0);
+    let ended = restorer(&all).run();
+    ended.expect_code(2);
+    let said = ended.last_line();
+    assert!(said.contains("max_locks_per_transaction"), "{ended}");
+    assert!(said.contains("nothing was changed"), "{ended}");
+    let count = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+    assert_eq!(database.sql(count), "150");
+    make("151, 1500");
+    let ended = backuper(&all).run();
+    ended.expect_code(2);
+    let said = ended.last_line();
+    assert!(said.contains("max_locks_per_transaction"), "{ended}");
 }

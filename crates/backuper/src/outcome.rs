@@ -153,9 +153,16 @@ impl From<dump::Error> for Failure {
                 let sentence = other.to_string();
                 // What the probe cannot see beforehand, the owners of large objects for one.
                 let denied = sentence.contains("permission denied");
+                // PostgreSQL manual, 20.12: pg_dump locks every table in one transaction.
+                let no_locks = sentence.contains("out of shared memory");
+                let advice = if no_locks {
+                    ": the server has no room for a lock on each table; raise its max_locks_per_transaction, which takes a restart of the server"
+                } else {
+                    ""
+                };
                 Self {
-                    verdict: Verdict::of(!denied),
-                    sentence,
+                    verdict: Verdict::of(!denied && !no_locks),
+                    sentence: format!("{sentence}{advice}"),
                 }
             }
         }

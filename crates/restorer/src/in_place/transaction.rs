@@ -124,13 +124,17 @@ fn refused(error: &child::Error) -> Failure {
         ));
     }
     let in_the_way = message.contains(removal::IN_THE_WAY);
+    // PostgreSQL manual, 20.12: max_locks_per_transaction.
+    let no_locks = message.contains("out of shared memory");
     let advice = if in_the_way {
         "; drop or move it, or restore into another database"
+    } else if no_locks {
+        ": the server has no room for the locks of one transaction that replaces all tables; raise its max_locks_per_transaction, which takes a restart of the server, or restore into an empty database, which needs no such transaction"
     } else {
         ""
     };
     Failure {
-        verdict: Verdict::of(!in_the_way && !message.contains("permission denied")),
+        verdict: Verdict::of(!in_the_way && !no_locks && !message.contains("permission denied")),
         sentence: format!("{message}{detail}{advice}; nothing was changed"),
     }
 }

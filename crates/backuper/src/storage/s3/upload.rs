@@ -190,6 +190,10 @@ impl Multipart {
         }
         let gathered = self.gathered.len() as u64;
         let wanted = usize::try_from(size - gathered).unwrap_or(usize::MAX);
+        if gathered == 0 {
+            // At once, or it grows by copying. What is not written to takes no memory.
+            self.gathered.reserve(wanted);
+        }
         let taken = chunk.split_to(wanted.min(chunk.len()));
         self.gathered.extend_from_slice(&taken);
     }
