@@ -12,10 +12,12 @@ if [ -x "$bin/promtool" ]; then
     echo "$bin"
     exit 0
 fi
-if ! command -v apt-get dpkg-deb >/dev/null; then
-    say "this is not Debian: put promtool into $bin, then run this again"
+# One by one: of several names, `command -v` is content with any.
+for program in apt-get dpkg-deb flock; do
+    command -v "$program" >/dev/null && continue
+    say "no $program here: put promtool into $bin, then run this again"
     exit 1
-fi
+done
 
 mkdir -p "$bin"
 # One at a time; a second one waits and then finds the program there.

@@ -1,5 +1,6 @@
 //! The Helm chart, by the real Helm and against a real API server.
 
+mod alerts;
 mod schemas;
 mod values;
 
@@ -295,51 +296,5 @@ fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
             count += 1;
         }
         assert!(count >= 4, "{file}");
-    }
-}
-
-#[test]
-fn alerts_fire_when_they_should_and_only_then() {
-    let bin = kept_by_with("promtool.sh", &[]);
-    let promtool = |arguments: [&str; 3]| {
-        let program = Prepared::new(bin.join("promtool")).args(arguments);
-        program.succeed();
-    };
-    let path = |path: &str| repository().join(path).to_str().unwrap().to_owned();
-    let rules = path("charts/postgres-adapter/files/alerts.yaml");
-    promtool(["check", "rules", &rules]);
-    promtool(["test", "rules", &path("tests/alerts/alerts.yaml")]);
-    let played = read("tests/alerts/alerts.yaml");
-    let given: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(rules).unwrap()).unwrap();
-    for rule in given["groups"][0]["rules"].as_sequence().unwrap() {
-        let name = rule["alert"].as_str().unwrap();
-        let fires = format!("alertname: {name}\n        exp_alerts:\n");
-        assert!(played.contains(&fires), "{name} never fires in the tests");
-    }
-    let rendered = render("system", "1.34.0", &["prometheusRule.enabled=true"]);
-    let documents = documents(&rendered.stdout);
-    let rule = documents.iter().find(|it| it["kind"] == "PrometheusRule");
-    assert_eq!(
-        rule.unwrap()["spec"],
-        given,
-        "what is installed is what is tested"
-    );
-}
-
-#[test]
-fn every_alert_has_its_page_in_the_runbook() {
-    let alerts: Value =
-        serde_yaml_ng::from_str(&read("charts/postgres-adapter/files/alerts.yaml")).unwrap();
-    let runbook = read("docs/runbook.md");
-    let rules = alerts["groups"][0]["rules"].as_sequence().unwrap();
-    assert!(rules.len() >= 5);
-    for rule in rules {
-        let name = rule["alert"].as_str().unwrap();
-        assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
-        let page = rule["annotations"]["runbook"].as_str().unwrap();
-        assert!(
-            page.ends_with(&format!("#{}", name.to_lowercase())),
-            "{page}"
-        );
     }
 }

@@ -1,0 +1,85 @@
+//! The alerts: when each fires, by Prometheus' own promtool, and the page that each one has.
+
+use scheduler::metrics::Metrics;
+use serde_yaml_ng::Value;
+
+use super::{documents, kept_by_with, read, render};
+use crate::testbed::programs::{Prepared, repository};
+
+const RULES: &str = "charts/postgres-adapter/files/alerts.yaml";
+const PLAYED: &str = "tests/alerts/alerts.yaml";
+
+fn parsed(path: &str) -> Value {
+    serde_yaml_ng::from_str(&read(path)).unwrap()
+}
+
+fn rules() -> Vec<Value> {
+    let groups = parsed(RULES)["groups"].as_sequence().unwrap().clone();
+    let rules = groups.iter().map(|it| it["rules"].as_sequence().unwrap());
+    rules.flatten().cloned().collect()
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    let bin = kept_by_with("promtool.sh", &[]);
+    for (command, path) in [("check", RULES), ("test", PLAYED)] {
+        let path = repository().join(path);
+        Prepared::new(bin.join("promtool"))
+            .args([command, "rules", path.to_str().unwrap()])
+            .succeed();
+    }
+}
+
+#[test]
+fn every_alert_is_played_both_when_it_fires_and_when_it_does_not() {
+    let played = parsed(PLAYED);
+    let cases = played["tests"].as_sequence().unwrap().iter();
+    let moments: Vec<_> = cases
+        .flat_map(|it| it["alert_rule_test"].as_sequence().unwrap())
+        .collect();
+    for rule in rules() {
+        for fires in [true, false] {
+            let is_played = moments.iter().any(|it| {
+                let expected = it["exp_alerts"].as_sequence().unwrap();
+                it["alertname"] == rule["alert"] && expected.is_empty() != fires
+            });
+            assert!(is_played, "{:?} fires: {fires}", rule["alert"]);
+        }
+    }
+}
+
+#[test]
+fn the_alerts_that_are_installed_are_the_ones_that_are_tested() {
+    let rendered = render("system", "1.34.0", &["prometheusRule.enabled=true"]);
+    let documents = documents(&rendered.stdout);
+    let rule = documents.iter().find(|it| it["kind"] == "PrometheusRule");
+    assert_eq!(rule.unwrap()["spec"], parsed(RULES));
+}
+
+/// By the first a scheduler is known to have been scraped, by the second to be new.
+#[test]
+fn a_scheduler_that_has_seen_nothing_yet_serves_what_the_alerts_join_with() {
+    let served = Metrics::new().unwrap().text().unwrap();
+    let asked = read(RULES);
+    for name in ["postgres_adapter_schedulers", "process_start_time_seconds"] {
+        assert!(asked.contains(name), "{name}");
+        let line = format!("{name} ");
+        assert!(served.lines().any(|it| it.starts_with(&line)), "{name}");
+    }
+}
+
+#[test]
+fn every_alert_has_its_page_in_the_runbook() {
+    let runbook = read("docs/runbook.md");
+    let rules = rules();
+    assert!(rules.len() >= 5);
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+        let page = rule["annotations"]["runbook"].as_str().unwrap();
+        assert!(
+            page.ends_with(&format!("#{}", name.to_lowercase())),
+            "{page}"
+        );
+    }
+}
