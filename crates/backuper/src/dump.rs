@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::fcntl::{FcntlArg, fcntl};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +22,6 @@ use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
 use crate::progress::{self, Progress};
 use crate::storage::{self, Storage, Upload};
-
-/// Bytes that wait between pg_dump and the codec, so that neither has to wait for the other at each of
-/// pg_dump's writes of 4 KiB. It is what anybody may ask for (pipe(7)); 64 KiB are the system's own.
-const PIPE: i32 = 1 << 20;
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
 const QUEUE: usize = 2;
@@ -155,9 +150,7 @@ impl Dump {
         let stdout = stdout
             .into_owned_fd()
             .map_err(|error| broken(part, error.to_string()))?;
-        if let Err(error) = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE)) {
-            tracing::debug!(%error, "the pipe stays as small as it is");
-        }
+        child::widen(&stdout);
         let mut upload = match self.storage.upload(&key).await {
             Ok(upload) => upload,
             Err(error) => {

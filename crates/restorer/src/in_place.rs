@@ -183,6 +183,7 @@ impl Replacing<'_> {
         .map_err(|error| failed(&error))?;
         match (child.take_stdin(), child.take_stdout()) {
             (Some(stdin), Some(stdout)) => {
+                child::widen(&stdin);
                 let mut transaction = Transaction {
                     child,
                     stdin,
@@ -295,6 +296,7 @@ impl Replacing<'_> {
             .and_then(|it| it.into_owned_fd().ok())
             .map(File::from)
             .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
+        child::widen(&sink);
         let (reader, sifting) = sifted(&mut child)?;
         let progress = self.progress.stream();
         let feeding = feed(self.storage, expected, sink, &progress, stop);
@@ -340,14 +342,17 @@ async fn stoppable(
 }
 
 fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
-    std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))
+    let ends = std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
+    child::widen(&ends.1);
+    Ok(ends)
 }
 
 type Sifting = JoinHandle<std::io::Result<u64>>;
 
 /// What pg_restore writes, on its way into our transaction.
-fn sifted(child: &mut Child) -> Result<(std::io::PipeReader, Sifting), Failure> {
-    let mut script = File::from(stdout(child)?);
+fn sifted(program: &mut Child) -> Result<(std::io::PipeReader, Sifting), Failure> {
+    let mut script = File::from(stdout(program)?);
+    child::widen(&script);
     let (reader, writer) = pipe()?;
     let sifting =
         tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));

@@ -224,6 +224,7 @@ impl Loading<'_> {
             .and_then(|it| it.into_owned_fd().ok())
             .map(File::from)
             .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
+        child::widen(&sink);
         // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
         // stands still can put off for ever.
         let fed = tokio::select! {

@@ -69,7 +69,7 @@ async fn attempt(
         check::drop_database(&ready.session, target).await;
     }
     let bytes = loaded?;
-    statistics::complete(&ready.session, target, stop).await;
+    statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),

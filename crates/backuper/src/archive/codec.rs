@@ -3,7 +3,7 @@
 //! Both directions block and belong into a thread of their own (`spawn_blocking`); memory is the
 //! codec's window and one chunk.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use bytes::Bytes;
 
@@ -12,6 +12,10 @@ use crate::job::CompressionLevel;
 
 /// Bytes that are handed on at once.
 pub const CHUNK: usize = 1 << 20;
+
+/// Decoded bytes that are gathered before they are written: each write may wake the reader, and
+/// the standard library's copy makes one of every 8 KiB.
+const DECODED: usize = 256 << 10;
 
 /// How to encode.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +74,9 @@ pub fn encode(
 pub fn decode(
     mut source: impl Read,
     compression: Compression,
-    mut sink: impl Write,
+    sink: impl Write,
 ) -> io::Result<u64> {
+    let mut sink = BufWriter::with_capacity(DECODED, sink);
     let written = match compression {
         Compression::None => io::copy(&mut source, &mut sink)?,
         Compression::Zstd => {
