@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use futures::future::join_all;
+
 use crate::child;
 use crate::job::Var;
 
@@ -11,6 +13,8 @@ use crate::job::Var;
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// Where others put the only ones they have.
 const SINGLE: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/local/pgsql/bin"];
+/// What Debian's postgresql-client-common puts before the programs.
+const WRAPPER: &str = "postgresql-common/pg_wrapper";
 
 /// More directories to look at, first of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,10 +92,8 @@ impl Tools {
         let debian = std::fs::read_dir(DEBIAN).into_iter().flatten();
         directories.extend(debian.filter_map(|it| Some(it.ok()?.path().join("bin"))));
         directories.extend(SINGLE.iter().map(PathBuf::from));
-        let mut found = Vec::new();
-        for directory in directories {
-            found.extend(Self::at(&directory).await);
-        }
+        let asked = join_all(directories.iter().map(|it| Self::at(it))).await;
+        let mut found: Vec<Self> = asked.into_iter().flatten().collect();
         found.sort_by_key(|it| it.major);
         found.dedup_by_key(|it| it.major);
         found
@@ -100,6 +102,11 @@ impl Tools {
     async fn at(directory: &Path) -> Option<Self> {
         let programs = ["pg_dump", "pg_restore", "psql"];
         if !programs.iter().all(|it| directory.join(it).is_file()) {
+            return None;
+        }
+        // Debian's /usr/bin: a Perl script that starts one of those we look at anyway.
+        let program = std::fs::canonicalize(directory.join("pg_dump"));
+        if program.is_ok_and(|it| it.ends_with(WRAPPER)) {
             return None;
         }
         let answer = child::ask(&directory.join("pg_dump"), &["--version"]).await;
