@@ -4,16 +4,16 @@
 //! `setpriv` is there, a death with us. Every line of its stderr goes to our log, and the last
 //! ones into the error. A child that is dropped is killed.
 
+pub mod pipe;
+
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use secrecy::{ExposeSecret, SecretString};
@@ -27,10 +27,6 @@ pub const GRACE: Duration = Duration::from_secs(10);
 
 /// How many lines of stderr an error keeps.
 const KEPT_LINES: usize = 20;
-
-/// Bytes that wait between a child and us, so that neither has to wait for the other at each of its
-/// writes of 4 KiB. It is what anybody may ask for (pipe(7)); 64 KiB are the system's own.
-const PIPE: i32 = 1 << 20;
 
 /// util-linux's, present in every Debian; it makes the kernel kill the child when we die, which
 /// the standard library could only do with unsafe code.
@@ -123,13 +119,6 @@ fn said(stderr: &[String]) -> String {
         .find(|it| it.contains("error:") || it.contains("ERROR:") || it.contains("FATAL:"))
         .or(stderr.last());
     line.map_or_else(String::new, |it| format!(": {it}"))
-}
-
-/// Makes room in a pipe that rows go through.
-pub fn widen(pipe: &impl AsFd) {
-    if let Err(error) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE)) {
-        tracing::debug!(%error, "the pipe stays as small as it is");
-    }
 }
 
 /// What to start, and with what.

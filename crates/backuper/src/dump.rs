@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::codec::{self, Encoding};
 use crate::archive::manifest::{Compression, Content, Stream};
 use crate::archive::{Folder, key};
-use crate::child::{self, Child, Output, Program};
+use crate::child::{self, Child, Output, Program, pipe};
 use crate::job::CompressionLevel;
 use crate::plan::{Plan, Table};
 use crate::postgres::identifier::pattern;
@@ -150,7 +150,7 @@ impl Dump {
         let stdout = stdout
             .into_owned_fd()
             .map_err(|error| broken(part, error.to_string()))?;
-        child::widen(&stdout);
+        pipe::widen(&stdout);
         let mut upload = match self.storage.upload(&key).await {
             Ok(upload) => upload,
             Err(error) => {

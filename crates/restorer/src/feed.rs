@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use backuper::archive::codec;
 use backuper::archive::manifest::{Compression, Stream};
+use backuper::child::{Child, pipe};
 use backuper::progress;
+use backuper::runtime::Failure;
 use backuper::storage::{self, Body, Storage};
 use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
@@ -76,6 +78,18 @@ impl Expected {
             reason: reason.into(),
         }
     }
+}
+
+/// Where a program takes what it is fed.
+///
+/// # Errors
+/// When it has been taken before.
+pub fn sink(program: &mut Child) -> Result<File, Failure> {
+    let stdin = program.take_stdin().and_then(|it| it.into_owned_fd().ok());
+    let name = program.name();
+    let sink = stdin.ok_or_else(|| Failure::try_again(format!("{name} has no stdin")))?;
+    pipe::widen(&sink);
+    Ok(File::from(sink))
 }
 
 /// Feeds an object into `sink` and closes it; gives the decoded bytes. Only `Ok` says that all of

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use backuper::archive::manifest::Compression;
 use backuper::archive::{Folder, Manifest};
-use backuper::child::{self, Child, Output, Program};
+use backuper::child::{self, Child, Output, Program, pipe};
 use backuper::postgres::{Target, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
@@ -183,7 +183,7 @@ impl Replacing<'_> {
         .map_err(|error| failed(&error))?;
         match (child.take_stdin(), child.take_stdout()) {
             (Some(stdin), Some(stdout)) => {
-                child::widen(&stdin);
+                pipe::widen(&stdin);
                 let mut transaction = Transaction {
                     child,
                     stdin,
@@ -291,12 +291,7 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
         let mut child = self.pg_restore(&["--section=data".into()], true)?;
-        let sink = child
-            .take_stdin()
-            .and_then(|it| it.into_owned_fd().ok())
-            .map(File::from)
-            .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
-        child::widen(&sink);
+        let sink = feed::sink(&mut child)?;
         let (reader, sifting) = sifted(&mut child)?;
         let progress = self.progress.stream();
         let feeding = feed(self.storage, expected, sink, &progress, stop);
@@ -343,7 +338,7 @@ async fn stoppable(
 
 fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
     let ends = std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
-    child::widen(&ends.1);
+    pipe::widen(&ends.1);
     Ok(ends)
 }
 
@@ -352,7 +347,7 @@ type Sifting = JoinHandle<std::io::Result<u64>>;
 /// What pg_restore writes, on its way into our transaction.
 fn sifted(program: &mut Child) -> Result<(std::io::PipeReader, Sifting), Failure> {
     let mut script = File::from(stdout(program)?);
-    child::widen(&script);
+    pipe::widen(&script);
     let (reader, writer) = pipe()?;
     let sifting =
         tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));

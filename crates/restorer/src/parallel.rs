@@ -5,7 +5,6 @@
 //! finished, everything that was made is taken away again.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,12 +218,7 @@ impl Loading<'_> {
         let progress = self.progress.stream();
         let child = program.start_heard(progress.listener());
         let mut child = child.map_err(|error| failed(&error))?;
-        let sink = child
-            .take_stdin()
-            .and_then(|it| it.into_owned_fd().ok())
-            .map(File::from)
-            .ok_or_else(|| Failure::try_again("pg_restore has no stdin"))?;
-        child::widen(&sink);
+        let sink = feed::sink(&mut child)?;
         // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
         // stands still can put off for ever.
         let fed = tokio::select! {

@@ -104,9 +104,7 @@ impl Tools {
         if !programs.iter().all(|it| directory.join(it).is_file()) {
             return None;
         }
-        // Debian's /usr/bin: a Perl script that starts one of those we look at anyway.
-        let program = std::fs::canonicalize(directory.join("pg_dump"));
-        if program.is_ok_and(|it| it.ends_with(WRAPPER)) {
+        if is_wrapper(&directory.join("pg_dump")) {
             return None;
         }
         let answer = child::ask(&directory.join("pg_dump"), &["--version"]).await;
@@ -143,6 +141,11 @@ impl Tools {
     pub fn program(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
+
+/// Debian's `/usr/bin/pg_dump` is a Perl script that starts one of those that we look at anyway.
+fn is_wrapper(program: &Path) -> bool {
+    std::fs::canonicalize(program).is_ok_and(|it| it.ends_with(WRAPPER))
 }
 
 fn choose(installed: &[Tools], needed: u32) -> Option<&Tools> {
@@ -189,6 +192,22 @@ mod tests {
             Some(("19beta1".to_owned(), 19))
         );
         assert_eq!(version_of("what"), None);
+    }
+
+    #[test]
+    fn debians_wrapper_is_told_from_a_program() {
+        let root = tempfile::tempdir().unwrap();
+        let (share, bin) = (
+            root.path().join("postgresql-common"),
+            root.path().join("bin"),
+        );
+        std::fs::create_dir(&share).unwrap();
+        std::fs::create_dir(&bin).unwrap();
+        std::fs::write(share.join("pg_wrapper"), "").unwrap();
+        std::fs::write(bin.join("psql"), "").unwrap();
+        std::os::unix::fs::symlink(share.join("pg_wrapper"), bin.join("pg_dump")).unwrap();
+        assert!(is_wrapper(&bin.join("pg_dump")));
+        assert!(!is_wrapper(&bin.join("psql")));
     }
 
     #[tokio::test]
