@@ -114,11 +114,24 @@ pub enum Error {
 
 /// The line that says what is wrong stands first in what libpq's programs print last.
 fn said(stderr: &[String]) -> String {
-    let line = stderr
-        .iter()
-        .find(|it| it.contains("error:") || it.contains("ERROR:") || it.contains("FATAL:"))
-        .or(stderr.last());
+    let line = stderr.iter().find(|it| is_error(it)).or(stderr.last());
     line.map_or_else(String::new, |it| format!(": {it}"))
+}
+
+fn is_error(line: &str) -> bool {
+    ["error:", "ERROR:", "FATAL:"]
+        .iter()
+        .any(|it| line.contains(it))
+}
+
+/// Keeps a line, at the cost of the oldest but for one that says what is wrong: pg_dump prints the
+/// query that failed after that, all its lines.
+fn keep(kept: &mut VecDeque<String>, line: String) {
+    if kept.len() == KEPT_LINES {
+        let wrong = kept.front().is_some_and(|it| is_error(it));
+        kept.remove(usize::from(wrong));
+    }
+    kept.push_back(line);
 }
 
 /// What to start, and with what.
@@ -296,10 +309,7 @@ async fn follow(
                     tracing::warn!(%program, %error, "its log file takes no more");
                     log = None;
                 }
-                if kept.len() == KEPT_LINES {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
+                keep(&mut kept, line);
             }
             Ok(None) => break,
             Err(error) => {
@@ -453,4 +463,24 @@ pub async fn ask(path: &Path, arguments: &[&str]) -> Result<String, Error> {
     }
     child.finish(&CancellationToken::new()).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_kept_before_any_number_of_lines() {
+        let wrong = "pg_dump: error: query failed: ERROR:  out of shared memory";
+        let mut kept = VecDeque::new();
+        for line in ["one", "two", wrong] {
+            keep(&mut kept, line.to_owned());
+        }
+        for number in 0..100 {
+            keep(&mut kept, format!("a.att{number},"));
+        }
+        assert_eq!(kept.len(), KEPT_LINES);
+        assert_eq!(kept[0], wrong);
+        assert_eq!(kept[KEPT_LINES - 1], "a.att99,");
+    }
 }
