@@ -22,6 +22,7 @@ mod roundtrip;
 mod s3_faults;
 mod schema;
 mod secrets;
+mod turns;
 mod versions;
 mod workers;
 

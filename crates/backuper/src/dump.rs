@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +22,12 @@ use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
 use crate::progress::{self, Progress};
 use crate::storage::{self, Storage, Upload};
+use crate::turn::{Reading, Turn};
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
 const QUEUE: usize = 2;
+/// Bytes that are read to see that pg_dump has begun.
+const FIRST: usize = 4 << 10;
 
 /// What all streams of a backup share.
 #[derive(Clone, Debug)]
@@ -125,17 +128,25 @@ fn option(option: &str, table: &Table) -> OsString {
 /// PostgreSQL 18 manual, pg_dump: `--statistics`.
 const STATISTICS: u32 = 18;
 
+/// How a stream begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Hears when pg_dump has written its first byte, which it does after it has locked its tables.
+    pub locked: oneshot::Sender<()>,
+    /// When more of it is read; none: at once.
+    pub turn: Option<Turn>,
+}
+
 impl Dump {
-    /// Dumps one stream into the store. `locked` hears when pg_dump has written its first byte,
-    /// which it does after it has locked its tables. The object appears only when pg_dump has
-    /// ended with status 0.
+    /// Dumps one stream into the store. The object appears only when pg_dump has ended with
+    /// status 0.
     ///
     /// # Errors
     /// [`Error`]; nothing is left in the store then.
     pub async fn stream(
         &self,
         part: &Part,
-        locked: oneshot::Sender<()>,
+        beginning: Beginning,
         stop: &CancellationToken,
     ) -> Result<Stream, Error> {
         let key = self.folder.key(&part.name);
@@ -160,7 +171,7 @@ impl Dump {
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let watched = Watched {
-            locked,
+            beginning,
             progress: Arc::clone(&progress),
         };
         let encoder = self.encode(part, File::from(stdout), sender, watched);
@@ -242,29 +253,55 @@ impl Dump {
             level: self.level,
             threads: self.threads,
         };
-        let Watched { locked, progress } = watched;
-        let mut locked = Some(locked);
         tokio::task::spawn_blocking(move || {
+            let mut stdout = stdout;
+            let first = begin(&mut stdout, watched.beginning)?;
+            let source = io::Cursor::new(first.bytes).chain(stdout);
             let sink = |chunk| {
                 sender
                     .blocking_send(chunk)
                     .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))
             };
-            codec::encode(stdout, encoding, sink, |count| {
-                progress.add(count);
-                // Nobody listens any more when the run has failed elsewhere.
-                if let Some(Err(())) = locked.take().map(|it| it.send(())) {
-                    tracing::debug!("nobody watches this stream");
-                }
+            // The turn is the next one's as soon as all is read.
+            let _reading = first.reading;
+            codec::encode(source, encoding, sink, |count| {
+                watched.progress.add(count);
             })
         })
     }
 }
 
-/// Who hears of the bytes that pass: of the first one, and of each.
+/// Who hears of the bytes that pass: of the first ones, and of all.
 struct Watched {
-    locked: oneshot::Sender<()>,
+    beginning: Beginning,
     progress: Arc<progress::Stream>,
+}
+
+/// The first bytes of a stream, and leave to read the others.
+struct First {
+    bytes: Vec<u8>,
+    reading: Option<Reading>,
+}
+
+/// Waits for the first bytes, tells of them, and then waits for the stream's turn.
+fn begin(stdout: &mut File, beginning: Beginning) -> io::Result<First> {
+    let mut bytes = vec![0; FIRST];
+    let count = loop {
+        match stdout.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    bytes.truncate(count);
+    // Nobody listens any more when the run has failed elsewhere.
+    if count > 0 && beginning.locked.send(()).is_err() {
+        tracing::debug!("nobody watches this stream");
+    }
+    let reading = match beginning.turn {
+        Some(turn) => Some(turn.wait().ok_or(io::ErrorKind::Interrupted)?),
+        None => None,
+    };
+    Ok(First { bytes, reading })
 }
 
 /// From pg_dump through the codec to the upload.

@@ -27,3 +27,4 @@ pub mod run;
 pub mod runtime;
 pub mod storage;
 pub mod tidy;
+pub mod turn;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use futures::future::{FusedFuture as _, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -12,9 +13,9 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::MANIFEST;
-use crate::archive::manifest::{self, Manifest, Source, Stream, Tools as Made};
+use crate::archive::manifest::{self, Content, Manifest, Source, Stream, Tools as Made};
 use crate::archive::{Folder, codec};
-use crate::dump::{self, Dump, Part};
+use crate::dump::{self, Beginning, Dump, Part};
 use crate::job::BackupJob;
 use crate::outcome::{self, Done};
 use crate::plan;
@@ -26,6 +27,7 @@ use crate::progress::Progress;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Access, Storage};
 use crate::tidy::{self, Deletions};
+use crate::turn::{Queue, Turn};
 
 /// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
 /// once, it could arrive after the clean-up.
@@ -63,15 +65,26 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
     let beginning = async {
-        let ready = prepare(job, target).await?;
-        let folder = claim(&ready, target).await?;
-        Ok::<_, Failure>((ready, folder))
+        let ready = Box::pin(prepare(job, target)).await?;
+        let (folder, snapshot) = claim(&ready, target, job.lock_wait_timeout).await?;
+        Ok::<_, Failure>(Begun {
+            ready,
+            folder,
+            snapshot,
+        })
     };
-    let (ready, folder) = tokio::select! {
+    let begun = tokio::select! {
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &ready, &folder, progress, stop).await;
+    let outcome = write(job, &begun, progress, stop).await;
+    let Begun {
+        ready,
+        folder,
+        snapshot,
+    } = begun;
+    // The server need not keep old rows for it any longer.
+    drop(snapshot);
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -103,19 +116,36 @@ struct Ready {
     tools: Tools,
 }
 
+/// What a backup has before its first byte.
+struct Begun {
+    ready: Ready,
+    folder: Folder,
+    snapshot: Snapshot,
+}
+
 /// Looks for everything that could make the backup fail later.
 async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
-    let session = target.connect("backuper").await?;
-    let source = probe::describe(&session, target).await?;
-    probe::may_read_all(&session, target).await?;
-    let tools = Tools::find(source.major(), &job.database.programs)
-        .await
-        .map_err(|error| Failure::refused(error.to_string()))?;
-    let storage = storage::connect(&job.store).await?;
-    let prefix = format!("{}/", crate::archive::key::encode(target.database()));
-    storage.probe(&prefix, Access::Write).await?;
-    lock::enter_for_backup(&session, target).await?;
+    let database = async {
+        let session = target.connect("backuper").await?;
+        let source = probe::describe(&session, target).await?;
+        probe::may_read_all(&session, target).await?;
+        let tools = Tools::find(source.major(), &job.database.programs)
+            .await
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        lock::enter_for_backup(&session, target).await?;
+        Ok::<_, Failure>((session, source, tools))
+    };
+    let store = async {
+        let storage = storage::connect(&job.store).await?;
+        let prefix = format!("{}/", crate::archive::key::encode(target.database()));
+        storage.probe(&prefix, Access::Write).await?;
+        Ok::<_, Failure>(storage)
+    };
+    // Both to their end: a probe that is given up would leave its object.
+    let (database, store) = tokio::join!(database, store);
+    let (session, source, tools) = database?;
+    let storage = store?;
     tracing::info!(
         database = %target, server = %source.server_version, pg_dump = %tools.version(),
         bytes = source.size_bytes, to = %storage.location(), "ready"
@@ -129,18 +159,26 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     })
 }
 
-/// Finds a second that no other backup of this source has: its folder is ours alone.
-async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
+/// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
+/// taken in it or later, so that a time finds the backup that shows it.
+async fn claim(
+    ready: &Ready,
+    target: &Target,
+    patience: Duration,
+) -> Result<(Folder, Snapshot), Failure> {
     loop {
         let now = Timestamp::now();
         let folder = Folder::new(target.database(), now, target.source_id());
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
-        if lock::claim_second(&ready.session, target, second).await?
-            && ready.storage.list(&folder.prefix()).await?.is_empty()
-        {
-            return Ok(folder);
+        if lock::claim_second(&ready.session, target, second).await? {
+            let prefix = folder.prefix();
+            let listing = ready.storage.list(&prefix);
+            let (listed, snapshot) = tokio::join!(listing, Snapshot::take(target, patience));
+            if listed?.is_empty() {
+                return Ok((folder, snapshot?));
+            }
         }
         let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
@@ -150,16 +188,16 @@ async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
 /// Writes every stream, then the manifest that makes them a backup.
 async fn write(
     job: &BackupJob,
-    ready: &Ready,
-    folder: &Folder,
+    begun: &Begun,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
+    let Begun {
+        ready,
+        folder,
+        snapshot,
+    } = begun;
     let target = job.database.target();
-    let snapshot = tokio::select! {
-        taken = Snapshot::take(&target, job.lock_wait_timeout) => taken?,
-        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
-    };
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = job.jobs.map_or_else(
         || {
@@ -183,12 +221,12 @@ async fn write(
         lock_wait_timeout: job.lock_wait_timeout,
         server_major: ready.source.major(),
         level: job.compression_level,
-        threads: spare_threads(cores, data_streams),
+        threads: spare_threads(cores, data_streams.min(usize::from(jobs))),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
         progress: Arc::clone(progress),
     };
-    let streams = streams(&dump, &parts, &snapshot, stop).await?;
+    let streams = streams(&dump, &parts, snapshot, jobs, stop).await?;
     let manifest = Manifest {
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
@@ -235,25 +273,34 @@ fn spare_threads(cores: usize, streams: usize) -> u32 {
     }
 }
 
-/// All streams side by side; the first that fails stops the others.
+/// All streams side by side, `jobs` of them being read; the first that fails stops the others.
 async fn streams(
     dump: &Dump,
     parts: &[Part],
     snapshot: &Snapshot,
+    jobs: u16,
     stop: &CancellationToken,
 ) -> Result<Vec<Stream>, Failure> {
     let stop = stop.child_token();
+    let (queue, mut turns) = turns(parts, jobs);
     let mut under_way: FuturesUnordered<_> = parts
         .iter()
         .enumerate()
         .map(|(number, part)| {
-            let stop = &stop;
-            async move { (number, stream(dump, part, snapshot, stop).await) }
+            let (stop, turn) = (&stop, turns[number].take());
+            async move { (number, stream(dump, part, snapshot, turn, stop).await) }
         })
         .collect();
     let mut done: Vec<(usize, Stream)> = Vec::with_capacity(parts.len());
     let mut failure = None;
-    while let Some((number, ended)) = under_way.next().await {
+    let calling = queue.call().fuse();
+    tokio::pin!(calling);
+    loop {
+        let next = tokio::select! {
+            next = under_way.next() => next,
+            () = &mut calling, if !calling.is_terminated() => continue,
+        };
+        let Some((number, ended)) = next else { break };
         match ended {
             Ok(stream) => {
                 tracing::info!(
@@ -278,11 +325,29 @@ async fn streams(
     }
 }
 
+/// A turn for each stream of rows, the largest first: the last to end decides.
+fn turns(parts: &[Part], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
+    let mut largest: Vec<(u64, usize)> = parts
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.content != Content::Schema)
+        .map(|(number, part)| (part.tables.iter().map(|it| it.bytes).sum(), number))
+        .collect();
+    largest.sort_unstable_by_key(|(bytes, number)| (std::cmp::Reverse(*bytes), *number));
+    let (queue, called) = Queue::new(largest.len(), usize::from(jobs));
+    let mut turns: Vec<Option<Turn>> = parts.iter().map(|_| None).collect();
+    for ((_, number), turn) in largest.into_iter().zip(called) {
+        turns[number] = Some(turn);
+    }
+    (queue, turns)
+}
+
 /// One stream, and the proof that its tables are those of the snapshot.
 async fn stream(
     dump: &Dump,
     part: &Part,
     snapshot: &Snapshot,
+    turn: Option<Turn>,
     stop: &CancellationToken,
 ) -> Result<Stream, Failure> {
     let (locked, heard) = oneshot::channel();
@@ -293,7 +358,7 @@ async fn stream(
             Err(_dropped) => Ok(()),
         }
     };
-    let (stream, check) = tokio::join!(dump.stream(part, locked, stop), check);
+    let (stream, check) = tokio::join!(dump.stream(part, Beginning { locked, turn }, stop), check);
     let stream = stream?;
     check?;
     Ok(stream)
