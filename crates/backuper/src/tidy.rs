@@ -43,6 +43,26 @@ pub async fn clean_up(storage: &dyn Storage, folder: &Folder) {
 
 /// Applies the retention. What cannot be deleted is a warning: the backup is complete.
 pub async fn retain(job: &BackupJob, target: &Target, storage: &dyn Storage) -> Deletions {
+    let now = Timestamp::now();
+    let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
+    let prefix = format!("{}/", encode(target.database()));
+    let (mut deletions, aborted) = tokio::join!(
+        delete(job, target, storage, now),
+        storage.abort_uploads(&prefix, limit)
+    );
+    if let Err(error) = aborted {
+        deletions.failed += 1;
+        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
+    }
+    deletions
+}
+
+async fn delete(
+    job: &BackupJob,
+    target: &Target,
+    storage: &dyn Storage,
+    now: Timestamp,
+) -> Deletions {
     let mut deletions = Deletions::default();
     let listing = match catalog::list(storage, target.database()).await {
         Ok(listing) => listing,
@@ -52,7 +72,6 @@ pub async fn retain(job: &BackupJob, target: &Target, storage: &dyn Storage) -> 
             return deletions;
         }
     };
-    let now = Timestamp::now();
     let source = target.source_id();
     let doomed = retention::choose(&listing, source, job.max_backup_count, now);
     for backup in doomed.backups.iter().chain(&doomed.leavings) {
@@ -69,12 +88,6 @@ pub async fn retain(job: &BackupJob, target: &Target, storage: &dyn Storage) -> 
             deletions.failed += 1;
             tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
         }
-    }
-    let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
-    let prefix = format!("{}/", encode(target.database()));
-    if let Err(error) = storage.abort_uploads(&prefix, limit).await {
-        deletions.failed += 1;
-        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
     }
     deletions
 }

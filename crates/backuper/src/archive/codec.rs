@@ -11,7 +11,7 @@ use super::manifest::Compression;
 use crate::job::CompressionLevel;
 
 /// Bytes that are handed on at once.
-pub const CHUNK: usize = 1 << 20;
+pub const CHUNK: usize = 256 << 10;
 
 /// Decoded bytes that are gathered before they are written: each write may wake the reader, and
 /// the standard library's copy makes one of every 8 KiB.

@@ -22,12 +22,12 @@ use tokio::sync::Semaphore;
 use super::settings::{Bucket, StoreSettings};
 use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
 use error::meaning;
-use upload::{Multipart, Way, unquoted};
+use upload::{Multipart, Spare, Way, unquoted};
 
-/// MiB of parts that are gathered or under way, all uploads of a process together. Two streams
-/// of 8 MiB parts keep four parts moving in it; parts beyond the 3,000th are larger than that and
-/// go one by one.
-const ROOM: u32 = 32;
+/// MiB of parts that are gathered or under way, all uploads of a process together: four parts, of
+/// which two streams gather two while two are on their way. From the 2,001st on two of the larger
+/// ones do not fit, and they go one by one. docs/performance.md has what more and less of it did.
+const ROOM: u32 = 28;
 /// Keys that one request deletes at most, S3's limit.
 const DELETED_AT_ONCE: usize = 1_000;
 
@@ -51,6 +51,7 @@ impl S3Storage {
                 bucket: bucket.to_string(),
                 room: Arc::new(Semaphore::new(ROOM as usize)),
                 all: ROOM,
+                spare: Spare::default(),
             },
             endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
         })
@@ -178,25 +179,20 @@ impl Storage for S3Storage {
     }
 
     async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error> {
-        self.way
-            .client
-            .list_objects_v2()
-            .bucket(&self.way.bucket)
-            .prefix(prefix)
-            .max_keys(1)
-            .send()
-            .await
-            .map_err(|error| match meaning("listing", &self.bucket(), &error) {
-                // Some servers say just 404 where a bucket is missing.
-                error if error.kind == Kind::NotFound => Error {
-                    kind: Kind::NoBucket,
-                    ..error
-                },
-                error => error,
-            })?;
+        let request = self.way.client.list_objects_v2().bucket(&self.way.bucket);
+        let listed = request.prefix(prefix).max_keys(1).send().await;
+        listed.map_err(|error| match meaning("listing", &self.bucket(), &error) {
+            // Some servers say just 404 where a bucket is missing.
+            error if error.kind == Kind::NotFound => Error {
+                kind: Kind::NoBucket,
+                ..error
+            },
+            error => error,
+        })?;
         if access == Access::Read {
             return Ok(());
         }
+        // Not beside the listing: a run that is stopped while that stands still has written nothing.
         let key = format!("{prefix}oiler-probe-{}", uuid::Uuid::new_v4());
         self.put(&key, Bytes::from_static(b"probe")).await?;
         self.delete_one(&key).await

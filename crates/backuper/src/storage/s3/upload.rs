@@ -1,7 +1,7 @@
 //! One object on its way: one PUT while it is small, a multipart upload with several parts under
 //! way when it grows.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,15 +19,15 @@ use super::error::meaning;
 use crate::storage::{Error, Kind, Stored, Upload};
 
 /// The size of the first parts; S3's least is 5 MiB.
-const FIRST: u64 = 8 << 20;
+const FIRST: u64 = 7 << 20;
 /// After how many parts the size doubles.
 const STEP: u64 = 1_000;
 /// S3's limits. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 #[cfg(test)]
 const MOST_PARTS: u64 = 10_000;
 
-/// Bytes of the part with this number, counted from 0: 8 MiB, doubled every 1,000 parts, so that
-/// small streams need little memory and 10,000 parts hold 8 TiB.
+/// Bytes of the part with this number, counted from 0: 7 MiB, doubled every 1,000 parts, so that
+/// small streams need little memory and 10,000 parts hold 6.8 TiB.
 pub(super) fn part_size(number: u64) -> u64 {
     FIRST << (number / STEP).min(9)
 }
@@ -41,6 +41,31 @@ pub(super) struct Way {
     pub(super) room: Arc<Semaphore>,
     /// All the permits that there are.
     pub(super) all: u32,
+    /// Of parts that have been sent.
+    pub(super) spare: Spare,
+}
+
+/// Memory of parts that are sent, for those that come: an allocator would keep as much of it again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spare(Arc<Mutex<Vec<BytesMut>>>);
+
+impl Spare {
+    /// Room for a part of this size. What is not written to takes no memory.
+    fn take(&self, size: usize) -> BytesMut {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // One that is too small is of a time when parts were; there will be no more of these.
+        kept.filter(|it| it.capacity() >= size)
+            .unwrap_or_else(|| BytesMut::with_capacity(size))
+    }
+
+    /// Keeps what nobody else holds any more.
+    fn give_back(&self, part: Bytes) {
+        if let Ok(mut part) = part.try_into_mut() {
+            part.clear();
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(part);
+        }
+    }
 }
 
 impl Way {
@@ -191,25 +216,32 @@ impl Multipart {
         let gathered = self.gathered.len() as u64;
         let wanted = usize::try_from(size - gathered).unwrap_or(usize::MAX);
         if gathered == 0 {
-            // At once, or it grows by copying. What is not written to takes no memory.
-            self.gathered.reserve(wanted);
+            self.gathered = self.way.spare.take(wanted);
         }
         let taken = chunk.split_to(wanted.min(chunk.len()));
         self.gathered.extend_from_slice(&taken);
+        // Its id is there when the part is full, so that nobody waits for the way to the server.
+        if self.id.is_none() && self.gathered.len() as u64 >= size / 2 {
+            self.create();
+        }
     }
 
     fn is_full(&self) -> bool {
         self.gathered.len() as u64 >= part_size(self.begun)
     }
 
+    fn create(&mut self) -> &mut JoinHandle<Result<String, Error>> {
+        self.creating.get_or_insert_with(|| {
+            let (way, key) = (self.way.clone(), self.key.clone());
+            tokio::spawn(async move { way.create(&key).await })
+        })
+    }
+
     async fn id(&mut self) -> Result<String, Error> {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        let creating = self.creating.get_or_insert_with(|| {
-            let (way, key) = (self.way.clone(), self.key.clone());
-            tokio::spawn(async move { way.create(&key).await })
-        });
+        let creating = self.create();
         let created = creating.await;
         self.creating = None;
         let id = created.map_err(|error| self.broken(error.to_string()))??;
@@ -226,6 +258,7 @@ impl Multipart {
         let (way, key) = (self.way.clone(), self.key.clone());
         self.sending.spawn(async move {
             let md5 = Md5::digest(&body);
+            let part = body.clone();
             let answer = way
                 .client
                 .upload_part()
@@ -238,6 +271,7 @@ impl Multipart {
                 .send()
                 .await
                 .map_err(|error| unfound(meaning("writing", &way.location(&key), &error)))?;
+            way.spare.give_back(part);
             drop(room);
             Ok(Sent {
                 number,
@@ -258,7 +292,7 @@ impl Multipart {
     }
 
     async fn finish(&mut self) -> Result<Stored, Error> {
-        if self.id.is_none() {
+        if self.id.is_none() && self.creating.is_none() {
             let body = std::mem::take(&mut self.gathered).freeze();
             self.room = None;
             return self.way.put(&self.key, body).await;
