@@ -33,6 +33,7 @@ use defaults::Defaults;
 use transaction::Transaction;
 
 use crate::feed::{self, Expected, Source, feed, feed_through};
+use crate::maintenance::Maintenance;
 use crate::memfd::Memfd;
 use crate::parallel;
 use crate::pick::Encoding;
@@ -164,6 +165,7 @@ impl Replacing<'_> {
 
     /// The session, in its transaction.
     async fn begin(&self) -> Result<Transaction, Failure> {
+        let maintenance = Maintenance::of(self.session, self.target, 1).await?;
         let environment = self.target.child_environment("restorer psql");
         let arguments = [
             "--no-psqlrc",
@@ -190,9 +192,10 @@ impl Replacing<'_> {
                     stdout,
                 };
                 let wait = self.lock_wait_timeout.as_millis();
+                let maintenance = maintenance.set_local();
                 transaction
                     .write(&format!(
-                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n{}",
+                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n{maintenance}{}",
                             transaction::MARK
                     ))
                     .await?;

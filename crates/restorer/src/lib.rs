@@ -18,6 +18,7 @@ pub mod head;
 pub mod in_place;
 pub mod incomplete;
 pub mod job;
+mod maintenance;
 pub mod memfd;
 pub mod obstacles;
 pub mod outcome;

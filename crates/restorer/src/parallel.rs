@@ -24,6 +24,7 @@ use crate::acl;
 use crate::feed::{self, Expected, feed};
 use crate::head;
 use crate::incomplete;
+use crate::maintenance::Maintenance;
 use crate::memfd::Memfd;
 use crate::toc::Toc;
 
@@ -247,26 +248,13 @@ impl Loading<'_> {
         }
     }
 
-    /// Settings that make loading faster, for our own sessions only: memory for index builds as
-    /// far as the server's own settings show that there is some, workers for them, and no wait for
-    /// the disk at each commit.
+    /// Settings that make loading faster, for our own sessions only: what index builds may use, and
+    /// no wait for the disk at each commit.
     async fn options(&self) -> Result<String, Failure> {
-        let row = self
-            .session
-            .query_one(
-                "SELECT (SELECT setting::int8 * 8 FROM pg_settings WHERE name = 'shared_buffers'),
-                        (SELECT setting::int8 FROM pg_settings WHERE name = 'maintenance_work_mem'),
-                        (SELECT setting::int8 FROM pg_settings WHERE name = 'max_parallel_workers')",
-                &[],
-            )
-            .await
-            .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
-        let (buffers, memory, workers): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let jobs = i64::try_from(self.jobs).unwrap_or(1).max(1);
-        let memory = memory.max((buffers / 2 / jobs).min(1 << 20));
+        let maintenance = Maintenance::of(self.session, self.target, self.jobs).await?;
         Ok(format!(
-            "-c maintenance_work_mem={memory}kB -c max_parallel_maintenance_workers={} -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0",
-            (workers / jobs).clamp(0, 4)
+            "{} -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0",
+            maintenance.options()
         ))
     }
 
