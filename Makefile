@@ -4,7 +4,8 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit bench bench-data
+.PHONY: help demo test lint fmt fmt-check clippy dependencies unit
+.PHONY: bench bench-workers bench-scheduler bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
@@ -44,9 +45,14 @@ unit: ## All tests, those against real servers too
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev
 
-bench: tools-postgres ## Ours beside every other way, side by side: an hour; see benches/contenders/main.rs
+bench: bench-workers bench-scheduler ## Every figure of docs/performance.md, side by side: two hours
+
+bench-workers: tools-postgres ## Ours beside every other way, and how it grows; see benches/contenders/main.rs
 	scripts/tools/go-program.sh versitygw
 	$(CARGO) bench -p scheduler --bench contenders
+
+bench-scheduler: tools-kubernetes ## Calls beside 10,000 schedules, and 1,000 due at once; see benches/scheduler/main.rs
+	$(CARGO) bench -p scheduler --bench scheduler
 
 tools: tools-postgres tools-versions tools-kubernetes tools-charts ## Installs what the tests need
 

@@ -154,6 +154,8 @@ pub(crate) struct Stage<'a> {
     folder: PathBuf,
     /// How many streams ours has; none: its default.
     pub(crate) streams: Option<u16>,
+    /// How strongly ours compresses; none: its default.
+    pub(crate) level: Option<i32>,
     /// The port of S3 that ours knows; none: the server's own.
     pub(crate) through: Option<u16>,
 }
@@ -165,6 +167,7 @@ impl<'a> Stage<'a> {
             loaded,
             folder: folder("bench"),
             streams: None,
+            level: None,
             through: None,
         };
         stage.list_tables();
@@ -290,7 +293,7 @@ impl<'a> Stage<'a> {
         format!("{}/{newest}/manifest.json", self.loaded.name)
     }
 
-    fn ours(&self, program: &str, database: &str, more: &[(&str, &str)]) -> Command {
+    pub(crate) fn ours(&self, program: &str, database: &str, more: &[(&str, &str)]) -> Command {
         let postgres = &self.servers.postgres;
         let mut command = Command::new(programs::folder().join(program));
         command
@@ -305,6 +308,9 @@ impl<'a> Stage<'a> {
             .env("TMPDIR", self.folder.join("work"))
             .current_dir(self.folder.join("work"))
             .envs(more.iter().copied());
+        if let Some(level) = self.level {
+            command.env("COMPRESSION_LEVEL", level.to_string());
+        }
         if let Some(streams) = self.streams {
             command.env("BACKUP_JOBS", streams.to_string());
             command.env("RESTORE_JOBS", streams.to_string());
@@ -312,7 +318,7 @@ impl<'a> Stage<'a> {
         command
     }
 
-    fn bash(&self, script: &str, work: &Path) -> Command {
+    pub(crate) fn bash(&self, script: &str, work: &Path) -> Command {
         let client = std::env::current_exe().unwrap();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut env: Env = self.servers.libpq_env(&self.loaded.name);

@@ -1,4 +1,5 @@
-//! How the cost grows: with size, with the number of tables, with streams, and with the way to S3.
+//! How the cost grows: with size, with the number of tables, with streams, with the compression level,
+//! and with the way to S3.
 
 use std::time::Duration;
 
@@ -19,13 +20,35 @@ fn median(stage: &Stage<'_>, name: &str, direction: Direction) -> Figures {
     runs[runs.len() / 2]
 }
 
-pub(crate) fn measure(servers: &Servers) {
+/// The parts, in their order.
+pub(crate) const PARTS: [&str; 6] = ["size", "tables", "streams", "level", "way", "start"];
+
+/// Those parts that are asked for.
+pub(crate) fn measure(servers: &Servers, parts: &[&str]) {
     let scale: f64 = super::setting("BENCH_SCALE", 1.0);
-    with_size(servers, scale * 0.25);
-    with_tables(servers, scale);
+    let wanted = |part: &str| parts.contains(&part);
+    if wanted("size") {
+        with_size(servers, scale * 0.25);
+    }
+    if wanted("tables") {
+        with_tables(servers, scale);
+    }
+    if !parts.iter().any(|it| PARTS[2..].contains(it)) {
+        return;
+    }
     let loaded = databases::load(servers, "mixed");
-    with_streams(servers, &loaded);
-    with_the_way(servers, &loaded);
+    if wanted("streams") {
+        with_streams(servers, &loaded);
+    }
+    if wanted("level") {
+        with_level(servers, &loaded);
+    }
+    if wanted("way") {
+        with_the_way(servers, &loaded);
+    }
+    if wanted("start") {
+        super::start::measure(servers, &loaded);
+    }
     servers.drop(&loaded.name);
 }
 
@@ -118,27 +141,47 @@ fn with_streams(servers: &Servers, loaded: &Loaded) {
     println!();
 }
 
+fn with_level(servers: &Servers, loaded: &Loaded) {
+    println!("## With the compression level\n\nThe mixed database.\n");
+    println!(
+        "| COMPRESSION_LEVEL | backup s | client CPU s | stored MiB | restore s | client CPU s |\n|---|---|---|---|---|---|"
+    );
+    for level in [1, 2, 3, 6, 9] {
+        let mut stage = Stage::new(servers, loaded);
+        stage.level = Some(level);
+        let backup = median(&stage, OURS, Direction::Backup);
+        let restore = median(&stage, OURS, Direction::Restore);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "bytes of a bench are far from 2^53"
+        )]
+        let stored = backup.stored as f64 / MEBI;
+        println!(
+            "| {level} | {:.1} | {:.1} | {stored:.1} | {:.1} | {:.1} |",
+            backup.wall, backup.client_cpu, restore.wall, restore.client_cpu
+        );
+    }
+    println!();
+}
+
 fn with_the_way(servers: &Servers, loaded: &Loaded) {
     println!("## With the way to S3\n\nThe mixed database; a proxy stands in for the wire.\n");
     println!(
-        "| wire | backup s | ÷ none | own RSS MiB | restore s | ÷ none | own RSS MiB |\n|---|---|---|---|---|---|---|"
+        "| wire | backup s | ÷ 0 ms | own RSS MiB | restore s | ÷ 0 ms | own RSS MiB |\n|---|---|---|---|---|---|---|"
     );
     let wires = [
-        ("none", None),
-        ("0 ms", Some((0, None))),
-        ("5 ms", Some((5, None))),
-        ("50 ms", Some((50, None))),
-        ("1 Gbit/s", Some((0, Some(125e6)))),
-        ("100 Mbit/s", Some((0, Some(12.5e6)))),
+        ("0 ms", 0, None),
+        ("5 ms", 5, None),
+        ("50 ms", 50, None),
+        ("1 Gbit/s", 0, Some(125e6)),
+        ("100 Mbit/s", 0, Some(12.5e6)),
     ];
     let mut without = None;
-    for (name, wire) in wires {
-        let laid = wire.map(|(milliseconds, width)| {
-            let round_trip = Duration::from_millis(milliseconds);
-            Wire { round_trip, width }.lay(servers.s3_port)
-        });
+    for (name, milliseconds, width) in wires {
+        let round_trip = Duration::from_millis(milliseconds);
+        let laid = Wire { round_trip, width }.lay(servers.s3_port);
         let mut stage = Stage::new(servers, loaded);
-        stage.through = laid.as_ref().map(|it| it.port);
+        stage.through = Some(laid.port);
         let backup = median(&stage, OURS, Direction::Backup);
         let restore = median(&stage, OURS, Direction::Restore);
         let (first, second) = *without.get_or_insert((backup.wall, restore.wall));

@@ -7,7 +7,7 @@
 //! | `BENCH_ROUNDS` | 3 | how often each contender runs |
 //! | `BENCH_DATABASES` | mixed wide many | which ones |
 //! | `BENCH_DUMP` | | an archive of pg_dump: a database of your own beside them, `own` |
-//! | `BENCH_PART` | | `growth`: how ours grows with size, tables, streams and the way to S3 |
+//! | `BENCH_PART` | contenders growth | or some of the growth: `size`, `tables`, `streams`, `level`, `way`, `start` |
 //! | `BENCH_ONLY` | | words: only contenders whose name has one of them |
 //!
 //! This program is also the S3 client and the raw COPY of the contenders that need one: see `client`.
@@ -29,6 +29,7 @@ mod databases;
 mod growth;
 mod measure;
 mod servers;
+mod start;
 mod table;
 #[expect(
     dead_code,
@@ -58,13 +59,32 @@ fn main() {
     }
     let servers = Servers::start();
     println!("{}\n", servers.described());
-    if std::env::var("BENCH_PART").as_deref() == Ok("growth") {
-        return growth::measure(&servers);
+    let parts = setting("BENCH_PART", "contenders growth".to_owned());
+    let parts: Vec<&str> = parts
+        .split_whitespace()
+        .flat_map(|part| match part {
+            "growth" => growth::PARTS.to_vec(),
+            part => vec![part],
+        })
+        .collect();
+    if let Some(unknown) = parts
+        .iter()
+        .find(|it| **it != "contenders" && !growth::PARTS.contains(it))
+    {
+        panic!("BENCH_PART: there is no {unknown}");
     }
+    if parts.contains(&"contenders") {
+        contend(&servers);
+    }
+    growth::measure(&servers, &parts);
+}
+
+/// All contenders on all databases.
+fn contend(servers: &Servers) {
     for database in databases::wanted() {
-        let loaded = databases::load(&servers, &database);
+        let loaded = databases::load(servers, &database);
         println!("## {}\n\n{}\n", loaded.name, loaded.described);
-        let results = play(&servers, &loaded);
+        let results = play(servers, &loaded);
         table::print(&loaded, &results);
         servers.drop(&loaded.name);
     }

@@ -72,7 +72,7 @@ fn row(loaded: &Loaded, result: &Result, ours: Option<&Result>) {
     let rate = loaded.bytes / 1e6 / wall;
     println!(
         "| {} | {} | {rate:.0} | {ratio} |",
-        result.contender,
+        result.contender.replace('|', "\\|"),
         figures.join(" | ")
     );
 }

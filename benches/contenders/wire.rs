@@ -14,6 +14,8 @@ use super::testbed::{block_on, runtime};
 
 /// Chunks that are on the wire at most, of 16 KiB each: more than any wire here holds.
 const ON_THE_WIRE: usize = 4096;
+/// What the clock is not finer than, several times over.
+const SLACK: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy)]
 pub(crate) struct Wire {
@@ -103,15 +105,13 @@ impl Lane {
                     return;
                 }
                 // A sender does not get ahead of the wire by more than what is on it.
-                tokio::time::sleep_until(
-                    arrival.checked_sub(self.wire.round_trip).unwrap_or(arrival),
-                )
-                .await;
+                let ahead = self.wire.round_trip + SLACK;
+                until(arrival.checked_sub(ahead).unwrap_or(arrival)).await;
             }
         };
         let give = async move {
             while let Some((arrival, bytes)) = receiver.recv().await {
-                tokio::time::sleep_until(arrival).await;
+                until(arrival).await;
                 if to.write_all(&bytes).await.is_err() {
                     return;
                 }
@@ -120,5 +120,12 @@ impl Lane {
             let _gone = to.shutdown().await;
         };
         tokio::join!(take, give);
+    }
+}
+
+/// Waits, and not for a moment that has passed: the clock would make a millisecond of that.
+async fn until(moment: Instant) {
+    if moment > Instant::now() {
+        tokio::time::sleep_until(moment).await;
     }
 }
