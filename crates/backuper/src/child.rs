@@ -5,11 +5,10 @@
 //! ones into the error. A child that is dropped is killed.
 
 pub mod pipe;
+mod stderr;
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,16 +16,15 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use stderr::Listener;
+use stderr::{follow, said};
+
 /// How long a child may take to end after SIGTERM before it gets SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// How many lines of stderr an error keeps.
-const KEPT_LINES: usize = 20;
 
 /// util-linux's, present in every Debian; it makes the kernel kill the child when we die, which
 /// the standard library could only do with unsafe code.
@@ -112,28 +110,6 @@ pub enum Error {
     },
 }
 
-/// The line that says what is wrong stands first in what libpq's programs print last.
-fn said(stderr: &[String]) -> String {
-    let line = stderr.iter().find(|it| is_error(it)).or(stderr.last());
-    line.map_or_else(String::new, |it| format!(": {it}"))
-}
-
-fn is_error(line: &str) -> bool {
-    ["error:", "ERROR:", "FATAL:"]
-        .iter()
-        .any(|it| line.contains(it))
-}
-
-/// Keeps a line, at the cost of the oldest but for one that says what is wrong: pg_dump prints the
-/// query that failed after that, all its lines.
-fn keep(kept: &mut VecDeque<String>, line: String) {
-    if kept.len() == KEPT_LINES {
-        let wrong = kept.front().is_some_and(|it| is_error(it));
-        kept.remove(usize::from(wrong));
-    }
-    kept.push_back(line);
-}
-
 /// What to start, and with what.
 #[derive(Debug)]
 pub struct Program {
@@ -147,22 +123,6 @@ pub struct Program {
     pub stdin: bool,
     /// Where its stdout goes.
     pub stdout: Output,
-}
-
-/// Hears each line of a child's stderr, and says whether it is to be kept out of our log.
-pub struct Listener(Box<dyn Fn(&str) -> bool + Send + Sync>);
-
-impl Listener {
-    /// One that is called with each line.
-    pub fn new(hear: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Box::new(hear))
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Listener")
-    }
 }
 
 /// Where a child's stdout goes.
@@ -282,43 +242,6 @@ fn name_of(path: &Path) -> String {
         .unwrap_or(path.as_os_str())
         .to_string_lossy()
         .into_owned()
-}
-
-async fn follow(
-    program: String,
-    stderr: Option<ChildStderr>,
-    mut log: Option<std::fs::File>,
-    listener: Option<Listener>,
-) -> Vec<String> {
-    let mut kept = VecDeque::with_capacity(KEPT_LINES);
-    let Some(stderr) = stderr else {
-        return Vec::new();
-    };
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    loop {
-        match lines.next_segment().await {
-            Ok(Some(line)) => {
-                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                if listener.as_ref().is_some_and(|it| (it.0)(&line)) {
-                    continue;
-                }
-                tracing::info!(%program, "{line}");
-                if let Some(file) = &mut log
-                    && let Err(error) = writeln!(file, "{line}")
-                {
-                    tracing::warn!(%program, %error, "its log file takes no more");
-                    log = None;
-                }
-                keep(&mut kept, line);
-            }
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(%program, %error, "its stderr cannot be read");
-                break;
-            }
-        }
-    }
-    kept.into()
 }
 
 impl Child {
@@ -463,24 +386,4 @@ pub async fn ask(path: &Path, arguments: &[&str]) -> Result<String, Error> {
     }
     child.finish(&CancellationToken::new()).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_wrong_is_kept_before_any_number_of_lines() {
-        let wrong = "pg_dump: error: query failed: ERROR:  out of shared memory";
-        let mut kept = VecDeque::new();
-        for line in ["one", "two", wrong] {
-            keep(&mut kept, line.to_owned());
-        }
-        for number in 0..100 {
-            keep(&mut kept, format!("a.att{number},"));
-        }
-        assert_eq!(kept.len(), KEPT_LINES);
-        assert_eq!(kept[0], wrong);
-        assert_eq!(kept[KEPT_LINES - 1], "a.att99,");
-    }
 }

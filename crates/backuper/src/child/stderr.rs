@@ -1,0 +1,107 @@
+//! What a child says: every line goes to our log, and the last ones into the error.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write as _;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::ChildStderr;
+
+/// How many lines an error keeps.
+const KEPT_LINES: usize = 20;
+
+/// Hears each line of a child's stderr, and says whether it is to be kept out of our log.
+pub struct Listener(Box<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Listener {
+    /// One that is called with each line.
+    pub fn new(hear: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(hear))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Listener")
+    }
+}
+
+/// The line that says what is wrong stands first in what libpq's programs print last.
+pub(super) fn said(stderr: &[String]) -> String {
+    let line = stderr.iter().find(|it| is_error(it)).or(stderr.last());
+    line.map_or_else(String::new, |it| format!(": {it}"))
+}
+
+fn is_error(line: &str) -> bool {
+    ["error:", "ERROR:", "FATAL:"]
+        .iter()
+        .any(|it| line.contains(it))
+}
+
+/// Keeps a line, at the cost of the oldest but for one that says what is wrong: pg_dump prints the
+/// query that failed after that, all its lines.
+fn keep(kept: &mut VecDeque<String>, line: String) {
+    if kept.len() == KEPT_LINES {
+        let wrong = kept.front().is_some_and(|it| is_error(it));
+        kept.remove(usize::from(wrong));
+    }
+    kept.push_back(line);
+}
+
+/// Reads to the end; gives the lines that an error keeps.
+pub(super) async fn follow(
+    program: String,
+    stderr: Option<ChildStderr>,
+    mut log: Option<std::fs::File>,
+    listener: Option<Listener>,
+) -> Vec<String> {
+    let mut kept = VecDeque::with_capacity(KEPT_LINES);
+    let Some(stderr) = stderr else {
+        return Vec::new();
+    };
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    loop {
+        match lines.next_segment().await {
+            Ok(Some(line)) => {
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if listener.as_ref().is_some_and(|it| (it.0)(&line)) {
+                    continue;
+                }
+                tracing::info!(%program, "{line}");
+                if let Some(file) = &mut log
+                    && let Err(error) = writeln!(file, "{line}")
+                {
+                    tracing::warn!(%program, %error, "its log file takes no more");
+                    log = None;
+                }
+                keep(&mut kept, line);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%program, %error, "its stderr cannot be read");
+                break;
+            }
+        }
+    }
+    kept.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_kept_before_any_number_of_lines() {
+        let wrong = "pg_dump: error: query failed: ERROR:  out of shared memory";
+        let mut kept = VecDeque::new();
+        for line in ["one", "two", wrong] {
+            keep(&mut kept, line.to_owned());
+        }
+        for number in 0..100 {
+            keep(&mut kept, format!("a.att{number},"));
+        }
+        assert_eq!(kept.len(), KEPT_LINES);
+        assert_eq!(kept[0], wrong);
+        assert_eq!(kept[KEPT_LINES - 1], "a.att99,");
+    }
+}
