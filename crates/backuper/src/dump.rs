@@ -293,8 +293,13 @@ fn begin(stdout: &mut File, beginning: Beginning) -> io::Result<First> {
         }
     };
     bytes.truncate(count);
+    if count == 0 {
+        // It has ended, and why must not wait for a turn.
+        let reading = None;
+        return Ok(First { bytes, reading });
+    }
     // Nobody listens any more when the run has failed elsewhere.
-    if count > 0 && beginning.locked.send(()).is_err() {
+    if beginning.locked.send(()).is_err() {
         tracing::debug!("nobody watches this stream");
     }
     let reading = match beginning.turn {
@@ -408,5 +413,17 @@ mod tests {
             (rest.name.as_str(), own.name.as_str()),
             ("data-000.dump.zst", "data-001.dump.zst")
         );
+    }
+    #[test]
+    fn one_that_ends_without_a_byte_waits_for_no_turn() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(writer);
+        let (locked, mut heard) = oneshot::channel();
+        // Never called: to wait for it would be an error.
+        let turn = crate::turn::Queue::new(1, 1).1.pop();
+        let mut stdout = File::from(std::os::fd::OwnedFd::from(reader));
+        let first = begin(&mut stdout, Beginning { locked, turn }).unwrap();
+        assert!(first.bytes.is_empty() && first.reading.is_none());
+        assert!(heard.try_recv().is_err());
     }
 }

@@ -26,5 +26,6 @@ pub mod retention;
 pub mod run;
 pub mod runtime;
 pub mod storage;
+pub mod streams;
 pub mod tidy;
 pub mod turn;

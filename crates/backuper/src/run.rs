@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use futures::future::{FusedFuture as _, FutureExt as _};
-use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::MANIFEST;
-use crate::archive::manifest::{self, Content, Manifest, Source, Stream, Tools as Made};
+use crate::archive::manifest::{self, Manifest, Source, Tools as Made};
 use crate::archive::{Folder, codec};
-use crate::dump::{self, Beginning, Dump, Part};
+use crate::dump::{self, Dump};
 use crate::job::BackupJob;
 use crate::outcome::{self, Done};
 use crate::plan;
@@ -26,14 +23,12 @@ use crate::postgres::{lock, probe};
 use crate::progress::Progress;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Access, Storage};
+use crate::streams;
 use crate::tidy::{self, Deletions};
-use crate::turn::{Queue, Turn};
 
 /// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
 /// once, it could arrive after the clean-up.
 const UNDER_WAY: Duration = Duration::from_secs(8);
-/// Streams side by side where nobody says how many.
-const DEFAULT_JOBS: u16 = 4;
 
 /// Makes one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -199,14 +194,7 @@ async fn write(
     } = begun;
     let target = job.database.target();
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let jobs = job.jobs.map_or_else(
-        || {
-            u16::try_from(cores)
-                .unwrap_or(DEFAULT_JOBS)
-                .min(DEFAULT_JOBS)
-        },
-        std::num::NonZeroU16::get,
-    );
+    let jobs = streams::jobs(job.jobs, cores);
     let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
     let data_streams = parts.len() - 1;
     tracing::info!(
@@ -221,12 +209,12 @@ async fn write(
         lock_wait_timeout: job.lock_wait_timeout,
         server_major: ready.source.major(),
         level: job.compression_level,
-        threads: spare_threads(cores, data_streams.min(usize::from(jobs))),
+        threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
         progress: Arc::clone(progress),
     };
-    let streams = streams(&dump, &parts, snapshot, jobs, stop).await?;
+    let streams = streams::store(&dump, &parts, snapshot, jobs, stop).await?;
     let manifest = Manifest {
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
@@ -262,106 +250,6 @@ async fn publish_unless_stopped(
         }
         published = &mut publishing => published,
     }
-}
-
-/// A second thread for a stream pays only where cores would idle otherwise: pg_dump and its
-/// server process want one each.
-fn spare_threads(cores: usize, streams: usize) -> u32 {
-    match cores / streams.max(1) {
-        0..4 => 0,
-        spare => u32::try_from(spare / 2).unwrap_or(0),
-    }
-}
-
-/// All streams side by side, `jobs` of them being read; the first that fails stops the others.
-async fn streams(
-    dump: &Dump,
-    parts: &[Part],
-    snapshot: &Snapshot,
-    jobs: u16,
-    stop: &CancellationToken,
-) -> Result<Vec<Stream>, Failure> {
-    let stop = stop.child_token();
-    let (queue, mut turns) = turns(parts, jobs);
-    let mut under_way: FuturesUnordered<_> = parts
-        .iter()
-        .enumerate()
-        .map(|(number, part)| {
-            let (stop, turn) = (&stop, turns[number].take());
-            async move { (number, stream(dump, part, snapshot, turn, stop).await) }
-        })
-        .collect();
-    let mut done: Vec<(usize, Stream)> = Vec::with_capacity(parts.len());
-    let mut failure = None;
-    let calling = queue.call().fuse();
-    tokio::pin!(calling);
-    loop {
-        let next = tokio::select! {
-            next = under_way.next() => next,
-            () = &mut calling, if !calling.is_terminated() => continue,
-        };
-        let Some((number, ended)) = next else { break };
-        match ended {
-            Ok(stream) => {
-                tracing::info!(
-                    key = %stream.key, raw = stream.raw_bytes, stored = stream.stored_bytes,
-                    "a stream is stored and verified"
-                );
-                done.push((number, stream));
-            }
-            Err(error) => {
-                stop.cancel();
-                // The others fail because this one did.
-                failure.get_or_insert(error);
-            }
-        }
-    }
-    match failure {
-        Some(failure) => Err(failure),
-        None => {
-            done.sort_by_key(|(number, _)| *number);
-            Ok(done.into_iter().map(|(_, stream)| stream).collect())
-        }
-    }
-}
-
-/// A turn for each stream of rows, the largest first: the last to end decides.
-fn turns(parts: &[Part], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
-    let mut largest: Vec<(u64, usize)> = parts
-        .iter()
-        .enumerate()
-        .filter(|(_, part)| part.content != Content::Schema)
-        .map(|(number, part)| (part.tables.iter().map(|it| it.bytes).sum(), number))
-        .collect();
-    largest.sort_unstable_by_key(|(bytes, number)| (std::cmp::Reverse(*bytes), *number));
-    let (queue, called) = Queue::new(largest.len(), usize::from(jobs));
-    let mut turns: Vec<Option<Turn>> = parts.iter().map(|_| None).collect();
-    for ((_, number), turn) in largest.into_iter().zip(called) {
-        turns[number] = Some(turn);
-    }
-    (queue, turns)
-}
-
-/// One stream, and the proof that its tables are those of the snapshot.
-async fn stream(
-    dump: &Dump,
-    part: &Part,
-    snapshot: &Snapshot,
-    turn: Option<Turn>,
-    stop: &CancellationToken,
-) -> Result<Stream, Failure> {
-    let (locked, heard) = oneshot::channel();
-    let check = async {
-        match heard.await {
-            Ok(()) => snapshot.check(&part.tables, &dump.target).await,
-            // It ended before its first byte, and says so itself.
-            Err(_dropped) => Ok(()),
-        }
-    };
-    let (stream, check) = tokio::join!(dump.stream(part, Beginning { locked, turn }, stop), check);
-    let stream = stream?;
-    check?;
-    Ok(stream)
 }
 
 /// The manifest goes last, and counts only when it is there as it was written.
