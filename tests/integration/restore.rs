@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::testbed::core::{Core, Mood};
-use super::testbed::postgres::{Cluster, quoted, shared};
+use super::testbed::postgres::{Cluster, Database, quoted, shared};
 use super::testbed::programs::{backuper, restorer};
 use super::testbed::s3::S3;
 use super::testbed::{env, unique, wait_for};
@@ -155,6 +155,33 @@ fn scripts_restore_by_key_and_in_one_transaction() {
         assert_eq!(stage.database.sql("SELECT a FROM t").trim(), rows, "{key}");
     }
     assert!(stage.database.dump() == before, "the contents have changed");
+}
+
+#[test]
+fn index_builds_get_what_the_server_can_spare() {
+    let stage = Stage::new("maintenance");
+    // A restore fills it in the session that builds the indexes.
+    stage.database.sql(
+        "CREATE MATERIALIZED VIEW seen AS SELECT pg_size_bytes(current_setting('maintenance_work_mem')) AS memory, \
+             current_setting('max_parallel_maintenance_workers') AS workers",
+    );
+    let folder = stage.back_up(&env([]));
+    let seen = |database: &Database| database.sql("SELECT memory, workers FROM seen");
+    let half = "SELECT pg_size_bytes(current_setting('shared_buffers')) / 2, 4";
+    let half = stage.database.sql(half);
+    assert_ne!(seen(&stage.database), half);
+    stage.restore(&env([])).expect_code(0);
+    assert_eq!(seen(&stage.database), half, "in place");
+
+    let empty = shared().database("maintenance_empty");
+    let mut all = with(&stage.env(), &empty.env());
+    let manifest = format!("{folder}/manifest.json");
+    all.extend(env([
+        ("RESTORE_JOBS", "1"),
+        ("BACKUP_REVISION", manifest.as_str()),
+    ]));
+    restorer(&all).run().expect_code(0);
+    assert_eq!(seen(&empty), half, "into an empty database");
 }
 
 #[test]

@@ -464,4 +464,21 @@ mod tests {
                 .all(|it| (5 << 20..=5 << 30).contains(&it))
         );
     }
+
+    #[test]
+    fn memory_that_nobody_holds_is_used_again() {
+        let spare = Spare::default();
+        let mut part = spare.take(1 << 20);
+        let memory = part.as_ptr();
+        part.extend_from_slice(b"sent");
+        let sent = part.freeze();
+        let held = sent.clone();
+        spare.give_back(sent);
+        assert_ne!(spare.take(1 << 20).as_ptr(), memory, "it is still held");
+        spare.give_back(held);
+        let again = spare.take(1 << 20);
+        assert_eq!((again.as_ptr(), again.len()), (memory, 0));
+        spare.give_back(again.freeze());
+        assert!(spare.take(2 << 20).capacity() >= 2 << 20, "a larger one");
+    }
 }
