@@ -1,7 +1,7 @@
 //! One stream from the store into a program: hashed and decoded while it passes, never on a disk.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use backuper::archive::codec;
@@ -15,6 +15,8 @@ use futures::StreamExt as _;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::blocks;
 
 /// Chunks between the store and the decoder.
 const QUEUE: usize = 4;
@@ -92,7 +94,7 @@ pub fn sink(program: &mut Child) -> Result<File, Failure> {
     Ok(File::from(sink))
 }
 
-/// Feeds an object into `sink` and closes it; gives the decoded bytes. Only `Ok` says that all of
+/// Feeds an archive into `sink`, in larger [`blocks`], and closes it; gives its decoded bytes. Only `Ok` says that all of
 /// it was there and is what was stored; before that, whoever reads must not take the end for the
 /// end.
 ///
@@ -106,29 +108,32 @@ pub async fn feed(
     stop: &CancellationToken,
 ) -> Result<u64, Error> {
     let compression = expected.compression;
-    let counted = Counted {
-        sink,
-        progress: Arc::clone(progress),
+    let progress = Arc::clone(progress);
+    let decode = move |source: &mut Source| {
+        let mut counted = Counted {
+            source: codec::decoder(source, compression)?,
+            progress,
+            total: 0,
+        };
+        blocks::copy(&mut counted, sink)?;
+        Ok(counted.total)
     };
-    let decode = move |source: &mut Source| codec::decode(source, compression, counted);
     feed_through(storage, expected, decode, stop).await
 }
 
 /// Counts what passes.
-struct Counted {
-    sink: File,
+struct Counted<R> {
+    source: R,
     progress: Arc<progress::Stream>,
+    total: u64,
 }
 
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.sink.write(bytes)?;
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
         self.progress.add(count as u64);
+        self.total += count as u64;
         Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
     }
 }
 
@@ -311,6 +316,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn u22_a_stream_that_is_cut_anywhere_is_an_error() {
         let rows: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        let rows = blocks::archive(false, &blocks::table(rows.chunks(1_000)));
         let stored = zstd::encode_all(&rows[..], 1).unwrap();
         assert_eq!(fed(&stored, |_| {}).await.unwrap(), rows.len() as u64);
         for per_cent in [0, 10, 60, 99] {
@@ -326,7 +332,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn another_checksum_is_an_error() {
-        let stored = zstd::encode_all(&b"rows"[..], 1).unwrap();
+        let stored = zstd::encode_all(&blocks::archive(false, &[])[..], 1).unwrap();
         let wrong = |it: &mut Expected| it.sha256 = Some("00".repeat(32));
         let error = fed(&stored, wrong).await.unwrap_err();
         assert!(error.to_string().contains("SHA-256"), "{error}");

@@ -3,7 +3,7 @@
 //! ```text
 //! main ─▶ run ─▶ pick    which backup, and whether all of it is there
 //!             ─▶ check   whether the target will have it
-//!             ─▶ parallel   an empty target      ─▶ feed (store ─▶ hash ─▶ decode ─▶ program)
+//!             ─▶ parallel   an empty target      ─▶ feed (store ─▶ hash ─▶ decode ─▶ blocks ─▶ program)
 //!             ─▶ in_place   one transaction      ─▶ toc, obstacles, acl, incomplete
 //! ```
 //!
@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod acl;
+pub mod blocks;
 pub mod check;
 pub mod feed;
 pub mod head;

@@ -4,6 +4,8 @@
 //! `ReadHead` and `ReadToc` in PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`, format
 //! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
+use std::io::Read;
+
 /// What every archive in the custom format begins with.
 pub const MAGIC: &[u8] = b"PGDMP";
 
@@ -96,32 +98,12 @@ impl Toc {
     /// # Errors
     /// [`Error::CutShort`] when more bytes are needed.
     pub fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let head = bytes
-            .get(..MAGIC.len().min(bytes.len()))
-            .unwrap_or_default();
-        if !MAGIC.starts_with(head) {
-            return Err(Error::NotAnArchive);
-        }
-        let mut reader = Reader::begin(bytes.get(MAGIC.len()..).ok_or(Error::CutShort)?)?;
-        // Seconds, minutes, hours, day, month, year, daylight saving.
-        for _ in 0..7 {
-            reader.int()?;
-        }
-        let database = reader.text()?.unwrap_or_default();
-        let server_version = reader.text()?.unwrap_or_default();
-        let dump_version = reader.text()?.unwrap_or_default();
-        let count = reader.int()?;
-        let mut entries = Vec::new();
+        let mut reader = Reader::begin(bytes)?;
+        let (mut toc, count) = reader.beginning()?;
         for _ in 0..count {
-            entries.push(reader.entry()?);
+            toc.entries.push(reader.entry()?);
         }
-        Ok(Self {
-            database,
-            server_version,
-            dump_version,
-            entries,
-            streams: Vec::new(),
-        })
+        Ok(toc)
     }
 
     /// Only what large objects and their privileges are.
@@ -157,73 +139,139 @@ impl Toc {
     }
 }
 
+/// A sign, then the absolute value, least byte first; none when it is too large.
+#[must_use]
+pub fn number(bytes: &[u8]) -> Option<i64> {
+    let (sign, digits) = bytes.split_first()?;
+    let value = digits.iter().rev().try_fold(0i64, |sum, byte| {
+        sum.checked_mul(256)?.checked_add(i64::from(*byte))
+    })?;
+    Some(if *sign == 0 { value } else { -value })
+}
+
 fn major(version: &str) -> Option<u32> {
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
+/// How an archive writes what follows its table of contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of a number, beside its sign.
+    pub int_size: usize,
+    /// Whether pg_dump has compressed the rows.
+    pub compressed: bool,
     minor: u8,
-    int_size: usize,
     offset_size: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn begin(rest: &'a [u8]) -> Result<Self, Error> {
-        let mut reader = Self {
-            rest,
-            minor: 0,
-            int_size: 4,
-            offset_size: 8,
-        };
-        let version = (reader.byte()?, reader.byte()?);
-        let _revision = reader.byte()?;
-        if version < OLDEST || version > NEWEST {
-            return Err(Error::Version(version.0, version.1));
+impl Layout {
+    /// Reads the head of an archive and leaves `source` where its rows begin.
+    ///
+    /// # Errors
+    /// [`Error`]; a source that fails is one that ends.
+    pub fn of(source: impl Read) -> Result<Self, Error> {
+        let mut reader = Reader::begin(source)?;
+        let (_, count) = reader.beginning()?;
+        for _ in 0..count {
+            reader.entry()?;
         }
-        reader.minor = version.1;
-        reader.int_size = usize::from(reader.byte()?);
-        reader.offset_size = usize::from(reader.byte()?);
-        if !(1..=8).contains(&reader.int_size) || !(1..=8).contains(&reader.offset_size) {
+        Ok(reader.layout)
+    }
+}
+
+struct Reader<R> {
+    source: R,
+    layout: Layout,
+}
+
+impl<R: Read> Reader<R> {
+    fn begin(source: R) -> Result<Self, Error> {
+        let mut reader = Self {
+            source,
+            layout: Layout {
+                int_size: 4,
+                compressed: false,
+                minor: 0,
+                offset_size: 8,
+            },
+        };
+        let magic = reader.upto(MAGIC.len());
+        if !MAGIC.starts_with(&magic) {
+            return Err(Error::NotAnArchive);
+        }
+        let [major, minor, _revision] = reader.array()?;
+        if (major, minor) < OLDEST || (major, minor) > NEWEST {
+            return Err(Error::Version(major, minor));
+        }
+        let [int_size, offset_size, format] = reader.array()?;
+        let layout = &mut reader.layout;
+        layout.minor = minor;
+        layout.int_size = usize::from(int_size);
+        layout.offset_size = usize::from(offset_size);
+        if !(1..=8).contains(&layout.int_size) || !(1..=8).contains(&layout.offset_size) {
             return Err(Error::Damaged(
                 "a number of that many bytes is not possible",
             ));
         }
-        if reader.byte()? != CUSTOM {
+        if format != CUSTOM {
             return Err(Error::NotAnArchive);
         }
-        // The compression: a level until 1.14, an algorithm since.
-        if reader.minor >= 15 {
-            reader.byte()?;
+        // A level until 1.14, an algorithm since; 0 is none of either.
+        reader.layout.compressed = if minor >= 15 {
+            reader.byte()? != 0
         } else {
-            reader.int()?;
-        }
+            reader.int()? != 0
+        };
         Ok(reader)
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Error::CutShort)?;
-        self.rest = rest;
-        Ok(taken)
+    /// What comes before the entries, and how many there are.
+    fn beginning(&mut self) -> Result<(Toc, i64), Error> {
+        // Seconds, minutes, hours, day, month, year, daylight saving.
+        for _ in 0..7 {
+            self.int()?;
+        }
+        let toc = Toc {
+            database: self.text()?.unwrap_or_default(),
+            server_version: self.text()?.unwrap_or_default(),
+            dump_version: self.text()?.unwrap_or_default(),
+            entries: Vec::new(),
+            streams: Vec::new(),
+        };
+        Ok((toc, self.int()?))
+    }
+
+    /// So many bytes, or what there is.
+    fn upto(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A failure is short as well.
+        let _short = self
+            .source
+            .by_ref()
+            .take(count as u64)
+            .read_to_end(&mut bytes);
+        bytes
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        let read = self.source.read_exact(&mut bytes);
+        read.map_err(|_short| Error::CutShort)?;
+        Ok(bytes)
     }
 
     fn byte(&mut self) -> Result<u8, Error> {
-        Ok(self.take(1)?.first().copied().unwrap_or_default())
+        let [byte] = self.array()?;
+        Ok(byte)
     }
 
-    /// A sign, then the absolute value, least byte first.
     fn int(&mut self) -> Result<i64, Error> {
-        let sign = self.byte()?;
-        let digits = self.take(self.int_size)?;
-        let value = digits
-            .iter()
-            .rev()
-            .try_fold(0i64, |sum, byte| {
-                sum.checked_mul(256)?.checked_add(i64::from(*byte))
-            })
-            .ok_or(Error::Damaged("a number is too large"))?;
-        Ok(if sign == 0 { value } else { -value })
+        let mut bytes = [0; 9];
+        let bytes = &mut bytes[..=self.layout.int_size];
+        let read = self.source.read_exact(bytes);
+        read.map_err(|_short| Error::CutShort)?;
+        number(bytes).ok_or(Error::Damaged("a number is too large"))
     }
 
     /// A length, then that many bytes; a negative length is no text at all.
@@ -236,8 +284,11 @@ impl<'a> Reader<'a> {
             .ok()
             .filter(|it| *it <= LONGEST)
             .ok_or(Error::Damaged("a text is too long"))?;
-        let bytes = self.take(length)?;
-        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+        let bytes = self.upto(length);
+        if bytes.len() < length {
+            return Err(Error::CutShort);
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn oid(&mut self) -> Result<u32, Error> {
@@ -264,10 +315,10 @@ impl<'a> Reader<'a> {
         let _copy = self.text()?;
         let namespace = self.text()?.filter(|it| !it.is_empty());
         let _tablespace = self.text()?;
-        if self.minor >= 14 {
+        if self.layout.minor >= 14 {
             let _access_method = self.text()?;
         }
-        if self.minor >= 16 {
+        if self.layout.minor >= 16 {
             let _relation_kind = self.int()?;
         }
         let owner = self.text()?.unwrap_or_default();
@@ -281,7 +332,10 @@ impl<'a> Reader<'a> {
             );
         }
         let _data_state = self.byte()?;
-        self.take(self.offset_size)?;
+        let offset_size = self.layout.offset_size;
+        if self.upto(offset_size).len() < offset_size {
+            return Err(Error::CutShort);
+        }
         Ok(Entry {
             id,
             catalog,

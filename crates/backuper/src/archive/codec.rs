@@ -3,7 +3,7 @@
 //! Both directions block and belong into a thread of their own (`spawn_blocking`); memory is the
 //! codec's window and one chunk.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 
@@ -12,10 +12,6 @@ use crate::job::CompressionLevel;
 
 /// Bytes that are handed on at once.
 pub const CHUNK: usize = 256 << 10;
-
-/// Decoded bytes that are gathered before they are written: each write may wake the reader, and
-/// the standard library's copy makes one of every 8 KiB.
-const DECODED: usize = 256 << 10;
 
 /// How to encode.
 #[derive(Clone, Copy, Debug)]
@@ -66,28 +62,25 @@ pub fn encode(
     }
 }
 
-/// Writes the decoded bytes of `source` to `sink`; gives how many. The end of `source` in the
-/// middle of a frame is an error, never a short result.
+/// The decoded bytes of `source`. Its end in the middle of a frame is an error, never a short
+/// result.
 ///
 /// # Errors
-/// Those of both, and `UnexpectedEof` or `Other` for damaged data.
-pub fn decode(
-    mut source: impl Read,
+/// What zstd cannot begin with. Reading gives the errors of `source`, and `UnexpectedEof` or
+/// `Other` for damaged data.
+pub fn decoder<'a>(
+    source: impl Read + 'a,
     compression: Compression,
-    sink: impl Write,
-) -> io::Result<u64> {
-    let mut sink = BufWriter::with_capacity(DECODED, sink);
-    let written = match compression {
-        Compression::None => io::copy(&mut source, &mut sink)?,
+) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(source),
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::new(source)?;
             // `zstd --long=27` and every level of this program fit.
             decoder.window_log_max(27)?;
-            io::copy(&mut decoder, &mut sink)?
+            Box::new(decoder)
         }
-    };
-    sink.flush()?;
-    Ok(written)
+    })
 }
 
 fn copy(
@@ -176,16 +169,19 @@ mod tests {
         stored
     }
 
+    fn decoded(stored: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+        let mut back = Vec::new();
+        decoder(stored, compression)?.read_to_end(&mut back)?;
+        Ok(back)
+    }
+
     #[test]
     fn a_truncated_stream_is_an_error_and_not_a_short_result() {
         let rows: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
         let stored = encoded(&rows, Compression::Zstd, 1);
         for per_cent in [10, 60, 99] {
             let cut = &stored[..stored.len() * per_cent / 100];
-            assert!(
-                decode(cut, Compression::Zstd, io::sink()).is_err(),
-                "{per_cent} %"
-            );
+            assert!(decoded(cut, Compression::Zstd).is_err(), "{per_cent} %");
         }
     }
 
@@ -194,7 +190,7 @@ mod tests {
         let mut stored = encoded(&[7; 100_000], Compression::Zstd, 0);
         let last = stored.len() - 1;
         stored[last] ^= 1;
-        assert!(decode(&stored[..], Compression::Zstd, io::sink()).is_err());
+        assert!(decoded(&stored, Compression::Zstd).is_err());
     }
 
     proptest! {
@@ -202,9 +198,7 @@ mod tests {
         fn what_goes_in_comes_out(bytes: Vec<u8>, threads in 0u32..3) {
             for compression in [Compression::None, Compression::Zstd] {
                 let stored = encoded(&bytes, compression, threads);
-                let mut back = Vec::new();
-                decode(&stored[..], compression, &mut back).unwrap();
-                prop_assert_eq!(&back, &bytes);
+                prop_assert_eq!(&decoded(&stored, compression).unwrap(), &bytes);
             }
         }
     }
