@@ -12,6 +12,7 @@ mod chart;
 mod cluster;
 mod faults;
 mod harness;
+mod indexes;
 mod kubernetes;
 mod local;
 mod progress;

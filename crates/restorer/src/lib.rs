@@ -18,6 +18,7 @@ pub mod feed;
 pub mod head;
 pub mod in_place;
 pub mod incomplete;
+mod indexes;
 pub mod job;
 mod maintenance;
 pub mod memfd;

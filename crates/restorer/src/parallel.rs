@@ -1,11 +1,13 @@
 //! An empty target is loaded by many hands: the sections before the rows, all streams of rows at
-//! once, the sections after them.
+//! once, the sections after them. Indexes are built while others still load.
 //!
 //! While it is half loaded it says so, by a schema named [`incomplete::MARKER`]; when it cannot be
 //! finished, everything that was made is taken away again.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backuper::archive::manifest::Stream;
@@ -24,6 +26,7 @@ use crate::acl;
 use crate::feed::{self, Expected, feed};
 use crate::head;
 use crate::incomplete;
+use crate::indexes;
 use crate::maintenance::Maintenance;
 use crate::memfd::Memfd;
 use crate::toc::Toc;
@@ -58,6 +61,24 @@ pub struct Loading<'a> {
 pub(crate) struct Schema {
     pub(crate) file: Memfd,
     pub(crate) toc: Toc,
+}
+
+/// What all programs of one restore share.
+#[derive(Clone, Copy)]
+struct Steps<'a> {
+    schema: &'a Schema,
+    /// `PGOPTIONS`.
+    options: &'a str,
+    stop: &'a CancellationToken,
+}
+
+/// What is in the database when all rows are.
+#[derive(Default)]
+struct Loaded {
+    /// Bytes of the rows.
+    bytes: u64,
+    /// The entries of the schema that are done with.
+    built: BTreeSet<i64>,
 }
 
 /// Fetches the schema's archive, which is small, and checks it; of the streams, what is more than
@@ -120,13 +141,19 @@ impl Loading<'_> {
     ) -> Result<u64, Failure> {
         self.execute(&incomplete::mark(folder)).await?;
         let options = self.options().await?;
-        self.restore(schema, &["--section=pre-data"], &options, stop)
-            .await?;
+        let steps = Steps {
+            schema,
+            options: &options,
+            stop,
+        };
+        self.restore(&steps, &["--section=pre-data"], None).await?;
         self.progress.loading_of(manifest);
-        let bytes = self.rows(folder, manifest, &options, stop).await?;
+        let loaded = self.rows(folder, manifest, &steps).await?;
         self.progress.indexing();
         let jobs = format!("--jobs={}", self.jobs);
-        self.restore(schema, &["--section=post-data", &jobs], &options, stop)
+        let others =
+            (!loaded.built.is_empty()).then(|| indexes::others(&schema.toc, &loaded.built));
+        self.restore(&steps, &["--section=post-data", &jobs], others.as_ref())
             .await?;
         acl::apply(self.session, self.target, &schema.toc).await?;
         if stop.is_cancelled() {
@@ -135,7 +162,7 @@ impl Loading<'_> {
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
         self.execute(&incomplete::unmark()).await?;
-        Ok(bytes)
+        Ok(loaded.bytes)
     }
 
     fn program(&self, arguments: &[&str], options: &str, stdin: bool) -> Program {
@@ -158,14 +185,26 @@ impl Loading<'_> {
         }
     }
 
+    /// Restores of the schema what the arguments say; of it, the entries that are named.
     async fn restore(
         &self,
-        schema: &Schema,
+        steps: &Steps<'_>,
         arguments: &[&str],
-        options: &str,
-        stop: &CancellationToken,
+        entries: Option<&BTreeSet<i64>>,
     ) -> Result<(), Failure> {
-        let mut program = self.program(arguments, options, false);
+        let Steps { schema, stop, .. } = steps;
+        let mut program = self.program(arguments, steps.options, false);
+        let list = entries.map(|it| indexes::use_list(&schema.toc, it));
+        let list = list
+            .map(|it| Memfd::new("use-list", it.as_bytes()))
+            .transpose();
+        let list =
+            list.map_err(|error| Failure::try_again(format!("no memory for the list: {error}")))?;
+        if let Some(list) = &list {
+            let mut option = OsString::from("--use-list=");
+            option.push(list.path());
+            program.arguments.push(option);
+        }
         program.arguments.push(schema.file.path().into_os_string());
         let child = program.start().map_err(|error| failed(&error))?;
         child.finish(stop).await.map_err(|error| failed(&error))
@@ -176,36 +215,64 @@ impl Loading<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
-        options: &str,
-        stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
-        let stop = stop.child_token();
+        steps: &Steps<'_>,
+    ) -> Result<Loaded, Failure> {
+        let stop = steps.stop.child_token();
+        let steps = Steps {
+            stop: &stop,
+            ..*steps
+        };
         let turns = Semaphore::new(self.jobs);
         // The largest first: the last to end decides.
         let mut streams: Vec<&Stream> = manifest.data().collect();
         streams.sort_by_key(|it| std::cmp::Reverse(it.raw_bytes));
+        let unfinished = AtomicUsize::new(streams.len());
         let mut under_way: FuturesUnordered<_> = streams
             .into_iter()
             .map(|stream| {
-                let (turns, stop) = (&turns, &stop);
+                let (turns, steps, unfinished) = (&turns, &steps, &unfinished);
                 async move {
                     let _turn = turns.acquire().await;
                     let key = folder.key(&stream.name);
-                    self.stream(&Expected::of(stream, key), options, stop).await
+                    let expected = Expected::of(stream, key);
+                    let bytes = self.stream(&expected, steps.options, steps.stop).await?;
+                    // Nobody else is at work: all jobs share what is left.
+                    let alone = self.jobs == 1 || unfinished.load(Ordering::Relaxed) == 1;
+                    let built = if alone {
+                        BTreeSet::new()
+                    } else {
+                        self.indexes(steps, stream).await?
+                    };
+                    unfinished.fetch_sub(1, Ordering::Relaxed);
+                    Ok((bytes, built))
                 }
             })
             .collect();
-        let (mut bytes, mut failure) = (0, None);
+        let (mut all, mut failure) = (Loaded::default(), None);
         while let Some(ended) = under_way.next().await {
             match ended {
-                Ok(loaded) => bytes += loaded,
+                Ok((bytes, mut built)) => {
+                    all.bytes += bytes;
+                    all.built.append(&mut built);
+                }
                 Err(error) => {
                     stop.cancel();
                     failure.get_or_insert(error);
                 }
             }
         }
-        failure.map_or(Ok(bytes), Err)
+        failure.map_or(Ok(all), Err)
+    }
+
+    /// Builds what can be built of a stream's tables; gives the entries.
+    async fn indexes(&self, steps: &Steps<'_>, stream: &Stream) -> Result<BTreeSet<i64>, Failure> {
+        let ready = indexes::ready(&steps.schema.toc, &stream.tables);
+        if !ready.is_empty() {
+            self.restore(steps, &["--section=post-data"], Some(&ready))
+                .await?;
+            tracing::info!(stream = %stream.name, entries = ready.len(), "the indexes of its tables are built");
+        }
+        Ok(ready)
     }
 
     async fn stream(

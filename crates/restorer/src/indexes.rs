@@ -1,0 +1,115 @@
+//! Which indexes are built as soon as the rows of their table are in.
+//!
+//! While other streams still load, a job whose stream has ended would have nothing to do. It builds
+//! the indexes of its tables then, as `pg_restore --jobs` does, but none that could see more than
+//! its own table: an expression may call a function that reads another one, whose rows are still on
+//! their way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backuper::postgres::identifier::pattern;
+
+use crate::toc::{Entry, Section, Toc};
+
+/// The entries that can be restored when these tables have their rows, each as the manifest writes
+/// it: their indexes and the constraints that are indexes, with the comments on them.
+pub(crate) fn ready(toc: &Toc, tables: &[String]) -> BTreeSet<i64> {
+    let loaded: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
+    let tables: BTreeMap<i64, bool> = toc
+        .entries
+        .iter()
+        .filter(|it| it.kind == "TABLE")
+        .map(|it| {
+            let schema = it.namespace.as_deref().unwrap_or_default();
+            (it.id, loaded.contains(pattern(schema, &it.tag).as_str()))
+        })
+        .collect();
+    let ready = |it: &Entry| {
+        matches!(it.kind.as_str(), "INDEX" | "CONSTRAINT")
+            && !it.needs.is_empty()
+            && it.needs.iter().all(|id| tables.get(id) == Some(&true))
+    };
+    post_data(toc)
+        .filter(|group| group.first().is_some_and(ready))
+        .flatten()
+        .map(|it| it.id)
+        .collect()
+}
+
+/// What else comes after the rows.
+pub(crate) fn others(toc: &Toc, built: &BTreeSet<i64>) -> BTreeSet<i64> {
+    let all = post_data(toc).flatten().map(|it| it.id);
+    all.filter(|id| !built.contains(id)).collect()
+}
+
+/// As `pg_restore --use-list` takes it. pg_restore takes a comment, which has no section, for one of
+/// the section before it, so it must stay behind what it is on: the order is the archive's.
+pub(crate) fn use_list(toc: &Toc, entries: &BTreeSet<i64>) -> String {
+    let listed = toc.entries.iter().filter(|it| entries.contains(&it.id));
+    listed.map(|it| format!("{};\n", it.id)).collect()
+}
+
+/// The entries after the rows, each with those that belong to it.
+fn post_data(toc: &Toc) -> impl Iterator<Item = &[Entry]> {
+    let groups = toc
+        .entries
+        .chunk_by(|_, next| next.section == Section::None);
+    groups.filter(|it| it.first().is_some_and(|it| it.section == Section::PostData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: i64, kind: &str, section: Section, tag: &str, needs: &[i64]) -> Entry {
+        Entry {
+            id,
+            kind: kind.to_owned(),
+            section,
+            tag: tag.to_owned(),
+            namespace: Some("public".to_owned()),
+            needs: needs.to_vec(),
+            ..Entry::default()
+        }
+    }
+
+    fn toc() -> Toc {
+        use Section::{None, PostData, PreData};
+        Toc {
+            database: String::new(),
+            server_version: String::new(),
+            dump_version: String::new(),
+            entries: vec![
+                entry(1, "FUNCTION", PreData, "lookup(integer)", &[]),
+                entry(2, "TABLE", PreData, "a", &[]),
+                entry(3, "COMMENT", None, "TABLE a", &[2]),
+                entry(4, "TABLE", PreData, "b", &[]),
+                entry(10, "CONSTRAINT", PostData, "a a_pkey", &[2]),
+                entry(11, "COMMENT", None, "CONSTRAINT a_pkey ON a", &[10]),
+                entry(12, "INDEX", PostData, "a_lookup", &[2, 1]),
+                entry(13, "COMMENT", None, "INDEX a_lookup", &[12]),
+                entry(14, "INDEX", PostData, "b_n", &[4]),
+                entry(15, "FK CONSTRAINT", PostData, "b b_fkey", &[4, 2, 10]),
+                entry(16, "TRIGGER", PostData, "a t", &[2]),
+            ],
+            streams: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_sees_its_own_rows_is_built_early() {
+        let (toc, a) = (toc(), r#""public"."a""#.to_owned());
+        assert_eq!(ready(&toc, std::slice::from_ref(&a)), [10, 11].into());
+        let both = [a, r#""public"."b""#.to_owned()];
+        assert_eq!(ready(&toc, &both), [10, 11, 14].into());
+        assert_eq!(ready(&toc, &[]), [].into());
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_comments_and_its_order() {
+        let toc = toc();
+        let left = others(&toc, &[10, 11, 14].into());
+        assert_eq!(use_list(&toc, &left), "12;\n13;\n15;\n16;\n");
+        assert_eq!(others(&toc, &[].into()).len(), 7);
+    }
+}
