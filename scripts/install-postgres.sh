@@ -6,11 +6,14 @@ set -euo pipefail
 say() { echo "install-postgres.sh: $*" >&2; }
 
 complete() {
-    # A server, its client programs, the contrib extensions, and three commands of the base system.
+    # A server, its client programs, the contrib extensions, and commands of the base system.
+    local command
+    for command in zstd cc setpriv xargs; do
+        command -v "$command" >/dev/null || return 1
+    done
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null &&
         compgen -G '/usr/lib/postgresql/*/bin/pg_dump' >/dev/null &&
-        compgen -G '/usr/share/postgresql/*/extension/pgcrypto.control' >/dev/null &&
-        command -v zstd cc setpriv xargs >/dev/null
+        compgen -G '/usr/share/postgresql/*/extension/pgcrypto.control' >/dev/null
 }
 
 if complete; then

@@ -8,7 +8,7 @@
 //! | `BENCH_DATABASES` | mixed wide many | which ones |
 //! | `BENCH_DUMP` | | an archive of pg_dump: a database of your own beside them, `own` |
 //! | `BENCH_PART` | contenders growth | or some of the growth: `size`, `tables`, `streams`, `level`, `way`, `start` |
-//! | `BENCH_ONLY` | | words: only contenders whose name has one of them |
+//! | `BENCH_ONLY` | | words: only contenders whose name has one of them; a restore needs its backup too |
 //!
 //! This program is also the S3 client and the raw COPY of the contenders that need one: see `client`.
 

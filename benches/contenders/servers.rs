@@ -35,9 +35,12 @@ impl Servers {
         let (store, attributes) = (folder("s3"), folder("s3-attributes"));
         std::fs::create_dir(store.join(BUCKET)).unwrap();
         let s3_port = free_port();
-        let s3 = Prepared::new(versitygw())
+        // It ends with us, however we end.
+        let s3 = Prepared::new("setpriv")
             .env("ROOT_ACCESS_KEY", ACCESS)
             .env("ROOT_SECRET_KEY", SECRET)
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(versitygw())
             .args([
                 "--port",
                 &format!("127.0.0.1:{s3_port}"),
