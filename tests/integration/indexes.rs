@@ -6,7 +6,7 @@ use super::testbed::programs::{Ended, restorer};
 use super::workers::{Stage, with};
 
 /// What a restore says when it has built some.
-const BUILT: &str = "the indexes of its tables are built";
+const BUILT: &str = "indexes of its tables are built";
 
 /// To tables that are worth streams of their own, a small one that is loaded with the last. The others have an index
 /// that looks into it.

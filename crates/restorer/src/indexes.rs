@@ -11,9 +11,14 @@ use backuper::postgres::identifier::pattern;
 
 use crate::toc::{Entry, Section, Toc};
 
+/// How many steps the indexes of a stream take at most. Each is a program that has to be started;
+/// between two, it shows whether the other jobs have become free for what is left.
+const STEPS: usize = 8;
+
 /// The entries that can be restored when these tables have their rows, each as the manifest writes
-/// it: their indexes and the constraints that are indexes, with the comments on them.
-pub(crate) fn ready(toc: &Toc, tables: &[String]) -> BTreeSet<i64> {
+/// it: their indexes and the constraints that are indexes, with the comments on them. In steps, which
+/// are taken one after the other.
+pub(crate) fn ready(toc: &Toc, tables: &[String]) -> Vec<BTreeSet<i64>> {
     let loaded: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let tables: BTreeMap<i64, bool> = toc
         .entries
@@ -29,10 +34,12 @@ pub(crate) fn ready(toc: &Toc, tables: &[String]) -> BTreeSet<i64> {
             && !it.needs.is_empty()
             && it.needs.iter().all(|id| tables.get(id) == Some(&true))
     };
-    post_data(toc)
+    let groups: Vec<&[Entry]> = post_data(toc)
         .filter(|group| group.first().is_some_and(ready))
-        .flatten()
-        .map(|it| it.id)
+        .collect();
+    let steps = groups.chunks(groups.len().div_ceil(STEPS).max(1));
+    steps
+        .map(|step| step.iter().copied().flatten().map(|it| it.id).collect())
         .collect()
 }
 
@@ -99,10 +106,23 @@ mod tests {
     #[test]
     fn only_what_sees_its_own_rows_is_built_early() {
         let (toc, a) = (toc(), r#""public"."a""#.to_owned());
-        assert_eq!(ready(&toc, std::slice::from_ref(&a)), [10, 11].into());
+        assert_eq!(ready(&toc, std::slice::from_ref(&a)), [[10, 11].into()]);
         let both = [a, r#""public"."b""#.to_owned()];
-        assert_eq!(ready(&toc, &both), [10, 11, 14].into());
-        assert_eq!(ready(&toc, &[]), [].into());
+        assert_eq!(ready(&toc, &both), [[10, 11].into(), [14].into()]);
+        assert!(ready(&toc, &[]).is_empty());
+    }
+
+    #[test]
+    fn many_indexes_take_few_steps_and_none_is_left_out() {
+        let mut toc = toc();
+        for id in 100..200 {
+            let index = entry(id, "INDEX", Section::PostData, "b_more", &[4]);
+            toc.entries.push(index);
+        }
+        let steps = ready(&toc, &[r#""public"."b""#.to_owned()]);
+        assert_eq!(steps.len(), STEPS);
+        let all: BTreeSet<i64> = steps.into_iter().flatten().collect();
+        assert_eq!(all, (100..200).chain([14]).collect());
     }
 
     #[test]

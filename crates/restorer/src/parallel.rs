@@ -65,7 +65,7 @@ pub(crate) struct Schema {
 
 /// What all programs of one restore share.
 #[derive(Clone, Copy)]
-struct Steps<'a> {
+struct Shared<'a> {
     schema: &'a Schema,
     /// `PGOPTIONS`.
     options: &'a str,
@@ -141,19 +141,19 @@ impl Loading<'_> {
     ) -> Result<u64, Failure> {
         self.execute(&incomplete::mark(folder)).await?;
         let options = self.options().await?;
-        let steps = Steps {
+        let shared = Shared {
             schema,
             options: &options,
             stop,
         };
-        self.restore(&steps, &["--section=pre-data"], None).await?;
+        self.restore(&shared, &["--section=pre-data"], None).await?;
         self.progress.loading_of(manifest);
-        let loaded = self.rows(folder, manifest, &steps).await?;
+        let loaded = self.rows(folder, manifest, &shared).await?;
         self.progress.indexing();
         let jobs = format!("--jobs={}", self.jobs);
         let others =
             (!loaded.built.is_empty()).then(|| indexes::others(&schema.toc, &loaded.built));
-        self.restore(&steps, &["--section=post-data", &jobs], others.as_ref())
+        self.restore(&shared, &["--section=post-data", &jobs], others.as_ref())
             .await?;
         acl::apply(self.session, self.target, &schema.toc).await?;
         if stop.is_cancelled() {
@@ -188,12 +188,12 @@ impl Loading<'_> {
     /// Restores of the schema what the arguments say; of it, the entries that are named.
     async fn restore(
         &self,
-        steps: &Steps<'_>,
+        shared: &Shared<'_>,
         arguments: &[&str],
         entries: Option<&BTreeSet<i64>>,
     ) -> Result<(), Failure> {
-        let Steps { schema, stop, .. } = steps;
-        let mut program = self.program(arguments, steps.options, false);
+        let Shared { schema, stop, .. } = shared;
+        let mut program = self.program(arguments, shared.options, false);
         let list = entries.map(|it| indexes::use_list(&schema.toc, it));
         let list = list
             .map(|it| Memfd::new("use-list", it.as_bytes()))
@@ -215,12 +215,12 @@ impl Loading<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
-        steps: &Steps<'_>,
+        shared: &Shared<'_>,
     ) -> Result<Loaded, Failure> {
-        let stop = steps.stop.child_token();
-        let steps = Steps {
+        let stop = shared.stop.child_token();
+        let shared = Shared {
             stop: &stop,
-            ..*steps
+            ..*shared
         };
         let turns = Semaphore::new(self.jobs);
         // The largest first: the last to end decides.
@@ -230,19 +230,13 @@ impl Loading<'_> {
         let mut under_way: FuturesUnordered<_> = streams
             .into_iter()
             .map(|stream| {
-                let (turns, steps, unfinished) = (&turns, &steps, &unfinished);
+                let (turns, shared, unfinished) = (&turns, &shared, &unfinished);
                 async move {
                     let _turn = turns.acquire().await;
                     let key = folder.key(&stream.name);
                     let expected = Expected::of(stream, key);
-                    let bytes = self.stream(&expected, steps.options, steps.stop).await?;
-                    // Nobody else is at work: all jobs share what is left.
-                    let alone = self.jobs == 1 || unfinished.load(Ordering::Relaxed) == 1;
-                    let built = if alone {
-                        BTreeSet::new()
-                    } else {
-                        self.indexes(steps, stream).await?
-                    };
+                    let bytes = self.stream(&expected, shared.options, shared.stop).await?;
+                    let built = self.indexes(shared, stream, unfinished).await?;
                     unfinished.fetch_sub(1, Ordering::Relaxed);
                     Ok((bytes, built))
                 }
@@ -264,15 +258,27 @@ impl Loading<'_> {
         failure.map_or(Ok(all), Err)
     }
 
-    /// Builds what can be built of a stream's tables; gives the entries.
-    async fn indexes(&self, steps: &Steps<'_>, stream: &Stream) -> Result<BTreeSet<i64>, Failure> {
-        let ready = indexes::ready(&steps.schema.toc, &stream.tables);
-        if !ready.is_empty() {
-            self.restore(steps, &["--section=post-data"], Some(&ready))
+    /// Builds what can be built of a stream's tables while others are at work; gives the entries.
+    async fn indexes(
+        &self,
+        shared: &Shared<'_>,
+        stream: &Stream,
+        unfinished: &AtomicUsize,
+    ) -> Result<BTreeSet<i64>, Failure> {
+        let mut built = BTreeSet::new();
+        for mut step in indexes::ready(&shared.schema.toc, &stream.tables) {
+            // All jobs share what is left.
+            if self.jobs == 1 || unfinished.load(Ordering::Relaxed) == 1 {
+                break;
+            }
+            self.restore(shared, &["--section=post-data"], Some(&step))
                 .await?;
-            tracing::info!(stream = %stream.name, entries = ready.len(), "the indexes of its tables are built");
+            built.append(&mut step);
         }
-        Ok(ready)
+        if !built.is_empty() {
+            tracing::info!(stream = %stream.name, entries = built.len(), "indexes of its tables are built");
+        }
+        Ok(built)
     }
 
     async fn stream(
