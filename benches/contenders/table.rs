@@ -44,36 +44,68 @@ pub(crate) fn print(loaded: &Loaded, results: &[Result]) {
         if of_it.is_empty() {
             continue;
         }
-        let names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
-        println!(
-            "| {} | {} | MB/s | wall ÷ ours |",
-            direction.word(),
-            names.join(" | ")
-        );
-        println!("|---|{}---|---|", "---|".repeat(names.len()));
-        let ours = of_it.iter().find(|it| it.contender == OURS);
+        head(direction.word());
         for result in &of_it {
-            row(loaded, result, ours.copied());
+            row(result, |it| format!("{:.1}", it.of(loaded, result)));
         }
         println!();
+        if let Some(ours) = of_it.iter().find(|it| it.contender == OURS) {
+            head(&format!("{}, ÷ ours", direction.word()));
+            for result in of_it.iter().filter(|it| it.contender != OURS) {
+                row(result, |it| {
+                    let (own, others) = (it.of(loaded, ours), it.of(loaded, result));
+                    if own == 0.0 {
+                        "–".to_owned()
+                    } else {
+                        format!("{:.2}", others / own)
+                    }
+                });
+            }
+            println!();
+        }
     }
     bars(&loaded.name, results);
 }
 
-fn row(loaded: &Loaded, result: &Result, ours: Option<&Result>) {
-    let wall = median(result, |it| it.wall);
-    let figures: Vec<String> = FIGURES
-        .iter()
-        .map(|(_, figure)| format!("{:.1}", median(result, *figure)))
-        .collect();
-    let ratio = ours.map_or("".to_owned(), |it| {
-        format!("{:.2}", wall / median(it, |it| it.wall))
-    });
-    let rate = loaded.bytes / 1e6 / wall;
+/// A column: a median, or the rows' bytes a second that come of it.
+enum Column {
+    Median(&'static str, Figure),
+    Rate,
+}
+
+impl Column {
+    fn all() -> impl Iterator<Item = Self> {
+        let medians = FIGURES.iter().map(|(name, it)| Self::Median(name, *it));
+        medians.chain([Self::Rate])
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Median(name, _) => name,
+            Self::Rate => "MB/s",
+        }
+    }
+
+    fn of(&self, loaded: &Loaded, result: &Result) -> f64 {
+        match self {
+            Self::Median(_, figure) => median(result, *figure),
+            Self::Rate => loaded.bytes / 1e6 / median(result, WALL),
+        }
+    }
+}
+
+fn head(what: &str) {
+    let names: Vec<&str> = Column::all().map(|it| it.name()).collect();
+    println!("| {what} | {} |", names.join(" | "));
+    println!("|---|{}", "---|".repeat(names.len()));
+}
+
+fn row(result: &Result, cell: impl Fn(&Column) -> String) {
+    let cells: Vec<String> = Column::all().map(|it| cell(&it)).collect();
     println!(
-        "| {} | {} | {rate:.0} | {ratio} |",
+        "| {} | {} |",
         result.contender.replace('|', "\\|"),
-        figures.join(" | ")
+        cells.join(" | ")
     );
 }
 
