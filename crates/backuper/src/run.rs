@@ -1,8 +1,6 @@
 //! One backup from top to bottom.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -193,7 +191,7 @@ async fn write(
         snapshot,
     } = begun;
     let target = job.database.target();
-    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let cores = streams::cores();
     let jobs = streams::jobs(job.jobs, cores);
     let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
     let data_streams = parts.len() - 1;

@@ -1,6 +1,7 @@
 //! All streams of a backup side by side: how many, whose turn it is to be read, and what stops them.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::thread::available_parallelism;
 
 use futures::future::{FusedFuture as _, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -16,7 +17,13 @@ use crate::turn::{Queue, Turn};
 /// Streams side by side where nobody says how many.
 const DEFAULT_JOBS: u16 = 4;
 
-/// Streams that are read at once: as many as asked for, or one for each core and four at most.
+/// Cores that this process may use, as far as the system says; a container's limit counts.
+#[must_use]
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Streams that are read at once, in a backup as in a restore: as many as asked for, or one for each core and four at most.
 #[must_use]
 pub fn jobs(asked: Option<NonZeroU16>, cores: usize) -> u16 {
     asked.map_or_else(

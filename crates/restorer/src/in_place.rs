@@ -14,7 +14,6 @@ mod transaction;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,12 +106,10 @@ impl Replacing<'_> {
         let left = self.left_by_another(stop).await?;
         obstacles::look(self.session, self.target, toc).await?;
         let list = removal::use_list(self.session, self.target, toc).await?;
-        let list = Memfd::new("use-list", list.as_bytes())
-            .map_err(|error| Failure::try_again(format!("no memory for the list: {error}")))?;
         let section = |name: &str| {
             [
                 OsString::from(name),
-                option("--use-list=", list.path()),
+                list.argument(),
                 schema.path().into_os_string(),
             ]
         };
@@ -371,12 +368,6 @@ fn stdout(child: &mut Child) -> Result<std::os::fd::OwnedFd, Failure> {
         .take_stdout()
         .and_then(|it| it.into_owned_fd().ok())
         .ok_or_else(|| Failure::try_again("pg_restore has no stdout"))
-}
-
-fn option(name: &str, path: PathBuf) -> OsString {
-    let mut option = OsString::from(name);
-    option.push(path);
-    option
 }
 
 /// Nobody wrote down what such an object is to be but the store itself.

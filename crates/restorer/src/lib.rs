@@ -29,3 +29,4 @@ pub mod pick;
 pub mod run;
 pub mod statistics;
 pub mod toc;
+mod use_list;

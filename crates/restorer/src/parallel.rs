@@ -30,6 +30,7 @@ use crate::indexes;
 use crate::maintenance::Maintenance;
 use crate::memfd::Memfd;
 use crate::toc::Toc;
+use crate::use_list::UseList;
 
 /// How long taking everything away may last: with the children's grace a stopped run ends well
 /// within its 30 seconds.
@@ -194,17 +195,12 @@ impl Loading<'_> {
     ) -> Result<(), Failure> {
         let Shared { schema, stop, .. } = shared;
         let mut program = self.program(arguments, shared.options, false);
-        let list = entries.map(|it| indexes::use_list(&schema.toc, it));
-        let list = list
-            .map(|it| Memfd::new("use-list", it.as_bytes()))
-            .transpose();
-        let list =
-            list.map_err(|error| Failure::try_again(format!("no memory for the list: {error}")))?;
-        if let Some(list) = &list {
-            let mut option = OsString::from("--use-list=");
-            option.push(list.path());
-            program.arguments.push(option);
-        }
+        let list = entries
+            .map(|it| UseList::of(&schema.toc, |entry| it.contains(&entry.id)))
+            .transpose()?;
+        program
+            .arguments
+            .extend(list.as_ref().map(UseList::argument));
         program.arguments.push(schema.file.path().into_os_string());
         let child = program.start().map_err(|error| failed(&error))?;
         child.finish(stop).await.map_err(|error| failed(&error))

@@ -1,14 +1,13 @@
 //! One restore from top to bottom.
 
-use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
+use backuper::streams;
 use tokio_util::sync::CancellationToken;
 
 use crate::check::{self, Ready};
@@ -19,9 +18,6 @@ use crate::outcome::{self, Done};
 use crate::parallel::Loading;
 use crate::pick::{self, Backup};
 use crate::statistics;
-
-/// Streams side by side where nobody says how many.
-const DEFAULT_JOBS: usize = 4;
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -129,14 +125,7 @@ async fn load(
 }
 
 fn jobs(job: &RestoreJob) -> usize {
-    job.jobs.map(NonZeroU16::get).map_or_else(
-        || {
-            available_parallelism()
-                .map_or(1, NonZeroUsize::get)
-                .min(DEFAULT_JOBS)
-        },
-        usize::from,
-    )
+    usize::from(streams::jobs(job.jobs, streams::cores()))
 }
 
 fn tables(backup: &Backup) -> usize {

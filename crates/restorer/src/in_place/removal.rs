@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 use crate::acl::large_objects;
 use crate::obstacles;
 use crate::toc::{Entry, Toc};
+use crate::use_list::UseList;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
 pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
@@ -196,7 +197,7 @@ pub(super) async fn use_list(
     session: &Client,
     target: &Target,
     toc: &Toc,
-) -> Result<String, Failure> {
+) -> Result<UseList, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let rows = session
         .query(
@@ -210,13 +211,9 @@ pub(super) async fn use_list(
         .map_err(failed)?;
     let there: BTreeSet<(String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let wanted = toc
-        .entries
-        .iter()
-        .filter(|it| !it.kind.starts_with("DATABASE"))
-        .filter(|it| !there.contains(&(it.kind.clone(), it.tag.clone())))
-        .map(|it| format!("{};\n", it.id));
-    Ok(wanted.collect())
+    UseList::of(toc, |it| {
+        !it.kind.starts_with("DATABASE") && !there.contains(&(it.kind.clone(), it.tag.clone()))
+    })
 }
 
 #[cfg(test)]
