@@ -1,8 +1,12 @@
 //! Indexes that are built while other streams still load are those that were there.
 
-use super::testbed::env;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
 use super::testbed::postgres::{Database, shared};
-use super::testbed::programs::{Ended, restorer};
+use super::testbed::programs::{Ended, Prepared, restorer};
+use super::testbed::{env, wait_for};
 use super::workers::{Stage, with};
 
 /// What a restore says when it has built some.
@@ -34,6 +38,10 @@ fn large(prefix: &str) -> Stage {
 }
 
 fn restored(stage: &Stage, target: &Database) -> Ended {
+    restoring(stage, target).run()
+}
+
+fn restoring(stage: &Stage, target: &Database) -> Prepared {
     let folder = stage.back_up(&env([("BACKUP_JOBS", "4")]));
     let manifest = format!("{folder}/manifest.json");
     let mut all = with(&stage.env(), &target.env());
@@ -41,7 +49,7 @@ fn restored(stage: &Stage, target: &Database) -> Ended {
         ("RESTORE_JOBS", "2"),
         ("BACKUP_REVISION", manifest.as_str()),
     ]));
-    restorer(&all).run()
+    restorer(&all)
 }
 
 #[test]
@@ -82,4 +90,36 @@ fn an_index_that_cannot_be_built_early_leaves_nothing() {
     let tables =
         target.sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace");
     assert_eq!(tables.trim(), "0");
+}
+
+#[test]
+fn a_stop_while_an_index_is_built_early_leaves_nothing() {
+    let stage = large("indexes_stopped");
+    let target = shared().database("indexes_stopped_target");
+    let run = restoring(&stage, &target).start();
+    // Rows may still come, and no index: the build waits for this lock.
+    let lock = "DO $$ BEGIN \
+        WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'large_2') LOOP PERFORM pg_sleep(0.001); END LOOP; END $$; \
+        BEGIN; LOCK TABLE public.large_2 IN ROW EXCLUSIVE MODE; SELECT pg_sleep(600)";
+    let locker = shared()
+        .tool("psql", target.name())
+        .args(["-qc", lock])
+        .start();
+    wait_for("an index waits while rows are loaded", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock' AND query LIKE '%large_2_pkey%'";
+        (target.sql(sql).trim() != "0").then_some(())
+    });
+    run.signal(Signal::SIGTERM);
+    wait_for("it has heard of it", || {
+        run.printed().contains("asked to stop").then_some(())
+    });
+    target.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
+    drop(locker);
+    let ended = run.wait_within(Duration::from_secs(30));
+    assert_eq!(ended.code(), Some(143), "{ended}");
+    let left = target.sql(
+        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace) + (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'oiler%')",
+    );
+    assert_eq!(left.trim(), "0", "{ended}");
 }
