@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backuper::job::store::StoreSettings;
 use backuper::runtime::settings::read_from;
-use backuper::storage::settings::StoreSettings;
 use backuper::storage::{Storage, connect};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;

@@ -201,6 +201,122 @@ fn rule_7_programs_are_started_in_one_place_and_the_environment_is_read_by_clap(
     only_in(&[], &["\"sh\"", "\"bash\"", "\"/bin/sh\"", "\"/bin/bash\""]);
 }
 
+/// The modules of each crate, from the bottom up: a module imports only from levels below its own.
+const LEVELS: [(&str, &[&[&str]]); 3] = [
+    (
+        "backuper",
+        &[
+            &["text", "child"],
+            &["archive", "storage", "postgres", "report", "runtime"],
+            &["catalog", "progress"],
+            &["dump", "retention", "advice"],
+            &["cleanup", "job"],
+            &["summary"],
+            &["run", "worker"],
+        ],
+    ),
+    (
+        "restorer",
+        &[
+            &["memfd"],
+            &["archive"],
+            &["job", "feed"],
+            &["resolve", "summary"],
+            &["target"],
+            &["parallel", "in_place"],
+            &["run"],
+        ],
+    ),
+    (
+        "scheduler",
+        &[
+            &["domain", "workers"],
+            &["engine"],
+            &["service", "metrics"],
+            &["api", "admin"],
+            &["config"],
+            &["run"],
+        ],
+    ),
+];
+
+/// The module of a crate that a source belongs to: `postgres` of `crates/backuper/src/postgres/tls.rs`.
+fn module<'a>(source: &'a Source, package: &str) -> Option<&'a str> {
+    let below = source
+        .path
+        .strip_prefix("crates/")?
+        .strip_prefix(package)?
+        .strip_prefix("/src/")?;
+    let first = below.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    (name != "lib" && name != "main").then_some(name)
+}
+
+/// The modules that a line of code names by `crate::`.
+fn named_modules(line: &str) -> Vec<&str> {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut named = Vec::new();
+    for (at, found) in line.match_indices("crate::") {
+        let rest = &line[at + found.len()..];
+        let group = rest.strip_prefix('{').and_then(|it| it.split('}').next());
+        // `use crate::{a, b::c};` names a and b.
+        let each = group.map_or_else(|| vec![rest], |it| it.split(',').collect());
+        named.extend(each.into_iter().map(|it| {
+            let it = it.trim_start();
+            &it[..it.find(|c| !part(c)).unwrap_or(it.len())]
+        }));
+    }
+    named
+}
+
+#[test]
+fn a_path_names_its_module() {
+    assert_eq!(named_modules("use crate::child::{self, Child};"), ["child"]);
+    assert_eq!(
+        named_modules("use crate::{catalog, text::sql};"),
+        ["catalog", "text"]
+    );
+    assert_eq!(named_modules("let x = crate::text::f();"), ["text"]);
+    assert!(named_modules("use super::child;").is_empty());
+}
+
+#[test]
+fn a_module_imports_only_from_levels_below_its_own() {
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for (package, levels) in LEVELS {
+        let level = |module: &str| levels.iter().position(|it| it.contains(&module));
+        for source in &sources {
+            let Some(own) = module(source, package) else {
+                continue;
+            };
+            let Some(own_level) = level(own) else {
+                wrong.push(format!("{}: {own} is on no level", source.path));
+                continue;
+            };
+            for (number, line) in source.code() {
+                for other in named_modules(line).into_iter().filter(|it| *it != own) {
+                    if level(other).is_none_or(|it| it >= own_level) {
+                        wrong.push(format!("{}:{number}: {own} imports {other}", source.path));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_level_is_there() {
+    let sources = sources();
+    for (package, levels) in LEVELS {
+        for name in levels.iter().copied().flatten() {
+            let there = sources.iter().any(|it| module(it, package) == Some(name));
+            assert!(there, "{package} has no module {name}");
+        }
+    }
+}
+
 #[test]
 fn rule_12_no_file_is_a_drawer_for_everything() {
     for source in sources() {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use backuper::job::store::StoreSettings;
 use backuper::runtime::settings::read_from;
-use backuper::storage::settings::StoreSettings;
 use backuper::storage::{Access, Kind, Storage, Stored, connect};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -29,7 +29,7 @@ fn store(env: &Env, more: &[(&str, &str)]) -> Arc<dyn Storage> {
         .collect();
     pairs.extend(more);
     let settings: Settings = read_from(pairs).unwrap();
-    block_on(connect(&settings.store)).unwrap()
+    block_on(connect(&settings.store.config())).unwrap()
 }
 
 fn behind(faults: &Faults, s3: &S3) -> Arc<dyn Storage> {
@@ -253,7 +253,7 @@ fn unfinished_uploads_are_given_up_on_every_page_though_one_cannot_be() {
         ];
         let settings: Settings =
             read_from(pairs.iter().map(|(name, value)| (*name, value.as_str()))).unwrap();
-        let store = connect(&settings.store).await.unwrap();
+        let store = connect(&settings.store.config()).await.unwrap();
         let now = jiff::Timestamp::now();
         let error = store
             .abort_uploads("shop/", now)

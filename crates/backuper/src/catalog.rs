@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::archive::key::{self, Folder, MANIFEST, Published, SourceId};
 use crate::archive::manifest::{self, Manifest};
+use crate::postgres::Target;
 use crate::storage::{self, Object, Storage};
 
 pub use revision::{NotARevision, Revision};
@@ -83,6 +84,12 @@ pub enum Error {
         /// Why.
         source: manifest::Error,
     },
+}
+
+/// The id of a database as the source of backups.
+#[must_use]
+pub fn source_of(target: &Target) -> SourceId {
+    SourceId::of(target.host(), target.port(), target.database())
 }
 
 /// Lists everything of one database, however many pages that takes.

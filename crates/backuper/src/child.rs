@@ -63,17 +63,6 @@ impl Environment {
     }
 }
 
-impl Extend<crate::job::Var> for Environment {
-    fn extend<T: IntoIterator<Item = crate::job::Var>>(&mut self, vars: T) {
-        for var in vars {
-            match &var.value {
-                crate::job::Value::Plain(value) => self.set(var.name, value),
-                crate::job::Value::Secret(value) => self.set_secret(var.name, value),
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.0.iter().map(|(name, _)| name);

@@ -1,5 +1,9 @@
 //! pg_dump's arguments, and one stream of it into the store.
 
+pub mod plan;
+mod queue;
+pub mod streams;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,18 +15,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::codec::{self, Encoding};
+use crate::archive::codec::{self, CompressionLevel, Encoding};
 use crate::archive::manifest::{Compression, Content, Stream};
 use crate::archive::{Folder, key};
 use crate::child::{self, Child, Output, Program, pipe};
-use crate::job::CompressionLevel;
-use crate::plan::{Plan, Table};
-use crate::postgres::identifier::pattern;
+use crate::dump::plan::Plan;
+use crate::dump::queue::{Reading, Turn};
+use crate::postgres::snapshot::Table;
 use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
 use crate::progress::{self, Progress};
+use crate::runtime::{Failure, Verdict};
 use crate::storage::{self, Storage, Upload};
-use crate::turn::{Reading, Turn};
+use crate::text::sql::pattern;
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
 const QUEUE: usize = 2;
@@ -380,6 +385,30 @@ fn broken(part: &Part, reason: impl Into<String>) -> Error {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Storage(error) => error.into(),
+            other => {
+                let sentence = other.to_string();
+                // What the probe cannot see beforehand, the owners of large objects for one.
+                let denied = sentence.contains("permission denied");
+                // PostgreSQL manual, 20.12: pg_dump locks every table in one transaction.
+                let no_locks = sentence.contains("out of shared memory");
+                let advice = if no_locks {
+                    ": the server has no room for a lock on each table; raise its max_locks_per_transaction, which takes a restart of the server"
+                } else {
+                    ""
+                };
+                Self {
+                    verdict: Verdict::of(!denied && !no_locks),
+                    sentence: format!("{sentence}{advice}"),
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,7 +449,7 @@ mod tests {
         drop(writer);
         let (locked, mut heard) = oneshot::channel();
         // Never called: to wait for it would be an error.
-        let turn = crate::turn::Queue::new(1, 1).1.pop();
+        let turn = crate::dump::queue::Queue::new(1, 1).1.pop();
         let mut stdout = File::from(std::os::fd::OwnedFd::from(reader));
         let first = begin(&mut stdout, Beginning { locked, turn }).unwrap();
         assert!(first.bytes.is_empty() && first.reading.is_none());

@@ -1,24 +1,31 @@
 //! Makes one backup of a PostgreSQL database, and is the home of all that workers share: what a
 //! backup is in the bucket, how PostgreSQL and the store are spoken to, how programs are started,
-//! how a run is told.
+//! how a run is reported.
+//!
+//! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! main ─▶ run ─▶ plan (pure)
-//!      ─▶ postgres, dump ─▶ child      archive, catalog, retention (pure)      report, runtime
-//!      ─▶ storage (trait) ◀ s3, file, memory
+//! level 6   run, worker, main
+//! level 5   summary
+//! level 4   job                                     the worker contract: clap, Var
+//!           cleanup
+//! level 3   dump, retention, advice
+//! level 2   catalog, progress
+//! level 1   archive   storage   postgres   report   runtime
+//! level 0   text, child
 //! ```
 //!
 //! It depends on no other crate of ours.
 
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod archive;
 pub mod catalog;
 pub mod child;
+pub mod cleanup;
 pub mod dump;
 pub mod job;
-pub mod outcome;
-pub mod plan;
 pub mod postgres;
 pub mod progress;
 pub mod report;
@@ -26,6 +33,6 @@ pub mod retention;
 pub mod run;
 pub mod runtime;
 pub mod storage;
-pub mod streams;
-pub mod tidy;
-pub mod turn;
+pub mod summary;
+pub mod text;
+pub mod worker;

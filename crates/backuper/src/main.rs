@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use backuper::job::BackupJob;
 use backuper::run;
-use backuper::runtime::worker;
+use backuper::worker;
 
 fn main() -> std::io::Result<ExitCode> {
     worker::run("backup", |job: &BackupJob| &job.reporting, run::backup)

@@ -1,6 +1,5 @@
 //! PostgreSQL: whom to ask, and what is there.
 
-pub mod identifier;
 pub mod lock;
 pub mod probe;
 pub mod snapshot;
@@ -11,6 +10,8 @@ pub mod tools;
 pub use target::{SslMode, Target};
 
 use tokio_postgres::error::SqlState;
+
+use crate::text::deepest_cause;
 
 /// What went wrong between us and a PostgreSQL server.
 #[derive(Debug, thiserror::Error)]
@@ -128,11 +129,5 @@ fn reason_of(error: &tokio_postgres::Error) -> String {
         }
         return reason.replace('\n', " ");
     }
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(deeper) = source {
-        reason = deeper.to_string();
-        source = deeper.source();
-    }
-    reason.replace('\n', " ")
+    deepest_cause(error).replace('\n', " ")
 }

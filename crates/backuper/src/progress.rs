@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::archive::Manifest;
 use crate::child::Listener;
-use crate::plan::Table;
-use crate::report::{Gauges, Telling};
+use crate::postgres::snapshot::Table;
+use crate::report::{Gauges, Reporter};
 
 /// How often a long run says how far it is.
 pub const EVERY: Duration = Duration::from_secs(10);
@@ -142,8 +142,8 @@ impl Progress {
         })
     }
 
-    /// Tells every ten seconds, for as long as it is polled.
-    pub async fn tell(&self, telling: &Telling<'_>) -> std::convert::Infallible {
+    /// Reports every ten seconds, for as long as it is polled.
+    pub async fn report(&self, reporter: &Reporter) -> std::convert::Infallible {
         let mut clock = tokio::time::interval(EVERY);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         clock.tick().await;
@@ -153,7 +153,7 @@ impl Progress {
                 continue;
             };
             moment.log();
-            telling.push(moment.gauges(telling.job)).await;
+            reporter.push(moment.gauges(reporter.job)).await;
         }
     }
 }

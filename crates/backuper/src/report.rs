@@ -1,4 +1,4 @@
-//! Telling the core and Prometheus how a run ended. What cannot be delivered is a warning and
+//! Reports how a run ended to the core and Prometheus. What cannot be delivered is a warning and
 //! never a failure: the backup or restore is what it is.
 
 pub mod core;
@@ -8,19 +8,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, Registry};
 
-use crate::job::ReportingSettings;
-use crate::runtime::Shutdown;
 pub use core::CoreAddress;
 pub use pushgateway::PushgatewayUrl;
 
-/// How long telling may take once we were asked to stop.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Who is told about runs.
+#[derive(Clone, Debug, Default)]
+pub struct Receivers {
+    /// The oiler-backup core.
+    pub core: Option<CoreAddress>,
+    /// A Prometheus Pushgateway.
+    pub pushgateway: Option<PushgatewayUrl>,
+}
 
-/// Who is told about one run, and under which names.
+/// Reports one run to the receivers, under these names.
 #[derive(Debug)]
-pub struct Telling<'a> {
+pub struct Reporter {
     /// The addresses.
-    pub settings: &'a ReportingSettings,
+    pub receivers: Receivers,
     /// What the core is told.
     pub report: core::Report,
     /// The Pushgateway's group: its job.
@@ -29,31 +33,16 @@ pub struct Telling<'a> {
     pub instance: String,
 }
 
-impl Telling<'_> {
-    /// Tells the core and the Pushgateway, in little time once we were asked to stop. What cannot
-    /// be delivered is a warning.
-    pub async fn tell(
-        &self,
-        success: bool,
-        elapsed: Duration,
-        gauges: Result<Gauges, prometheus::Error>,
-        shutdown: &Shutdown,
-    ) {
-        let telling = self.try_to_tell(success, elapsed, gauges);
-        if shutdown.signal().is_none() {
-            telling.await;
-        } else if tokio::time::timeout(LAST_WORDS, telling).await.is_err() {
-            tracing::warn!("nobody took the report before we had to end");
-        }
-    }
-
-    async fn try_to_tell(
+impl Reporter {
+    /// Reports how the run ended to the core and the Pushgateway. What cannot be delivered is a
+    /// warning.
+    pub async fn report(
         &self,
         success: bool,
         elapsed: Duration,
         gauges: Result<Gauges, prometheus::Error>,
     ) {
-        if let Some(address) = &self.settings.core_addr {
+        if let Some(address) = &self.receivers.core {
             let sent = core::send(address, &self.report, success, elapsed).await;
             if let Err(error) = sent {
                 tracing::warn!(%error, "the outcome stands all the same");
@@ -64,7 +53,7 @@ impl Telling<'_> {
 
     /// Pushes to the Pushgateway, where there is one.
     pub async fn push(&self, gauges: Result<Gauges, prometheus::Error>) {
-        let Some(url) = &self.settings.pushgateway_url else {
+        let Some(url) = &self.receivers.pushgateway else {
             return;
         };
         match gauges {

@@ -1,15 +1,33 @@
 //! Which backups to delete: a list in, a list out.
 
+use std::str::FromStr;
+
 use jiff::{Span, Timestamp};
 
 use crate::archive::SourceId;
 use crate::archive::key::MANIFEST;
 use crate::catalog::{Backup, Listing};
-use crate::job::Retention;
 
 /// How long leavings of a run that crashed are left alone, in hours: longer than any run that is
 /// still under way.
 pub const LEAVINGS_AGE_HOURS: i64 = 24;
+
+/// How many complete backups of one source to keep; 0 keeps all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention(pub u32);
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(0));
+        }
+        text.parse()
+            .map(Self)
+            .map_err(|error| format!("a count of 0 or more is needed: {error}"))
+    }
+}
 
 /// What retention takes away.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -8,21 +8,20 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::MANIFEST;
-use crate::archive::manifest::{self, Manifest, Source, Tools as Made};
+use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Tools as Made};
 use crate::archive::{Folder, codec};
-use crate::dump::{self, Dump};
+use crate::catalog;
+use crate::cleanup::{self, Deletions};
+use crate::dump::{self, Dump, plan, streams};
 use crate::job::BackupJob;
-use crate::outcome::{self, Done};
-use crate::plan;
 use crate::postgres::snapshot::Snapshot;
 use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
 use crate::postgres::{lock, probe};
 use crate::progress::Progress;
-use crate::runtime::{Failure, Shutdown};
+use crate::runtime::{Failure, Shutdown, parallelism};
 use crate::storage::{self, Access, Storage};
-use crate::streams;
-use crate::tidy::{self, Deletions};
+use crate::summary::{self, Done};
 
 /// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
 /// once, it could arrive after the clean-up.
@@ -35,18 +34,16 @@ const UNDER_WAY: Duration = Duration::from_secs(8);
 pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
     let target = job.database.target();
-    let telling = outcome::telling(job, &target);
+    let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
     let outcome = tokio::select! {
         outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
-        never = progress.tell(&telling) => match never {},
+        never = progress.report(&reporter) => match never {},
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "backup"));
     let elapsed = begun.elapsed();
-    let gauges = outcome::gauges(&outcome, elapsed);
-    telling
-        .tell(outcome.is_ok(), elapsed, gauges, shutdown)
-        .await;
+    let gauges = summary::gauges(&outcome, elapsed);
+    reporter.report(outcome.is_ok(), elapsed, gauges).await;
     outcome.map(|done| done.sentence(begun.elapsed()))
 }
 
@@ -81,12 +78,12 @@ async fn attempt(
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
-            tidy::clean_up(ready.storage.as_ref(), &folder).await;
+            cleanup::clean_up(ready.storage.as_ref(), &folder).await;
             return Err(failure);
         }
     };
     let deletions = tokio::select! {
-        deletions = tidy::retain(job, target, ready.storage.as_ref()) => deletions,
+        deletions = cleanup::retain(job.max_backup_count, target, ready.storage.as_ref()) => deletions,
         () = stop.cancelled() => {
             tracing::warn!("stopped after the backup was complete; the next one's retention deletes what is too much");
             Deletions::default()
@@ -121,7 +118,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
         let session = target.connect("backuper").await?;
-        let source = probe::describe(&session, target).await?;
+        let source = source(target, probe::describe(&session, target).await?);
         probe::may_read_all(&session, target).await?;
         let tools = Tools::find(source.major(), &job.database.programs)
             .await
@@ -130,7 +127,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
         Ok::<_, Failure>((session, source, tools))
     };
     let store = async {
-        let storage = storage::connect(&job.store).await?;
+        let storage = storage::connect(&job.store.config()).await?;
         let prefix = format!("{}/", crate::archive::key::encode(target.database()));
         storage.probe(&prefix, Access::Write).await?;
         Ok::<_, Failure>(storage)
@@ -152,6 +149,37 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     })
 }
 
+fn source(target: &Target, description: probe::Description) -> Source {
+    let probe::Description {
+        server_version,
+        server_version_num,
+        encoding,
+        locale,
+        extensions,
+        size_bytes,
+    } = description;
+    Source {
+        host: target.host.clone(),
+        port: target.port,
+        database: target.database.clone(),
+        server_version,
+        server_version_num,
+        encoding,
+        locale: Locale {
+            provider: locale.provider.to_owned(),
+            collate: locale.collate,
+            ctype: locale.ctype,
+            locale: locale.locale,
+            icu_rules: locale.icu_rules,
+        },
+        extensions: extensions
+            .into_iter()
+            .map(|(name, version)| Extension { name, version })
+            .collect(),
+        size_bytes,
+    }
+}
+
 /// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
 /// taken in it or later, so that a time finds the backup that shows it.
 async fn claim(
@@ -161,7 +189,7 @@ async fn claim(
 ) -> Result<(Folder, Snapshot), Failure> {
     loop {
         let now = Timestamp::now();
-        let folder = Folder::new(target.database(), now, target.source_id());
+        let folder = Folder::new(target.database(), now, catalog::source_of(target));
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
@@ -191,8 +219,8 @@ async fn write(
         snapshot,
     } = begun;
     let target = job.database.target();
-    let cores = streams::cores();
-    let jobs = streams::jobs(job.jobs, cores);
+    let cores = parallelism::cores();
+    let jobs = parallelism::jobs(job.jobs, cores);
     let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
     let data_streams = parts.len() - 1;
     tracing::info!(

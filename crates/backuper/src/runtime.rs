@@ -1,10 +1,10 @@
 //! What the three binaries share: settings from the environment, logs, signals, exit codes.
 
-pub mod outcome;
+pub mod failure;
+pub mod logging;
+pub mod parallelism;
 pub mod settings;
 pub mod shutdown;
-pub mod telemetry;
-pub mod worker;
 
-pub use outcome::{Failure, Verdict};
+pub use failure::{Failure, Verdict};
 pub use shutdown::Shutdown;

@@ -10,12 +10,12 @@
 //! - Listings are complete, however many pages they take, and sorted by key.
 //! - Deleting what is not there is success.
 
+pub mod config;
 #[cfg(test)]
 mod conformance;
 pub mod file;
 pub mod memory;
 pub mod s3;
-pub mod settings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-use settings::{Location, StoreSettings};
+pub use config::{Bucket, Config, Endpoint, Location};
 
 /// What was written under a key, computed from the bytes while they passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,17 +165,17 @@ impl Kind {
     }
 }
 
-/// Opens the store that the settings name. Nothing is sent yet; see [`Storage::probe`].
+/// Opens the store that is configured. Nothing is sent yet; see [`Storage::probe`].
 ///
 /// # Errors
 /// `Kind::Misconfigured` when a certificate file cannot be read or used.
-pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn Storage>, Error> {
-    match settings.location() {
+pub async fn connect(config: &Config) -> Result<Arc<dyn Storage>, Error> {
+    match config.location() {
         Location::Directory(directory) => {
-            let bucket = settings.bucket.as_ref().map(settings::Bucket::as_str);
+            let bucket = config.bucket.as_ref().map(Bucket::as_str);
             Ok(Arc::new(file::FileStorage::new(directory, bucket)))
         }
-        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(settings, bucket).await?)),
+        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(config, bucket).await?)),
     }
 }
 

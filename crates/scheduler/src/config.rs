@@ -6,12 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use backuper::job::{CompressionLevel, HELP_TEMPLATE, Maybe, duration, maybe};
-use backuper::postgres::SslMode;
-use backuper::postgres::tools::Directories;
-use backuper::report::PushgatewayUrl;
-use backuper::runtime::outcome::Failure;
-use backuper::runtime::telemetry::LogFormat;
+use backuper::job::{Maybe, duration, maybe};
+use backuper::runtime::failure::Failure;
 use clap::{Args, Parser};
 
 use crate::api::probe::Trust;
@@ -19,6 +15,7 @@ use crate::api::tls::{Files, read};
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
 use crate::engine::local::{Clock, Settings as LocalSettings};
+use crate::workers::WorkerSettings;
 
 /// What an exit code of the scheduler means; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -35,7 +32,6 @@ The last line of the log says in one sentence what is wrong and what to do.";
     name = "scheduler",
     version,
     about = "Schedules backups and starts restores of PostgreSQL databases; serves backup.BackupService over gRPC.",
-    help_template = HELP_TEMPLATE,
     after_help = EXIT_CODES
 )]
 pub struct Config {
@@ -44,7 +40,7 @@ pub struct Config {
     pub serving: Serving,
 
     /// kubernetes or local; empty: kubernetes when SYSTEM_NAMESPACE is set, local otherwise.
-    #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", hide_default_value = true, value_parser = maybe::<Choice>)]
+    #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", value_parser = maybe::<Choice>)]
     pub engine: Maybe<Choice>,
 
     /// Workers as Jobs.
@@ -97,31 +93,31 @@ pub struct Serving {
     pub admin_port: u16,
 
     /// PEM file with the gRPC server's certificate; empty: gRPC without TLS.
-    #[arg(env = "GRPC_TLS_CERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "GRPC_TLS_CERT", default_value = "", value_parser = maybe::<PathBuf>)]
     pub tls_cert: Maybe<PathBuf>,
 
     /// PEM file with the key of GRPC_TLS_CERT.
-    #[arg(env = "GRPC_TLS_KEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "GRPC_TLS_KEY", default_value = "", value_parser = maybe::<PathBuf>)]
     pub tls_key: Maybe<PathBuf>,
 
     /// host:port of another scheduler: ask it for its health and its services, and end; empty: serve.
-    #[arg(env = "PROBE", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    #[arg(env = "PROBE", default_value = "", value_parser = maybe::<String>)]
     pub probe: Maybe<String>,
 
     /// PEM file with the authorities of the probed scheduler's certificate; empty: without TLS.
-    #[arg(env = "PROBE_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "PROBE_CA", default_value = "", value_parser = maybe::<PathBuf>)]
     pub probe_ca: Maybe<PathBuf>,
 
     /// PEM file with the certificate that the probe shows, of those that GRPC_TLS_CLIENT_CA lets in there; empty: none.
-    #[arg(env = "PROBE_CERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "PROBE_CERT", default_value = "", value_parser = maybe::<PathBuf>)]
     pub probe_cert: Maybe<PathBuf>,
 
     /// PEM file with the key of PROBE_CERT.
-    #[arg(env = "PROBE_KEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "PROBE_KEY", default_value = "", value_parser = maybe::<PathBuf>)]
     pub probe_key: Maybe<PathBuf>,
 
     /// PEM file with the authorities whose clients are let in; empty: every client.
-    #[arg(env = "GRPC_TLS_CLIENT_CA", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "GRPC_TLS_CLIENT_CA", default_value = "", value_parser = maybe::<PathBuf>)]
     pub tls_client_ca: Maybe<PathBuf>,
 }
 
@@ -197,7 +193,7 @@ pub struct Cluster {
     pub restorer_image: String,
 
     /// Service account of the workers' pods, which get no token of it; empty: the namespace's default.
-    #[arg(env = "WORKER_SERVICE_ACCOUNT", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    #[arg(env = "WORKER_SERVICE_ACCOUNT", default_value = "", value_parser = maybe::<String>)]
     pub service_account: Maybe<String>,
 
     /// Numeric user of the workers' pods; image: the image's own, which must be numeric and not 0.
@@ -205,11 +201,11 @@ pub struct Cluster {
     pub run_as_user: Maybe<i64>,
 
     /// Queue of Kueue (a LocalQueue's name) that the workers' Jobs wait in; empty: they start at once.
-    #[arg(env = "KUEUE_QUEUE", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
+    #[arg(env = "KUEUE_QUEUE", default_value = "", value_parser = maybe::<String>)]
     pub queue: Maybe<String>,
 
     /// YAML file with a PodTemplateSpec that is merged under the workers' pods; its container `worker` is theirs.
-    #[arg(env = "WORKER_POD_TEMPLATE", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "WORKER_POD_TEMPLATE", default_value = "", value_parser = maybe::<PathBuf>)]
     pub pod_template: Maybe<PathBuf>,
 
     /// How late a backup may start before it counts as missed.
@@ -288,11 +284,11 @@ pub struct Machine {
     pub max_workers: NonZeroU16,
 
     /// The backuper; empty: the one beside the scheduler.
-    #[arg(env = "BACKUPER_BINARY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "BACKUPER_BINARY", default_value = "", value_parser = maybe::<PathBuf>)]
     pub backuper: Maybe<PathBuf>,
 
     /// The restorer; empty: the one beside the scheduler.
-    #[arg(env = "RESTORER_BINARY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    #[arg(env = "RESTORER_BINARY", default_value = "", value_parser = maybe::<PathBuf>)]
     pub restorer: Maybe<PathBuf>,
 }
 
@@ -324,70 +320,6 @@ fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
         ))
     })?;
     Ok(own.with_file_name(name))
-}
-
-/// What workers are told beside a request.
-#[derive(Clone, Debug, Args)]
-pub struct WorkerSettings {
-    /// disable, allow, prefer, require, verify-ca or verify-full, as in libpq.
-    #[arg(env = "DB_SSLMODE", default_value = "prefer", value_parser = SslMode::from_str)]
-    pub sslmode: SslMode,
-
-    /// PEM file, as workers see it, with the authorities that sign the servers' certificates.
-    #[arg(env = "DB_SSLROOTCERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
-    pub sslrootcert: Maybe<PathBuf>,
-
-    /// PEM file, as workers see it, with a client's certificate.
-    #[arg(env = "DB_SSLCERT", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
-    pub sslcert: Maybe<PathBuf>,
-
-    /// PEM file, as workers see it, with the key of DB_SSLCERT.
-    #[arg(env = "DB_SSLKEY", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
-    pub sslkey: Maybe<PathBuf>,
-
-    /// More directories, as workers see them, with pg_dump, pg_restore and psql, separated by colons.
-    #[arg(env = "PG_BIN_DIRS", default_value = "", hide_default_value = true, value_parser = Directories::from_str)]
-    pub programs: Directories,
-
-    /// Region; empty: us-east-1 for an endpoint, AWS's own chain without one.
-    #[arg(env = "S3_REGION", default_value = "", hide_default_value = true, value_parser = maybe::<String>)]
-    pub region: Maybe<String>,
-
-    /// PEM file, as workers see it, with authorities to trust besides the system's.
-    #[arg(env = "S3_CA_FILE", default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
-    pub ca_file: Maybe<PathBuf>,
-
-    /// true: the bucket stands in the path; false: in the host name; empty: true for an endpoint.
-    #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", hide_default_value = true, value_parser = maybe::<bool>)]
-    pub force_path_style: Maybe<bool>,
-
-    /// false: do not verify the S3 servers' certificates (dangerous).
-    #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = backuper::storage::settings::secure)]
-    pub secure: bool,
-
-    /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
-    #[arg(env = "BACKUP_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
-    pub backup_jobs: Maybe<NonZeroU16>,
-
-    /// How many streams of a restore run side by side; empty: the worker's cores, 4 at most.
-    #[arg(env = "RESTORE_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
-    pub restore_jobs: Maybe<NonZeroU16>,
-
-    /// zstd's compression level, 1 to 19.
-    #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
-    pub compression_level: CompressionLevel,
-
-    /// How long workers wait for a lock on a table (5min, 90s).
-    #[arg(env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = length::<300>)]
-    pub lock_wait_timeout: Duration,
-
-    /// URL of a Prometheus Pushgateway; empty: nothing is pushed.
-    #[arg(env = "PUSHGATEWAY_URL", default_value = "", hide_default_value = true, value_parser = maybe::<PushgatewayUrl>, hide_env_values = true)]
-    pub pushgateway_url: Maybe<PushgatewayUrl>,
-
-    /// text or json; the scheduler's own log too.
-    #[arg(env = "LOG_FORMAT", default_value = "text", value_parser = LogFormat::from_str)]
-    pub log_format: LogFormat,
 }
 
 impl Config {

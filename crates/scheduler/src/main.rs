@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backuper::runtime::{Shutdown, outcome, settings, telemetry};
+use backuper::runtime::{Shutdown, failure, logging, settings};
 use scheduler::config::Config;
 use scheduler::run;
 
@@ -12,9 +12,9 @@ fn main() -> anyhow::Result<ExitCode> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let config: Config = match settings::read() {
         Ok(config) => config,
-        Err(instead) => return Ok(outcome::turn_away(instead)),
+        Err(instead) => return Ok(failure::refuse_to_start(instead)),
     };
-    telemetry::start(config.workers.log_format);
+    logging::start(config.workers.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -24,5 +24,5 @@ fn main() -> anyhow::Result<ExitCode> {
     })?;
     // Whatever has not ended by now is given up.
     runtime.shutdown_background();
-    Ok(outcome::conclude(result, Path::new("/dev/termination-log")))
+    Ok(failure::conclude(result, Path::new("/dev/termination-log")))
 }

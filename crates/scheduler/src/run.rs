@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backuper::runtime::outcome::{Failure, Verdict};
+use backuper::runtime::failure::{Failure, Verdict};
 use backuper::runtime::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use backuper::catalog::Revision;
+use backuper::job::store::StoreSettings;
 use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings};
 use backuper::report::CoreAddress;
-use backuper::storage::settings::StoreSettings;
 use jiff::Timestamp;
 use restorer::job::RestoreJob;
 
-use crate::config::WorkerSettings;
 use crate::domain::name::Name;
 use crate::domain::plan::{Login, Plan, Store};
 use crate::domain::run::Restoration;
 use crate::engine::{Engine, Error, Kind, Restore, Running, Schedule};
+use crate::workers::WorkerSettings;
 
 /// How many names are tried where Updates have given some to other databases.
 const TURNS: u8 = 8;

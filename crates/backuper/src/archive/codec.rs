@@ -4,14 +4,46 @@
 //! codec's window and one chunk.
 
 use std::io::{self, Read, Write};
+use std::str::FromStr;
 
 use bytes::Bytes;
 
 use super::manifest::Compression;
-use crate::job::CompressionLevel;
 
 /// Bytes that are handed on at once.
 pub const CHUNK: usize = 256 << 10;
+
+/// zstd's compression level, 1 to 19.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompressionLevel(i32);
+
+impl CompressionLevel {
+    /// The level as zstd takes it.
+    #[must_use]
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl Default for CompressionLevel {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl FromStr for CompressionLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        match text.parse() {
+            Ok(level @ 1..=19) => Ok(Self(level)),
+            _ => Err("a whole number from 1 to 19 is needed".to_owned()),
+        }
+    }
+}
 
 /// How to encode.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 /// The object that makes a folder a backup.
@@ -186,25 +187,17 @@ fn time_of(text: &str) -> Result<DateTime, NotOurs> {
     DateTime::strptime("%Y-%m-%d-%H-%M-%S", text).map_err(|_other_form| NotOurs)
 }
 
+/// Everything but `A-Z a-z 0-9 _ . -`.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-');
+
 /// A database's name as one path segment: bytes other than `A-Z a-z 0-9 _ . -` become `%XX`, so
 /// plain names stay as they are; `.` and `..` are encoded whole, since a path treats them apart.
 #[must_use]
 pub fn encode(name: &str) -> String {
-    use std::fmt::Write as _;
-    let dots = name == "." || name == "..";
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'.' if dots => encoded.push_str("%2E"),
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                let _infallible = write!(encoded, "%{byte:02X}");
-            }
-        }
+    match name {
+        "." | ".." => name.replace('.', "%2E"),
+        _ => utf8_percent_encode(name, SEGMENT).to_string(),
     }
-    encoded
 }
 
 /// The inverse of [`encode`]. Only what `encode` writes is accepted, so that no two keys name one
@@ -213,20 +206,8 @@ pub fn encode(name: &str) -> String {
 /// # Errors
 /// When `encode` would not have written it.
 pub fn decode(segment: &str) -> Result<String, NotOurs> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let [first, tail @ ..] = rest {
-        if *first == b'%' {
-            let digits = tail.get(..2).and_then(|it| std::str::from_utf8(it).ok());
-            let byte = digits.and_then(|it| u8::from_str_radix(it, 16).ok());
-            bytes.push(byte.ok_or(NotOurs)?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    let name = String::from_utf8(bytes).map_err(|_not_utf8| NotOurs)?;
+    let name = percent_decode_str(segment).decode_utf8();
+    let name = name.map_err(|_not_utf8| NotOurs)?.into_owned();
     if encode(&name) == segment && !name.is_empty() {
         Ok(name)
     } else {

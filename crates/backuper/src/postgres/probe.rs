@@ -1,9 +1,48 @@
 //! What is there, and whether we may read all of it: asked before anything is started.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 
 use super::{Error, Kind, Target};
-use crate::archive::manifest::{Extension, Locale, Source};
+
+/// A database as its server describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// `server_version`, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub server_version: String,
+    /// `server_version_num`, such as 150018.
+    pub server_version_num: u32,
+    /// The database's encoding, such as `UTF8`.
+    pub encoding: String,
+    /// How the database collates.
+    pub locale: Locale,
+    /// Names and versions of what is installed, sorted by name.
+    pub extensions: Vec<(String, String)>,
+    /// `pg_database_size`, bytes.
+    pub size_bytes: u64,
+}
+
+impl Description {
+    /// The server's major version: 15 of 15.18.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.server_version_num / 10_000
+    }
+}
+
+/// A database's locale, as `CREATE DATABASE` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locale {
+    /// `libc`, `icu` or `builtin`.
+    pub provider: &'static str,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// The ICU or builtin locale, where the provider has one.
+    pub locale: Option<String>,
+    /// ICU rules of the database, where it has some.
+    pub icu_rules: Option<String>,
+}
 
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 5;
@@ -34,7 +73,7 @@ const HIDDEN: &str = "
 ///
 /// # Errors
 /// What the server said.
-pub async fn describe(client: &Client, target: &Target) -> Result<Source, Error> {
+pub async fn describe(client: &Client, target: &Target) -> Result<Description, Error> {
     let failed = |error: tokio_postgres::Error| Error::new("examining", target, &error);
     let row = client
         .query_one(
@@ -55,24 +94,17 @@ pub async fn describe(client: &Client, target: &Target) -> Result<Source, Error>
         .map_err(failed)?;
     let number: i32 = row.get(1);
     let size: i64 = row.get(2);
-    Ok(Source {
-        host: target.host().to_owned(),
-        port: target.port(),
-        database: target.database().to_owned(),
+    Ok(Description {
         server_version: row.get(0),
         server_version_num: number.unsigned_abs(),
         encoding: row.get(4),
         locale: locale(&row.get(3)),
-        extensions: extensions.iter().map(extension).collect(),
+        extensions: extensions
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect(),
         size_bytes: size.unsigned_abs(),
     })
-}
-
-fn extension(row: &Row) -> Extension {
-    Extension {
-        name: row.get(0),
-        version: row.get(1),
-    }
 }
 
 /// The columns came one by one: provider in 15, ICU rules in 16, `daticulocale` became
@@ -88,7 +120,7 @@ fn locale(database: &serde_json::Value) -> Locale {
         _ => "libc",
     };
     Locale {
-        provider: provider.to_owned(),
+        provider,
         collate: text("datcollate").unwrap_or_default(),
         ctype: text("datctype").unwrap_or_default(),
         locale: text("datlocale").or_else(|| text("daticulocale")),

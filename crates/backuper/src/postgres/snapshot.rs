@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::identifier;
 use super::{Error, Kind, Target};
-use crate::plan::Table;
+use crate::text::sql;
 
 /// Rows and TOAST alone: pg_table_size would look at every fork and index of both, which takes twice as
 /// long for thousands of tables. A table that is dropped meanwhile has no size; pg_dump tells of it.
@@ -31,6 +30,21 @@ const TABLES: &str = "
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relpersistence <> 't'
        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
+
+/// One table with rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its oid, which finds it again under another name.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes on disk with TOAST and without indexes.
+    pub bytes: u64,
+    /// Whether an extension made it: pg_dump alone knows which of its rows are ours.
+    pub of_extension: bool,
+}
 
 /// An exported snapshot; it lives as long as this value.
 #[derive(Debug)]
@@ -148,7 +162,7 @@ impl Snapshot {
                 target,
                 format!(
                     "table {} was truncated or rewritten while the backup began; run it again",
-                    identifier::pattern(&table.schema, &table.name)
+                    sql::pattern(&table.schema, &table.name)
                 ),
             )),
         }

@@ -10,9 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::{Error, tls};
-use crate::archive::SourceId;
 use crate::child::Environment;
-use crate::job::{DatabaseSettings, Maybe};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,15 +23,24 @@ const SESSION: &str = "SET search_path = pg_catalog; SET statement_timeout = 0; 
 /// One database of one server. `Display` is `host:port/dbname`, never a credential.
 #[derive(Clone, Debug)]
 pub struct Target {
-    host: String,
-    port: u16,
-    user: String,
-    password: Maybe<SecretString>,
-    database: String,
-    pub(super) sslmode: SslMode,
-    pub(super) sslrootcert: Maybe<PathBuf>,
-    pub(super) sslcert: Maybe<PathBuf>,
-    pub(super) sslkey: Maybe<PathBuf>,
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Role to connect as.
+    pub user: String,
+    /// None for trust, peer and certificate authentication.
+    pub password: Option<SecretString>,
+    /// The database's name, exactly as PostgreSQL knows it.
+    pub database: String,
+    /// How TLS is used.
+    pub sslmode: SslMode,
+    /// PEM file with the authorities that sign the server's certificate.
+    pub sslrootcert: Option<PathBuf>,
+    /// PEM file with the client's certificate.
+    pub sslcert: Option<PathBuf>,
+    /// PEM file with its key.
+    pub sslkey: Option<PathBuf>,
 }
 
 impl fmt::Display for Target {
@@ -43,34 +50,6 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// The database that the settings name.
-    #[must_use]
-    pub fn new(settings: &DatabaseSettings) -> Self {
-        let DatabaseSettings {
-            host,
-            port,
-            user,
-            password,
-            name,
-            sslmode,
-            sslrootcert,
-            sslcert,
-            sslkey,
-            programs: _,
-        } = settings.clone();
-        Self {
-            host,
-            port,
-            user,
-            password,
-            database: name,
-            sslmode,
-            sslrootcert,
-            sslcert,
-            sslkey,
-        }
-    }
-
     /// The same server and role, another database.
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
@@ -102,12 +81,6 @@ impl Target {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
-    }
-
-    /// The id of this database as the source of backups.
-    #[must_use]
-    pub fn source_id(&self) -> SourceId {
-        SourceId::of(&self.host, self.port, &self.database)
     }
 
     /// Connects. The connection is driven by a task that ends with the client.

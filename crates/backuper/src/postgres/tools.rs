@@ -7,7 +7,6 @@ use std::str::FromStr;
 use futures::future::join_all;
 
 use crate::child;
-use crate::job::Var;
 
 /// Where Debian and the PostgreSQL project's packages put each major's programs.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -42,10 +41,10 @@ impl fmt::Display for Directories {
 }
 
 impl Directories {
-    /// The variable of a worker's environment; none when there are no more.
+    /// Whether none is named.
     #[must_use]
-    pub fn to_env(&self) -> Option<Var> {
-        (!self.0.is_empty()).then(|| Var::plain("PG_BIN_DIRS", self.to_string()))
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

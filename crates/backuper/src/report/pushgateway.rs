@@ -10,6 +10,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
+use crate::text::deepest_cause;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,22 +84,11 @@ pub async fn push(
         .body(body)
         .send()
         .await
-        .map_err(|error| failed(deepest(error)))?;
+        .map_err(|error| failed(deepest_cause(&error.without_url())))?;
     if answer.status().is_success() {
         return Ok(());
     }
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
     Err(failed(format!("{status} {}", text.trim())))
-}
-
-fn deepest(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(deeper) = source {
-        reason = deeper.to_string();
-        source = deeper.source();
-    }
-    reason
 }

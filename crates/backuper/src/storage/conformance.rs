@@ -16,8 +16,7 @@ use tokio::net::TcpListener;
 
 use super::file::FileStorage;
 use super::memory::MemoryStorage;
-use super::settings::StoreSettings;
-use super::{Access, Kind, Storage, Stored, connect};
+use super::{Access, Config, Kind, Storage, Stored, connect};
 
 /// A store with the folder in which its unfinished uploads show.
 struct Tried {
@@ -71,11 +70,6 @@ async fn all() -> [Tried; 3] {
 
 /// A server in this process that checks signatures, with one bucket.
 async fn s3() -> Tried {
-    #[derive(clap::Parser)]
-    struct Settings {
-        #[command(flatten)]
-        store: StoreSettings,
-    }
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("bucket")).unwrap();
     let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
@@ -95,16 +89,20 @@ async fn s3() -> Tried {
             });
         }
     });
-    let settings: Settings = crate::runtime::settings::read_from([
-        ("S3_ENDPOINT", endpoint.as_str()),
-        ("S3_BUCKET_NAME", "bucket"),
-        ("S3_ACCESS_KEY", "key"),
-        ("S3_SECRET_KEY", "the secret"),
-    ])
-    .unwrap();
+    let config = Config {
+        endpoint: Some(endpoint.parse().unwrap()),
+        bucket: Some("bucket".parse().unwrap()),
+        access_key: Some("key".into()),
+        secret_key: Some("the secret".into()),
+        session_token: None,
+        region: None,
+        ca_file: None,
+        force_path_style: None,
+        secure: true,
+    };
     Tried {
         name: "s3",
-        store: connect(&settings.store).await.unwrap(),
+        store: connect(&config).await.unwrap(),
         folder,
     }
 }

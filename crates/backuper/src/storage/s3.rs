@@ -19,8 +19,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::settings::{Bucket, StoreSettings};
-use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
+use super::{Access, Body, Bucket, Config, Error, Kind, Object, Storage, Stored, Upload};
 use error::meaning;
 use upload::{Multipart, Spare, Way, unquoted};
 
@@ -43,11 +42,11 @@ impl S3Storage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub async fn connect(settings: &StoreSettings, bucket: Bucket) -> Result<Self, Error> {
-        let endpoint = settings.endpoint.as_ref();
+    pub async fn connect(config: &Config, bucket: Bucket) -> Result<Self, Error> {
+        let endpoint = config.endpoint.as_ref();
         Ok(Self {
             way: Way {
-                client: client::build(settings).await?,
+                client: client::build(config).await?,
                 bucket: bucket.to_string(),
                 room: Arc::new(Semaphore::new(ROOM as usize)),
                 all: ROOM,

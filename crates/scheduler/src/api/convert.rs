@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use backuper::catalog::Revision;
-use backuper::job::{Maybe, Retention, maybe};
-use backuper::storage::settings::Endpoint;
+use backuper::job::{Maybe, maybe};
+use backuper::retention::Retention;
+use backuper::storage::Endpoint;
 use secrecy::SecretString;
 
 use super::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};

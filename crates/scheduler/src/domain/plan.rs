@@ -1,8 +1,8 @@
 //! A plan: which database is backed up where to, and when.
 
-use backuper::job::Retention;
 use backuper::report::CoreAddress;
-use backuper::storage::settings::{Bucket, Endpoint};
+use backuper::retention::Retention;
+use backuper::storage::{Bucket, Endpoint};
 use secrecy::SecretString;
 
 use super::name::{Name, short_hash};

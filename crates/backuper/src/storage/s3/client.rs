@@ -20,8 +20,8 @@ use secrecy::ExposeSecret as _;
 
 use super::error::is_untrusted;
 use super::unverified::Unverified;
-use crate::storage::settings::{Endpoint, StoreSettings};
-use crate::storage::{Error, Kind};
+
+use crate::storage::{Config, Endpoint, Error, Kind};
 
 /// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
 /// (chosen at random below that), a store has about half a minute to recover.
@@ -41,9 +41,9 @@ const STALLED: Duration = Duration::from_secs(20);
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Builds the client; nothing is sent.
-pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client, Error> {
+pub(super) async fn build(config: &Config) -> Result<aws_sdk_s3::Client, Error> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client(settings)?)
+        .http_client(http_client(config)?)
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
@@ -64,8 +64,8 @@ pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client
     if let Ok(name) = AppName::new("oiler-postgres-adapter") {
         loader = loader.app_name(name);
     }
-    if let (Some(access), Some(secret)) = (&settings.access_key, &settings.secret_key) {
-        let token = settings.session_token.as_ref();
+    if let (Some(access), Some(secret)) = (&config.access_key, &config.secret_key) {
+        let token = config.session_token.as_ref();
         loader = loader.credentials_provider(SharedCredentialsProvider::new(Credentials::new(
             access.expose_secret(),
             secret.expose_secret(),
@@ -74,12 +74,12 @@ pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client
             "S3_ACCESS_KEY",
         )));
     }
-    if let Some(region) = region(settings) {
+    if let Some(region) = region(config) {
         loader = loader.region(Region::new(region));
     }
-    let config = loader.load().await;
-    let mut builder = aws_sdk_s3::config::Builder::from(&config);
-    if let Some(Endpoint::Url(url)) = &settings.endpoint {
+    let shared = loader.load().await;
+    let mut builder = aws_sdk_s3::config::Builder::from(&shared);
+    if let Some(Endpoint::Url(url)) = &config.endpoint {
         // Streamed checksums are sent as `aws-chunked`, which some servers refuse and some store
         // framing and all. Content-MD5 and the object's verification stand in for them.
         builder = builder
@@ -87,9 +87,7 @@ pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
-    let path_style = settings
-        .force_path_style
-        .unwrap_or(settings.endpoint.is_some());
+    let path_style = config.force_path_style.unwrap_or(config.endpoint.is_some());
     Ok(aws_sdk_s3::Client::from_conf(
         builder
             .force_path_style(path_style)
@@ -98,18 +96,13 @@ pub(super) async fn build(settings: &StoreSettings) -> Result<aws_sdk_s3::Client
     ))
 }
 
-fn region(settings: &StoreSettings) -> Option<String> {
-    let default = || {
-        settings
-            .endpoint
-            .as_ref()
-            .map(|_| DEFAULT_REGION.to_owned())
-    };
-    settings.region.clone().or_else(default)
+fn region(config: &Config) -> Option<String> {
+    let default = || config.endpoint.as_ref().map(|_| DEFAULT_REGION.to_owned());
+    config.region.clone().or_else(default)
 }
 
-fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, Error> {
-    if !settings.secure {
+fn http_client(config: &Config) -> Result<SharedHttpClient, Error> {
+    if !config.secure {
         tracing::warn!(
             "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
         );
@@ -126,7 +119,7 @@ fn http_client(settings: &StoreSettings) -> Result<SharedHttpClient, Error> {
             roots.add_pem_certificate(pem(&certificate));
         }
     }
-    if let Some(path) = &settings.ca_file {
+    if let Some(path) = &config.ca_file {
         let file = std::fs::read(path).map_err(|error| {
             misconfigured(format!("reading S3_CA_FILE {}: {error}", path.display()))
         })?;

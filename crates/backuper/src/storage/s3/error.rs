@@ -4,6 +4,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::storage::{Error, Kind};
+use crate::text::{causes, deepest_cause};
 
 /// Turns an SDK error into ours.
 pub(super) fn meaning<E>(
@@ -24,10 +25,14 @@ where
         }
         SdkError::ResponseError(answer) => (
             Kind::Unavailable,
-            format!("HTTP {} {}", answer.raw().status().as_u16(), deepest(error)),
+            format!(
+                "HTTP {} {}",
+                answer.raw().status().as_u16(),
+                deepest_cause(error)
+            ),
         ),
         SdkError::DispatchFailure(failure) => {
-            let reason = deepest(error);
+            let reason = deepest_cause(error);
             // Trying again does not mend a certificate.
             let kind = if is_untrusted(error) {
                 Kind::Misconfigured
@@ -40,7 +45,7 @@ where
         }
         SdkError::TimeoutError(_) => (Kind::Unavailable, "no answer in time".to_owned()),
         _ => {
-            let reason = deepest(error);
+            let reason = deepest_cause(error);
             // No credentials anywhere is found out before anything is sent.
             (Kind::Misconfigured, reason)
         }
@@ -93,7 +98,7 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
 }
 
 pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).any(|it| {
+    causes(error).any(|it| {
         let tls = it.downcast_ref::<rustls::Error>().or_else(|| {
             it.downcast_ref::<std::io::Error>()
                 .and_then(std::io::Error::get_ref)
@@ -102,18 +107,6 @@ pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
         matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
             || it.to_string().contains("invalid peer certificate")
     })
-}
-
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    chain(error)
-        .last()
-        .map_or_else(String::new, ToString::to_string)
-}
-
-fn chain<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |it| it.source())
 }
 
 #[cfg(test)]

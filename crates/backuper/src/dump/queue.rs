@@ -20,7 +20,7 @@ pub struct Reading(
 
 /// Calls one place after the other.
 #[derive(Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     waiting: Vec<oneshot::Sender<OwnedSemaphorePermit>>,
     free: Arc<Semaphore>,
 }
@@ -36,7 +36,7 @@ impl Turn {
 impl Queue {
     /// So many places, called in their order, of which `jobs` read at once.
     #[must_use]
-    pub fn new(places: usize, jobs: usize) -> (Self, Vec<Turn>) {
+    pub(super) fn new(places: usize, jobs: usize) -> (Self, Vec<Turn>) {
         let (waiting, turns) = (0..places)
             .map(|_| {
                 let (sender, receiver) = oneshot::channel();
@@ -48,7 +48,7 @@ impl Queue {
     }
 
     /// Calls until all have been called.
-    pub async fn call(self) {
+    pub(super) async fn call(self) {
         for place in self.waiting {
             // It is never closed.
             let Ok(free) = Arc::clone(&self.free).acquire_owned().await else {

@@ -5,6 +5,8 @@
 //! the common stream only when it is large. There are more streams than are read at once where that
 //! pays: what the store does at the end of an object passes while the next one is read.
 
+use crate::postgres::snapshot::Table;
+
 /// What reading the catalogue costs a stream, in bytes of rows that could have been dumped
 /// meanwhile: a fixed part, and one for each table. 100 MB/s and 0.3 ms a table, as measured on
 /// PostgreSQL 15 with 5,000 tables.
@@ -23,21 +25,6 @@ const STREAMS_PER_JOB: usize = 2;
 
 /// How many tables leave the common stream at most: each is an argument of two programs.
 const LARGE_TABLES: usize = 512;
-
-/// One table with rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// Its oid, which finds it again under another name.
-    pub oid: u32,
-    /// Its schema.
-    pub schema: String,
-    /// Its name.
-    pub name: String,
-    /// Bytes on disk with TOAST and without indexes.
-    pub bytes: u64,
-    /// Whether an extension made it: pg_dump alone knows which of its rows are ours.
-    pub of_extension: bool,
-}
 
 /// Who takes what.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,36 +1,15 @@
 //! All streams of a backup side by side: how many, whose turn it is to be read, and what stops them.
 
-use std::num::{NonZeroU16, NonZeroUsize};
-use std::thread::available_parallelism;
-
 use futures::future::{FusedFuture as _, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::manifest::{Content, Stream};
+use crate::dump::queue::{Queue, Turn};
 use crate::dump::{Beginning, Dump, Part};
 use crate::postgres::snapshot::Snapshot;
 use crate::runtime::Failure;
-use crate::turn::{Queue, Turn};
-
-/// Streams side by side where nobody says how many.
-const DEFAULT_JOBS: u16 = 4;
-
-/// Cores that this process may use, as far as the system says; a container's limit counts.
-#[must_use]
-pub fn cores() -> usize {
-    available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-/// Streams that are read at once, in a backup as in a restore: as many as asked for, or one for each core and four at most.
-#[must_use]
-pub fn jobs(asked: Option<NonZeroU16>, cores: usize) -> u16 {
-    asked.map_or_else(
-        || u16::try_from(cores).map_or(DEFAULT_JOBS, |it| it.min(DEFAULT_JOBS)),
-        NonZeroU16::get,
-    )
-}
 
 /// Threads of each stream that compress beside its own. One pays only where cores would idle
 /// otherwise: pg_dump and its server process want one each.
@@ -140,6 +119,9 @@ async fn checked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU16;
+
+    use crate::runtime::parallelism::jobs;
 
     #[test]
     fn streams_and_threads_are_what_the_cores_bear() {

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use crate::archive::Folder;
 use crate::archive::key::{MANIFEST, encode};
-use crate::job::BackupJob;
+use crate::catalog;
 use crate::postgres::Target;
+use crate::retention::{self, Retention};
 use crate::storage::{self, Storage};
-use crate::{catalog, retention};
 
 /// How long the clean-up after a failure may take: with the children's grace it ends well within
 /// the 30 seconds that a stopped run has.
@@ -42,12 +42,12 @@ pub async fn clean_up(storage: &dyn Storage, folder: &Folder) {
 }
 
 /// Applies the retention. What cannot be deleted is a warning: the backup is complete.
-pub async fn retain(job: &BackupJob, target: &Target, storage: &dyn Storage) -> Deletions {
+pub async fn retain(keep: Retention, target: &Target, storage: &dyn Storage) -> Deletions {
     let now = Timestamp::now();
     let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
     let prefix = format!("{}/", encode(target.database()));
     let (mut deletions, aborted) = tokio::join!(
-        delete(job, target, storage, now),
+        delete(keep, target, storage, now),
         storage.abort_uploads(&prefix, limit)
     );
     if let Err(error) = aborted {
@@ -58,7 +58,7 @@ pub async fn retain(job: &BackupJob, target: &Target, storage: &dyn Storage) -> 
 }
 
 async fn delete(
-    job: &BackupJob,
+    keep: Retention,
     target: &Target,
     storage: &dyn Storage,
     now: Timestamp,
@@ -72,8 +72,8 @@ async fn delete(
             return deletions;
         }
     };
-    let source = target.source_id();
-    let doomed = retention::choose(&listing, source, job.max_backup_count, now);
+    let source = catalog::source_of(target);
+    let doomed = retention::choose(&listing, source, keep, now);
     for backup in doomed.backups.iter().chain(&doomed.leavings) {
         let (manifest, rest) = retention::in_order(backup);
         let mut left = storage.delete(std::slice::from_ref(&manifest)).await;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use super::{Failure, Shutdown, outcome, settings, telemetry};
 use crate::job::ReportingSettings;
+use crate::runtime::{Failure, Shutdown, failure, logging, settings};
 
 /// Does one job, read from the environment, from its first line to its exit code. `what` is the
 /// job's name in sentences.
@@ -22,10 +22,10 @@ pub fn run<J: CommandFactory + FromArgMatches>(
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let job: J = match settings::read() {
         Ok(job) => job,
-        Err(instead) => return Ok(outcome::turn_away(instead)),
+        Err(instead) => return Ok(failure::refuse_to_start(instead)),
     };
     let reporting = reporting(&job);
-    telemetry::start(reporting.log_format);
+    logging::start(reporting.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -37,7 +37,7 @@ pub fn run<J: CommandFactory + FromArgMatches>(
         };
         io::Result::Ok(result)
     })?;
-    Ok(outcome::conclude(
+    Ok(failure::conclude(
         result,
         &reporting.termination_message_path,
     ))

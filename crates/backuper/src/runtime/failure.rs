@@ -106,14 +106,14 @@ pub fn conclude(result: Result<String, Failure>, termination_message: &Path) -> 
 
 /// Ends a program that does not begin its work.
 #[must_use]
-pub fn turn_away(instead: Instead) -> ExitCode {
+pub fn refuse_to_start(instead: Instead) -> ExitCode {
     match instead {
         Instead::Print(text) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_closed) => ExitCode::FAILURE,
         },
         Instead::Refuse(sentence) => {
-            super::telemetry::start(super::telemetry::LogFormat::Text);
+            super::logging::start(super::logging::LogFormat::Text);
             let nowhere_else = Path::new("/dev/termination-log");
             conclude(Err(Failure::refused(sentence)), nowhere_else)
         }

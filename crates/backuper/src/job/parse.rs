@@ -1,0 +1,88 @@
+//! Parsers of single settings, as clap's `value_parser` takes them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// An optional setting. An alias, since clap gives the bare word `Option` a meaning of its
+/// own (an absent argument) that cannot express an empty variable.
+pub type Maybe<T> = Option<T>;
+
+/// Reads an optional setting: empty is `None`.
+///
+/// # Errors
+/// What `T` says about a text that is not empty.
+pub fn maybe<T>(text: &str) -> Result<Maybe<T>, String>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error: T::Err| error.to_string())
+}
+
+/// Reads a secret. It never fails, so that no error text can hold one.
+///
+/// # Errors
+/// None; the signature is clap's.
+pub(crate) fn secret(text: &str) -> Result<Maybe<SecretString>, std::convert::Infallible> {
+    Ok((!text.is_empty()).then(|| SecretString::from(text)))
+}
+
+/// Reads a text that must not be empty.
+///
+/// # Errors
+/// When it is.
+pub(crate) fn non_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a duration such as `5min` or `90s`; a bare number is seconds.
+///
+/// # Errors
+/// When it is neither.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads how long to wait for a lock; empty: five minutes.
+///
+/// # Errors
+/// As [`duration`].
+pub fn lock_wait_timeout(text: &str) -> Result<Duration, String> {
+    if text.is_empty() {
+        return Ok(Duration::from_secs(300));
+    }
+    duration(text)
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a port from 1 to 65535 is needed".to_owned()),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// `false` in any of Go's spellings switches verification off; what cannot be read is an error
+/// rather than a guess.
+///
+/// # Errors
+/// When it is neither.
+pub fn secure(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "true" | "t" | "1" | "yes" => Ok(true),
+        "false" | "f" | "0" | "no" => Ok(false),
+        _ => Err("true or false is needed".to_owned()),
+    }
+}

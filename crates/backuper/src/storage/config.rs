@@ -1,0 +1,139 @@
+//! What names a store, and what it takes to reach it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+
+/// Where objects are kept and how to get there.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// None is AWS.
+    pub endpoint: Option<Endpoint>,
+    /// Below a directory it is a folder and may be none.
+    pub bucket: Option<Bucket>,
+    /// None asks AWS's own chain.
+    pub access_key: Option<SecretString>,
+    /// Belongs to the access key.
+    pub secret_key: Option<SecretString>,
+    /// For temporary keys.
+    pub session_token: Option<SecretString>,
+    /// None is the default: us-east-1 for an endpoint, AWS's own chain without one.
+    pub region: Option<String>,
+    /// PEM file with certificate authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the bucket stands in the path; none: where an endpoint is given.
+    pub force_path_style: Option<bool>,
+    /// Whether the server's certificate is verified.
+    pub secure: bool,
+}
+
+/// What the settings name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A bucket of an S3 server.
+    Bucket(Bucket),
+    /// A directory of this machine, in which the bucket is a folder.
+    Directory(PathBuf),
+}
+
+impl Config {
+    /// What the settings name. Without an endpoint and a bucket it is a bucket whose name is
+    /// empty, which `job::StoreSettings::check` refuses.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        match (&self.endpoint, &self.bucket) {
+            (Some(Endpoint::Directory(directory)), _) => Location::Directory(directory.clone()),
+            (_, bucket) => Location::Bucket(bucket.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// An S3 server's address, or a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A URL with scheme http or https and without a trailing slash.
+    Url(String),
+    /// An absolute path.
+    Directory(PathBuf),
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("file://") {
+            let path = PathBuf::from(path);
+            return if path.is_absolute() {
+                Ok(Self::Directory(path))
+            } else {
+                Err("file:// needs an absolute path, as in file:///var/backups".to_owned())
+            };
+        }
+        let url = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("https://{text}")
+        };
+        let uri: http::Uri = url
+            .parse()
+            .map_err(|error| format!("not a URL or a host: {error}"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err("the scheme must be http, https or file, or left out for https".to_owned());
+        }
+        if uri.authority().is_none_or(|it| it.as_str().contains('@')) {
+            return Err("a host is needed, and credentials do not belong here".to_owned());
+        }
+        Ok(Self::Url(url.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => formatter.write_str(url),
+            Self::Directory(path) => write!(formatter, "file://{}", path.display()),
+        }
+    }
+}
+
+/// A bucket's name: 3 to 63 of `a-z`, `0-9`, `.` and `-`, beginning and ending with a letter
+/// or digit; upper case and `_` pass too, since older servers have such buckets.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bucket(String);
+
+impl Bucket {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Bucket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        let fits = (3..=63).contains(&text.len())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            && edge(text.chars().next())
+            && edge(text.chars().last())
+            && !text.contains("..");
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a bucket's name has 3 to 63 letters, digits, dots and hyphens, and begins and ends with a letter or digit".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}

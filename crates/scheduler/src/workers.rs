@@ -1,0 +1,78 @@
+//! What workers are told beside a request: the variables that the scheduler passes on.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use backuper::archive::codec::CompressionLevel;
+use backuper::job::parse::{Maybe, lock_wait_timeout, maybe, secure};
+use backuper::postgres::SslMode;
+use backuper::postgres::tools::Directories;
+use backuper::report::PushgatewayUrl;
+use backuper::runtime::logging::LogFormat;
+use clap::Args;
+
+/// What workers are told beside a request.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerSettings {
+    /// disable, allow, prefer, require, verify-ca or verify-full, as in libpq.
+    #[arg(env = "DB_SSLMODE", default_value = "prefer", value_parser = SslMode::from_str)]
+    pub sslmode: SslMode,
+
+    /// PEM file, as workers see it, with the authorities that sign the servers' certificates.
+    #[arg(env = "DB_SSLROOTCERT", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub sslrootcert: Maybe<PathBuf>,
+
+    /// PEM file, as workers see it, with a client's certificate.
+    #[arg(env = "DB_SSLCERT", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub sslcert: Maybe<PathBuf>,
+
+    /// PEM file, as workers see it, with the key of DB_SSLCERT.
+    #[arg(env = "DB_SSLKEY", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub sslkey: Maybe<PathBuf>,
+
+    /// More directories, as workers see them, with pg_dump, pg_restore and psql, separated by colons.
+    #[arg(env = "PG_BIN_DIRS", default_value = "", value_parser = Directories::from_str)]
+    pub programs: Directories,
+
+    /// Region; empty: us-east-1 for an endpoint, AWS's own chain without one.
+    #[arg(env = "S3_REGION", default_value = "", value_parser = maybe::<String>)]
+    pub region: Maybe<String>,
+
+    /// PEM file, as workers see it, with authorities to trust besides the system's.
+    #[arg(env = "S3_CA_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub ca_file: Maybe<PathBuf>,
+
+    /// true: the bucket stands in the path; false: in the host name; empty: true for an endpoint.
+    #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", value_parser = maybe::<bool>)]
+    pub force_path_style: Maybe<bool>,
+
+    /// false: do not verify the S3 servers' certificates (dangerous).
+    #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = secure)]
+    pub secure: bool,
+
+    /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
+    #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
+    pub backup_jobs: Maybe<NonZeroU16>,
+
+    /// How many streams of a restore run side by side; empty: the worker's cores, 4 at most.
+    #[arg(env = "RESTORE_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
+    pub restore_jobs: Maybe<NonZeroU16>,
+
+    /// zstd's compression level, 1 to 19.
+    #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
+    pub compression_level: CompressionLevel,
+
+    /// How long workers wait for a lock on a table (5min, 90s).
+    #[arg(env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
+    pub lock_wait_timeout: Duration,
+
+    /// URL of a Prometheus Pushgateway; empty: nothing is pushed.
+    #[arg(env = "PUSHGATEWAY_URL", default_value = "", value_parser = maybe::<PushgatewayUrl>)]
+    pub pushgateway_url: Maybe<PushgatewayUrl>,
+
+    /// text or json; the scheduler's own log too.
+    #[arg(env = "LOG_FORMAT", default_value = "text", value_parser = LogFormat::from_str)]
+    pub log_format: LogFormat,
+}
