@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocks;
+use crate::archive::blocks;
 
 /// Chunks between the store and the decoder.
 const QUEUE: usize = 4;
@@ -44,6 +44,16 @@ pub enum Error {
     /// We were asked to stop.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Storage(error) => error.into(),
+            Error::Damaged { .. } => Self::refused(error.to_string()),
+            Error::Closed { .. } | Error::Stopped => Self::try_again(error.to_string()),
+        }
+    }
 }
 
 /// What a stream must turn out to be.
@@ -221,23 +231,13 @@ fn whole(expected: &Expected, size: u64, sha256: Sha256) -> Result<(), Error> {
         let reason = format!("it has {size} bytes and should have {}", expected.size);
         return Err(expected.damaged(reason));
     }
-    let found = hex(&sha256.finalize());
+    let found = hex::encode(sha256.finalize());
     match &expected.sha256 {
         Some(wanted) if *wanted != found => {
             Err(expected.damaged(format!("its SHA-256 is {found} and should be {wanted}")))
         }
         _ => Ok(()),
     }
-}
-
-/// Lower-case hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The receiving end of the queue, as the blocking decoder reads it.

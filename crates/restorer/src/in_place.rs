@@ -31,13 +31,13 @@ use tokio_util::sync::CancellationToken;
 use defaults::Defaults;
 use transaction::Transaction;
 
+use crate::archive::schema;
+use crate::archive::toc::Toc;
 use crate::feed::{self, Expected, Source, feed, feed_through};
-use crate::maintenance::Maintenance;
 use crate::memfd::Memfd;
-use crate::parallel;
-use crate::pick::Encoding;
-use crate::toc::Toc;
-use crate::{acl, incomplete, obstacles};
+use crate::resolve::Encoding;
+use crate::target::maintenance::Maintenance;
+use crate::target::{conflicts, mark, privileges};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Replacing<'_> {
         manifest: &Manifest,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let schema = parallel::fetch_schema(self.storage, folder, manifest, stop).await?;
+        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
         let streams: Vec<Expected> = manifest
             .data()
             .map(|it| Expected::of(it, folder.key(&it.name)))
@@ -91,7 +91,7 @@ impl Replacing<'_> {
     ) -> Result<u64, Failure> {
         let file = Memfd::new("head", head)
             .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
-        let (_, tables) = obstacles::tables(toc);
+        let (_, tables) = toc.tables();
         self.progress.loading(tables.len() as u64, None);
         self.replace(toc, &file, &[bare(object)], stop).await
     }
@@ -104,7 +104,7 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
         let left = self.left_by_another(stop).await?;
-        obstacles::look(self.session, self.target, toc).await?;
+        conflicts::look(self.session, self.target, toc).await?;
         let list = removal::use_list(self.session, self.target, toc).await?;
         let section = |name: &str| {
             [
@@ -203,7 +203,7 @@ impl Replacing<'_> {
     }
 
     async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
-        let looking = incomplete::left_by(self.session, self.target, self.storage, stop);
+        let looking = mark::left_by(self.session, self.target, self.storage, stop);
         tokio::select! {
             left = looking => left,
             () = stop.cancelled() => Err(Failure::try_again("stopped before it began")),
@@ -219,7 +219,7 @@ impl Replacing<'_> {
         toc: Option<&Toc>,
     ) -> Result<(), Failure> {
         let removal = removal::of_all(self.session, self.target, left, toc).await?;
-        let unmark = incomplete::unmark();
+        let unmark = mark::unmark();
         transaction.write(&format!("{removal}{unmark};\n")).await
     }
 
@@ -241,8 +241,11 @@ impl Replacing<'_> {
     }
 
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        let statements = acl::statements(self.session, self.target, toc).await?;
-        let text: String = statements.iter().map(|it| acl::guarded(it)).collect();
+        let statements = privileges::statements(self.session, self.target, toc).await?;
+        let text: String = statements
+            .iter()
+            .map(|it| privileges::guarded(it))
+            .collect();
         transaction.write(&text).await?;
         // Read from outside the transaction, so these are still those from before it.
         let defaults = Defaults::of(self.session, self.target).await?;

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::catalog::{NotARevision, Revision};
+use backuper::job::store::StoreSettings;
 use backuper::job::{
-    DatabaseSettings, EXIT_CODES, HELP_TEMPLATE, Maybe, ReportingSettings, Var, duration, maybe,
+    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, lock_wait_timeout, maybe,
 };
-use backuper::storage::settings::StoreSettings;
 use clap::Parser;
 use jiff::Timestamp;
 
@@ -18,7 +18,6 @@ use jiff::Timestamp;
     name = "restorer",
     version,
     about = "Takes one backup of a PostgreSQL database from S3 and restores it.",
-    help_template = HELP_TEMPLATE,
     after_help = EXIT_CODES
 )]
 pub struct RestoreJob {
@@ -35,15 +34,15 @@ pub struct RestoreJob {
     pub revision: Revision,
 
     /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
-    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", hide_default_value = true, value_parser = maybe::<Timestamp>)]
+    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = maybe::<Timestamp>)]
     pub as_of: Maybe<Timestamp>,
 
     /// How many streams run side by side; empty: as many as there are cores, 4 at most.
-    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", hide_default_value = true, value_parser = maybe::<NonZeroU16>)]
+    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub jobs: Maybe<NonZeroU16>,
 
     /// How long to wait for a lock on an object that is to be replaced (5min, 90s).
-    #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = duration)]
+    #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 
     /// Where to report, how to log.

@@ -1,32 +1,27 @@
 //! Takes one backup of a PostgreSQL database from the store and restores it.
 //!
+//! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
+//!
 //! ```text
-//! main ─▶ run ─▶ pick    which backup, and whether all of it is there
-//!             ─▶ check   whether the target will have it
-//!             ─▶ parallel   an empty target      ─▶ feed (store ─▶ hash ─▶ decode ─▶ blocks ─▶ program)
-//!             ─▶ in_place   one transaction      ─▶ toc, obstacles, acl, incomplete
+//! level 5   run, main
+//! level 4   parallel   in_place                     the ways to load
+//! level 3   target                                  the database that is restored into
+//! level 2   resolve, summary                        which backup, and how it ended
+//! level 1   job, feed                               the worker contract, the way into a program
+//! level 0   memfd, archive                          what pg_dump's archives say
 //! ```
 //!
 //! It reads what `backuper` writes, and knows nothing of the scheduler.
 
 #![warn(missing_docs)]
 
-pub mod acl;
-pub mod blocks;
-pub mod check;
+pub mod archive;
 pub mod feed;
-pub mod head;
 pub mod in_place;
-pub mod incomplete;
-mod indexes;
 pub mod job;
-mod maintenance;
 pub mod memfd;
-pub mod obstacles;
-pub mod outcome;
 pub mod parallel;
-pub mod pick;
+pub mod resolve;
 pub mod run;
-pub mod statistics;
-pub mod toc;
-mod use_list;
+pub mod summary;
+pub mod target;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use backuper::runtime::worker;
+use backuper::worker;
 use restorer::job::RestoreJob;
 use restorer::run;
 

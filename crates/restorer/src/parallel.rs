@@ -1,8 +1,10 @@
 //! An empty target is loaded by many hands: the sections before the rows, all streams of rows at
 //! once, the sections after them. Indexes are built while others still load.
 //!
-//! While it is half loaded it says so, by a schema named [`incomplete::MARKER`]; when it cannot be
+//! While it is half loaded it says so, by a schema named [`mark::MARKER`]; when it cannot be
 //! finished, everything that was made is taken away again.
+
+mod indexes;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -22,23 +24,17 @@ use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::acl;
+use crate::archive::Toc;
+use crate::archive::schema::{self, Schema};
+use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, feed};
-use crate::head;
-use crate::incomplete;
-use crate::indexes;
-use crate::maintenance::Maintenance;
-use crate::memfd::Memfd;
-use crate::toc::Toc;
-use crate::use_list::UseList;
+use crate::target::maintenance::Maintenance;
+use crate::target::mark;
+use crate::target::privileges;
 
 /// How long taking everything away may last: with the children's grace a stopped run ends well
 /// within its 30 seconds.
 const CLEAN_UP: Duration = Duration::from_secs(10);
-
-/// From this major on pg_dump counts large objects and their privileges among the data, so the
-/// schema's archive knows nothing of them.
-const LARGE_OBJECTS_ARE_DATA: u32 = 17;
 
 /// What all steps share.
 #[derive(Debug)]
@@ -55,13 +51,6 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
-}
-
-/// The schema's archive, in memory.
-#[derive(Debug)]
-pub(crate) struct Schema {
-    pub(crate) file: Memfd,
-    pub(crate) toc: Toc,
 }
 
 /// What all programs of one restore share.
@@ -82,38 +71,6 @@ struct Loaded {
     built: BTreeSet<i64>,
 }
 
-/// Fetches the schema's archive, which is small, and checks it; of the streams, what is more than
-/// rows.
-pub(crate) async fn fetch_schema(
-    storage: &Arc<dyn Storage>,
-    folder: &Folder,
-    manifest: &Manifest,
-    stop: &CancellationToken,
-) -> Result<Schema, Failure> {
-    let stream = manifest
-        .schema()
-        .ok_or_else(|| Failure::refused("the manifest names no schema"))?;
-    let key = folder.key(&stream.name);
-    let limit = usize::try_from(stream.stored_bytes).unwrap_or(usize::MAX);
-    let bytes = tokio::select! {
-        bytes = storage.get(&key, limit) => bytes?,
-        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
-    };
-    let mut schema = fetched(&key, stream, &bytes)?;
-    if schema.toc.dump_major() >= Some(LARGE_OBJECTS_ARE_DATA) {
-        for stream in manifest.data() {
-            let key = folder.key(&stream.name);
-            let head = head::read(storage.as_ref(), stream, &key);
-            let toc = tokio::select! {
-                toc = head => toc?,
-                () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
-            };
-            schema.toc.streams.push(toc.large_objects());
-        }
-    }
-    Ok(schema)
-}
-
 impl Loading<'_> {
     /// Loads the backup; gives the bytes of its rows.
     ///
@@ -125,7 +82,7 @@ impl Loading<'_> {
         manifest: &Manifest,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let schema = fetch_schema(self.storage, folder, manifest, stop).await?;
+        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
         let loaded = self.load(folder, manifest, &schema, stop).await;
         if loaded.is_err() {
             self.take_away(&schema.toc).await;
@@ -140,7 +97,7 @@ impl Loading<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        self.execute(&incomplete::mark(folder)).await?;
+        self.execute(&mark::mark(folder)).await?;
         let options = self.options().await?;
         let shared = Shared {
             schema,
@@ -156,13 +113,13 @@ impl Loading<'_> {
             (!loaded.built.is_empty()).then(|| indexes::others(&schema.toc, &loaded.built));
         self.restore(&shared, &["--section=post-data", &jobs], others.as_ref())
             .await?;
-        acl::apply(self.session, self.target, &schema.toc).await?;
+        privileges::apply(self.session, self.target, &schema.toc).await?;
         if stop.is_cancelled() {
             return Err(Failure::try_again("stopped"));
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
-        self.execute(&incomplete::unmark()).await?;
+        self.execute(&mark::unmark()).await?;
         Ok(loaded.bytes)
     }
 
@@ -343,7 +300,7 @@ impl Loading<'_> {
             }
             let rest = format!(
                 "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; {}",
-                incomplete::unmark()
+                mark::unmark()
             );
             self.session.batch_execute(&rest).await
         };
@@ -368,32 +325,6 @@ fn connection_string(database: &str) -> String {
     format!("--dbname=dbname='{name}'")
 }
 
-fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> {
-    use sha2::{Digest as _, Sha256};
-    let found = feed::hex(&Sha256::digest(bytes));
-    if found != stream.sha256 {
-        return Err(Failure::refused(format!(
-            "{key} is damaged: its SHA-256 is {found} and should be {}; choose another backup",
-            stream.sha256
-        )));
-    }
-    let toc = Toc::read(bytes)
-        .map_err(|error| Failure::refused(format!("{key} cannot be restored: {error}")))?;
-    let file = Memfd::new("schema.dump", bytes)
-        .map_err(|error| Failure::try_again(format!("no memory for {key}: {error}")))?;
-    Ok(Schema { file, toc })
-}
-
 fn failed(error: &child::Error) -> Failure {
     Failure::try_again(format!("restoring: {error}"))
-}
-
-impl From<feed::Error> for Failure {
-    fn from(error: feed::Error) -> Self {
-        match error {
-            feed::Error::Storage(error) => error.into(),
-            feed::Error::Damaged { .. } => Self::refused(error.to_string()),
-            feed::Error::Closed { .. } | feed::Error::Stopped => Self::try_again(error.to_string()),
-        }
-    }
 }

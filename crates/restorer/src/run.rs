@@ -5,19 +5,18 @@ use std::time::Instant;
 
 use backuper::postgres::Target;
 use backuper::progress::Progress;
+use backuper::runtime::parallelism;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
-use backuper::streams;
 use tokio_util::sync::CancellationToken;
 
-use crate::check::{self, Ready};
 use crate::in_place::Replacing;
 use crate::job::RestoreJob;
-use crate::obstacles;
-use crate::outcome::{self, Done};
 use crate::parallel::Loading;
-use crate::pick::{self, Backup};
-use crate::statistics;
+use crate::resolve::{self, Backup};
+use crate::summary::{self, Done};
+use crate::target::preflight::{self, Ready};
+use crate::target::statistics;
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -26,18 +25,16 @@ use crate::statistics;
 pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
     let target = job.database.target();
-    let telling = outcome::telling(job, &target);
+    let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
     let outcome = tokio::select! {
         outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
-        never = progress.tell(&telling) => match never {},
+        never = progress.report(&reporter) => match never {},
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
     let elapsed = begun.elapsed();
-    let gauges = outcome::gauges(&outcome, elapsed);
-    telling
-        .tell(outcome.is_ok(), elapsed, gauges, shutdown)
-        .await;
+    let gauges = summary::gauges(&outcome, elapsed);
+    reporter.report(outcome.is_ok(), elapsed, gauges).await;
     outcome.map(|done| done.sentence(&target, begun.elapsed()))
 }
 
@@ -49,9 +46,9 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
     let preparing = async {
-        let storage = storage::connect(&job.store).await?;
+        let storage = storage::connect(&job.store.config()).await?;
         storage.probe("", Access::Read).await?;
-        let backup = pick::pick(job, &storage).await?;
+        let backup = resolve::backup(job, &storage).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -59,10 +56,10 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let ready = check::target(target, &job.database.programs, &backup).await?;
+    let ready = preflight::target(target, &job.database.programs, &backup).await?;
     let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
     if loaded.is_err() && ready.created {
-        check::drop_database(&ready.session, target).await;
+        preflight::drop_database(&ready.session, target).await;
     }
     let bytes = loaded?;
     statistics::complete(&ready.session, target, jobs(job), stop).await;
@@ -125,13 +122,13 @@ async fn load(
 }
 
 fn jobs(job: &RestoreJob) -> usize {
-    usize::from(streams::jobs(job.jobs, streams::cores()))
+    usize::from(parallelism::jobs(job.jobs, parallelism::cores()))
 }
 
 fn tables(backup: &Backup) -> usize {
     match backup {
         Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
-        Backup::Archive(_, toc, _) => obstacles::tables(toc).1.len(),
+        Backup::Archive(_, toc, _) => toc.tables().1.len(),
         Backup::Script(..) => 0,
     }
 }

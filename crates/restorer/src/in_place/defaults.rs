@@ -1,11 +1,12 @@
 //! Default privileges of our role in the target. A dump takes for granted that there are none while
 //! it is restored: what they add to a new object would stay there beside what the backup says.
 
-use backuper::postgres::{self, Target, identifier::quote};
+use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
+use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
-use crate::toc::Toc;
+use crate::archive::toc::Toc;
 
 /// One row for each privilege that new objects of our role have beside the built-in ones (true) or
 /// lack of them (false). An entry for all schemas stands in place of the built-in privileges, one

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use backuper::postgres::{
-    self, Target,
-    identifier::{literal, pattern, quote},
-};
+use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
+use backuper::text::sql::{literal, pattern, quote};
 use tokio_postgres::Client;
 
-use crate::acl::large_objects;
-use crate::obstacles;
-use crate::toc::{Entry, Toc};
-use crate::use_list::UseList;
+use crate::archive::toc::{Entry, Toc};
+use crate::archive::use_list::UseList;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
 pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
@@ -46,7 +42,7 @@ pub(super) async fn statements(
     toc: &Toc,
 ) -> Result<String, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
-    let (schemas, names) = obstacles::tables(toc);
+    let (schemas, names) = toc.tables();
     let keys = session
         .query(FOREIGN_KEYS, &[&schemas, &names])
         .await
@@ -178,7 +174,7 @@ fn unlink(toc: &Toc) -> String {
         .flat_map(|it| &it.entries)
         .flat_map(|it| match it.kind.as_str() {
             "BLOB" => vec![it.oid.to_string()],
-            "BLOB METADATA" => large_objects(it).into_iter().map(str::to_owned).collect(),
+            "BLOB METADATA" => it.large_objects().into_iter().map(str::to_owned).collect(),
             _ => Vec::new(),
         })
         .collect();

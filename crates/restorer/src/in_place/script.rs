@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 
 use flate2::read::MultiGzDecoder;
 
-use crate::pick::Encoding;
+use crate::resolve::Encoding;
 
 /// What pg_restore and pg_dump set from PostgreSQL 17 on, where the server knows it.
 const TRANSACTION_TIMEOUT: &[u8] = b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';\n";

@@ -7,7 +7,7 @@
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
-use crate::toc::{Layout, number};
+use crate::archive::toc::{Layout, number};
 
 /// Bytes that are read and written at once: each write may wake the reader.
 const BUFFER: usize = 256 << 10;
@@ -180,7 +180,7 @@ fn damaged(why: &str) -> io::Error {
 /// An archive without a table of contents, and with these blocks.
 #[cfg(test)]
 pub(crate) fn archive(compressed: bool, blocks: &[u8]) -> Vec<u8> {
-    let mut bytes = crate::toc::MAGIC.to_vec();
+    let mut bytes = crate::archive::toc::MAGIC.to_vec();
     bytes.extend([1, 15, 0, 4, 8, 1, u8::from(compressed)]);
     let numbers = 7 + 3 + 1;
     bytes.extend([0; 5].repeat(numbers));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::job::RestoreJob;
 use backuper::postgres::Target;
-use backuper::report::{self, Gauges, Telling, core::Report};
+use backuper::report::{self, Gauges, Reporter, core::Report};
 use backuper::runtime::Failure;
 
 /// A complete restore.
@@ -32,11 +32,11 @@ impl Done {
     }
 }
 
-/// Who is told about a job.
+/// Who is told about a job, and under which names.
 #[must_use]
-pub fn telling<'a>(job: &'a RestoreJob, target: &Target) -> Telling<'a> {
-    Telling {
-        settings: &job.reporting,
+pub fn reporter(job: &RestoreJob, target: &Target) -> Reporter {
+    Reporter {
+        receivers: job.reporting.receivers(),
         report: Report::Restore(format!("{target}-revision-{}", job.revision)),
         job: "postgres_restore",
         instance: target.to_string(),

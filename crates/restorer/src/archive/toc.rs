@@ -59,6 +59,19 @@ pub struct Entry {
     pub needs: Vec<i64>,
 }
 
+impl Entry {
+    /// The oids that a `BLOB METADATA` entry lists, a line each.
+    #[must_use]
+    pub fn large_objects(&self) -> Vec<&str> {
+        let digits = |it: &&str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+        self.definition
+            .split_whitespace()
+            .map(|it| it.trim_end_matches([';', '\0']))
+            .filter(digits)
+            .collect()
+    }
+}
+
 /// When an entry is restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Section {
@@ -124,6 +137,18 @@ impl Toc {
     pub fn dropped(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter().rev();
         entries.filter(|it| !it.drop.trim().is_empty() && !it.kind.starts_with("DATABASE"))
+    }
+
+    /// Its tables and foreign tables, as schemas and names.
+    #[must_use]
+    pub fn tables(&self) -> (Vec<String>, Vec<String>) {
+        let tables = self
+            .entries
+            .iter()
+            .filter(|it| it.kind == "TABLE" || it.kind == "FOREIGN TABLE");
+        tables
+            .map(|it| (it.namespace.clone().unwrap_or_default(), it.tag.clone()))
+            .unzip()
     }
 
     /// The major of the pg_dump that wrote it: 15 of `15.18 (Debian …)`.

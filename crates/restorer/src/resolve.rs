@@ -10,8 +10,8 @@ use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
+use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
-use crate::toc::{self, Toc};
 
 /// Bytes of an archive's head that are read at most to find its table of contents.
 const HEAD: usize = 256 << 20;
@@ -52,13 +52,13 @@ impl Backup {
 ///
 /// # Errors
 /// What is missing or damaged, and where.
-pub async fn pick(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Backup, Failure> {
+pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Backup, Failure> {
     let target = job.database.target();
     let found = catalog::resolve(
         storage.as_ref(),
         target.database(),
         &job.revision,
-        target.source_id(),
+        catalog::source_of(&target),
         job.as_of,
     )
     .await

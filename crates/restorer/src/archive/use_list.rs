@@ -7,8 +7,8 @@ use std::ffi::OsString;
 
 use backuper::runtime::Failure;
 
+use crate::archive::toc::{Entry, Toc};
 use crate::memfd::Memfd;
-use crate::toc::{Entry, Toc};
 
 /// A list that is there as long as this value.
 #[derive(Debug)]

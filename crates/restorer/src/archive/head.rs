@@ -7,7 +7,7 @@ use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use futures::StreamExt as _;
 
-use crate::toc::{self, Toc};
+use crate::archive::toc::{self, Toc};
 
 /// Reads as much of a stream as its table of contents takes.
 ///

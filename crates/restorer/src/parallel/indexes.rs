@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backuper::postgres::identifier::pattern;
+use backuper::text::sql::pattern;
 
-use crate::toc::{Entry, Section, Toc};
+use crate::archive::toc::{Entry, Section, Toc};
 
 /// How many steps the indexes of a stream take at most. Each is a program that has to be started;
 /// between two, it shows whether the other jobs have become free for what is left.

@@ -1,0 +1,71 @@
+//! The archive with all but the rows, in memory.
+
+use std::sync::Arc;
+
+use backuper::archive::manifest::Stream;
+use backuper::archive::{Folder, Manifest};
+use backuper::runtime::Failure;
+use backuper::storage::Storage;
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::{Toc, head};
+use crate::memfd::Memfd;
+
+/// From this major on pg_dump counts large objects and their privileges among the data, so the
+/// schema's archive knows nothing of them.
+const LARGE_OBJECTS_ARE_DATA: u32 = 17;
+
+/// The schema's archive, in memory.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) file: Memfd,
+    pub(crate) toc: Toc,
+}
+
+/// Fetches the schema's archive, which is small, and checks it; of the streams, what is more than
+/// rows.
+pub(crate) async fn fetch(
+    storage: &Arc<dyn Storage>,
+    folder: &Folder,
+    manifest: &Manifest,
+    stop: &CancellationToken,
+) -> Result<Schema, Failure> {
+    let stream = manifest
+        .schema()
+        .ok_or_else(|| Failure::refused("the manifest names no schema"))?;
+    let key = folder.key(&stream.name);
+    let limit = usize::try_from(stream.stored_bytes).unwrap_or(usize::MAX);
+    let bytes = tokio::select! {
+        bytes = storage.get(&key, limit) => bytes?,
+        () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+    };
+    let mut schema = fetched(&key, stream, &bytes)?;
+    if schema.toc.dump_major() >= Some(LARGE_OBJECTS_ARE_DATA) {
+        for stream in manifest.data() {
+            let key = folder.key(&stream.name);
+            let head = head::read(storage.as_ref(), stream, &key);
+            let toc = tokio::select! {
+                toc = head => toc?,
+                () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
+            };
+            schema.toc.streams.push(toc.large_objects());
+        }
+    }
+    Ok(schema)
+}
+
+fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> {
+    let found = hex::encode(Sha256::digest(bytes));
+    if found != stream.sha256 {
+        return Err(Failure::refused(format!(
+            "{key} is damaged: its SHA-256 is {found} and should be {}; choose another backup",
+            stream.sha256
+        )));
+    }
+    let toc = Toc::read(bytes)
+        .map_err(|error| Failure::refused(format!("{key} cannot be restored: {error}")))?;
+    let file = Memfd::new("schema.dump", bytes)
+        .map_err(|error| Failure::try_again(format!("no memory for {key}: {error}")))?;
+    Ok(Schema { file, toc })
+}
