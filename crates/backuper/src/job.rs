@@ -23,7 +23,7 @@ use crate::archive::codec::CompressionLevel;
 use crate::retention::Retention;
 
 pub use database::DatabaseSettings;
-pub use parse::{Maybe, duration, lock_wait_timeout, maybe};
+pub use parse::{Maybe, duration, flag, lock_wait_timeout, maybe};
 pub use reporting::ReportingSettings;
 pub use store::StoreSettings;
 pub use var::{Value, Var};
@@ -34,6 +34,7 @@ Exit codes:
   0    done: what was asked for is complete and verified
   1    failed; trying again may help
   2    the request or the configuration is wrong; trying again will not help
+  3    restored with RESTORE_KEEP_GOING, but not all of it; what is missing is named in the log
   130  stopped by SIGINT; nothing is left that looks whole
   143  stopped by SIGTERM; nothing is left that looks whole
 

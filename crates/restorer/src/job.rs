@@ -7,7 +7,7 @@ use std::time::Duration;
 use backuper::catalog::{NotARevision, Revision};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, lock_wait_timeout, maybe,
+    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, lock_wait_timeout, maybe,
 };
 use clap::Parser;
 use jiff::Timestamp;
@@ -45,9 +45,48 @@ pub struct RestoreJob {
     #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 
+    /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
+    #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
+    pub owners: Owners,
+
+    /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
+    #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub keep_going: bool,
+
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
+}
+
+/// Who owns what is restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// The owners that the backup names, where the target has those roles.
+    #[default]
+    Auto,
+    /// The role that restores.
+    None,
+}
+
+impl FromStr for Owners {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            _ => Err("auto or none is needed"),
+        }
+    }
+}
+
+impl std::fmt::Display for Owners {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+        })
+    }
 }
 
 fn revision(text: &str) -> Result<Revision, NotARevision> {
@@ -65,6 +104,8 @@ impl RestoreJob {
             as_of,
             jobs,
             lock_wait_timeout,
+            owners,
+            keep_going,
             reporting,
         } = self;
         let mut vars = database.to_env();
@@ -76,6 +117,13 @@ impl RestoreJob {
             "LOCK_WAIT_TIMEOUT",
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
+        // Said only where they are not the defaults, so that older restorers run too.
+        if *owners != Owners::default() {
+            vars.push(Var::plain("RESTORE_OWNERS", owners.to_string()));
+        }
+        if *keep_going {
+            vars.push(Var::plain("RESTORE_KEEP_GOING", "true"));
+        }
         vars.extend(reporting.to_env());
         vars
     }
@@ -101,6 +149,8 @@ mod tests {
             ("BACKUP_REVISION", "2026-11-20T21:05:27Z"),
             ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
             ("RESTORE_JOBS", "2"),
+            ("RESTORE_OWNERS", "none"),
+            ("RESTORE_KEEP_GOING", "true"),
         ];
         let job: RestoreJob = read_from(pairs).unwrap();
         let vars: Vec<(String, String)> = job

@@ -100,6 +100,8 @@ impl Service {
             as_of,
             jobs: self.workers.restore_jobs,
             lock_wait_timeout: self.workers.lock_wait_timeout,
+            owners: self.workers.restore_owners,
+            keep_going: self.workers.restore_keep_going,
             reporting: self.reporting(core.as_ref()),
         };
         let restore = Restore {

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
-use backuper::job::parse::{Maybe, lock_wait_timeout, maybe, secure};
+use backuper::job::parse::{Maybe, flag, lock_wait_timeout, maybe, secure};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
+use restorer::job::Owners;
 
 /// What workers are told beside a request.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +60,14 @@ pub struct WorkerSettings {
     /// How many streams of a restore run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "RESTORE_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub restore_jobs: Maybe<NonZeroU16>,
+
+    /// auto: a restore gives objects the owners that the backup names; none: all belong to the role that restores.
+    #[arg(env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
+    pub restore_owners: Owners,
+
+    /// true: a restore leaves out what cannot be made after the rows, names it and ends with exit code 3.
+    #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub restore_keep_going: bool,
 
     /// zstd's compression level, 1 to 19.
     #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]

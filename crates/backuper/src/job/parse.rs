@@ -75,14 +75,25 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
 }
 
 /// `false` in any of Go's spellings switches verification off; what cannot be read is an error
-/// rather than a guess.
+/// rather than a guess. Empty: true.
 ///
 /// # Errors
 /// When it is neither.
 pub fn secure(text: &str) -> Result<bool, String> {
+    if text.is_empty() {
+        return Ok(true);
+    }
+    flag(text)
+}
+
+/// Reads true or false, in any of Go's spellings. Empty: false.
+///
+/// # Errors
+/// When it is neither.
+pub fn flag(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
-        "" | "true" | "t" | "1" | "yes" => Ok(true),
-        "false" | "f" | "0" | "no" => Ok(false),
+        "true" | "t" | "1" | "yes" => Ok(true),
+        "" | "false" | "f" | "0" | "no" => Ok(false),
         _ => Err("true or false is needed".to_owned()),
     }
 }

@@ -14,6 +14,8 @@ pub enum Verdict {
     TryAgain,
     /// The request or the configuration is wrong. Exit code 2.
     Refused,
+    /// All rows are there, and some of what comes after them is not. Exit code 3.
+    Incomplete,
     /// Stopped by this signal. Exit code 128 + the signal's number.
     Stopped(i32),
 }
@@ -35,6 +37,7 @@ impl Verdict {
         match self {
             Self::TryAgain => 1,
             Self::Refused => 2,
+            Self::Incomplete => 3,
             Self::Stopped(signal) => 128 | u8::try_from(signal & 0x7f).unwrap_or(0),
         }
     }
