@@ -12,6 +12,7 @@ mod chart;
 mod cluster;
 mod faults;
 mod harness;
+mod in_place;
 mod indexes;
 mod kubernetes;
 mod local;

@@ -14,7 +14,7 @@ use crate::in_place::Replacing;
 use crate::job::RestoreJob;
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
-use crate::summary::{self, Done};
+use crate::summary::{self, Done, Loaded};
 use crate::target::preflight::{self, Ready};
 use crate::target::statistics;
 
@@ -32,6 +32,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
         never = progress.report(&reporter) => match never {},
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    let outcome = outcome.and_then(|done| done.complete(&target));
     let elapsed = begun.elapsed();
     let gauges = summary::gauges(&outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
@@ -61,12 +62,13 @@ async fn attempt(
     if loaded.is_err() && ready.created {
         preflight::drop_database(&ready.session, target).await;
     }
-    let bytes = loaded?;
+    let Loaded { bytes, omissions } = loaded?;
     statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
         bytes,
+        omissions,
     })
 }
 
@@ -84,7 +86,7 @@ async fn load(
     backup: &Backup,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<u64, Failure> {
+) -> Result<Loaded, Failure> {
     let replacing = Replacing {
         target,
         session: &ready.session,
@@ -92,6 +94,7 @@ async fn load(
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
+        keep_going: job.keep_going,
     };
     match backup {
         Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
@@ -104,7 +107,13 @@ async fn load(
                 jobs: jobs(job),
                 progress,
             };
-            loading.run(folder, manifest, stop).await
+            loading
+                .run(folder, manifest, stop)
+                .await
+                .map(|bytes| Loaded {
+                    bytes,
+                    ..Loaded::default()
+                })
         }
         Backup::Folder(folder, manifest) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
