@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit
+.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit
 .PHONY: bench bench-workers bench-scheduler bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
@@ -15,6 +15,9 @@ help: ## Lists the targets
 demo: tools-postgres ## Backs a database up, destroys it, brings it back; a few minutes
 	$(CARGO) build --bins
 	$(CARGO) run --quiet -p scheduler --example demo
+
+check: fmt-check clippy ## Formatting, clippy and the tests that need no server; seconds after a change
+	$(CARGO) test --workspace --lib --test architecture --no-fail-fast --quiet
 
 test: tools lint unit e2e-if-possible ## Everything that CI runs; installs what it needs
 
