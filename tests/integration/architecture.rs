@@ -369,3 +369,28 @@ fn a_main_is_forty_lines_of_code_at_most() {
         assert!(lines <= 40, "{} has {lines} lines of code", source.path);
     }
 }
+
+/// Images share the layers of what their Dockerfiles say alike.
+#[test]
+fn the_dockerfiles_differ_where_their_programs_do_and_nowhere_else() {
+    let [backuper, restorer, scheduler] = ["backuper", "restorer", "scheduler"].map(|name| {
+        let path = repository().join(format!("Dockerfile.{name}"));
+        fs::read_to_string(path).unwrap()
+    });
+    // The comment, the stage that builds, and the rest have an empty line between them.
+    let parts = |text: &str| -> [String; 3] {
+        let mut parts = text.splitn(3, "\n\n").map(str::to_owned);
+        std::array::from_fn(|_| parts.next().unwrap())
+    };
+    let [_, building, rest] = parts(&backuper);
+    assert!(building.contains(" AS builder\n"), "{building}");
+    assert_eq!(parts(&scheduler)[1], building);
+    let [_, building_too, other] = parts(&restorer);
+    assert_eq!(building_too, building);
+    let own = "image.description";
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|it| !it.contains(own));
+        lines.map(|it| it.replace("restorer", "backuper")).collect()
+    };
+    assert_eq!(lines(&other), lines(&rest));
+}
