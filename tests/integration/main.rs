@@ -5,7 +5,6 @@
 
 #![cfg(test)]
 
-mod architecture;
 mod backup;
 mod calls;
 mod chart;
