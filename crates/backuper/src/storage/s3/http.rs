@@ -195,7 +195,126 @@ fn misconfigured(reason: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpSocket, TcpStream};
+
     use super::*;
+
+    /// A server for one connection; gives its address. What it takes in is bounded by its program
+    /// and not by its kernel.
+    fn serve<F: Future<Output = ()> + Send + 'static>(
+        serving: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) -> String {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { serving(listener.accept().await.unwrap().0).await });
+        format!("http://{address}/")
+    }
+
+    /// Reads this many bytes, 64 KiB each 20 ms.
+    async fn read_slowly(stream: &mut TcpStream, mut bytes: usize) {
+        let mut buffer = vec![0; 64 << 10];
+        while bytes > 0 {
+            bytes = bytes.saturating_sub(stream.read(&mut buffer).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn answer(stream: &mut TcpStream, length: usize, sent: &str) {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{sent}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    /// Time-outs a hundred times as short as the real ones.
+    async fn send(to: &str, method: &str, body: usize) -> Result<HttpResponse, ConnectorError> {
+        let config = Config {
+            endpoint: None,
+            bucket: None,
+            access_key: None,
+            secret_key: None,
+            session_token: None,
+            region: None,
+            ca_file: None,
+            force_path_style: None,
+            secure: true,
+        };
+        let mut http = Http::new(&config).unwrap();
+        http.limits = Limits {
+            idle: IDLE / 100,
+            per_mib: PER_MIB / 100,
+        };
+        let mut request = HttpRequest::new(SdkBody::from(vec![7; body]));
+        request.set_uri(to).unwrap();
+        request.set_method(method).unwrap();
+        http.send(request).await
+    }
+
+    /// F41, a hundred times as fast.
+    #[tokio::test]
+    async fn a_request_that_moves_is_never_too_slow() {
+        let size = 12 << 20;
+        let to = serve(move |mut stream| async move {
+            read_slowly(&mut stream, size).await;
+            answer(&mut stream, 0, "").await;
+        });
+        let begun = Instant::now();
+        send(&to, "PUT", size).await.unwrap();
+        assert!(begun.elapsed() > IDLE / 100, "it was no slow request");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_stands_still_ends() {
+        let to = serve(|mut stream| async move {
+            read_slowly(&mut stream, 1 << 20).await;
+            std::future::pending().await
+        });
+        let error = send(&to, "PUT", 12 << 20).await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_not_waited_for() {
+        let to = serve(|stream| async move {
+            let _open = stream;
+            std::future::pending().await
+        });
+        let error = send(&to, "GET", 0).await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stands_still_ends_and_one_that_moves_does_not() {
+        async fn read(to: &str) -> Result<usize, String> {
+            let answer = send(to, "GET", 0).await.unwrap();
+            let mut body = aws_sdk_s3::primitives::ByteStream::new(answer.into_body());
+            let mut count = 0;
+            while let Some(chunk) = body.next().await {
+                count += chunk.map_err(|it| crate::text::deepest_cause(&it))?.len();
+            }
+            Ok(count)
+        }
+        let still = serve(|mut stream| async move {
+            read_slowly(&mut stream, 1).await;
+            answer(&mut stream, 100, "half").await;
+            std::future::pending().await
+        });
+        let error = read(&still).await.unwrap_err();
+        assert!(error.contains("no byte came"), "{error}");
+        let moving = serve(|mut stream| async move {
+            read_slowly(&mut stream, 1).await;
+            answer(&mut stream, 20, "").await;
+            for _ in 0..20 {
+                tokio::time::sleep(IDLE / 400).await;
+                stream.write_all(b"x").await.unwrap();
+            }
+        });
+        assert_eq!(read(&moving).await, Ok(20));
+    }
 
     #[test]
     fn a_clouds_own_addresses_are_reached_without_a_proxy() {
