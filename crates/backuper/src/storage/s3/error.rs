@@ -21,7 +21,13 @@ where
             let code = answer.err().code().unwrap_or_default();
             let message = answer.err().message().unwrap_or_default();
             let said = [code, message].map(str::trim).join(" ");
-            (kind_of(status, code), format!("HTTP {status} {said}"))
+            let body = answer.raw().body().bytes().unwrap_or_default();
+            let kind = if code.is_empty() && status == 400 && wants_https(body) {
+                Kind::SpeaksHttps
+            } else {
+                kind_of(status, code)
+            };
+            (kind, format!("HTTP {status} {said}"))
         }
         // An answer that is whole and no XML is not S3's; one that broke off may be better next time.
         SdkError::ResponseError(answer) => (
@@ -85,6 +91,12 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
         (_, 408 | 429 | 500..=599) => Kind::Unavailable,
         _ => Kind::Other,
     }
+}
+
+/// What Go's servers, nginx and Apache answer to http on a port of https.
+fn wants_https(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("HTTPS") || text.contains("SSL-enabled")
 }
 
 /// What a connection failed of that no further try mends.

@@ -10,43 +10,51 @@ pub(super) const SMALLEST: u64 = 7 << 20;
 /// S3's limits. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const MOST_PARTS: u64 = 10_000;
 const LARGEST_OBJECT: u64 = 5 << 40;
-/// How many parts hold what is expected. The others are for what nobody expected, growing slowly
-/// over the next three thousand.
-const EXPECTED_PARTS: u64 = 5_000;
-/// Where the parts begin that hold whatever S3 takes.
-const LAST_PARTS: u64 = 8_000;
+const LARGEST_PART: u64 = 5 << 30;
+/// After how many parts they grow where nobody knows better.
+const STEP: u64 = 1_000;
 /// Small parts that are gathered or under way, all uploads of a process together: two streams gather
 /// two while two are on their way. docs/performance.md has what more and less of it did.
 const SHARED: usize = 4;
 
-/// The sizes of one upload's parts.
+/// The sizes of one upload's parts. All 10,000 of them hold S3's largest object, whatever was
+/// expected.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    first: u64,
+pub(super) enum Sizes {
+    /// Doubled again and again: nobody knows how much comes, or it is little.
+    Doubling,
+    /// So large that half of the parts hold what is expected. The next three thousand grow slowly
+    /// and hold as much again, and a little more; the last two thousand hold whatever else comes.
+    Steady(u64),
 }
 
 impl Sizes {
     /// For an object that will have about so many bytes.
     pub(super) fn of_object(expected: u64) -> Self {
-        let part = expected.min(LARGEST_OBJECT).div_ceil(EXPECTED_PARTS);
-        Self {
-            first: part.next_multiple_of(1 << 20).max(SMALLEST),
+        if expected <= STEP * SMALLEST {
+            return Self::Doubling;
         }
+        let part = expected.min(LARGEST_OBJECT).div_ceil(MOST_PARTS / 2);
+        Self::Steady(part.next_multiple_of(1 << 20).max(SMALLEST))
     }
 
-    /// Bytes of the part with this number, counted from 0. All of them hold S3's largest object,
-    /// whatever was expected, and none is larger than S3 takes.
+    /// Bytes of the part with this number, counted from 0.
     pub(super) fn of_part(self, number: u64) -> u64 {
-        match number {
-            0..EXPECTED_PARTS => self.first,
-            EXPECTED_PARTS..6_000 => self.first * 3 / 2,
-            6_000..7_000 => self.first * 2,
-            7_000..LAST_PARTS => self.first * 3,
-            _ => {
-                let before = EXPECTED_PARTS * self.first + 6_500 * self.first;
-                let rest = LARGEST_OBJECT.saturating_sub(before);
-                rest.div_ceil(MOST_PARTS - LAST_PARTS).max(self.first * 3)
-            }
+        let step = number / STEP;
+        match self {
+            Self::Doubling => SMALLEST << step.min(9),
+            Self::Steady(part) => match step {
+                0..=4 => part,
+                5 => part * 3 / 2,
+                6 => part * 2,
+                7 => part * 3,
+                8 => (part * 12).min(LARGEST_PART),
+                _ => {
+                    let before = STEP * (part * 23 / 2 + Self::Steady(part).of_part(8 * STEP));
+                    let rest = LARGEST_OBJECT.saturating_sub(before).div_ceil(STEP);
+                    rest.max(part * 12).min(LARGEST_PART)
+                }
+            },
         }
     }
 }
@@ -126,7 +134,17 @@ mod tests {
     /// F42.
     #[test]
     fn the_largest_object_fits_whatever_was_expected() {
-        for expected in [0, 1, GIB, 34 * GIB, 100 * GIB, TIB, 5 * TIB, 40 * TIB] {
+        for expected in [
+            0,
+            1,
+            6 * GIB,
+            7 * GIB,
+            34 * GIB,
+            100 * GIB,
+            TIB,
+            5 * TIB,
+            40 * TIB,
+        ] {
             let sizes = Sizes::of_object(expected);
             assert!(largest(sizes, 5 * TIB) <= 5 * GIB, "{expected}");
             let all = (0..MOST_PARTS).map(|it| sizes.of_part(it));
@@ -139,15 +157,18 @@ mod tests {
     #[test]
     fn parts_are_as_small_as_what_is_expected_allows() {
         let of = |expected, object| largest(Sizes::of_object(expected), object) >> 20;
-        assert_eq!(of(0, 34 * GIB), 7);
         assert_eq!(of(34 * GIB, 34 * GIB), 7);
         assert_eq!(of(512 * GIB, 512 * GIB), 105);
         assert_eq!(of(5 * TIB / 2, 5 * TIB / 2), 525);
         // Up to 2.3 times what was expected a part grows to three times its size at most.
+        assert_eq!(of(34 * GIB, 78 * GIB), 21);
         assert_eq!(of(512 * GIB, 1_170 * GIB), 315);
         // Ten times as much still fits.
-        assert_eq!(of(512 * GIB, 5 * TIB), 2_017);
-        assert_eq!(of(0, 5 * TIB), 2_581);
+        assert_eq!(of(34 * GIB, 340 * GIB), 5_079);
+        assert_eq!(of(512 * GIB, 5 * TIB), 2_775);
+        // Of what nobody knows anything about.
+        assert_eq!(of(0, 200 * GIB), 112);
+        assert_eq!(of(0, 5 * TIB), 3_584);
     }
 
     #[test]
