@@ -21,10 +21,21 @@ where
             let code = answer.err().code().unwrap_or_default();
             let message = answer.err().message().unwrap_or_default();
             let said = [code, message].map(str::trim).join(" ");
-            (kind_of(status, code), format!("HTTP {status} {said}"))
+            let body = answer.raw().body().bytes().unwrap_or_default();
+            let kind = if code.is_empty() && status == 400 && wants_https(body) {
+                Kind::SpeaksHttps
+            } else {
+                kind_of(status, code)
+            };
+            (kind, format!("HTTP {status} {said}"))
         }
+        // An answer that is whole and no XML is not S3's; one that broke off may be better next time.
         SdkError::ResponseError(answer) => (
-            Kind::Unavailable,
+            if broke_off(error) {
+                Kind::Unavailable
+            } else {
+                Kind::NotS3
+            },
             format!(
                 "HTTP {} {}",
                 answer.raw().status().as_u16(),
@@ -32,23 +43,15 @@ where
             ),
         ),
         SdkError::DispatchFailure(failure) => {
-            let reason = deepest_cause(error);
-            // Trying again does not mend a certificate.
-            let kind = if is_untrusted(error) {
-                Kind::Misconfigured
-            } else if failure.is_user() {
-                Kind::Other
-            } else {
-                Kind::Unavailable
+            let kind = match hopeless(error) {
+                Some(kind) => kind,
+                None if failure.is_user() => Kind::Other,
+                None => Kind::Unavailable,
             };
-            (kind, reason)
+            (kind, deepest_cause(error))
         }
         SdkError::TimeoutError(_) => (Kind::Unavailable, "no answer in time".to_owned()),
-        _ => {
-            let reason = deepest_cause(error);
-            // No credentials anywhere is found out before anything is sent.
-            (Kind::Misconfigured, reason)
-        }
+        _ => unsent(error),
     };
     Error {
         kind,
@@ -63,6 +66,7 @@ where
 pub(super) fn kind_of(status: u16, code: &str) -> Kind {
     match (code, status) {
         ("NoSuchBucket", _) => Kind::NoBucket,
+        ("InvalidBucketName", _) => Kind::BucketName,
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) => Kind::NotFound,
         (
             "PermanentRedirect"
@@ -70,24 +74,16 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
             | "IllegalLocationConstraintException",
             _,
         )
-        | (_, 301 | 307 | 308) => Kind::Misconfigured,
-        (
-            "RequestTimeout"
-            | "SlowDown"
-            | "ServiceUnavailable"
-            | "InternalError"
-            | "RequestTimeTooSkewed",
-            _,
-        ) => Kind::Unavailable,
+        | (_, 301 | 307 | 308) => Kind::WrongRegion,
+        ("RequestTimeTooSkewed", _) => Kind::ClockSkew,
+        ("RequestTimeout" | "SlowDown" | "ServiceUnavailable" | "InternalError", _) => {
+            Kind::Unavailable
+        }
         ("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest", _) => Kind::Corrupt,
-        (
-            "AccessDenied"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken",
-            _,
-        ) => Kind::Denied,
+        ("InvalidAccessKeyId", _) => Kind::UnknownKey,
+        ("SignatureDoesNotMatch", _) => Kind::WrongSecret,
+        ("InvalidToken" | "ExpiredToken" | "TokenRefreshRequired", _) => Kind::SessionToken,
+        ("AccessDenied", _) => Kind::Denied,
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 501) => Kind::Other,
         ("InsufficientStorage" | "QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::Full,
         (_, 401 | 403) => Kind::Denied,
@@ -97,16 +93,57 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
     }
 }
 
-pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|it| {
+/// What Go's servers, nginx and Apache answer to http on a port of https.
+fn wants_https(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("HTTPS") || text.contains("SSL-enabled")
+}
+
+/// What a connection failed of that no further try mends.
+pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    causes(error).find_map(|it| {
         let tls = it.downcast_ref::<rustls::Error>().or_else(|| {
             it.downcast_ref::<std::io::Error>()
                 .and_then(std::io::Error::get_ref)
                 .and_then(|it| it.downcast_ref::<rustls::Error>())
         });
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
-            || it.to_string().contains("invalid peer certificate")
+        match tls {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),
+            // What came instead of a handshake was no TLS.
+            Some(rustls::Error::InvalidMessage(_)) => return Some(Kind::SpeaksHttp),
+            _ => {}
+        }
+        // What came instead of an answer was no HTTP.
+        let http = it.downcast_ref::<hyper::Error>();
+        http.is_some_and(hyper::Error::is_parse)
+            .then_some(Kind::SpeaksHttps)
     })
+}
+
+/// An object that the server should have had is no missing one: another try may succeed.
+pub(super) fn unexpected(error: Error) -> Error {
+    let kind = match error.kind {
+        Kind::NotFound => Kind::Other,
+        kind => kind,
+    };
+    Error { kind, ..error }
+}
+
+/// What kept a request from being sent, in one line: the SDK's own is a printed structure.
+fn unsent(error: &(dyn std::error::Error + 'static)) -> (Kind, String) {
+    let said: Vec<String> = causes(error).map(ToString::to_string).collect();
+    let says = |words: &str| said.iter().any(|it| it.contains(words));
+    if says("credentials") || says("identity") {
+        return (Kind::NoCredentials, "there is no access key".to_owned());
+    }
+    if says("region") || says("Region") {
+        return (Kind::NoRegion, "there is no region".to_owned());
+    }
+    (Kind::Misconfigured, deepest_cause(error))
+}
+
+fn broke_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|it| it.is::<reqwest::Error>() || it.is::<std::io::Error>())
 }
 
 #[cfg(test)]
@@ -116,13 +153,16 @@ mod tests {
     #[test]
     fn what_trying_again_will_not_mend_is_told_apart() {
         assert_eq!(kind_of(404, "NoSuchBucket"), Kind::NoBucket);
+        assert_eq!(kind_of(400, "InvalidBucketName"), Kind::BucketName);
         assert_eq!(kind_of(404, ""), Kind::NotFound);
-        assert_eq!(kind_of(403, "SignatureDoesNotMatch"), Kind::Denied);
-        assert_eq!(kind_of(403, "InvalidAccessKeyId"), Kind::Denied);
+        assert_eq!(kind_of(403, "SignatureDoesNotMatch"), Kind::WrongSecret);
+        assert_eq!(kind_of(403, "InvalidAccessKeyId"), Kind::UnknownKey);
+        assert_eq!(kind_of(403, "RequestTimeTooSkewed"), Kind::ClockSkew);
+        assert_eq!(kind_of(403, "AccessDenied"), Kind::Denied);
         assert_eq!(kind_of(503, "SlowDown"), Kind::Unavailable);
-        assert_eq!(kind_of(301, "PermanentRedirect"), Kind::Misconfigured);
+        assert_eq!(kind_of(301, "PermanentRedirect"), Kind::WrongRegion);
         assert_eq!(kind_of(400, "BadDigest"), Kind::Corrupt);
-        assert_eq!(kind_of(400, "ExpiredToken"), Kind::Denied);
+        assert_eq!(kind_of(400, "ExpiredToken"), Kind::SessionToken);
         assert_eq!(kind_of(501, "NotImplemented"), Kind::Other);
     }
 }
