@@ -1,5 +1,6 @@
 //! PostgreSQL: whom to ask, and what is there.
 
+pub mod identity;
 pub mod lock;
 pub mod probe;
 pub mod snapshot;

@@ -54,6 +54,9 @@ pub struct Object {
 /// The bytes of one object, in order.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
+/// Whether a key is one of ours, since others may write below the same prefix.
+pub type Ours<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
+
 /// A place that keeps objects under keys.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -91,9 +94,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Deletes objects; gives those that could not be deleted, each with its reason.
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
 
-    /// Gives up unfinished uploads below `prefix` that were started before `before`, where the
-    /// store can list them; gives how many.
-    async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error>;
+    /// Aborts uploads below `prefix` that were started before `before` and whose key is `ours`, where
+    /// the store can list them; gives how many.
+    async fn abort_uploads(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+        ours: &Ours<'_>,
+    ) -> Result<usize, Error>;
 }
 
 /// What [`Storage::probe`] must prove.

@@ -345,7 +345,7 @@ async fn only_what_dead_writers_left_is_tidied() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStorage::new(folder.path().to_owned(), None);
     let now = Timestamp::now();
-    assert_eq!(store.abort_uploads("", now).await.unwrap(), 0);
+    assert_eq!(store.abort_uploads("", now, &|_| true).await.unwrap(), 0);
     fs::create_dir(folder.path().join(".uploads")).unwrap();
     let old = folder.path().join(".uploads/old");
     let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
@@ -354,7 +354,7 @@ async fn only_what_dead_writers_left_is_tidied() {
     let mut living = store.upload("living").await.unwrap();
     living.write(Bytes::from_static(b"x")).await.unwrap();
     let an_hour_ago = now - jiff::SignedDuration::from_hours(1);
-    assert_eq!(store.abort_uploads("", an_hour_ago).await.unwrap(), 1);
+    assert_eq!(store.abort_uploads("", an_hour_ago, &|_| true).await.unwrap(), 1);
     assert!(!old.exists());
     living.complete().await.unwrap();
     assert_eq!(store.get("living", 1).await.unwrap(), "x");

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, Storage, Stored, Upload};
 use writing::Writing;
 
 /// Unfinished objects; a key never begins with a dot.
@@ -247,7 +247,12 @@ impl Storage for FileStorage {
         left
     }
 
-    async fn abort_uploads(&self, _prefix: &str, before: Timestamp) -> Result<usize, Error> {
+    async fn abort_uploads(
+        &self,
+        _prefix: &str,
+        before: Timestamp,
+        _ours: &Ours<'_>,
+    ) -> Result<usize, Error> {
         let uploads = self.root.join(UPLOADS);
         self.blocking("tidying", UPLOADS, move || tidy(&uploads, before))
             .await

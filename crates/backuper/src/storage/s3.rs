@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{Access, Body, Bucket, Config, Error, Kind, Object, Storage, Stored, Upload};
+use super::{Access, Body, Bucket, Config, Error, Kind, Object, Ours, Storage, Stored, Upload};
 use error::meaning;
 use upload::{Multipart, Spare, Way, unquoted};
 
@@ -290,7 +290,12 @@ impl Storage for S3Storage {
         left
     }
 
-    async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error> {
+    async fn abort_uploads(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+        ours: &Ours<'_>,
+    ) -> Result<usize, Error> {
         let (mut count, mut failed) = (0, None);
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
@@ -312,10 +317,8 @@ impl Storage for S3Storage {
                 let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
                     continue;
                 };
-                // Only ours: others may upload below the same prefix.
-                let ours = crate::archive::Folder::parse_key(key).is_ok();
                 let begun = upload.initiated().map(|it| time(Some(it)));
-                if ours && begun.is_some_and(|it| it < before) {
+                if ours(key) && begun.is_some_and(|it| it < before) {
                     match self.way.abort(key, id).await {
                         Ok(()) => count += 1,
                         Err(error) => failed = Some(error),
