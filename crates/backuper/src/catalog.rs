@@ -277,7 +277,10 @@ mod tests {
             storage.put(key, "x".into()).await.unwrap();
         }
         let found = databases(&storage).await.unwrap();
-        let found: Vec<_> = found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(a, b)| (a.as_str(), b.as_str()))
+            .collect();
         assert_eq!(
             found,
             [

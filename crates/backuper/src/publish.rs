@@ -2,9 +2,9 @@
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use crate::archive::Folder;
 use crate::archive::key::MANIFEST;
 use crate::archive::manifest::{Manifest, Stream};
-use crate::archive::Folder;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Storage};
 
@@ -40,11 +40,7 @@ pub async fn publish(
 }
 
 /// The manifest goes last, and counts only when it is there as it was written.
-async fn write(
-    storage: &dyn Storage,
-    folder: &Folder,
-    manifest: &Manifest,
-) -> Result<(), Failure> {
+async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> Result<(), Failure> {
     still_there(storage, folder, &manifest.streams).await?;
     let json = manifest
         .write()
@@ -70,9 +66,11 @@ async fn still_there(
                 "{key} had {} bytes when it was stored and has {} now: somebody has written over it; run the backup again",
                 stream.stored_bytes, object.size
             ))),
-            Err(error) if error.kind == storage::Kind::NotFound => Err(Failure::try_again(format!(
-                "{key} was stored and is gone: somebody has removed it while the backup ran, a lifecycle rule of the bucket for one; run the backup again"
-            ))),
+            Err(error) if error.kind == storage::Kind::NotFound => {
+                Err(Failure::try_again(format!(
+                    "{key} was stored and is gone: somebody has removed it while the backup ran, a lifecycle rule of the bucket for one; run the backup again"
+                )))
+            }
             Err(error) => Err(error.into()),
         }
     };

@@ -19,9 +19,14 @@ impl FromStr for Retention {
         if text.is_empty() {
             return Ok(Self(0));
         }
-        text.parse().map(Self).map_err(|_not_a_count: std::num::ParseIntError| {
-            format!("a count of 0 or more is needed, {} at most; 0 keeps all", u32::MAX)
-        })
+        text.parse()
+            .map(Self)
+            .map_err(|_not_a_count: std::num::ParseIntError| {
+                format!(
+                    "a count of 0 or more is needed, {} at most; 0 keeps all",
+                    u32::MAX
+                )
+            })
     }
 }
 
@@ -69,7 +74,10 @@ pub struct Choice {
 /// nobody knows what else it does not show.
 #[must_use]
 pub fn choose(listing: &Listing, request: Request<'_>) -> Option<Choice> {
-    let made = listing.complete.iter().find(|it| it.folder == *request.made)?;
+    let made = listing
+        .complete
+        .iter()
+        .find(|it| it.folder == *request.made)?;
     let stored_at = made.modified();
     let (misdated, others): (Vec<&Backup>, Vec<&Backup>) = listing
         .complete
@@ -199,7 +207,9 @@ mod tests {
 
     fn five() -> Vec<Object> {
         let hours = 0..5;
-        hours.flat_map(|it| objects(it, &server(Some(1)), true)).collect()
+        hours
+            .flat_map(|it| objects(it, &server(Some(1)), true))
+            .collect()
     }
 
     #[test]
@@ -287,7 +297,11 @@ mod tests {
             (manifest(Some(1), 12, 2), true),
             (manifest(Some(1), 1, 12), true),
         ] {
-            assert_eq!(reason_to_keep(&expired, &made).is_some(), stays, "{expired:?}");
+            assert_eq!(
+                reason_to_keep(&expired, &made).is_some(),
+                stays,
+                "{expired:?}"
+            );
         }
     }
 

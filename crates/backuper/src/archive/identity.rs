@@ -14,9 +14,7 @@ use super::key::NotOurs;
 
 /// What initdb gives a server's data, and its standbys share. Written as a decimal number.
 /// PostgreSQL manual, 9.27.10: `pg_control_system`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SystemIdentifier(u64);
 
@@ -200,9 +198,15 @@ mod tests {
         let identifier = SystemIdentifier(u64::MAX);
         let json = serde_json::to_string(&identifier).unwrap();
         assert_eq!(json, "\"18446744073709551615\"");
-        assert_eq!(serde_json::from_str::<SystemIdentifier>(&json).unwrap(), identifier);
+        assert_eq!(
+            serde_json::from_str::<SystemIdentifier>(&json).unwrap(),
+            identifier
+        );
         for wrong in ["\"+1\"", "\"\"", "\"x\"", "7", "\"18446744073709551616\""] {
-            assert!(serde_json::from_str::<SystemIdentifier>(wrong).is_err(), "{wrong}");
+            assert!(
+                serde_json::from_str::<SystemIdentifier>(wrong).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

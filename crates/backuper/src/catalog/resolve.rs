@@ -335,7 +335,8 @@ impl Question<'_> {
         if let Some(backup) = listing.incomplete.first() {
             let prefix = backup.folder.prefix();
             let folder = prefix.trim_end_matches('/');
-            reason = format!("{folder} has no manifest, so it is not complete, and there is no other");
+            reason =
+                format!("{folder} has no manifest, so it is not complete, and there is no other");
         }
         let others = databases(self.storage).await.unwrap_or_default();
         if others.is_empty() {
@@ -586,7 +587,11 @@ mod tests {
             ..one
         };
         let sentence = ask(&storage, &target, "0").await.unwrap_err().to_string();
-        for words in ["backups of app (app/2026-11-10-", "DB_NAME", "BACKUP_REVISION"] {
+        for words in [
+            "backups of app (app/2026-11-10-",
+            "DB_NAME",
+            "BACKUP_REVISION",
+        ] {
             assert!(sentence.contains(words), "{sentence}");
         }
     }

@@ -37,7 +37,9 @@ pub enum NotARevision {
     )]
     Day(Date),
     /// A time that may be of any place.
-    #[error("{0} is a time without a zone; write {0}Z if it is UTC, or an offset such as {0}+02:00")]
+    #[error(
+        "{0} is a time without a zone; write {0}Z if it is UTC, or an offset such as {0}+02:00"
+    )]
     NoZone(DateTime),
     /// Anything else.
     #[error(
@@ -86,9 +88,9 @@ impl FromStr for Revision {
 /// Whether a word without a slash may be an object's key: it has a suffix that dumps have.
 fn is_file_name(text: &str) -> bool {
     let suffix = text.rsplit_once('.').map(|(_, suffix)| suffix);
-    suffix.is_some_and(|it| {
-        ["sql", "gz", "dump", "backup", "bak", "pgdump", "custom"].contains(&it)
-    }) && !text.contains(|c: char| c.is_control())
+    suffix
+        .is_some_and(|it| ["sql", "gz", "dump", "backup", "bak", "pgdump", "custom"].contains(&it))
+        && !text.contains(|c: char| c.is_control())
 }
 
 impl fmt::Display for Revision {
@@ -134,8 +136,14 @@ mod tests {
             ("/app/x", "whole key"),
             ("a\nb/c", "whole key"),
             ("2026-11-25", "such as 2026-11-25T23:59:59Z"),
-            ("2026-11-25T21:05:27", "write 2026-11-25T21:05:27Z if it is UTC"),
-            ("2026-11-25 21:05", "write 2026-11-25T21:05:00Z if it is UTC"),
+            (
+                "2026-11-25T21:05:27",
+                "write 2026-11-25T21:05:27Z if it is UTC",
+            ),
+            (
+                "2026-11-25 21:05",
+                "write 2026-11-25T21:05:00Z if it is UTC",
+            ),
             ("2026-11-20-21-05-27", "a folder's name such as"),
         ] {
             let error = text.parse::<Revision>().unwrap_err().to_string();

@@ -68,7 +68,9 @@ pub fn warn_of_misspelt() {
     )]
     let environment = std::env::vars_os();
     for misspelt::Misspelt { name, nearest } in misspelt::among(environment) {
-        tracing::warn!("{name} is none of the settings, so it changes nothing; is {nearest} meant?");
+        tracing::warn!(
+            "{name} is none of the settings, so it changes nothing; is {nearest} meant?"
+        );
     }
 }
 

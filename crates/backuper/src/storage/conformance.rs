@@ -354,7 +354,13 @@ async fn only_what_dead_writers_left_is_tidied() {
     let mut living = store.upload("living").await.unwrap();
     living.write(Bytes::from_static(b"x")).await.unwrap();
     let an_hour_ago = now - jiff::SignedDuration::from_hours(1);
-    assert_eq!(store.abort_uploads("", an_hour_ago, &|_| true).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .abort_uploads("", an_hour_ago, &|_| true)
+            .await
+            .unwrap(),
+        1
+    );
     assert!(!old.exists());
     living.complete().await.unwrap();
     assert_eq!(store.get("living", 1).await.unwrap(), "x");
