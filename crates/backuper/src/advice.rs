@@ -12,6 +12,10 @@ impl From<postgres::Error> for Failure {
             postgres::Kind::Rejected => {
                 "; check DB_USER and DB_PASSWORD, and the server's pg_hba.conf"
             }
+            postgres::Kind::NoPassword => "; set DB_PASSWORD",
+            postgres::Kind::NoTls => {
+                "; switch TLS on there, or set DB_SSLMODE=prefer to do without it"
+            }
             postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied

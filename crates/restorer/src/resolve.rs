@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use backuper::archive::manifest::Stream;
-use backuper::archive::{Folder, Manifest};
-use backuper::catalog::{self, Found};
+use backuper::archive::{Folder, Identity, Manifest, key};
+use backuper::catalog::{self, Found, Request, Resolution, Revision};
 use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 
 use crate::archive::head::Head;
 use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
+
+/// How many folders of a kind are named in warnings.
+const NAMED: usize = 5;
 
 /// What is to be restored.
 #[derive(Clone, Debug)]
@@ -46,22 +50,39 @@ impl Backup {
     }
 }
 
-/// Finds the backup and looks whether all of it is there.
+/// What the keys of all that is looked at begin with: nobody has to allow more than that.
+#[must_use]
+pub fn prefix(job: &RestoreJob) -> String {
+    let database = &job.database.name;
+    match &job.revision {
+        Revision::Named(name) if Folder::parse(database, name).is_err() => {
+            let folder = name.split_once('/').map(|(folder, _)| format!("{folder}/"));
+            folder.unwrap_or_else(|| name.clone())
+        }
+        _ => format!("{}/", key::encode(database)),
+    }
+}
+
+/// Finds the backup that is meant for this target, and looks whether all of it is there.
 ///
 /// # Errors
 /// What is missing or damaged, and where.
-pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Backup, Failure> {
-    let target = job.database.target();
-    let found = catalog::resolve(
-        storage.as_ref(),
-        target.database(),
-        &job.revision,
-        catalog::source_of(&target),
-        job.as_of,
-    )
-    .await
-    .map_err(failure)?;
-    match found {
+pub async fn backup(
+    job: &RestoreJob,
+    storage: &Arc<dyn Storage>,
+    target: &Identity,
+) -> Result<Backup, Failure> {
+    let request = Request {
+        revision: &job.revision,
+        target,
+        as_of: job.as_of,
+        now: Timestamp::now(),
+    };
+    let resolution = catalog::resolve(storage.as_ref(), request)
+        .await
+        .map_err(failure)?;
+    warn_of_others(&resolution, request.now);
+    match resolution.found {
         Found::Ours(folder, manifest) => {
             for stream in &manifest.streams {
                 present(storage.as_ref(), &folder, stream).await?;
@@ -69,6 +90,24 @@ pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Back
             Ok(Backup::Folder(folder, manifest))
         }
         Found::Object(object) => look_into(storage.as_ref(), object).await,
+    }
+}
+
+/// Names what a person may have expected instead.
+fn warn_of_others(resolution: &Resolution, now: Timestamp) {
+    for backup in resolution.incomplete.iter().take(NAMED) {
+        let key = backup.folder.prefix();
+        if backup.is_active(now) {
+            tracing::warn!(%key, "a newer backup is under way; it does not count before it is complete");
+        } else {
+            tracing::warn!(%key, "this folder is newer than the backup that is restored, and has no manifest: its run did not end, or somebody has removed it");
+        }
+    }
+    for folder in resolution.misdated.iter().take(NAMED) {
+        tracing::warn!(key = %folder.prefix(), clock = %now, "this folder is of the future, so a clock is or was wrong, and it does not count; name it in BACKUP_REVISION if it is meant");
+    }
+    for folder in resolution.ambiguous.iter().take(NAMED) {
+        tracing::warn!(key = %folder.prefix(), "this older backup may be of another server of the same name, so it does not count; name it in BACKUP_REVISION if it is meant");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use backuper::archive::key;
+use backuper::catalog::{self, Revision};
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::parallelism;
@@ -17,7 +17,7 @@ use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
 use crate::target::preflight::{self, Ready};
-use crate::target::statistics;
+use crate::target::{server, statistics};
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -31,6 +31,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let outcome = tokio::select! {
         outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
         never = progress.report(&reporter) => match never {},
+        () = shutdown.overdue() => Err(Failure::try_again("not ended in time")),
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
     let outcome = outcome.and_then(|done| done.complete(&target));
@@ -48,11 +49,10 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
     let preparing = async {
-        let storage = storage::connect(&job.store.config()).await?;
-        // A key may be allowed no more than its own database's folder.
-        let prefix = format!("{}/", key::encode(target.database()));
-        storage.probe(&prefix, Access::Read).await?;
-        let backup = resolve::backup(job, &storage).await?;
+        let (storage, system) = tokio::join!(store(job), system(job, target));
+        let (storage, system) = (storage?, system?);
+        let identity = catalog::identity_of(target, system);
+        let backup = resolve::backup(job, &storage, &identity).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -73,6 +73,20 @@ async fn attempt(
         bytes,
         omissions,
     })
+}
+
+async fn store(job: &RestoreJob) -> Result<Arc<dyn Storage>, Failure> {
+    let storage = storage::connect(&job.store.config()).await?;
+    storage.probe(&resolve::prefix(job), Access::Read).await?;
+    Ok(storage)
+}
+
+/// The target's server decides whose backups count, where they are counted.
+async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failure> {
+    match job.revision {
+        Revision::Named(_) => Ok(None),
+        Revision::Count(_) | Revision::At(_) => server::system_identifier(target).await,
+    }
 }
 
 /// An empty target is loaded by many hands; one that holds something is replaced in one

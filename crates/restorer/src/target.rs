@@ -5,4 +5,5 @@ pub(crate) mod maintenance;
 pub mod mark;
 pub mod preflight;
 pub mod privileges;
+pub mod server;
 pub mod statistics;

@@ -1,7 +1,7 @@
 //! A TCP proxy that breaks connections: for PostgreSQL, and for whatever else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +22,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    upstream: u16,
+    upstream: AtomicU16,
     refuse: AtomicBool,
     stalled: AtomicBool,
     latency: AtomicU64,
@@ -38,7 +38,7 @@ impl Proxy {
     /// A proxy before a port of this machine that changes nothing yet.
     pub fn start(upstream: u16) -> Self {
         let state = Arc::new(State {
-            upstream,
+            upstream: AtomicU16::new(upstream),
             refuse: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             latency: AtomicU64::new(0),
@@ -62,6 +62,11 @@ impl Proxy {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Brings new connections to another port of this machine.
+    pub fn lead_to(&self, upstream: u16) {
+        self.state.upstream.store(upstream, Ordering::SeqCst);
     }
 
     /// Bytes that went to the server until now.
@@ -136,7 +141,7 @@ async fn accept(listener: TcpListener, state: Arc<State>, cutting: watch::Receiv
         let (state, mut cutting) = (state.clone(), cutting.clone());
         cutting.mark_unchanged();
         tokio::spawn(async move {
-            let upstream = TcpStream::connect(("127.0.0.1", state.upstream));
+            let upstream = TcpStream::connect(("127.0.0.1", state.upstream.load(Ordering::SeqCst)));
             let Ok(server) = upstream.await else { return };
             let ((cr, cw), (sr, sw)) = (client.into_split(), server.into_split());
             let up = pass(cr, sw, &state, &state.up, &state.cut_up_after);
@@ -165,8 +170,8 @@ async fn pass(
         if latency > 0 {
             tokio::time::sleep(Duration::from_micros(latency)).await;
         }
-        let limit = state.bytes_per_second.load(Ordering::SeqCst);
-        if let Some(micros) = (count as u64 * 1_000_000).checked_div(limit) {
+        let rate = state.bytes_per_second.load(Ordering::SeqCst);
+        if let Some(micros) = (count as u64 * 1_000_000).checked_div(rate) {
             tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         while state.stalled.load(Ordering::SeqCst) {

@@ -259,6 +259,12 @@ async fn create(target: &Target, backup: &Backup) -> Result<bool, Failure> {
         {
             Ok(false)
         }
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Err(Failure::refused(format!(
+                "{target} is missing, and role {} may not create it; grant it CREATEDB, or create the database first",
+                target.user()
+            )))
+        }
         Err(error) => Err(postgres::Error::new("creating", target, &error).into()),
     }
 }
