@@ -15,6 +15,8 @@ mod harness;
 mod indexes;
 mod kubernetes;
 mod local;
+mod owners;
+mod preflight;
 mod progress;
 mod readme;
 mod reflection;

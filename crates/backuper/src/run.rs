@@ -157,6 +157,7 @@ fn source(target: &Target, description: probe::Description) -> Source {
         locale,
         extensions,
         size_bytes,
+        superusers,
     } = description;
     Source {
         host: target.host.clone(),
@@ -177,6 +178,7 @@ fn source(target: &Target, description: probe::Description) -> Source {
             .map(|(name, version)| Extension { name, version })
             .collect(),
         size_bytes,
+        superusers: Some(superusers),
     }
 }
 

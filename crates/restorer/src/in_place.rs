@@ -31,13 +31,16 @@ use tokio_util::sync::CancellationToken;
 use defaults::Defaults;
 use transaction::Transaction;
 
-use crate::archive::schema;
-use crate::archive::toc::Toc;
+use crate::archive::schema::Schema;
+use crate::archive::toc::{Entry, Toc};
+use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, Source, feed, feed_through};
 use crate::memfd::Memfd;
 use crate::resolve::Encoding;
 use crate::target::maintenance::Maintenance;
-use crate::target::{conflicts, mark, privileges};
+use crate::target::owners::Moment;
+use crate::target::plan::Plan;
+use crate::target::{conflicts, kept, mark, order, owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -54,6 +57,10 @@ pub struct Replacing<'a> {
     pub lock_wait_timeout: Duration,
     /// How far the rows are.
     pub progress: &'a Arc<Progress>,
+    /// The server's major.
+    pub major: u32,
+    /// What is restored, and how.
+    pub plan: &'a Plan,
 }
 
 impl Replacing<'_> {
@@ -65,9 +72,9 @@ impl Replacing<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
+        schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
         let streams: Vec<Expected> = manifest
             .data()
             .map(|it| Expected::of(it, folder.key(&it.name)))
@@ -105,8 +112,13 @@ impl Replacing<'_> {
     ) -> Result<u64, Failure> {
         let left = self.left_by_another(stop).await?;
         conflicts::look(self.session, self.target, toc).await?;
-        let list = removal::use_list(self.session, self.target, toc).await?;
-        let section = |name: &str| {
+        let plan = self.plan;
+        let first = |it: &Entry| plan.keeps(it) && !order::is_last(it);
+        let list = removal::use_list(self.session, self.target, toc, first).await?;
+        let last = |it: &Entry| plan.keeps(it) && order::is_last(it);
+        let any_last = toc.entries.iter().any(last);
+        let last = removal::use_list(self.session, self.target, toc, last).await?;
+        let section = |name: &str, list: &UseList| {
             [
                 OsString::from(name),
                 list.argument(),
@@ -116,16 +128,35 @@ impl Replacing<'_> {
         let mut transaction = self.begin().await?;
         let work = async {
             self.clear(&mut transaction, toc, left.as_ref()).await?;
-            self.section(&mut transaction, &section("--section=pre-data"), stop)
-                .await?;
+            self.section(
+                &mut transaction,
+                &section("--section=pre-data", &list),
+                stop,
+            )
+            .await?;
+            self.own(&mut transaction, toc, Moment::BeforeRows).await?;
             let mut bytes = 0;
             for expected in streams {
                 bytes += self.stream(&mut transaction, expected, stop).await?;
             }
             self.progress.indexing();
-            self.section(&mut transaction, &section("--section=post-data"), stop)
-                .await?;
+            self.section(
+                &mut transaction,
+                &section("--section=post-data", &list),
+                stop,
+            )
+            .await?;
+            self.own(&mut transaction, toc, Moment::AfterRows).await?;
             self.grant(&mut transaction, toc).await?;
+            if any_last {
+                self.section(
+                    &mut transaction,
+                    &section("--section=post-data", &last),
+                    stop,
+                )
+                .await?;
+                self.own(&mut transaction, toc, Moment::Last).await?;
+            }
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
@@ -240,12 +271,21 @@ impl Replacing<'_> {
         transaction.write(&removal).await
     }
 
+    async fn own(
+        &self,
+        transaction: &mut Transaction,
+        toc: &Toc,
+        moment: Moment,
+    ) -> Result<(), Failure> {
+        let statements = owners::statements(toc, self.plan, moment);
+        let text = tolerant::within_transaction(&statements);
+        transaction.write(&text).await
+    }
+
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        let statements = privileges::statements(self.session, self.target, toc).await?;
-        let text: String = statements
-            .iter()
-            .map(|it| privileges::guarded(it))
-            .collect();
+        transaction.write(&kept::reset(toc, self.major)).await?;
+        let statements = privileges::statements(self.target, toc, self.plan);
+        let text = tolerant::within_transaction(&statements);
         transaction.write(&text).await?;
         // Read from outside the transaction, so these are still those from before it.
         let defaults = Defaults::of(self.session, self.target).await?;
@@ -259,6 +299,7 @@ impl Replacing<'_> {
             arguments: fixed
                 .iter()
                 .map(OsString::from)
+                .chain(self.plan.arguments().iter().map(OsString::from))
                 .chain(arguments.iter().cloned())
                 .collect(),
             // It speaks to no server, so it is not told of one.

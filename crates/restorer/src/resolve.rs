@@ -9,7 +9,9 @@ use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
+use crate::archive::schema::{self, Schema};
 use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
 
@@ -19,8 +21,8 @@ const HEAD: usize = 256 << 20;
 /// What is to be restored.
 #[derive(Clone, Debug)]
 pub enum Backup {
-    /// One of ours; every stream is there with its size.
-    Folder(Folder, Box<Manifest>),
+    /// One of ours; every stream is there with its size. With the archive of its schema.
+    Folder(Folder, Box<Manifest>, Arc<Schema>),
     /// A single archive in the custom format: the published adapter's, for one. With its head,
     /// which holds all but the rows.
     Archive(Object, Box<Toc>, Bytes),
@@ -42,8 +44,18 @@ impl Backup {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Folder(folder, _) => folder.prefix().trim_end_matches('/').to_owned(),
+            Self::Folder(folder, ..) => folder.prefix().trim_end_matches('/').to_owned(),
             Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+        }
+    }
+
+    /// Its table of contents; none: a script has none.
+    #[must_use]
+    pub fn toc(&self) -> Option<&Toc> {
+        match self {
+            Self::Folder(_, _, schema) => Some(&schema.toc),
+            Self::Archive(_, toc, _) => Some(toc),
+            Self::Script(..) => None,
         }
     }
 }
@@ -52,7 +64,11 @@ impl Backup {
 ///
 /// # Errors
 /// What is missing or damaged, and where.
-pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Backup, Failure> {
+pub async fn backup(
+    job: &RestoreJob,
+    storage: &Arc<dyn Storage>,
+    stop: &CancellationToken,
+) -> Result<Backup, Failure> {
     let target = job.database.target();
     let found = catalog::resolve(
         storage.as_ref(),
@@ -68,7 +84,8 @@ pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Back
             for stream in &manifest.streams {
                 present(storage.as_ref(), &folder, stream).await?;
             }
-            Ok(Backup::Folder(folder, manifest))
+            let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
+            Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
         Found::Object(object) => look_into(storage.as_ref(), object).await,
     }

@@ -15,8 +15,9 @@ use crate::job::RestoreJob;
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done};
+use crate::target::plan::Wishes;
 use crate::target::preflight::{self, Ready};
-use crate::target::statistics;
+use crate::target::{creation, database, statistics};
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -32,6 +33,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
         never = progress.report(&reporter) => match never {},
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    let outcome = outcome.and_then(|done| done.complete(&target));
     let elapsed = begun.elapsed();
     let gauges = summary::gauges(&outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
@@ -48,7 +50,7 @@ async fn attempt(
     let preparing = async {
         let storage = storage::connect(&job.store.config()).await?;
         storage.probe("", Access::Read).await?;
-        let backup = resolve::backup(job, &storage).await?;
+        let backup = resolve::backup(job, &storage, stop).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -56,17 +58,29 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let ready = preflight::target(target, &job.database.programs, &backup).await?;
+    let wishes = Wishes {
+        owners: job.owners,
+        keep_going: job.keep_going,
+    };
+    let ready = preflight::target(target, &job.database.programs, &backup, wishes).await?;
     let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
     if loaded.is_err() && ready.created {
-        preflight::drop_database(&ready.session, target).await;
+        creation::drop_database(&ready.session, target).await;
     }
     let bytes = loaded?;
+    if let Some(toc) = backup.toc() {
+        if ready.created {
+            database::apply(&ready.session, target, toc, &ready.plan).await;
+        } else {
+            database::leave(target, toc);
+        }
+    }
     statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
         bytes,
+        omissions: ready.plan.omissions(),
     })
 }
 
@@ -92,9 +106,11 @@ async fn load(
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
+        major: ready.major,
+        plan: &ready.plan,
     };
     match backup {
-        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
+        Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -103,12 +119,13 @@ async fn load(
                 storage,
                 jobs: jobs(job),
                 progress,
+                plan: &ready.plan,
             };
-            loading.run(folder, manifest, stop).await
+            loading.run(folder, manifest, schema, stop).await
         }
-        Backup::Folder(folder, manifest) => {
+        Backup::Folder(folder, manifest, schema) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
-            replacing.folder(folder, manifest, stop).await
+            replacing.folder(folder, manifest, schema, stop).await
         }
         Backup::Archive(object, toc, head) => {
             tracing::info!(database = %target, "restoring an archive in one transaction");
@@ -127,7 +144,7 @@ fn jobs(job: &RestoreJob) -> usize {
 
 fn tables(backup: &Backup) -> usize {
     match backup {
-        Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
+        Backup::Folder(_, manifest, _) => manifest.data().map(|it| it.tables.len()).sum(),
         Backup::Archive(_, toc, _) => toc.tables().1.len(),
         Backup::Script(..) => 0,
     }

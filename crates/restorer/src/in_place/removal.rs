@@ -188,11 +188,13 @@ fn unlink(toc: &Toc) -> String {
     )
 }
 
-/// What is made anew, in the archive's order: everything but what stayed where it was.
+/// What is made anew of what is to be kept, in the archive's order: everything but what stayed
+/// where it was.
 pub(super) async fn use_list(
     session: &Client,
     target: &Target,
     toc: &Toc,
+    keep: impl Fn(&Entry) -> bool,
 ) -> Result<UseList, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let rows = session
@@ -208,7 +210,9 @@ pub(super) async fn use_list(
     let there: BTreeSet<(String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     UseList::of(toc, |it| {
-        !it.kind.starts_with("DATABASE") && !there.contains(&(it.kind.clone(), it.tag.clone()))
+        keep(it)
+            && !it.kind.starts_with("DATABASE")
+            && !there.contains(&(it.kind.clone(), it.tag.clone()))
     })
 }
 
