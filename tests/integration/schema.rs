@@ -173,6 +173,7 @@ fn sample() -> Value {
                 version: text("1.8"),
             }],
             size_bytes: 1,
+            superusers: Some(vec!["postgres".to_owned()]),
         },
         snapshot_at: at,
         started_at: at,

@@ -165,6 +165,7 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
         locale,
         extensions,
         size_bytes,
+        superusers,
     } = description;
     Source {
         host: target.host.clone(),
@@ -186,6 +187,7 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
             .map(|(name, version)| Extension { name, version })
             .collect(),
         size_bytes,
+        superusers: Some(superusers),
     }
 }
 

@@ -25,12 +25,13 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Toc;
-use crate::archive::schema::{self, Schema};
+use crate::archive::schema::Schema;
 use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, feed};
 use crate::target::maintenance::Maintenance;
-use crate::target::mark;
-use crate::target::privileges;
+use crate::target::owners::Moment;
+use crate::target::plan::Plan;
+use crate::target::{mark, order, owners, privileges, tolerant};
 
 /// How long taking everything away may last: with the children's grace a stopped run ends well
 /// within its 30 seconds.
@@ -51,6 +52,8 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
+    /// What is restored, and how.
+    pub plan: &'a Plan,
 }
 
 /// What all programs of one restore share.
@@ -80,10 +83,10 @@ impl Loading<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
+        schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<u64, Failure> {
-        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
-        let loaded = self.load(folder, manifest, &schema, stop).await;
+        let loaded = self.load(folder, manifest, schema, stop).await;
         if loaded.is_err() {
             self.take_away(&schema.toc).await;
         }
@@ -104,16 +107,31 @@ impl Loading<'_> {
             options: &options,
             stop,
         };
-        self.restore(&shared, &["--section=pre-data"], None).await?;
+        let first = schema.toc.entries.iter().filter(|it| self.plan.keeps(it));
+        let first = first.map(|it| it.id).collect();
+        self.restore(&shared, &["--section=pre-data"], Some(&first))
+            .await?;
+        self.own(&schema.toc, Moment::BeforeRows).await?;
         self.progress.loading_of(manifest);
         let loaded = self.rows(folder, manifest, &shared).await?;
         self.progress.indexing();
         let jobs = format!("--jobs={}", self.jobs);
-        let others =
-            (!loaded.built.is_empty()).then(|| indexes::others(&schema.toc, &loaded.built));
-        self.restore(&shared, &["--section=post-data", &jobs], others.as_ref())
+        let mut others = indexes::others(&schema.toc, &loaded.built);
+        let kept = schema.toc.entries.iter().filter(|it| self.plan.keeps(it));
+        let last: BTreeSet<i64> = kept
+            .filter(|it| order::is_last(it))
+            .map(|it| it.id)
+            .collect();
+        others.retain(|id| !last.contains(id) && first.contains(id));
+        self.restore(&shared, &["--section=post-data", &jobs], Some(&others))
             .await?;
-        privileges::apply(self.session, self.target, &schema.toc).await?;
+        self.own(&schema.toc, Moment::AfterRows).await?;
+        privileges::apply(self.session, self.target, &schema.toc, self.plan).await?;
+        if !last.is_empty() {
+            self.restore(&shared, &["--section=post-data", &jobs], Some(&last))
+                .await?;
+            self.own(&schema.toc, Moment::Last).await?;
+        }
         if stop.is_cancelled() {
             return Err(Failure::try_again("stopped"));
         }
@@ -121,6 +139,11 @@ impl Loading<'_> {
         // it waits for is everything before it too.
         self.execute(&mark::unmark()).await?;
         Ok(loaded.bytes)
+    }
+
+    async fn own(&self, toc: &Toc, moment: Moment) -> Result<(), Failure> {
+        let statements = owners::statements(toc, self.plan, moment);
+        tolerant::execute(self.session, self.target, "giving owners in", &statements).await
     }
 
     fn program(&self, arguments: &[&str], options: &str, stdin: bool) -> Program {
@@ -133,6 +156,7 @@ impl Loading<'_> {
             "--no-password".into(),
             connection_string(self.target.database()).into(),
         ];
+        all.extend(self.plan.arguments().iter().map(OsString::from));
         all.extend(arguments.iter().map(OsString::from));
         Program {
             path: self.tools.program("pg_restore"),

@@ -12,6 +12,9 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use crate::archive::head::Head;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::schema::{self, Schema};
 use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
 
@@ -21,8 +24,8 @@ const NAMED: usize = 5;
 /// What is to be restored.
 #[derive(Clone, Debug)]
 pub enum Backup {
-    /// One of ours; every stream is there with its size.
-    Folder(Folder, Box<Manifest>),
+    /// One of ours; every stream is there with its size. With the archive of its schema.
+    Folder(Folder, Box<Manifest>, Arc<Schema>),
     /// A single archive in the custom format: the published adapter's, for one. With its head,
     /// which holds all but the rows.
     Archive(Object, Box<Toc>, Bytes),
@@ -44,8 +47,18 @@ impl Backup {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Folder(folder, _) => folder.prefix().trim_end_matches('/').to_owned(),
+            Self::Folder(folder, ..) => folder.prefix().trim_end_matches('/').to_owned(),
             Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+        }
+    }
+
+    /// Its table of contents; none: a script has none.
+    #[must_use]
+    pub fn toc(&self) -> Option<&Toc> {
+        match self {
+            Self::Folder(_, _, schema) => Some(&schema.toc),
+            Self::Archive(_, toc, _) => Some(toc),
+            Self::Script(..) => None,
         }
     }
 }
@@ -71,6 +84,7 @@ pub async fn backup(
     job: &RestoreJob,
     storage: &Arc<dyn Storage>,
     target: &Identity,
+    stop: &CancellationToken,
 ) -> Result<Backup, Failure> {
     let request = Request {
         revision: &job.revision,
@@ -87,7 +101,8 @@ pub async fn backup(
             for stream in &manifest.streams {
                 present(storage.as_ref(), &folder, stream).await?;
             }
-            Ok(Backup::Folder(folder, manifest))
+            let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
+            Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
         Found::Object(object) => look_into(storage.as_ref(), object).await,
     }

@@ -16,8 +16,9 @@ use crate::job::RestoreJob;
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
+use crate::target::plan::Wishes;
 use crate::target::preflight::{self, Ready};
-use crate::target::{server, statistics};
+use crate::target::{creation, database, server, statistics};
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -52,7 +53,7 @@ async fn attempt(
         let (storage, system) = tokio::join!(store(job), system(job, target));
         let (storage, system) = (storage?, system?);
         let identity = catalog::identity_of(target, system);
-        let backup = resolve::backup(job, &storage, &identity).await?;
+        let backup = resolve::backup(job, &storage, &identity, stop).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -60,12 +61,27 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let ready = preflight::target(target, &job.database.programs, &backup).await?;
+    let wishes = Wishes {
+        owners: job.owners,
+        keep_going: job.keep_going,
+    };
+    let ready = preflight::target(target, &job.database.programs, &backup, wishes).await?;
     let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
     if loaded.is_err() && ready.created {
-        preflight::drop_database(&ready.session, target).await;
+        creation::drop_database(&ready.session, target).await;
     }
-    let Loaded { bytes, omissions } = loaded?;
+    let Loaded {
+        bytes,
+        mut omissions,
+    } = loaded?;
+    omissions.extend(ready.plan.omissions());
+    if let Some(toc) = backup.toc() {
+        if ready.created {
+            database::apply(&ready.session, target, toc, &ready.plan).await;
+        } else {
+            database::leave(target, toc);
+        }
+    }
     statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
@@ -112,9 +128,11 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
         keep_going: job.keep_going,
+        major: ready.major,
+        plan: &ready.plan,
     };
     match backup {
-        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
+        Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -123,18 +141,19 @@ async fn load(
                 storage,
                 jobs: jobs(job),
                 progress,
+                plan: &ready.plan,
             };
             loading
-                .run(folder, manifest, stop)
+                .run(folder, manifest, schema, stop)
                 .await
                 .map(|bytes| Loaded {
                     bytes,
                     ..Loaded::default()
                 })
         }
-        Backup::Folder(folder, manifest) => {
+        Backup::Folder(folder, manifest, schema) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
-            replacing.folder(folder, manifest, stop).await
+            replacing.folder(folder, manifest, schema, stop).await
         }
         Backup::Archive(object, toc, head) => {
             tracing::info!(database = %target, "restoring an archive in one transaction");
@@ -153,7 +172,7 @@ fn jobs(job: &RestoreJob) -> usize {
 
 fn tables(backup: &Backup) -> usize {
     match backup {
-        Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
+        Backup::Folder(_, manifest, _) => manifest.data().map(|it| it.tables.len()).sum(),
         Backup::Archive(_, toc, _) => toc.tables().1.len(),
         Backup::Script(..) => 0,
     }

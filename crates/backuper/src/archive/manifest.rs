@@ -56,6 +56,10 @@ pub struct Source {
     pub extensions: Vec<Extension>,
     /// `pg_database_size`, bytes.
     pub size_bytes: u64,
+    /// The roles among the owners in the database that were superusers, sorted; older backups do not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superusers: Option<Vec<String>>,
 }
 
 impl Source {

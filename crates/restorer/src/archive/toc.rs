@@ -53,6 +53,8 @@ pub struct Entry {
     pub drop: String,
     /// Its schema, where it is in one.
     pub namespace: Option<String>,
+    /// The tablespace that it is to lie in; none: the database's own.
+    pub tablespace: Option<String>,
     /// Its owner.
     pub owner: String,
     /// The numbers of the entries that it needs.
@@ -339,7 +341,7 @@ impl<R: Read> Reader<R> {
         let drop = self.text()?.unwrap_or_default();
         let _copy = self.text()?;
         let namespace = self.text()?.filter(|it| !it.is_empty());
-        let _tablespace = self.text()?;
+        let tablespace = self.text()?.filter(|it| !it.is_empty());
         if self.layout.minor >= 14 {
             let _access_method = self.text()?;
         }
@@ -371,6 +373,7 @@ impl<R: Read> Reader<R> {
             definition,
             drop,
             namespace,
+            tablespace,
             owner,
             needs,
         })
