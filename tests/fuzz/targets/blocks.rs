@@ -8,7 +8,11 @@ use restorer::archive::toc::Toc;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut joined = Vec::new();
     if blocks::copy(bytes, &mut joined).is_ok() {
-        assert_eq!(Toc::read(&joined), Toc::read(bytes), "another table of contents");
+        assert_eq!(
+            Toc::read(&joined),
+            Toc::read(bytes),
+            "another table of contents"
+        );
         let mut again = Vec::new();
         blocks::copy(&*joined, &mut again).expect("its own copy");
         assert_eq!(again, joined, "another copy");
