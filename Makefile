@@ -82,6 +82,9 @@ base-images: ## Makes the images that the Dockerfiles start from, where no regis
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh
 
+# No part of `test`: where nothing is kept yet it compiles everything once more, five minutes and more of
+# the hour that a cold `make test` may take, for three files that seldom change. After a change of theirs,
+# and before a release.
 images-test: ## Builds the images as their Dockerfiles do and starts what is in them, where that has changed
 	scripts/install-containers.sh
 	scripts/images/base.sh
