@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod archives;
 mod backup;
 mod calls;
 mod chart;

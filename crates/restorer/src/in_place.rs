@@ -13,7 +13,7 @@ mod defaults;
 mod event_triggers;
 mod lexer;
 mod removal;
-mod script;
+pub mod script;
 mod transaction;
 
 use std::ffi::OsString;
