@@ -26,6 +26,8 @@ struct State {
     refuse: AtomicBool,
     stalled: AtomicBool,
     latency: AtomicU64,
+    bytes_per_second: AtomicU64,
+    connections: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
     cut_up_after: AtomicI64,
@@ -40,6 +42,8 @@ impl Proxy {
             refuse: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             latency: AtomicU64::new(0),
+            bytes_per_second: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             cut_up_after: AtomicI64::new(-1),
@@ -70,6 +74,11 @@ impl Proxy {
         self.state.down.load(Ordering::SeqCst)
     }
 
+    /// Connections until now.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
     /// Cuts all connections when this many more bytes went to the server; once.
     pub fn cut_after_sending(&self, bytes: u64) {
         let limit = i64::try_from(bytes).expect("a reasonable count");
@@ -97,6 +106,12 @@ impl Proxy {
         self.state.stalled.store(yes, Ordering::SeqCst);
     }
 
+    /// Passes so much on at most, each connection in each direction.
+    pub fn limit(&self, bytes_per_second: u64) {
+        let limit = &self.state.bytes_per_second;
+        limit.store(bytes_per_second, Ordering::SeqCst);
+    }
+
     /// Waits this long before anything is passed on.
     pub fn slow(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).expect("a reasonable time");
@@ -114,6 +129,7 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, state: Arc<State>, cutting: watch::Receiver<u64>) {
     loop {
         let (client, _) = listener.accept().await.expect("the listener lives");
+        state.connections.fetch_add(1, Ordering::SeqCst);
         if state.refuse.load(Ordering::SeqCst) {
             continue;
         }
@@ -148,6 +164,10 @@ async fn pass(
         let latency = state.latency.load(Ordering::SeqCst);
         if latency > 0 {
             tokio::time::sleep(Duration::from_micros(latency)).await;
+        }
+        let rate = state.bytes_per_second.load(Ordering::SeqCst);
+        if let Some(micros) = (count as u64 * 1_000_000).checked_div(rate) {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         while state.stalled.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;
