@@ -46,13 +46,15 @@ pub async fn retain(keep: Retention, target: &Target, storage: &dyn Storage) -> 
     let now = Timestamp::now();
     let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
     let prefix = format!("{}/", encode(target.database()));
+    let source = catalog::source_of(target);
+    let ours = |key: &str| Folder::parse_key(key).is_ok_and(|(it, _)| it.source() == source);
     let (mut deletions, aborted) = tokio::join!(
         delete(keep, target, storage, now),
-        storage.abort_uploads(&prefix, limit)
+        storage.abort_uploads(&prefix, limit, &ours)
     );
     if let Err(error) = aborted {
         deletions.failed += 1;
-        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
+        tracing::warn!(%error, "uploads that crashed runs left could not be aborted");
     }
     deletions
 }

@@ -238,6 +238,7 @@ async fn write(
         threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
+        large_objects: snapshot.large_objects(),
         progress: Arc::clone(progress),
     };
     let streams = streams::store(&dump, &parts, snapshot, jobs, stop).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use backuper::archive::key;
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::parallelism;
@@ -48,7 +49,9 @@ async fn attempt(
     job.store.check().map_err(Failure::refused)?;
     let preparing = async {
         let storage = storage::connect(&job.store.config()).await?;
-        storage.probe("", Access::Read).await?;
+        // A key may be allowed no more than its own database's folder.
+        let prefix = format!("{}/", key::encode(target.database()));
+        storage.probe(&prefix, Access::Read).await?;
         let backup = resolve::backup(job, &storage).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
