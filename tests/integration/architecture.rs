@@ -150,7 +150,7 @@ fn rule_3_only_the_s3_store_knows_the_sdk() {
             "aws_sdk_s3",
             "aws_config",
             "aws_smithy_types",
-            "aws_smithy_http_client",
+            "aws_credential_types",
             "aws_smithy_runtime_api",
         ],
     );

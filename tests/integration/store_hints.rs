@@ -7,11 +7,14 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::s3_faults::store;
+use super::testbed::postgres::shared;
+use super::testbed::programs::backuper;
 use super::testbed::proxy::Proxy;
 use super::testbed::s3::S3;
 use super::testbed::s3_faults::{Fault, Faults};
 use super::testbed::tls::Authority;
 use super::testbed::{block_on, env, folder, unique};
+use super::workers::with;
 
 /// The last line of a worker that finds such a store, and whether it is worth another try.
 fn last_line(store: &dyn Storage) -> (Verdict, String) {
@@ -121,14 +124,23 @@ fn an_endpoint_that_is_no_s3_server_is_named() {
 }
 
 #[test]
-fn what_is_missing_is_named_by_its_variable() {
+fn keys_and_a_region_that_are_missing_are_named_by_their_variables() {
     let s3 = S3::start();
-    let base = env([
-        ("S3_ENDPOINT", &s3.endpoint()),
-        ("S3_BUCKET_NAME", s3.bucket()),
-    ]);
-    let line = refused(&*store(&base, &[]), "set S3_ACCESS_KEY");
+    let source = shared().database("nokeys");
+    let base = with(
+        &source.env(),
+        &env([
+            ("S3_ENDPOINT", &s3.endpoint()),
+            ("S3_BUCKET_NAME", s3.bucket()),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]),
+    );
+    let ended = backuper(&base).run();
+    ended.expect_code(2);
+    let line = ended.last_line();
+    assert!(line.contains("set S3_ACCESS_KEY"), "{line}");
     assert!(line.len() < 300 && !line.contains("Error"), "{line}");
+
     let keys = [("S3_ACCESS_KEY", "AK"), ("S3_SECRET_KEY", "sk")];
     let base = env([("S3_BUCKET_NAME", "a-bucket")]);
     refused(&*store(&base, &keys), "set S3_REGION");

@@ -41,7 +41,7 @@ impl From<storage::Error> for Failure {
             Kind::BucketName => "; correct S3_BUCKET_NAME: no bucket has such a name",
             Kind::Denied => "; allow it to the owner of S3_ACCESS_KEY, or use another key",
             Kind::NotPermitted => "; allow it to the user that this process runs as",
-            Kind::NoCredentials => {
+            Kind::NoCredentials | Kind::CredentialsUnavailable => {
                 "; set S3_ACCESS_KEY and S3_SECRET_KEY, or give this machine a role"
             }
             Kind::UnknownKey => "; correct S3_ACCESS_KEY: the server does not know it",

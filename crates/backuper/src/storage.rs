@@ -160,6 +160,8 @@ pub enum Kind {
     NotPermitted,
     /// No access key was given, and none was found.
     NoCredentials,
+    /// No access key was given, and whoever hands them out to this machine did not.
+    CredentialsUnavailable,
     /// The server does not know the access key.
     UnknownKey,
     /// The secret key does not belong to the access key.
@@ -199,7 +201,12 @@ impl Kind {
     #[must_use]
     pub fn is_transient(self) -> bool {
         match self {
-            Self::Unavailable | Self::ClockSkew | Self::Full | Self::Corrupt | Self::Other => true,
+            Self::Unavailable
+            | Self::CredentialsUnavailable
+            | Self::ClockSkew
+            | Self::Full
+            | Self::Corrupt
+            | Self::Other => true,
             Self::NotFound
             | Self::NoBucket
             | Self::NoDirectory

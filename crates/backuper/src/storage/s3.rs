@@ -118,7 +118,7 @@ impl S3Storage {
             Err(error) => {
                 let error = meaning("deleting", &self.place(), &error);
                 // Only a server that does not know the request may know the single ones.
-                if !matches!(error.kind, Kind::Other | Kind::Corrupt) {
+                if !matches!(error.kind, Kind::Other | Kind::Corrupt | Kind::NotS3) {
                     return self.all_of(keys, &error);
                 }
                 tracing::debug!(%error, "deleting one by one");

@@ -1,5 +1,6 @@
 //! What S3's and the SDK's errors mean.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -22,20 +23,17 @@ where
             let message = answer.err().message().unwrap_or_default();
             let said = [code, message].map(str::trim).join(" ");
             let body = answer.raw().body().bytes().unwrap_or_default();
-            let kind = if code.is_empty() && status == 400 && wants_https(body) {
-                Kind::SpeaksHttps
-            } else {
-                kind_of(status, code)
+            let kind = match (code, status) {
+                ("", 400) if wants_https(body) => Kind::SpeaksHttps,
+                // A page for people, or nothing that anybody knows.
+                ("", 200..=299) => Kind::NotS3,
+                ("", 404 | 405) if is_page(body) => Kind::NotS3,
+                _ => kind_of(status, code),
             };
             (kind, format!("HTTP {status} {said}"))
         }
-        // An answer that is whole and no XML is not S3's; one that broke off may be better next time.
         SdkError::ResponseError(answer) => (
-            if broke_off(error) {
-                Kind::Unavailable
-            } else {
-                Kind::NotS3
-            },
+            Kind::Unavailable,
             format!(
                 "HTTP {} {}",
                 answer.raw().status().as_u16(),
@@ -45,14 +43,20 @@ where
         SdkError::DispatchFailure(failure) => {
             let kind = match hopeless(error) {
                 Some(kind) => kind,
+                // Found out before anything was sent.
+                None if failure.is_other() => return unsent(action, location, error),
                 None if failure.is_user() => Kind::Other,
                 None => Kind::Unavailable,
             };
             (kind, deepest_cause(error))
         }
         SdkError::TimeoutError(_) => (Kind::Unavailable, "no answer in time".to_owned()),
-        _ => unsent(error),
+        _ => return unsent(action, location, error),
     };
+    one_line(kind, action, location, &reason)
+}
+
+fn one_line(kind: Kind, action: &'static str, location: &str, reason: &str) -> Error {
     Error {
         kind,
         action,
@@ -80,7 +84,7 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
             Kind::Unavailable
         }
         ("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest", _) => Kind::Corrupt,
-        ("InvalidAccessKeyId", _) => Kind::UnknownKey,
+        ("InvalidAccessKeyId" | "NotSignedUp", _) => Kind::UnknownKey,
         ("SignatureDoesNotMatch", _) => Kind::WrongSecret,
         ("InvalidToken" | "ExpiredToken" | "TokenRefreshRequired", _) => Kind::SessionToken,
         ("AccessDenied", _) => Kind::Denied,
@@ -99,15 +103,20 @@ fn wants_https(body: &[u8]) -> bool {
     text.contains("HTTPS") || text.contains("SSL-enabled")
 }
 
+fn is_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    let begins = |with: &[u8]| {
+        start
+            .get(..with.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(with))
+    };
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
 /// What a connection failed of that no further try mends.
 pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     causes(error).find_map(|it| {
-        let tls = it.downcast_ref::<rustls::Error>().or_else(|| {
-            it.downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .and_then(|it| it.downcast_ref::<rustls::Error>())
-        });
-        match tls {
+        match of_tls(it) {
             Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),
             // What came instead of a handshake was no TLS.
             Some(rustls::Error::InvalidMessage(_)) => return Some(Kind::SpeaksHttp),
@@ -120,6 +129,15 @@ pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind
     })
 }
 
+/// The error of TLS that an error of I/O is wrapped around, once or more.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = |it: &&'a (dyn std::error::Error + 'static)| {
+        let wrapped = it.downcast_ref::<std::io::Error>()?.get_ref()?;
+        Some(wrapped as &(dyn std::error::Error + 'static))
+    };
+    std::iter::successors(Some(error), inner).find_map(|it| it.downcast_ref())
+}
+
 /// An object that the server should have had is no missing one: another try may succeed.
 pub(super) fn unexpected(error: Error) -> Error {
     let kind = match error.kind {
@@ -129,21 +147,28 @@ pub(super) fn unexpected(error: Error) -> Error {
     Error { kind, ..error }
 }
 
-/// What kept a request from being sent, in one line: the SDK's own is a printed structure.
-fn unsent(error: &(dyn std::error::Error + 'static)) -> (Kind, String) {
-    let said: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let says = |words: &str| said.iter().any(|it| it.contains(words));
-    if says("credentials") || says("identity") {
-        return (Kind::NoCredentials, "there is no access key".to_owned());
-    }
-    if says("region") || says("Region") {
-        return (Kind::NoRegion, "there is no region".to_owned());
-    }
-    (Kind::Misconfigured, deepest_cause(error))
-}
-
-fn broke_off(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|it| it.is::<reqwest::Error>() || it.is::<std::io::Error>())
+/// What kept a request from being sent. The SDK's own words for it are a printed structure.
+fn unsent(
+    action: &'static str,
+    location: &str,
+    error: &(dyn std::error::Error + 'static),
+) -> Error {
+    let deepest = deepest_cause(error);
+    let (kind, reason) = match causes(error).find_map(|it| it.downcast_ref()) {
+        Some(
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_),
+        ) => (
+            Kind::NoCredentials,
+            format!("no access key was given, and none was found: {deepest}"),
+        ),
+        Some(_) => (
+            Kind::CredentialsUnavailable,
+            format!("no access key was given, and asking for one failed: {deepest}"),
+        ),
+        None if deepest.contains("region") => (Kind::NoRegion, deepest),
+        None => (Kind::Misconfigured, deepest),
+    };
+    one_line(kind, action, location, &reason)
 }
 
 #[cfg(test)]
