@@ -13,7 +13,7 @@ use super::workers::{Stage, var};
 const CONTENTS: &str = include_str!("versions.sql");
 
 /// Where the programs of a major are.
-fn bin_of(major: u32) -> PathBuf {
+pub(crate) fn bin_of(major: u32) -> PathBuf {
     static KEPT: OnceLock<PathBuf> = OnceLock::new();
     let kept = KEPT.get_or_init(|| kept_by("postgres-versions.sh"));
     kept.join(format!("{major}/usr/lib/postgresql/{major}/bin"))
@@ -30,7 +30,7 @@ fn version(major: u32) -> Version {
 }
 
 /// The clients that are kept for tests, in a worker's words.
-fn clients(majors: &[u32]) -> Env {
+pub(crate) fn clients(majors: &[u32]) -> Env {
     let all: Vec<String> = majors
         .iter()
         .map(|it| bin_of(*it).display().to_string())
