@@ -1,4 +1,5 @@
-//! The databases of the round trips. To add one: a file in `databases/` and a line in [`all`].
+//! The databases of the round trips. To add one: a file in `databases/` and a line in one of the lists
+//! below.
 //!
 //! A file is SQL for psql, which begins with an empty database. It may count on the roles `app` (may
 //! log in and create databases), `reader` and `writer`, on the extensions in `extensions/`, and on
@@ -11,6 +12,8 @@
 //! - `--@ lacking`: what the target lacks, or what cannot come back: it is run after the backup, and
 //!   what it leaves is what a restore is to bring;
 //! - `--@ script`: a script of somebody's own to restore by key, in place of pg_dump's.
+
+use super::trial::Way;
 
 /// How a restore is to end.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +81,20 @@ macro_rules! database {
 
 /// Every database.
 pub(super) fn all() -> Vec<Sample> {
+    let groups = [
+        kinds(),
+        oddities(),
+        of_the_database(),
+        changed(),
+        extensions(),
+        lacking(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+/// One for each kind of object.
+pub(super) fn kinds() -> Vec<Sample> {
     vec![
-        // One for each kind of object.
         database!("types"),
         database!("tables"),
         database!("constraints"),
@@ -87,6 +102,7 @@ pub(super) fn all() -> Vec<Sample> {
         database!("indexes"),
         database!("views"),
         database!("functions"),
+        database!("language"),
         database!("triggers"),
         database!("policies"),
         database!("privileges"),
@@ -98,7 +114,12 @@ pub(super) fn all() -> Vec<Sample> {
         database!("subscription").rows("F03"),
         database!("foreign"),
         database!("extensions"),
-        // Oddities of contents.
+    ]
+}
+
+/// Contents that are odd.
+pub(super) fn oddities() -> Vec<Sample> {
+    vec![
         database!("nothing"),
         database!("public_schema").rows("F34"),
         database!("names").rows("F27"),
@@ -108,7 +129,12 @@ pub(super) fn all() -> Vec<Sample> {
         database!("texts"),
         database!("event_trigger").rows("F10"),
         database!("check_function").rows("F22"),
-        // What belongs to the database.
+    ]
+}
+
+/// What belongs to the database itself: settings, encodings, collations, its owner.
+pub(super) fn of_the_database() -> Vec<Sample> {
+    vec![
         database!("database").rows("F28"),
         database!("settings").rows("F20, F21"),
         database!("latin1")
@@ -131,7 +157,12 @@ pub(super) fn all() -> Vec<Sample> {
             .from(17)
             .made_with("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"),
         database!("as_owner").as_app(),
-        // What is there when a restore is in place.
+    ]
+}
+
+/// What has happened to the database when a restore is in place.
+pub(super) fn changed() -> Vec<Sample> {
+    vec![
         database!("migrated").rows("F25"),
         database!("renamed_table")
             .rows("F25")
@@ -145,7 +176,12 @@ pub(super) fn all() -> Vec<Sample> {
         database!("owned_sequence")
             .rows("F36")
             .in_the_way(&["invoice_numbers"]),
-        // Extensions with rows of their own.
+    ]
+}
+
+/// Extensions with rows of their own.
+pub(super) fn extensions() -> Vec<Sample> {
+    vec![
         database!("extension_settings"),
         database!("extension_topology").rows("F31"),
         database!("extension_not_ours")
@@ -165,7 +201,12 @@ pub(super) fn all() -> Vec<Sample> {
             .only(15)
             .stock_cannot("it loads tables by name, and not those of extensions first"),
         database!("postgis_topology").rows("F31").only(15),
-        // What cannot come back.
+    ]
+}
+
+/// What the target lacks, and what cannot come back.
+pub(super) fn lacking() -> Vec<Sample> {
+    vec![
         database!("search_path")
             .rows("F23")
             .ends(Ending::Failed(&["places_label", "quotients"], KEEP_GOING))
@@ -218,7 +259,20 @@ pub(super) fn all() -> Vec<Sample> {
     ]
 }
 
+/// The one whose objects belong to many.
+pub(super) fn owned() -> Sample {
+    Sample {
+        name: "owners_none",
+        ..database!("owners")
+    }
+}
+
 impl Sample {
+    /// One without a file.
+    pub(super) fn bare(name: &'static str) -> Self {
+        Self::new(name, "")
+    }
+
     fn new(name: &'static str, text: &'static str) -> Self {
         Self {
             name,
@@ -279,6 +333,11 @@ impl Sample {
             backup_may_refuse: true,
             ..self
         }
+    }
+
+    /// Whether a way says anything about it.
+    pub(super) fn has(&self, way: Way) -> bool {
+        way != Way::OverChanged || self.part("changed").is_some()
     }
 
     /// Whether it is for this version.

@@ -78,17 +78,22 @@ pub(super) struct Picture {
 pub(super) struct Own(String);
 
 impl Own {
-    /// Looks at a database.
+    /// Runs SQL and looks at what is then.
     #[track_caller]
-    pub(super) fn of(database: &Database) -> Self {
-        Self(psql(database, &format!("{PLAIN}{OF_THE_DATABASE}")))
+    pub(super) fn after(database: &Database, sql: &str) -> Self {
+        let asked = format!(
+            "SET client_min_messages = warning;\n{sql}\n\\echo {SEPARATOR}\nRESET SESSION AUTHORIZATION;\n{PLAIN}{OF_THE_DATABASE}"
+        );
+        let answers = psql(database, &asked);
+        let (_, own) = answers.rsplit_once(SEPARATOR).expect("an answer");
+        Self(own.trim_start().to_owned())
     }
 }
 
 /// What stands between two comments of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    /// `Name: t; Type: TABLE; Schema: public`; the owner is in the text.
+    /// `t; Type: TABLE; Schema: public`; the owner is in the text.
     name: String,
     text: String,
 }
@@ -159,13 +164,13 @@ impl Picture {
 
 impl Entry {
     fn is_of_the_database(&self) -> bool {
-        self.name.starts_with("Name: DATABASE ") || self.name.contains("; Type: DATABASE")
+        self.name.starts_with("DATABASE ") || self.name.contains("; Type: DATABASE")
     }
 }
 
 /// Runs SQL in a database and gives what psql prints, unaligned.
 #[track_caller]
-pub(super) fn psql(database: &Database, sql: &str) -> String {
+fn psql(database: &Database, sql: &str) -> String {
     let script = folder("sql").join("script.sql");
     std::fs::write(&script, sql).expect("a file");
     let psql = database.cluster().tool("psql", database.name());
@@ -207,10 +212,11 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn entries(dump: &str) -> Vec<Entry> {
-    let parts = dump.split("\n--\n-- ");
+    let parts = dump.trim_start_matches("--\n-- ").split("\n--\n-- ");
     let entry = |part: &str| {
-        let (head, body) = part.split_once("\n--\n").unwrap_or(("the head", part));
-        let name = head.split("; Owner: ").next().unwrap_or(head);
+        let (head, body) = part.split_once("\n--\n").unwrap_or(("the end", part));
+        let name = head.trim_start_matches("Name: ");
+        let name = name.split("; Owner: ").next().unwrap_or(name);
         Entry {
             name: name.to_owned(),
             text: body.trim().to_owned(),

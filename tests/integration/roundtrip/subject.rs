@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::databases::Sample;
-use super::picture::{self, Picture};
+use super::picture::{self, Own, Picture};
 use super::publisher::Publisher;
 use super::server::{PASSWORD_OF_APP, Server};
 use crate::testbed::postgres::{Database, quoted};
@@ -13,6 +13,20 @@ use crate::workers::{var, with};
 
 /// A script as somebody keeps it in the store.
 const SCRIPT: &str = "scripts/script.sql";
+
+/// Who owns what somebody has made; a partition, an index and a row type have no owner of their own.
+const OWNERS: &str = "\
+    SELECT string_agg(DISTINCT pg_get_userbyid(owner), ', ') FROM ( \
+        SELECT relowner AS owner FROM pg_class WHERE oid >= 16384 \
+        UNION ALL SELECT proowner FROM pg_proc WHERE oid >= 16384 \
+        UNION ALL SELECT typowner FROM pg_type WHERE oid >= 16384 \
+        UNION ALL SELECT nspowner FROM pg_namespace WHERE oid >= 16384 \
+        UNION ALL SELECT oprowner FROM pg_operator WHERE oid >= 16384 \
+        UNION ALL SELECT collowner FROM pg_collation WHERE oid >= 16384 \
+        UNION ALL SELECT cfgowner FROM pg_ts_config WHERE oid >= 16384 \
+        UNION ALL SELECT srvowner FROM pg_foreign_server \
+        UNION ALL SELECT pubowner FROM pg_publication \
+        UNION ALL SELECT lomowner FROM pg_largeobject_metadata) every";
 
 pub(super) struct Subject {
     pub(super) server: &'static Server,
@@ -45,44 +59,33 @@ impl Subject {
         }
     }
 
-    /// A new, empty database in the place of what is there.
-    pub(super) fn create(&self) {
+    /// A new database in the place of what is there, with these parts of the file in it; gives what
+    /// belongs to the database itself.
+    pub(super) fn create(&self, parts: &[Option<&str>]) -> Own {
         let name = quoted(self.sample.name);
         let owner = if self.sample.as_app { "OWNER app" } else { "" };
         let with = self.sample.made_with;
-        self.drop();
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 {owner} {with}");
-        self.server.cluster.sql("postgres", &sql);
-    }
-
-    /// The database is missing afterwards. PostgreSQL drops no template, and none that has a subscription.
-    pub(super) fn drop(&self) {
-        if self.sample.text.contains("CREATE SUBSCRIPTION") && self.is_there() {
-            picture::psql(
-                &self.database,
-                "SELECT format('ALTER SUBSCRIPTION %I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I', subname)
-                   FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \\gexec",
-            );
-        }
-        let name = self.sample.name;
-        let sql = format!(
-            "UPDATE pg_database SET datistemplate = false WHERE datname = '{name}';
-             DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            quoted(name)
+        let dropping = self.dropping();
+        let mut script = format!(
+            "{dropping}CREATE DATABASE {name} TEMPLATE template0 {owner} {with};\n\\connect {name}\n"
         );
-        self.server.cluster.sql("postgres", &sql);
+        self.add(&mut script, parts);
+        Own::after(&self.server.cluster.existing("postgres"), &script)
     }
 
-    pub(super) fn is_there(&self) -> bool {
-        let name = self.sample.name;
-        let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
-        self.server.cluster.sql("postgres", &count) == "1"
+    /// Runs a part of the file, where there is one; gives what belongs to the database itself.
+    pub(super) fn run(&self, part: Option<&str>) -> Own {
+        let mut script = String::new();
+        self.add(&mut script, &[part]);
+        Own::after(&self.database, &script)
     }
 
-    /// Runs a part of the file in the database, where there is one.
-    pub(super) fn run(&self, part: Option<&str>) {
-        let Some(sql) = part else { return };
-        let mut script = format!("\\set publisher '{}'\n", self.publisher.connection());
+    /// Adds parts of the file, and before them what they may count on.
+    fn add(&self, script: &mut String, parts: &[Option<&str>]) {
+        script.push_str(&format!(
+            "\\set publisher '{}'\n",
+            self.publisher.connection()
+        ));
         for version in 14..=18 {
             let on = if self.server.major >= version {
                 "on"
@@ -91,16 +94,52 @@ impl Subject {
             };
             script.push_str(&format!("\\set from_{version} {on}\n"));
         }
-        script.push_str(sql);
-        picture::psql(&self.database, &script);
+        for part in parts.iter().flatten() {
+            script.push_str(part);
+            script.push('\n');
+        }
+    }
+
+    /// The database is missing afterwards.
+    pub(super) fn drop(&self) {
+        self.server.cluster.sql("postgres", &self.dropping());
+    }
+
+    /// The statements that drop it. PostgreSQL drops no template, and none that has a subscription.
+    fn dropping(&self) -> String {
+        if self.sample.text.contains("CREATE SUBSCRIPTION") && self.is_there() {
+            self.database.sql(
+                "SELECT format('ALTER SUBSCRIPTION %I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I', subname)
+                   FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \\gexec",
+            );
+        }
+        let name = self.sample.name;
+        format!(
+            "UPDATE pg_database SET datistemplate = false WHERE datname = '{name}';
+             DROP DATABASE IF EXISTS {} WITH (FORCE);\n",
+            quoted(name)
+        )
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        let name = self.sample.name;
+        let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+        self.server.cluster.sql("postgres", &count) == "1"
     }
 
     pub(super) fn look(&self) -> Picture {
         Picture::of(&self.database, self.worker())
     }
 
-    pub(super) fn own(&self) -> picture::Own {
-        picture::Own::of(&self.database)
+    /// Who owns what somebody has made.
+    pub(super) fn owners(&self) -> String {
+        self.database.sql(OWNERS)
+    }
+
+    pub(super) fn owner_of(&self, table: &str) -> String {
+        let owner =
+            format!("SELECT relowner::regrole FROM pg_class WHERE oid = '{table}'::regclass");
+        self.database.sql(&owner)
     }
 
     fn worker(&self) -> &'static str {

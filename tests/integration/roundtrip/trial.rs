@@ -68,8 +68,7 @@ impl Trial {
         ways: &[Way],
     ) -> Result<Option<Self>, Wrong> {
         let subject = Subject::new(server, sample);
-        subject.create();
-        subject.run(Some(sample.contents()));
+        subject.create(&[Some(sample.contents())]);
         if ways.iter().any(|it| it.takes_a_single_object()) {
             subject.store_singles();
         }
@@ -153,11 +152,7 @@ impl Trial {
     /// Nothing changes, and the last line says why.
     fn is_refused(&mut self, way: Way, named: Named, codes: RangeInclusive<i32>) -> Wrong {
         self.begin(way);
-        let before = match way {
-            _ if way.makes_the_database() => None,
-            Way::OverItself => Some(self.expected.clone()),
-            _ => Some(self.subject.look()),
-        };
+        let before = (!way.makes_the_database()).then(|| self.subject.look());
         let ended = self.subject.restore(way.revision(), &Vec::new());
         if !ended.code().is_some_and(|it| codes.contains(&it)) {
             return vec![format!("should be refused ({codes:?}): {}", short(&ended))];
@@ -178,12 +173,7 @@ impl Trial {
 
     /// All comes back that is expected; warnings have these words in them.
     fn succeeds(&mut self, way: Way, more: &Env, code: i32, words: &[&str]) -> Wrong {
-        self.begin(way);
-        let own_before = match way {
-            _ if way.makes_the_database() => None,
-            Way::OverItself => Some(self.expected.own().clone()),
-            _ => Some(self.subject.own()),
-        };
+        let own_before = self.begin(way);
         let ended = self.subject.restore(way.revision(), more);
         if ended.code() != Some(code) {
             return vec![short(&ended)];
@@ -234,28 +224,27 @@ impl Trial {
         }
     }
 
-    /// Brings the target to where a way begins.
-    fn begin(&mut self, way: Way) {
+    /// Brings the target to where a way begins; gives what belongs to the database itself then.
+    fn begin(&mut self, way: Way) -> Option<Own> {
         let Self { subject, .. } = self;
         let sample = subject.sample;
+        let is_as_expected = std::mem::take(&mut self.as_expected);
+        let (contents, lacking) = (Some(sample.contents()), sample.part("lacking"));
         match way {
-            Way::OverItself | Way::OverChanged => {
-                if !self.as_expected {
-                    subject.create();
-                    subject.run(Some(sample.contents()));
-                    subject.run(sample.part("lacking"));
+            Way::OverItself if is_as_expected => Some(self.expected.own().clone()),
+            Way::OverItself => Some(subject.create(&[contents, lacking])),
+            Way::OverChanged => {
+                if !is_as_expected {
+                    subject.create(&[contents, lacking]);
                 }
-                if way == Way::OverChanged {
-                    subject.run(sample.part("changed"));
-                }
+                Some(subject.run(sample.part("changed")))
             }
-            Way::Empty | Way::Script => {
-                subject.create();
-                subject.run(sample.part("prepared"));
+            Way::Empty | Way::Script => Some(subject.create(&[sample.part("prepared")])),
+            Way::Missing | Way::Archive | Way::Stock => {
+                subject.drop();
+                None
             }
-            Way::Missing | Way::Archive | Way::Stock => subject.drop(),
         }
-        self.as_expected = false;
     }
 }
 

@@ -55,11 +55,6 @@ CREATE FUNCTION app.pair_of(int) RETURNS app.pair LANGUAGE sql AS 'SELECT ROW($1
 CREATE CAST (int AS app.pair) WITH FUNCTION app.pair_of(int) AS ASSIGNMENT;
 CREATE CAST (app.pair AS text) WITH INOUT;
 CREATE CONVERSION app.latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
-CREATE FUNCTION app.own_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
-CREATE FUNCTION app.own_inline(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
-CREATE FUNCTION app.own_validator(oid) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_validator';
-CREATE LANGUAGE own HANDLER app.own_handler INLINE app.own_inline VALIDATOR app.own_validator;
-CREATE FUNCTION app.in_own() RETURNS int LANGUAGE own AS 'BEGIN RETURN 1; END';
 CREATE ACCESS METHOD own_heap TYPE TABLE HANDLER heap_tableam_handler;
 CREATE TABLE app.in_own_heap (a int) USING own_heap;
 INSERT INTO app.in_own_heap VALUES (1);
@@ -92,4 +87,3 @@ DROP CAST (int AS app.pair);
 DROP OPERATOR CLASS app.int_class USING btree CASCADE;
 ALTER TEXT SEARCH CONFIGURATION app.words DROP MAPPING FOR asciiword;
 DROP COLLATION app.any_case CASCADE;
-CREATE OR REPLACE FUNCTION app.in_own() RETURNS int LANGUAGE own AS 'BEGIN RETURN 2; END';

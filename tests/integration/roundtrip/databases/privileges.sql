@@ -10,8 +10,6 @@ CREATE DOMAIN app.d AS int;
 CREATE SEQUENCE app.s;
 CREATE FOREIGN DATA WRAPPER wrapper;
 CREATE SERVER far FOREIGN DATA WRAPPER wrapper;
-CREATE FUNCTION app.own_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
-CREATE LANGUAGE own HANDLER app.own_handler;
 SELECT lo_from_bytea(4711, 'a'), lo_from_bytea(4712, 'b');
 INSERT INTO app.t (word) SELECT 'w' || i FROM generate_series(1, 20) i;
 
