@@ -285,7 +285,6 @@ mod tests {
             "SELECT 1 \\w |cmd",
             "SELECT (1 \\! cmd\n);",
             "SELECT 'a' \\gexec",
-            "SELECT E'a'\n'\\' \\! cmd ;'",
             "-- a\n\\! cmd",
             "/* */ \\! cmd",
             "SELECT $$ $$ \\! cmd",
@@ -343,6 +342,8 @@ mod tests {
             "SELECT 'x\nCOMMIT;\n';\n",
             "SELECT E'it\\'s\nCOMMIT;\n';\n",
             "SELECT 'back\\';\nSELECT 'x';\n",
+            // A literal on a later line goes on with the one before it, and so do its escapes.
+            "SELECT E'a'\n'\\' \\! cmd ;';\n",
             "/* /* a\n*/\nCOMMIT;\n*/\n",
             "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; SELECT 1);\n",
             "SELECT a$b$, c FROM t;\n",
