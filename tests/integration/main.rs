@@ -13,6 +13,7 @@ mod cluster;
 mod faults;
 mod harness;
 mod indexes;
+mod keep_going;
 mod kubernetes;
 mod local;
 mod progress;
@@ -24,6 +25,7 @@ mod s3_faults;
 mod schema;
 mod secrets;
 mod turns;
+mod unfinished;
 mod versions;
 mod workers;
 

@@ -1,6 +1,7 @@
 //! PostgreSQL: whom to ask, and what is there.
 
 pub mod lock;
+pub mod mark;
 pub mod probe;
 pub mod snapshot;
 pub mod target;

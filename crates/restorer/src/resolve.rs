@@ -118,7 +118,10 @@ async fn look_into(storage: &dyn Storage, object: Object) -> Result<Backup, Fail
             return sql(object, &head);
         }
         match Toc::read(&head) {
-            Ok(toc) => return Ok(Backup::Archive(object, Box::new(toc), head.into())),
+            Ok(toc) => {
+                toc.warn_if_unfinished(&object.key);
+                return Ok(Backup::Archive(object, Box::new(toc), head.into()));
+            }
             Err(toc::Error::CutShort) if !ended && head.len() < HEAD => {}
             Err(error) => {
                 return Err(Failure {

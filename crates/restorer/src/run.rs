@@ -14,7 +14,7 @@ use crate::in_place::Replacing;
 use crate::job::RestoreJob;
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
-use crate::summary::{self, Done};
+use crate::summary::{self, Done, Loaded};
 use crate::target::preflight::{self, Ready};
 use crate::target::statistics;
 
@@ -32,6 +32,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
         never = progress.report(&reporter) => match never {},
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    let outcome = outcome.and_then(|done| done.complete(&target));
     let elapsed = begun.elapsed();
     let gauges = summary::gauges(&outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
@@ -61,12 +62,13 @@ async fn attempt(
     if loaded.is_err() && ready.created {
         preflight::drop_database(&ready.session, target).await;
     }
-    let bytes = loaded?;
+    let Loaded { bytes, omissions } = loaded?;
     statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
         bytes,
+        omissions,
     })
 }
 
@@ -84,7 +86,14 @@ async fn load(
     backup: &Backup,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<u64, Failure> {
+) -> Result<Loaded, Failure> {
+    let parallel = ready.empty && ready.parallel && matches!(backup, Backup::Folder(..));
+    if job.keep_going && !parallel {
+        tracing::warn!(
+            database = %target,
+            "RESTORE_KEEP_GOING has no effect here: this restore is one transaction, all or nothing; it has one where a backup's folder is restored into an empty or a missing database by the server's own client"
+        );
+    }
     let replacing = Replacing {
         target,
         session: &ready.session,
@@ -93,8 +102,8 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
     };
-    match backup {
-        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
+    let bytes = match backup {
+        Backup::Folder(folder, manifest) if parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -102,9 +111,11 @@ async fn load(
                 tools: &ready.tools,
                 storage,
                 jobs: jobs(job),
+                keep_going: job.keep_going,
+                created: ready.created,
                 progress,
             };
-            loading.run(folder, manifest, stop).await
+            return loading.run(folder, manifest, stop).await;
         }
         Backup::Folder(folder, manifest) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
@@ -118,7 +129,11 @@ async fn load(
             tracing::info!(database = %target, "running a script in one transaction");
             replacing.script(object, *encoding, stop).await
         }
-    }
+    }?;
+    Ok(Loaded {
+        bytes,
+        ..Loaded::default()
+    })
 }
 
 fn jobs(job: &RestoreJob) -> usize {

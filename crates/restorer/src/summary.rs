@@ -2,12 +2,26 @@
 
 use std::time::Duration;
 
-use crate::job::RestoreJob;
 use backuper::postgres::Target;
 use backuper::report::{self, Gauges, Reporter, core::Report};
-use backuper::runtime::Failure;
+use backuper::runtime::{Failure, Verdict};
 
-/// A complete restore.
+use crate::job::RestoreJob;
+
+/// How many names the last sentence holds: it is a pod's termination message too.
+const NAMED: usize = 20;
+
+/// What a way to load has brought into the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Bytes of the rows, as pg_dump wrote them.
+    pub bytes: u64,
+    /// What could not be made beside the rows, by kind and name; empty unless the load was to keep
+    /// going.
+    pub omissions: Vec<String>,
+}
+
+/// A restore of all rows.
 #[derive(Clone, Debug)]
 pub struct Done {
     /// The backup's place in the bucket.
@@ -16,9 +30,41 @@ pub struct Done {
     pub tables: usize,
     /// Bytes of their rows, as pg_dump wrote them.
     pub bytes: u64,
+    /// What could not be made beside the rows.
+    pub omissions: Vec<String>,
 }
 
 impl Done {
+    /// The restore as it counts for reports and exit codes: one that has left something out is a
+    /// failure that trying again does not mend.
+    ///
+    /// # Errors
+    /// [`Verdict::Incomplete`], with the names of what is left out.
+    pub fn complete(self, target: &Target) -> Result<Self, Failure> {
+        let count = self.omissions.len();
+        if count == 0 {
+            return Ok(self);
+        }
+        let mut names = self.omissions;
+        names.truncate(NAMED);
+        if count > NAMED {
+            names.push(format!("{} more, which the log names", count - NAMED));
+        }
+        let statements = if count == 1 {
+            "statement"
+        } else {
+            "statements"
+        };
+        Err(Failure {
+            verdict: Verdict::Incomplete,
+            sentence: format!(
+                "restored, but {count} {statements} failed: {}; all rows of {} are in {target}, and the log says why each failed",
+                names.join(", "),
+                self.key
+            ),
+        })
+    }
+
     /// The line that ends the log.
     #[must_use]
     pub fn sentence(&self, target: &Target, elapsed: Duration) -> String {

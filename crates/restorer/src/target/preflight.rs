@@ -7,9 +7,12 @@ use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Kind, Target, lock, probe};
 use backuper::runtime::Failure;
 use backuper::text::sql::{literal, quote};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::deadline::until;
+use super::subscription;
 use crate::resolve::Backup;
 
 /// From this major on pg_restore sets `transaction_timeout` in each session, which an older server
@@ -24,7 +27,7 @@ const DROPPING: Duration = Duration::from_secs(10);
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// Anything that somebody has made, extensions among it: a database fresh from template0 has none.
-const OBJECTS: &str = "
+pub(crate) const OBJECTS: &str = "
     SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                     WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
         OR EXISTS (SELECT FROM pg_namespace
@@ -294,27 +297,38 @@ pub async fn drop_database(session: &Client, target: &Target) {
         tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
         return;
     }
+    let deadline = Instant::now() + DROPPING;
     let removed = async {
-        let (client, other) = maintenance(target).await?;
+        let subscriptions = subscription::remove_all(session);
+        let Some(removed) = until(deadline, target, session, subscriptions).await else {
+            return Ok(false);
+        };
+        removed.map_err(|error| postgres::Error::new("dropping", target, &error))?;
+        let Ok(connected) = timeout_at(deadline, maintenance(target)).await else {
+            return Ok(false);
+        };
+        let (client, other) = connected?;
         // FORCE (PostgreSQL 13): our own session is there, and a program of ours may be.
         let sql = format!(
             "DROP DATABASE IF EXISTS {} WITH (FORCE)",
             quote(target.database())
         );
-        client
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| postgres::Error::new("dropping", &other, &error))?;
-        Ok::<_, Failure>(())
+        // It must not go on when the next restore has entered.
+        let dropping = client.batch_execute(&sql);
+        let Some(dropped) = until(deadline, &other, &client, dropping).await else {
+            return Ok(false);
+        };
+        dropped.map_err(|error| postgres::Error::new("dropping", &other, &error))?;
+        Ok::<_, Failure>(true)
     };
-    match tokio::time::timeout(DROPPING, removed).await {
-        Ok(Ok(())) => {
+    match removed.await {
+        Ok(true) => {
             tracing::info!(database = %target, "dropped the database that this restore had created");
         }
-        Err(_elapsed) => {
+        Ok(false) => {
             tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there and is not complete; drop it");
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::warn!(database = %target, %error, "the database that this restore had created is still there and is not complete; drop it");
         }
     }
