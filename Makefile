@@ -4,17 +4,20 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo test lint fmt fmt-check clippy dependencies unit
+.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit
 .PHONY: bench bench-workers bench-scheduler bench-data
-.PHONY: e2e e2e-if-possible manifests base-images images
+.PHONY: e2e e2e-if-possible manifests base-images images images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: tools-postgres ## Backs a database up, destroys it, brings it back; a few minutes
-	$(CARGO) build --bins
+	$(CARGO) build --bins --example demo
 	$(CARGO) run --quiet -p scheduler --example demo
+
+check: fmt-check clippy ## Formatting, clippy and the tests that need no server; seconds after a change
+	$(CARGO) test --workspace --lib --test architecture --no-fail-fast --quiet
 
 test: tools lint unit e2e-if-possible ## Everything that CI runs; installs what it needs
 
@@ -75,6 +78,11 @@ base-images: ## Makes the images that the Dockerfiles start from, where no regis
 
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh
+
+images-test: ## Builds the images as their Dockerfiles do and starts what is in them, where that has changed
+	scripts/install-containers.sh
+	scripts/images/base.sh
+	scripts/images/test.sh
 
 tools-charts: ## helm, kubeconform, grpcurl, promtool and Kubernetes' schemas, once and kept
 	scripts/tools/promtool.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Who may link what: docs/architecture.md, never-rules 1 and 2, and one TLS stack for all.
+# Who may link what: docs/architecture.md, never-rules 1 and 2, and one TLS stack for all; and that
+# nothing is asked for that no code uses, in a member or in what all of them share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -30,6 +31,9 @@ for package in backuper restorer scheduler; do
     tree "$package" -e normal | grep '^tokio ' >/dev/null || { echo "cargo tree shows nothing of $package" >&2; exit 1; }
     forbid "$package" normal '^(ring|openssl|openssl-sys|native-tls) |^rustls v0\.(1?[0-9]|2[0-2])\.|^hyper v0\.' 'links a second TLS or HTTP stack'
 done
+
+shear=$(scripts/tools/cargo-program.sh cargo-shear | tail -1)/cargo-shear
+"$shear" --locked >&2 || bad=1
 
 [ "$bad" = 0 ] && echo "dependencies: as they should be"
 exit "$bad"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The e2e tests. Without KUBECONFIG on a cluster of our own, with images that are built here; it is
-# started, and goes again unless `make cluster` had started it. With KUBECONFIG on that cluster, which
+# The e2e tests. Without KUBECONFIG on a cluster of our own, with images of the programs that all
+# tests run, debug builds; it is started, and goes again unless `make cluster` had started it. With KUBECONFIG on that cluster, which
 # must be able to pull the images of IMAGE_PREFIX.
 # --if-possible: where the machine cannot host a cluster, that is said loudly and is no failure.
 set -euo pipefail
@@ -39,11 +39,13 @@ fi
 tests/cluster/run.sh true 2>/dev/null || trap 'tests/cluster/down.sh >/dev/null || true' EXIT
 
 export IMAGE_PREFIX=registry.local/oiler-backup/postgres-adapter-
-scripts/images/base.sh
-PROFILE=release POSTGRES=debian scripts/images/build.sh
+# Packed and not built in the images: that would be a quarter of an hour, and is what `make images-test` tries.
+"$cargo" build --locked --workspace --bins --test e2e
+target=$("$cargo" metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+scripts/images/base.sh debian
+PROGRAMS=$target/debug POSTGRES=debian scripts/images/build.sh
 scripts/images/servers.sh
 make --no-print-directory cluster >&2
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
 tests/cluster/import-images.sh "$cache"/images/{scheduler,backuper,restorer,e2e-postgres,e2e-versitygw}.tar >/dev/null
-"$cargo" test --locked -p scheduler --test e2e --no-run
 E2E_OWN_CLUSTER=1 tests/cluster/run.sh "${tests[@]}" "$@"

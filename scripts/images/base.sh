@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes the images that the Dockerfiles start from out of Debian packages, under the names by which
-# the Dockerfiles ask for them, where no registry answers. Those that are there are left alone.
+# Usage: base.sh [debian]. Makes the images that the Dockerfiles start from out of Debian packages,
+# under the names by which the Dockerfiles ask for them, where no registry answers; with `debian` only
+# the one that programs are put on, not the one that they are built in. Those that are there are left
+# alone.
 set -euo pipefail
 # shellcheck source=scripts/images/tool.sh
 . "$(dirname "$0")/tool.sh"
@@ -45,7 +47,9 @@ else
     make_image "$debian" "$work/debian.tar" "$usual"
 fi
 
-if is_there "$rust"; then
+if [ "${1:-}" = debian ]; then
+    :
+elif is_there "$rust"; then
     say "$rust is there"
 else
     wanted=${rust#*:} wanted=${wanted%%-*}

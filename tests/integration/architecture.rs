@@ -1,9 +1,10 @@
-//! docs/architecture.md, as far as the sources themselves can prove it.
+//! docs/architecture.md, as far as the sources themselves can prove it. A test binary of its own,
+//! since `make check` runs it and none of those beside it.
+
+#![cfg(test)]
 
 use std::fs;
 use std::path::Path;
-
-use super::testbed::programs::repository;
 
 /// Lines of code that a file may have, its tests, comments and blank lines aside.
 const LINES: usize = 350;
@@ -50,6 +51,10 @@ fn names(line: &str, word: &str) -> bool {
         let open = |c: Option<char>| !c.is_some_and(part);
         (open(before) || !word.starts_with(part)) && (open(after) || !word.ends_with(part))
     })
+}
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 fn sources() -> Vec<Source> {
@@ -363,4 +368,29 @@ fn a_main_is_forty_lines_of_code_at_most() {
         let lines = source.code().len();
         assert!(lines <= 40, "{} has {lines} lines of code", source.path);
     }
+}
+
+/// Images share the layers of what their Dockerfiles say alike.
+#[test]
+fn the_dockerfiles_differ_where_their_programs_do_and_nowhere_else() {
+    let [backuper, restorer, scheduler] = ["backuper", "restorer", "scheduler"].map(|name| {
+        let path = repository().join(format!("Dockerfile.{name}"));
+        fs::read_to_string(path).unwrap()
+    });
+    // The comment, the stage that builds, and the rest have an empty line between them.
+    let parts = |text: &str| -> [String; 3] {
+        let mut parts = text.splitn(3, "\n\n").map(str::to_owned);
+        std::array::from_fn(|_| parts.next().unwrap())
+    };
+    let [_, building, rest] = parts(&backuper);
+    assert!(building.contains(" AS builder\n"), "{building}");
+    assert_eq!(parts(&scheduler)[1], building);
+    let [_, building_too, other] = parts(&restorer);
+    assert_eq!(building_too, building);
+    let own = "image.description";
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|it| !it.contains(own));
+        lines.map(|it| it.replace("restorer", "backuper")).collect()
+    };
+    assert_eq!(lines(&other), lines(&rest));
 }

@@ -5,13 +5,13 @@
 
 #![cfg(test)]
 
-mod architecture;
 mod backup;
 mod calls;
 mod chart;
 mod cluster;
 mod faults;
 mod harness;
+mod in_place;
 mod indexes;
 mod keep_going;
 mod kubernetes;

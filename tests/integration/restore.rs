@@ -143,10 +143,10 @@ fn scripts_restore_by_key_and_in_one_transaction() {
     stage.s3.put("begun.sql", begun.as_bytes());
     stage.database.sql("UPDATE t SET a = 2");
     for (key, code, rows) in [
-        ("broken.sql", 1, "2"),
+        ("broken.sql", 2, "2"),
         ("escaping.sql", 2, "2"),
-        ("begun.sql", 1, "2"),
-        ("ending.sql", 2, "2"),
+        ("begun.sql", 2, "2"),
+        ("ending.sql", 0, "2"),
         ("plain.sql", 0, "1"),
         ("packed.sql.gz", 0, "1"),
     ] {

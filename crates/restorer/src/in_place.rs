@@ -7,7 +7,11 @@
 //! ends without it, and PostgreSQL rolls back: psql takes the end of its input in the middle of a
 //! COPY for the end of the rows, which harms nobody without a COMMIT.
 
+mod archive;
+mod complaints;
 mod defaults;
+mod event_triggers;
+mod lexer;
 mod removal;
 mod script;
 mod transaction;
@@ -29,13 +33,17 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use defaults::Defaults;
+use event_triggers::silenced;
+use removal::Step;
 use transaction::Transaction;
 
 use crate::archive::schema;
 use crate::archive::toc::Toc;
+use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, Source, feed, feed_through};
 use crate::memfd::Memfd;
 use crate::resolve::Encoding;
+use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::{conflicts, mark, privileges};
 
@@ -54,10 +62,12 @@ pub struct Replacing<'a> {
     pub lock_wait_timeout: Duration,
     /// How far the rows are.
     pub progress: &'a Arc<Progress>,
+    /// Whether what cannot be made after the rows is left out.
+    pub keep_going: bool,
 }
 
 impl Replacing<'_> {
-    /// Replaces the target by one of our backups; gives the bytes of its rows.
+    /// Replaces the target by one of our backups.
     ///
     /// # Errors
     /// What went wrong; nothing has changed then.
@@ -66,7 +76,7 @@ impl Replacing<'_> {
         folder: &Folder,
         manifest: &Manifest,
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Loaded, Failure> {
         let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
         let streams: Vec<Expected> = manifest
             .data()
@@ -77,8 +87,8 @@ impl Replacing<'_> {
             .await
     }
 
-    /// Replaces the target by a single archive; gives the bytes that pg_restore read. All but the
-    /// rows is in the archive's head, so the object is read once.
+    /// Replaces the target by a single archive, of which the bytes are counted that pg_restore read.
+    /// All but the rows is in the archive's head, so the object is read once.
     ///
     /// # Errors
     /// As [`Replacing::folder`].
@@ -88,7 +98,7 @@ impl Replacing<'_> {
         toc: &Toc,
         head: &[u8],
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Loaded, Failure> {
         let file = Memfd::new("head", head)
             .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
         let (_, tables) = toc.tables();
@@ -102,37 +112,55 @@ impl Replacing<'_> {
         schema: &Memfd,
         streams: &[Expected],
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Loaded, Failure> {
         let left = self.left_by_another(stop).await?;
         conflicts::look(self.session, self.target, toc).await?;
-        let list = removal::use_list(self.session, self.target, toc).await?;
-        let section = |name: &str| {
+        let lists = removal::lists(self.session, self.target, toc).await?;
+        let silenced = silenced(self.session, self.target, Some(toc)).await?;
+        let section = |name: &str, list: &UseList| {
             [
                 OsString::from(name),
                 list.argument(),
                 schema.path().into_os_string(),
             ]
         };
-        let mut transaction = self.begin().await?;
+        let post_data = section("--section=post-data", &lists.post_data);
+        let last = lists.last.iter();
+        let last: Vec<_> = last.map(|it| section("--section=post-data", it)).collect();
+        let mut transaction = self.begin(&self.settings().await?).await?;
         let work = async {
-            self.clear(&mut transaction, toc, left.as_ref()).await?;
-            self.section(&mut transaction, &section("--section=pre-data"), stop)
-                .await?;
+            let transaction = &mut transaction;
+            transaction.write(&silenced.before).await?;
+            self.clear(transaction, toc, left.as_ref()).await?;
+            for step in &lists.pre_data {
+                match step {
+                    Step::Entries(list) => {
+                        let arguments = section("--section=pre-data", list);
+                        self.section(transaction, &arguments, stop).await?;
+                    }
+                    Step::Statement(text) => transaction.write(text).await?,
+                }
+            }
             let mut bytes = 0;
             for expected in streams {
-                bytes += self.stream(&mut transaction, expected, stop).await?;
+                bytes += self.stream(transaction, expected, stop).await?;
             }
             self.progress.indexing();
-            self.section(&mut transaction, &section("--section=post-data"), stop)
-                .await?;
-            self.grant(&mut transaction, toc).await?;
+            transaction.outlive_errors(self.keep_going).await?;
+            self.section(transaction, &post_data, stop).await?;
+            self.grant(transaction, toc).await?;
+            for last in &last {
+                self.section(transaction, last, stop).await?;
+            }
+            transaction.outlive_errors(false).await?;
+            transaction.write(&silenced.after).await?;
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
-        transaction.end(outcome).await
+        transaction.end(outcome, self.session, self.target).await
     }
 
-    /// Runs a script of SQL, in which nothing may end the transaction; gives its bytes.
+    /// Runs a script of SQL, in which nothing may end the transaction; its bytes are counted.
     ///
     /// # Errors
     /// As [`Replacing::folder`].
@@ -141,65 +169,46 @@ impl Replacing<'_> {
         object: &Object,
         encoding: Encoding,
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Loaded, Failure> {
         let expected = bare(object);
         let left = self.left_by_another(stop).await?;
-        let mut transaction = self.begin().await?;
+        let silenced = silenced(self.session, self.target, None).await?;
+        let restricted = script::Restriction::of(self.tools);
+        let mut transaction = self.begin(&self.settings().await?).await?;
         let work = async {
+            let transaction = &mut transaction;
+            transaction.write(&silenced.before).await?;
             if let Some(left) = &left {
-                self.remove_left(&mut transaction, left, None).await?;
+                self.remove_left(transaction, left, None).await?;
             }
+            transaction.write(&restricted.begin()).await?;
             let (reader, writer) = pipe()?;
-            let decode = move |source: &mut Source| script::copy(source, encoding, writer);
+            let known = restricted.is_known();
+            let decode = move |source: &mut Source| script::copy(source, encoding, known, writer);
             let feeding = feed_through(self.storage, &expected, decode, stop);
             let (fed, copied) = tokio::join!(feeding, transaction.pour(reader));
             copied?;
-            Ok(fed?)
+            let bytes = fed?;
+            transaction.write(&restricted.end()).await?;
+            transaction.write(&silenced.after).await?;
+            Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
-        transaction.end(outcome).await
+        transaction.end(outcome, self.session, self.target).await
     }
 
-    /// The session, in its transaction.
-    async fn begin(&self) -> Result<Transaction, Failure> {
+    /// What index builds may use, and how long removals wait.
+    async fn settings(&self) -> Result<String, Failure> {
         let maintenance = Maintenance::of(self.session, self.target, 1).await?;
-        let environment = self.target.child_environment("restorer psql");
-        let arguments = [
-            "--no-psqlrc",
-            "--quiet",
-            "--no-password",
-            "--output=/dev/null",
-            "--set=ON_ERROR_STOP=1",
-        ];
-        let mut child = Program {
-            path: self.tools.program("psql"),
-            arguments: arguments.map(Into::into).to_vec(),
-            environment,
-            stdin: true,
-            stdout: Output::Piped,
-        }
-        .start()
-        .map_err(|error| failed(&error))?;
-        match (child.take_stdin(), child.take_stdout()) {
-            (Some(stdin), Some(stdout)) => {
-                pipe::widen(&stdin);
-                let mut transaction = Transaction {
-                    child,
-                    stdin,
-                    stdout,
-                };
-                let wait = self.lock_wait_timeout.as_millis();
-                let maintenance = maintenance.set_local();
-                transaction
-                    .write(&format!(
-                        "BEGIN;\nSET LOCAL client_min_messages = warning;\nSET LOCAL statement_timeout = 0;\nSET LOCAL idle_in_transaction_session_timeout = 0;\nSET LOCAL lock_timeout = {wait};\n{maintenance}{}",
-                            transaction::MARK
-                    ))
-                    .await?;
-                Ok(transaction)
-            }
-            _ => Err(Failure::try_again("psql has no stdin")),
-        }
+        let wait = self.lock_wait_timeout.as_millis();
+        Ok(format!(
+            "SET LOCAL lock_timeout = {wait};\n{}",
+            maintenance.set_local()
+        ))
+    }
+
+    async fn begin(&self, settings: &str) -> Result<Transaction, Failure> {
+        Transaction::begin(self.tools.program("psql"), self.target, settings).await
     }
 
     async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
@@ -253,7 +262,7 @@ impl Replacing<'_> {
     }
 
     fn pg_restore(&self, arguments: &[OsString], stdin: bool) -> Result<Child, Failure> {
-        let fixed = ["--file=-", "--no-owner", "--no-acl"];
+        let fixed = ["--file=-", "--single-transaction", "--no-owner", "--no-acl"];
         Program {
             path: self.tools.program("pg_restore"),
             arguments: fixed
@@ -277,14 +286,14 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let mut child = self.pg_restore(arguments, false)?;
-        let (reader, sifting) = sifted(&mut child)?;
-        let (poured, sifted) = tokio::join!(transaction.pour(reader), sifting);
+        let (reader, copying) = copied(&mut child)?;
+        let (poured, copied) = tokio::join!(transaction.pour_labelled(reader), copying);
         if let Err(failure) = poured {
             child.stop().await;
             return Err(failure);
         }
         child.finish(stop).await.map_err(|error| failed(&error))?;
-        whole("the schema", sifted)
+        whole("the schema", copied)
     }
 
     async fn stream(
@@ -295,10 +304,10 @@ impl Replacing<'_> {
     ) -> Result<u64, Failure> {
         let mut child = self.pg_restore(&["--section=data".into()], true)?;
         let sink = feed::sink(&mut child)?;
-        let (reader, sifting) = sifted(&mut child)?;
+        let (reader, copying) = copied(&mut child)?;
         let progress = self.progress.stream();
         let feeding = feed(self.storage, expected, sink, &progress, stop);
-        let (fed, poured, sifted) = tokio::join!(feeding, transaction.pour(reader), sifting);
+        let (fed, poured, copied) = tokio::join!(feeding, transaction.pour(reader), copying);
         // psql knows best why it took no more.
         if let Err(failure) = poured {
             child.stop().await;
@@ -307,7 +316,7 @@ impl Replacing<'_> {
         match fed {
             Ok(bytes) => {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
-                whole(&expected.key, sifted)?;
+                whole(&expected.key, copied)?;
                 progress.tables(expected.tables as u64);
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");
                 Ok(bytes)
@@ -345,20 +354,19 @@ fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
     Ok(ends)
 }
 
-type Sifting = JoinHandle<std::io::Result<u64>>;
+type Copying = JoinHandle<std::io::Result<u64>>;
 
 /// What pg_restore writes, on its way into our transaction.
-fn sifted(program: &mut Child) -> Result<(std::io::PipeReader, Sifting), Failure> {
-    let mut script = File::from(stdout(program)?);
+fn copied(program: &mut Child) -> Result<(std::io::PipeReader, Copying), Failure> {
+    let script = File::from(stdout(program)?);
     pipe::widen(&script);
     let (reader, writer) = pipe()?;
-    let sifting =
-        tokio::task::spawn_blocking(move || script::copy(&mut script, Encoding::Plain, writer));
-    Ok((reader, sifting))
+    let copying = tokio::task::spawn_blocking(move || archive::copy(script, writer));
+    Ok((reader, copying))
 }
 
-fn whole(what: &str, sifted: Result<std::io::Result<u64>, JoinError>) -> Result<(), Failure> {
-    match sifted.map_err(std::io::Error::other).flatten() {
+fn whole(what: &str, copied: Result<std::io::Result<u64>, JoinError>) -> Result<(), Failure> {
+    match copied.map_err(std::io::Error::other).flatten() {
         Ok(_bytes) => Ok(()),
         Err(error) => Err(Failure::try_again(format!(
             "{what}: its script broke: {error}"

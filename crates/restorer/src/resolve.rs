@@ -10,11 +10,9 @@ use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
+use crate::archive::head::Head;
 use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
-
-/// Bytes of an archive's head that are read at most to find its table of contents.
-const HEAD: usize = 256 << 20;
 
 /// What is to be restored.
 #[derive(Clone, Debug)]
@@ -99,30 +97,25 @@ async fn present(storage: &dyn Storage, folder: &Folder, stream: &Stream) -> Res
 /// What kind of object it is, by its first bytes; of an archive, its table of contents too.
 async fn look_into(storage: &dyn Storage, object: Object) -> Result<Backup, Failure> {
     let mut body = storage.open(&object.key).await?;
-    let mut head = Vec::new();
+    let mut head = Head::default();
     loop {
-        let ended = match body.next().await {
-            Some(chunk) => {
-                head.extend_from_slice(&chunk?);
-                false
-            }
-            None => true,
-        };
-        if head.len() < toc::MAGIC.len() && !ended {
-            continue;
-        }
-        if head.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Backup::Script(object, Encoding::Gzip));
-        }
-        if !head.starts_with(toc::MAGIC) {
-            return sql(object, &head);
-        }
-        match Toc::read(&head) {
-            Ok(toc) => {
+        let chunk = body.next().await.transpose()?;
+        let ended = chunk.is_none();
+        match head.add(&chunk.unwrap_or_default(), ended) {
+            Ok(Some(toc)) => {
                 toc.warn_if_unfinished(&object.key);
-                return Ok(Backup::Archive(object, Box::new(toc), head.into()));
+                let head = head.into_bytes().into();
+                return Ok(Backup::Archive(object, Box::new(toc), head));
             }
-            Err(toc::Error::CutShort) if !ended && head.len() < HEAD => {}
+            Ok(None) => {}
+            Err(toc::Error::NotAnArchive) if head.bytes().starts_with(&[0x1f, 0x8b]) => {
+                return Ok(Backup::Script(object, Encoding::Gzip));
+            }
+            Err(toc::Error::NotAnArchive | toc::Error::CutShort)
+                if !head.bytes().starts_with(toc::MAGIC) =>
+            {
+                return sql(object, head.bytes());
+            }
             Err(error) => {
                 return Err(Failure {
                     verdict: Verdict::Refused,

@@ -87,13 +87,6 @@ async fn load(
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Loaded, Failure> {
-    let parallel = ready.empty && ready.parallel && matches!(backup, Backup::Folder(..));
-    if job.keep_going && !parallel {
-        tracing::warn!(
-            database = %target,
-            "RESTORE_KEEP_GOING has no effect here: this restore is one transaction, all or nothing; it has one where a backup's folder is restored into an empty or a missing database by the server's own client"
-        );
-    }
     let replacing = Replacing {
         target,
         session: &ready.session,
@@ -101,9 +94,10 @@ async fn load(
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
+        keep_going: job.keep_going,
     };
-    let bytes = match backup {
-        Backup::Folder(folder, manifest) if parallel => {
+    match backup {
+        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -115,7 +109,7 @@ async fn load(
                 created: ready.created,
                 progress,
             };
-            return loading.run(folder, manifest, stop).await;
+            loading.run(folder, manifest, stop).await
         }
         Backup::Folder(folder, manifest) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
@@ -127,13 +121,14 @@ async fn load(
         }
         Backup::Script(object, encoding) => {
             tracing::info!(database = %target, "running a script in one transaction");
+            if job.keep_going {
+                tracing::warn!(
+                    "RESTORE_KEEP_GOING has no effect on a script, which is all or nothing"
+                );
+            }
             replacing.script(object, *encoding, stop).await
         }
-    }?;
-    Ok(Loaded {
-        bytes,
-        ..Loaded::default()
-    })
+    }
 }
 
 fn jobs(job: &RestoreJob) -> usize {

@@ -19,6 +19,19 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// A string constant between dollars, with a tag that does not occur in it.
+/// PostgreSQL manual, 4.1.2.4: dollar-quoted string constants.
+#[must_use]
+pub fn dollar_quoted(text: &str) -> String {
+    let mut tag = "$oiler$".to_owned();
+    let mut number = 0;
+    while text.contains(tag.trim_end_matches('$')) {
+        number += 1;
+        tag = format!("$oiler{number}$");
+    }
+    format!("{tag}{text}{tag}")
+}
+
 /// A pattern for pg_dump's `--table` and its like that matches exactly one name: between double
 /// quotes nothing is a wildcard. PostgreSQL manual, psql, "Patterns".
 #[must_use]
@@ -34,6 +47,14 @@ mod tests {
     fn quotes_within_names_are_doubled() {
         assert_eq!(quote(r#"say "hi""#), r#""say ""hi""""#);
         assert_eq!(pattern("a.b", "c*"), r#""a.b"."c*""#);
+    }
+
+    #[test]
+    fn a_dollar_tag_is_none_of_the_text() {
+        assert_eq!(dollar_quoted("a"), "$oiler$a$oiler$");
+        let nested = dollar_quoted(&dollar_quoted("a"));
+        assert_eq!(nested, "$oiler1$$oiler$a$oiler$$oiler1$");
+        assert!(dollar_quoted("x$oiler").starts_with("$oiler1$"));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
-use backuper::text::sql::{literal, pattern, quote};
+use backuper::text::sql::{dollar_quoted, literal, pattern, quote};
 use tokio_postgres::Client;
 
+use super::lexer;
 use crate::archive::toc::{Entry, Toc};
 use crate::archive::use_list::UseList;
 
@@ -57,14 +58,23 @@ pub(super) async fn statements(
         .query(CONFIGURATION, &[&extensions])
         .await
         .map_err(failed)?;
-    let keys = keys.iter().map(|row| {
-        let table = pattern(row.get(0), row.get(1));
-        let name = quote(row.get(2));
-        format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name}")
-    });
-    let drops = toc.dropped().filter_map(drop_of);
-    let all: Vec<String> = keys.chain(drops).collect();
-    let mut text = together(&all);
+    let mut beforehand: Vec<String> = keys
+        .iter()
+        .map(|row| {
+            let table = pattern(row.get(0), row.get(1));
+            let name = quote(row.get(2));
+            format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name}")
+        })
+        .collect();
+    let mut removals: Vec<Removal> = toc.dropped().filter_map(removal_of).collect();
+    // A subscription that has no table left has nothing to ask its publisher for.
+    removals.sort_by_key(|it| matches!(it, Removal::Subscription(_)));
+    beforehand.extend(removals.iter().filter_map(|it| match it {
+        Removal::Part(statement) => Some(statement.clone()),
+        _ => None,
+    }));
+    let mut text = parts(&beforehand);
+    text.push_str(&together(&removals));
     text.push_str(&unlink(toc));
     for row in &configuration {
         let table = pattern(row.get(0), row.get(1));
@@ -88,83 +98,199 @@ pub(super) async fn of_all(
         (entry.kind == "SCHEMA" && entry.tag == "public")
             || next.is_some_and(|next| next.entries.iter().any(same))
     };
-    let rooms: Vec<String> = toc
+    let rooms: Vec<Removal> = toc
         .dropped()
         .filter(|it| KEPT.contains(&it.kind.as_str()) && !stays(it))
-        .map(|it| format!("DROP {} IF EXISTS {}", it.kind, quote(&it.tag)))
+        .map(|it| Removal::Statement(format!("DROP {} IF EXISTS {}", it.kind, quote(&it.tag))))
         .collect();
     text.push_str(&together(&rooms));
     Ok(text)
 }
 
-/// The statement that drops one entry, as `pg_restore --clean --if-exists` would write it.
-fn drop_of(entry: &Entry) -> Option<String> {
+/// What removes one entry of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Removal {
+    /// A part of something else, which goes with it: removed beforehand where that can be, since two
+    /// tables may need each other by a part of each. What stays is told of by what it is a part of.
+    Part(String),
+    /// A table, view, sequence or type: dropped as what it is in the target, whatever it was in
+    /// the source.
+    Named { schema: String, name: String },
+    /// Anything else.
+    Statement(String),
+    /// Dropped without a word to its publisher, whose replication slot is none of our business.
+    Subscription(String),
+}
+
+/// What removes one entry; none where nothing is to be removed.
+fn removal_of(entry: &Entry) -> Option<Removal> {
     let statement = entry.drop.trim().trim_end_matches(';');
-    let large_object = entry.kind.starts_with("BLOB");
-    if large_object || KEPT.contains(&entry.kind.as_str()) {
-        return None;
-    }
-    if let Some(rest) = statement.strip_prefix("ALTER TABLE ") {
-        let rest = rest.strip_prefix("IF EXISTS ").unwrap_or(rest);
-        let rest = rest.replacen(" DROP CONSTRAINT ", " DROP CONSTRAINT IF EXISTS ", 1);
-        return Some(format!("ALTER TABLE IF EXISTS {rest}"));
-    }
-    let drop = format!("DROP {} ", entry.kind);
-    Some(match statement.strip_prefix(&drop) {
-        Some(rest) => format!("{drop}IF EXISTS {rest}"),
-        // A view in a circle is first made to depend on nothing.
-        None => statement.to_owned(),
+    let kind = entry.kind.as_str();
+    let schema = || entry.namespace.clone().unwrap_or_default();
+    Some(match kind {
+        _ if KEPT.contains(&kind) || kind.starts_with("BLOB") || kind == "EVENT TRIGGER" => {
+            return None;
+        }
+        "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" | "FOREIGN TABLE" | "TYPE"
+        | "DOMAIN" | "SHELL TYPE" => Removal::Named {
+            schema: schema(),
+            name: entry.tag.clone(),
+        },
+        "FUNCTION" | "PROCEDURE" => {
+            let routine = statement
+                .strip_prefix("DROP ")
+                .and_then(|it| it.strip_prefix(kind));
+            Removal::Statement(format!("DROP ROUTINE IF EXISTS{}", routine?))
+        }
+        "SUBSCRIPTION" => Removal::Subscription(entry.tag.clone()),
+        "DEFAULT" | "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "INDEX" | "TRIGGER"
+        | "RULE" | "POLICY" => Removal::Part(if_exists(statement, kind)),
+        _ => Removal::Statement(if_exists(statement, kind)),
     })
 }
 
-/// One block that drops everything. The target may depend in other ways than the backup did, so
+/// The statement, as `pg_restore --clean --if-exists` would write it.
+fn if_exists(statement: &str, kind: &str) -> String {
+    if let Some(rest) = statement.strip_prefix("ALTER TABLE ") {
+        let rest = rest.strip_prefix("IF EXISTS ").unwrap_or(rest);
+        let rest = rest.replacen(" DROP CONSTRAINT ", " DROP CONSTRAINT IF EXISTS ", 1);
+        return format!("ALTER TABLE IF EXISTS {rest}");
+    }
+    let drop = format!("DROP {kind} ");
+    match statement.strip_prefix(&drop) {
+        Some(rest) => format!("{drop}IF EXISTS {rest}"),
+        // A view in a circle is first made to depend on nothing.
+        None => statement.to_owned(),
+    }
+}
+
+/// The block that removes parts as far as they can be.
+fn parts(statements: &[String]) -> String {
+    let body = format!(
+        "
+DECLARE
+  statement text;
+BEGIN
+  FOREACH statement IN ARRAY {} LOOP
+    BEGIN
+      EXECUTE statement;
+    EXCEPTION
+      WHEN lock_not_available OR deadlock_detected OR out_of_memory THEN
+        RAISE;
+      WHEN OTHERS THEN
+        NULL;
+    END;
+  END LOOP;
+END
+",
+        array(statements)
+    );
+    format!("DO {};\n", dollar_quoted(&body))
+}
+
+/// What is in the target under a name, as the statement that drops it.
+const NAMED: &str = "coalesce(
+          (SELECT pg_catalog.format('DROP %s %I.%I',
+                    CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+                                   WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
+                    s.nspname, c.relname)
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+            WHERE s.nspname = schemas[n] AND c.relname = names[n] AND c.relkind NOT IN ('i', 'I', 't')),
+          (SELECT pg_catalog.format('DROP TYPE %I.%I', s.nspname, t.typname)
+             FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace
+            WHERE s.nspname = schemas[n] AND t.typname = names[n] AND t.typrelid = 0
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)))";
+
+/// The block that removes everything. The target may depend in other ways than the backup did, so
 /// what is still needed is tried again after the rest, for as long as something goes; what then
 /// stays is needed by something that the backup does not know. Who needs others goes first, so the
 /// first that stays in a round is the one that a stranger holds.
-fn together(statements: &[String]) -> String {
-    if statements.is_empty() {
+fn together(removals: &[Removal]) -> String {
+    let (mut schemas, mut names, mut statements) = (Vec::new(), Vec::new(), Vec::new());
+    for removal in removals {
+        let (schema, name, statement) = match removal {
+            Removal::Part(_) => continue,
+            Removal::Named { schema, name } => (schema.clone(), name.clone(), String::new()),
+            Removal::Statement(statement) => (String::new(), String::new(), statement.clone()),
+            Removal::Subscription(name) => {
+                (String::new(), String::new(), unsubscribe(name).join("; "))
+            }
+        };
+        schemas.push(schema);
+        names.push(name);
+        statements.push(statement);
+    }
+    if names.is_empty() {
         return String::new();
     }
-    let list: Vec<String> = statements.iter().map(|it| literal(it)).collect();
-    format!(
-        "DO $oiler$
+    let body = format!(
+        "
 DECLARE
-  pending text[] := ARRAY[{}]::text[];
-  still text[];
+  schemas text[] := {};
+  names text[] := {};
+  statements text[] := {};
+  pending int[] := ARRAY(SELECT pg_catalog.generate_subscripts(names, 1));
+  still int[];
+  n int;
   statement text;
   detail text;
+  message text;
   why text;
 BEGIN
   LOOP
     still := '{{}}';
     why := NULL;
-    FOREACH statement IN ARRAY pending LOOP
+    FOREACH n IN ARRAY pending LOOP
       BEGIN
-        EXECUTE statement;
+        statement := statements[n];
+        IF statement = '' THEN
+          statement := {NAMED};
+        END IF;
+        IF statement IS NOT NULL THEN
+          EXECUTE statement;
+        END IF;
       EXCEPTION
         WHEN undefined_table OR undefined_column OR undefined_object OR undefined_function OR invalid_schema_name THEN
           NULL;
-        -- What a partition inherits goes with the table that it inherits from.
-        WHEN invalid_table_definition THEN
-          NULL;
+        WHEN wrong_object_type THEN
+          -- An aggregate of the backup that is another kind of routine here.
+          EXECUTE pg_catalog.replace(pg_catalog.replace(statement, 'DROP AGGREGATE', 'DROP ROUTINE'), '(*)', '()');
         WHEN dependent_objects_still_exist THEN
-          GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-          why := coalesce(why, detail);
-          still := still || statement;
+          GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, message = MESSAGE_TEXT;
+          why := coalesce(why, nullif(detail, ''), message);
+          still := still || n;
       END;
     END LOOP;
-    EXIT WHEN cardinality(still) = 0;
-    IF cardinality(still) = cardinality(pending) THEN
-      RAISE EXCEPTION '{IN_THE_WAY}: %', replace(why, chr(10), '; ')
+    EXIT WHEN pg_catalog.cardinality(still) = 0;
+    IF pg_catalog.cardinality(still) = pg_catalog.cardinality(pending) THEN
+      RAISE EXCEPTION '{IN_THE_WAY}: %', pg_catalog.replace(why, pg_catalog.chr(10), '; ')
         USING ERRCODE = 'dependent_objects_still_exist';
     END IF;
     pending := still;
   END LOOP;
 END
-$oiler$;
 ",
-        list.join(",\n    ")
-    )
+        array(&schemas),
+        array(&names),
+        array(&statements),
+    );
+    format!("DO {};\n", dollar_quoted(&body))
+}
+
+/// The statements that remove a subscription and leave its publisher alone: DROP SUBSCRIPTION would
+/// connect to it and drop the replication slot there. PostgreSQL manual, DROP SUBSCRIPTION.
+fn unsubscribe(name: &str) -> [String; 3] {
+    let name = quote(name);
+    [
+        format!("ALTER SUBSCRIPTION {name} DISABLE"),
+        format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+        format!("DROP SUBSCRIPTION {name}"),
+    ]
+}
+
+fn array(texts: &[String]) -> String {
+    let all: Vec<String> = texts.iter().map(|it| literal(it)).collect();
+    format!("ARRAY[{}]::text[]", all.join(",\n    "))
 }
 
 /// Large objects that the backup knows; others stay.
@@ -188,12 +314,29 @@ fn unlink(toc: &Toc) -> String {
     )
 }
 
-/// What is made anew, in the archive's order: everything but what stayed where it was.
-pub(super) async fn use_list(
-    session: &Client,
-    target: &Target,
-    toc: &Toc,
-) -> Result<UseList, Failure> {
+/// What is made anew, each in the archive's order.
+#[derive(Debug)]
+pub(super) struct Lists {
+    /// What comes before the rows.
+    pub(super) pre_data: Vec<Step>,
+    /// What comes after the rows.
+    pub(super) post_data: UseList,
+    /// What needs privileges, as in pg_restore (`RESTORE_PASS_POST_ACL` in `pg_backup_archiver.c`),
+    /// and then what would hear of our own statements.
+    pub(super) last: Vec<UseList>,
+}
+
+/// A part of what comes before the rows.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Entries that pg_restore writes.
+    Entries(UseList),
+    /// A statement that psql cannot read as it stands.
+    Statement(String),
+}
+
+/// The lists for this target.
+pub(super) async fn lists(session: &Client, target: &Target, toc: &Toc) -> Result<Lists, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let rows = session
         .query(
@@ -207,9 +350,70 @@ pub(super) async fn use_list(
         .map_err(failed)?;
     let there: BTreeSet<(String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    UseList::of(toc, |it| {
+    let anew = |it: &Entry| {
         !it.kind.starts_with("DATABASE") && !there.contains(&(it.kind.clone(), it.tag.clone()))
+    };
+    let mut last = Vec::new();
+    for wanted in [is_refresh, of_event_trigger] {
+        if toc.entries.iter().any(wanted) {
+            last.push(UseList::of(toc, |it| anew(it) && wanted(it))?);
+        }
+    }
+    Ok(Lists {
+        pre_data: steps(toc, anew)?,
+        post_data: UseList::of(toc, |it| anew(it) && !comes_last(it))?,
+        last,
     })
+}
+
+/// The entries before the rows, those apart that psql cannot read: it takes a function's name `begin`
+/// for the beginning of a body (`{identifier}` in `psqlscan.l`), and would wait for its end.
+fn steps(toc: &Toc, anew: impl Fn(&Entry) -> bool) -> Result<Vec<Step>, Failure> {
+    let unreadable = |it: &Entry| {
+        matches!(it.kind.as_str(), "FUNCTION" | "PROCEDURE") && !lexer::ends(&it.definition)
+    };
+    let mut steps = Vec::new();
+    let groups = toc
+        .entries
+        .chunk_by(|one, next| unreadable(one) == unreadable(next));
+    for group in groups {
+        if group.first().is_some_and(unreadable) {
+            let each = group.iter().filter(|it| anew(it));
+            steps.extend(each.map(|it| Step::Statement(executed(&it.definition))));
+        } else {
+            let ids: BTreeSet<i64> = group.iter().map(|it| it.id).collect();
+            let list = UseList::of(toc, |it| {
+                ids.contains(&it.id) && anew(it) && !comes_last(it)
+            })?;
+            steps.push(Step::Entries(list));
+        }
+    }
+    Ok(steps)
+}
+
+/// The same statement, in quotes that psql does not look into.
+fn executed(definition: &str) -> String {
+    let body = format!(" BEGIN EXECUTE {}; END ", dollar_quoted(definition));
+    format!(
+        "SELECT pg_catalog.set_config('search_path', '', false);\nSET check_function_bodies = false;\nDO {};\n",
+        dollar_quoted(&body)
+    )
+}
+
+fn comes_last(entry: &Entry) -> bool {
+    is_refresh(entry) || of_event_trigger(entry)
+}
+
+fn is_refresh(entry: &Entry) -> bool {
+    entry.kind == "MATERIALIZED VIEW DATA"
+}
+
+fn of_event_trigger(entry: &Entry) -> bool {
+    match entry.kind.as_str() {
+        "EVENT TRIGGER" => true,
+        "COMMENT" | "SECURITY LABEL" => entry.tag.starts_with("EVENT TRIGGER "),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -226,29 +430,31 @@ mod tests {
 
     #[test]
     fn drops_do_not_mind_what_is_not_there() {
+        let part = |it: &str| Some(Removal::Part(it.to_owned()));
+        let statement = |it: &str| Some(Removal::Statement(it.to_owned()));
         for (kind, drop, wanted) in [
-            (
-                "TABLE",
-                "DROP TABLE public.t;\n",
-                "DROP TABLE IF EXISTS public.t",
-            ),
             (
                 "FK CONSTRAINT",
                 "ALTER TABLE ONLY public.t DROP CONSTRAINT fk;\n",
-                "ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS fk",
+                part("ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS fk"),
             ),
             (
                 "DEFAULT",
                 "ALTER TABLE public.t ALTER COLUMN id DROP DEFAULT;\n",
-                "ALTER TABLE IF EXISTS public.t ALTER COLUMN id DROP DEFAULT",
+                part("ALTER TABLE IF EXISTS public.t ALTER COLUMN id DROP DEFAULT"),
             ),
             (
-                "MATERIALIZED VIEW",
-                "DROP MATERIALIZED VIEW public.m;\n",
-                "DROP MATERIALIZED VIEW IF EXISTS public.m",
+                "FUNCTION",
+                "DROP FUNCTION public.f(integer);\n",
+                statement("DROP ROUTINE IF EXISTS public.f(integer)"),
+            ),
+            (
+                "COLLATION",
+                "DROP COLLATION public.c;\n",
+                statement("DROP COLLATION IF EXISTS public.c"),
             ),
         ] {
-            assert_eq!(drop_of(&entry(kind, drop)).as_deref(), Some(wanted));
+            assert_eq!(removal_of(&entry(kind, drop)), wanted);
         }
     }
 
@@ -259,7 +465,19 @@ mod tests {
             ("EXTENSION", "DROP EXTENSION hstore;\n"),
             ("BLOB", "SELECT pg_catalog.lo_unlink('1');\n"),
         ] {
-            assert_eq!(drop_of(&entry(kind, drop)), None);
+            assert_eq!(removal_of(&entry(kind, drop)), None);
         }
+    }
+
+    /// F27: a name may hold any tag.
+    #[test]
+    fn a_name_ends_no_block() {
+        let named = Removal::Named {
+            schema: "public".to_owned(),
+            name: "$oiler$; DROP TABLE x; --".to_owned(),
+        };
+        let block = together(&[named]);
+        assert!(block.starts_with("DO $oiler1$"), "{block}");
+        assert_eq!(block.matches("$oiler1$").count(), 2);
     }
 }

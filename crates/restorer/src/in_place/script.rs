@@ -1,28 +1,75 @@
-//! SQL on its way into our transaction: nothing in it may end that.
+//! A script that people wrote, on its way into our transaction.
 //!
-//! pg_restore puts `BEGIN;` and `COMMIT;` around large objects, and scripts that people wrote have
-//! their own. All of it is one transaction here, ours, so those lines are left out; what would
-//! leave it is refused. Rows of a COPY and the insides of quotes are not looked into.
+//! Its own BEGIN and COMMIT are a part of ours and left out; what would undo or leave our transaction
+//! is refused, and so is every command of psql's, which could run programs here. What is a statement is
+//! told as psql tells it ([`super::lexer`]).
 
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 
+use backuper::postgres::tools::Tools;
 use flate2::read::MultiGzDecoder;
 
+use super::lexer::{Lexer, Statement, Token};
 use crate::resolve::Encoding;
 
-/// What pg_restore and pg_dump set from PostgreSQL 17 on, where the server knows it.
-const TRANSACTION_TIMEOUT: &[u8] = b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';\n";
+/// The longest statement about a transaction that is believed, in bytes.
+const LONGEST: usize = 64 << 10;
 
-/// Copies a script, decoded; gives its bytes.
+/// The first minor of each major whose psql takes `\restrict` (CVE-2025-8714).
+const RESTRICTS: [(u32, u32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
+
+/// psql's own word against commands in what it reads, where it has one.
+#[derive(Debug)]
+pub(super) struct Restriction(Option<String>);
+
+impl Restriction {
+    pub(super) fn of(tools: &Tools) -> Self {
+        let key = || uuid::Uuid::new_v4().simple().to_string();
+        Self(knows_restrict(tools.version()).then(key))
+    }
+
+    /// Whether psql itself refuses commands.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// From here on psql takes no command.
+    pub(super) fn begin(&self) -> String {
+        let key = self.0.as_ref();
+        key.map_or_else(String::new, |it| format!("\\restrict {it}\n"))
+    }
+
+    /// From here on it does again.
+    pub(super) fn end(&self) -> String {
+        let key = self.0.as_ref();
+        key.map_or_else(String::new, |it| format!("\\unrestrict {it}\n"))
+    }
+}
+
+fn knows_restrict(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|it| it.parse::<u32>().ok());
+    let (Some(major), minor) = (number(), number().unwrap_or(0)) else {
+        return false;
+    };
+    let known = RESTRICTS.iter().find(|(it, _)| *it == major);
+    known.map_or(major >= 18, |(_, first)| minor >= *first)
+}
+
+/// Copies a script, decoded; gives its bytes. `restricted` says that psql itself refuses commands.
+///
+/// # Errors
+/// Those of both, and `InvalidData` with the line when something in it is refused.
 pub(super) fn copy(
     source: &mut (impl Read + Send),
     encoding: Encoding,
+    restricted: bool,
     sink: impl Write,
 ) -> io::Result<u64> {
     match encoding {
-        Encoding::Plain => sift(source, sink),
+        Encoding::Plain => sift(source, restricted, sink),
         Encoding::Gzip => {
-            let written = sift(MultiGzDecoder::new(&mut *source), sink)?;
+            let written = sift(MultiGzDecoder::new(&mut *source), restricted, sink)?;
             // What follows the last member must be nothing.
             io::copy(source, &mut io::sink())?;
             Ok(written)
@@ -30,259 +77,339 @@ pub(super) fn copy(
     }
 }
 
-fn sift(source: impl Read, sink: impl Write) -> io::Result<u64> {
+fn sift(source: impl Read, restricted: bool, sink: impl Write) -> io::Result<u64> {
     let mut lines = BufReader::with_capacity(1 << 18, source);
-    let mut sink = BufWriter::with_capacity(1 << 18, sink);
-    let (mut line, mut total, mut rows) = (Vec::new(), 0, false);
-    let (mut place, mut body) = (Place::Statement, Body::default());
+    let mut sifting = Sifting {
+        lexer: Lexer::new(!restricted),
+        sink: BufWriter::with_capacity(1 << 18, sink),
+        out: Vec::new(),
+        begin: None,
+        rows: 0,
+        number: 0,
+    };
+    let (mut line, mut total) = (Vec::new(), 0);
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line)? == 0 {
             break;
         }
         total += line.len() as u64;
-        if rows {
-            rows = line.trim_ascii_end() != b"\\.";
-        } else {
-            if place == Place::Statement {
-                match body.meaning(&line) {
-                    Meaning::Ours => continue,
-                    Meaning::Newer => {
-                        sink.write_all(TRANSACTION_TIMEOUT)?;
-                        continue;
-                    }
-                    Meaning::Leaves => return Err(leaves(&line)),
-                    Meaning::Harmless => {}
-                }
-            }
-            place = place.after(&line);
-            rows = place == Place::Statement && begins_rows(&line);
-        }
-        sink.write_all(&line)?;
+        sifting.number += 1;
+        sifting.line(&line)?;
     }
-    if rows || place != Place::Statement {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-    }
-    // A last line without its end would run into what we write next.
-    sink.write_all(b"\n")?;
-    sink.flush()?;
+    sifting.finish()?;
     Ok(total)
 }
 
-fn leaves(line: &[u8]) -> io::Error {
-    io::Error::other(format!(
-        "its line {} would leave the transaction that a script is restored in; take it out",
-        String::from_utf8_lossy(line.trim_ascii())
-    ))
+struct Sifting<W: Write> {
+    lexer: Lexer,
+    sink: BufWriter<W>,
+    /// What is not handed on yet, since it may have to go.
+    out: Vec<u8>,
+    /// Where in it a statement about a transaction begins.
+    begin: Option<usize>,
+    /// How many COPYs have their rows before the next statement.
+    rows: u32,
+    /// The line's, from 1.
+    number: u64,
 }
 
+impl<W: Write> Sifting<W> {
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.rows > 0 {
+            if matches!(line, b"\\.\n" | b"\\.\r\n" | b"\\.") {
+                self.rows -= 1;
+            }
+            return self.sink.write_all(line);
+        }
+        if self.lexer.is_between_statements() && is_restriction(line) {
+            return Ok(());
+        }
+        let mut at = 0;
+        while at < line.len() {
+            let (token, length) = self.lexer.next(line, at);
+            match token {
+                Token::First(word) if about_transactions(&word) => {
+                    self.begin = Some(self.out.len());
+                }
+                Token::Command => return Err(self.refused("is a command of psql's")),
+                Token::Ambiguous => {
+                    return Err(self.refused("can be read in two ways, which this psql is no match for; use one that knows \\restrict"));
+                }
+                Token::First(_) | Token::Other => {}
+            }
+            self.out.extend_from_slice(&line[at..at + length]);
+            at += length;
+            if let Some(statement) = self.lexer.ended() {
+                self.statement(&statement)?;
+            }
+        }
+        if self.begin.is_none() {
+            self.sink.write_all(&self.out)?;
+            self.out.clear();
+        } else if self.out.len() > LONGEST {
+            return Err(self.refused("is too long for a statement about a transaction"));
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self, statement: &Statement) -> io::Result<()> {
+        let begin = self.begin.take();
+        match meaning(statement) {
+            Meaning::Ours => self.out.truncate(begin.unwrap_or(self.out.len())),
+            Meaning::Leaves => {
+                return Err(self
+                    .refused("would undo or leave the transaction that a script is restored in"));
+            }
+            Meaning::Binary => {
+                return Err(
+                    self.refused("brings rows in binary, which psql cannot take from a script")
+                );
+            }
+            Meaning::Encoding => {
+                return Err(self.refused("sets an encoding in which a backslash may be half of a letter; convert the script to UTF-8"));
+            }
+            Meaning::Rows => self.rows += 1,
+            Meaning::Else => {}
+        }
+        Ok(())
+    }
+
+    fn refused(&self, why: &str) -> io::Error {
+        let number = self.number;
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("its line {number} {why}; take it out"),
+        )
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if self.rows > 0 || !self.lexer.is_outside_quotes() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // psql would run a last statement without its semicolon; what we write next must not be
+        // a part of it.
+        if let Some(statement) = self.lexer.end() {
+            self.statement(&statement)?;
+            self.out.extend_from_slice(b"\n;");
+        }
+        self.out.push(b'\n');
+        self.sink.write_all(&self.out)?;
+        self.sink.flush()
+    }
+}
+
+/// `\restrict KEY` and `\unrestrict KEY`, as pg_dump writes them around a script: ours is around all.
+fn is_restriction(line: &[u8]) -> bool {
+    line.starts_with(b"\\restrict ") || line.starts_with(b"\\unrestrict ")
+}
+
+/// Whether a statement that begins so has to be seen whole.
+fn about_transactions(word: &str) -> bool {
+    ["BEGIN", "START", "COMMIT", "END"].contains(&word)
+}
+
+#[derive(Debug, PartialEq, Eq)]
 enum Meaning {
     /// It begins or ends a transaction, and ours is around it.
     Ours,
-    /// Servers before PostgreSQL 17 do not know it.
-    Newer,
-    /// It would leave the transaction or the database.
+    /// It would leave our transaction.
     Leaves,
-    Harmless,
+    /// Rows follow.
+    Rows,
+    /// Rows follow, in a format that is none of psql's.
+    Binary,
+    /// It changes what a byte means.
+    Encoding,
+    Else,
 }
 
-/// Whether we are within `BEGIN ATOMIC … END;`, the one body of a function that has no quotes around
-/// it. PostgreSQL writes its end at the left margin, and every other END further in.
-#[derive(Default)]
-struct Body(bool);
-
-impl Body {
-    fn meaning(&mut self, line: &[u8]) -> Meaning {
-        let bare = line.trim_ascii();
-        if self.0 {
-            self.0 = !line.starts_with(b"END");
-            return Meaning::Harmless;
-        }
-        self.0 = bare.eq_ignore_ascii_case(b"BEGIN ATOMIC");
-        let ends = [&b"END;"[..], b"END WORK;", b"END TRANSACTION;"];
-        if ends.iter().any(|it| bare.eq_ignore_ascii_case(it)) {
-            return Meaning::Ours;
-        }
-        meaning(line)
-    }
-}
-
-fn meaning(line: &[u8]) -> Meaning {
-    let line = line.trim_ascii();
-    let first = line
-        .split(|it| it.is_ascii_whitespace() || *it == b';')
-        .next()
-        .unwrap_or_default();
-    let is = |words: &[&str]| {
-        words
-            .iter()
-            .any(|it| first.eq_ignore_ascii_case(it.as_bytes()))
-    };
-    if line == b"SET transaction_timeout = 0;" {
-        Meaning::Newer
-    } else if line.eq_ignore_ascii_case(b"BEGIN;")
-        || is(&["COMMIT"])
-        || line.eq_ignore_ascii_case(b"START TRANSACTION;")
-    {
-        Meaning::Ours
-    } else if is(&[
-        "ROLLBACK",
-        "ABORT",
-        "\\connect",
-        "\\c",
-        "\\!",
-        "\\i",
-        "\\ir",
-        "\\include",
-        "\\q",
-        "\\quit",
-        "\\copy",
-        "\\o",
-        "\\g",
-    ]) {
-        Meaning::Leaves
-    } else {
-        Meaning::Harmless
-    }
-}
-
-/// `COPY … FROM stdin;`, as pg_dump ends the line. A name may hold line ends, so only the end of
-/// the statement is looked at.
-fn begins_rows(line: &[u8]) -> bool {
-    let line = line.trim_ascii_end();
-    let end = b"from stdin;";
-    line.len() > end.len() && line[line.len() - end.len()..].eq_ignore_ascii_case(end)
-}
-
-/// Where a line begins. PostgreSQL manual, 4.1: lexical structure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    /// Outside of any quotes.
-    Statement,
-    /// Within `'…'`; with true within `E'…'`, where a backslash escapes.
-    Literal(bool),
-    /// Within `"…"`.
-    Identifier,
-    /// Within `$tag$…$tag$`, the dollars included.
-    Dollars(Vec<u8>),
-    /// Within that many `/* … */`.
-    Comment(u32),
-}
-
-impl Place {
-    /// Where the next line begins.
-    fn after(self, line: &[u8]) -> Self {
-        let (mut place, mut at) = (self, 0);
-        while at < line.len() {
-            let (next, step) = place.step(line, at);
-            place = next;
-            at += step;
-        }
-        place
-    }
-
-    /// Takes what stands at `at`; gives where we are after it, and its length.
-    fn step(self, line: &[u8], at: usize) -> (Self, usize) {
-        let rest = &line[at..];
-        match self {
-            Self::Statement => Self::in_statement(line, at),
-            Self::Literal(true) if rest.starts_with(b"\\") => (self, 2),
-            Self::Literal(_) if rest.starts_with(b"'") => (Self::Statement, 1),
-            Self::Identifier if rest.starts_with(b"\"") => (Self::Statement, 1),
-            Self::Dollars(tag) if rest.starts_with(&tag) => (Self::Statement, tag.len()),
-            Self::Comment(depth) if rest.starts_with(b"/*") => (Self::Comment(depth + 1), 2),
-            Self::Comment(1) if rest.starts_with(b"*/") => (Self::Statement, 2),
-            Self::Comment(depth) if rest.starts_with(b"*/") => (Self::Comment(depth - 1), 2),
-            within => (within, 1),
-        }
-    }
-
-    fn in_statement(line: &[u8], at: usize) -> (Self, usize) {
-        let rest = &line[at..];
-        let word = |it: &u8| it.is_ascii_alphanumeric() || *it == b'_' || *it >= 0x80;
-        let before = at.checked_sub(1).and_then(|it| line.get(it));
-        match rest {
-            [b'-', b'-', ..] => (Self::Statement, rest.len()),
-            [b'/', b'*', ..] => (Self::Comment(1), 2),
-            [b'\'', ..] => {
-                let escapes = matches!(before, Some(b'e' | b'E'))
-                    && !at
-                        .checked_sub(2)
-                        .and_then(|it| line.get(it))
-                        .is_some_and(word);
-                (Self::Literal(escapes), 1)
-            }
-            [b'"', ..] => (Self::Identifier, 1),
-            [b'$', tail @ ..] if !before.is_some_and(word) => {
-                let length = tail.iter().take_while(|it| word(it)).count();
-                let digit = tail.first().is_some_and(u8::is_ascii_digit);
-                if tail.get(length) == Some(&b'$') && !digit {
-                    let tag = rest[..length + 2].to_vec();
-                    (Self::Dollars(tag), length + 2)
-                } else {
-                    (Self::Statement, 1)
-                }
-            }
-            _ => (Self::Statement, 1),
-        }
+fn meaning(statement: &Statement) -> Meaning {
+    let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["COMMIT" | "ROLLBACK", "PREPARED", ..] | ["PREPARE", "TRANSACTION", ..] => Meaning::Leaves,
+        ["BEGIN" | "COMMIT" | "END", ..] | ["START", "TRANSACTION", ..] => Meaning::Ours,
+        ["ROLLBACK" | "ABORT", "TO", ..]
+        | ["ROLLBACK" | "ABORT", "WORK" | "TRANSACTION", "TO", ..] => Meaning::Else,
+        ["ROLLBACK" | "ABORT", ..] => Meaning::Leaves,
+        ["COPY", ..] if statement.from_stdin && statement.binary => Meaning::Binary,
+        ["COPY", ..] if statement.from_stdin => Meaning::Rows,
+        ["SET", ..] if statement.unsafe_encoding => Meaning::Encoding,
+        _ => Meaning::Else,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sifted(script: &str) -> io::Result<String> {
         let mut out = Vec::new();
-        copy(&mut script.as_bytes(), Encoding::Plain, &mut out)?;
+        copy(&mut script.as_bytes(), Encoding::Plain, true, &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
+    #[track_caller]
+    fn passes(script: &str) {
+        assert_eq!(sifted(script).unwrap(), format!("{script}\n"));
+    }
+
     #[test]
-    fn what_leaves_the_transaction_is_refused() {
+    fn what_leaves_the_transaction_is_refused_with_its_line() {
         for line in [
             "  rollback ;",
             "ABORT;",
+            "ABORT WORK;",
+            "PREPARE TRANSACTION 'x';",
+            "commit prepared 'x';",
+            "SELECT 2; /* a */ ROLLBACK;",
+            "SELECT 2;\nROLLBACK AND CHAIN;",
+        ] {
+            let error = sifted(&format!("SELECT 1;\n{line}\n")).unwrap_err();
+            assert!(error.to_string().contains("its line"), "{line}: {error}");
+        }
+    }
+
+    /// F07: none of them runs a program here, wherever it stands.
+    #[test]
+    fn every_command_of_psqls_is_refused() {
+        for line in [
             "\\connect other",
             "\\! rm",
             "\\i x",
+            "\\set ON_ERROR_STOP off",
+            "\\set x `cmd`",
+            "SELECT 1 \\g |sh",
+            "SELECT 1 \\w |cmd",
+            "SELECT (1 \\! cmd\n);",
+            "SELECT 'a' \\gexec",
+            "SELECT E'a'\n'\\' \\! cmd ;'",
+            "-- a\n\\! cmd",
+            "/* */ \\! cmd",
+            "SELECT $$ $$ \\! cmd",
+            "SELECT \"\\\" \\! cmd",
+            "COPY t FROM stdin;\n1\n\\.\n\\! cmd",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; \\! cmd\nEND;",
         ] {
-            assert!(sifted(&format!("SELECT 1;\n{line}\n")).is_err(), "{line}");
+            let error = sifted(&format!("SELECT 1;\n{line}\n"));
+            let error = error.expect_err(line);
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{line}: {error}");
         }
     }
 
     #[test]
     fn transactions_within_ours_are_a_part_of_it() {
-        assert_eq!(
-            sifted("BEGIN;\nSELECT 1;\nCOMMIT;\n").unwrap(),
-            "SELECT 1;\n\n"
-        );
-        assert_eq!(
-            sifted("BEGIN;\nSELECT 1;\nEnd;\n").unwrap(),
-            "SELECT 1;\n\n"
-        );
+        for (script, rest) in [
+            ("BEGIN;\nSELECT 1;\nCOMMIT;\n", "\nSELECT 1;\n\n\n"),
+            ("BEGIN;\nSELECT 1;\nEnd;\n", "\nSELECT 1;\n\n\n"),
+            (
+                "start\ntransaction\n; SELECT 1; COMMIT; SELECT 2;\n",
+                " SELECT 1;  SELECT 2;\n\n",
+            ),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE;END\n", "\n;\n"),
+        ] {
+            assert_eq!(sifted(script).unwrap(), rest, "{script}");
+        }
     }
 
+    /// F02: a word is one only where a statement begins.
+    #[test]
+    fn a_transactions_words_may_be_names() {
+        for script in [
+            "CREATE TABLE builds (\n    id int,\n    commit text,\n    rollback boolean,\n    begin int,\n    \"end\" int,\n    abort int\n);\n",
+            "SELECT\ncommit\nFROM builds;\n",
+            "SAVEPOINT a;\nROLLBACK TO a;\nROLLBACK WORK TO SAVEPOINT a;\nRELEASE a;\n",
+            "COMMENT ON TABLE \"a\nCOMMIT;\n\" IS 'x';\n",
+        ] {
+            passes(script);
+        }
+    }
+
+    /// F08: COPY is known by its statement.
     #[test]
     fn rows_and_bodies_are_not_statements() {
         for script in [
             "COPY public.t (x) FROM stdin;\nCOMMIT;\nBEGIN;\n\\.\n",
+            "COPY t FROM stdin WITH (FORMAT text);\nCOMMIT;\nit's\n\\! cmd\n\\.\n",
+            "copy t (a,\n b) from\n STDIN (format csv, delimiter ';');\nROLLBACK;\n\"\n\\.\nSELECT 1;\n",
+            "COPY a FROM stdin; COPY b FROM stdin;\n'\n\\.\n'\n\\.\n",
             "COPY public.\"a\nb\" (x) FROM stdin;\nCOMMIT;\n\\.\n",
+            "COPY (SELECT 1 FROM stdin) TO '/x';\nSELECT 1;\n",
             "CREATE PROCEDURE p() AS $_$\nBEGIN\nCOMMIT;\nEND;\n$_$;\n",
             "CREATE FUNCTION f() RETURNS int\n    LANGUAGE sql\n    BEGIN ATOMIC\n SELECT CASE 1\n  WHEN 1 THEN 2\n  END;\nEND;\n",
+            "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC INSERT INTO t VALUES (1); END;\n",
             "SELECT 'x\nCOMMIT;\n';\n",
             "SELECT E'it\\'s\nCOMMIT;\n';\n",
+            "SELECT 'back\\';\nSELECT 'x';\n",
             "/* /* a\n*/\nCOMMIT;\n*/\n",
-            "COMMENT ON TABLE \"a\nCOMMIT;\n\" IS 'x';\n",
+            "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; SELECT 1);\n",
+            "SELECT a$b$, c FROM t;\n",
         ] {
-            assert_eq!(sifted(script).unwrap(), format!("{script}\n"));
+            passes(script);
         }
     }
 
     #[test]
     fn a_script_that_is_cut_short_is_an_error() {
-        for script in ["COPY t FROM stdin;\n1\n", "SELECT 'a\n", "DO $$\n"] {
+        for script in ["COPY t FROM stdin;\n1\n", "SELECT 'a\n", "DO $$\n", "/*\n"] {
             assert!(sifted(script).is_err(), "{script}");
+        }
+    }
+
+    #[test]
+    fn a_last_statement_without_its_semicolon_is_one() {
+        assert_eq!(sifted("SELECT 1").unwrap(), "SELECT 1\n;\n");
+        assert_eq!(sifted("SELECT 1;\nCOMMIT").unwrap(), "SELECT 1;\n\n;\n");
+    }
+
+    #[test]
+    fn what_changes_the_meaning_of_bytes_is_known() {
+        passes("SET standard_conforming_strings = off;\nSELECT 'it\\'s ; \\\\';\n");
+        assert!(sifted("SET client_encoding = 'SJIS';\n").is_err());
+        assert!(sifted("SET NAMES 'GBK';\n").is_err());
+        passes("SET client_encoding = 'LATIN1';\n");
+        assert!(sifted("COPY t FROM STDIN (FORMAT binary);\n").is_err());
+        // Without psql's help, what the server's settings decide cannot be told.
+        let mut out = Vec::new();
+        let script = "SELECT 'a\\' ;\n";
+        assert!(copy(&mut script.as_bytes(), Encoding::Plain, false, &mut out).is_err());
+    }
+
+    #[test]
+    fn psqls_restriction_is_used_where_it_is_known() {
+        for (version, knows) in [
+            ("13.21", false),
+            ("13.22", true),
+            ("15.18", true),
+            ("15.9", false),
+            ("17.6", true),
+            ("18.1", true),
+            ("19beta1", true),
+        ] {
+            assert_eq!(knows_restrict(version), knows, "{version}");
+        }
+        assert_eq!(
+            sifted("\\restrict abc\nSELECT 1;\n\\unrestrict abc\n").unwrap(),
+            "SELECT 1;\n\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_an_error_and_nothing_worse(garbage: Vec<u8>) {
+            let mut out = Vec::new();
+            drop(copy(&mut garbage.as_slice(), Encoding::Plain, true, &mut out));
+        }
+
+        #[test]
+        fn no_command_outside_of_quotes_passes(text in "[a-z ;'\"$\\\\()\n]{0,40}") {
+            let mut out = Vec::new();
+            if copy(&mut text.as_bytes(), Encoding::Plain, false, &mut out).is_ok() {
+                let bare = text.split(['\'', '"', '$']).next().unwrap_or_default();
+                prop_assert!(!bare.contains('\\') || bare.starts_with("\\restrict ") , "{text}");
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What stands in the way of a replacement and would be lost without a word.
 //!
-//! PostgreSQL itself refuses to drop what other objects depend on, and names them. Two kinds it
-//! takes along silently: partitions that were attached after the backup, and a table's place in a
-//! publication. Both are looked for before anything is dropped.
+//! PostgreSQL itself refuses to drop what other objects depend on, and names them. Three kinds it
+//! takes along silently: partitions that were attached after the backup, a table's place in a
+//! publication, and sequences that a table owns. They are looked for before anything is dropped.
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
@@ -28,6 +28,30 @@ const PUBLICATIONS: &str = "
        AND u.pubname::text <> ALL ($3::text[])
      ORDER BY 1";
 
+/// Sequences that would go with a table that owns them. PostgreSQL manual, CREATE SEQUENCE: OWNED BY.
+const SEQUENCES: &str = "
+    SELECT format('sequence %I.%I, which is owned by %I.%I', sn.nspname, s.relname, n.nspname, c.relname)
+      FROM pg_depend d
+      JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace
+      JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'
+       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+       AND (sn.nspname::text, s.relname::text) NOT IN (SELECT * FROM unnest($3::text[], $4::text[]))
+       AND NOT EXISTS (SELECT FROM pg_attrdef a JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = a.oid
+                        WHERE a.adrelid = c.oid AND u.refobjid = s.oid)
+     ORDER BY 1";
+
+/// Subscriptions that still copy a table that stays: to drop one would ask its publisher.
+const SUBSCRIPTIONS: &str = "
+    SELECT DISTINCT format('subscription %I, which still copies table %I.%I', s.subname, n.nspname, c.relname)
+      FROM pg_subscription s
+      JOIN pg_subscription_rel r ON r.srsubid = s.oid AND r.srsubstate <> 'r'
+      JOIN pg_class c ON c.oid = r.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND s.subname::text = ANY ($3::text[])
+       AND (n.nspname::text, c.relname::text) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))
+     ORDER BY 1";
+
 /// Looks for what would be lost.
 ///
 /// # Errors
@@ -49,9 +73,36 @@ pub async fn look(session: &Client, target: &Target, toc: &Toc) -> Result<(), Fa
         .query(PUBLICATIONS, &[&schemas, &names, &publications])
         .await
         .map_err(failed)?;
+    let known = |kind: &str| -> Vec<String> {
+        let entries = toc.entries.iter().filter(|it| it.kind == kind);
+        entries.map(|it| it.tag.clone()).collect()
+    };
+    let sequences = toc.entries.iter().filter(|it| it.kind == "SEQUENCE");
+    let (sequence_schemas, sequence_names): (Vec<String>, Vec<String>) = sequences
+        .map(|it| (it.namespace.clone().unwrap_or_default(), it.tag.clone()))
+        .unzip();
+    let owned = session
+        .query(
+            SEQUENCES,
+            &[&schemas, &names, &sequence_schemas, &sequence_names],
+        )
+        .await
+        .map_err(failed)?;
+    let subscriptions = known("SUBSCRIPTION");
+    // Their catalog is not everybody's to read.
+    let copying = if subscriptions.is_empty() {
+        Vec::new()
+    } else {
+        session
+            .query(SUBSCRIPTIONS, &[&schemas, &names, &subscriptions])
+            .await
+            .map_err(failed)?
+    };
     let found: Vec<String> = partitions
         .iter()
         .chain(&published)
+        .chain(&owned)
+        .chain(&copying)
         .map(|row| row.get(0))
         .collect();
     if found.is_empty() {

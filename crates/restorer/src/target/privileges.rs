@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
-use backuper::text::sql::literal;
+use backuper::text::sql::{dollar_quoted, literal};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -57,10 +57,11 @@ pub async fn apply(session: &Client, target: &Target, toc: &Toc) -> Result<(), F
 /// The same as text for a transaction, which must outlive a privilege that our role may not give.
 #[must_use]
 pub fn guarded(statement: &str) -> String {
-    format!(
-        "DO $oiler$ BEGIN EXECUTE {}; EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING 'not restored: %', SQLERRM; END $oiler$;\n",
+    let body = format!(
+        " BEGIN EXECUTE {}; EXCEPTION WHEN insufficient_privilege THEN RAISE WARNING 'not restored: %', SQLERRM; END ",
         literal(statement)
-    )
+    );
+    format!("DO {};\n", dollar_quoted(&body))
 }
 
 fn all(toc: &Toc) -> Vec<String> {

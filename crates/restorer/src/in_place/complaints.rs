@@ -1,0 +1,195 @@
+//! What psql says of errors: which one, by its SQLSTATE, and in which line of its input.
+//!
+//! Texts of statements stay out of our log and of our errors, since they may hold passwords; and
+//! nothing is decided by words, since the server may speak any language. psql says both with
+//! `VERBOSITY=verbose`: `psql:<stdin>:12: ERROR:  42P01: relation "t" does not exist`, with the
+//! labels of libpq in front of what follows (`pqBuildErrorMessage3` in `fe-protocol3.c`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backuper::child::Listener;
+
+/// One message of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Complaint {
+    /// The line of psql's input that its statement ended in.
+    pub(super) line: u64,
+    /// PostgreSQL manual, appendix A.
+    pub(super) sqlstate: String,
+    /// In the server's language.
+    pub(super) message: String,
+    /// What it names, where it names more.
+    pub(super) detail: Option<String>,
+}
+
+impl Complaint {
+    /// Whether it is more than a notice or a warning.
+    fn is_error(&self) -> bool {
+        !["00", "01", "02"].contains(&self.sqlstate.get(..2).unwrap_or_default())
+    }
+
+    /// The message with its detail.
+    pub(super) fn sentence(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} ({detail})", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// The errors of one psql, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Complaints(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    errors: Vec<Complaint>,
+    last: Last,
+}
+
+/// What the line before belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    /// The message of an error.
+    Message,
+    /// Its detail.
+    Detail,
+    /// What is of no use to us, the text of a statement for one.
+    #[default]
+    Else,
+}
+
+/// What may follow a message.
+const LABELS: [&str; 10] = [
+    "DETAIL:  ",
+    "HINT:  ",
+    "QUERY:  ",
+    "CONTEXT:  ",
+    "SCHEMA NAME:  ",
+    "TABLE NAME:  ",
+    "COLUMN NAME:  ",
+    "DATATYPE NAME:  ",
+    "CONSTRAINT NAME:  ",
+    "LOCATION:  ",
+];
+
+impl Complaints {
+    /// Hears psql's stderr. Of all its lines, warnings alone go to our log as they are.
+    pub(super) fn listener(&self) -> Listener {
+        let this = self.clone();
+        Listener::new(move |line| this.hear(line))
+    }
+
+    /// All errors until now.
+    pub(super) fn errors(&self) -> Vec<Complaint> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.errors.clone()
+    }
+
+    /// Takes a line; true when it is to be kept out of the log.
+    fn hear(&self, line: &str) -> bool {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(complaint) = complaint(line) {
+            if complaint.is_error() {
+                heard.last = Last::Message;
+                heard.errors.push(complaint);
+                return true;
+            }
+            heard.last = Last::Else;
+            tracing::warn!(sqlstate = %complaint.sqlstate, "{}", complaint.message);
+            return true;
+        }
+        // psql itself speaks, of a connection that does not come about or is lost.
+        if line.starts_with("psql: ") || line.starts_with("psql:<stdin>:") {
+            heard.last = Last::Else;
+            return false;
+        }
+        let label = LABELS.iter().find(|it| line.starts_with(**it));
+        let last = heard.last;
+        let error = heard.errors.last_mut();
+        match (label, last, error) {
+            (Some(&"DETAIL:  "), Last::Message, Some(error)) => {
+                error.detail = line.strip_prefix("DETAIL:  ").map(str::to_owned);
+                heard.last = Last::Detail;
+            }
+            (Some(_), ..) => heard.last = Last::Else,
+            // `LINE 1: …` and the caret below it are the text of a statement.
+            (None, ..) if line.starts_with("LINE ") => heard.last = Last::Else,
+            (None, Last::Message, Some(error)) => {
+                error.message.push(' ');
+                error.message.push_str(line.trim());
+            }
+            (None, Last::Detail, Some(error)) => {
+                let more = error.detail.get_or_insert_default();
+                more.push_str("; ");
+                more.push_str(line.trim());
+            }
+            (None, ..) => {}
+        }
+        true
+    }
+}
+
+/// `psql:<stdin>:LINE: SEVERITY:  SQLSTATE: MESSAGE`, with a severity in any language.
+fn complaint(line: &str) -> Option<Complaint> {
+    let (number, rest) = line.strip_prefix("psql:<stdin>:")?.split_once(": ")?;
+    let (_severity, rest) = rest.split_once(":  ")?;
+    let (sqlstate, message) = rest.split_once(": ")?;
+    let code = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    (sqlstate.len() == 5 && sqlstate.chars().all(code)).then_some(())?;
+    Some(Complaint {
+        line: number.parse().ok()?,
+        sqlstate: sqlstate.to_owned(),
+        message: message.to_owned(),
+        detail: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &str) -> Vec<Complaint> {
+        let complaints = Complaints::default();
+        for line in text.lines() {
+            complaints.hear(line);
+        }
+        complaints.errors()
+    }
+
+    #[test]
+    fn f46_an_error_is_known_by_its_code_in_any_language() {
+        let said = heard(
+            "psql:<stdin>:7: FEHLER:  2BP01: kann Tabelle t nicht löschen\n\
+             DETAIL:  Sicht v hängt ab\nSicht w hängt ab\nHINT:  CASCADE\nLOCATION:  reportDependentObjects, dependency.c:1189",
+        );
+        assert_eq!(said.len(), 1);
+        assert_eq!((said[0].line, said[0].sqlstate.as_str()), (7, "2BP01"));
+        assert_eq!(
+            said[0].sentence(),
+            "kann Tabelle t nicht löschen (Sicht v hängt ab; Sicht w hängt ab)"
+        );
+    }
+
+    #[test]
+    fn f12_no_statement_is_kept() {
+        let said = heard(
+            "psql:<stdin>:9: ERROR:  42704: server \"s\" does not exist\n\
+             LINE 1: CREATE USER MAPPING FOR u SERVER s OPTIONS (password 'hunter2');\n                ^\n\
+             QUERY:  SELECT 'hunter2'\nCONTEXT:  SQL statement \"SELECT 'hunter2'\"\nmore 'hunter2'",
+        );
+        assert_eq!(said.len(), 1);
+        assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
+    }
+
+    #[test]
+    fn a_warning_is_no_error() {
+        assert!(heard("psql:<stdin>:3: WARNUNG:  01000: nicht wiederhergestellt").is_empty());
+    }
+
+    #[test]
+    fn a_message_of_several_lines_stays_one() {
+        let said = heard("psql:<stdin>:1: ERROR:  P0001: one\ntwo\nDETAIL:  three");
+        assert_eq!(said[0].sentence(), "one two (three)");
+    }
+}
