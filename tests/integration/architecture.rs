@@ -226,7 +226,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
         &[
             &["memfd"],
             &["archive"],
-            &["job", "feed"],
+            &["job", "feed", "diagnostics"],
             &["resolve", "summary"],
             &["target"],
             &["parallel", "in_place"],

@@ -17,6 +17,7 @@ mod hints;
 mod identity;
 mod in_place;
 mod indexes;
+mod keep_going;
 mod kubernetes;
 mod local;
 mod owners;
@@ -33,6 +34,7 @@ mod schema;
 mod secrets;
 mod store_hints;
 mod turns;
+mod unfinished;
 mod versions;
 mod workers;
 

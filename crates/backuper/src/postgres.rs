@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod lock;
+pub mod mark;
 pub mod probe;
 pub mod snapshot;
 pub mod target;

@@ -1,6 +1,7 @@
 //! What pg_dump's archives in the custom format say.
 
 pub mod blocks;
+mod entry;
 pub mod head;
 pub mod schema;
 pub(crate) mod statements;

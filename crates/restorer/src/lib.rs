@@ -7,7 +7,7 @@
 //! level 4   parallel   in_place                     the ways to load
 //! level 3   target                                  the database that is restored into
 //! level 2   resolve, summary                        which backup, and how it ended
-//! level 1   job, feed                               the worker contract, the way into a program
+//! level 1   job, feed, diagnostics                  the worker contract; a program's stdin and stderr
 //! level 0   memfd, archive                          what pg_dump's archives say
 //! ```
 //!
@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub(crate) mod diagnostics;
 pub mod feed;
 pub mod in_place;
 pub mod job;

@@ -1,41 +1,39 @@
 //! An empty target is loaded by many hands: the sections before the rows, all streams of rows at
 //! once, the sections after them. Indexes are built while others still load.
 //!
-//! While it is half loaded it says so, by a schema named [`mark::MARKER`]; when it cannot be
-//! finished, everything that was made is taken away again.
+//! While it is half loaded it says so, by the [`mark`]; when it cannot be finished, everything that
+//! was made is removed again.
 
+mod cleanup;
 mod indexes;
+mod last;
+mod phases;
+mod restoring;
+mod rows;
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
-use backuper::child::{self, Output, Program};
-use backuper::postgres::{self, Target, tools::Tools};
+use backuper::postgres::{self, Target, mark, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
-use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::Toc;
-use crate::archive::schema::Schema;
-use crate::archive::use_list::UseList;
-use crate::feed::{self, Expected, feed};
-use crate::target::maintenance::Maintenance;
-use crate::target::owners::Moment;
-use crate::target::plan::Plan;
-use crate::target::{mark, order, owners, privileges, tolerant};
+use last::Last;
+use phases::Phases;
+use restoring::Restoring;
 
-/// How long taking everything away may last: with the children's grace a stopped run ends well
-/// within its 30 seconds.
-const CLEAN_UP: Duration = Duration::from_secs(10);
+use crate::archive::schema::Schema;
+use crate::archive::toc::{Entry, Toc};
+use crate::diagnostics::{Failed, Names};
+use crate::summary::Loaded;
+use crate::target::maintenance::Maintenance;
+use crate::target::owners::{self, Moment};
+use crate::target::plan::Plan;
+use crate::target::{privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -50,45 +48,31 @@ pub struct Loading<'a> {
     pub storage: &'a Arc<dyn Storage>,
     /// Streams side by side.
     pub jobs: usize,
+    /// Whether what cannot be made beside the rows is left out.
+    pub keep_going: bool,
+    /// Whether the database was made for this load, and goes when that fails.
+    pub created: bool,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
     /// What is restored, and how.
     pub plan: &'a Plan,
 }
 
-/// What all programs of one restore share.
-#[derive(Clone, Copy)]
-struct Shared<'a> {
-    schema: &'a Schema,
-    /// `PGOPTIONS`.
-    options: &'a str,
-    stop: &'a CancellationToken,
-}
-
-/// What is in the database when all rows are.
-#[derive(Default)]
-struct Loaded {
-    /// Bytes of the rows.
-    bytes: u64,
-    /// The entries of the schema that are done with.
-    built: BTreeSet<i64>,
-}
-
 impl Loading<'_> {
-    /// Loads the backup; gives the bytes of its rows.
+    /// Loads the backup.
     ///
     /// # Errors
-    /// What went wrong; the target is empty again then.
+    /// What went wrong; a target that was there before is empty again then.
     pub async fn run(
         &self,
         folder: &Folder,
         manifest: &Manifest,
         schema: &Schema,
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Loaded, Failure> {
         let loaded = self.load(folder, manifest, schema, stop).await;
-        if loaded.is_err() {
-            self.take_away(&schema.toc).await;
+        if loaded.is_err() && !self.created {
+            cleanup::remove(self.session, self.target, &schema.toc).await;
         }
         loaded
     }
@@ -99,46 +83,61 @@ impl Loading<'_> {
         manifest: &Manifest,
         schema: &Schema,
         stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
-        self.execute(&mark::mark(folder)).await?;
-        let options = self.options().await?;
-        let shared = Shared {
+    ) -> Result<Loaded, Failure> {
+        self.execute(&mark::set(&folder.prefix())).await?;
+        let restoring = &Restoring {
+            loading: self,
             schema,
-            options: &options,
+            names: &Names::of(&schema.toc),
+            options: &self.options().await?,
             stop,
         };
-        let first = schema.toc.entries.iter().filter(|it| self.plan.keeps(it));
-        let first = first.map(|it| it.id).collect();
-        self.restore(&shared, &["--section=pre-data"], Some(&first))
+        let phases = Phases::of(&schema.toc, &|it: &Entry| self.plan.keeps(it));
+        let jobs: &str = &format!("--jobs={}", self.jobs);
+        let mut failed = restoring
+            .entries(&["--section=pre-data"], &phases.pre_data)
             .await?;
-        self.own(&schema.toc, Moment::BeforeRows).await?;
+        self.have_tables(manifest, &failed).await?;
+        self.own(&there(&schema.toc, &failed), Moment::BeforeRows)
+            .await?;
         self.progress.loading_of(manifest);
-        let loaded = self.rows(folder, manifest, &shared).await?;
+        let mut rows = rows::load(folder, &rows::parts(manifest), restoring).await?;
+        failed.append(&mut rows.failed);
         self.progress.indexing();
-        let jobs = format!("--jobs={}", self.jobs);
-        let mut others = indexes::others(&schema.toc, &loaded.built);
-        let kept = schema.toc.entries.iter().filter(|it| self.plan.keeps(it));
-        let last: BTreeSet<i64> = kept
-            .filter(|it| order::is_last(it))
-            .map(|it| it.id)
-            .collect();
-        others.retain(|id| !last.contains(id) && first.contains(id));
-        self.restore(&shared, &["--section=post-data", &jobs], Some(&others))
-            .await?;
-        self.own(&schema.toc, Moment::AfterRows).await?;
-        privileges::apply(self.session, self.target, &schema.toc, self.plan).await?;
-        if !last.is_empty() {
-            self.restore(&shared, &["--section=post-data", &jobs], Some(&last))
-                .await?;
-            self.own(&schema.toc, Moment::Last).await?;
-        }
+        let post_data = &phases.post_data - &rows.built;
+        failed.extend(
+            restoring
+                .entries(&["--section=post-data", jobs], &post_data)
+                .await?,
+        );
+        let made = there(&schema.toc, &failed);
+        self.own(&made, Moment::AfterRows).await?;
+        let privileges = made.privileges(&|it: &Entry| !phases::outlasts(it));
+        privileges::apply(self.session, self.target, &privileges, self.plan).await?;
+        failed.extend(
+            restoring
+                .entries(&["--section=post-data", jobs], &phases.refreshes)
+                .await?,
+        );
         if stop.is_cancelled() {
             return Err(Failure::try_again("stopped"));
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
-        self.execute(&mark::unmark()).await?;
-        Ok(loaded.bytes)
+        let privileges = schema.toc.privileges(&phases::outlasts);
+        let last = Last {
+            session: self.session,
+            target: self.target,
+            phases: &phases,
+            privileges: &privileges::statements(self.target, &privileges, self.plan),
+            owners: &owners::statements(&made, self.plan, Moment::Last),
+            keep_going: self.keep_going,
+        };
+        failed.extend(last.commit().await?);
+        Ok(Loaded {
+            bytes: rows.bytes,
+            omissions: omissions(&schema.toc, failed),
+        })
     }
 
     async fn own(&self, toc: &Toc, moment: Moment) -> Result<(), Failure> {
@@ -146,156 +145,30 @@ impl Loading<'_> {
         tolerant::execute(self.session, self.target, "giving owners in", &statements).await
     }
 
-    fn program(&self, arguments: &[&str], options: &str, stdin: bool) -> Program {
-        let mut environment = self.target.child_environment("restorer pg_restore");
-        environment.set("PGOPTIONS", options);
-        let mut all: Vec<OsString> = vec![
-            "--no-owner".into(),
-            "--no-acl".into(),
-            "--exit-on-error".into(),
-            "--no-password".into(),
-            connection_string(self.target.database()).into(),
-        ];
-        all.extend(self.plan.arguments().iter().map(OsString::from));
-        all.extend(arguments.iter().map(OsString::from));
-        Program {
-            path: self.tools.program("pg_restore"),
-            arguments: all,
-            environment,
-            stdin,
-            stdout: Output::Null,
-        }
-    }
-
-    /// Restores of the schema what the arguments say; of it, the entries that are named.
-    async fn restore(
-        &self,
-        shared: &Shared<'_>,
-        arguments: &[&str],
-        entries: Option<&BTreeSet<i64>>,
-    ) -> Result<(), Failure> {
-        let Shared { schema, stop, .. } = shared;
-        let mut program = self.program(arguments, shared.options, false);
-        let list = entries
-            .map(|it| UseList::of(&schema.toc, |entry| it.contains(&entry.id)))
-            .transpose()?;
-        program
-            .arguments
-            .extend(list.as_ref().map(UseList::argument));
-        program.arguments.push(schema.file.path().into_os_string());
-        let child = program.start().map_err(|error| failed(&error))?;
-        child.finish(stop).await.map_err(|error| failed(&error))
-    }
-
-    /// All streams, as many at once as there are jobs; the first that fails stops the others.
-    async fn rows(
-        &self,
-        folder: &Folder,
-        manifest: &Manifest,
-        shared: &Shared<'_>,
-    ) -> Result<Loaded, Failure> {
-        let stop = shared.stop.child_token();
-        let shared = Shared {
-            stop: &stop,
-            ..*shared
+    /// A load that keeps going may have left out what rows need; then it is not worth going on.
+    async fn have_tables(&self, manifest: &Manifest, failed: &[Failed]) -> Result<(), Failure> {
+        let Some(first) = failed.first() else {
+            return Ok(());
         };
-        let turns = Semaphore::new(self.jobs);
-        // The largest first: the last to end decides.
-        let mut streams: Vec<&Stream> = manifest.data().collect();
-        streams.sort_by_key(|it| std::cmp::Reverse(it.raw_bytes));
-        let unfinished = AtomicUsize::new(streams.len());
-        let mut under_way: FuturesUnordered<_> = streams
-            .into_iter()
-            .map(|stream| {
-                let (turns, shared, unfinished) = (&turns, &shared, &unfinished);
-                async move {
-                    let _turn = turns.acquire().await;
-                    let key = folder.key(&stream.name);
-                    let expected = Expected::of(stream, key);
-                    let bytes = self.stream(&expected, shared.options, shared.stop).await?;
-                    let built = self.indexes(shared, stream, unfinished).await?;
-                    unfinished.fetch_sub(1, Ordering::Relaxed);
-                    Ok((bytes, built))
-                }
-            })
+        let tables: Vec<&str> = manifest
+            .data()
+            .flat_map(|it| &it.tables)
+            .map(String::as_str)
             .collect();
-        let (mut all, mut failure) = (Loaded::default(), None);
-        while let Some(ended) = under_way.next().await {
-            match ended {
-                Ok((bytes, mut built)) => {
-                    all.bytes += bytes;
-                    all.built.append(&mut built);
-                }
-                Err(error) => {
-                    stop.cancel();
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        failure.map_or(Ok(all), Err)
-    }
-
-    /// Builds what can be built of a stream's tables while others are at work; gives the entries.
-    async fn indexes(
-        &self,
-        shared: &Shared<'_>,
-        stream: &Stream,
-        unfinished: &AtomicUsize,
-    ) -> Result<BTreeSet<i64>, Failure> {
-        let mut built = BTreeSet::new();
-        for mut step in indexes::ready(&shared.schema.toc, &stream.tables) {
-            // All jobs share what is left.
-            if self.jobs == 1 || unfinished.load(Ordering::Relaxed) == 1 {
-                break;
-            }
-            self.restore(shared, &["--section=post-data"], Some(&step))
-                .await?;
-            built.append(&mut step);
-        }
-        if !built.is_empty() {
-            tracing::info!(stream = %stream.name, entries = built.len(), "indexes of its tables are built");
-        }
-        Ok(built)
-    }
-
-    async fn stream(
-        &self,
-        expected: &Expected,
-        options: &str,
-        stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
-        // Verbose, it says which table it is at.
-        let program = self.program(&["--section=data", "--verbose"], options, true);
-        let progress = self.progress.stream();
-        let child = program.start_heard(progress.listener());
-        let mut child = child.map_err(|error| failed(&error))?;
-        let sink = feed::sink(&mut child)?;
-        // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
-        // stands still can put off for ever.
-        let fed = tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(feed::Error::Stopped),
-            fed = feed(self.storage, expected, sink, &progress, stop) => fed,
-        };
-        match fed {
-            Ok(bytes) => {
-                child.finish(stop).await.map_err(|error| failed(&error))?;
-                progress.end();
-                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
-                Ok(bytes)
-            }
-            // It went first, so it knows why.
-            Err(feed::Error::Closed { key }) => {
-                child.finish(stop).await.map_err(|error| failed(&error))?;
-                Err(Failure::try_again(format!(
-                    "{key}: pg_restore read only a part of it"
-                )))
-            }
-            Err(error) => {
-                child.stop().await;
-                Err(error.into())
-            }
-        }
+        let row = self
+            .session
+            .query_opt(
+                "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL LIMIT 1",
+                &[&tables],
+            )
+            .await
+            .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
+        let Some(row) = row else { return Ok(()) };
+        let table: &str = row.get(0);
+        Err(Failure::try_again(format!(
+            "there is no place for the rows of {table}: restoring {}: {}; nothing is restored",
+            first.entry, first.reason
+        )))
     }
 
     /// Settings that make loading faster, for our own sessions only: what index builds may use, and
@@ -312,43 +185,31 @@ impl Loading<'_> {
         let done = self.session.batch_execute(sql).await;
         done.map_err(|error| postgres::Error::new("restoring into", self.target, &error).into())
     }
-
-    /// The target was empty, so all that the backup knows and is there now is ours.
-    async fn take_away(&self, toc: &Toc) {
-        let removing = async {
-            for entry in toc.dropped() {
-                // Much of it was never made; what stays for another reason shows below.
-                if let Err(error) = self.session.batch_execute(&entry.drop).await {
-                    tracing::debug!(entry = %entry.tag, %error, "not dropped");
-                }
-            }
-            let rest = format!(
-                "SELECT lo_unlink(oid) FROM pg_largeobject_metadata; {}",
-                mark::unmark()
-            );
-            self.session.batch_execute(&rest).await
-        };
-        match tokio::time::timeout(CLEAN_UP, removing).await {
-            Ok(Ok(())) => {
-                tracing::info!(database = %self.target, "what this restore had made is removed again");
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(database = %self.target, %error, "a part of what this restore had made is still there; run the restore again, it replaces it");
-            }
-            Err(_elapsed) => {
-                tracing::warn!(database = %self.target, "a part of what this restore had made is still there; run the restore again, it replaces it");
-            }
-        }
-    }
 }
 
-/// The database by a connection string, since a bare name with `=` in it would be taken for one.
-/// PostgreSQL manual, 34.1.1.1: keyword/value connection strings.
-fn connection_string(database: &str) -> String {
-    let name = database.replace('\\', "\\\\").replace('\'', "\\'");
-    format!("--dbname=dbname='{name}'")
+/// What is there, without what has failed and what needs that.
+fn there(toc: &Toc, failed: &[Failed]) -> Toc {
+    let left_out: BTreeSet<i64> = failed.iter().filter_map(|it| it.id).collect();
+    let mut toc = toc.clone();
+    toc.entries.retain(|it| {
+        !left_out.contains(&it.id) && !it.needs.iter().any(|id| left_out.contains(id))
+    });
+    toc
 }
 
-fn failed(error: &child::Error) -> Failure {
-    Failure::try_again(format!("restoring: {error}"))
+/// What a load that kept going has left out, by name and with the reason in the log. What is only said
+/// of something that is left out is a part of it.
+fn omissions(toc: &Toc, failed: Vec<Failed>) -> Vec<String> {
+    let ids: BTreeSet<i64> = failed.iter().filter_map(|it| it.id).collect();
+    let is_a_part = |failed: &Failed| {
+        let entry = toc.entries.iter().find(|it| Some(it.id) == failed.id);
+        entry.is_some_and(|it| it.is_attached() && it.needs.iter().any(|id| ids.contains(id)))
+    };
+    let whole = failed.into_iter().filter(|it| !is_a_part(it));
+    whole
+        .map(|Failed { entry, reason, .. }| {
+            tracing::warn!(%entry, %reason, "left out, since it cannot be made");
+            entry
+        })
+        .collect()
 }

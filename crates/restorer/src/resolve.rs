@@ -157,6 +157,7 @@ async fn look_into(storage: &dyn Storage, object: Object) -> Result<Backup, Fail
         let ended = chunk.is_none();
         match head.add(&chunk.unwrap_or_default(), ended) {
             Ok(Some(toc)) => {
+                toc.warn_if_unfinished(&object.key);
                 let head = head.into_bytes().into();
                 return Ok(Backup::Archive(object, Box::new(toc), head));
             }

@@ -140,16 +140,12 @@ async fn load(
                 tools: &ready.tools,
                 storage,
                 jobs: jobs(job),
+                keep_going: job.keep_going,
+                created: ready.created,
                 progress,
                 plan: &ready.plan,
             };
-            loading
-                .run(folder, manifest, schema, stop)
-                .await
-                .map(|bytes| Loaded {
-                    bytes,
-                    ..Loaded::default()
-                })
+            loading.run(folder, manifest, schema, stop).await
         }
         Backup::Folder(folder, manifest, schema) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
@@ -161,6 +157,11 @@ async fn load(
         }
         Backup::Script(object, encoding) => {
             tracing::info!(database = %target, "running a script in one transaction");
+            if job.keep_going {
+                tracing::warn!(
+                    "RESTORE_KEEP_GOING has no effect on a script, which is all or nothing"
+                );
+            }
             replacing.script(object, *encoding, stop).await
         }
     }

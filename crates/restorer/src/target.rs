@@ -3,6 +3,7 @@
 pub mod conflicts;
 pub(crate) mod creation;
 pub(crate) mod database;
+pub(crate) mod deadline;
 mod definers;
 mod extensions;
 pub(crate) mod kept;
@@ -17,5 +18,6 @@ mod requirements;
 mod roles;
 pub mod server;
 pub mod statistics;
+pub(crate) mod subscription;
 pub(crate) mod tolerant;
 mod trial;

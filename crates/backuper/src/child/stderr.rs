@@ -18,6 +18,12 @@ impl Listener {
     pub fn new(hear: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Box::new(hear))
     }
+
+    /// Both hear each line, and either may keep it out of our log.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self::new(move |line| (self.0)(line) | (other.0)(line))
+    }
 }
 
 impl fmt::Debug for Listener {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::{Error, Kind, Target};
+use super::{Error, Kind, Target, mark};
 use crate::text::sql;
 
 /// Rows and TOAST alone: pg_table_size would look at every fork and index of both, which takes twice as
@@ -64,7 +64,7 @@ impl Snapshot {
     /// Takes and exports a snapshot (`pg_export_snapshot`), and lists the tables in it.
     ///
     /// # Errors
-    /// What the server said.
+    /// What the server said; `Kind::Unsupported` where a restore has left a half.
     pub async fn take(target: &Target, patience: Duration) -> Result<Self, Error> {
         let failed =
             |error: tokio_postgres::Error| Error::new("taking a snapshot of", target, &error);
@@ -82,6 +82,11 @@ impl Snapshot {
             )
             .await
             .map_err(failed)?;
+        // Asked of the snapshot itself: what it shows is what the backup would be.
+        if let Some(comment) = mark::find(&holder).await.map_err(failed)? {
+            let why = mark::refusal(&comment);
+            return Err(Error::because(Kind::Unsupported, "backing up", target, why));
+        }
         // A table's size is read under a lock on it.
         let limit = format!("SET LOCAL lock_timeout = {}", patience.as_millis().max(1));
         holder.batch_execute(&limit).await.map_err(failed)?;

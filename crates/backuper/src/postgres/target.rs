@@ -124,6 +124,20 @@ impl Target {
         Ok(client)
     }
 
+    /// Cancels the statement that a session runs. One that nobody waits for any more would go on in
+    /// the server. PostgreSQL manual, 55.2.8: canceling requests in progress.
+    ///
+    /// # Errors
+    /// What the network or TLS said. The server does not say whether there was a statement.
+    pub async fn cancel(&self, session: &Client) -> Result<(), Error> {
+        let token = session.cancel_token();
+        let asked = match self.sslmode {
+            SslMode::Disable => token.cancel_query(NoTls).await,
+            _ => token.cancel_query(tls::connector(self)?).await,
+        };
+        asked.map_err(|error| Error::new("canceling a statement in", self, &error))
+    }
+
     async fn open<T>(&self, config: &Config, tls: T) -> Result<Client, Error>
     where
         T: tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>,

@@ -65,6 +65,7 @@ fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> 
     }
     let toc = Toc::read(bytes)
         .map_err(|error| Failure::refused(format!("{key} cannot be restored: {error}")))?;
+    toc.warn_if_unfinished(key);
     let file = Memfd::new("schema.dump", bytes)
         .map_err(|error| Failure::try_again(format!("no memory for {key}: {error}")))?;
     Ok(Schema { file, toc })

@@ -18,7 +18,7 @@ const CUSTOM: u8 = 1;
 const LONGEST: usize = 1 << 30;
 
 /// What an archive says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Toc {
     /// The database that was dumped.
     pub database: String,
@@ -26,8 +26,10 @@ pub struct Toc {
     pub server_version: String,
     /// pg_dump's version.
     pub dump_version: String,
-    /// Its entries in the order in which they are restored.
+    /// Its entries in the order in which they are restored, without the mark.
     pub entries: Vec<Entry>,
+    /// Whether the mark of an unfinished restore stood in the database that was dumped.
+    pub unfinished: bool,
     /// Those of the archives beside it, as far as they speak of more than rows.
     pub streams: Vec<Self>,
 }
@@ -118,7 +120,20 @@ impl Toc {
         for _ in 0..count {
             toc.entries.push(reader.entry()?);
         }
+        let all = toc.entries.len();
+        toc.entries.retain(|it| !it.is_of_the_mark());
+        toc.unfinished = toc.entries.len() < all;
         Ok(toc)
+    }
+
+    /// Says that a backup is of a database that was not complete. The backuper refuses these now.
+    pub fn warn_if_unfinished(&self, key: &str) {
+        if self.unfinished {
+            tracing::warn!(
+                %key,
+                "this backup was made of a database that was not complete: a restore was under way there, or had been cut short; compare what it brings back with an older backup"
+            );
+        }
     }
 
     /// Only what large objects and their privileges are.
@@ -128,6 +143,21 @@ impl Toc {
             it.kind.starts_with("BLOB") || (it.kind == "ACL" && it.tag.starts_with("LARGE OBJECT"))
         });
         self
+    }
+
+    /// Only privileges, and of them only these.
+    #[must_use]
+    pub fn privileges(&self, keep: &impl Fn(&Entry) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|it| match it.kind.as_str() {
+            "ACL" | "DEFAULT ACL" => keep(it),
+            // They list what one privilege is of.
+            kind => kind == "BLOB METADATA",
+        });
+        Self {
+            entries: entries.cloned().collect(),
+            streams: self.streams.iter().map(|it| it.privileges(keep)).collect(),
+            ..Self::default()
+        }
     }
 
     /// This one, and those of the streams beside it.
@@ -263,8 +293,7 @@ impl<R: Read> Reader<R> {
             database: self.text()?.unwrap_or_default(),
             server_version: self.text()?.unwrap_or_default(),
             dump_version: self.text()?.unwrap_or_default(),
-            entries: Vec::new(),
-            streams: Vec::new(),
+            ..Toc::default()
         };
         Ok((toc, self.int()?))
     }

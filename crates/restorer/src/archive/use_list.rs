@@ -49,11 +49,8 @@ mod tests {
             ..Entry::default()
         };
         let toc = Toc {
-            database: String::new(),
-            server_version: String::new(),
-            dump_version: String::new(),
             entries: [12, 3, 7, 5].map(entry).into(),
-            streams: Vec::new(),
+            ..Toc::default()
         };
         assert_eq!(text(&toc, |it| it.id != 7), "12;\n3;\n5;\n");
     }

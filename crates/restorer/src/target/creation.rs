@@ -6,9 +6,12 @@ use backuper::archive::manifest::Locale;
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
 use backuper::text::sql::{literal, quote};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::deadline::until;
+use super::subscription;
 use crate::archive::statements::words;
 use crate::archive::toc::Toc;
 use crate::resolve::Backup;
@@ -166,27 +169,38 @@ pub(crate) async fn drop_database(session: &Client, target: &Target) {
         tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
         return;
     }
+    let deadline = Instant::now() + DROPPING;
     let removed = async {
-        let (client, other) = maintenance(target).await?;
+        let subscriptions = subscription::remove_all(session);
+        let Some(removed) = until(deadline, target, session, subscriptions).await else {
+            return Ok(false);
+        };
+        removed.map_err(|error| postgres::Error::new("dropping", target, &error))?;
+        let Ok(connected) = timeout_at(deadline, maintenance(target)).await else {
+            return Ok(false);
+        };
+        let (client, other) = connected?;
         // FORCE (PostgreSQL 13): our own session is there, and a program of ours may be.
         let sql = format!(
             "DROP DATABASE IF EXISTS {} WITH (FORCE)",
             quote(target.database())
         );
-        client
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| postgres::Error::new("dropping", &other, &error))?;
-        Ok::<_, Failure>(())
+        // It must not go on when the next restore has entered.
+        let dropping = client.batch_execute(&sql);
+        let Some(dropped) = until(deadline, &other, &client, dropping).await else {
+            return Ok(false);
+        };
+        dropped.map_err(|error| postgres::Error::new("dropping", &other, &error))?;
+        Ok::<_, Failure>(true)
     };
-    match tokio::time::timeout(DROPPING, removed).await {
-        Ok(Ok(())) => {
+    match removed.await {
+        Ok(true) => {
             tracing::info!(database = %target, "dropped the database that this restore had created");
         }
-        Err(_elapsed) => {
+        Ok(false) => {
             tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there and is not complete; drop it");
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::warn!(database = %target, %error, "the database that this restore had created is still there and is not complete; drop it");
         }
     }
@@ -223,7 +237,7 @@ mod tests {
                 definition: definition.to_owned(),
                 ..crate::archive::Entry::default()
             }],
-            streams: Vec::new(),
+            ..Toc::default()
         };
         for (definition, collate, own) in [
             (

@@ -186,7 +186,7 @@ mod tests {
             server_version: String::new(),
             dump_version: String::new(),
             entries,
-            streams: Vec::new(),
+            ..Toc::default()
         };
         let (statements, absent) = statements(r#"co"py"#, &toc, &Plan::sample(roles));
         let statements = statements.into_iter().map(|it| it.sql).collect();

@@ -173,7 +173,7 @@ mod tests {
                     "COMMENT ON SCHEMA \"a b\" IS 'x';\n",
                 ),
             ],
-            streams: Vec::new(),
+            ..Toc::default()
         };
         let text = comments(&toc);
         assert!(!text.contains("a b"), "{text}");

@@ -245,7 +245,7 @@ mod tests {
             server_version: String::new(),
             dump_version: String::new(),
             entries,
-            streams: Vec::new(),
+            ..Toc::default()
         }
     }
 

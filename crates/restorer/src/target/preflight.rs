@@ -15,7 +15,7 @@ use crate::resolve::Backup;
 const TRANSACTION_TIMEOUT: u32 = 17;
 
 /// Anything that somebody has made, extensions among it: a database fresh from template0 has none.
-const OBJECTS: &str = "
+pub(crate) const OBJECTS: &str = "
     SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                     WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
         OR EXISTS (SELECT FROM pg_namespace

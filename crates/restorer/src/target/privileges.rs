@@ -236,7 +236,7 @@ mod tests {
             server_version: String::new(),
             dump_version: String::new(),
             entries,
-            streams: Vec::new(),
+            ..Toc::default()
         }
     }
 

@@ -49,7 +49,8 @@ impl Statement {
         }
     }
 
-    fn tolerates(&self, error: &tokio_postgres::Error) -> bool {
+    /// Whether the restore goes on after this error.
+    pub(crate) fn tolerates(&self, error: &tokio_postgres::Error) -> bool {
         error.code().is_some_and(|code| {
             *code == SqlState::INSUFFICIENT_PRIVILEGE
                 || (self.tolerance == Tolerance::Missing && MISSING.contains(code))

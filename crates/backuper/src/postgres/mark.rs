@@ -1,0 +1,75 @@
+//! The mark of a database whose contents are not complete.
+//!
+//! A restore into an empty database sets it first and removes it last, so that nobody takes a half for
+//! the whole, whatever ends the restore. It is a schema of this name; its comment names the backup.
+
+use tokio_postgres::Client;
+
+use crate::text::sql::{literal, quote};
+
+/// The schema's name.
+pub const SCHEMA: &str = "oiler_restore_incomplete";
+
+const BEFORE: &str = "The contents are not complete: a restore of ";
+const AFTER: &str = " is under way here, or was cut short.";
+
+/// The statements that set the mark for the backup with this key.
+#[must_use]
+pub fn set(key: &str) -> String {
+    let schema = quote(SCHEMA);
+    let comment = literal(&format!("{BEFORE}{key}{AFTER}"));
+    format!("CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS {comment}")
+}
+
+/// The statement that removes it.
+#[must_use]
+pub fn remove() -> String {
+    format!("DROP SCHEMA IF EXISTS {}", quote(SCHEMA))
+}
+
+/// What the mark says, in the transaction that is open; none where there is no mark.
+///
+/// # Errors
+/// What the server said.
+pub async fn find(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = $1",
+            &[&SCHEMA],
+        )
+        .await?;
+    Ok(row.map(|it| it.get(0)))
+}
+
+/// The key of the backup that a mark names.
+#[must_use]
+pub fn key(comment: &str) -> Option<&str> {
+    comment.strip_prefix(BEFORE)?.strip_suffix(AFTER)
+}
+
+/// Why a marked database is not backed up, and what to do.
+#[must_use]
+pub fn refusal(comment: &str) -> String {
+    let whose = key(comment).map_or_else(
+        || "a restore".to_owned(),
+        |it| format!("a restore of {}", it.trim_end_matches('/')),
+    );
+    format!(
+        "its contents are not complete: {whose} was cut short here; run the restore again, or, where the contents are known to be whole, drop the schema {SCHEMA}; nothing was dumped, and no backup was deleted"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_names_its_backup() {
+        let name = "it's a \"shop\"/2026-11-20-21-05-27-backup-1f3a9c0e/";
+        let comment = format!("{BEFORE}{name}{AFTER}");
+        assert_eq!(key(&comment), Some(name));
+        assert!(refusal(&comment).contains("restore of it's a \"shop\"/2026"));
+        assert_eq!(key("made by hand"), None);
+        assert!(refusal("made by hand").contains("a restore was cut short"));
+    }
+}

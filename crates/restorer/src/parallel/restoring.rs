@@ -1,0 +1,169 @@
+//! One pg_restore of a load: how it is started, and what its end means.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use backuper::child::{self, Output, Program};
+use backuper::runtime::Failure;
+use tokio_util::sync::CancellationToken;
+
+use super::Loading;
+use super::rows::Part;
+use crate::archive::schema::Schema;
+use crate::archive::use_list::UseList;
+use crate::diagnostics::{Diagnostics, Failed, Names};
+use crate::feed::{self, Expected, feed};
+
+/// What all programs of one load share.
+#[derive(Clone, Copy)]
+pub(super) struct Restoring<'a> {
+    pub(super) loading: &'a Loading<'a>,
+    pub(super) schema: &'a Schema,
+    /// Of the schema's entries.
+    pub(super) names: &'a Arc<Names>,
+    /// `PGOPTIONS`.
+    pub(super) options: &'a str,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Restoring<'_> {
+    fn program(&self, arguments: &[&str], goes_on: bool, stdin: bool) -> Program {
+        let target = self.loading.target;
+        let mut environment = target.child_environment("restorer pg_restore");
+        environment.set("PGOPTIONS", self.options);
+        let mut all: Vec<OsString> = vec![
+            "--no-owner".into(),
+            "--no-acl".into(),
+            "--no-password".into(),
+            // It says which table it is at, and which entry has failed.
+            "--verbose".into(),
+            connection_string(target.database()).into(),
+        ];
+        all.extend(self.loading.plan.arguments().iter().map(OsString::from));
+        all.extend((!goes_on).then(|| "--exit-on-error".into()));
+        all.extend(arguments.iter().map(OsString::from));
+        Program {
+            path: self.loading.tools.program("pg_restore"),
+            arguments: all,
+            environment,
+            stdin,
+            stdout: Output::Null,
+        }
+    }
+
+    /// Restores entries of the schema's archive. Gives those that failed where the load keeps going.
+    pub(super) async fn entries(
+        &self,
+        arguments: &[&str],
+        entries: &BTreeSet<i64>,
+    ) -> Result<Vec<Failed>, Failure> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keep_going = self.loading.keep_going;
+        let mut program = self.program(arguments, keep_going, false);
+        let list = UseList::of(&self.schema.toc, |entry| entries.contains(&entry.id))?;
+        let file = self.schema.file.path().into_os_string();
+        program.arguments.extend([list.argument(), file]);
+        let said = Diagnostics::new(self.names);
+        let child = program.start_heard(said.listener());
+        let child = child.map_err(|error| failure(&error, &said))?;
+        match child.finish(self.stop).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error @ child::Error::Failed { .. }) if keep_going => left_out(&error, &said),
+            Err(error) => {
+                let mut failure = failure(&error, &said);
+                if !keep_going && !said.failed().is_empty() && said.lost().is_none() {
+                    failure.sentence.push_str("; nothing is restored; RESTORE_KEEP_GOING=true restores all rows, and names what cannot be made");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Restores a stream; gives the bytes of its rows.
+    pub(super) async fn stream(
+        &self,
+        part: &Part<'_>,
+        expected: &Expected,
+    ) -> Result<u64, Failure> {
+        let Loading {
+            storage, progress, ..
+        } = self.loading;
+        let mut program = self.program(&["--section=data"], false, true);
+        program
+            .arguments
+            .extend(part.list.as_ref().map(UseList::argument));
+        let progress = progress.stream();
+        let said = Diagnostics::new(self.names);
+        let child = program.start_heard(said.listener().and(progress.listener()));
+        let mut child = child.map_err(|error| failure(&error, &said))?;
+        let sink = feed::sink(&mut child)?;
+        // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
+        // stands still can put off for ever.
+        let fed = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(feed::Error::Stopped),
+            fed = feed(storage, expected, sink, &progress, self.stop) => fed,
+        };
+        let ended = |ended: Result<(), child::Error>| ended.map_err(|error| failure(&error, &said));
+        match fed {
+            Ok(bytes) => {
+                ended(child.finish(self.stop).await)?;
+                progress.end();
+                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                Ok(bytes)
+            }
+            // It went first, so it knows why.
+            Err(feed::Error::Closed { key }) => {
+                ended(child.finish(self.stop).await)?;
+                Err(Failure::try_again(format!(
+                    "{key}: pg_restore read only a part of it"
+                )))
+            }
+            Err(error) => {
+                child.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What a pg_restore has left out that went on to its end. One that did not, or had no connection any
+/// more, has left out more than it says.
+fn left_out(error: &child::Error, said: &Diagnostics) -> Result<Vec<Failed>, Failure> {
+    let mut failed = said.failed();
+    let Some(count) = said.ignored().filter(|_| said.lost().is_none()) else {
+        return Err(failure(error, said));
+    };
+    if failed.is_empty() {
+        failed.push(Failed {
+            entry: format!("{count} statements that pg_restore does not name"),
+            ..Failed::default()
+        });
+    }
+    Ok(failed)
+}
+
+/// Names the entry, and never its statement.
+fn failure(error: &child::Error, said: &Diagnostics) -> Failure {
+    let failed = said.failed().into_iter().next();
+    Failure::try_again(match (failed, said.lost(), error) {
+        (_, Some(lost), child::Error::Failed { .. }) => format!("restoring: pg_restore: {lost}"),
+        (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
+            format!("restoring {}: {}", failed.entry, failed.reason)
+        }
+        (Some(failed), None, child::Error::Failed { .. }) => {
+            format!("restoring {}: {error}", failed.entry)
+        }
+        _ => format!("restoring: {error}"),
+    })
+}
+
+/// The database by a connection string, since a bare name with `=` in it would be taken for one.
+/// PostgreSQL manual, 34.1.1.1: keyword/value connection strings.
+fn connection_string(database: &str) -> String {
+    let name = database.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("--dbname=dbname='{name}'")
+}

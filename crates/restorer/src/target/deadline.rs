@@ -1,0 +1,31 @@
+//! Statements that are waited for until a deadline, and canceled in the server after it.
+
+use std::time::Duration;
+
+use backuper::postgres::Target;
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+/// How long asking the server to cancel may take.
+const CANCELING: Duration = Duration::from_secs(2);
+
+/// Waits for statements of a session until then; none where they have not ended. What still runs is
+/// canceled: the server would go on with it, whether anybody waits or not.
+pub(crate) async fn until<T>(
+    deadline: Instant,
+    target: &Target,
+    session: &Client,
+    statements: impl Future<Output = T>,
+) -> Option<T> {
+    if let Ok(done) = tokio::time::timeout_at(deadline, statements).await {
+        return Some(done);
+    }
+    match tokio::time::timeout(CANCELING, target.cancel(session)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a statement may still run there"),
+        Err(_elapsed) => {
+            tracing::warn!(database = %target, "the server does not take the cancellation of a statement, which may still run there");
+        }
+    }
+    None
+}
