@@ -254,8 +254,8 @@ fn a_locale_that_the_server_lacks_is_refused_with_what_to_do() {
         .unwrap();
     let mut changed = archive.clone();
     changed[at..at + other.len()].copy_from_slice(other);
-    stage.s3.put("archive", &changed);
-    let by_key = var("BACKUP_REVISION", "archive");
+    stage.s3.put("archive.dump", &changed);
+    let by_key = var("BACKUP_REVISION", "archive.dump");
     let before = stage.database.dump();
     let ended = stage.restore(&by_key);
     ended.expect_code(2);
@@ -279,10 +279,10 @@ fn an_archive_makes_its_database_as_it_was() {
         &format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' CONNECTION LIMIT 9"),
     );
     stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
-    stage.s3.put("archive", &stage.database.custom_dump());
+    stage.s3.put("archive.dump", &stage.database.custom_dump());
     drop_database(&stage.database);
     stage
-        .restore(&var("BACKUP_REVISION", "archive"))
+        .restore(&var("BACKUP_REVISION", "archive.dump"))
         .expect_code(0);
     let kind = "SELECT pg_encoding_to_char(encoding), datcollate, datconnlimit FROM pg_database WHERE datname = current_database()";
     assert_eq!(stage.database.sql(kind), "LATIN1|C|9");
