@@ -28,7 +28,7 @@ const BROKEN: &str = "
     CREATE MATERIALIZED VIEW counted AS SELECT amount() AS n;
     CREATE MATERIALIZED VIEW fine AS SELECT count(*) AS n FROM people;
     CREATE FUNCTION at_home(text[], oid) RETURNS void LANGUAGE plpgsql AS
-      $$ BEGIN IF current_setting('application_name') LIKE 'restorer%' AND cardinality($1) > 0 THEN RAISE 'not here: %', $1; END IF; END $$;
+      $$ BEGIN IF current_setting('application_name') LIKE 'restorer%' AND cardinality($1) > 0 THEN RAISE 'not here'; END IF; END $$;
     CREATE FOREIGN DATA WRAPPER wrapper VALIDATOR at_home;
     CREATE SERVER afar FOREIGN DATA WRAPPER wrapper OPTIONS (password 'hunter2');
     COMMENT ON SERVER afar IS 'far away';

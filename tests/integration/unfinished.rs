@@ -438,9 +438,10 @@ fn a_statement_that_fails_is_named_and_not_printed() {
     ));
     let plain = env([("DB_USER", role.as_str()), ("DB_PASSWORD", "p")]);
     let ended = restoring(&stage, &folder, &target, &plain).run();
-    ended.expect_code(1);
+    // Found before the first statement: such a role may make none.
+    ended.expect_code(2);
     assert!(
-        ended.last_line().contains("SUBSCRIPTION following"),
+        ended.last_line().contains("subscription following"),
         "{ended}"
     );
     is_silent(&ended, "hunter2");
