@@ -117,6 +117,10 @@ pub(super) const OPEN: [(&str, &str); 18] = [
         "F34: privileges of the schema public before PostgreSQL 15",
     ),
     (
+        "indexes",
+        "jobs of pg_restore can deadlock after the rows, stock ones too",
+    ),
+    (
         "partitions",
         "jobs of pg_restore can deadlock after the rows, stock ones too",
     ),
