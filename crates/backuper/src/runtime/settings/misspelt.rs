@@ -177,7 +177,7 @@ mod tests {
             ("RESTORE_OWNER", "RESTORE_OWNERS"),
             ("COMPRESION_LEVEL", "COMPRESSION_LEVEL"),
             ("LOCK_WAIT_TIMOUT", "LOCK_WAIT_TIMEOUT"),
-            ("PUSHGATEWAY", "PUSHGATEWAY_URL"),
+            ("PUSHGATEWAY_ULR", "PUSHGATEWAY_URL"),
             ("LOG_FROMAT", "LOG_FORMAT"),
         ] {
             assert_eq!(nearest(name, "x"), Some(meant), "{name}");
