@@ -12,6 +12,7 @@ mod complaints;
 mod defaults;
 mod event_triggers;
 mod lexer;
+mod lists;
 mod removal;
 pub mod script;
 mod transaction;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use defaults::Defaults;
 use event_triggers::silenced;
-use removal::Step;
+use lists::Step;
 use transaction::Transaction;
 
 use crate::archive::schema::Schema;
@@ -122,7 +123,7 @@ impl Replacing<'_> {
         let left = self.left_by_another(stop).await?;
         conflicts::look(self.session, self.target, toc).await?;
         let keep = |it: &Entry| self.plan.keeps(it);
-        let lists = removal::lists(self.session, self.target, toc, keep).await?;
+        let lists = lists::lists(self.session, self.target, toc, keep).await?;
         let silenced = silenced(self.session, self.target, Some(toc)).await?;
         let section = |name: &str, list: &UseList| {
             [
