@@ -117,15 +117,16 @@ fn come_back(major: u32, mut samples: Vec<Sample>, ways: &[Way]) {
     failed.sort();
     // Told, so that whoever mends the row sees what is left of it.
     failed.retain(|cell| {
-        let open = databases::OPEN.iter().find(|(name, _)| {
-            let named = |it: &str| cell.starts_with(&format!("{major} {name}{it}"));
-            named(",") || named(" (")
+        let open = databases::OPEN.iter().find(|it| {
+            let named = |end: &str| cell.starts_with(&format!("{major} {}{end}", it.name));
+            let way = it
+                .way
+                .is_none_or(|way| cell.contains(&format!(", {way}: ")));
+            major <= it.to && way && (named(",") || named(" ("))
         });
         // Jobs of pg_restore can deadlock after the rows, stock ones too, whatever the database.
         let deadlock = cell.contains("deadlock detected");
-        let why = open
-            .map(|(_, why)| *why)
-            .or(deadlock.then_some("a deadlock"));
+        let why = open.map(|it| it.why).or(deadlock.then_some("a deadlock"));
         if let Some(why) = why {
             eprintln!("open ({why}): {cell}");
         }

@@ -76,7 +76,7 @@ const PREFIXES: [&str; 9] = [
     "DB_",
     "GRPC_TLS_",
     "MAX_BACKUP",
-    "PUSHGATEWAY_",
+    "PUSHGATEWAY",
     "RESTORER_",
     "RESTORE_",
     "S3_",
@@ -177,7 +177,7 @@ mod tests {
             ("RESTORE_OWNER", "RESTORE_OWNERS"),
             ("COMPRESION_LEVEL", "COMPRESSION_LEVEL"),
             ("LOCK_WAIT_TIMOUT", "LOCK_WAIT_TIMEOUT"),
-            ("PUSHGATEWAY_ULR", "PUSHGATEWAY_URL"),
+            ("PUSHGATEWAY", "PUSHGATEWAY_URL"),
             ("LOG_FROMAT", "LOG_FORMAT"),
         ] {
             assert_eq!(nearest(name, "x"), Some(meant), "{name}");
