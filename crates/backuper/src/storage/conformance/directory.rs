@@ -114,3 +114,21 @@ async fn what_a_directory_gets_is_for_its_owner_alone() {
     assert_eq!(mode(Path::new(&found[0])), 0o600);
     drop(unfinished);
 }
+
+#[tokio::test]
+async fn a_folder_that_others_empty_meanwhile_takes_every_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStorage::new(folder.path().to_owned(), Some("bucket"));
+    let rounds = (0..4).map(|writer| {
+        let store = &store;
+        async move {
+            for round in 0..1_000 {
+                let key = format!("shop/deep/er/{writer}-{round}");
+                store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+                assert!(store.delete(&[key]).await.is_empty());
+            }
+        }
+    });
+    futures::future::join_all(rounds).await;
+    assert!(store.list("").await.unwrap().is_empty());
+}

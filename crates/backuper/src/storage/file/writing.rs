@@ -20,8 +20,9 @@ use crate::storage::{Error, Kind, Stored, Upload};
 
 /// Where unfinished objects lie; a key never begins with a dot.
 pub(super) const UPLOADS: &str = ".uploads";
-/// How often a folder is made again that somebody removes since it is empty.
-const REMOVED_AGAIN: u32 = 3;
+/// How often a folder is made again that somebody removes since it is empty. Each time somebody
+/// else's object was completed or deleted, so many at once need many.
+const REMOVED_AGAIN: u32 = 1_000;
 
 /// An object that is being written, under a name of its own until it is whole.
 pub(super) struct Writing {
@@ -156,20 +157,27 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Does what needs a folder, and makes it again where somebody removes it meanwhile: its last
+/// object takes a folder with it.
+fn in_folder<T>(folder: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    // A folder above may go before the one in it is made, and one that was there before anybody
+    // looks whether it is a folder.
+    let removed = [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists];
+    let mut left = REMOVED_AGAIN;
+    loop {
+        match make_folders(folder).and_then(|()| work()) {
+            Err(error) if removed.contains(&error.kind()) && left > 0 => left -= 1,
+            done => return done,
+        }
+    }
+}
+
 /// Makes a file for this user alone and locks it, which says that its writer lives.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let mut left = REMOVED_AGAIN;
-    let file = loop {
-        if let Some(folder) = path.parent() {
-            make_folders(folder)?;
-        }
-        match options.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && left > 0 => left -= 1,
-            opened => break opened?,
-        }
-    };
+    let folder = path.parent().unwrap_or(path);
+    let file = in_folder(folder, || options.open(path))?;
     // Where the file system has no locks, the time of its last byte must do.
     if let Err(error) = file.try_lock() {
         tracing::debug!(path = %path.display(), %error, "not locked");
@@ -250,18 +258,8 @@ pub(super) fn remove_dead(root: &Path, path: &Path) -> io::Result<bool> {
 fn place(path: &Path, file: &File, target: &Path, root: &Path) -> io::Result<()> {
     file.sync_all()?;
     let folder = target.parent().unwrap_or(root);
-    // Between the two calls a deletion may take the empty folder away again.
-    for _ in 0..REMOVED_AGAIN {
-        make_folders(folder)?;
-        match fs::rename(path, target) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
-            renamed => {
-                renamed?;
-                return sync(folder, root);
-            }
-        }
-    }
-    Err(io::Error::other("its folder is taken away again and again"))
+    in_folder(folder, || fs::rename(path, target))?;
+    sync(folder, root)
 }
 
 /// A new folder's own name is on the disk only with the folder above it.
