@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit
+.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
 .PHONY: bench bench-workers bench-scheduler bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
@@ -45,6 +45,9 @@ dependencies: ## Checks what the programs link
 unit: ## All tests, those against real servers too
 	$(CARGO) test --workspace --no-fail-fast
 
+fuzz: ## Tries to break what reads bytes that others wrote, a minute each; some minutes to build
+	CARGO=$(CARGO) scripts/fuzz.sh
+
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev
 
@@ -79,6 +82,9 @@ base-images: ## Makes the images that the Dockerfiles start from, where no regis
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh
 
+# No part of `test`: where nothing is kept yet it compiles everything once more, five minutes and more of
+# the hour that a cold `make test` may take, for three files that seldom change. After a change of theirs,
+# and before a release.
 images-test: ## Builds the images as their Dockerfiles do and starts what is in them, where that has changed
 	scripts/install-containers.sh
 	scripts/images/base.sh

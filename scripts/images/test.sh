@@ -19,7 +19,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=registry.local/images-test/
-IMAGE_PREFIX=$prefix PROFILE=dev POSTGRES=debian ARCHIVES=$work scripts/images/build.sh
+env -u PROGRAMS -u PLATFORMS IMAGE_PREFIX=$prefix PROFILE=dev POSTGRES=debian ARCHIVES=$work scripts/images/build.sh
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 contexts=() options=()
 for program in scheduler backuper restorer; do

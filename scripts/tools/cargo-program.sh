@@ -6,6 +6,7 @@ set -euo pipefail
 declare -A versions=(
     # cargo-machete reads less, and knows nothing of dependencies of the workspace. Newer ones want Rust 1.98.
     [cargo-shear]=1.9.1
+    [cargo-fuzz]=0.13.2
 )
 say() { echo "cargo-program.sh: $*" >&2; }
 

@@ -5,25 +5,34 @@
 
 #![cfg(test)]
 
+mod archives;
 mod backup;
 mod calls;
 mod chart;
 mod cluster;
+mod ending;
 mod faults;
 mod harness;
+mod hints;
+mod identity;
 mod in_place;
 mod indexes;
 mod keep_going;
 mod kubernetes;
 mod local;
+mod owners;
+mod preflight;
 mod progress;
+mod proxies;
 mod readme;
 mod reflection;
 mod restore;
+mod retention;
 mod roundtrip;
 mod s3_faults;
 mod schema;
 mod secrets;
+mod store_hints;
 mod turns;
 mod unfinished;
 mod versions;

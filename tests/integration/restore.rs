@@ -79,24 +79,6 @@ fn u27_backups_that_finished_after_the_call_do_not_count() {
 }
 
 #[test]
-fn u03_a_name_with_backups_of_several_sources_is_asked_about() {
-    let stage = Stage::new("sources");
-    generations(&stage, 1);
-    // The same server under another name is another source.
-    stage.back_up(&var("DB_HOST", "localhost"));
-    assert_eq!(
-        generation(&stage, "0"),
-        "0",
-        "the target's own are counted apart"
-    );
-    let ended = stage.restore(&var("DB_HOST", "127.0.0.2"));
-    ended.expect_code(2);
-    for word in ["127.0.0.1:", "localhost:", "several sources"] {
-        assert!(ended.last_line().contains(word), "{ended}");
-    }
-}
-
-#[test]
 fn the_published_adapters_backups_count_and_restore() {
     let stage = Stage::new("published");
     let name = stage.database.name().to_owned();

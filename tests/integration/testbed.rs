@@ -13,6 +13,8 @@ use tokio::runtime::Runtime;
 pub mod core;
 #[path = "testbed/disk.rs"]
 pub mod disk;
+#[path = "testbed/forward_proxy.rs"]
+pub mod forward_proxy;
 #[path = "testbed/postgres.rs"]
 pub mod postgres;
 #[path = "testbed/programs.rs"]

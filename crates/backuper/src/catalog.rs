@@ -3,25 +3,37 @@
 //! A folder counts when its manifest is there. Backups of the published adapter count beside
 //! ours. Everything else under a database's prefix is somebody else's and is not looked at.
 
+pub mod activity;
+pub mod origin;
+pub mod resolve;
 pub mod revision;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Span, Timestamp};
 
-use crate::archive::key::{self, Folder, MANIFEST, Published, SourceId};
+use crate::archive::key::{self, Folder, MANIFEST, Published};
 use crate::archive::manifest::{self, Manifest};
+use crate::archive::{Identity, SourceId, SystemIdentifier};
 use crate::postgres::Target;
-use crate::storage::{self, Object, Storage};
+use crate::storage::{self, Kind, Object, Storage};
 
+pub use resolve::{Found, Request, Resolution, resolve};
 pub use revision::{NotARevision, Revision};
+
+/// How far a folder's time may be ahead of this machine's clock, in hours.
+const AHEAD_HOURS: i64 = 1;
+
+/// How long a look at what else the store holds may take.
+const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// Everything of one database in the store.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Ours that are complete, newest first.
     pub complete: Vec<Backup>,
-    /// Folders of ours without a manifest: runs under way, and leavings of runs that crashed.
+    /// Folders of ours without a manifest: of runs under way, and of runs that crashed.
     pub incomplete: Vec<Backup>,
     /// The published adapter's, newest first.
     pub published: Vec<(Published, Object)>,
@@ -36,13 +48,19 @@ pub struct Backup {
     pub objects: Vec<Object>,
 }
 
-/// What a revision means.
-#[derive(Clone, Debug)]
-pub enum Found {
-    /// One of ours.
-    Ours(Folder, Box<Manifest>),
-    /// A single object: the published adapter's, or any that was named by its key.
-    Object(Object),
+impl Backup {
+    /// When something was last written in it, by the store's clock.
+    #[must_use]
+    pub fn modified(&self) -> Timestamp {
+        let times = self.objects.iter().map(|it| it.modified);
+        times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Whether its name is of the future: the clock that gave it ran ahead.
+    #[must_use]
+    pub fn is_misdated(&self, now: Timestamp) -> bool {
+        self.folder.started() > now + Span::new().hours(AHEAD_HOURS)
+    }
 }
 
 /// Why a revision means nothing.
@@ -65,16 +83,16 @@ pub enum Error {
     },
     /// Several servers have backed up a database of this name, and the target is none of them.
     #[error(
-        "{database} in {location} holds backups of several sources ({}), and the target is none of them; name the backup by its folder",
-        .sources.join(", ")
+        "{location} holds backups of {database} from several servers, and the target is none of them; set BACKUP_REVISION to the one that is meant: {}",
+        .newest.join(", ")
     )]
     SeveralSources {
         /// The database's name in the bucket.
         database: String,
         /// The store.
         location: String,
-        /// Each as `host:port/dbname (id)`.
-        sources: Vec<String>,
+        /// The newest of each as `DBNAME/FOLDER (of host:port, time)`.
+        newest: Vec<String>,
     },
     /// A manifest cannot be used.
     #[error("{key}: {source}")]
@@ -86,10 +104,15 @@ pub enum Error {
     },
 }
 
-/// The id of a database as the source of backups.
+/// A database as the source of backups; `system` is what its server says of itself.
 #[must_use]
-pub fn source_of(target: &Target) -> SourceId {
-    SourceId::of(target.host(), target.port(), target.database())
+pub fn identity_of(target: &Target, system: Option<u64>) -> Identity {
+    Identity {
+        host: target.host().to_owned(),
+        port: target.port(),
+        database: target.database().to_owned(),
+        system: system.map(SystemIdentifier::from),
+    }
 }
 
 /// Lists everything of one database, however many pages that takes.
@@ -99,9 +122,15 @@ pub fn source_of(target: &Target) -> SourceId {
 pub async fn list(storage: &dyn Storage, database: &str) -> Result<Listing, storage::Error> {
     let encoded = key::encode(database);
     let mut objects = storage.list(&format!("{encoded}/")).await?;
-    // The published adapter does not encode names.
+    // The published adapter does not encode names. Keys that may see our folders alone are enough.
     if encoded != database {
-        objects.extend(storage.list(&format!("{database}/")).await?);
+        match storage.list(&format!("{database}/")).await {
+            Ok(more) => objects.extend(more),
+            Err(error) if error.kind == Kind::Denied => {
+                tracing::debug!(%error, "the published adapter's backups of this name are not seen");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(Listing::of(database, objects))
 }
@@ -144,11 +173,16 @@ impl Listing {
         }
     }
 
-    /// The complete backups of one source, newest first.
-    pub fn of_source(&self, source: SourceId) -> impl Iterator<Item = &Backup> {
-        self.complete
-            .iter()
-            .filter(move |it| it.folder.source() == source)
+    /// What the folders of the complete backups carry.
+    #[must_use]
+    pub fn ids(&self) -> BTreeSet<SourceId> {
+        self.complete.iter().map(|it| it.folder.source()).collect()
+    }
+
+    /// The newest complete backup whose folder carries this.
+    #[must_use]
+    pub fn newest(&self, id: SourceId) -> Option<&Backup> {
+        self.complete.iter().find(|it| it.folder.source() == id)
     }
 }
 
@@ -162,274 +196,46 @@ pub async fn read_manifest(storage: &dyn Storage, folder: &Folder) -> Result<Man
     Manifest::read(&json).map_err(|source| Error::Manifest { key, source })
 }
 
-/// Finds the backup that a revision of `database` means. Counts and times look at the backups of
-/// `target` where it has some, of the only source where there is one, and at the published
-/// adapter's among them. With `as_of`, counts skip what was not complete by then.
-///
-/// # Errors
-/// [`Error`], each a sentence for the person who asked.
-pub async fn resolve(
-    storage: &dyn Storage,
-    database: &str,
-    revision: &Revision,
-    target: SourceId,
-    as_of: Option<Timestamp>,
-) -> Result<Found, Error> {
-    let question = Question {
-        storage,
-        database,
-        revision,
-    };
-    match revision {
-        Revision::Named(name) => question.named(name).await,
-        Revision::Count(count) => {
-            let listing = list(storage, database).await?;
-            question.count(&listing, *count, target, as_of).await
-        }
-        Revision::At(time) => {
-            let listing = list(storage, database).await?;
-            question.at(&listing, *time, target).await
-        }
-    }
-}
-
-struct Question<'a> {
-    storage: &'a dyn Storage,
-    database: &'a str,
-    revision: &'a Revision,
-}
-
-/// A backup that a count or a time may mean.
-enum Candidate<'a> {
-    Ours(&'a Backup),
-    Published(&'a Published, &'a Object),
-}
-
-impl Candidate<'_> {
-    fn started(&self) -> Timestamp {
-        match self {
-            Self::Ours(backup) => backup.folder.started(),
-            Self::Published(published, _) => published.started,
-        }
-    }
-}
-
-impl Question<'_> {
-    async fn named(&self, name: &str) -> Result<Found, Error> {
-        let name = name.trim_end_matches('/');
-        let folder = match Folder::parse(self.database, name) {
-            Ok(folder) => Some(folder),
-            Err(key::NotOurs) => match by_key(name) {
-                Named::Folder(folder) => Some(folder),
-                // Its schema alone would be restored as if it were all.
-                Named::Part(folder) => {
-                    let folder = folder.prefix();
-                    let whole = folder.trim_end_matches('/');
-                    return Err(
-                        self.no_such(format!("it is only a part of a backup; name {whole}"))
-                    );
-                }
-                Named::Else => None,
-            },
+/// What else the store holds: each database with the key of its newest backup. None where that
+/// may not be asked, or takes too long.
+pub async fn databases(storage: &dyn Storage) -> Option<BTreeMap<String, String>> {
+    let listing = tokio::time::timeout(ELSEWHERE, storage.list(""));
+    let objects = listing.await.ok()?.ok()?;
+    let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    for Object { key, .. } in objects {
+        let Some((database, started, revision)) = complete(&key) else {
+            continue;
         };
-        if let Some(folder) = folder {
-            return match read_manifest(self.storage, &folder).await {
-                Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
-                Err(Error::Storage(error)) if error.kind == storage::Kind::NotFound => {
-                    Err(self.no_such("the folder has no manifest, so it holds no complete backup"))
-                }
-                Err(error) => Err(error),
-            };
-        }
-        match self.storage.stat(name).await {
-            Ok(object) => Ok(Found::Object(object)),
-            Err(error) if error.kind == storage::Kind::NotFound => {
-                Err(self.no_such("there is no such object"))
-            }
-            Err(error) => Err(error.into()),
+        let latest = newest.entry(database).or_default();
+        if started >= latest.0 {
+            *latest = (started, revision);
         }
     }
-
-    async fn count(
-        &self,
-        listing: &Listing,
-        count: u32,
-        target: SourceId,
-        as_of: Option<Timestamp>,
-    ) -> Result<Found, Error> {
-        let candidates = self.candidates(listing, target).await?;
-        let mut passed = 0;
-        for candidate in &candidates {
-            let Some(found) = self.complete_by(candidate, as_of).await? else {
-                continue;
-            };
-            if passed == count {
-                return match found {
-                    Some(found) => Ok(found),
-                    None => self.open(candidate).await,
-                };
-            }
-            passed += 1;
-        }
-        Err(self.no_such(format!("there are {passed}, and the newest is 0")))
-    }
-
-    async fn at(
-        &self,
-        listing: &Listing,
-        time: Timestamp,
-        target: SourceId,
-    ) -> Result<Found, Error> {
-        let candidates = self.candidates(listing, target).await?;
-        for candidate in candidates.iter().filter(|it| it.started() <= time) {
-            match self.open(candidate).await? {
-                // Its folder's time is older than its snapshot, by the time that took.
-                Found::Ours(_, manifest) if manifest.snapshot_at > time => {}
-                found => return Ok(found),
-            }
-        }
-        let oldest = candidates.last().map(Candidate::started);
-        Err(self.no_such(oldest.map_or_else(
-            || "there is none".to_owned(),
-            |it| format!("the oldest is of {it}"),
-        )))
-    }
-
-    /// `None` when the candidate was not complete by `as_of`; otherwise the backup, where it had
-    /// to be opened to know.
-    async fn complete_by(
-        &self,
-        candidate: &Candidate<'_>,
-        as_of: Option<Timestamp>,
-    ) -> Result<Option<Option<Found>>, Error> {
-        let Some(as_of) = as_of else {
-            return Ok(Some(None));
-        };
-        if candidate.started() > as_of {
-            return Ok(None);
-        }
-        Ok(match self.open(candidate).await? {
-            Found::Ours(_, manifest) if manifest.finished_at > as_of => None,
-            Found::Object(object) if object.modified > as_of => None,
-            found => Some(Some(found)),
-        })
-    }
-
-    async fn open(&self, candidate: &Candidate<'_>) -> Result<Found, Error> {
-        Ok(match candidate {
-            Candidate::Ours(backup) => {
-                let manifest = read_manifest(self.storage, &backup.folder).await?;
-                Found::Ours(backup.folder.clone(), Box::new(manifest))
-            }
-            Candidate::Published(_, object) => Found::Object((*object).clone()),
-        })
-    }
-
-    /// Newest first.
-    async fn candidates<'a>(
-        &self,
-        listing: &'a Listing,
-        target: SourceId,
-    ) -> Result<Vec<Candidate<'a>>, Error> {
-        let sources: BTreeSet<SourceId> = listing
-            .complete
-            .iter()
-            .map(|it| it.folder.source())
-            .collect();
-        let source = if sources.contains(&target) {
-            Some(target)
-        } else if sources.len() > 1 {
-            return Err(self.several(listing, &sources).await?);
-        } else {
-            sources.first().copied()
-        };
-        let ours = listing
-            .complete
-            .iter()
-            .filter(|it| Some(it.folder.source()) == source)
-            .map(Candidate::Ours);
-        let published = listing
-            .published
-            .iter()
-            .map(|(published, object)| Candidate::Published(published, object));
-        let mut candidates: Vec<_> = ours.chain(published).collect();
-        candidates.sort_by_key(|it| std::cmp::Reverse(it.started()));
-        Ok(candidates)
-    }
-
-    async fn several(
-        &self,
-        listing: &Listing,
-        sources: &BTreeSet<SourceId>,
-    ) -> Result<Error, Error> {
-        let mut names = Vec::new();
-        for source in sources {
-            let Some(backup) = listing.of_source(*source).next() else {
-                continue;
-            };
-            let manifest = read_manifest(self.storage, &backup.folder).await?;
-            let from = &manifest.source;
-            names.push(format!(
-                "{}:{}/{} ({source})",
-                from.host, from.port, from.database
-            ));
-        }
-        Ok(Error::SeveralSources {
-            database: self.database.to_owned(),
-            location: self.storage.location(),
-            sources: names,
-        })
-    }
-
-    fn no_such(&self, reason: impl Into<String>) -> Error {
-        Error::NoSuch {
-            revision: self.revision.to_string(),
-            database: self.database.to_owned(),
-            location: self.storage.location(),
-            reason: reason.into(),
-        }
-    }
+    let without_times = |(database, (_, revision))| (database, revision);
+    Some(newest.into_iter().map(without_times).collect())
 }
 
-/// What a key in the bucket names.
-#[derive(Debug, PartialEq, Eq)]
-enum Named {
-    /// One of our backups: `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json`.
-    Folder(Folder),
-    /// Another object in the folder of one.
-    Part(Folder),
-    /// Something else.
-    Else,
-}
-
-fn by_key(key: &str) -> Named {
+/// The database, the time and the revision of the complete backup that this key stands for.
+fn complete(key: &str) -> Option<(String, Timestamp, String)> {
     match Folder::parse_key(key) {
-        Ok((folder, "" | MANIFEST)) => Named::Folder(folder),
-        Ok((folder, _part)) => Named::Part(folder),
-        Err(key::NotOurs) => match Folder::parse_key(&format!("{key}/")) {
-            Ok((folder, "")) => Named::Folder(folder),
-            Ok(_) | Err(key::NotOurs) => Named::Else,
-        },
+        Ok((folder, MANIFEST)) => {
+            let revision = folder.prefix().trim_end_matches('/').to_owned();
+            Some((folder.database().to_owned(), folder.started(), revision))
+        }
+        Ok(_) => None,
+        Err(key::NotOurs) => {
+            // The published adapter does not encode names, and so a slash may be part of one.
+            let (database, _) = key.rsplit_once('/')?;
+            let published = Published::parse_key(database, key).ok()?;
+            Some((database.to_owned(), published.started, published.key))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_and_its_manifest_name_the_backup_and_its_other_objects_do_not() {
-        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
-        let expected = || Folder::parse("app", &folder[4..]).unwrap();
-        for key in [folder, &format!("{folder}/manifest.json")] {
-            assert_eq!(by_key(key), Named::Folder(expected()), "{key}");
-        }
-        let part = format!("{folder}/schema.dump");
-        assert_eq!(by_key(&part), Named::Part(expected()));
-        for key in ["app", "app/notes.txt", "app/2026-11-19-21-05-27-backup.sql"] {
-            assert_eq!(by_key(key), Named::Else, "{key}");
-        }
-    }
+    use crate::storage::memory::MemoryStorage;
 
     #[test]
     fn u04_what_is_not_ours_is_not_listed() {
@@ -453,5 +259,35 @@ mod tests {
         assert_eq!(listing.complete.len(), 1);
         assert_eq!(listing.incomplete.len(), 1);
         assert_eq!(listing.published.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_databases_of_a_store_are_those_with_a_complete_backup() {
+        let storage = MemoryStorage::default();
+        for key in [
+            "app/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-21-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-22-21-05-27-backup-1f3a9c0e/schema.dump",
+            "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "old one/2026-11-19-21-05-27-backup.sql",
+            "half/2026-11-19-21-05-27-backup-1f3a9c0e/schema.dump",
+            "notes/today.txt",
+            "readme",
+        ] {
+            storage.put(key, "x".into()).await.unwrap();
+        }
+        let found = databases(&storage).await.unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(a, b)| (a.as_str(), b.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a/b", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e"),
+                ("app", "app/2026-11-21-21-05-27-backup-1f3a9c0e"),
+                ("old one", "old one/2026-11-19-21-05-27-backup.sql"),
+            ]
+        );
     }
 }

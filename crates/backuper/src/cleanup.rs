@@ -1,23 +1,18 @@
-//! What a run takes out of the store: its own leavings after a failure, and what is beyond the
-//! retention after a success.
+//! What a run removes from the store: what it has written itself after a failure, and what is
+//! beyond the retention after a success.
 
-use std::time::Duration;
+use crate::archive::key::{MANIFEST, encode};
+use crate::archive::{Folder, Identity, Manifest};
+use crate::catalog::{self, Backup, Listing, activity, origin};
+use crate::retention::{self, Choice, Request, Retention};
+use crate::runtime::Deadline;
+use crate::storage::{self, Storage};
 
 use jiff::Timestamp;
 
-use crate::archive::Folder;
-use crate::archive::key::{MANIFEST, encode};
-use crate::catalog;
-use crate::postgres::Target;
-use crate::retention::{self, Retention};
-use crate::storage::{self, Storage};
-
-/// How long the clean-up after a failure may take: with the children's grace it ends well within
-/// the 30 seconds that a stopped run has.
-const CLEAN_UP: Duration = Duration::from_secs(10);
 /// Removes what a failed run has stored. The folder has no manifest, so nobody takes it for a
 /// backup; what stays now, retention removes after a day.
-pub async fn clean_up(storage: &dyn Storage, folder: &Folder) {
+pub async fn clean_up(storage: &dyn Storage, folder: &Folder, deadline: Deadline) {
     let removing = async {
         // The manifest first, should it be its verification that failed.
         let mut left = storage.delete(&[folder.key(MANIFEST)]).await;
@@ -26,76 +21,181 @@ pub async fn clean_up(storage: &dyn Storage, folder: &Folder) {
         left.extend(storage.delete(&keys).await);
         Ok::<_, storage::Error>(left)
     };
-    match tokio::time::timeout(CLEAN_UP, removing).await {
-        Ok(Ok(left)) => {
+    match deadline.limit(removing).await {
+        Some(Ok(left)) => {
             for (key, error) in left {
                 tracing::warn!(%key, %error, "not removed; a later backup's retention tries again");
             }
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             tracing::warn!(%error, "the folder was not removed; a later backup's retention tries again");
         }
-        Err(_elapsed) => {
+        None => {
             tracing::warn!(key = %folder.prefix(), "the folder was not removed in time; a later backup's retention tries again");
         }
     }
 }
 
-/// Applies the retention. What cannot be deleted is a warning: the backup is complete.
-pub async fn retain(keep: Retention, target: &Target, storage: &dyn Storage) -> Deletions {
-    let now = Timestamp::now();
-    let limit = now - jiff::Span::new().hours(retention::LEAVINGS_AGE_HOURS);
-    let prefix = format!("{}/", encode(target.database()));
-    let (mut deletions, aborted) = tokio::join!(
-        delete(keep, target, storage, now),
-        storage.abort_uploads(&prefix, limit)
-    );
-    if let Err(error) = aborted {
+/// The backup that was just made, and what retention asks about others.
+#[derive(Clone, Copy, Debug)]
+pub struct Made<'a> {
+    /// Its folder.
+    pub folder: &'a Folder,
+    /// What it says of itself.
+    pub manifest: &'a Manifest,
+    /// How many are kept, this one among them.
+    pub keep: Retention,
+}
+
+/// Applies the retention. What cannot be removed is a warning: the backup is complete.
+pub async fn retain(storage: &dyn Storage, made: Made<'_>) -> Deletions {
+    let mut deletions = Deletions::default();
+    if let Err(error) = expire(storage, made, &mut deletions).await {
         deletions.failed += 1;
-        tracing::warn!(%error, "uploads that crashed runs left could not be given up");
+        tracing::warn!(%error, "retention could not look at all there is; it tries again after the next backup");
     }
     deletions
 }
 
-async fn delete(
-    keep: Retention,
-    target: &Target,
+async fn expire(
     storage: &dyn Storage,
-    now: Timestamp,
-) -> Deletions {
-    let mut deletions = Deletions::default();
-    let listing = match catalog::list(storage, target.database()).await {
-        Ok(listing) => listing,
-        Err(error) => {
-            tracing::warn!(%error, "retention could not look; nothing was deleted");
-            deletions.failed += 1;
-            return deletions;
-        }
+    made: Made<'_>,
+    deletions: &mut Deletions,
+) -> Result<(), catalog::Error> {
+    let source = made.manifest.source.identity();
+    let listing = catalog::list(storage, &source.database).await?;
+    let request = Request {
+        source: &source,
+        owns_older: owns_older(storage, &listing, &source).await?,
+        made: made.folder,
+        keep: made.keep,
+        now: Timestamp::now(),
     };
-    let source = catalog::source_of(target);
-    let doomed = retention::choose(&listing, source, keep, now);
-    for backup in doomed.backups.iter().chain(&doomed.leavings) {
-        let (manifest, rest) = retention::in_order(backup);
-        let mut left = storage.delete(std::slice::from_ref(&manifest)).await;
-        if left.is_empty() {
-            left = storage.delete(&rest).await;
-        }
-        if left.is_empty() {
-            deletions.done += 1;
-            tracing::info!(key = %backup.folder.prefix(), "deleted by retention");
-        }
-        for (key, error) in &left {
-            deletions.failed += 1;
-            tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
+    let Some(choice) = retention::choose(&listing, request) else {
+        tracing::warn!(key = %made.folder.prefix(), "the store does not list the new backup yet, so retention removed nothing");
+        return Ok(());
+    };
+    for folder in &choice.misdated {
+        tracing::warn!(
+            key = %folder.prefix(), clock = %request.now,
+            "this folder is of the future, so a clock is or was wrong; it does not count, and retention never removes it"
+        );
+    }
+    for backup in &choice.expired {
+        if may_go(storage, backup, made.manifest, deletions).await {
+            remove(storage, backup, deletions).await;
         }
     }
-    deletions
+    for backup in &choice.abandoned {
+        remove(storage, backup, deletions).await;
+    }
+    abort_uploads(storage, &listing, request, &choice, deletions).await;
+    Ok(())
+}
+
+/// Whether folders of before servers were known by their identifier are surely this source's.
+async fn owns_older(
+    storage: &dyn Storage,
+    listing: &Listing,
+    source: &Identity,
+) -> Result<bool, catalog::Error> {
+    let by_name = source.id_by_name();
+    let folders = listing.complete.iter().chain(&listing.incomplete);
+    if !folders.into_iter().any(|it| it.folder.source() == by_name) {
+        return Ok(true);
+    }
+    let others = listing.ids().into_iter().filter(|it| !source.owns(*it));
+    let origins = origin::of(storage, listing, others).await?;
+    let namesake = origins
+        .iter()
+        .filter_map(|it| it.identity.as_ref())
+        .find(|it| source.is_namesake_of(it));
+    if let Some(other) = namesake {
+        tracing::warn!(
+            source = %source, %other,
+            "two servers of one name use this bucket; older backups that may be of either do not count, and retention never removes them"
+        );
+    }
+    Ok(namesake.is_none())
+}
+
+/// Whether an expired backup is what its place in the list makes it, by its manifest.
+async fn may_go(
+    storage: &dyn Storage,
+    backup: &Backup,
+    made: &Manifest,
+    deletions: &mut Deletions,
+) -> bool {
+    let key = backup.folder.prefix();
+    match catalog::read_manifest(storage, &backup.folder).await {
+        Ok(manifest) => match retention::reason_to_keep(&manifest, made) {
+            None => true,
+            Some(reason) => {
+                tracing::warn!(%key, reason, "this backup is beyond the retention and stays");
+                false
+            }
+        },
+        // Somebody was quicker.
+        Err(catalog::Error::Storage(error)) if error.kind == storage::Kind::NotFound => true,
+        Err(catalog::Error::Storage(error)) => {
+            deletions.failed += 1;
+            tracing::warn!(%key, %error, "retention could not look at this backup; it tries again after the next one");
+            false
+        }
+        // Nobody can restore it, so nobody loses it.
+        Err(error) => {
+            tracing::warn!(%key, %error, "this backup is beyond the retention, and cannot be read");
+            true
+        }
+    }
+}
+
+async fn remove(storage: &dyn Storage, backup: &Backup, deletions: &mut Deletions) {
+    let (manifest, rest) = retention::in_order(backup);
+    let mut left = storage.delete(std::slice::from_ref(&manifest)).await;
+    if left.is_empty() {
+        left = storage.delete(&rest).await;
+    }
+    if left.is_empty() {
+        deletions.done += 1;
+        tracing::info!(key = %backup.folder.prefix(), "deleted by retention");
+    }
+    for (key, error) in &left {
+        deletions.failed += 1;
+        tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
+    }
+}
+
+/// Aborts the uploads of crashed runs of this source, and of no run that is alive.
+async fn abort_uploads(
+    storage: &dyn Storage,
+    listing: &Listing,
+    request: Request<'_>,
+    choice: &Choice,
+    deletions: &mut Deletions,
+) {
+    let before = activity::abandoned_before(choice.stored_at);
+    let alive: Vec<&Folder> = listing
+        .incomplete
+        .iter()
+        .filter(|it| !it.is_abandoned(choice.stored_at))
+        .map(|it| &it.folder)
+        .collect();
+    let ours = |key: &str| {
+        Folder::parse_key(key)
+            .is_ok_and(|(folder, _)| request.owns(&folder) && !alive.contains(&&folder))
+    };
+    let prefix = format!("{}/", encode(&request.source.database));
+    if let Err(error) = storage.abort_uploads(&prefix, before, &ours).await {
+        deletions.failed += 1;
+        tracing::warn!(%error, "uploads of crashed runs could not be aborted");
+    }
 }
 
 /// What retention did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deletions {
-    /// Backups and leavings that are gone.
+    /// Backups, complete ones and abandoned ones, that are gone.
     pub done: u64,
     /// Objects that are still there.
     pub failed: u64,

@@ -55,6 +55,8 @@ pub struct Dump {
     pub storage: Arc<dyn Storage>,
     /// The folder they go to.
     pub folder: Folder,
+    /// Bytes on disk of all large objects.
+    pub large_objects: u64,
     /// How far all streams together are.
     pub progress: Arc<Progress>,
 }
@@ -167,7 +169,7 @@ impl Dump {
             .into_owned_fd()
             .map_err(|error| broken(part, error.to_string()))?;
         pipe::widen(&stdout);
-        let mut upload = match self.storage.upload(&key).await {
+        let mut upload = match self.storage.upload(&key, self.expected(part)).await {
             Ok(upload) => upload,
             Err(error) => {
                 child.stop().await;
@@ -190,7 +192,7 @@ impl Dump {
             Ok(raw) => raw,
             Err(error) => {
                 if let Err(error) = upload.abort().await {
-                    tracing::warn!(%key, %error, "the upload could not be given up; the next backup's retention tries again");
+                    tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
                 }
                 return Err(error);
             }
@@ -217,6 +219,17 @@ impl Dump {
             sha256: stored.sha256,
             tables: tables.map(|it| pattern(&it.schema, &it.name)).collect(),
         })
+    }
+
+    /// About how many bytes a stream stores. Rows compress to a quarter most often, and what does not
+    /// compress takes little more than on the server's disk.
+    fn expected(&self, part: &Part) -> u64 {
+        let rows: u64 = part.tables.iter().map(|it| it.bytes).sum();
+        match part.content {
+            Content::Schema => 0,
+            Content::Tables => rows / 2,
+            Content::Rest => (rows + self.large_objects) / 2,
+        }
     }
 
     fn program(&self, part: &Part) -> Program {

@@ -23,7 +23,7 @@ use crate::archive::codec::CompressionLevel;
 use crate::retention::Retention;
 
 pub use database::DatabaseSettings;
-pub use parse::{Maybe, duration, flag, lock_wait_timeout, maybe};
+pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
 pub use store::StoreSettings;
 pub use var::{Value, Var};
@@ -58,7 +58,7 @@ pub struct BackupJob {
     pub store: StoreSettings,
 
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
-    #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>, help_heading = "Backup")]
+    #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
     pub jobs: Maybe<NonZeroU16>,
 
     /// zstd's compression level, 1 to 19.

@@ -8,7 +8,7 @@
 //! level 6   run, worker, main
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
-//!           cleanup
+//!           cleanup, publish
 //! level 3   dump, retention, advice
 //! level 2   catalog, progress
 //! level 1   archive   storage   postgres   report   runtime
@@ -28,6 +28,7 @@ pub mod dump;
 pub mod job;
 pub mod postgres;
 pub mod progress;
+pub mod publish;
 pub mod report;
 pub mod retention;
 pub mod run;

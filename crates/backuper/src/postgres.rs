@@ -1,5 +1,6 @@
 //! PostgreSQL: whom to ask, and what is there.
 
+pub mod identity;
 pub mod lock;
 pub mod mark;
 pub mod probe;
@@ -35,6 +36,10 @@ pub enum Kind {
     NoDatabase,
     /// Wrong password, no entry in pg_hba.conf, no such role.
     Rejected,
+    /// The server asks for a password and there is none.
+    NoPassword,
+    /// The server speaks no TLS, which we must have.
+    NoTls,
     /// The role may not do this.
     Denied,
     /// TLS: a certificate that cannot be trusted, a file that cannot be read.
@@ -57,6 +62,8 @@ impl Kind {
             Self::Unavailable | Self::Busy | Self::Other => true,
             Self::NoDatabase
             | Self::Rejected
+            | Self::NoPassword
+            | Self::NoTls
             | Self::Denied
             | Self::Untrusted
             | Self::Unsupported => false,
@@ -99,7 +106,7 @@ fn kind_of(error: &tokio_postgres::Error) -> Kind {
         return if tls::is_untrusted(error) {
             Kind::Untrusted
         } else {
-            Kind::Unavailable
+            kind_without_code(&deepest_cause(error))
         };
     };
     if *state == SqlState::INVALID_CATALOG_NAME {
@@ -116,6 +123,15 @@ fn kind_of(error: &tokio_postgres::Error) -> Kind {
         Kind::Unavailable
     } else {
         Kind::Other
+    }
+}
+
+/// What tokio-postgres finds out by itself it tells by texts alone.
+fn kind_without_code(cause: &str) -> Kind {
+    match cause {
+        "password missing" => Kind::NoPassword,
+        "server does not support TLS" => Kind::NoTls,
+        _ => Kind::Unavailable,
     }
 }
 

@@ -2,15 +2,11 @@
 
 use std::str::FromStr;
 
-use jiff::{Span, Timestamp};
+use jiff::Timestamp;
 
-use crate::archive::SourceId;
 use crate::archive::key::MANIFEST;
+use crate::archive::{Folder, Identity, Manifest};
 use crate::catalog::{Backup, Listing};
-
-/// How long leavings of a run that crashed are left alone, in hours: longer than any run that is
-/// still under way.
-pub const LEAVINGS_AGE_HOURS: i64 = 24;
 
 /// How many complete backups of one source to keep; 0 keeps all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,42 +21,103 @@ impl FromStr for Retention {
         }
         text.parse()
             .map(Self)
-            .map_err(|error| format!("a count of 0 or more is needed: {error}"))
+            .map_err(|_not_a_count: std::num::ParseIntError| {
+                format!(
+                    "a count of 0 or more is needed, {} at most; 0 keeps all",
+                    u32::MAX
+                )
+            })
     }
 }
 
-/// What retention takes away.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Doomed {
-    /// Complete backups beyond the count, oldest first.
-    pub backups: Vec<Backup>,
-    /// Folders that a crashed run left without a manifest.
-    pub leavings: Vec<Backup>,
+/// For whom backups are chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The source; everything of others stays.
+    pub source: &'a Identity,
+    /// Whether folders that were named before servers were known by their identifier are surely of
+    /// this source, and not of another server of its name.
+    pub owns_older: bool,
+    /// The folder of the backup that was just made; it always stays.
+    pub made: &'a Folder,
+    /// How many are kept, that one among them.
+    pub keep: Retention,
+    /// This machine's clock.
+    pub now: Timestamp,
 }
 
-/// Chooses among the backups of one source; everything else is never touched.
+impl Request<'_> {
+    /// Whether the folder is of this source.
+    #[must_use]
+    pub fn owns(&self, folder: &Folder) -> bool {
+        let id = folder.source();
+        id == self.source.id() || (self.owns_older && self.source.owns(id))
+    }
+}
+
+/// What retention removes, and what it does not judge.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Complete backups beyond the count, oldest first.
+    pub expired: Vec<Backup>,
+    /// Folders that a crashed run left without a manifest.
+    pub abandoned: Vec<Backup>,
+    /// Folders of the future: neither counted nor removed.
+    pub misdated: Vec<Folder>,
+    /// When the backup that was just made was written, by the store's clock.
+    pub stored_at: Timestamp,
+}
+
+/// Chooses among the backups of one source. What is removed is older than the backup that was just
+/// made, by its folder's time and by the store's: neither this machine's clock nor the one that
+/// named a folder may be the wrong one. None where the listing does not show that backup: then
+/// nobody knows what else it does not show.
 #[must_use]
-pub fn choose(listing: &Listing, source: SourceId, keep: Retention, now: Timestamp) -> Doomed {
-    let mut backups: Vec<Backup> = match keep {
-        Retention(0) => Vec::new(),
-        Retention(count) => listing
-            .of_source(source)
-            .skip(usize::try_from(count).unwrap_or(usize::MAX))
-            .cloned()
-            .collect(),
+pub fn choose(listing: &Listing, request: Request<'_>) -> Option<Choice> {
+    let made = listing
+        .complete
+        .iter()
+        .find(|it| it.folder == *request.made)?;
+    let stored_at = made.modified();
+    let (misdated, others): (Vec<&Backup>, Vec<&Backup>) = listing
+        .complete
+        .iter()
+        .filter(|it| request.owns(&it.folder) && it.folder != made.folder)
+        .partition(|it| it.is_misdated(request.now));
+    let beside_it = match request.keep {
+        Retention(0) => usize::MAX,
+        Retention(count) => usize::try_from(count - 1).unwrap_or(usize::MAX),
     };
-    backups.reverse();
-    let limit = now - Span::new().hours(LEAVINGS_AGE_HOURS);
-    let leavings = listing
+    let expired = others
+        .into_iter()
+        .skip(beside_it)
+        .filter(|it| it.folder.started() < made.folder.started() && it.modified() <= stored_at);
+    let abandoned = listing
         .incomplete
         .iter()
-        .filter(|it| it.folder.source() == source)
-        .filter(|it| it.folder.started() < limit)
-        // A run that is still writing is not a leaving, however long ago it began.
-        .filter(|it| it.objects.iter().all(|object| object.modified < limit))
-        .cloned()
-        .collect();
-    Doomed { backups, leavings }
+        .filter(|it| request.owns(&it.folder))
+        .filter(|it| it.folder.started() < made.folder.started() && it.is_abandoned(stored_at));
+    let mut choice = Choice {
+        expired: expired.cloned().collect(),
+        abandoned: abandoned.cloned().collect(),
+        misdated: misdated.iter().map(|it| it.folder.clone()).collect(),
+        stored_at,
+    };
+    choice.expired.reverse();
+    Some(choice)
+}
+
+/// Why an expired backup stays all the same, by what its manifest says.
+#[must_use]
+pub fn reason_to_keep(expired: &Manifest, made: &Manifest) -> Option<&'static str> {
+    let (theirs, ours) = (expired.source.identity(), made.source.identity());
+    if theirs.system.is_some() && theirs.system != ours.system {
+        Some("it is another server's")
+    } else if expired.snapshot_at > made.snapshot_at || expired.finished_at > made.finished_at {
+        Some("its manifest is of a later time than the new backup's, so a clock is or was wrong")
+    } else {
+        None
+    }
 }
 
 /// The keys of one backup in the order of deletion: the manifest first, so that a deletion that
@@ -79,16 +136,28 @@ pub fn in_order(backup: &Backup) -> (String, Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Span;
+
     use super::*;
-    use crate::archive::Folder;
+    use crate::archive::SystemIdentifier;
     use crate::storage::Object;
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + Span::new().hours(500_000 + hour)
     }
 
-    fn objects(hour: i64, source: SourceId, whole: bool) -> Vec<Object> {
-        let folder = Folder::new("app", at(hour), source);
+    fn server(system: Option<u64>) -> Identity {
+        Identity {
+            host: "db".to_owned(),
+            port: 5432,
+            database: "app".to_owned(),
+            system: system.map(SystemIdentifier::from),
+        }
+    }
+
+    /// A folder of this hour whose objects the store got at another.
+    fn written(hour: i64, stored: i64, source: &Identity, whole: bool) -> Vec<Object> {
+        let folder = Folder::new("app", at(hour), source.id());
         let names: &[&str] = if whole {
             &["data-000.dump.zst", MANIFEST, "schema.dump"]
         } else {
@@ -99,10 +168,14 @@ mod tests {
             .map(|name| Object {
                 key: folder.key(name),
                 size: 1,
-                modified: at(hour),
+                modified: at(stored),
                 etag: None,
             })
             .collect()
+    }
+
+    fn objects(hour: i64, source: &Identity, whole: bool) -> Vec<Object> {
+        written(hour, hour, source, whole)
     }
 
     fn hours(backups: &[Backup]) -> Vec<i64> {
@@ -110,47 +183,169 @@ mod tests {
         backups.iter().map(hour).collect()
     }
 
-    fn one() -> SourceId {
-        SourceId::of("one", 5432, "app")
+    /// What is chosen after the backup of this hour, which the clock shows now.
+    fn chosen(all: &[Object], made: i64, keep: u32) -> Choice {
+        chosen_for(&server(Some(1)), true, all, (made, made), keep)
+    }
+
+    fn chosen_for(
+        source: &Identity,
+        owns_older: bool,
+        all: &[Object],
+        (made, now): (i64, i64),
+        keep: u32,
+    ) -> Choice {
+        let request = Request {
+            source,
+            owns_older,
+            made: &Folder::new("app", at(made), source.id()),
+            keep: Retention(keep),
+            now: at(now),
+        };
+        choose(&Listing::of("app", all.to_vec()), request).unwrap()
+    }
+
+    fn five() -> Vec<Object> {
+        let hours = 0..5;
+        hours
+            .flat_map(|it| objects(it, &server(Some(1)), true))
+            .collect()
     }
 
     #[test]
     fn u01_zero_keeps_everything() {
-        let all = (0..5).flat_map(|hour| objects(hour, one(), true)).collect();
-        let listing = Listing::of("app", all);
-        let doomed = choose(&listing, one(), Retention(0), at(5));
-        assert_eq!(doomed, Doomed::default());
+        let choice = chosen(&five(), 4, 0);
+        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
     }
 
     #[test]
     fn the_oldest_beyond_the_count_go_and_the_newest_stays() {
-        let all: Vec<_> = (0..5).flat_map(|hour| objects(hour, one(), true)).collect();
         for (keep, gone) in [
             (1, vec![0, 1, 2, 3]),
             (3, vec![0, 1]),
             (5, vec![]),
             (9, vec![]),
         ] {
-            let listing = Listing::of("app", all.clone());
-            let doomed = choose(&listing, one(), Retention(keep), at(5));
-            assert_eq!(hours(&doomed.backups), gone, "keeping {keep}");
+            let choice = chosen(&five(), 4, keep);
+            assert_eq!(hours(&choice.expired), gone, "keeping {keep}");
+        }
+    }
+
+    /// F05: a clock ran ahead once.
+    #[test]
+    fn what_is_of_the_future_is_neither_counted_nor_chosen() {
+        let mut all = five();
+        all.extend(written(1_000, 2, &server(Some(1)), true));
+        let choice = chosen(&all, 4, 2);
+        assert_eq!(hours(&choice.expired), [0, 1, 2]);
+        let folder = Folder::new("app", at(1_000), server(Some(1)).id());
+        assert_eq!(choice.misdated, [folder]);
+    }
+
+    /// F05: this machine's clock is behind, so its own backup looks like the oldest.
+    #[test]
+    fn the_backup_that_was_just_made_stays_wherever_it_sorts() {
+        let one = server(Some(1));
+        let mut all = five();
+        all.extend(written(-9_000, 5, &one, true));
+        for keep in 1..5 {
+            let choice = chosen_for(&one, true, &all, (-9_000, -9_000), keep);
+            assert!(choice.expired.is_empty(), "keeping {keep}: {choice:?}");
+            assert_eq!(choice.misdated.len(), 5);
+        }
+        // Half an hour is no future yet, and nothing that is newer by its name goes for it.
+        let mut all = objects(0, &one, true);
+        all.extend(objects(1, &one, true));
+        let choice = chosen_for(&one, true, &all, (0, 0), 1);
+        assert!(choice.expired.is_empty(), "{choice:?}");
+    }
+
+    /// F05: another clock was behind, so the newest backup but ours has the oldest name.
+    #[test]
+    fn what_the_store_got_later_than_the_new_backup_stays() {
+        let one = server(Some(1));
+        let mut all = five();
+        all.extend(written(-9_000, 6, &one, true));
+        let choice = chosen(&all, 4, 1);
+        assert_eq!(hours(&choice.expired), [0, 1, 2, 3]);
+    }
+
+    /// F05: by the manifest too.
+    #[test]
+    fn what_a_manifest_says_to_be_newer_or_anothers_stays() {
+        let manifest = |system: Option<u64>, snapshot: i64, finished: i64| {
+            let json = serde_json::json!({
+                "format_version": 1,
+                "source": {
+                    "host": "db", "port": 5432, "database": "app",
+                    "server_version": "15.1", "server_version_num": 150_001, "encoding": "UTF8",
+                    "locale": { "provider": "libc", "collate": "C", "ctype": "C" },
+                    "extensions": [], "size_bytes": 1,
+                    "system_identifier": system.map(|it| it.to_string())
+                },
+                "snapshot_at": at(snapshot), "started_at": at(0), "finished_at": at(finished),
+                "tools": { "backuper": "0", "pg_dump": "15.1", "zstd": "1" },
+                "streams": []
+            });
+            serde_json::from_value::<Manifest>(json).unwrap()
+        };
+        let made = manifest(Some(1), 10, 11);
+        for (expired, stays) in [
+            (manifest(Some(1), 1, 2), false),
+            (manifest(None, 1, 2), false),
+            (manifest(Some(2), 1, 2), true),
+            (manifest(Some(1), 12, 2), true),
+            (manifest(Some(1), 1, 12), true),
+        ] {
+            assert_eq!(
+                reason_to_keep(&expired, &made).is_some(),
+                stays,
+                "{expired:?}"
+            );
         }
     }
 
     #[test]
-    fn u03_another_sources_backups_are_never_chosen() {
-        let other = SourceId::of("two", 5432, "app");
-        let mut all = objects(0, other, true);
-        all.extend(objects(1, other, false));
-        all.extend(objects(90, one(), true));
-        let listing = Listing::of("app", all);
-        let doomed = choose(&listing, one(), Retention(1), at(100));
-        assert_eq!(doomed, Doomed::default());
+    fn a_listing_without_the_new_backup_is_not_trusted() {
+        let one = server(Some(1));
+        let request = Request {
+            source: &one,
+            owns_older: true,
+            made: &Folder::new("app", at(7), one.id()),
+            keep: Retention(1),
+            now: at(7),
+        };
+        assert_eq!(choose(&Listing::of("app", five()), request), None);
+    }
+
+    /// F06: whatever the servers are called.
+    #[test]
+    fn u03_another_servers_backups_are_never_chosen() {
+        let other = server(Some(2));
+        let mut all = objects(0, &other, true);
+        all.extend(objects(1, &other, false));
+        all.extend(objects(90, &server(Some(1)), true));
+        let choice = chosen(&all, 90, 1);
+        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
+    }
+
+    /// F06: folders of before the identifier count by their name, while no other server has it.
+    #[test]
+    fn older_folders_are_chosen_only_where_they_are_surely_ours() {
+        let (one, before) = (server(Some(1)), server(None));
+        let mut all = objects(0, &before, true);
+        all.extend(objects(1, &before, false));
+        all.extend(objects(90, &one, true));
+        let choice = chosen_for(&one, true, &all, (90, 90), 1);
+        assert_eq!(hours(&choice.expired), [0]);
+        assert_eq!(hours(&choice.abandoned), [1]);
+        let choice = chosen_for(&one, false, &all, (90, 90), 1);
+        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
     }
 
     #[test]
     fn u04_published_and_foreign_objects_are_never_chosen() {
-        let mut all = objects(90, one(), true);
+        let mut all = objects(90, &server(Some(1)), true);
         for key in ["app/2020-01-01-00-00-00-backup.sql", "app/readme.txt"] {
             all.push(Object {
                 key: key.to_owned(),
@@ -159,31 +354,37 @@ mod tests {
                 etag: None,
             });
         }
-        let doomed = choose(&Listing::of("app", all), one(), Retention(1), at(100));
-        assert_eq!(doomed, Doomed::default());
+        let choice = chosen(&all, 90, 1);
+        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
     }
 
     #[test]
-    fn leavings_go_after_a_day_and_no_sooner() {
-        let mut all = objects(0, one(), false);
-        all.extend(objects(80, one(), false));
-        all.extend(objects(90, one(), true));
-        let doomed = choose(&Listing::of("app", all), one(), Retention(0), at(100));
-        assert_eq!(hours(&doomed.leavings), [0]);
-        assert!(doomed.backups.is_empty());
+    fn a_folder_is_abandoned_after_a_day_and_no_sooner() {
+        let one = server(Some(1));
+        let mut all = objects(0, &one, false);
+        all.extend(objects(80, &one, false));
+        all.extend(objects(100, &one, true));
+        let choice = chosen(&all, 100, 0);
+        assert_eq!(hours(&choice.abandoned), [0]);
+        assert!(choice.expired.is_empty());
     }
 
+    /// F49.
     #[test]
-    fn a_long_run_that_still_writes_is_no_leaving() {
-        let mut all = objects(0, one(), false);
-        all[0].modified = at(99);
-        let doomed = choose(&Listing::of("app", all), one(), Retention(0), at(100));
-        assert_eq!(doomed, Doomed::default());
+    fn a_run_of_more_than_a_day_is_not_abandoned_while_it_writes() {
+        let one = server(Some(1));
+        let mut all = written(0, 99, &one, false);
+        all.extend(objects(100, &one, true));
+        assert!(chosen(&all, 100, 0).abandoned.is_empty());
+        // Nor for a clock here that runs ahead: the store's own counts.
+        let mut all = written(0, 5, &one, false);
+        all.extend(written(9_000, 6, &one, true));
+        assert!(chosen(&all, 9_000, 0).abandoned.is_empty());
     }
 
     #[test]
     fn the_manifest_is_deleted_first() {
-        let listing = Listing::of("app", objects(0, one(), true));
+        let listing = Listing::of("app", objects(0, &server(Some(1)), true));
         let (first, rest) = in_order(&listing.complete[0]);
         assert!(first.ends_with(MANIFEST));
         assert_eq!(rest.len(), 2);

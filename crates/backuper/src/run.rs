@@ -7,25 +7,24 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::key::MANIFEST;
-use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Tools as Made};
-use crate::archive::{Folder, codec};
-use crate::catalog;
-use crate::cleanup::{self, Deletions};
+use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Stream, Tools as Made};
+use crate::archive::{Folder, SystemIdentifier, codec};
+use crate::catalog::activity;
+use crate::cleanup::{self, Deletions, Made as Kept};
 use crate::dump::{self, Dump, plan, streams};
 use crate::job::BackupJob;
 use crate::postgres::snapshot::Snapshot;
 use crate::postgres::target::Target;
 use crate::postgres::tools::Tools;
-use crate::postgres::{lock, probe};
+use crate::postgres::{identity, lock, probe};
 use crate::progress::Progress;
+use crate::publish;
 use crate::runtime::{Failure, Shutdown, parallelism};
 use crate::storage::{self, Access, Storage};
 use crate::summary::{self, Done};
 
-/// How long a manifest that is on its way is waited for when we are asked to stop. Given up at
-/// once, it could arrive after the clean-up.
-const UNDER_WAY: Duration = Duration::from_secs(8);
+/// From here on clocks that differ are told of.
+const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 
 /// Makes one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -37,8 +36,9 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
     let outcome = tokio::select! {
-        outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
+        outcome = attempt(job, &target, &progress, shutdown) => outcome,
         never = progress.report(&reporter) => match never {},
+        () = shutdown.overdue() => Err(Failure::try_again("not ended in time")),
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "backup"));
     let elapsed = begun.elapsed();
@@ -51,8 +51,9 @@ async fn attempt(
     job: &BackupJob,
     target: &Target,
     progress: &Arc<Progress>,
-    stop: &CancellationToken,
+    shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
+    let stop = shutdown.token();
     job.store.check().map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, target)).await?;
@@ -67,7 +68,7 @@ async fn attempt(
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &begun, progress, stop).await;
+    let outcome = write(job, &begun, progress, shutdown).await;
     let Begun {
         ready,
         folder,
@@ -78,12 +79,18 @@ async fn attempt(
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
-            cleanup::clean_up(ready.storage.as_ref(), &folder).await;
+            let deadline = shutdown.clean_up_by();
+            cleanup::clean_up(ready.storage.as_ref(), &folder, deadline).await;
             return Err(failure);
         }
     };
+    let made = Kept {
+        folder: &folder,
+        manifest: &manifest,
+        keep: job.max_backup_count,
+    };
     let deletions = tokio::select! {
-        deletions = cleanup::retain(job.max_backup_count, target, ready.storage.as_ref()) => deletions,
+        deletions = cleanup::retain(ready.storage.as_ref(), made) => deletions,
         () = stop.cancelled() => {
             tracing::warn!("stopped after the backup was complete; the next one's retention deletes what is too much");
             Deletions::default()
@@ -118,7 +125,8 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
         let session = target.connect("backuper").await?;
-        let source = source(target, probe::describe(&session, target).await?);
+        let system = identity::system_identifier(&session, target).await?;
+        let source = source(target, system, probe::describe(&session, target).await?);
         probe::may_read_all(&session, target).await?;
         let tools = Tools::find(source.major(), &job.database.programs)
             .await
@@ -149,7 +157,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     })
 }
 
-fn source(target: &Target, description: probe::Description) -> Source {
+fn source(target: &Target, system: Option<u64>, description: probe::Description) -> Source {
     let probe::Description {
         server_version,
         server_version_num,
@@ -157,11 +165,13 @@ fn source(target: &Target, description: probe::Description) -> Source {
         locale,
         extensions,
         size_bytes,
+        superusers,
     } = description;
     Source {
         host: target.host.clone(),
         port: target.port,
         database: target.database.clone(),
+        system_identifier: system.map(SystemIdentifier::from),
         server_version,
         server_version_num,
         encoding,
@@ -177,6 +187,7 @@ fn source(target: &Target, description: probe::Description) -> Source {
             .map(|(name, version)| Extension { name, version })
             .collect(),
         size_bytes,
+        superusers: Some(superusers),
     }
 }
 
@@ -189,7 +200,7 @@ async fn claim(
 ) -> Result<(Folder, Snapshot), Failure> {
     loop {
         let now = Timestamp::now();
-        let folder = Folder::new(target.database(), now, catalog::source_of(target));
+        let folder = Folder::new(target.database(), now, ready.source.identity().id());
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
@@ -198,11 +209,24 @@ async fn claim(
             let listing = ready.storage.list(&prefix);
             let (listed, snapshot) = tokio::join!(listing, Snapshot::take(target, patience));
             if listed?.is_empty() {
-                return Ok((folder, snapshot?));
+                let snapshot = snapshot?;
+                compare_clocks(now, snapshot.taken_at());
+                return Ok((folder, snapshot));
             }
         }
         let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
+    }
+}
+
+/// Folders are named by this machine's clock, and found again by their names.
+fn compare_clocks(here: Timestamp, there: Timestamp) {
+    let apart = here.duration_since(there).unsigned_abs();
+    if apart >= CLOCKS_APART {
+        tracing::warn!(
+            %here, server = %there,
+            "the clocks of this machine and of the database server are far apart; backups are named by the clock here, so set it right"
+        );
     }
 }
 
@@ -211,36 +235,22 @@ async fn write(
     job: &BackupJob,
     begun: &Begun,
     progress: &Arc<Progress>,
-    stop: &CancellationToken,
+    shutdown: &Shutdown,
 ) -> Result<Manifest, Failure> {
     let Begun {
         ready,
         folder,
         snapshot,
     } = begun;
-    let target = job.database.target();
-    let cores = parallelism::cores();
-    let jobs = parallelism::jobs(job.jobs, cores);
-    let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
-    let data_streams = parts.len() - 1;
-    tracing::info!(
-        key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
-        snapshot = %snapshot.taken_at(), "dumping"
-    );
-    progress.dumping(snapshot.tables());
-    let dump = Dump {
-        target,
-        tools: ready.tools.clone(),
-        snapshot: snapshot.id().to_owned(),
-        lock_wait_timeout: job.lock_wait_timeout,
-        server_major: ready.source.major(),
-        level: job.compression_level,
-        threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
-        storage: Arc::clone(&ready.storage),
-        folder: folder.clone(),
-        progress: Arc::clone(progress),
+    let storage = ready.storage.as_ref();
+    let began = Instant::now();
+    let streams = tokio::select! {
+        streams = dump_all(job, begun, progress, shutdown.token()) => streams?,
+        never = activity::announce(storage, folder, activity::INTERVAL) => match never {},
     };
-    let streams = streams::store(&dump, &parts, snapshot, jobs, stop).await?;
+    if began.elapsed() >= activity::INTERVAL {
+        activity::withdraw(storage, folder).await;
+    }
     let manifest = Manifest {
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
@@ -254,41 +264,43 @@ async fn write(
         },
         streams,
     };
-    publish_unless_stopped(ready.storage.as_ref(), folder, &manifest, stop).await?;
+    publish::publish(storage, folder, &manifest, shutdown).await?;
     Ok(manifest)
 }
 
-async fn publish_unless_stopped(
-    storage: &dyn Storage,
-    folder: &Folder,
-    manifest: &Manifest,
+/// Dumps all tables into the store.
+async fn dump_all(
+    job: &BackupJob,
+    begun: &Begun,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<(), Failure> {
-    let publishing = publish(storage, folder, manifest);
-    tokio::pin!(publishing);
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {
-            if let Ok(Err(error)) = tokio::time::timeout(UNDER_WAY, publishing).await {
-                tracing::debug!(%error, "the manifest had failed too");
-            }
-            Err(Failure::try_again("stopped before the backup was complete"))
-        }
-        published = &mut publishing => published,
-    }
-}
-
-/// The manifest goes last, and counts only when it is there as it was written.
-async fn publish(
-    storage: &dyn Storage,
-    folder: &Folder,
-    manifest: &Manifest,
-) -> Result<(), Failure> {
-    let json = manifest
-        .write()
-        .map_err(|error| Failure::try_again(error.to_string()))?;
-    let key = folder.key(MANIFEST);
-    let stored = storage.put(&key, json.into()).await?;
-    storage.verify(&key, &stored).await?;
-    Ok(())
+) -> Result<Vec<Stream>, Failure> {
+    let Begun {
+        ready,
+        folder,
+        snapshot,
+    } = begun;
+    let cores = parallelism::cores();
+    let jobs = parallelism::jobs(job.jobs, cores);
+    let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
+    let data_streams = parts.len() - 1;
+    tracing::info!(
+        key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
+        snapshot = %snapshot.taken_at(), "dumping"
+    );
+    progress.dumping(snapshot.tables());
+    let dump = Dump {
+        target: job.database.target(),
+        tools: ready.tools.clone(),
+        snapshot: snapshot.id().to_owned(),
+        lock_wait_timeout: job.lock_wait_timeout,
+        server_major: ready.source.major(),
+        level: job.compression_level,
+        threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
+        storage: Arc::clone(&ready.storage),
+        folder: folder.clone(),
+        large_objects: snapshot.large_objects(),
+        progress: Arc::clone(progress),
+    };
+    streams::store(&dump, &parts, snapshot, jobs, stop).await
 }

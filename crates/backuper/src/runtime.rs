@@ -7,4 +7,4 @@ pub mod settings;
 pub mod shutdown;
 
 pub use failure::{Failure, Verdict};
-pub use shutdown::Shutdown;
+pub use shutdown::{Deadline, Shutdown};

@@ -54,6 +54,9 @@ pub struct Object {
 /// The bytes of one object, in order.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
+/// Whether a key is one of ours, since others may write below the same prefix.
+pub type Ours<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
+
 /// A place that keeps objects under keys.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -61,14 +64,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn location(&self) -> String;
 
     /// Proves that the place is there and that we may list, write and delete in it, by doing
-    /// so under `prefix`; with `Access::Read`, by listing alone.
+    /// so under `prefix`; with `Access::Read`, by listing alone. Nothing outside `prefix` is asked
+    /// for: keys may be allowed no more than that.
     async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error>;
 
     /// Stores one small object.
     async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error>;
 
-    /// Starts to write an object of any size.
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error>;
+    /// Starts to write an object of any size. `expected` is about how many bytes will come, 0 where
+    /// nobody knows: it decides how much of the object is held in memory, and nothing else.
+    async fn upload(&self, key: &str, expected: u64) -> Result<Box<dyn Upload>, Error>;
 
     /// Looks at one object; `Kind::NotFound` when it is not there.
     async fn stat(&self, key: &str) -> Result<Object, Error>;
@@ -91,9 +96,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Deletes objects; gives those that could not be deleted, each with its reason.
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
 
-    /// Gives up unfinished uploads below `prefix` that were started before `before`, where the
-    /// store can list them; gives how many.
-    async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error>;
+    /// Aborts uploads below `prefix` that have moved no byte since `before` and whose key is
+    /// `ours`, where the store can list them; gives how many. One whose writer lives stays.
+    async fn abort_uploads(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+        ours: &Ours<'_>,
+    ) -> Result<usize, Error>;
 }
 
 /// What [`Storage::probe`] must prove.
@@ -115,7 +125,7 @@ pub trait Upload: Send {
     /// Makes the object appear, whole.
     async fn complete(self: Box<Self>) -> Result<Stored, Error>;
 
-    /// Gives the upload up and frees what the store kept of it.
+    /// Ends the upload without an object and frees what the store kept of it.
     async fn abort(self: Box<Self>) -> Result<(), Error>;
 }
 
@@ -133,16 +143,48 @@ pub struct Error {
     pub reason: String,
 }
 
-/// What a caller can act on.
+/// What a caller can act on, each with a remedy of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// No such key.
     NotFound,
-    /// No such bucket or directory.
+    /// No such bucket.
     NoBucket,
-    /// Wrong keys or a denied action; trying again will not help.
+    /// No such directory.
+    NoDirectory,
+    /// The server takes no bucket of such a name.
+    BucketName,
+    /// The key's owner may not do this.
     Denied,
-    /// Wrong endpoint, region or certificate; trying again will not help.
+    /// This process's user may not do this in the directory.
+    NotPermitted,
+    /// No access key was given, and none was found.
+    NoCredentials,
+    /// No access key was given, and whoever hands them out to this machine did not.
+    CredentialsUnavailable,
+    /// The server does not know the access key.
+    UnknownKey,
+    /// The secret key does not belong to the access key.
+    WrongSecret,
+    /// The session token has expired, or belongs to other keys.
+    SessionToken,
+    /// No region was given, and none was found.
+    NoRegion,
+    /// The bucket is in another region.
+    WrongRegion,
+    /// The clocks of this machine and of the server differ by more than the server bears.
+    ClockSkew,
+    /// Spoken to in https, the server answers in http.
+    SpeaksHttp,
+    /// Spoken to in http, the server wants https.
+    SpeaksHttps,
+    /// What answers is no S3 server.
+    NotS3,
+    /// The endpoint has a path, and what lies there is no bucket's parent.
+    EndpointPath,
+    /// The server's certificate is not one of an authority that we trust, or not for this host.
+    Untrusted,
+    /// A file or an address of the settings cannot be used.
     Misconfigured,
     /// Did not answer, or not in time, after all retries.
     Unavailable,
@@ -155,12 +197,34 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether the same call later may succeed.
+    /// Whether the same call later may succeed though nobody changes a setting.
     #[must_use]
-    pub fn may_pass(self) -> bool {
+    pub fn is_transient(self) -> bool {
         match self {
-            Self::Unavailable | Self::Full | Self::Corrupt | Self::Other => true,
-            Self::NotFound | Self::NoBucket | Self::Denied | Self::Misconfigured => false,
+            Self::Unavailable
+            | Self::CredentialsUnavailable
+            | Self::ClockSkew
+            | Self::Full
+            | Self::Corrupt
+            | Self::Other => true,
+            Self::NotFound
+            | Self::NoBucket
+            | Self::NoDirectory
+            | Self::BucketName
+            | Self::Denied
+            | Self::NotPermitted
+            | Self::NoCredentials
+            | Self::UnknownKey
+            | Self::WrongSecret
+            | Self::SessionToken
+            | Self::NoRegion
+            | Self::WrongRegion
+            | Self::SpeaksHttp
+            | Self::SpeaksHttps
+            | Self::NotS3
+            | Self::EndpointPath
+            | Self::Untrusted
+            | Self::Misconfigured => false,
         }
     }
 }

@@ -26,17 +26,23 @@ pub fn run<J: CommandFactory + FromArgMatches>(
     };
     let reporting = reporting(&job);
     logging::start(reporting.log_format);
+    settings::warn_of_misspelt();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let shutdown = Shutdown::listen()?;
+        let stopped = || Err(Failure::try_again("").or_stopped(&shutdown, what));
         let result = tokio::select! {
             result = work(&job, &shutdown) => result,
-            () = shutdown.urged() => Err(Failure::try_again("").or_stopped(&shutdown, what)),
+            () = shutdown.urged() => stopped(),
+            () = shutdown.expired() => stopped(),
         };
         io::Result::Ok(result)
     })?;
+    // A thread that hangs in a call of the system, such as one to a file server that is gone, would
+    // be waited for without end.
+    runtime.shutdown_background();
     Ok(failure::conclude(
         result,
         &reporting.termination_message_path,

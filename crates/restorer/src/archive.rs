@@ -3,7 +3,8 @@
 pub mod blocks;
 mod entry;
 pub mod head;
-pub(crate) mod schema;
+pub mod schema;
+pub(crate) mod statements;
 pub mod toc;
 pub(crate) mod use_list;
 

@@ -13,7 +13,7 @@ mod defaults;
 mod event_triggers;
 mod lexer;
 mod removal;
-mod script;
+pub mod script;
 mod transaction;
 
 use std::ffi::OsString;
@@ -37,15 +37,17 @@ use event_triggers::silenced;
 use removal::Step;
 use transaction::Transaction;
 
-use crate::archive::schema;
-use crate::archive::toc::Toc;
+use crate::archive::schema::Schema;
+use crate::archive::toc::{Entry, Toc};
 use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, Source, feed, feed_through};
 use crate::memfd::Memfd;
 use crate::resolve::Encoding;
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
-use crate::target::{conflicts, mark, privileges};
+use crate::target::owners::Moment;
+use crate::target::plan::Plan;
+use crate::target::{conflicts, kept, mark, owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -64,6 +66,10 @@ pub struct Replacing<'a> {
     pub progress: &'a Arc<Progress>,
     /// Whether what cannot be made after the rows is left out.
     pub keep_going: bool,
+    /// The server's major.
+    pub major: u32,
+    /// What is restored, and how.
+    pub plan: &'a Plan,
 }
 
 impl Replacing<'_> {
@@ -75,9 +81,9 @@ impl Replacing<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
+        schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
         let streams: Vec<Expected> = manifest
             .data()
             .map(|it| Expected::of(it, folder.key(&it.name)))
@@ -115,7 +121,8 @@ impl Replacing<'_> {
     ) -> Result<Loaded, Failure> {
         let left = self.left_by_another(stop).await?;
         conflicts::look(self.session, self.target, toc).await?;
-        let lists = removal::lists(self.session, self.target, toc).await?;
+        let keep = |it: &Entry| self.plan.keeps(it);
+        let lists = removal::lists(self.session, self.target, toc, keep).await?;
         let silenced = silenced(self.session, self.target, Some(toc)).await?;
         let section = |name: &str, list: &UseList| {
             [
@@ -141,6 +148,7 @@ impl Replacing<'_> {
                     Step::Statement(text) => transaction.write(text).await?,
                 }
             }
+            self.own(transaction, toc, Moment::BeforeRows).await?;
             let mut bytes = 0;
             for expected in streams {
                 bytes += self.stream(transaction, expected, stop).await?;
@@ -148,10 +156,12 @@ impl Replacing<'_> {
             self.progress.indexing();
             transaction.outlive_errors(self.keep_going).await?;
             self.section(transaction, &post_data, stop).await?;
+            self.own(transaction, toc, Moment::AfterRows).await?;
             self.grant(transaction, toc).await?;
             for last in &last {
                 self.section(transaction, last, stop).await?;
             }
+            self.own(transaction, toc, Moment::Last).await?;
             transaction.outlive_errors(false).await?;
             transaction.write(&silenced.after).await?;
             Ok(bytes)
@@ -249,12 +259,21 @@ impl Replacing<'_> {
         transaction.write(&removal).await
     }
 
+    async fn own(
+        &self,
+        transaction: &mut Transaction,
+        toc: &Toc,
+        moment: Moment,
+    ) -> Result<(), Failure> {
+        let statements = owners::statements(toc, self.plan, moment);
+        let text = tolerant::within_transaction(&statements);
+        transaction.write(&text).await
+    }
+
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        let statements = privileges::statements(self.session, self.target, toc).await?;
-        let text: String = statements
-            .iter()
-            .map(|it| privileges::guarded(it))
-            .collect();
+        transaction.write(&kept::reset(toc, self.major)).await?;
+        let statements = privileges::statements(self.target, toc, self.plan);
+        let text = tolerant::within_transaction(&statements);
         transaction.write(&text).await?;
         // Read from outside the transaction, so these are still those from before it.
         let defaults = Defaults::of(self.session, self.target).await?;
@@ -268,6 +287,7 @@ impl Replacing<'_> {
             arguments: fixed
                 .iter()
                 .map(OsString::from)
+                .chain(self.plan.arguments().iter().map(OsString::from))
                 .chain(arguments.iter().cloned())
                 .collect(),
             // It speaks to no server, so it is not told of one.

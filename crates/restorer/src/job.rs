@@ -7,7 +7,8 @@ use std::time::Duration;
 use backuper::catalog::{NotARevision, Revision};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, lock_wait_timeout, maybe,
+    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, jobs, lock_wait_timeout,
+    time,
 };
 use clap::Parser;
 use jiff::Timestamp;
@@ -34,11 +35,11 @@ pub struct RestoreJob {
     pub revision: Revision,
 
     /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
-    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = maybe::<Timestamp>)]
+    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = time)]
     pub as_of: Maybe<Timestamp>,
 
     /// How many streams run side by side; empty: as many as there are cores, 4 at most.
-    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
+    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = jobs)]
     pub jobs: Maybe<NonZeroU16>,
 
     /// How long to wait for a lock on an object that is to be replaced (5min, 90s).

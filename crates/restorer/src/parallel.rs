@@ -22,16 +22,20 @@ use backuper::storage::Storage;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use cleanup::Public;
 use last::Last;
 use phases::Phases;
 use restoring::Restoring;
 
-use crate::archive::schema::{self, Schema};
-use crate::archive::toc::{Entry, Toc};
+use crate::archive::schema::Schema;
+use crate::archive::toc::Toc;
 use crate::diagnostics::{Failed, Names};
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
-use crate::target::privileges;
+use crate::target::owners::Moment;
+use crate::target::plan::Plan;
+use crate::target::tolerant::{Statement, Tolerance};
+use crate::target::{owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -48,10 +52,12 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// Whether what cannot be made beside the rows is left out.
     pub keep_going: bool,
-    /// Whether the database was made for this load, and goes when that fails.
+    /// Whether the database was made for this load, has the mark, and goes when the load fails.
     pub created: bool,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
+    /// What is restored, and how.
+    pub plan: &'a Plan,
 }
 
 impl Loading<'_> {
@@ -63,12 +69,15 @@ impl Loading<'_> {
         &self,
         folder: &Folder,
         manifest: &Manifest,
+        schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        let schema = schema::fetch(self.storage, folder, manifest, stop).await?;
-        let loaded = self.load(folder, manifest, &schema, stop).await;
+        let before = Public::of(self.session)
+            .await
+            .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
+        let loaded = self.load(folder, manifest, schema, stop).await;
         if loaded.is_err() && !self.created {
-            cleanup::remove(self.session, self.target, &schema.toc).await;
+            cleanup::remove(self.session, self.target, &schema.toc, before.as_ref()).await;
         }
         loaded
     }
@@ -80,7 +89,9 @@ impl Loading<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        self.execute(&mark::set(&folder.prefix())).await?;
+        if !self.created {
+            self.execute(&mark::set(&folder.prefix())).await?;
+        }
         let restoring = &Restoring {
             loading: self,
             schema,
@@ -88,14 +99,16 @@ impl Loading<'_> {
             options: &self.options().await?,
             stop,
         };
-        let phases = Phases::of(&schema.toc);
+        let phases = Phases::of(&schema.toc, |it| self.plan.keeps(it));
         let jobs: &str = &format!("--jobs={}", self.jobs);
         let mut failed = restoring
             .entries(&["--section=pre-data"], &phases.pre_data)
             .await?;
         self.have_tables(manifest, &failed).await?;
+        self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
-        let mut rows = rows::load(folder, &rows::parts(manifest), restoring).await?;
+        let parts = rows::parts(manifest);
+        let mut rows = rows::load(folder, &parts, restoring, &phases.post_data).await?;
         failed.append(&mut rows.failed);
         self.progress.indexing();
         let post_data = &phases.post_data - &rows.built;
@@ -104,11 +117,12 @@ impl Loading<'_> {
                 .entries(&["--section=post-data", jobs], &post_data)
                 .await?,
         );
-        let left_out: BTreeSet<i64> = failed.iter().filter_map(|it| it.id).collect();
-        let of_what_is_there = |it: &Entry| !it.needs.iter().any(|id| left_out.contains(id));
-        let early = |it: &Entry| !phases::outlasts(it) && of_what_is_there(it);
-        let privileges = schema.toc.privileges(&early);
-        privileges::apply(self.session, self.target, &privileges).await?;
+        self.own(&schema.toc, Moment::AfterRows, &failed).await?;
+        let privileges = privileges::statements(self.target, &schema.toc, self.plan);
+        let (lasting, privileges) = forgiving(privileges, &failed)
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| it.sql.starts_with("ALTER DEFAULT PRIVILEGES "));
+        tolerant::execute(self.session, self.target, "granting in", &privileges).await?;
         failed.extend(
             restoring
                 .entries(&["--section=post-data", jobs], &phases.refreshes)
@@ -119,13 +133,13 @@ impl Loading<'_> {
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
-        let privileges = schema.toc.privileges(&phases::outlasts);
-        let statements = privileges::statements(self.session, self.target, &privileges).await?;
+        let owners = owners::statements(&schema.toc, self.plan, Moment::Last);
         let last = Last {
             session: self.session,
             target: self.target,
             phases: &phases,
-            privileges: &statements,
+            privileges: &lasting,
+            owners: &forgiving(owners, &failed),
             keep_going: self.keep_going,
         };
         failed.extend(last.commit().await?);
@@ -133,6 +147,11 @@ impl Loading<'_> {
             bytes: rows.bytes,
             omissions: omissions(&schema.toc, failed),
         })
+    }
+
+    async fn own(&self, toc: &Toc, moment: Moment, failed: &[Failed]) -> Result<(), Failure> {
+        let statements = forgiving(owners::statements(toc, self.plan, moment), failed);
+        tolerant::execute(self.session, self.target, "giving owners in", &statements).await
     }
 
     /// A load that keeps going may have left out what rows need; then it is not worth going on.
@@ -175,6 +194,16 @@ impl Loading<'_> {
         let done = self.session.batch_execute(sql).await;
         done.map_err(|error| postgres::Error::new("restoring into", self.target, &error).into())
     }
+}
+
+/// Where something is left out, statements about it find nothing.
+fn forgiving(mut statements: Vec<Statement>, failed: &[Failed]) -> Vec<Statement> {
+    if !failed.is_empty() {
+        for statement in &mut statements {
+            statement.tolerance = Tolerance::Missing;
+        }
+    }
+    statements
 }
 
 /// What a load that kept going has left out, by name and with the reason in the log. What is only said

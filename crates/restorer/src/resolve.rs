@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 use backuper::archive::manifest::Stream;
-use backuper::archive::{Folder, Manifest};
-use backuper::catalog::{self, Found};
+use backuper::archive::{Folder, Identity, Manifest, key};
+use backuper::catalog::{self, Found, Request, Resolution, Revision};
 use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 
 use crate::archive::head::Head;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::schema::{self, Schema};
 use crate::archive::toc::{self, Toc};
 use crate::job::RestoreJob;
+
+/// How many folders of a kind are named in warnings.
+const NAMED: usize = 5;
 
 /// What is to be restored.
 #[derive(Clone, Debug)]
 pub enum Backup {
-    /// One of ours; every stream is there with its size.
-    Folder(Folder, Box<Manifest>),
+    /// One of ours; every stream is there with its size. With the archive of its schema.
+    Folder(Folder, Box<Manifest>, Arc<Schema>),
     /// A single archive in the custom format: the published adapter's, for one. With its head,
     /// which holds all but the rows.
     Archive(Object, Box<Toc>, Bytes),
@@ -40,35 +47,82 @@ impl Backup {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Folder(folder, _) => folder.prefix().trim_end_matches('/').to_owned(),
+            Self::Folder(folder, ..) => folder.prefix().trim_end_matches('/').to_owned(),
             Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+        }
+    }
+
+    /// Its table of contents; none: a script has none.
+    #[must_use]
+    pub fn toc(&self) -> Option<&Toc> {
+        match self {
+            Self::Folder(_, _, schema) => Some(&schema.toc),
+            Self::Archive(_, toc, _) => Some(toc),
+            Self::Script(..) => None,
         }
     }
 }
 
-/// Finds the backup and looks whether all of it is there.
+/// What the keys of all that is looked at begin with: nobody has to allow more than that.
+#[must_use]
+pub fn prefix(job: &RestoreJob) -> String {
+    let database = &job.database.name;
+    match &job.revision {
+        Revision::Named(name) if Folder::parse(database, name).is_err() => {
+            let folder = name.split_once('/').map(|(folder, _)| format!("{folder}/"));
+            folder.unwrap_or_else(|| name.clone())
+        }
+        _ => format!("{}/", key::encode(database)),
+    }
+}
+
+/// Finds the backup that is meant for this target, and looks whether all of it is there.
 ///
 /// # Errors
 /// What is missing or damaged, and where.
-pub async fn backup(job: &RestoreJob, storage: &Arc<dyn Storage>) -> Result<Backup, Failure> {
-    let target = job.database.target();
-    let found = catalog::resolve(
-        storage.as_ref(),
-        target.database(),
-        &job.revision,
-        catalog::source_of(&target),
-        job.as_of,
-    )
-    .await
-    .map_err(failure)?;
-    match found {
+pub async fn backup(
+    job: &RestoreJob,
+    storage: &Arc<dyn Storage>,
+    target: &Identity,
+    stop: &CancellationToken,
+) -> Result<Backup, Failure> {
+    let request = Request {
+        revision: &job.revision,
+        target,
+        as_of: job.as_of,
+        now: Timestamp::now(),
+    };
+    let resolution = catalog::resolve(storage.as_ref(), request)
+        .await
+        .map_err(failure)?;
+    warn_of_others(&resolution, request.now);
+    match resolution.found {
         Found::Ours(folder, manifest) => {
             for stream in &manifest.streams {
                 present(storage.as_ref(), &folder, stream).await?;
             }
-            Ok(Backup::Folder(folder, manifest))
+            let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
+            Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
         Found::Object(object) => look_into(storage.as_ref(), object).await,
+    }
+}
+
+/// Names what a person may have expected instead.
+fn warn_of_others(resolution: &Resolution, now: Timestamp) {
+    for backup in resolution.incomplete.iter().take(NAMED) {
+        let key = backup.folder.prefix();
+        if backup.is_active(now) {
+            tracing::warn!(%key, "a newer backup is under way; it does not count before it is complete");
+        } else {
+            tracing::warn!(%key, "this folder is newer than the backup that is restored, and has no manifest: its run did not end, or somebody has removed it");
+        }
+    }
+    for folder in resolution.misdated.iter().take(NAMED) {
+        tracing::warn!(key = %folder.prefix(), clock = %now, "this folder is of the future, so a clock is or was wrong, and it does not count; name it in BACKUP_REVISION if it is meant");
+    }
+    for folder in resolution.ambiguous.iter().take(NAMED) {
+        tracing::warn!(key = %folder.prefix(), "this older backup may be of another server of the same name, so it does not count; name it in BACKUP_REVISION if it is meant");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use backuper::catalog::{self, Revision};
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::parallelism;
@@ -15,8 +16,9 @@ use crate::job::RestoreJob;
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
+use crate::target::plan::Wishes;
 use crate::target::preflight::{self, Ready};
-use crate::target::statistics;
+use crate::target::{creation, database, server, statistics};
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -30,6 +32,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let outcome = tokio::select! {
         outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
         never = progress.report(&reporter) => match never {},
+        () = shutdown.overdue() => Err(Failure::try_again("not ended in time")),
     };
     let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
     let outcome = outcome.and_then(|done| done.complete(&target));
@@ -47,9 +50,10 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     job.store.check().map_err(Failure::refused)?;
     let preparing = async {
-        let storage = storage::connect(&job.store.config()).await?;
-        storage.probe("", Access::Read).await?;
-        let backup = resolve::backup(job, &storage).await?;
+        let (storage, system) = tokio::join!(store(job), system(job, target));
+        let (storage, system) = (storage?, system?);
+        let identity = catalog::identity_of(target, system);
+        let backup = resolve::backup(job, &storage, &identity, stop).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -57,12 +61,27 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let ready = preflight::target(target, &job.database.programs, &backup).await?;
+    let wishes = Wishes {
+        owners: job.owners,
+        keep_going: job.keep_going,
+    };
+    let ready = preflight::target(target, &job.database.programs, &backup, wishes).await?;
     let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
     if loaded.is_err() && ready.created {
-        preflight::drop_database(&ready.session, target).await;
+        creation::drop_database(&ready.session, target).await;
     }
-    let Loaded { bytes, omissions } = loaded?;
+    let Loaded {
+        bytes,
+        mut omissions,
+    } = loaded?;
+    omissions.extend(ready.plan.omissions());
+    if let Some(toc) = backup.toc() {
+        if ready.created {
+            database::apply(&ready.session, target, toc, &ready.plan).await;
+        } else {
+            database::leave(target, toc);
+        }
+    }
     statistics::complete(&ready.session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
@@ -70,6 +89,20 @@ async fn attempt(
         bytes,
         omissions,
     })
+}
+
+async fn store(job: &RestoreJob) -> Result<Arc<dyn Storage>, Failure> {
+    let storage = storage::connect(&job.store.config()).await?;
+    storage.probe(&resolve::prefix(job), Access::Read).await?;
+    Ok(storage)
+}
+
+/// The target's server decides whose backups count, where they are counted.
+async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failure> {
+    match job.revision {
+        Revision::Named(_) => Ok(None),
+        Revision::Count(_) | Revision::At(_) => server::system_identifier(target).await,
+    }
 }
 
 /// An empty target is loaded by many hands; one that holds something is replaced in one
@@ -95,9 +128,11 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
         keep_going: job.keep_going,
+        major: ready.major,
+        plan: &ready.plan,
     };
     match backup {
-        Backup::Folder(folder, manifest) if ready.empty && ready.parallel => {
+        Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
@@ -108,12 +143,13 @@ async fn load(
                 keep_going: job.keep_going,
                 created: ready.created,
                 progress,
+                plan: &ready.plan,
             };
-            loading.run(folder, manifest, stop).await
+            loading.run(folder, manifest, schema, stop).await
         }
-        Backup::Folder(folder, manifest) => {
+        Backup::Folder(folder, manifest, schema) => {
             tracing::info!(database = %target, "replacing the contents in one transaction");
-            replacing.folder(folder, manifest, stop).await
+            replacing.folder(folder, manifest, schema, stop).await
         }
         Backup::Archive(object, toc, head) => {
             tracing::info!(database = %target, "restoring an archive in one transaction");
@@ -137,7 +173,7 @@ fn jobs(job: &RestoreJob) -> usize {
 
 fn tables(backup: &Backup) -> usize {
     match backup {
-        Backup::Folder(_, manifest) => manifest.data().map(|it| it.tables.len()).sum(),
+        Backup::Folder(_, manifest, _) => manifest.data().map(|it| it.tables.len()).sum(),
         Backup::Archive(_, toc, _) => toc.tables().1.len(),
         Backup::Script(..) => 0,
     }

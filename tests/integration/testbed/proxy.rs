@@ -1,7 +1,7 @@
 //! A TCP proxy that breaks connections: for PostgreSQL, and for whatever else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,10 +22,12 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    upstream: u16,
+    upstream: AtomicU16,
     refuse: AtomicBool,
     stalled: AtomicBool,
     latency: AtomicU64,
+    bytes_per_second: AtomicU64,
+    connections: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
     cut_up_after: AtomicI64,
@@ -36,10 +38,12 @@ impl Proxy {
     /// A proxy before a port of this machine that changes nothing yet.
     pub fn start(upstream: u16) -> Self {
         let state = Arc::new(State {
-            upstream,
+            upstream: AtomicU16::new(upstream),
             refuse: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             latency: AtomicU64::new(0),
+            bytes_per_second: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             cut_up_after: AtomicI64::new(-1),
@@ -60,6 +64,11 @@ impl Proxy {
         self.port
     }
 
+    /// Brings new connections to another port of this machine.
+    pub fn lead_to(&self, upstream: u16) {
+        self.state.upstream.store(upstream, Ordering::SeqCst);
+    }
+
     /// Bytes that went to the server until now.
     pub fn sent(&self) -> u64 {
         self.state.up.load(Ordering::SeqCst)
@@ -68,6 +77,11 @@ impl Proxy {
     /// Bytes that came from the server until now.
     pub fn received(&self) -> u64 {
         self.state.down.load(Ordering::SeqCst)
+    }
+
+    /// Connections until now.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// Cuts all connections when this many more bytes went to the server; once.
@@ -97,6 +111,12 @@ impl Proxy {
         self.state.stalled.store(yes, Ordering::SeqCst);
     }
 
+    /// Passes so much on at most, each connection in each direction.
+    pub fn limit(&self, bytes_per_second: u64) {
+        let limit = &self.state.bytes_per_second;
+        limit.store(bytes_per_second, Ordering::SeqCst);
+    }
+
     /// Waits this long before anything is passed on.
     pub fn slow(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).expect("a reasonable time");
@@ -114,13 +134,14 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, state: Arc<State>, cutting: watch::Receiver<u64>) {
     loop {
         let (client, _) = listener.accept().await.expect("the listener lives");
+        state.connections.fetch_add(1, Ordering::SeqCst);
         if state.refuse.load(Ordering::SeqCst) {
             continue;
         }
         let (state, mut cutting) = (state.clone(), cutting.clone());
         cutting.mark_unchanged();
         tokio::spawn(async move {
-            let upstream = TcpStream::connect(("127.0.0.1", state.upstream));
+            let upstream = TcpStream::connect(("127.0.0.1", state.upstream.load(Ordering::SeqCst)));
             let Ok(server) = upstream.await else { return };
             let ((cr, cw), (sr, sw)) = (client.into_split(), server.into_split());
             let up = pass(cr, sw, &state, &state.up, &state.cut_up_after);
@@ -148,6 +169,10 @@ async fn pass(
         let latency = state.latency.load(Ordering::SeqCst);
         if latency > 0 {
             tokio::time::sleep(Duration::from_micros(latency)).await;
+        }
+        let rate = state.bytes_per_second.load(Ordering::SeqCst);
+        if let Some(micros) = (count as u64 * 1_000_000).checked_div(rate) {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         while state.stalled.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;

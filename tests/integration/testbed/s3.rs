@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
+use s3s::dto::{DeleteObjectsInput, ListObjectsV2Input};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Request, S3Result, s3_error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -38,15 +41,21 @@ pub struct Object {
 impl S3 {
     /// A server that speaks plain HTTP.
     pub fn start() -> Self {
-        Self::serve(None)
+        Self::serve(None, None)
+    }
+
+    /// A server whose key may do everything below `prefix` and nothing else: no other listing
+    /// either.
+    pub fn start_for_keys_below(prefix: &str) -> Self {
+        Self::serve(None, Some(Below(prefix.to_owned())))
     }
 
     /// A server that speaks HTTPS with a certificate of this authority.
     pub fn start_with_tls(authority: &Authority) -> Self {
-        Self::serve(Some(&authority.sign(&["localhost", "127.0.0.1"])))
+        Self::serve(Some(&authority.sign(&["localhost", "127.0.0.1"])), None)
     }
 
-    fn serve(certificate: Option<&Certificate>) -> Self {
+    fn serve(certificate: Option<&Certificate>, policy: Option<Below>) -> Self {
         let root = folder("s3");
         let bucket = unique("bucket-");
         fs::create_dir(root.join(&bucket)).expect("a bucket");
@@ -54,6 +63,9 @@ impl S3 {
         let mut builder =
             S3ServiceBuilder::new(s3s_fs::FileSystem::new(&root).expect("a file system"));
         builder.set_auth(SimpleAuth::from_single(&access_key, secret_key.clone()));
+        if let Some(policy) = policy {
+            builder.set_access(policy);
+        }
         let service = builder.build();
         let acceptor = certificate.map(acceptor);
         let listener = block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -164,6 +176,43 @@ impl S3 {
             .flatten()
             .filter(|it| it.file_name().to_string_lossy().starts_with(".upload-"))
             .count()
+    }
+}
+
+/// A policy as administrators write it: `BUCKET/PREFIX*`, and listings with this prefix.
+struct Below(String);
+
+impl Below {
+    fn allows(&self, key: &str) -> S3Result<()> {
+        if key.starts_with(&self.0) {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied, "not below {}", self.0))
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Below {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let known = context.credentials().is_some();
+        match (known, context.s3_path().as_object()) {
+            (false, _) => Err(s3_error!(AccessDenied, "anonymous")),
+            (true, Some((_, key))) => self.allows(key),
+            (true, None) => match context.s3_op().name() {
+                "ListObjectsV2" | "DeleteObjects" => Ok(()),
+                other => Err(s3_error!(AccessDenied, "{other} is not allowed")),
+            },
+        }
+    }
+
+    async fn list_objects_v2(&self, request: &mut S3Request<ListObjectsV2Input>) -> S3Result<()> {
+        self.allows(request.input.prefix.as_deref().unwrap_or_default())
+    }
+
+    async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
+        let objects = &request.input.delete.objects;
+        objects.iter().try_for_each(|it| self.allows(&it.key))
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Fault {
     ShortenAnswer(u64),
     /// The request is taken and answered with this status; the server never sees it.
     Answer(u16),
+    /// As `Answer`, with this code in the body.
+    Refuse(u16, &'static str),
     /// The server does what it was asked to, and its answer is lost.
     LoseAnswer,
     /// Nothing happens for this long; then it passes.
@@ -146,8 +148,8 @@ async fn accept(listener: TcpListener, book: Arc<Book>) {
     }
 }
 
-type Io<T> = std::io::Result<T>;
-type From = BufReader<OwnedReadHalf>;
+pub(super) type Io<T> = std::io::Result<T>;
+pub(super) type From = BufReader<OwnedReadHalf>;
 
 /// One keep-alive connection, request by request.
 async fn converse(client: TcpStream, book: &Book) -> Io<()> {
@@ -160,14 +162,14 @@ async fn converse(client: TcpStream, book: &Book) -> Io<()> {
         let fault = book.enter(&method, &path);
         let body = head.body(false);
         match fault {
-            Some(Fault::Answer(status)) => {
+            Some(fault @ (Fault::Answer(_) | Fault::Refuse(..))) => {
                 if head.value("expect").is_some() {
                     to_client
                         .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
                         .await?;
                 }
                 body.pass(&mut client, &mut tokio::io::sink(), 100).await?;
-                to_client.write_all(refusal(status).as_bytes()).await?;
+                to_client.write_all(refusal(fault).as_bytes()).await?;
                 continue;
             }
             Some(Fault::CutRequest(per_cent)) => {
@@ -195,7 +197,7 @@ async fn converse(client: TcpStream, book: &Book) -> Io<()> {
 }
 
 /// Passes on an answer; false when the connection ends with it.
-async fn pass_answer(
+pub(super) async fn pass_answer(
     server: &mut From,
     client: &mut OwnedWriteHalf,
     bodyless: bool,
@@ -244,11 +246,13 @@ async fn pass_head(from: &mut From, to: &mut OwnedWriteHalf) -> Io<()> {
     Ok(())
 }
 
-fn refusal(status: u16) -> String {
-    let code = match status {
-        503 => "SlowDown",
-        403 => "AccessDenied",
-        _ => "InternalError",
+fn refusal(fault: Fault) -> String {
+    let (status, code) = match fault {
+        Fault::Refuse(status, code) => (status, code),
+        Fault::Answer(503) => (503, "SlowDown"),
+        Fault::Answer(403) => (403, "AccessDenied"),
+        Fault::Answer(status) => (status, "InternalError"),
+        _ => (500, "InternalError"),
     };
     let body = format!("<Error><Code>{code}</Code><Message>injected</Message></Error>");
     format!(
@@ -258,19 +262,19 @@ fn refusal(status: u16) -> String {
 }
 
 /// The first line and the headers of a request or an answer.
-struct Head {
-    lines: Vec<String>,
+pub(super) struct Head {
+    pub(super) lines: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Body {
+pub(super) enum Body {
     Length(u64),
     Chunked,
     UntilClose,
 }
 
 impl Head {
-    async fn read(from: &mut From) -> Io<Option<Self>> {
+    pub(super) async fn read(from: &mut From) -> Io<Option<Self>> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -285,17 +289,17 @@ impl Head {
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         format!("{}\r\n\r\n", self.lines.join("\r\n")).into_bytes()
     }
 
-    fn request(&self) -> (String, String) {
+    pub(super) fn request(&self) -> (String, String) {
         let mut words = self.lines[0].split(' ');
         let mut next = || words.next().unwrap_or_default().to_owned();
         (next(), next())
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.lines.iter().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -312,7 +316,7 @@ impl Head {
         head.bytes()
     }
 
-    fn body(&self, answer: bool) -> Body {
+    pub(super) fn body(&self, answer: bool) -> Body {
         let chunked = |it: &str| it.eq_ignore_ascii_case("chunked");
         let empty = self.lines[0].contains(" 204 ") || self.lines[0].contains(" 304 ");
         match self.value("content-length").and_then(|it| it.parse().ok()) {
@@ -326,7 +330,7 @@ impl Head {
 
 impl Body {
     /// Copies this per cent of the body; where its length is not known, all of it.
-    async fn pass(
+    pub(super) async fn pass(
         self,
         from: &mut From,
         to: &mut (impl tokio::io::AsyncWrite + Unpin),

@@ -1,16 +1,16 @@
 //! The names of folders and objects in the bucket.
 
-use std::fmt;
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use sha2::{Digest, Sha256};
+
+use super::identity::SourceId;
 
 /// The object that makes a folder a backup.
 pub const MANIFEST: &str = "manifest.json";
+/// The object that a long run writes again and again, so that nobody takes it for a dead one.
+pub const RUNNING: &str = "running";
 /// The object with the sections pre-data and post-data.
 pub const SCHEMA: &str = "schema.dump";
 
@@ -18,39 +18,6 @@ pub const SCHEMA: &str = "schema.dump";
 #[must_use]
 pub fn data(number: usize) -> String {
     format!("data-{number:03}.dump.zst")
-}
-
-/// Which source a backup is of: the first 32 bits of the SHA-256 of `host:port/dbname`, the host
-/// in lower case. Written as 8 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SourceId(u32);
-
-impl SourceId {
-    /// The id of a source.
-    #[must_use]
-    pub fn of(host: &str, port: u16, database: &str) -> Self {
-        let name = format!("{}:{port}/{database}", host.to_ascii_lowercase());
-        let [a, b, c, d, ..] = Sha256::digest(name.as_bytes()).0;
-        Self(u32::from_be_bytes([a, b, c, d]))
-    }
-}
-
-impl fmt::Display for SourceId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:08x}", self.0)
-    }
-}
-
-impl FromStr for SourceId {
-    type Err = NotOurs;
-
-    fn from_str(text: &str) -> Result<Self, NotOurs> {
-        let hex = text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        match u32::from_str_radix(text, 16) {
-            Ok(id) if hex => Ok(Self(id)),
-            _ => Err(NotOurs),
-        }
-    }
 }
 
 /// The key does not have the form of ours.
@@ -262,22 +229,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn u03_two_servers_with_a_same_named_database_have_different_ids() {
-        assert_ne!(
-            SourceId::of("a", 5432, "app"),
-            SourceId::of("b", 5432, "app")
-        );
-        assert_ne!(
-            SourceId::of("a", 5432, "app"),
-            SourceId::of("a", 5433, "app")
-        );
-        assert_eq!(
-            SourceId::of("DB.local", 1, "x"),
-            SourceId::of("db.local", 1, "x")
-        );
-    }
-
     proptest! {
         #[test]
         fn encoding_is_reversible(name in "\\PC{1,63}") {
@@ -287,7 +238,7 @@ mod tests {
         #[test]
         fn a_folder_reads_back(name in "\\PC{1,63}", second in 0i64..4_000_000_000, port: u16) {
             let at = Timestamp::from_second(second).unwrap();
-            let folder = Folder::new(&name, at, SourceId::of("host", port, &name));
+            let folder = Folder::new(&name, at, SourceId::of_name("host", port, &name));
             let key = folder.key(MANIFEST);
             prop_assert_eq!(Folder::parse_key(&key), Ok((folder.clone(), MANIFEST)));
             prop_assert_eq!(folder.started(), at);

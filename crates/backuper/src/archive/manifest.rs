@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::key::SourceId;
+use super::identity::{Identity, SystemIdentifier};
 
 /// The version that this program writes. A manifest of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -40,6 +40,10 @@ pub struct Source {
     pub port: u16,
     /// The database's name.
     pub database: String,
+    /// What initdb gave the server's data; none in older backups, and where the server does not
+    /// tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<SystemIdentifier>,
     /// `server_version`, such as `15.18 (Debian 15.18-0+deb12u1)`.
     pub server_version: String,
     /// `server_version_num`, such as 150018.
@@ -52,13 +56,22 @@ pub struct Source {
     pub extensions: Vec<Extension>,
     /// `pg_database_size`, bytes.
     pub size_bytes: u64,
+    /// The roles among the owners in the database that were superusers, sorted; older backups do not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superusers: Option<Vec<String>>,
 }
 
 impl Source {
-    /// The id in the folder's name.
+    /// Which database of which server it is.
     #[must_use]
-    pub fn id(&self) -> SourceId {
-        SourceId::of(&self.host, self.port, &self.database)
+    pub fn identity(&self) -> Identity {
+        Identity {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            system: self.system_identifier,
+        }
     }
 
     /// The server's major version: 15 of 15.18.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+
+use crate::archive::Folder;
 
 /// Which backup is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub enum Revision {
     Count(u32),
     /// The newest whose snapshot is at or before this time.
     At(Timestamp),
-    /// A folder's name, or a key with at least one slash.
+    /// A folder's name, or a key.
     Named(String),
 }
 
@@ -24,10 +27,26 @@ impl Default for Revision {
 
 /// The revision is none of the forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the revision must be a number counted from the newest (0 or latest), a folder's name, an object's key, or a time such as 2026-11-20T21:05:27Z"
-)]
-pub struct NotARevision;
+pub enum NotARevision {
+    /// A number that counts nothing.
+    #[error("{0} counts no backup; the newest is 0, the one before it 1, {max} at most", max = u32::MAX)]
+    Number(String),
+    /// A day without a time.
+    #[error(
+        "{0} is a day, and a time is needed to find the newest backup at or before it, such as {0}T23:59:59Z"
+    )]
+    Day(Date),
+    /// A time that may be of any place.
+    #[error(
+        "{0} is a time without a zone; write {0}Z if it is UTC, or an offset such as {0}+02:00"
+    )]
+    NoZone(DateTime),
+    /// Anything else.
+    #[error(
+        "{0:?} is no backup; write a number counted from the newest (0 or latest), a folder's name such as 2026-11-20-21-05-27-backup-1f3a9c0e, an object's whole key, or a time such as 2026-11-20T21:05:27Z"
+    )]
+    Else(String),
+}
 
 impl FromStr for Revision {
     type Err = NotARevision;
@@ -36,22 +55,42 @@ impl FromStr for Revision {
         if text.is_empty() || text == "latest" {
             return Ok(Self::Count(0));
         }
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().map(Self::Count).map_err(|_huge| NotARevision);
+        // `-1` would otherwise become a key that nobody has.
+        let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let count = text.parse().map(Self::Count);
+            return count.map_err(|_no_count| NotARevision::Number(text.to_owned()));
         }
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));
         }
-        // `-1` would otherwise become a key that nobody has.
-        let number = text.strip_prefix(['-', '+']).unwrap_or(text);
-        if number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotARevision);
+        if text.contains('/') {
+            let odd = text.contains(|c: char| c.is_control()) || text.starts_with('/');
+            return if odd {
+                Err(NotARevision::Else(text.to_owned()))
+            } else {
+                Ok(Self::Named(text.to_owned()))
+            };
         }
-        if text.contains(|c: char| c.is_control()) || text.starts_with('/') {
-            return Err(NotARevision);
+        if Folder::parse("", text).is_ok() {
+            return Ok(Self::Named(text.to_owned()));
         }
-        Ok(Self::Named(text.to_owned()))
+        Err(match (text.parse::<Date>(), text.parse::<DateTime>()) {
+            (Ok(day), _) if text.len() <= "2026-11-20".len() => NotARevision::Day(day),
+            (_, Ok(time)) => NotARevision::NoZone(time),
+            // An object at the root of the bucket.
+            _ if is_file_name(text) => return Ok(Self::Named(text.to_owned())),
+            _ => NotARevision::Else(text.to_owned()),
+        })
     }
+}
+
+/// Whether a word without a slash may be an object's key: it has a suffix that dumps have.
+fn is_file_name(text: &str) -> bool {
+    let suffix = text.rsplit_once('.').map(|(_, suffix)| suffix);
+    suffix
+        .is_some_and(|it| ["sql", "gz", "dump", "backup", "bak", "pgdump", "custom"].contains(&it))
+        && !text.contains(|c: char| c.is_control())
 }
 
 impl fmt::Display for Revision {
@@ -73,13 +112,43 @@ mod tests {
         assert_eq!("latest".parse(), Ok(Revision::Count(0)));
         assert_eq!("".parse(), Ok(Revision::Count(0)));
         assert_eq!("12".parse(), Ok(Revision::Count(12)));
-        assert_eq!("-1".parse::<Revision>(), Err(NotARevision));
-        assert_eq!("99999999999999".parse::<Revision>(), Err(NotARevision));
         let time = "2026-11-20T21:05:27Z";
         assert_eq!(time.parse(), Ok(Revision::At(time.parse().unwrap())));
-        let folder = "2026-11-20-21-05-27-backup-1f3a9c0e";
-        assert_eq!(folder.parse(), Ok(Revision::Named(folder.to_owned())));
-        // All digits and still a name: written with its folder.
-        assert_eq!("app/123".parse(), Ok(Revision::Named("app/123".to_owned())));
+        for name in [
+            "2026-11-20-21-05-27-backup-1f3a9c0e",
+            // All digits and still a name: written with its folder.
+            "app/123",
+            "dump.sql",
+            "2026-11-20.dump",
+        ] {
+            assert_eq!(name.parse(), Ok(Revision::Named(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_revision_is_told_what_it_may_be() {
+        for (text, hint) in [
+            ("-1", "the newest is 0"),
+            ("+1", "the newest is 0"),
+            ("99999999999999", "4294967295 at most"),
+            ("newest", "0 or latest"),
+            ("1.5", "0 or latest"),
+            ("/app/x", "whole key"),
+            ("a\nb/c", "whole key"),
+            ("2026-11-25", "such as 2026-11-25T23:59:59Z"),
+            (
+                "2026-11-25T21:05:27",
+                "write 2026-11-25T21:05:27Z if it is UTC",
+            ),
+            (
+                "2026-11-25 21:05",
+                "write 2026-11-25T21:05:00Z if it is UTC",
+            ),
+            ("2026-11-20-21-05-27", "a folder's name such as"),
+        ] {
+            let error = text.parse::<Revision>().unwrap_err().to_string();
+            assert!(error.contains(hint), "{text}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
     }
 }

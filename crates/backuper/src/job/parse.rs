@@ -1,8 +1,10 @@
 //! Parsers of single settings, as clap's `value_parser` takes them.
 
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 /// An optional setting. An alias, since clap gives the bare word `Option` a meaning of its
@@ -24,6 +26,29 @@ where
     text.parse()
         .map(Some)
         .map_err(|error: T::Err| error.to_string())
+}
+
+/// Reads how many streams run side by side; empty is `None`.
+///
+/// # Errors
+/// When it is no such number.
+pub fn jobs(text: &str) -> Result<Maybe<NonZeroU16>, String> {
+    maybe(text).map_err(|_no_count| {
+        format!(
+            "a number from 1 to {} is needed, or nothing for as many as there are cores",
+            u16::MAX
+        )
+    })
+}
+
+/// Reads a time; empty is `None`.
+///
+/// # Errors
+/// When it is none, or of no zone.
+pub fn time(text: &str) -> Result<Maybe<Timestamp>, String> {
+    maybe(text).map_err(|_no_time| {
+        "a time with its zone is needed, such as 2026-11-20T21:05:27Z".to_owned()
+    })
 }
 
 /// Reads a secret. It never fails, so that no error text can hold one.
@@ -84,6 +109,14 @@ pub fn secure(text: &str) -> Result<bool, String> {
         return Ok(true);
     }
     flag(text)
+}
+
+/// Reads true or false where neither may be said; empty is `None`.
+///
+/// # Errors
+/// When it is something else.
+pub(crate) fn maybe_flag(text: &str) -> Result<Maybe<bool>, String> {
+    (!text.is_empty()).then(|| flag(text)).transpose()
 }
 
 /// Reads true or false, in any of Go's spellings. Empty: false.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::parse::{Maybe, maybe, secret, secure};
+use super::parse::{Maybe, maybe, maybe_flag, secret, secure};
 use super::var::Var;
 use crate::storage::{Bucket, Config, Endpoint};
 
@@ -41,7 +41,7 @@ pub struct StoreSettings {
     pub ca_file: Maybe<PathBuf>,
 
     /// true: the bucket stands in the path; false: in the host name; empty: true when an endpoint is given.
-    #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", value_parser = maybe::<bool>)]
+    #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", value_parser = maybe_flag)]
     pub force_path_style: Maybe<bool>,
 
     /// false: do not verify the S3 server's certificate (dangerous, kept for the published adapter's users).

@@ -19,6 +19,8 @@ pub struct Description {
     pub extensions: Vec<(String, String)>,
     /// `pg_database_size`, bytes.
     pub size_bytes: u64,
+    /// The roles among the owners in the database that are superusers, sorted.
+    pub superusers: Vec<String>,
 }
 
 impl Description {
@@ -69,6 +71,18 @@ const HIDDEN: &str = "
      WHERE c.relkind IN ('r', 'p') AND row_security_active(c.oid)
      ORDER BY 1";
 
+/// Superusers that own something here. What belongs to the role of initdb is recorded nowhere, so it
+/// is always one of them. PostgreSQL manual, 53.48: `pg_shdepend`.
+const SUPERUSERS: &str = "
+    SELECT rolname::text FROM pg_roles r
+     WHERE rolsuper AND (oid = 10 OR EXISTS (
+           SELECT FROM pg_shdepend d
+            WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'
+              AND (d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   OR (d.classid = 'pg_database'::regclass
+                       AND d.objid = (SELECT oid FROM pg_database WHERE datname = current_database())))))
+     ORDER BY rolname::text COLLATE \"C\"";
+
 /// Asks the server about the database.
 ///
 /// # Errors
@@ -92,6 +106,7 @@ pub async fn describe(client: &Client, target: &Target) -> Result<Description, E
         )
         .await
         .map_err(failed)?;
+    let superusers = client.query(SUPERUSERS, &[]).await.map_err(failed)?;
     let number: i32 = row.get(1);
     let size: i64 = row.get(2);
     Ok(Description {
@@ -104,6 +119,7 @@ pub async fn describe(client: &Client, target: &Target) -> Result<Description, E
             .map(|row| (row.get(0), row.get(1)))
             .collect(),
         size_bytes: size.unsigned_abs(),
+        superusers: superusers.iter().map(|row| row.get(0)).collect(),
     })
 }
 

@@ -56,6 +56,7 @@ pub struct Snapshot {
     id: String,
     taken_at: Timestamp,
     tables: Vec<Table>,
+    large_objects: u64,
     files: HashMap<u32, u32>,
 }
 
@@ -75,7 +76,8 @@ impl Snapshot {
             .map_err(failed)?;
         let row = holder
             .query_one(
-                "SELECT pg_export_snapshot(), extract(epoch FROM clock_timestamp())::float8",
+                "SELECT pg_export_snapshot(), extract(epoch FROM clock_timestamp())::float8,
+                        pg_relation_size('pg_catalog.pg_largeobject')",
                 &[],
             )
             .await
@@ -118,6 +120,7 @@ impl Snapshot {
             id: row.get(0),
             taken_at: time(row.get(1)),
             tables,
+            large_objects: row.get::<_, i64>(2).unsigned_abs(),
             files,
         })
     }
@@ -138,6 +141,12 @@ impl Snapshot {
     #[must_use]
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// Bytes on disk of all large objects.
+    #[must_use]
+    pub fn large_objects(&self) -> u64 {
+        self.large_objects
     }
 
     /// Proves that none of these tables has been rewritten since the snapshot. For the moment in

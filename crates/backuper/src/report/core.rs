@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
 use tonic::Code;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
@@ -152,11 +155,19 @@ async fn dial(address: &CoreAddress) -> Result<Channel, tonic::Status> {
         let tls = ClientTlsConfig::new().with_enabled_roots();
         endpoint = endpoint.tls_config(tls).map_err(unusable)?;
     }
-    endpoint
-        .connect_timeout(TRY_TIMEOUT)
-        .connect()
-        .await
-        .map_err(unusable)
+    let endpoint = endpoint.connect_timeout(TRY_TIMEOUT);
+    // tonic asks no proxy, while Go's gRPC, which the core is made with, does.
+    let connecting = match Matcher::from_env().intercept(endpoint.uri()) {
+        Some(proxy) => {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), HttpConnector::new());
+            if let Some(password) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(password.clone());
+            }
+            endpoint.connect_with_connector(tunnel).await
+        }
+        None => endpoint.connect().await,
+    };
+    connecting.map_err(unusable)
 }
 
 #[cfg(test)]

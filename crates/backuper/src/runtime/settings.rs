@@ -4,6 +4,8 @@
 //! errors speak of variables; nothing but `--help` and `--version` is taken from the command
 //! line, where anybody could read it.
 
+pub mod misspelt;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
@@ -56,6 +58,26 @@ where
         .map(|(name, value)| format!("--{name}={value}").into())
         .collect();
     parse(named_after_variables(T::command()), &arguments)
+}
+
+/// Warns of variables that look like settings and are none. For when logging has been started.
+pub fn warn_of_misspelt() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "clap cannot be asked for the variables that are nobody's"
+    )]
+    let environment = std::env::vars_os();
+    for misspelt::Misspelt { name, nearest } in misspelt::among(environment) {
+        tracing::warn!(
+            "{name} is none of the settings, so it changes nothing; is {nearest} meant?"
+        );
+    }
+}
+
+/// The names of the variables that `T` reads.
+#[must_use]
+pub fn names_of<T: CommandFactory>() -> Vec<String> {
+    T::command().get_arguments().filter_map(variable).collect()
 }
 
 /// The table that `--help` prints.

@@ -1,17 +1,62 @@
-//! Signals: the first asks the work to stop, the second gives up waiting for it.
+//! Signals: the first asks the work to stop, the second ends it; and the one deadline of a run's
+//! end.
+//!
+//! Kubernetes kills a pod 30 s after the signal, systemd a service after 90 s. Whatever a run still
+//! does after the first signal has what is left of [`END`], and then the process ends. A clean-up
+//! after a failure has as long, from its own beginning.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Whether, and by which signal, we were asked to stop.
+/// From the first signal to the end of the process.
+pub const END: Duration = Duration::from_secs(25);
+/// What of it is kept for telling how the run ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The moment by which something must have ended, whatever it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    #[must_use]
+    pub fn within(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// What is left until then.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The middle between now and then: the first of two that share the time ends by it.
+    #[must_use]
+    pub fn half(self) -> Self {
+        Self::within(self.left() / 2)
+    }
+
+    /// Drives the work until then; none when it had not ended.
+    pub async fn limit<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.0, work).await.ok()
+    }
+
+    /// Comes back then.
+    pub async fn passed(self) {
+        tokio::time::sleep_until(self.0).await;
+    }
+}
+
+/// Whether, when and by which signal we were asked to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     asked: CancellationToken,
     urged: CancellationToken,
-    by: Arc<AtomicI32>,
+    first: Arc<OnceLock<(i32, Instant)>>,
 }
 
 impl Shutdown {
@@ -26,13 +71,17 @@ impl Shutdown {
         let told = shutdown.clone();
         tokio::spawn(async move {
             let first = next(&mut signals).await;
-            told.by.store(first.as_raw_value(), Ordering::SeqCst);
-            tracing::warn!("asked to stop; stopping");
-            told.asked.cancel();
+            told.stop(first.as_raw_value());
             next(&mut signals).await;
             told.urged.cancel();
         });
         Ok(shutdown)
+    }
+
+    fn stop(&self, signal: i32) {
+        self.first.get_or_init(|| (signal, Instant::now()));
+        tracing::warn!("asked to stop; stopping");
+        self.asked.cancel();
     }
 
     /// Cancelled by the first signal.
@@ -49,10 +98,31 @@ impl Shutdown {
     /// The number of the first signal, once one has come.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        match self.by.load(Ordering::SeqCst) {
-            0 => None,
-            number => Some(number),
-        }
+        self.first.get().map(|(signal, _)| *signal)
+    }
+
+    /// By when a clean-up that begins now must have ended.
+    #[must_use]
+    pub fn clean_up_by(&self) -> Deadline {
+        Deadline(self.began() + END - LAST_WORDS)
+    }
+
+    /// Comes back when a run that was asked to stop has no more time but to tell so.
+    pub async fn overdue(&self) {
+        self.asked.cancelled().await;
+        self.clean_up_by().passed().await;
+    }
+
+    /// Comes back when a run that was asked to stop has no more time at all.
+    pub async fn expired(&self) {
+        self.asked.cancelled().await;
+        Deadline(self.began() + END).passed().await;
+    }
+
+    /// The first signal, or now.
+    fn began(&self) -> Instant {
+        let first = self.first.get().map(|(_, at)| *at);
+        first.unwrap_or_else(Instant::now)
     }
 }
 
@@ -60,5 +130,34 @@ async fn next((terminate, interrupt): &mut (Signal, Signal)) -> SignalKind {
     tokio::select! {
         _ = terminate.recv() => SignalKind::terminate(),
         _ = interrupt.recv() => SignalKind::interrupt(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F55.
+    #[tokio::test]
+    async fn the_first_signal_begins_the_only_deadline() {
+        let shutdown = Shutdown::default();
+        let without = shutdown.clean_up_by();
+        assert!(without.left() <= END - LAST_WORDS);
+        shutdown.stop(15);
+        let first = shutdown.clean_up_by();
+        assert!(first >= without);
+        // Nothing that comes later moves it.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        shutdown.stop(2);
+        assert_eq!(shutdown.clean_up_by(), first);
+        assert_eq!(shutdown.signal(), Some(15));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_ended_by_its_deadline_is_dropped() {
+        let soon = Deadline::within(Duration::from_millis(5));
+        assert_eq!(soon.limit(async { 7 }).await, Some(7));
+        assert_eq!(soon.limit(std::future::pending::<()>()).await, None);
+        assert_eq!(soon.left(), Duration::ZERO);
     }
 }

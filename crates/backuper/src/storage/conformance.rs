@@ -223,7 +223,7 @@ async fn a_large_object_appears_whole_and_only_when_it_is_complete() {
     let body = many(20_000_003);
     for tried in all().await {
         let Tried { name, store, .. } = &tried;
-        let mut upload = store.upload("large/one").await.unwrap();
+        let mut upload = store.upload("large/one", 0).await.unwrap();
         for start in (0..body.len()).step_by(777_777) {
             let end = body.len().min(start + 777_777);
             upload.write(body.slice(start..end)).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_large_object_appears_whole_and_only_when_it_is_complete() {
 #[tokio::test]
 async fn an_upload_of_nothing_is_an_empty_object() {
     for Tried { name, store, .. } in all().await {
-        let upload = store.upload("empty").await.unwrap();
+        let upload = store.upload("empty", 0).await.unwrap();
         let stored = upload.complete().await.unwrap();
         assert_eq!((stored.size, stored.sha256.clone()), (0, hash(b"")));
         store.verify("empty", &stored).await.unwrap();
@@ -256,20 +256,20 @@ async fn an_upload_of_nothing_is_an_empty_object() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_given_up_leaves_nothing() {
+async fn an_upload_that_is_aborted_leaves_nothing() {
     let body = many(18 << 20);
     for tried in all().await {
         let Tried { name, store, .. } = &tried;
-        let mut aborted = store.upload("gone/aborted").await.unwrap();
+        let mut aborted = store.upload("gone/aborted", 0).await.unwrap();
         aborted.write(body.clone()).await.unwrap();
         assert_eq!(tried.leftovers().is_empty(), *name == "memory", "{name}");
         aborted.abort().await.unwrap();
         assert_eq!(tried.leftovers(), Vec::<String>::new(), "{name}: aborted");
 
-        let mut dropped = store.upload("gone/dropped").await.unwrap();
+        let mut dropped = store.upload("gone/dropped", 0).await.unwrap();
         dropped.write(body.clone()).await.unwrap();
         drop(dropped);
-        let mut cancelled = store.upload("gone/cancelled").await.unwrap();
+        let mut cancelled = store.upload("gone/cancelled", 0).await.unwrap();
         // Begun and no more than begun, whatever comes of it.
         drop(tokio::time::timeout(Duration::ZERO, cancelled.write(body.clone())).await);
         drop(cancelled);
@@ -327,35 +327,110 @@ async fn a_directory_must_be_there_and_its_folder_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let missing = FileStorage::new(folder.path().join("unmounted"), Some("bucket"));
     let error = missing.probe("", Access::Write).await.unwrap_err();
-    assert_eq!(error.kind, Kind::NoBucket);
+    assert_eq!(error.kind, Kind::NoDirectory);
     assert!(error.reason.contains("no such directory"), "{error}");
     assert!(!folder.path().join("unmounted").exists());
 
     let store = FileStorage::new(folder.path().to_owned(), Some("bucket"));
     let error = store.probe("", Access::Read).await.unwrap_err();
-    assert_eq!(error.kind, Kind::NoBucket);
+    assert_eq!(error.kind, Kind::NoDirectory);
     store.probe("", Access::Write).await.unwrap();
     store.put("a/b/c", Bytes::new()).await.unwrap();
     store.delete(&["a/b/c".to_owned()]).await;
     assert!(!folder.path().join("bucket/a").exists());
 }
 
+/// F49.
 #[tokio::test]
-async fn only_what_dead_writers_left_is_tidied() {
+async fn only_what_dead_writers_of_ours_left_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStorage::new(folder.path().to_owned(), None);
     let now = Timestamp::now();
-    assert_eq!(store.abort_uploads("", now).await.unwrap(), 0);
-    fs::create_dir(folder.path().join(".uploads")).unwrap();
-    let old = folder.path().join(".uploads/old");
-    let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
-    let file = fs::File::create(&old).unwrap();
-    file.set_modified(yesterday).unwrap();
-    let mut living = store.upload("living").await.unwrap();
+    let ours = |key: &str| key.ends_with("/ours");
+    let abort = |before| store.abort_uploads("shop/", before, &ours);
+    assert_eq!(abort(now).await.unwrap(), 0);
+
+    let leave = |key: &str| {
+        let path = folder.path().join(".uploads").join(key);
+        let path = path.with_extension(uuid::Uuid::new_v4().to_string());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        path
+    };
+    let dead = ["shop/one/ours", "shop/two/ours"].map(leave);
+    let others = ["shop/one/theirs", "other/one/ours"].map(leave);
+    let unnamed = folder
+        .path()
+        .join(".uploads")
+        .join(uuid::Uuid::new_v4().to_string());
+    fs::write(&unnamed, "of an earlier version").unwrap();
+    let mut living = store.upload("shop/three/ours", 0).await.unwrap();
     living.write(Bytes::from_static(b"x")).await.unwrap();
+
     let an_hour_ago = now - jiff::SignedDuration::from_hours(1);
-    assert_eq!(store.abort_uploads("", an_hour_ago).await.unwrap(), 1);
-    assert!(!old.exists());
+    assert_eq!(abort(an_hour_ago).await.unwrap(), 0, "all are young");
+    let later = now + jiff::SignedDuration::from_hours(24);
+    assert_eq!(abort(later).await.unwrap(), 3);
+    assert!(dead.iter().chain([&unnamed]).all(|it| !it.exists()));
+    assert!(others.iter().all(|it| it.exists()));
     living.complete().await.unwrap();
-    assert_eq!(store.get("living", 1).await.unwrap(), "x");
+    assert_eq!(store.get("shop/three/ours", 1).await.unwrap(), "x");
+}
+
+/// F51.
+#[tokio::test]
+async fn what_a_directory_gets_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let existing = folder.path().join("bucket");
+    fs::create_dir(&existing).unwrap();
+    fs::set_permissions(&existing, fs::Permissions::from_mode(0o755)).unwrap();
+    let store = FileStorage::new(folder.path().to_owned(), Some("bucket"));
+    store.probe("shop/", Access::Write).await.unwrap();
+    let mut unfinished = store.upload("shop/b/two", 0).await.unwrap();
+    unfinished.write(Bytes::from_static(b"x")).await.unwrap();
+    store
+        .put("shop/a/one", Bytes::from_static(b"x"))
+        .await
+        .unwrap();
+    assert_eq!(mode(&existing), 0o755, "what was there stays as it was");
+    for made in [".uploads", ".uploads/shop/b", "shop", "shop/a"] {
+        assert_eq!(mode(&existing.join(made)), 0o700, "{made}");
+    }
+    assert_eq!(mode(&existing.join("shop/a/one")), 0o600);
+    let mut found = Vec::new();
+    walk(&existing.join(".uploads"), &mut found);
+    assert_eq!(mode(Path::new(&found[0])), 0o600);
+    drop(unfinished);
+}
+
+/// F42: what one upload holds keeps no other from writing.
+#[tokio::test]
+async fn an_upload_waits_for_no_other_uploads_parts() {
+    let s3 = s3().await;
+    let part = many(7 << 20);
+    // Each holds a whole part that is not sent before more comes.
+    let mut holding = Vec::new();
+    for number in 0..6 {
+        let mut upload = s3.store.upload(&format!("held/{number}"), 0).await.unwrap();
+        upload.write(part.slice(1..)).await.unwrap();
+        holding.push(upload);
+    }
+    for expected in [0, 1 << 40] {
+        let mut upload = s3.store.upload("free", expected).await.unwrap();
+        let writing = async {
+            for _ in 0..3 {
+                upload.write(part.clone()).await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), writing)
+            .await
+            .expect("nobody is waited for");
+        let stored = upload.complete().await.unwrap();
+        s3.store.verify("free", &stored).await.unwrap();
+    }
+    for upload in holding {
+        upload.abort().await.unwrap();
+    }
 }

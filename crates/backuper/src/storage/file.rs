@@ -14,11 +14,9 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
-use writing::Writing;
+use super::{Access, Body, Error, Kind, Object, Ours, Storage, Stored, Upload};
+use writing::{UPLOADS, Writing};
 
-/// Unfinished objects; a key never begins with a dot.
-const UPLOADS: &str = ".uploads";
 /// Bytes that are read at once.
 const CHUNK: usize = 256 << 10;
 
@@ -52,6 +50,25 @@ impl FileStorage {
         Ok(self.root.join(key))
     }
 
+    async fn must_be_there(&self, directory: &Path) -> Result<(), Error> {
+        let looked_at = directory.to_owned();
+        let found = self
+            .blocking("opening", "", move || fs::metadata(looked_at))
+            .await;
+        let reason = match found {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => "it is no directory".to_owned(),
+            Err(error) if error.kind == Kind::NotFound => "there is no such directory".to_owned(),
+            Err(error) => return Err(error),
+        };
+        Err(Error {
+            kind: Kind::NoDirectory,
+            action: "opening",
+            location: directory.display().to_string(),
+            reason,
+        })
+    }
+
     async fn blocking<T, F>(&self, action: &'static str, key: &str, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -73,7 +90,7 @@ impl FileStorage {
 fn meaning(action: &'static str, location: String, error: &io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => Kind::NotFound,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::NotPermitted,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
         _ => Kind::Other,
     };
@@ -92,28 +109,19 @@ impl Storage for FileStorage {
     }
 
     async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error> {
-        if !self.directory.is_dir() {
-            return Err(Error {
-                kind: Kind::NoBucket,
-                action: "opening",
-                location: self.directory.display().to_string(),
-                reason: "there is no such directory; is the volume mounted?".to_owned(),
-            });
-        }
+        self.must_be_there(&self.directory).await?;
         if access == Access::Read {
-            return if self.root.is_dir() {
-                Ok(())
-            } else {
-                Err(Error {
-                    kind: Kind::NoBucket,
-                    action: "opening",
-                    location: self.root.display().to_string(),
-                    reason: "there is no such folder".to_owned(),
+            self.must_be_there(&self.root).await?;
+            let folder = self.root.join(folder_of(prefix));
+            return self
+                .blocking("listing", prefix, move || match fs::read_dir(folder) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    read => read.map(drop),
                 })
-            };
+                .await;
         }
         let uploads = self.root.join(UPLOADS);
-        self.blocking("writing in", "", move || fs::create_dir_all(uploads))
+        self.blocking("writing in", "", move || writing::make_folders(&uploads))
             .await?;
         let key = format!("{prefix}oiler-probe-{}", uuid::Uuid::new_v4());
         self.put(&key, Bytes::from_static(b"probe")).await?;
@@ -124,7 +132,7 @@ impl Storage for FileStorage {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
-        let mut upload = self.upload(key).await?;
+        let mut upload = self.upload(key, body.len() as u64).await?;
         match upload.write(body).await {
             Ok(()) => upload.complete().await,
             Err(error) => {
@@ -134,7 +142,7 @@ impl Storage for FileStorage {
         }
     }
 
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error> {
+    async fn upload(&self, key: &str, _expected: u64) -> Result<Box<dyn Upload>, Error> {
         let target = self.path(key)?;
         Ok(Box::new(Writing::begin(self, key, target).await?))
     }
@@ -215,8 +223,7 @@ impl Storage for FileStorage {
         let wanted = prefix.to_owned();
         self.blocking("listing", prefix, move || {
             let mut objects = Vec::new();
-            // The prefix up to its last slash is a folder; what follows is the start of a name.
-            let folder = wanted.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let folder = folder_of(&wanted);
             if !folder.split('/').any(|it| it == "..") {
                 walk(&root, &root.join(folder), &wanted, &mut objects)?;
             }
@@ -247,11 +254,35 @@ impl Storage for FileStorage {
         left
     }
 
-    async fn abort_uploads(&self, _prefix: &str, before: Timestamp) -> Result<usize, Error> {
-        let uploads = self.root.join(UPLOADS);
-        self.blocking("tidying", UPLOADS, move || tidy(&uploads, before))
-            .await
+    async fn abort_uploads(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+        ours: &Ours<'_>,
+    ) -> Result<usize, Error> {
+        let root = self.root.clone();
+        let found = self
+            .blocking("listing", UPLOADS, move || writing::unfinished(&root))
+            .await?;
+        let wanted = |key: &str| key.starts_with(prefix) && ours(key);
+        let dead: Vec<PathBuf> = found
+            .into_iter()
+            .filter(|it| it.modified < before && it.key.as_deref().is_none_or(wanted))
+            .map(|it| it.path)
+            .collect();
+        let root = self.root.clone();
+        self.blocking("aborting", UPLOADS, move || {
+            dead.iter().try_fold(0, |count, path| {
+                Ok(count + usize::from(writing::remove_dead(&root, path)?))
+            })
+        })
+        .await
     }
+}
+
+/// The prefix up to its last slash is a folder; what follows is the start of a name.
+fn folder_of(prefix: &str) -> &str {
+    prefix.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Reads a file to the end that it had when it was opened; whoever reads may stop at any time.
@@ -279,24 +310,6 @@ fn give(mut file: File, size: u64, location: &str, sender: &mpsc::Sender<Result<
             return;
         }
     }
-}
-
-/// Removes what writers left that died; one that ends meanwhile takes its file away itself.
-fn tidy(uploads: &Path, before: Timestamp) -> io::Result<usize> {
-    let entries = match fs::read_dir(uploads) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
-    let mut count = 0;
-    for entry in entries {
-        let entry = entry?;
-        let modified = entry.metadata().and_then(|it| it.modified());
-        let modified = modified.ok().and_then(|it| Timestamp::try_from(it).ok());
-        if modified.is_some_and(|it| it < before) && writing::discard(&entry.path())? {
-            count += 1;
-        }
-    }
-    Ok(count)
 }
 
 fn object(key: String, metadata: &fs::Metadata) -> io::Result<Object> {
@@ -348,12 +361,16 @@ fn remove(root: &Path, path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     // Folders are not objects: the last object takes its folder with it.
-    let mut parent = path.parent();
-    while let Some(folder) = parent.filter(|it| *it != root && it.starts_with(root)) {
+    remove_empty(root, path);
+    Ok(())
+}
+
+/// Removes the folders above a path that are empty, up to the root.
+fn remove_empty(root: &Path, path: &Path) {
+    let above = path.ancestors().skip(1);
+    for folder in above.take_while(|it| *it != root && it.starts_with(root)) {
         if fs::remove_dir(folder).is_err() {
             break;
         }
-        parent = folder.parent();
     }
-    Ok(())
 }

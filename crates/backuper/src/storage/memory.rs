@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Body, Error, Kind, Object, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, Storage, Stored, Upload};
 
 type Objects = Arc<Mutex<BTreeMap<String, (Bytes, Timestamp)>>>;
 
@@ -66,7 +66,7 @@ impl Storage for MemoryStorage {
         Ok(stored)
     }
 
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error> {
+    async fn upload(&self, key: &str, _expected: u64) -> Result<Box<dyn Upload>, Error> {
         Ok(Box::new(Gathering {
             objects: Arc::clone(&self.objects),
             key: key.to_owned(),
@@ -127,7 +127,12 @@ impl Storage for MemoryStorage {
         Vec::new()
     }
 
-    async fn abort_uploads(&self, _prefix: &str, _before: Timestamp) -> Result<usize, Error> {
+    async fn abort_uploads(
+        &self,
+        _prefix: &str,
+        _before: Timestamp,
+        _ours: &Ours<'_>,
+    ) -> Result<usize, Error> {
         // An upload ends with the value that holds it.
         Ok(0)
     }

@@ -3,38 +3,37 @@
 //! Requests that may pass (throttling, 5xx, resets, timeouts) are tried again by the SDK, within
 //! [`client::ATTEMPTS`]; everything else fails at once.
 
+mod bucket;
 pub mod client;
 mod error;
+mod http;
+mod parts;
 mod read;
-mod unverified;
+mod stall;
 mod upload;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, MultipartUpload, ObjectIdentifier};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
-use super::{Access, Body, Bucket, Config, Error, Kind, Object, Storage, Stored, Upload};
+use super::{Access, Body, Config, Endpoint, Error, Kind, Object, Ours, Storage, Stored, Upload};
+use bucket::{Bucket, time, unquoted};
 use error::meaning;
-use upload::{Multipart, Spare, Way, unquoted};
+use parts::Memory;
+use upload::Multipart;
 
-/// MiB of parts that are gathered or under way, all uploads of a process together: four parts, of
-/// which two streams gather two while two are on their way. From the 2,001st on two of the larger
-/// ones do not fit, and they go one by one. docs/performance.md has what more and less of it did.
-const ROOM: u32 = 28;
 /// Keys that one request deletes at most, S3's limit.
 const DELETED_AT_ONCE: usize = 1_000;
 
 /// A bucket.
 #[derive(Clone, Debug)]
 pub struct S3Storage {
-    way: Way,
-    endpoint: String,
+    bucket: Bucket,
+    /// Whether the endpoint has a path, which most often is a bucket's name in the wrong place.
+    has_path: bool,
 }
 
 impl S3Storage {
@@ -42,30 +41,46 @@ impl S3Storage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub async fn connect(config: &Config, bucket: Bucket) -> Result<Self, Error> {
+    pub async fn connect(config: &Config, name: super::Bucket) -> Result<Self, Error> {
         let endpoint = config.endpoint.as_ref();
+        let has_path = |it: &Endpoint| match it {
+            Endpoint::Url(url) => url.parse().is_ok_and(|it: ::http::Uri| it.path() != "/"),
+            Endpoint::Directory(_) => false,
+        };
         Ok(Self {
-            way: Way {
+            bucket: Bucket {
                 client: client::build(config).await?,
-                bucket: bucket.to_string(),
-                room: Arc::new(Semaphore::new(ROOM as usize)),
-                all: ROOM,
-                spare: Spare::default(),
+                name: name.to_string(),
+                endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
+                memory: Memory::default(),
             },
-            endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
+            has_path: endpoint.is_some_and(has_path),
         })
     }
 
     fn at(&self, key: &str) -> String {
-        format!("s3://{}/{key} at {}", self.way.bucket, self.endpoint)
+        self.bucket.at(key)
     }
 
-    fn bucket(&self) -> String {
-        format!("bucket {} at {}", self.way.bucket, self.endpoint)
+    fn place(&self) -> String {
+        format!("bucket {} at {}", self.bucket.name, self.bucket.endpoint)
+    }
+
+    /// What the very first request says of the settings.
+    fn unreachable(&self, error: Error) -> Error {
+        let kind = match error.kind {
+            Kind::NotFound | Kind::NoBucket | Kind::WrongSecret | Kind::NotS3 if self.has_path => {
+                Kind::EndpointPath
+            }
+            // Some servers say just 404 where a bucket is missing.
+            Kind::NotFound => Kind::NoBucket,
+            kind => kind,
+        };
+        Error { kind, ..error }
     }
 
     async fn delete_one(&self, key: &str) -> Result<(), Error> {
-        let request = self.way.client.delete_object().bucket(&self.way.bucket);
+        let request = self.bucket.client.delete_object().bucket(&self.bucket.name);
         match request.key(key).send().await {
             Ok(_) => Ok(()),
             Err(error) => match meaning("deleting", &self.at(key), &error) {
@@ -89,7 +104,11 @@ impl S3Storage {
         let Ok(delete) = delete else {
             return self.one_by_one(keys).await;
         };
-        let request = self.way.client.delete_objects().bucket(&self.way.bucket);
+        let request = self
+            .bucket
+            .client
+            .delete_objects()
+            .bucket(&self.bucket.name);
         match request.delete(delete).send().await {
             Ok(answer) => answer
                 .errors()
@@ -97,9 +116,9 @@ impl S3Storage {
                 .map(|it| self.undeleted(it))
                 .collect(),
             Err(error) => {
-                let error = meaning("deleting", &self.bucket(), &error);
+                let error = meaning("deleting", &self.place(), &error);
                 // Only a server that does not know the request may know the single ones.
-                if !matches!(error.kind, Kind::Other | Kind::Corrupt) {
+                if !matches!(error.kind, Kind::Other | Kind::Corrupt | Kind::NotS3) {
                     return self.all_of(keys, &error);
                 }
                 tracing::debug!(%error, "deleting one by one");
@@ -162,11 +181,6 @@ impl S3Storage {
     }
 }
 
-fn time(time: Option<&aws_sdk_s3::primitives::DateTime>) -> Timestamp {
-    time.and_then(|it| Timestamp::new(it.secs(), 0).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
 fn size(length: Option<i64>) -> u64 {
     length.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
 }
@@ -174,20 +188,17 @@ fn size(length: Option<i64>) -> u64 {
 #[async_trait]
 impl Storage for S3Storage {
     fn location(&self) -> String {
-        format!("s3://{} at {}", self.way.bucket, self.endpoint)
+        format!("s3://{} at {}", self.bucket.name, self.bucket.endpoint)
     }
 
     async fn probe(&self, prefix: &str, access: Access) -> Result<(), Error> {
-        let request = self.way.client.list_objects_v2().bucket(&self.way.bucket);
+        let request = self
+            .bucket
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket.name);
         let listed = request.prefix(prefix).max_keys(1).send().await;
-        listed.map_err(|error| match meaning("listing", &self.bucket(), &error) {
-            // Some servers say just 404 where a bucket is missing.
-            error if error.kind == Kind::NotFound => Error {
-                kind: Kind::NoBucket,
-                ..error
-            },
-            error => error,
-        })?;
+        listed.map_err(|error| self.unreachable(meaning("listing", &self.place(), &error)))?;
         if access == Access::Read {
             return Ok(());
         }
@@ -198,15 +209,15 @@ impl Storage for S3Storage {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
-        self.way.put(key, body).await
+        self.bucket.put(key, body).await
     }
 
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, Error> {
-        Ok(Box::new(Multipart::new(self.way.clone(), key)))
+    async fn upload(&self, key: &str, expected: u64) -> Result<Box<dyn Upload>, Error> {
+        Ok(Box::new(Multipart::new(self.bucket.clone(), key, expected)))
     }
 
     async fn stat(&self, key: &str) -> Result<Object, Error> {
-        let request = self.way.client.head_object().bucket(&self.way.bucket);
+        let request = self.bucket.client.head_object().bucket(&self.bucket.name);
         let found = request
             .key(key)
             .send()
@@ -252,22 +263,22 @@ impl Storage for S3Storage {
     }
 
     async fn open(&self, key: &str) -> Result<Body, Error> {
-        let reading = read::Reading::begin(&self.way, key, self.at(key)).await?;
+        let reading = read::Reading::begin(&self.bucket, key, self.at(key)).await?;
         Ok(reading.into_stream().boxed())
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
         let mut pages = self
-            .way
+            .bucket
             .client
             .list_objects_v2()
-            .bucket(&self.way.bucket)
+            .bucket(&self.bucket.name)
             .prefix(prefix)
             .into_paginator()
             .send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| meaning("listing", &self.bucket(), &error))?;
+            let page = page.map_err(|error| meaning("listing", &self.place(), &error))?;
             for found in page.contents() {
                 let Some(key) = found.key() else { continue };
                 objects.push(Object {
@@ -290,12 +301,17 @@ impl Storage for S3Storage {
         left
     }
 
-    async fn abort_uploads(&self, prefix: &str, before: Timestamp) -> Result<usize, Error> {
+    async fn abort_uploads(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+        ours: &Ours<'_>,
+    ) -> Result<usize, Error> {
         let (mut count, mut failed) = (0, None);
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
-            let request = self.way.client.list_multipart_uploads();
-            let request = request.bucket(&self.way.bucket).prefix(prefix);
+            let request = self.bucket.client.list_multipart_uploads();
+            let request = request.bucket(&self.bucket.name).prefix(prefix);
             let request = request
                 .set_key_marker(key_marker)
                 .set_upload_id_marker(id_marker);
@@ -303,23 +319,23 @@ impl Storage for S3Storage {
                 Ok(listed) => listed,
                 Err(error) => {
                     // Several servers lack the call; what they keep is theirs to tidy.
-                    let error = meaning("listing the uploads of", &self.bucket(), &error);
+                    let error = meaning("listing the uploads of", &self.place(), &error);
                     tracing::debug!(%error, "unfinished uploads cannot be listed");
                     break;
                 }
             };
             for upload in listed.uploads() {
-                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                // Others may upload below the same prefix.
+                if !upload
+                    .key()
+                    .is_some_and(|it| it.starts_with(prefix) && ours(it))
+                {
                     continue;
-                };
-                // Only ours: others may upload below the same prefix.
-                let ours = crate::archive::Folder::parse_key(key).is_ok();
-                let begun = upload.initiated().map(|it| time(Some(it)));
-                if ours && begun.is_some_and(|it| it < before) {
-                    match self.way.abort(key, id).await {
-                        Ok(()) => count += 1,
-                        Err(error) => failed = Some(error),
-                    }
+                }
+                match self.abort_dead(upload, before).await {
+                    Ok(true) => count += 1,
+                    Ok(false) => {}
+                    Err(error) => failed = Some(error),
                 }
             }
             key_marker = listed.next_key_marker().map(str::to_owned);
@@ -329,9 +345,30 @@ impl Storage for S3Storage {
                 break;
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(count),
         }
-        Ok(count)
+    }
+}
+
+impl S3Storage {
+    /// Aborts an upload that was begun before this time and has got no part since; gives whether.
+    async fn abort_dead(&self, upload: &MultipartUpload, before: Timestamp) -> Result<bool, Error> {
+        let (Some(key), Some(id), Some(begun)) =
+            (upload.key(), upload.upload_id(), upload.initiated())
+        else {
+            return Ok(false);
+        };
+        if time(Some(begun)) >= before {
+            return Ok(false);
+        }
+        match self.bucket.newest_part(key, id).await {
+            Ok(newest) if newest.is_some_and(|it| it >= before) => Ok(false),
+            Ok(_) => self.bucket.abort(key, id).await.map(|()| true),
+            // It has ended meanwhile.
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -18,7 +18,7 @@ const LARGE_OBJECTS_ARE_DATA: u32 = 17;
 
 /// The schema's archive, in memory.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     pub(crate) file: Memfd,
     pub(crate) toc: Toc,
 }

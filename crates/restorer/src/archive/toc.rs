@@ -55,6 +55,8 @@ pub struct Entry {
     pub drop: String,
     /// Its schema, where it is in one.
     pub namespace: Option<String>,
+    /// The tablespace that it is to lie in; none: the database's own.
+    pub tablespace: Option<String>,
     /// Its owner.
     pub owner: String,
     /// The numbers of the entries that it needs.
@@ -141,21 +143,6 @@ impl Toc {
             it.kind.starts_with("BLOB") || (it.kind == "ACL" && it.tag.starts_with("LARGE OBJECT"))
         });
         self
-    }
-
-    /// Only privileges, and of them only these.
-    #[must_use]
-    pub fn privileges(&self, keep: &impl Fn(&Entry) -> bool) -> Self {
-        let entries = self.entries.iter().filter(|it| match it.kind.as_str() {
-            "ACL" | "DEFAULT ACL" => keep(it),
-            // They list what one privilege is of.
-            kind => kind == "BLOB METADATA",
-        });
-        Self {
-            entries: entries.cloned().collect(),
-            streams: self.streams.iter().map(|it| it.privileges(keep)).collect(),
-            ..Self::default()
-        }
     }
 
     /// This one, and those of the streams beside it.
@@ -368,7 +355,7 @@ impl<R: Read> Reader<R> {
         let drop = self.text()?.unwrap_or_default();
         let _copy = self.text()?;
         let namespace = self.text()?.filter(|it| !it.is_empty());
-        let _tablespace = self.text()?;
+        let tablespace = self.text()?.filter(|it| !it.is_empty());
         if self.layout.minor >= 14 {
             let _access_method = self.text()?;
         }
@@ -400,6 +387,7 @@ impl<R: Read> Reader<R> {
             definition,
             drop,
             namespace,
+            tablespace,
             owner,
             needs,
         })

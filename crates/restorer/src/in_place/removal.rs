@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::lexer;
 use crate::archive::toc::{Entry, Toc};
 use crate::archive::use_list::UseList;
+use crate::target::order;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
 pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
@@ -335,8 +336,13 @@ pub(super) enum Step {
     Statement(String),
 }
 
-/// The lists for this target.
-pub(super) async fn lists(session: &Client, target: &Target, toc: &Toc) -> Result<Lists, Failure> {
+/// The lists for this target, of what is to be kept.
+pub(super) async fn lists(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    keep: impl Fn(&Entry) -> bool,
+) -> Result<Lists, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let rows = session
         .query(
@@ -351,17 +357,22 @@ pub(super) async fn lists(session: &Client, target: &Target, toc: &Toc) -> Resul
     let there: BTreeSet<(String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let anew = |it: &Entry| {
-        !it.kind.starts_with("DATABASE") && !there.contains(&(it.kind.clone(), it.tag.clone()))
+        keep(it)
+            && !it.kind.starts_with("DATABASE")
+            && !there.contains(&(it.kind.clone(), it.tag.clone()))
     };
     let mut last = Vec::new();
-    for wanted in [is_refresh, of_event_trigger] {
+    // What would hear of our own statements comes behind all of them.
+    let filled = |it: &Entry| order::is_last(it) && !order::is_event_trigger(it);
+    let wanted: [&dyn Fn(&Entry) -> bool; 2] = [&filled, &order::is_event_trigger];
+    for wanted in wanted {
         if toc.entries.iter().any(wanted) {
             last.push(UseList::of(toc, |it| anew(it) && wanted(it))?);
         }
     }
     Ok(Lists {
         pre_data: steps(toc, anew)?,
-        post_data: UseList::of(toc, |it| anew(it) && !comes_last(it))?,
+        post_data: UseList::of(toc, |it| anew(it) && !order::is_last(it))?,
         last,
     })
 }
@@ -383,7 +394,7 @@ fn steps(toc: &Toc, anew: impl Fn(&Entry) -> bool) -> Result<Vec<Step>, Failure>
         } else {
             let ids: BTreeSet<i64> = group.iter().map(|it| it.id).collect();
             let list = UseList::of(toc, |it| {
-                ids.contains(&it.id) && anew(it) && !comes_last(it)
+                ids.contains(&it.id) && anew(it) && !order::is_last(it)
             })?;
             steps.push(Step::Entries(list));
         }
@@ -398,22 +409,6 @@ fn executed(definition: &str) -> String {
         "SELECT pg_catalog.set_config('search_path', '', false);\nSET check_function_bodies = false;\nDO {};\n",
         dollar_quoted(&body)
     )
-}
-
-fn comes_last(entry: &Entry) -> bool {
-    is_refresh(entry) || of_event_trigger(entry)
-}
-
-fn is_refresh(entry: &Entry) -> bool {
-    entry.kind == "MATERIALIZED VIEW DATA"
-}
-
-fn of_event_trigger(entry: &Entry) -> bool {
-    match entry.kind.as_str() {
-        "EVENT TRIGGER" => true,
-        "COMMENT" | "SECURITY LABEL" => entry.tag.starts_with("EVENT TRIGGER "),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

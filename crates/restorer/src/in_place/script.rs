@@ -60,7 +60,7 @@ fn knows_restrict(version: &str) -> bool {
 ///
 /// # Errors
 /// Those of both, and `InvalidData` with the line when something in it is refused.
-pub(super) fn copy(
+pub fn copy(
     source: &mut (impl Read + Send),
     encoding: Encoding,
     restricted: bool,

@@ -6,20 +6,22 @@
 
 use backuper::postgres::{self, Target, mark};
 use backuper::runtime::Failure;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::phases::Phases;
 use crate::archive::toc::Entry;
 use crate::diagnostics::Failed;
+use crate::target::tolerant::Statement;
 
 /// The end of one load.
 pub(super) struct Last<'a> {
     pub(super) session: &'a Client,
     pub(super) target: &'a Target,
     pub(super) phases: &'a Phases<'a>,
-    /// Statements that grant and revoke what no clean-up would take back.
-    pub(super) privileges: &'a [String],
+    /// Default privileges, which no clean-up of objects would take back.
+    pub(super) privileges: &'a [Statement],
+    /// Who owns the event triggers.
+    pub(super) owners: &'a [Statement],
     pub(super) keep_going: bool,
 }
 
@@ -36,27 +38,29 @@ impl Last<'_> {
     }
 
     async fn all(&self) -> Result<Vec<Failed>, Failure> {
-        for statement in self.privileges {
-            match self.guarded(statement).await? {
-                None => {}
-                Some(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                    let error = postgres::Error::new("granting in", self.target, &error);
-                    tracing::warn!(%error, "a privilege is not restored");
-                }
-                Some(error) => {
-                    return Err(postgres::Error::new("granting in", self.target, &error).into());
-                }
-            }
-        }
-        let mut left_out = Vec::new();
-        for entry in &self.phases.public {
-            left_out.extend(self.make(entry).await?);
-        }
+        self.tolerant("granting in", self.privileges).await?;
         self.execute(&mark::remove()).await?;
+        let mut left_out = Vec::new();
         for entry in &self.phases.event_triggers {
             left_out.extend(self.make(entry).await?);
         }
+        self.tolerant("giving owners in", self.owners).await?;
         Ok(left_out)
+    }
+
+    async fn tolerant(&self, doing: &'static str, statements: &[Statement]) -> Result<(), Failure> {
+        for statement in statements {
+            let Some(error) = self.guarded(&statement.sql).await? else {
+                continue;
+            };
+            let tolerated = statement.tolerates(&error);
+            let error = postgres::Error::new(doing, self.target, &error);
+            if !tolerated {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "not restored");
+        }
+        Ok(())
     }
 
     /// Makes one entry; gives it where it cannot be made and the load keeps going.

@@ -40,6 +40,7 @@ impl Restoring<'_> {
             "--verbose".into(),
             connection_string(target.database()).into(),
         ];
+        all.extend(self.loading.plan.arguments().iter().map(OsString::from));
         all.extend((!goes_on).then(|| "--exit-on-error".into()));
         all.extend(arguments.iter().map(OsString::from));
         Program {

@@ -1,30 +1,19 @@
 //! What is found out about the target before it is touched.
 
-use std::time::Duration;
-
-use backuper::archive::manifest::Locale;
 use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Kind, Target, lock, probe};
 use backuper::runtime::Failure;
-use backuper::text::sql::{literal, quote};
-use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
-use super::deadline::until;
-use super::subscription;
+use super::creation;
+use super::extensions;
+use super::mark;
+use super::plan::{Plan, Wishes};
 use crate::resolve::Backup;
 
 /// From this major on pg_restore sets `transaction_timeout` in each session, which an older server
 /// refuses. PostgreSQL manual, 19.11: statement behavior.
 const TRANSACTION_TIMEOUT: u32 = 17;
-
-/// How long dropping a database may last: with the children's grace a stopped run ends well within
-/// its 30 seconds.
-const DROPPING: Duration = Duration::from_secs(10);
-
-/// Databases to speak to while the target is not there yet.
-const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// Anything that somebody has made, extensions among it: a database fresh from template0 has none.
 pub(crate) const OBJECTS: &str = "
@@ -52,12 +41,16 @@ pub struct Ready {
     pub session: Client,
     /// Whether we made the database.
     pub created: bool,
-    /// Whether it holds nothing that anybody made.
+    /// Whether it holds nothing that anybody but us made.
     pub empty: bool,
     /// Whether pg_restore can speak to the server itself.
     pub parallel: bool,
     /// The programs to restore with.
     pub tools: Tools,
+    /// The server's major.
+    pub major: u32,
+    /// What is restored, and how.
+    pub plan: Plan,
 }
 
 /// Looks for everything that could make the restore fail later; creates a database that is
@@ -69,11 +62,12 @@ pub async fn target(
     target: &Target,
     programs: &Directories,
     backup: &Backup,
+    wishes: Wishes,
 ) -> Result<Ready, Failure> {
     let (session, created) = match target.connect("restorer").await {
         Ok(session) => (session, false),
         Err(error) if error.kind == Kind::NoDatabase => {
-            let created = create(target, backup).await?;
+            let created = creation::create(target, backup).await?;
             (target.connect("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
@@ -81,18 +75,27 @@ pub async fn target(
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(&session, target).await?;
-    let examined = examine(&session, target, programs, backup).await;
+    let examined = async {
+        if created {
+            // Before anything else can end us: nobody is to back up an empty database as the whole.
+            mark::begin(&session, target, backup).await?;
+        }
+        examine(&session, target, programs, backup, wishes).await
+    };
+    let examined = examined.await;
     match examined {
         Ok(found) => Ok(Ready {
             session,
             created,
-            empty: found.empty,
+            empty: created || found.empty,
             parallel: found.parallel,
             tools: found.tools,
+            major: found.major,
+            plan: found.plan,
         }),
         Err(failure) => {
             if created {
-                drop_database(&session, target).await;
+                creation::drop_database(&session, target).await;
             }
             Err(failure)
         }
@@ -103,6 +106,8 @@ struct Found {
     tools: Tools,
     empty: bool,
     parallel: bool,
+    major: u32,
+    plan: Plan,
 }
 
 async fn examine(
@@ -110,6 +115,7 @@ async fn examine(
     target: &Target,
     programs: &Directories,
     backup: &Backup,
+    wishes: Wishes,
 ) -> Result<Found, Failure> {
     let here = probe::describe(session, target).await?;
     let (server_major, dump_major) = majors(backup);
@@ -127,8 +133,9 @@ async fn examine(
     let tools = Tools::find(needed, programs)
         .await
         .map_err(|error| Failure::refused(error.to_string()))?;
-    extensions(session, target, backup).await?;
+    extensions::examine(session, target, backup).await?;
     may_restore(session, target).await?;
+    let plan = Plan::of(session, target, here.major(), backup, wishes).await?;
     let row = session
         .query_one(OBJECTS, &[])
         .await
@@ -145,13 +152,15 @@ async fn examine(
         tools,
         empty: !occupied,
         parallel,
+        major: here.major(),
+        plan,
     })
 }
 
 /// Of the server that was dumped, and of the pg_dump that did it.
 fn majors(backup: &Backup) -> (Option<u32>, Option<u32>) {
     match backup {
-        Backup::Folder(_, manifest) => {
+        Backup::Folder(_, manifest, _) => {
             let digits = manifest.tools.pg_dump.split(|c: char| !c.is_ascii_digit());
             let dump = digits.into_iter().next().and_then(|it| it.parse().ok());
             (Some(manifest.source.major()), dump)
@@ -159,36 +168,6 @@ fn majors(backup: &Backup) -> (Option<u32>, Option<u32>) {
         Backup::Archive(_, toc, _) => (toc.server_major(), toc.dump_major()),
         Backup::Script(..) => (None, None),
     }
-}
-
-async fn extensions(session: &Client, target: &Target, backup: &Backup) -> Result<(), Failure> {
-    let wanted: Vec<String> = match backup {
-        Backup::Folder(_, manifest) => {
-            let all = manifest.source.extensions.iter();
-            all.map(|it| it.name.clone()).collect()
-        }
-        Backup::Archive(_, toc, _) => {
-            let all = toc.entries.iter().filter(|it| it.kind == "EXTENSION");
-            all.map(|it| it.tag.clone()).collect()
-        }
-        Backup::Script(..) => Vec::new(),
-    };
-    let rows = session
-        .query(
-            "SELECT wanted FROM unnest($1::text[]) AS wanted
-              WHERE wanted NOT IN (SELECT name::text FROM pg_available_extensions) ORDER BY 1",
-            &[&wanted],
-        )
-        .await
-        .map_err(|error| postgres::Error::new("examining", target, &error))?;
-    let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "the server of {target} does not have the extension {}; install it there first",
-        missing.join(", ")
-    )))
 }
 
 async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {
@@ -213,144 +192,4 @@ async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {
         "role {} may not create anything in {target}; grant it CREATE on the database, or use the owner",
         target.user()
     )))
-}
-
-async fn maintenance(target: &Target) -> Result<(Client, Target), Failure> {
-    let mut refusal = None;
-    for name in MAINTENANCE {
-        let other = target.with_database(name);
-        match other.connect("restorer").await {
-            Ok(client) => return Ok((client, other)),
-            Err(error) => refusal = Some(error),
-        }
-    }
-    Err(match refusal {
-        Some(error) => error.into(),
-        None => Failure::refused("no maintenance database"),
-    })
-}
-
-/// Makes the database as the backup's was; gives whether it was us.
-async fn create(target: &Target, backup: &Backup) -> Result<bool, Failure> {
-    let (client, other) = maintenance(target).await?;
-    let mut sql = format!("CREATE DATABASE {}", quote(target.database()));
-    if let Backup::Folder(_, manifest) = backup {
-        let row = client
-            .query_one("SELECT current_setting('server_version_num')::int4", &[])
-            .await
-            .map_err(|error| postgres::Error::new("examining", &other, &error))?;
-        let number: i32 = row.get(0);
-        let source = &manifest.source;
-        sql.push_str(&format!(
-            " TEMPLATE template0 ENCODING {}{}",
-            literal(&source.encoding),
-            locale(&source.locale, number / 10_000)
-        ));
-    }
-    match client.batch_execute(&sql).await {
-        Ok(()) => {
-            tracing::info!(database = %target, "created the database");
-            Ok(true)
-        }
-        // Somebody was quicker: then it is there, and theirs. The second code is the catalogue's
-        // index speaking, when both were at it at once.
-        Err(error)
-            if matches!(
-                error.code(),
-                Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION)
-            ) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(postgres::Error::new("creating", target, &error).into()),
-    }
-}
-
-/// The options of `CREATE DATABASE`, as far as this major knows them.
-fn locale(locale: &Locale, major: i32) -> String {
-    let mut sql = format!(
-        " LC_COLLATE {} LC_CTYPE {}",
-        literal(&locale.collate),
-        literal(&locale.ctype)
-    );
-    if major >= 15 && locale.provider != "libc" {
-        sql.push_str(&format!(" LOCALE_PROVIDER {}", locale.provider));
-        let option = if locale.provider == "builtin" {
-            "BUILTIN_LOCALE"
-        } else {
-            "ICU_LOCALE"
-        };
-        if let Some(name) = &locale.locale {
-            sql.push_str(&format!(" {option} {}", literal(name)));
-        }
-        if let Some(rules) = locale.icu_rules.as_ref().filter(|_| major >= 16) {
-            sql.push_str(&format!(" ICU_RULES {}", literal(rules)));
-        }
-    }
-    sql
-}
-
-/// Removes a database that we made and did not fill. `session` holds the lock on it until the
-/// server ends it; without that lock another restore may have entered, and the database stays.
-pub async fn drop_database(session: &Client, target: &Target) {
-    if session.is_closed() {
-        tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
-        return;
-    }
-    let deadline = Instant::now() + DROPPING;
-    let removed = async {
-        let subscriptions = subscription::remove_all(session);
-        let Some(removed) = until(deadline, target, session, subscriptions).await else {
-            return Ok(false);
-        };
-        removed.map_err(|error| postgres::Error::new("dropping", target, &error))?;
-        let Ok(connected) = timeout_at(deadline, maintenance(target)).await else {
-            return Ok(false);
-        };
-        let (client, other) = connected?;
-        // FORCE (PostgreSQL 13): our own session is there, and a program of ours may be.
-        let sql = format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            quote(target.database())
-        );
-        // It must not go on when the next restore has entered.
-        let dropping = client.batch_execute(&sql);
-        let Some(dropped) = until(deadline, &other, &client, dropping).await else {
-            return Ok(false);
-        };
-        dropped.map_err(|error| postgres::Error::new("dropping", &other, &error))?;
-        Ok::<_, Failure>(true)
-    };
-    match removed.await {
-        Ok(true) => {
-            tracing::info!(database = %target, "dropped the database that this restore had created");
-        }
-        Ok(false) => {
-            tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there and is not complete; drop it");
-        }
-        Err(error) => {
-            tracing::warn!(database = %target, %error, "the database that this restore had created is still there and is not complete; drop it");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_locale_is_given_as_far_as_the_server_knows_it() {
-        let icu = Locale {
-            provider: "icu".to_owned(),
-            collate: "C".to_owned(),
-            ctype: "C".to_owned(),
-            locale: Some("de-AT".to_owned()),
-            icu_rules: Some("&a < b".to_owned()),
-        };
-        let base = " LC_COLLATE 'C' LC_CTYPE 'C'";
-        assert_eq!(locale(&icu, 14), base);
-        let icu15 = format!("{base} LOCALE_PROVIDER icu ICU_LOCALE 'de-AT'");
-        assert_eq!(locale(&icu, 15), icu15);
-        assert_eq!(locale(&icu, 16), format!("{icu15} ICU_RULES '&a < b'"));
-    }
 }

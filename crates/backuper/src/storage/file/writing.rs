@@ -1,16 +1,27 @@
 //! A file that becomes an object when it is whole.
+//!
+//! Until then it lies in [`UPLOADS`] under its key and a random ending, locked by its writer: so
+//! whoever finds it there knows whose it is, and whether its writer lives.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use super::{FileStorage, UPLOADS};
+use super::{FileStorage, remove_empty};
 use crate::storage::{Error, Kind, Stored, Upload};
+
+/// Where unfinished objects lie; a key never begins with a dot.
+pub(super) const UPLOADS: &str = ".uploads";
+/// How often a folder is made again that somebody removes since it is empty.
+const REMOVED_AGAIN: u32 = 3;
 
 /// An object that is being written, under a name of its own until it is whole.
 pub(super) struct Writing {
@@ -29,13 +40,14 @@ impl Writing {
         key: &str,
         target: PathBuf,
     ) -> Result<Self, Error> {
-        let uploads = storage.root.join(UPLOADS);
+        let (root, name) = (storage.root.clone(), key.to_owned());
         let (unfinished, file) = storage
             .blocking("writing", key, move || {
-                fs::create_dir_all(&uploads)?;
-                let path = uploads.join(uuid::Uuid::new_v4().to_string());
-                let file = File::create_new(&path)?;
-                Ok((Unfinished(path), file))
+                let path = root
+                    .join(UPLOADS)
+                    .join(format!("{name}.{}", Uuid::new_v4()));
+                let file = create(&path)?;
+                Ok((Unfinished { root, path }, file))
             })
             .await?;
         Ok(Self {
@@ -54,7 +66,7 @@ impl Writing {
             kind: Kind::Other,
             action: "writing",
             location: self.key.clone(),
-            reason: "an earlier write failed or was given up".to_owned(),
+            reason: "an earlier write failed or was aborted".to_owned(),
         })
     }
 }
@@ -87,7 +99,7 @@ impl Upload for Writing {
         let unfinished = Arc::clone(&self.unfinished);
         self.storage
             .blocking("writing", &self.key, move || {
-                place(&unfinished.0, &file, &target, &root)
+                place(&unfinished.path, &file, &target, &root)
             })
             .await?;
         Ok(Stored {
@@ -98,20 +110,27 @@ impl Upload for Writing {
     }
 
     async fn abort(self: Box<Self>) -> Result<(), Error> {
-        let path = self.unfinished.0.clone();
+        let unfinished = Arc::clone(&self.unfinished);
         self.storage
-            .blocking("giving up", &self.key, move || discard(&path).map(drop))
+            .blocking("aborting", &self.key, move || unfinished.discard())
             .await
     }
 }
 
 /// A file that goes with the last that holds it, unless it was renamed.
-struct Unfinished(PathBuf);
+struct Unfinished {
+    root: PathBuf,
+    path: PathBuf,
+}
 
 impl Unfinished {
+    fn discard(&self) -> io::Result<()> {
+        discard(&self.root, &self.path).map(drop)
+    }
+
     fn remove(&self) {
-        if let Err(error) = discard(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "an unfinished object stays");
+        if let Err(error) = self.discard() {
+            tracing::warn!(path = %self.path.display(), %error, "an unfinished object stays");
         }
     }
 }
@@ -122,11 +141,108 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes a file; false when there was none.
-pub(super) fn discard(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        removed => removed.map(|()| true),
+/// Removes a file and what folders it leaves empty; false when there was none.
+fn discard(root: &Path, path: &Path) -> io::Result<bool> {
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        removed => removed.map(|()| true)?,
+    };
+    remove_empty(&root.join(UPLOADS), path);
+    Ok(removed)
+}
+
+/// Makes a folder and those above it, for this user alone. Those that are there stay as they are.
+pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes a file for this user alone and locks it, which says that its writer lives.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut left = REMOVED_AGAIN;
+    let file = loop {
+        if let Some(folder) = path.parent() {
+            make_folders(folder)?;
+        }
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && left > 0 => left -= 1,
+            opened => break opened?,
+        }
+    };
+    // Where the file system has no locks, the time of its last byte must do.
+    if let Err(error) = file.try_lock() {
+        tracing::debug!(path = %path.display(), %error, "not locked");
+    }
+    Ok(file)
+}
+
+/// A file of [`UPLOADS`].
+pub(super) struct Found {
+    /// The object that it was to become; none of what versions before this one wrote.
+    pub(super) key: Option<String>,
+    pub(super) path: PathBuf,
+    /// When its last byte was written.
+    pub(super) modified: Timestamp,
+}
+
+/// Everything that is being written, or was when its writer died.
+pub(super) fn unfinished(root: &Path) -> io::Result<Vec<Found>> {
+    let uploads = root.join(UPLOADS);
+    let mut found = Vec::new();
+    let mut folders = vec![uploads.clone()];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            // What is gone meanwhile has become an object, or its writer has removed it.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&uploads).ok().and_then(Path::to_str);
+            let Some(key) = name.and_then(key_of) else {
+                continue;
+            };
+            if let Ok(modified) = Timestamp::try_from(metadata.modified()?) {
+                found.push(Found {
+                    key,
+                    path,
+                    modified,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The key in the name of a file of [`UPLOADS`], where it has one; none of what is not ours.
+fn key_of(name: &str) -> Option<Option<String>> {
+    let random = |it: &str| Uuid::try_parse(it).is_ok();
+    match name.rsplit_once('.') {
+        Some((key, ending)) if random(ending) => Some(Some(key.to_owned())),
+        _ if random(name) => Some(None),
+        _ => None,
+    }
+}
+
+/// Removes a file of [`UPLOADS`] unless its writer lives; gives whether.
+pub(super) fn remove_dead(root: &Path, path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(false),
+        // Without locks, what is as old as this is dead.
+        Ok(()) | Err(TryLockError::Error(_)) => discard(root, path),
     }
 }
 
@@ -135,8 +251,8 @@ fn place(path: &Path, file: &File, target: &Path, root: &Path) -> io::Result<()>
     file.sync_all()?;
     let folder = target.parent().unwrap_or(root);
     // Between the two calls a deletion may take the empty folder away again.
-    for _ in 0..3 {
-        fs::create_dir_all(folder)?;
+    for _ in 0..REMOVED_AGAIN {
+        make_folders(folder)?;
         match fs::rename(path, target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
             renamed => {

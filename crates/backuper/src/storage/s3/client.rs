@@ -4,63 +4,45 @@ use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority,
 };
 use secrecy::ExposeSecret as _;
 
-use super::error::is_untrusted;
-use super::unverified::Unverified;
-
-use crate::storage::{Config, Endpoint, Error, Kind};
+use super::error::hopeless;
+use super::http::{self, Http};
+use crate::storage::{Config, Endpoint, Error};
 
 /// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
 /// (chosen at random below that), a store has about half a minute to recover.
 pub const ATTEMPTS: u32 = 6;
 /// The longest wait between two tries.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// How long a connection may take to come about.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
-/// How long a store may take to begin its answer.
-pub(super) const ANSWER: Duration = Duration::from_secs(60);
-/// How long one try may take, its body included: a part of 512 MiB at 2 MB/s.
-const TRY: Duration = Duration::from_secs(300);
-/// How long a body may stand still.
-const STALLED: Duration = Duration::from_secs(20);
 
 /// The region that servers other than AWS expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Builds the client; nothing is sent.
 pub(super) async fn build(config: &Config) -> Result<aws_sdk_s3::Client, Error> {
+    if let Some(Endpoint::Url(url)) = &config.endpoint
+        && let Some(proxy) = http::proxy_for(url)
+    {
+        tracing::info!(%proxy, "the environment's proxy is asked for S3");
+    }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client(config)?)
+        .http_client(Http::new(config)?.shared())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
                 .with_max_backoff(LONGEST_PAUSE),
         )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .read_timeout(ANSWER)
-                .operation_attempt_timeout(TRY)
-                .build(),
-        )
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(STALLED)
-                .build(),
-        );
+        // Our own client sees what stands still; the SDK's protection takes a part in memory for sent.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Ok(name) = AppName::new("oiler-postgres-adapter") {
         loader = loader.app_name(name);
     }
@@ -91,7 +73,7 @@ pub(super) async fn build(config: &Config) -> Result<aws_sdk_s3::Client, Error> 
     Ok(aws_sdk_s3::Client::from_conf(
         builder
             .force_path_style(path_style)
-            .retry_classifier(Untrusted)
+            .retry_classifier(Hopeless)
             .build(),
     ))
 }
@@ -101,82 +83,15 @@ fn region(config: &Config) -> Option<String> {
     config.region.clone().or_else(default)
 }
 
-fn http_client(config: &Config) -> Result<SharedHttpClient, Error> {
-    if !config.secure {
-        tracing::warn!(
-            "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
-        );
-        return Unverified::client().map_err(|error| misconfigured(error.to_string()));
-    }
-    let mut roots = TrustStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    for certificate in system.certs {
-        // The SDK panics over what it cannot use, and old bundles have such certificates.
-        if rustls::RootCertStore::empty()
-            .add(certificate.clone())
-            .is_ok()
-        {
-            roots.add_pem_certificate(pem(&certificate));
-        }
-    }
-    if let Some(path) = &config.ca_file {
-        let file = std::fs::read(path).map_err(|error| {
-            misconfigured(format!("reading S3_CA_FILE {}: {error}", path.display()))
-        })?;
-        check_pem(&file)
-            .map_err(|reason| misconfigured(format!("S3_CA_FILE {}: {reason}", path.display())))?;
-        roots.add_pem_certificate(file);
-    }
-    let context = TlsContext::builder()
-        .with_trust_store(roots)
-        .build()
-        .map_err(|error| misconfigured(error.to_string()))?;
-    Ok(aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context)
-        .build_https())
-}
-
-/// The SDK takes PEM alone, and the system's certificates are given as DER.
-fn pem(certificate: &rustls::pki_types::CertificateDer<'_>) -> Vec<u8> {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(certificate);
-    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n").into_bytes()
-}
-
-/// The SDK panics over a file without a certificate.
-fn check_pem(file: &[u8]) -> Result<(), String> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(file) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() {
-        return Err("there is no certificate in it".to_owned());
-    }
-    Ok(())
-}
-
-fn misconfigured(reason: String) -> Error {
-    Error {
-        kind: Kind::Misconfigured,
-        action: "preparing to speak to",
-        location: "the S3 server".to_owned(),
-        reason,
-    }
-}
-
-/// Trying again does not mend a certificate, though the SDK takes it for a broken connection.
+/// Trying again mends no certificate and no scheme, though the SDK takes them for broken connections.
 #[derive(Debug)]
-struct Untrusted;
+struct Hopeless;
 
-impl ClassifyRetry for Untrusted {
+impl ClassifyRetry for Hopeless {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let failed = context.output_or_error().and_then(Result::err);
         let connector = failed.and_then(|it| it.as_connector_error());
-        if connector.is_some_and(|it| is_untrusted(it)) {
+        if connector.is_some_and(|it| hopeless(it).is_some()) {
             RetryAction::RetryForbidden
         } else {
             RetryAction::NoActionIndicated
@@ -184,7 +99,7 @@ impl ClassifyRetry for Untrusted {
     }
 
     fn name(&self) -> &'static str {
-        "untrusted certificate"
+        "untrusted certificate or wrong scheme"
     }
 
     fn priority(&self) -> RetryClassifierPriority {

@@ -1,5 +1,6 @@
 //! What S3's and the SDK's errors mean.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -21,7 +22,15 @@ where
             let code = answer.err().code().unwrap_or_default();
             let message = answer.err().message().unwrap_or_default();
             let said = [code, message].map(str::trim).join(" ");
-            (kind_of(status, code), format!("HTTP {status} {said}"))
+            let body = answer.raw().body().bytes().unwrap_or_default();
+            let kind = match (code, status) {
+                ("", 400) if wants_https(body) => Kind::SpeaksHttps,
+                // A page for people, or nothing that anybody knows.
+                ("", 200..=299) => Kind::NotS3,
+                ("", 404 | 405) if is_page(body) => Kind::NotS3,
+                _ => kind_of(status, code),
+            };
+            (kind, format!("HTTP {status} {said}"))
         }
         SdkError::ResponseError(answer) => (
             Kind::Unavailable,
@@ -32,24 +41,22 @@ where
             ),
         ),
         SdkError::DispatchFailure(failure) => {
-            let reason = deepest_cause(error);
-            // Trying again does not mend a certificate.
-            let kind = if is_untrusted(error) {
-                Kind::Misconfigured
-            } else if failure.is_user() {
-                Kind::Other
-            } else {
-                Kind::Unavailable
+            let kind = match hopeless(error) {
+                Some(kind) => kind,
+                // Found out before anything was sent.
+                None if failure.is_other() => return unsent(action, location, error),
+                None if failure.is_user() => Kind::Other,
+                None => Kind::Unavailable,
             };
-            (kind, reason)
+            (kind, deepest_cause(error))
         }
         SdkError::TimeoutError(_) => (Kind::Unavailable, "no answer in time".to_owned()),
-        _ => {
-            let reason = deepest_cause(error);
-            // No credentials anywhere is found out before anything is sent.
-            (Kind::Misconfigured, reason)
-        }
+        _ => return unsent(action, location, error),
     };
+    one_line(kind, action, location, &reason)
+}
+
+fn one_line(kind: Kind, action: &'static str, location: &str, reason: &str) -> Error {
     Error {
         kind,
         action,
@@ -63,6 +70,7 @@ where
 pub(super) fn kind_of(status: u16, code: &str) -> Kind {
     match (code, status) {
         ("NoSuchBucket", _) => Kind::NoBucket,
+        ("InvalidBucketName", _) => Kind::BucketName,
         ("NoSuchKey" | "NoSuchUpload" | "NotFound", _) => Kind::NotFound,
         (
             "PermanentRedirect"
@@ -70,24 +78,16 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
             | "IllegalLocationConstraintException",
             _,
         )
-        | (_, 301 | 307 | 308) => Kind::Misconfigured,
-        (
-            "RequestTimeout"
-            | "SlowDown"
-            | "ServiceUnavailable"
-            | "InternalError"
-            | "RequestTimeTooSkewed",
-            _,
-        ) => Kind::Unavailable,
+        | (_, 301 | 307 | 308) => Kind::WrongRegion,
+        ("RequestTimeTooSkewed", _) => Kind::ClockSkew,
+        ("RequestTimeout" | "SlowDown" | "ServiceUnavailable" | "InternalError", _) => {
+            Kind::Unavailable
+        }
         ("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest", _) => Kind::Corrupt,
-        (
-            "AccessDenied"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken",
-            _,
-        ) => Kind::Denied,
+        ("InvalidAccessKeyId" | "NotSignedUp", _) => Kind::UnknownKey,
+        ("SignatureDoesNotMatch", _) => Kind::WrongSecret,
+        ("InvalidToken" | "ExpiredToken" | "TokenRefreshRequired", _) => Kind::SessionToken,
+        ("AccessDenied", _) => Kind::Denied,
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 501) => Kind::Other,
         ("InsufficientStorage" | "QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::Full,
         (_, 401 | 403) => Kind::Denied,
@@ -97,16 +97,78 @@ pub(super) fn kind_of(status: u16, code: &str) -> Kind {
     }
 }
 
-pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|it| {
-        let tls = it.downcast_ref::<rustls::Error>().or_else(|| {
-            it.downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .and_then(|it| it.downcast_ref::<rustls::Error>())
-        });
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
-            || it.to_string().contains("invalid peer certificate")
+/// What Go's servers, nginx and Apache answer to http on a port of https.
+fn wants_https(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("HTTPS") || text.contains("SSL-enabled")
+}
+
+fn is_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    let begins = |with: &[u8]| {
+        start
+            .get(..with.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(with))
+    };
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
+/// What a connection failed of that no further try mends.
+pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    causes(error).find_map(|it| {
+        match of_tls(it) {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),
+            // What came instead of a handshake was no TLS.
+            Some(rustls::Error::InvalidMessage(_)) => return Some(Kind::SpeaksHttp),
+            _ => {}
+        }
+        // What came instead of an answer was no HTTP.
+        let http = it.downcast_ref::<hyper::Error>();
+        http.is_some_and(hyper::Error::is_parse)
+            .then_some(Kind::SpeaksHttps)
     })
+}
+
+/// The error of TLS that an error of I/O is wrapped around, once or more.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = |it: &&'a (dyn std::error::Error + 'static)| {
+        let wrapped = it.downcast_ref::<std::io::Error>()?.get_ref()?;
+        Some(wrapped as &(dyn std::error::Error + 'static))
+    };
+    std::iter::successors(Some(error), inner).find_map(|it| it.downcast_ref())
+}
+
+/// An object that the server should have had is no missing one: another try may succeed.
+pub(super) fn unexpected(error: Error) -> Error {
+    let kind = match error.kind {
+        Kind::NotFound => Kind::Other,
+        kind => kind,
+    };
+    Error { kind, ..error }
+}
+
+/// What kept a request from being sent. The SDK's own words for it are a printed structure.
+fn unsent(
+    action: &'static str,
+    location: &str,
+    error: &(dyn std::error::Error + 'static),
+) -> Error {
+    let deepest = deepest_cause(error);
+    let (kind, reason) = match causes(error).find_map(|it| it.downcast_ref()) {
+        Some(
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_),
+        ) => (
+            Kind::NoCredentials,
+            format!("no access key was given, and none was found: {deepest}"),
+        ),
+        Some(_) => (
+            Kind::CredentialsUnavailable,
+            format!("no access key was given, and asking for one failed: {deepest}"),
+        ),
+        None if deepest.contains("region") => (Kind::NoRegion, deepest),
+        None => (Kind::Misconfigured, deepest),
+    };
+    one_line(kind, action, location, &reason)
 }
 
 #[cfg(test)]
@@ -116,13 +178,16 @@ mod tests {
     #[test]
     fn what_trying_again_will_not_mend_is_told_apart() {
         assert_eq!(kind_of(404, "NoSuchBucket"), Kind::NoBucket);
+        assert_eq!(kind_of(400, "InvalidBucketName"), Kind::BucketName);
         assert_eq!(kind_of(404, ""), Kind::NotFound);
-        assert_eq!(kind_of(403, "SignatureDoesNotMatch"), Kind::Denied);
-        assert_eq!(kind_of(403, "InvalidAccessKeyId"), Kind::Denied);
+        assert_eq!(kind_of(403, "SignatureDoesNotMatch"), Kind::WrongSecret);
+        assert_eq!(kind_of(403, "InvalidAccessKeyId"), Kind::UnknownKey);
+        assert_eq!(kind_of(403, "RequestTimeTooSkewed"), Kind::ClockSkew);
+        assert_eq!(kind_of(403, "AccessDenied"), Kind::Denied);
         assert_eq!(kind_of(503, "SlowDown"), Kind::Unavailable);
-        assert_eq!(kind_of(301, "PermanentRedirect"), Kind::Misconfigured);
+        assert_eq!(kind_of(301, "PermanentRedirect"), Kind::WrongRegion);
         assert_eq!(kind_of(400, "BadDigest"), Kind::Corrupt);
-        assert_eq!(kind_of(400, "ExpiredToken"), Kind::Denied);
+        assert_eq!(kind_of(400, "ExpiredToken"), Kind::SessionToken);
         assert_eq!(kind_of(501, "NotImplemented"), Kind::Other);
     }
 }

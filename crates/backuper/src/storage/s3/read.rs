@@ -7,18 +7,17 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 
+use super::bucket::Bucket;
 use super::error::meaning;
-use super::upload::Way;
 use crate::storage::{Error, Kind};
+use crate::text::deepest_cause;
 
 /// How often in a row a body may break without a byte in between.
 const BREAKS: u32 = 6;
-/// How long a body may stand still before it counts as broken.
-const STALLED: Duration = Duration::from_secs(60);
 
 /// A body that knows how far it is.
 pub(super) struct Reading {
-    way: Way,
+    bucket: Bucket,
     key: String,
     location: String,
     etag: Option<String>,
@@ -29,8 +28,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) async fn begin(way: &Way, key: &str, location: String) -> Result<Self, Error> {
-        let request = way.client.get_object().bucket(&way.bucket);
+    pub(super) async fn begin(bucket: &Bucket, key: &str, location: String) -> Result<Self, Error> {
+        let request = bucket.client.get_object().bucket(&bucket.name);
         let answer = request
             .key(key)
             .send()
@@ -46,7 +45,7 @@ impl Reading {
                 reason: "the server does not say how large it is".to_owned(),
             })?;
         Ok(Self {
-            way: way.clone(),
+            bucket: bucket.clone(),
             key: key.to_owned(),
             location,
             etag: answer.e_tag().map(str::to_owned),
@@ -73,15 +72,14 @@ impl Reading {
                 Some(body) => body,
                 None => self.resume().await?,
             };
-            match tokio::time::timeout(STALLED, body.next()).await {
-                Ok(Some(Ok(chunk))) if !chunk.is_empty() => {
+            match body.next().await {
+                Some(Ok(chunk)) if !chunk.is_empty() => {
                     self.body = Some(body);
                     return self.give(chunk).map(Some);
                 }
-                Ok(Some(Ok(_empty))) => self.body = Some(body),
-                Ok(Some(Err(error))) => self.note(&error.to_string())?,
-                Ok(None) => self.note("the body ended early")?,
-                Err(_elapsed) => self.note("the body stood still")?,
+                Some(Ok(_empty)) => self.body = Some(body),
+                Some(Err(error)) => self.note(&deepest_cause(&error))?,
+                None => self.note("the body ended early")?,
             }
         }
     }
@@ -109,7 +107,7 @@ impl Reading {
         // 1, 2, 4, 8, 16 seconds: the first break is most often over by then.
         let pause = 1u64 << self.breaks.saturating_sub(1).min(4);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        let request = self.way.client.get_object().bucket(&self.way.bucket);
+        let request = self.bucket.client.get_object().bucket(&self.bucket.name);
         let answer = request
             .key(&self.key)
             .range(format!("bytes={}-", self.given))

@@ -1,0 +1,612 @@
+//! Which backup a revision means.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::origin::{self, Origin};
+use super::{Backup, Error, Listing, Revision, databases, list, read_manifest};
+use crate::archive::key::{self, Folder, MANIFEST, Published};
+use crate::archive::manifest::Manifest;
+use crate::archive::{Identity, SourceId};
+use crate::storage::{self, Kind, Object, Storage};
+
+/// How many names a sentence holds before it only counts.
+const NAMED: usize = 10;
+
+/// Which backup is asked for, and who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Which backup.
+    pub revision: &'a Revision,
+    /// The database that it is for: its name says which backups are looked at, its server which of
+    /// them count.
+    pub target: &'a Identity,
+    /// With this, numbers skip what was not complete by then.
+    pub as_of: Option<Timestamp>,
+    /// This machine's clock.
+    pub now: Timestamp,
+}
+
+/// What a revision means.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// One of ours.
+    Ours(Folder, Box<Manifest>),
+    /// A single object: the published adapter's, or any that was named by its key.
+    Object(Object),
+}
+
+/// The backup that was found, and what a person should know who expected another.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// What to restore.
+    pub found: Found,
+    /// Folders of the same source that are newer and have no manifest, newest first.
+    pub incomplete: Vec<Backup>,
+    /// Folders of the future, which were not counted.
+    pub misdated: Vec<Folder>,
+    /// Folders of before servers were known by their identifier, which were not counted because
+    /// another server has the same name.
+    pub ambiguous: Vec<Folder>,
+}
+
+impl Resolution {
+    fn of(found: Found) -> Self {
+        Self {
+            found,
+            incomplete: Vec::new(),
+            misdated: Vec::new(),
+            ambiguous: Vec::new(),
+        }
+    }
+}
+
+/// Finds the backup that is asked for. Numbers and times look at the backups of the target's server
+/// where it has some, of the only server where there is one, and at the published adapter's among
+/// them.
+///
+/// # Errors
+/// [`Error`], each a sentence for the person who asked.
+pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Resolution, Error> {
+    let question = Question { storage, request };
+    let wanted = match request.revision {
+        Revision::Named(name) => return question.named(name).await.map(Resolution::of),
+        Revision::Count(count) => Wanted::Count(*count),
+        Revision::At(time) => Wanted::At(*time),
+    };
+    let listing = list(storage, &request.target.database).await?;
+    if listing.complete.is_empty() && listing.published.is_empty() {
+        return Err(question.nothing(&listing).await);
+    }
+    let sources = question.sources(&listing).await?;
+    let (candidates, misdated) = question.candidates(&listing, &sources.ids);
+    let (found, until) = match wanted {
+        Wanted::Count(count) => (question.count(&candidates, count).await?, request.as_of),
+        Wanted::At(time) => (question.at(&candidates, time).await?, Some(time)),
+    };
+    let started = match &found {
+        Found::Ours(folder, _) => folder.started(),
+        Found::Object(object) => candidates
+            .iter()
+            .find(|it| it.is(object))
+            .map_or(request.now, Candidate::started),
+    };
+    let of = |id: SourceId| sources.ids.contains(&id);
+    let incomplete = listing.incomplete.into_iter().filter(|it| {
+        let time = it.folder.started();
+        of(it.folder.source()) && time > started && until.is_none_or(|until| time <= until)
+    });
+    let complete = listing.complete.iter().map(|it| &it.folder);
+    let ambiguous = complete.filter(|it| sources.ambiguous == Some(it.source()));
+    Ok(Resolution {
+        found,
+        incomplete: incomplete.collect(),
+        misdated,
+        ambiguous: ambiguous.cloned().collect(),
+    })
+}
+
+/// Which of several candidates is asked for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// Counted from the newest, which is 0.
+    Count(u32),
+    /// The newest whose snapshot is at or before this time.
+    At(Timestamp),
+}
+
+struct Question<'a> {
+    storage: &'a dyn Storage,
+    request: Request<'a>,
+}
+
+/// Whose backups count.
+struct Sources {
+    ids: BTreeSet<SourceId>,
+    /// What folders carry that may be the target's or those of another server of its name.
+    ambiguous: Option<SourceId>,
+}
+
+/// A backup that a number or a time may mean.
+enum Candidate<'a> {
+    Ours(&'a Backup),
+    Published(&'a Published, &'a Object),
+}
+
+impl Candidate<'_> {
+    fn started(&self) -> Timestamp {
+        match self {
+            Self::Ours(backup) => backup.folder.started(),
+            Self::Published(published, _) => published.started,
+        }
+    }
+
+    fn is(&self, object: &Object) -> bool {
+        matches!(self, Self::Published(_, it) if it.key == object.key)
+    }
+}
+
+impl Question<'_> {
+    async fn named(&self, name: &str) -> Result<Found, Error> {
+        let name = name.trim_end_matches('/');
+        let folder = match Folder::parse(&self.request.target.database, name) {
+            Ok(folder) => Some(folder),
+            Err(key::NotOurs) => match by_key(name) {
+                Named::Folder(folder) => Some(folder),
+                // Its schema alone would be restored as if it were all.
+                Named::Part(folder) => {
+                    let folder = folder.prefix();
+                    let whole = folder.trim_end_matches('/');
+                    return Err(
+                        self.no_such(format!("it is only a part of a backup; name {whole}"))
+                    );
+                }
+                Named::Else => None,
+            },
+        };
+        if let Some(folder) = folder {
+            return match read_manifest(self.storage, &folder).await {
+                Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
+                Err(Error::Storage(error)) if error.kind == Kind::NotFound => {
+                    Err(self.no_such("the folder has no manifest, so it holds no complete backup"))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        match self.storage.stat(name).await {
+            Ok(object) => Ok(Found::Object(object)),
+            Err(error) if error.kind == storage::Kind::NotFound => {
+                Err(self.no_such("there is no such object"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn count(&self, candidates: &[Candidate<'_>], count: u32) -> Result<Found, Error> {
+        let mut passed = 0;
+        for candidate in candidates {
+            let Some(found) = self.complete_by(candidate).await? else {
+                continue;
+            };
+            if passed == count {
+                return match found {
+                    Some(found) => Ok(found),
+                    None => self.open(candidate).await,
+                };
+            }
+            passed += 1;
+        }
+        Err(self.no_such(format!("there are {passed}, and the newest is 0")))
+    }
+
+    async fn at(&self, candidates: &[Candidate<'_>], time: Timestamp) -> Result<Found, Error> {
+        for candidate in candidates.iter().filter(|it| it.started() <= time) {
+            match self.open(candidate).await? {
+                // Its folder's time is older than its snapshot, by the time that took.
+                Found::Ours(_, manifest) if manifest.snapshot_at > time => {}
+                found => return Ok(found),
+            }
+        }
+        let oldest = candidates.last().map(Candidate::started);
+        Err(self.no_such(oldest.map_or_else(
+            || "there is none".to_owned(),
+            |it| format!("the oldest is of {it}"),
+        )))
+    }
+
+    /// `None` when the candidate was not complete in time; otherwise the backup, where it had to be
+    /// opened to know.
+    async fn complete_by(&self, candidate: &Candidate<'_>) -> Result<Option<Option<Found>>, Error> {
+        let Some(as_of) = self.request.as_of else {
+            return Ok(Some(None));
+        };
+        if candidate.started() > as_of {
+            return Ok(None);
+        }
+        Ok(match self.open(candidate).await? {
+            Found::Ours(_, manifest) if manifest.finished_at > as_of => None,
+            Found::Object(object) if object.modified > as_of => None,
+            found => Some(Some(found)),
+        })
+    }
+
+    async fn open(&self, candidate: &Candidate<'_>) -> Result<Found, Error> {
+        Ok(match candidate {
+            Candidate::Ours(backup) => {
+                let manifest = read_manifest(self.storage, &backup.folder).await?;
+                Found::Ours(backup.folder.clone(), Box::new(manifest))
+            }
+            Candidate::Published(_, object) => Found::Object((*object).clone()),
+        })
+    }
+
+    /// Those of these ids and the published adapter's, newest first; and the folders of the future.
+    /// Where all are of the future, it is this machine's clock that is wrong, and they count.
+    fn candidates<'a>(
+        &self,
+        listing: &'a Listing,
+        ids: &BTreeSet<SourceId>,
+    ) -> (Vec<Candidate<'a>>, Vec<Folder>) {
+        let ours: Vec<&Backup> = listing
+            .complete
+            .iter()
+            .filter(|it| ids.contains(&it.folder.source()))
+            .collect();
+        let (mut misdated, mut counted): (Vec<&Backup>, Vec<&Backup>) = ours
+            .into_iter()
+            .partition(|it| it.is_misdated(self.request.now));
+        if counted.is_empty() && listing.published.is_empty() {
+            std::mem::swap(&mut misdated, &mut counted);
+        }
+        let published = listing
+            .published
+            .iter()
+            .map(|(published, object)| Candidate::Published(published, object));
+        let mut candidates: Vec<_> = counted
+            .into_iter()
+            .map(Candidate::Ours)
+            .chain(published)
+            .collect();
+        candidates.sort_by_key(|it| std::cmp::Reverse(it.started()));
+        let misdated = misdated.iter().map(|it| it.folder.clone()).collect();
+        (candidates, misdated)
+    }
+
+    /// Whose backups count. Manifests are read only where folders of others are there too.
+    async fn sources(&self, listing: &Listing) -> Result<Sources, Error> {
+        let target = self.request.target;
+        let (own, others): (BTreeSet<_>, BTreeSet<_>) =
+            listing.ids().into_iter().partition(|it| target.owns(*it));
+        let only = |ids| Sources {
+            ids,
+            ambiguous: None,
+        };
+        if others.is_empty() {
+            return Ok(only(own));
+        }
+        if own.is_empty() {
+            let mut origins = origin::of(self.storage, listing, others).await?;
+            return match origins.pop() {
+                Some(origin) if origins.is_empty() => Ok(only(origin.ids)),
+                Some(last) => {
+                    origins.push(last);
+                    Err(self.several(&origins))
+                }
+                None => Ok(only(BTreeSet::new())),
+            };
+        }
+        let by_name = target.id_by_name();
+        if !own.contains(&by_name) || target.system.is_none() {
+            return Ok(only(own));
+        }
+        // Older folders of its name, and other servers: one of those may have the same name.
+        let servers = origin::of(self.storage, listing, others.clone()).await?;
+        let namesake = |it: &Origin| {
+            let server = it.identity.as_ref();
+            server.is_some_and(|it| target.is_namesake_of(it))
+        };
+        if !servers.iter().any(namesake) {
+            return Ok(only(own));
+        }
+        let ids: BTreeSet<_> = own.into_iter().filter(|it| *it != by_name).collect();
+        if ids.is_empty() {
+            let all = others.into_iter().chain([by_name]);
+            return Err(self.several(&origin::of(self.storage, listing, all).await?));
+        }
+        Ok(Sources {
+            ids,
+            ambiguous: Some(by_name),
+        })
+    }
+
+    fn several(&self, origins: &[Origin]) -> Error {
+        Error::SeveralSources {
+            database: self.request.target.database.clone(),
+            location: self.storage.location(),
+            newest: origins.iter().map(Origin::offer).collect(),
+        }
+    }
+
+    /// There is no backup of this database: what else there is.
+    async fn nothing(&self, listing: &Listing) -> Error {
+        let database = &self.request.target.database;
+        let mut reason = "there is none at all".to_owned();
+        if let Some(backup) = listing.incomplete.first() {
+            let prefix = backup.folder.prefix();
+            let folder = prefix.trim_end_matches('/');
+            reason =
+                format!("{folder} has no manifest, so it is not complete, and there is no other");
+        }
+        let others = databases(self.storage).await.unwrap_or_default();
+        if others.is_empty() {
+            return self.no_such(reason);
+        }
+        let mut names: Vec<String> = others
+            .iter()
+            .take(NAMED)
+            .map(|(name, newest)| format!("{name} ({newest})"))
+            .collect();
+        if others.len() > NAMED {
+            names.push(format!("{} more", others.len() - NAMED));
+        }
+        self.no_such(format!(
+            "{reason}; the store holds backups of {}: correct DB_NAME, or set BACKUP_REVISION to one of these to restore it into {database}",
+            names.join(", ")
+        ))
+    }
+
+    fn no_such(&self, reason: impl Into<String>) -> Error {
+        Error::NoSuch {
+            revision: self.request.revision.to_string(),
+            database: self.request.target.database.clone(),
+            location: self.storage.location(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What a key in the bucket names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// One of our backups: `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json`.
+    Folder(Folder),
+    /// Another object in the folder of one.
+    Part(Folder),
+    /// Something else.
+    Else,
+}
+
+fn by_key(key: &str) -> Named {
+    match Folder::parse_key(key) {
+        Ok((folder, "" | MANIFEST)) => Named::Folder(folder),
+        Ok((folder, _part)) => Named::Part(folder),
+        Err(key::NotOurs) => match Folder::parse_key(&format!("{key}/")) {
+            Ok((folder, "")) => Named::Folder(folder),
+            Ok(_) | Err(key::NotOurs) => Named::Else,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::SystemIdentifier;
+    use crate::storage::memory::MemoryStorage;
+
+    const NOW: &str = "2026-11-25T12:00:00Z";
+
+    fn server(host: &str, system: Option<u64>) -> Identity {
+        Identity {
+            host: host.to_owned(),
+            port: 5432,
+            database: "app".to_owned(),
+            system: system.map(SystemIdentifier::from),
+        }
+    }
+
+    fn manifest(of: &Identity, at: Timestamp) -> Vec<u8> {
+        let mut json = serde_json::json!({
+            "format_version": 1,
+            "source": {
+                "host": of.host, "port": of.port, "database": of.database,
+                "server_version": "15.1", "server_version_num": 150_001, "encoding": "UTF8",
+                "locale": { "provider": "libc", "collate": "C", "ctype": "C" },
+                "extensions": [], "size_bytes": 1
+            },
+            "snapshot_at": at, "started_at": at, "finished_at": at,
+            "tools": { "backuper": "0", "pg_dump": "15.1", "zstd": "1" },
+            "streams": [{
+                "name": "schema.dump", "key": "app/x/schema.dump", "content": "schema",
+                "compression": "none", "raw_bytes": 1, "stored_bytes": 1, "sha256": "0"
+            }]
+        });
+        if let Some(system) = of.system {
+            json["source"]["system_identifier"] = system.to_string().into();
+        }
+        serde_json::to_vec(&json).unwrap()
+    }
+
+    fn at(day: &str) -> Timestamp {
+        format!("2026-11-{day}T00:00:00Z").parse().unwrap()
+    }
+
+    /// A store with a backup of each server on its day of this November.
+    async fn store(backups: &[(&Identity, &str)]) -> MemoryStorage {
+        let storage = MemoryStorage::default();
+        for (of, day) in backups {
+            put(&storage, of, at(day), MANIFEST).await;
+        }
+        storage
+    }
+
+    async fn put(storage: &MemoryStorage, of: &Identity, started: Timestamp, object: &str) {
+        let folder = Folder::new("app", started, of.id());
+        let json = manifest(of, started);
+        storage.put(&folder.key(object), json.into()).await.unwrap();
+    }
+
+    async fn ask(
+        storage: &MemoryStorage,
+        target: &Identity,
+        revision: &str,
+    ) -> Result<Resolution, Error> {
+        let revision = revision.parse().unwrap();
+        let request = Request {
+            revision: &revision,
+            target,
+            as_of: None,
+            now: NOW.parse().unwrap(),
+        };
+        resolve(storage, request).await
+    }
+
+    /// The day of the backup that was found.
+    fn day(resolution: &Resolution) -> String {
+        match &resolution.found {
+            Found::Ours(folder, _) => folder.started().strftime("%d").to_string(),
+            Found::Object(object) => object.key.clone(),
+        }
+    }
+
+    /// F06.
+    #[tokio::test]
+    async fn two_servers_of_one_name_are_two_sources_and_two_names_of_one_server_are_one() {
+        let (one, other) = (server("db", Some(1)), server("db", Some(2)));
+        let spelt = server("127.0.0.1", Some(1));
+        let storage = store(&[(&one, "10"), (&other, "11"), (&spelt, "12"), (&other, "13")]).await;
+        for (target, revision, wanted) in [
+            (&one, "0", "12"),
+            (&spelt, "1", "10"),
+            (&other, "0", "13"),
+            (&other, "1", "11"),
+        ] {
+            let found = ask(&storage, target, revision).await.unwrap();
+            assert_eq!(day(&found), wanted, "{target} {revision}");
+        }
+        for (target, revision) in [(&one, "2"), (&other, "2")] {
+            let error = ask(&storage, target, revision).await.unwrap_err();
+            assert!(error.to_string().contains("there are 2"), "{error}");
+        }
+    }
+
+    /// F06: the names are ready to copy.
+    #[tokio::test]
+    async fn a_third_server_is_asked_which_one_is_meant() {
+        let (one, other) = (server("db1", Some(1)), server("db2", Some(2)));
+        let storage = store(&[(&one, "10"), (&other, "11"), (&one, "12")]).await;
+        let third = server("db1", Some(3));
+        let sentence = ask(&storage, &third, "0").await.unwrap_err().to_string();
+        for (of, day) in [(&one, "12"), (&other, "11")] {
+            let folder = Folder::new("app", at(day), of.id()).prefix();
+            let offer = format!(
+                "{} (of {}:5432, system {}, 2026-11-{day}T00:00:00Z)",
+                folder.trim_end_matches('/'),
+                of.host,
+                of.system.unwrap()
+            );
+            assert!(sentence.contains(&offer), "{offer}: {sentence}");
+        }
+        assert!(sentence.contains("BACKUP_REVISION"), "{sentence}");
+    }
+
+    /// F06: restoring to another server needs no word where there is nothing to confuse.
+    #[tokio::test]
+    async fn the_only_server_in_the_store_is_meant_by_every_target() {
+        let (before, now) = (server("db", None), server("db", Some(1)));
+        let storage = store(&[(&before, "10"), (&now, "11")]).await;
+        for target in [server("db", Some(9)), server("elsewhere", None)] {
+            for (revision, wanted) in [("0", "11"), ("1", "10")] {
+                let found = ask(&storage, &target, revision).await.unwrap();
+                assert_eq!(day(&found), wanted, "{target}");
+            }
+        }
+    }
+
+    /// F06: what was backed up before the identifier was known counts by its name, unless another
+    /// server has that name.
+    #[tokio::test]
+    async fn older_folders_count_by_name_where_the_name_is_of_one_server() {
+        let (before, now) = (server("db", None), server("db", Some(1)));
+        let stranger = server("other", Some(2));
+        let storage = store(&[(&before, "10"), (&now, "11"), (&stranger, "12")]).await;
+        let found = ask(&storage, &now, "1").await.unwrap();
+        assert_eq!(day(&found), "10");
+        assert!(found.ambiguous.is_empty());
+
+        let namesake = server("db", Some(3));
+        put(&storage, &namesake, at("13"), MANIFEST).await;
+        let found = ask(&storage, &now, "0").await.unwrap();
+        assert_eq!(day(&found), "11");
+        assert_eq!(found.ambiguous.len(), 1);
+        let error = ask(&storage, &now, "1").await.unwrap_err();
+        assert!(error.to_string().contains("there are 1"), "{error}");
+
+        let storage = store(&[(&before, "10"), (&namesake, "13")]).await;
+        let error = ask(&storage, &now, "0").await.unwrap_err();
+        assert!(matches!(error, Error::SeveralSources { .. }), "{error}");
+    }
+
+    /// F13.
+    #[tokio::test]
+    async fn newer_folders_without_a_manifest_are_told_of() {
+        let (one, other) = (server("db", Some(1)), server("db", Some(2)));
+        let storage = store(&[(&one, "10"), (&one, "12")]).await;
+        for (of, day) in [(&one, "11"), (&one, "13"), (&other, "14")] {
+            put(&storage, of, at(day), key::SCHEMA).await;
+        }
+        let found = ask(&storage, &one, "0").await.unwrap();
+        assert_eq!(found.incomplete.len(), 1);
+        assert_eq!(found.incomplete[0].folder.started(), at("13"));
+        let found = ask(&storage, &one, "2026-11-11T12:00:00Z").await.unwrap();
+        assert_eq!(found.incomplete.len(), 1);
+        assert_eq!(found.incomplete[0].folder.started(), at("11"));
+    }
+
+    /// F05.
+    #[tokio::test]
+    async fn a_folder_of_the_future_is_not_the_newest_unless_all_are() {
+        let one = server("db", Some(1));
+        let storage = store(&[(&one, "10"), (&one, "28")]).await;
+        let found = ask(&storage, &one, "0").await.unwrap();
+        assert_eq!(day(&found), "10");
+        assert_eq!(found.misdated.len(), 1);
+        // Then it is the clock here that is wrong.
+        let storage = store(&[(&one, "27"), (&one, "28")]).await;
+        let found = ask(&storage, &one, "0").await.unwrap();
+        assert_eq!(day(&found), "28");
+        assert!(found.misdated.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_finds_nothing_is_told_what_there_is() {
+        let one = server("db", Some(1));
+        let storage = store(&[(&one, "10")]).await;
+        let target = Identity {
+            database: "shop".to_owned(),
+            ..one
+        };
+        let sentence = ask(&storage, &target, "0").await.unwrap_err().to_string();
+        for words in [
+            "backups of app (app/2026-11-10-",
+            "DB_NAME",
+            "BACKUP_REVISION",
+        ] {
+            assert!(sentence.contains(words), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_folder_and_its_manifest_name_the_backup_and_its_other_objects_do_not() {
+        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
+        let expected = || Folder::parse("app", &folder[4..]).unwrap();
+        for key in [folder, &format!("{folder}/manifest.json")] {
+            assert_eq!(by_key(key), Named::Folder(expected()), "{key}");
+        }
+        let part = format!("{folder}/schema.dump");
+        assert_eq!(by_key(&part), Named::Part(expected()));
+        for key in ["app", "app/notes.txt", "app/2026-11-19-21-05-27-backup.sql"] {
+            assert_eq!(by_key(key), Named::Else, "{key}");
+        }
+    }
+}

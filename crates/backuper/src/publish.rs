@@ -1,0 +1,81 @@
+//! The last step of a backup: the manifest, which makes the folder count.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::archive::Folder;
+use crate::archive::key::MANIFEST;
+use crate::archive::manifest::{Manifest, Stream};
+use crate::runtime::{Failure, Shutdown};
+use crate::storage::{self, Storage};
+
+/// Streams that are looked for at once before the manifest is written.
+const LOOKED_FOR: usize = 8;
+
+/// Makes a backup of the streams in a folder: writes their manifest and proves that it is there. One
+/// that is on its way when we are asked to stop is waited for: it could arrive after the
+/// clean-up otherwise.
+///
+/// # Errors
+/// A stream is not there any more, the store failed, or we were asked to stop.
+pub async fn publish(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let publishing = write(storage, folder, manifest);
+    tokio::pin!(publishing);
+    tokio::select! {
+        biased;
+        () = shutdown.token().cancelled() => {
+            // The clean-up needs its share of the time.
+            let deadline = shutdown.clean_up_by().half();
+            if let Some(Err(error)) = deadline.limit(publishing).await {
+                tracing::debug!(%error, "the manifest had failed too");
+            }
+            Err(Failure::try_again("stopped before the backup was complete"))
+        }
+        published = &mut publishing => published,
+    }
+}
+
+/// The manifest goes last, and counts only when it is there as it was written.
+async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> Result<(), Failure> {
+    still_there(storage, folder, &manifest.streams).await?;
+    let json = manifest
+        .write()
+        .map_err(|error| Failure::try_again(error.to_string()))?;
+    let key = folder.key(MANIFEST);
+    let stored = storage.put(&key, json.into()).await?;
+    storage.verify(&key, &stored).await?;
+    Ok(())
+}
+
+/// Looks for every stream once more: the first ones may have been stored a day ago, and somebody may
+/// have removed them since.
+async fn still_there(
+    storage: &dyn Storage,
+    folder: &Folder,
+    streams: &[Stream],
+) -> Result<(), Failure> {
+    let look = async |stream: &Stream| {
+        let key = folder.key(&stream.name);
+        match storage.stat(&key).await {
+            Ok(object) if object.size == stream.stored_bytes => Ok(()),
+            Ok(object) => Err(Failure::try_again(format!(
+                "{key} had {} bytes when it was stored and has {} now: somebody has written over it; run the backup again",
+                stream.stored_bytes, object.size
+            ))),
+            Err(error) if error.kind == storage::Kind::NotFound => {
+                Err(Failure::try_again(format!(
+                    "{key} was stored and is gone: somebody has removed it while the backup ran, a lifecycle rule of the bucket for one; run the backup again"
+                )))
+            }
+            Err(error) => Err(error.into()),
+        }
+    };
+    futures::stream::iter(streams.iter().map(look))
+        .buffer_unordered(LOOKED_FOR)
+        .try_collect::<()>()
+        .await
+}

@@ -1,0 +1,241 @@
+//! What of a backup is restored into this target, and to whom it belongs there: decided before
+//! anything is loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backuper::postgres::Target;
+use backuper::runtime::Failure;
+use tokio_postgres::Client;
+
+use super::definers::Definers;
+use super::owners::{self, Withheld};
+use super::requirements::{self, Unmet};
+use super::roles::Roles;
+use super::tolerant::few;
+use crate::archive::toc::{Entry, Toc};
+use crate::job::Owners;
+use crate::resolve::Backup;
+
+/// What whoever restores has asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Who is to own what is restored.
+    pub owners: Owners,
+    /// Whether to go on without what cannot be restored.
+    pub keep_going: bool,
+}
+
+/// Kinds that hold rows: nothing goes on without them.
+const ROWS: [&str; 6] = [
+    "TABLE",
+    "SEQUENCE",
+    "TABLE DATA",
+    "SEQUENCE SET",
+    "BLOB",
+    "BLOBS",
+];
+
+/// What is restored, and how.
+#[derive(Debug)]
+pub struct Plan {
+    /// The roles of the server.
+    pub(crate) roles: Roles,
+    owners: Owners,
+    tablespaces: bool,
+    left_out: BTreeMap<i64, String>,
+}
+
+impl Plan {
+    /// Compares the backup with the server, which is of this major; what differs and does not matter
+    /// is a warning.
+    ///
+    /// # Errors
+    /// A refusal that names what cannot be restored, or what the server said.
+    pub async fn of(
+        session: &Client,
+        target: &Target,
+        major: u32,
+        backup: &Backup,
+        wishes: Wishes,
+    ) -> Result<Self, Failure> {
+        let mut plan = Self {
+            roles: Roles::of(session, target, major).await?,
+            owners: wishes.owners,
+            tablespaces: true,
+            left_out: BTreeMap::new(),
+        };
+        let Some(toc) = backup.toc() else {
+            return Ok(plan);
+        };
+        plan.examine_tablespaces(session, target, toc).await?;
+        let unmet = requirements::unmet(session, target, toc, &plan.roles).await?;
+        plan.leave_out(target, toc, unmet, wishes.keep_going)?;
+        plan.examine_owners(target, toc, &superusers(backup))?;
+        Ok(plan)
+    }
+
+    /// Whether an entry of the schema's archive is restored.
+    #[must_use]
+    pub fn keeps(&self, entry: &Entry) -> bool {
+        !self.left_out.contains_key(&entry.id)
+    }
+
+    /// What is not restored, each with the reason.
+    #[must_use]
+    pub fn omissions(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.left_out.values().cloned().collect();
+        all.retain(|it| !it.is_empty());
+        all
+    }
+
+    /// What pg_restore is told beside the rest.
+    #[must_use]
+    pub fn arguments(&self) -> &'static [&'static str] {
+        if self.tablespaces {
+            &[]
+        } else {
+            &["--no-tablespaces"]
+        }
+    }
+
+    /// Whether owners are restored.
+    pub(crate) fn sets_owners(&self) -> bool {
+        self.owners == Owners::Auto
+    }
+
+    async fn examine_tablespaces(
+        &mut self,
+        session: &Client,
+        target: &Target,
+        toc: &Toc,
+    ) -> Result<(), Failure> {
+        let missing = requirements::tablespaces(session, target, toc).await?;
+        if !missing.is_empty() {
+            tracing::warn!(
+                database = %target,
+                "the server does not have the tablespaces {}, or role {} may not use them, so everything is restored into the database's own; make them and restore again, or move the tables by hand",
+                missing.join(", "), self.roles.me
+            );
+            self.tablespaces = false;
+        }
+        Ok(())
+    }
+
+    /// Leaves out what cannot be restored, and what needs it.
+    fn leave_out(
+        &mut self,
+        target: &Target,
+        toc: &Toc,
+        unmet: Vec<Unmet>,
+        keep_going: bool,
+    ) -> Result<(), Failure> {
+        if unmet.is_empty() {
+            return Ok(());
+        }
+        let reasons: Vec<String> = unmet.iter().map(|it| it.why.clone()).collect();
+        for why in &reasons {
+            tracing::warn!(database = %target, "cannot be restored: {why}");
+        }
+        if !keep_going {
+            return Err(Failure::refused(format!(
+                "what the backup holds cannot be restored into {target}: {}; make there what is missing, or restore as a role that may, or go on without with RESTORE_KEEP_GOING=true; nothing was changed",
+                few(reasons)
+            )));
+        }
+        self.left_out = unmet.into_iter().map(|it| (it.entry, it.why)).collect();
+        // An entry stands behind what it needs.
+        for entry in &toc.entries {
+            let needed = entry.needs.iter().find(|it| self.left_out.contains_key(it));
+            if needed.is_none() || self.left_out.contains_key(&entry.id) {
+                continue;
+            }
+            let name = name(entry);
+            if ROWS.contains(&entry.kind.as_str()) {
+                return Err(Failure::refused(format!(
+                    "what the backup holds cannot be restored into {target}: {}, and {name} needs it; make there what is missing, or restore as a role that may; nothing was changed",
+                    few(reasons)
+                )));
+            }
+            // A comment or a privilege needs no word of its own.
+            let belongs = ["COMMENT", "ACL", "SECURITY LABEL"].contains(&entry.kind.as_str());
+            let why = if belongs {
+                String::new()
+            } else {
+                format!("{name} (it needs what is left out)")
+            };
+            self.left_out.insert(entry.id, why);
+        }
+        Ok(())
+    }
+
+    /// Says in one warning whose owners are not restored; refuses what would get more rights by it.
+    fn examine_owners(
+        &self,
+        target: &Target,
+        toc: &Toc,
+        superusers: &BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        if !self.sets_owners() {
+            return Ok(());
+        }
+        let definers = Definers::of(toc);
+        let withheld = owners::all_withheld(toc, self);
+        let definers: Vec<(&Entry, Withheld, String)> = withheld
+            .iter()
+            .filter(|(entry, ..)| !superusers.contains(&entry.owner))
+            .filter_map(|(entry, why, _)| Some((*entry, *why, definers.name(entry)?)))
+            .collect();
+        if self.roles.superuser && !definers.is_empty() {
+            let owners: BTreeSet<&str> = definers.iter().map(|it| it.0.owner.as_str()).collect();
+            let owners: Vec<&str> = owners.into_iter().collect();
+            return Err(Failure::refused(format!(
+                "{} would run with the rights of {}, a superuser, since {target} does not have their owners: {}; create these roles first, or set RESTORE_OWNERS=none to have it so; nothing was changed",
+                few(definers.into_iter().map(|it| it.2)),
+                self.roles.me,
+                owners.join(", ")
+            )));
+        }
+        if let Some(mut warning) = owners::warning(toc, self) {
+            if !definers.is_empty() {
+                let names = few(definers.into_iter().map(|it| it.2));
+                warning.push_str(&format!(
+                    "; among them, with the rights of {} from now on: {names}",
+                    self.roles.me
+                ));
+            }
+            tracing::warn!(database = %target, "not all owners can be restored: {warning}; create the roles or grant them to {}, and restore again", self.roles.me);
+        }
+        Ok(())
+    }
+
+    /// A plan for tests: everything is restored.
+    #[cfg(test)]
+    pub(crate) fn sample(roles: Roles) -> Self {
+        Self {
+            roles,
+            owners: Owners::Auto,
+            tablespaces: true,
+            left_out: BTreeMap::new(),
+        }
+    }
+}
+
+/// Owners that were superusers where the backup was made. A manifest names them; beside that, nobody
+/// else can own an event trigger or a foreign-data wrapper.
+fn superusers(backup: &Backup) -> BTreeSet<String> {
+    let named = match backup {
+        Backup::Folder(_, manifest, _) => manifest.source.superusers.clone().unwrap_or_default(),
+        Backup::Archive(..) | Backup::Script(..) => Vec::new(),
+    };
+    let entries = backup.toc().into_iter().flat_map(|it| &it.entries);
+    let shown = entries
+        .filter(|it| it.kind == "EVENT TRIGGER" || it.kind == "FOREIGN DATA WRAPPER")
+        .map(|it| it.owner.clone());
+    named.into_iter().chain(shown).collect()
+}
+
+fn name(entry: &Entry) -> String {
+    let schema = entry.namespace.as_deref();
+    let schema = schema.map_or_else(String::new, |it| format!("{it}."));
+    format!("{} {schema}{}", entry.kind.to_lowercase(), entry.tag)
+}

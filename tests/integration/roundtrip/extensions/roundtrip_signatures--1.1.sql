@@ -1,0 +1,1 @@
+CREATE FUNCTION reset_all(what int DEFAULT 0) RETURNS void LANGUAGE sql AS '';

@@ -1,0 +1,41 @@
+//! More large objects than the server has locks for.
+
+use crate::testbed::env;
+use crate::testbed::postgres::Cluster;
+use crate::workers::Stage;
+
+/// Row F29, with fewer of them on a server that has room for fewer.
+#[test]
+fn more_large_objects_than_locks_are_replaced_or_refused_in_a_sentence() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+    for setting in [
+        "max_locks_per_transaction = 10",
+        "max_connections = 25",
+        "max_prepared_transactions = 0",
+    ] {
+        cluster.sql("postgres", &format!("ALTER SYSTEM SET {setting}"));
+    }
+    cluster.crash();
+    cluster.boot();
+    let stage = Stage::on(cluster, "locks");
+    // Each in a transaction of its own: making them takes locks too.
+    stage
+        .database
+        .sql("SELECT format('SELECT lo_from_bytea(%s, %L)', 1000 + i, i::text) FROM generate_series(1, 4000) i \\gexec");
+    stage.back_up(&env([]));
+    stage.database.sql("SELECT lo_put(1001, 0, 'changed')");
+    let before = stage.database.dump();
+    let ended = stage.restore(&env([]));
+    if ended.code() == Some(0) {
+        let changed = "SELECT convert_from(lo_get(1001), 'UTF8')";
+        assert_eq!(stage.database.sql(changed).trim(), "1");
+    } else {
+        ended.expect_code(2);
+        assert!(
+            ended.last_line().contains("max_locks_per_transaction"),
+            "{ended}"
+        );
+        assert!(stage.database.dump() == before, "the contents have changed");
+    }
+    cluster.crash();
+}
