@@ -6,14 +6,15 @@ set -euo pipefail
 say() { echo "install-postgres.sh: $*" >&2; }
 
 complete() {
-    # A server, its client programs, the contrib extensions, and commands of the base system.
+    # A server, its client programs, the contrib extensions, PostGIS, and commands of the base system.
     local command
     for command in zstd cc setpriv xargs; do
         command -v "$command" >/dev/null || return 1
     done
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null &&
         compgen -G '/usr/lib/postgresql/*/bin/pg_dump' >/dev/null &&
-        compgen -G '/usr/share/postgresql/*/extension/pgcrypto.control' >/dev/null
+        compgen -G '/usr/share/postgresql/*/extension/pgcrypto.control' >/dev/null &&
+        compgen -G '/usr/share/postgresql/*/extension/postgis.control' >/dev/null
 }
 
 if complete; then
@@ -21,7 +22,7 @@ if complete; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    say "this is not Debian: install PostgreSQL with its contrib extensions, zstd, a C compiler and util-linux, then run this again"
+    say "this is not Debian: install PostgreSQL with its contrib extensions and PostGIS, zstd, a C compiler and util-linux, then run this again"
     exit 1
 fi
 
@@ -37,7 +38,7 @@ switch=/etc/postgresql-common/createcluster.d/postgres-adapter.conf
 as_root mkdir -p "$(dirname "$switch")"
 trap 'as_root rm -f "$switch"' EXIT
 echo 'create_main_cluster = false' | as_root tee "$switch" >/dev/null
-apt install -y --no-install-recommends postgresql postgresql-contrib zstd gcc libc6-dev util-linux findutils
+apt install -y --no-install-recommends postgresql postgresql-contrib postgresql-postgis zstd gcc libc6-dev util-linux findutils
 
 complete || { say "Debian's packages are installed, yet something is missing; see above"; exit 1; }
 say "done"

@@ -52,7 +52,11 @@ fn a_role_that_may_not_create_the_missing_database_is_told_what_helps() {
     let name = stage.database.name();
     shared().sql("postgres", &format!("DROP DATABASE \"{name}\""));
     let ended = stage.restore(&env([("DB_USER", &role), ("DB_PASSWORD", "p")]));
-    says(&ended, 2, &[&role, "CREATEDB", "create the database first"]);
+    says(
+        &ended,
+        2,
+        &[&role, "CREATEDB", "create the database by hand"],
+    );
 }
 
 #[test]

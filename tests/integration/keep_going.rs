@@ -28,7 +28,7 @@ const BROKEN: &str = "
     CREATE MATERIALIZED VIEW counted AS SELECT amount() AS n;
     CREATE MATERIALIZED VIEW fine AS SELECT count(*) AS n FROM people;
     CREATE FUNCTION at_home(text[], oid) RETURNS void LANGUAGE plpgsql AS
-      $$ BEGIN IF current_setting('application_name') LIKE 'restorer%' THEN RAISE 'not here: %', $1; END IF; END $$;
+      $$ BEGIN IF current_setting('application_name') LIKE 'restorer%' AND cardinality($1) > 0 THEN RAISE 'not here: %', $1; END IF; END $$;
     CREATE FOREIGN DATA WRAPPER wrapper VALIDATOR at_home;
     CREATE SERVER afar FOREIGN DATA WRAPPER wrapper OPTIONS (password 'hunter2');
     COMMENT ON SERVER afar IS 'far away';
@@ -37,13 +37,13 @@ const BROKEN: &str = "
 
 const NAMES: [&str; 8] = [
     "SERVER afar",
-    "USER MAPPING PUBLIC SERVER afar",
+    "USER MAPPING public SERVER afar",
     "CONSTRAINT public.people people_pkey",
     "FK CONSTRAINT public.orders orders_person_fkey",
     "INDEX public.people_louder,",
     "INDEX public.people_louder_too",
     "MATERIALIZED VIEW DATA public.counted",
-    "8 statements",
+    "7 statements",
 ];
 
 /// A backup of [`BROKEN`], with a row in it that its key forbids.
@@ -131,7 +131,7 @@ fn rows_that_have_no_place_are_a_failure() {
     let keep_going = var("RESTORE_KEEP_GOING", "true");
     let ended = restoring(&stage, &bad, &target, &keep_going).run();
     ended.expect_code(1);
-    for words in ["public\".\"lost", "answer()", "not here"] {
+    for words in ["public\".\"lost", "plother"] {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }
     assert_eq!(objects(&target), "0");

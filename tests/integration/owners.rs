@@ -88,10 +88,10 @@ fn every_object_gets_its_owner_and_its_privileges_back() {
     same(&before, &stage.database.dump());
 
     let archive = stage.database.custom_dump();
-    stage.s3.put("archive", &archive);
+    stage.s3.put("archive.dump", &archive);
     drop_database(&stage.database);
     stage
-        .restore(&var("BACKUP_REVISION", "archive"))
+        .restore(&var("BACKUP_REVISION", "archive.dump"))
         .expect_code(0);
     same(&before, &stage.database.dump());
 }

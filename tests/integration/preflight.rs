@@ -10,7 +10,7 @@ fn own(name: &str) -> String {
     shared().sql(
         "postgres",
         &format!(
-            "SELECT datdba::regrole, datconnlimit, datacl, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}';
+            "SELECT datdba::regrole, datconnlimit, ARRAY(SELECT x::text FROM unnest(datacl) x ORDER BY 1), shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}';
              SELECT setrole::regrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
               WHERE datname = '{name}' ORDER BY 1"
         ),
@@ -254,8 +254,8 @@ fn a_locale_that_the_server_lacks_is_refused_with_what_to_do() {
         .unwrap();
     let mut changed = archive.clone();
     changed[at..at + other.len()].copy_from_slice(other);
-    stage.s3.put("archive", &changed);
-    let by_key = var("BACKUP_REVISION", "archive");
+    stage.s3.put("archive.dump", &changed);
+    let by_key = var("BACKUP_REVISION", "archive.dump");
     let before = stage.database.dump();
     let ended = stage.restore(&by_key);
     ended.expect_code(2);
@@ -279,10 +279,10 @@ fn an_archive_makes_its_database_as_it_was() {
         &format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' CONNECTION LIMIT 9"),
     );
     stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
-    stage.s3.put("archive", &stage.database.custom_dump());
+    stage.s3.put("archive.dump", &stage.database.custom_dump());
     drop_database(&stage.database);
     stage
-        .restore(&var("BACKUP_REVISION", "archive"))
+        .restore(&var("BACKUP_REVISION", "archive.dump"))
         .expect_code(0);
     let kind = "SELECT pg_encoding_to_char(encoding), datcollate, datconnlimit FROM pg_database WHERE datname = current_database()";
     assert_eq!(stage.database.sql(kind), "LATIN1|C|9");
@@ -297,7 +297,7 @@ fn what_the_role_may_not_make_is_refused_by_name_or_left_out() {
         "CREATE TABLE t AS SELECT 1 AS a;
          CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
          CREATE EVENT TRIGGER watching ON ddl_command_start EXECUTE FUNCTION watch();
-         CREATE PUBLICATION everything FOR ALL TABLES; CREATE PUBLICATION some FOR TABLE t;
+         CREATE PUBLICATION everything FOR ALL TABLES; CREATE PUBLICATION one_table FOR TABLE t;
          CREATE FOREIGN DATA WRAPPER w; CREATE SERVER srv FOREIGN DATA WRAPPER w;
          CREATE FUNCTION inner_workings() RETURNS int LANGUAGE internal AS 'pg_backend_pid';
          CREATE VIEW uses AS SELECT inner_workings();
@@ -317,7 +317,7 @@ fn what_the_role_may_not_make_is_refused_by_name_or_left_out() {
     ] {
         assert!(ended.printed().contains(word), "{word}: {ended}");
     }
-    for allowed in ["some", "watch()", "view"] {
+    for allowed in ["one_table", "watch()", "view"] {
         assert!(
             !ended.last_line().contains(&format!("{allowed} (role")),
             "{ended}"
@@ -331,7 +331,7 @@ fn what_the_role_may_not_make_is_refused_by_name_or_left_out() {
     }
     let made = shared().existing(&name);
     assert_eq!(made.sql("SELECT a FROM t"), "1");
-    assert_eq!(made.sql("SELECT pubname FROM pg_publication"), "some");
+    assert_eq!(made.sql("SELECT pubname FROM pg_publication"), "one_table");
 }
 
 /// Row F26, its kind: an extension that only a superuser may install.

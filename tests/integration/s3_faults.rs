@@ -250,9 +250,8 @@ fn f50_a_backup_and_its_restore_need_no_more_than_the_databases_folder() {
     restorer(&all).succeed();
 }
 
-/// The S3 server of the tests has no ListMultipartUploads, so this one is played. (F49)
-#[test]
-fn f49_dead_uploads_of_ours_are_aborted_on_every_page_and_no_others() {
+/// The S3 server of the tests has no ListMultipartUploads, so this one is played.
+fn with_unfinished_uploads() -> wiremock::MockServer {
     use wiremock::matchers::{method, path, query_param, query_param_is_missing};
     use wiremock::{Mock, MockServer, ResponseTemplate};
     let upload = |key: &str, id: &str, begun: &str| {
@@ -321,6 +320,13 @@ fn f49_dead_uploads_of_ours_are_aborted_on_every_page_and_no_others() {
                 .expect(1),
         );
     }
+    server
+}
+
+/// F49.
+#[test]
+fn f49_dead_uploads_of_ours_are_aborted_on_every_page_and_no_others() {
+    let server = with_unfinished_uploads();
     let env = super::testbed::env([
         ("S3_ENDPOINT", server.uri().as_str()),
         ("S3_BUCKET_NAME", "bucket"),

@@ -59,8 +59,12 @@ impl Backup {
     /// Whether its name is of the future: the clock that gave it ran ahead.
     #[must_use]
     pub fn is_misdated(&self, now: Timestamp) -> bool {
-        self.folder.started() > now + Span::new().hours(AHEAD_HOURS)
+        is_of_the_future(self.folder.started(), now)
     }
+}
+
+fn is_of_the_future(started: Timestamp, now: Timestamp) -> bool {
+    started > now + Span::new().hours(AHEAD_HOURS)
 }
 
 /// Why a revision means nothing.

@@ -118,8 +118,8 @@ fn warn_of_others(resolution: &Resolution, now: Timestamp) {
             tracing::warn!(%key, "this folder is newer than the backup that is restored, and has no manifest: its run did not end, or somebody has removed it");
         }
     }
-    for folder in resolution.misdated.iter().take(NAMED) {
-        tracing::warn!(key = %folder.prefix(), clock = %now, "this folder is of the future, so a clock is or was wrong, and it does not count; name it in BACKUP_REVISION if it is meant");
+    for key in resolution.misdated.iter().take(NAMED) {
+        tracing::warn!(%key, clock = %now, "this backup is of the future, so a clock is or was wrong, and it does not count; name it in BACKUP_REVISION if it is meant");
     }
     for folder in resolution.ambiguous.iter().take(NAMED) {
         tracing::warn!(key = %folder.prefix(), "this older backup may be of another server of the same name, so it does not count; name it in BACKUP_REVISION if it is meant");

@@ -15,6 +15,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(instead) => return Ok(failure::refuse_to_start(instead)),
     };
     logging::start(config.workers.log_format);
+    settings::warn_of_misspelt();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -34,8 +34,8 @@ impl Origin {
     }
 }
 
-/// The servers that these backups come from, the newest backup's first. One manifest is read for
-/// each id that folders carry.
+/// What backups whose folders carry these ids come from, the newest backup's first. One manifest is
+/// read for each id.
 ///
 /// # Errors
 /// What the store said.
@@ -63,13 +63,13 @@ pub async fn of(
             newest: newest.folder.clone(),
         });
     }
-    let mut origins = united(origins);
     origins.sort_by(|one, other| other.newest.cmp(&one.newest));
     Ok(origins)
 }
 
 /// Folders of before a server was known by its identifier belong to the only server of that name.
-fn united(origins: Vec<Origin>) -> Vec<Origin> {
+#[must_use]
+pub fn united(origins: Vec<Origin>) -> Vec<Origin> {
     let known = |it: &Origin| it.identity.as_ref().is_some_and(|it| it.system.is_some());
     let (mut servers, older): (Vec<Origin>, Vec<Origin>) = origins.into_iter().partition(known);
     for mut origin in older {
@@ -88,5 +88,6 @@ fn united(origins: Vec<Origin>) -> Vec<Origin> {
             _ => servers.push(origin),
         }
     }
+    servers.sort_by(|one, other| other.newest.cmp(&one.newest));
     servers
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::origin::{self, Origin};
-use super::{Backup, Error, Listing, Revision, databases, list, read_manifest};
+use super::{Backup, Error, Listing, Revision, databases, is_of_the_future, list, read_manifest};
 use crate::archive::key::{self, Folder, MANIFEST, Published};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Identity, SourceId};
@@ -44,8 +44,8 @@ pub struct Resolution {
     pub found: Found,
     /// Folders of the same source that are newer and have no manifest, newest first.
     pub incomplete: Vec<Backup>,
-    /// Folders of the future, which were not counted.
-    pub misdated: Vec<Folder>,
+    /// The keys of backups of the future, which were not counted.
+    pub misdated: Vec<String>,
     /// Folders of before servers were known by their identifier, which were not counted because
     /// another server has the same name.
     pub ambiguous: Vec<Folder>,
@@ -128,6 +128,15 @@ struct Sources {
     ambiguous: Option<SourceId>,
 }
 
+impl Sources {
+    fn of(ids: BTreeSet<SourceId>) -> Self {
+        Self {
+            ids,
+            ambiguous: None,
+        }
+    }
+}
+
 /// A backup that a number or a time may mean.
 enum Candidate<'a> {
     Ours(&'a Backup),
@@ -139,6 +148,13 @@ impl Candidate<'_> {
         match self {
             Self::Ours(backup) => backup.folder.started(),
             Self::Published(published, _) => published.started,
+        }
+    }
+
+    fn key(&self) -> String {
+        match self {
+            Self::Ours(backup) => backup.folder.prefix(),
+            Self::Published(published, _) => published.key.clone(),
         }
     }
 
@@ -241,36 +257,31 @@ impl Question<'_> {
         })
     }
 
-    /// Those of these ids and the published adapter's, newest first; and the folders of the future.
-    /// Where all are of the future, it is this machine's clock that is wrong, and they count.
+    /// Those of these ids and the published adapter's, newest first; and the keys of those of the
+    /// future. Where all are of the future, it is this machine's clock that is wrong, and they count.
     fn candidates<'a>(
         &self,
         listing: &'a Listing,
         ids: &BTreeSet<SourceId>,
-    ) -> (Vec<Candidate<'a>>, Vec<Folder>) {
-        let ours: Vec<&Backup> = listing
+    ) -> (Vec<Candidate<'a>>, Vec<String>) {
+        let ours = listing
             .complete
             .iter()
             .filter(|it| ids.contains(&it.folder.source()))
-            .collect();
-        let (mut misdated, mut counted): (Vec<&Backup>, Vec<&Backup>) = ours
-            .into_iter()
-            .partition(|it| it.is_misdated(self.request.now));
-        if counted.is_empty() && listing.published.is_empty() {
-            std::mem::swap(&mut misdated, &mut counted);
-        }
+            .map(Candidate::Ours);
         let published = listing
             .published
             .iter()
             .map(|(published, object)| Candidate::Published(published, object));
-        let mut candidates: Vec<_> = counted
-            .into_iter()
-            .map(Candidate::Ours)
+        let (mut misdated, mut counted): (Vec<_>, Vec<_>) = ours
             .chain(published)
-            .collect();
-        candidates.sort_by_key(|it| std::cmp::Reverse(it.started()));
-        let misdated = misdated.iter().map(|it| it.folder.clone()).collect();
-        (candidates, misdated)
+            .partition(|it| is_of_the_future(it.started(), self.request.now));
+        if counted.is_empty() {
+            std::mem::swap(&mut misdated, &mut counted);
+        }
+        counted.sort_by_key(|it| std::cmp::Reverse(it.started()));
+        let misdated = misdated.iter().map(Candidate::key).collect();
+        (counted, misdated)
     }
 
     /// Whose backups count. Manifests are read only where folders of others are there too.
@@ -278,27 +289,22 @@ impl Question<'_> {
         let target = self.request.target;
         let (own, others): (BTreeSet<_>, BTreeSet<_>) =
             listing.ids().into_iter().partition(|it| target.owns(*it));
-        let only = |ids| Sources {
-            ids,
-            ambiguous: None,
-        };
         if others.is_empty() {
-            return Ok(only(own));
+            return Ok(Sources::of(own));
+        }
+        if target.system.is_none() {
+            return self.called_like_the_target(listing).await;
         }
         if own.is_empty() {
-            let mut origins = origin::of(self.storage, listing, others).await?;
-            return match origins.pop() {
-                Some(origin) if origins.is_empty() => Ok(only(origin.ids)),
-                Some(last) => {
-                    origins.push(last);
-                    Err(self.several(&origins))
-                }
-                None => Ok(only(BTreeSet::new())),
+            let origins = origin::united(origin::of(self.storage, listing, others).await?);
+            return match origins.as_slice() {
+                [only] => Ok(Sources::of(only.ids.clone())),
+                several => Err(self.several(several)),
             };
         }
         let by_name = target.id_by_name();
-        if !own.contains(&by_name) || target.system.is_none() {
-            return Ok(only(own));
+        if !own.contains(&by_name) {
+            return Ok(Sources::of(own));
         }
         // Older folders of its name, and other servers: one of those may have the same name.
         let servers = origin::of(self.storage, listing, others.clone()).await?;
@@ -307,7 +313,7 @@ impl Question<'_> {
             server.is_some_and(|it| target.is_namesake_of(it))
         };
         if !servers.iter().any(namesake) {
-            return Ok(only(own));
+            return Ok(Sources::of(own));
         }
         let ids: BTreeSet<_> = own.into_iter().filter(|it| *it != by_name).collect();
         if ids.is_empty() {
@@ -318,6 +324,20 @@ impl Question<'_> {
             ids,
             ambiguous: Some(by_name),
         })
+    }
+
+    /// The target's server does not tell which one it is: its name has to do.
+    async fn called_like_the_target(&self, listing: &Listing) -> Result<Sources, Error> {
+        let by_name = self.request.target.id_by_name();
+        let origins = origin::united(origin::of(self.storage, listing, listing.ids()).await?);
+        let (named, others): (Vec<Origin>, Vec<Origin>) = origins.into_iter().partition(|it| {
+            let server = it.identity.as_ref();
+            it.ids.contains(&by_name) || server.is_some_and(|it| it.id_by_name() == by_name)
+        });
+        match (named.as_slice(), others.as_slice()) {
+            ([only], _) | ([], [only]) => Ok(Sources::of(only.ids.clone())),
+            ([], several) | (several, _) => Err(self.several(several)),
+        }
     }
 
     fn several(&self, origins: &[Origin]) -> Error {
@@ -515,7 +535,7 @@ mod tests {
     async fn the_only_server_in_the_store_is_meant_by_every_target() {
         let (before, now) = (server("db", None), server("db", Some(1)));
         let storage = store(&[(&before, "10"), (&now, "11")]).await;
-        for target in [server("db", Some(9)), server("elsewhere", None)] {
+        for target in [server("elsewhere", Some(9)), server("elsewhere", None)] {
             for (revision, wanted) in [("0", "11"), ("1", "10")] {
                 let found = ask(&storage, &target, revision).await.unwrap();
                 assert_eq!(day(&found), wanted, "{target}");
@@ -543,7 +563,21 @@ mod tests {
         assert!(error.to_string().contains("there are 1"), "{error}");
 
         let storage = store(&[(&before, "10"), (&namesake, "13")]).await;
-        let error = ask(&storage, &now, "0").await.unwrap_err();
+        match ask(&storage, &now, "0").await.unwrap_err() {
+            Error::SeveralSources { newest, .. } => assert_eq!(newest.len(), 2, "{newest:?}"),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// F06: where the server does not tell its identifier, its name has to do.
+    #[tokio::test]
+    async fn a_target_without_an_identifier_is_found_by_its_name() {
+        let (one, other) = (server("db1", Some(1)), server("db2", Some(2)));
+        let storage = store(&[(&one, "10"), (&other, "11")]).await;
+        let found = ask(&storage, &server("db1", None), "0").await.unwrap();
+        assert_eq!(day(&found), "10");
+        let storage = store(&[(&server("db1", Some(3)), "10"), (&one, "11")]).await;
+        let error = ask(&storage, &server("db1", None), "0").await.unwrap_err();
         assert!(matches!(error, Error::SeveralSources { .. }), "{error}");
     }
 

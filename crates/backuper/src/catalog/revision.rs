@@ -58,8 +58,10 @@ impl FromStr for Revision {
         // `-1` would otherwise become a key that nobody has.
         let number = text.strip_prefix(['-', '+']).unwrap_or(text);
         if number.bytes().all(|byte| byte.is_ascii_digit()) {
-            let count = text.parse().map(Self::Count);
-            return count.map_err(|_no_count| NotARevision::Number(text.to_owned()));
+            let count = number.parse().ok().filter(|_| number == text);
+            return count
+                .map(Self::Count)
+                .ok_or_else(|| NotARevision::Number(text.to_owned()));
         }
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));

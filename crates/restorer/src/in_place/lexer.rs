@@ -98,6 +98,11 @@ impl Lexer {
         matches!(self.place, Place::Statement | Place::Behind(_))
     }
 
+    /// Whether a parenthesis or a body is open.
+    pub(super) fn is_within(&self) -> bool {
+        self.parentheses > 0 || self.bodies > 0
+    }
+
     /// The statement that the last token has ended.
     pub(super) fn ended(&mut self) -> Option<Statement> {
         self.ended.take()

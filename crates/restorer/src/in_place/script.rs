@@ -184,7 +184,7 @@ impl<W: Write> Sifting<W> {
     }
 
     fn finish(mut self) -> io::Result<()> {
-        if self.rows > 0 || !self.lexer.is_outside_quotes() {
+        if self.rows > 0 || !self.lexer.is_outside_quotes() || self.lexer.is_within() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // psql would run a last statement without its semicolon; what we write next must not be
@@ -285,7 +285,6 @@ mod tests {
             "SELECT 1 \\w |cmd",
             "SELECT (1 \\! cmd\n);",
             "SELECT 'a' \\gexec",
-            "SELECT E'a'\n'\\' \\! cmd ;'",
             "-- a\n\\! cmd",
             "/* */ \\! cmd",
             "SELECT $$ $$ \\! cmd",
@@ -343,6 +342,8 @@ mod tests {
             "SELECT 'x\nCOMMIT;\n';\n",
             "SELECT E'it\\'s\nCOMMIT;\n';\n",
             "SELECT 'back\\';\nSELECT 'x';\n",
+            // A literal on a later line goes on with the one before it, and so do its escapes.
+            "SELECT E'a'\n'\\' \\! cmd ;';\n",
             "/* /* a\n*/\nCOMMIT;\n*/\n",
             "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; SELECT 1);\n",
             "SELECT a$b$, c FROM t;\n",
@@ -353,7 +354,14 @@ mod tests {
 
     #[test]
     fn a_script_that_is_cut_short_is_an_error() {
-        for script in ["COPY t FROM stdin;\n1\n", "SELECT 'a\n", "DO $$\n", "/*\n"] {
+        for script in [
+            "COPY t FROM stdin;\n1\n",
+            "SELECT 'a\n",
+            "DO $$\n",
+            "/*\n",
+            "SELECT (1\n",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\n",
+        ] {
             assert!(sifted(script).is_err(), "{script}");
         }
     }

@@ -23,7 +23,9 @@ const COMMENT: &str = "standard public schema";
 const STATEMENTS: &str = r#"
     WITH object AS (
       SELECT 'SCHEMA' AS kind, format('%I', nspname) AS name, nspowner AS owner, nspacl AS acl,
-             CASE nspname WHEN 'public' THEN format({public}, quote_ident(pg_get_userbyid(nspowner)))::aclitem[] END AS first,
+             CASE nspname WHEN 'public' THEN ARRAY[
+               format('{public}/%s', quote_ident(pg_get_userbyid(nspowner)))::aclitem,
+               format('%1$s=UC/%1$s', quote_ident(pg_get_userbyid(nspowner)))::aclitem] END AS first,
              acldefault('n', nspowner) AS initial
         FROM pg_namespace WHERE nspname = 'public' OR nspname::text = ANY ({schemas})
       UNION ALL
@@ -87,11 +89,7 @@ pub(crate) fn reset(toc: &Toc, major: u32) -> String {
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
     let opened = major < CLOSED_PUBLIC && toc.dump_major() < Some(CLOSED_PUBLIC);
-    let public = if opened {
-        "'{=UC/%s,%1$s=UC/%1$s}'"
-    } else {
-        "'{=U/%s,%1$s=UC/%1$s}'"
-    };
+    let public = if opened { "=UC" } else { "=U" };
     let statements = STATEMENTS
         .replace("{public}", public)
         .replace("{schemas}", &names("SCHEMA"))

@@ -91,7 +91,7 @@ pub(crate) async fn execute(
         }
     }
     if !refused.is_empty() {
-        tracing::warn!(database = %target, "{doing} it, not everything was restored: {}", few(refused));
+        tracing::warn!(database = %target, "not everything was restored while {doing} it: {}", few(refused));
     }
     Ok(())
 }

@@ -172,7 +172,7 @@ mod tests {
             ("S3_BUCKET", "S3_BUCKET_NAME"),
             ("S3_ACCESS_KEY_ID", "S3_ACCESS_KEY"),
             ("S3_SECRET_ACCESS_KEY", "S3_SECRET_KEY"),
-            ("S3_PORT", "S3_REGION"),
+            ("S3_PORT", "S3_ENDPOINT"),
             ("BACKUP_REVISON", "BACKUP_REVISION"),
             ("RESTORE_OWNER", "RESTORE_OWNERS"),
             ("COMPRESION_LEVEL", "COMPRESSION_LEVEL"),

@@ -271,7 +271,7 @@ mod tests {
     async fn a_request_that_stands_still_ends() {
         let to = serve(|mut stream| async move {
             read_slowly(&mut stream, 1 << 20).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let error = send(&to, "PUT", 12 << 20).await.unwrap_err();
         assert!(error.is_timeout(), "{error:?}");
@@ -281,7 +281,7 @@ mod tests {
     async fn an_answer_that_does_not_come_is_not_waited_for() {
         let to = serve(|stream| async move {
             let _open = stream;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let error = send(&to, "GET", 0).await.unwrap_err();
         assert!(error.is_timeout(), "{error:?}");
@@ -301,7 +301,7 @@ mod tests {
         let still = serve(|mut stream| async move {
             read_slowly(&mut stream, 1).await;
             answer(&mut stream, 100, "half").await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let error = read(&still).await.unwrap_err();
         assert!(error.contains("no byte came"), "{error}");
