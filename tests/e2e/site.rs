@@ -262,6 +262,6 @@ impl Site {
             ("S3_SECRET_KEY", "e2e-secret"),
         ])
         .unwrap();
-        connect(&settings.store).await.unwrap()
+        connect(&settings.store.config()).await.unwrap()
     }
 }

@@ -278,8 +278,8 @@ fn read(path: &str) -> String {
 fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
     let sources = [
         "crates/scheduler/src/metrics.rs",
-        "crates/backuper/src/outcome.rs",
-        "crates/restorer/src/outcome.rs",
+        "crates/backuper/src/summary.rs",
+        "crates/restorer/src/summary.rs",
     ]
     .map(read)
     .concat();

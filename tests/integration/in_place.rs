@@ -140,7 +140,7 @@ fn an_event_trigger_that_refuses_everything_does_not_hinder_a_restore() {
 /// F12: the texts of statements stay out of the log, since they hold passwords.
 #[test]
 fn a_statement_that_fails_is_named_and_not_shown() {
-    let stage = Stage::new("hunter");
+    let stage = Stage::new("silent");
     let role = unique("mapped_");
     stage.database.sql(&format!(
         "CREATE ROLE {role}; CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (password 'hunter2');

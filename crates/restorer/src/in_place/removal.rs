@@ -8,7 +8,7 @@ use backuper::text::sql::{dollar_quoted, literal, pattern, quote};
 use tokio_postgres::Client;
 
 use super::lexer;
-use crate::archive::toc::{Entry, Toc};
+use crate::archive::toc::{Entry, Section, Toc};
 use crate::archive::use_list::UseList;
 use crate::target::order;
 
@@ -68,6 +68,12 @@ pub(super) async fn statements(
         })
         .collect();
     let mut removals: Vec<Removal> = toc.dropped().filter_map(removal_of).collect();
+    // What has got an index's name since is in its way.
+    let indexes = toc.dropped().filter(|it| it.kind == "INDEX");
+    removals.extend(indexes.map(|it| Removal::Named {
+        schema: it.namespace.clone().unwrap_or_default(),
+        name: it.tag.clone(),
+    }));
     // A subscription that has no table left has nothing to ask its publisher for.
     removals.sort_by_key(|it| matches!(it, Removal::Subscription(_)));
     beforehand.extend(removals.iter().filter_map(|it| match it {
@@ -132,6 +138,8 @@ fn removal_of(entry: &Entry) -> Option<Removal> {
         _ if KEPT.contains(&kind) || kind.starts_with("BLOB") || kind == "EVENT TRIGGER" => {
             return None;
         }
+        // A type and the functions that read and write it need each other, so pg_dump has CASCADE.
+        "TYPE" if statement.ends_with(" CASCADE") => Removal::Statement(if_exists(statement, kind)),
         "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" | "FOREIGN TABLE" | "TYPE"
         | "DOMAIN" | "SHELL TYPE" => Removal::Named {
             schema: schema(),
@@ -384,18 +392,20 @@ fn steps(toc: &Toc, anew: impl Fn(&Entry) -> bool) -> Result<Vec<Step>, Failure>
         matches!(it.kind.as_str(), "FUNCTION" | "PROCEDURE") && !lexer::ends(&it.definition)
     };
     let mut steps = Vec::new();
-    let groups = toc
+    // A comment without what it is on before it would be taken for one of another section.
+    let wholes = toc
         .entries
-        .chunk_by(|one, next| unreadable(one) == unreadable(next));
-    for group in groups {
-        if group.first().is_some_and(unreadable) {
-            let each = group.iter().filter(|it| anew(it));
-            steps.extend(each.map(|it| Step::Statement(executed(&it.definition))));
+        .chunk_by(|_, next| next.section == Section::None);
+    let wholes: Vec<&[Entry]> = wholes.collect();
+    let apart = |whole: &[Entry]| whole.first().is_some_and(unreadable);
+    for group in wholes.chunk_by(|one, next| apart(one) == apart(next)) {
+        let entries = group.iter().copied().flatten().filter(|it| anew(it));
+        if group.first().is_some_and(|it| apart(it)) {
+            let said = entries.filter(|it| it.kind != "ACL" && !it.definition.is_empty());
+            steps.extend(said.map(|it| Step::Statement(executed(&it.definition))));
         } else {
-            let ids: BTreeSet<i64> = group.iter().map(|it| it.id).collect();
-            let list = UseList::of(toc, |it| {
-                ids.contains(&it.id) && anew(it) && !order::is_last(it)
-            })?;
+            let ids: BTreeSet<i64> = entries.map(|it| it.id).collect();
+            let list = UseList::of(toc, |it| ids.contains(&it.id) && !order::is_last(it))?;
             steps.push(Step::Entries(list));
         }
     }

@@ -182,7 +182,7 @@ impl Transaction {
         // A psql that has ended says so below.
         let written = self.write(&format!("DO {check};\nCOMMIT;\n")).await;
         let number = self.number.clone();
-        let labels = std::mem::take(&mut self.labels);
+        let labels = self.labels.clone();
         let complaints = self.complaints.clone();
         let ended = self.finish().await;
         if written.is_ok() && ended.is_ok() {

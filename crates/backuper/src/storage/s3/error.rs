@@ -159,7 +159,8 @@ fn unsent(
             CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_),
         ) => (
             Kind::NoCredentials,
-            format!("no access key was given, and none was found: {deepest}"),
+            // The SDK's own words list every place that it has looked at.
+            "no access key was given, and none was found".to_owned(),
         ),
         Some(_) => (
             Kind::CredentialsUnavailable,
