@@ -108,6 +108,7 @@ fn without_it_a_failure_leaves_nothing_and_names_the_way_out() {
     for words in ["SERVER afar", "not here", "RESTORE_KEEP_GOING=true"] {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }
+    is_silent(&ended, "hunter2");
     assert_eq!(objects(&target), "0");
 }
 

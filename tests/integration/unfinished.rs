@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::cluster::kept_by;
 use super::testbed::postgres::{Cluster, Database, Version, shared};
 use super::testbed::programs::{Ended, Prepared, restorer};
-use super::testbed::s3_faults::{Fault, Faults};
+use super::testbed::s3_faults::{Fault, Faults, Rule};
 use super::testbed::{Env, env, unique, wait_for};
 use super::workers::{Stage, var, with};
 
@@ -84,6 +84,49 @@ fn a_database_that_is_half_restored_is_not_backed_up() {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }
     assert_eq!(stage.s3.manifests(), before);
+    stage.restore(&env([])).expect_code(0);
+    assert!(stage.database.dump() == whole, "the contents have changed");
+    stage.backup(&env([])).expect_code(0);
+}
+
+/// F01: nor is one that a killed restore has made and not filled.
+#[test]
+fn a_database_that_was_only_made_is_not_backed_up() {
+    let stage = Stage::new("onlymade");
+    stage.fill("a", 4);
+    let whole = stage.database.dump();
+    stage.back_up(&env([]));
+    stage.s3.put("archive.dump", &stage.database.custom_dump());
+    let name = stage.database.name();
+    shared().sql("postgres", &format!("DROP DATABASE \"{name}\""));
+    let faults = Faults::start(stage.s3.port());
+    // Its head is read first, and then all of it.
+    faults.add(Rule {
+        method: "GET",
+        path: "archive.dump".to_owned(),
+        skip: 1,
+        times: 1,
+        fault: Fault::Wait(Duration::from_secs(120)),
+    });
+    let through = env([
+        ("S3_ENDPOINT", faults.endpoint().as_str()),
+        ("BACKUP_REVISION", "archive.dump"),
+    ]);
+    let running = restorer(&with(&stage.env(), &through)).start();
+    wait_for("the restore is held up", || {
+        (!faults.struck().is_empty()).then_some(())
+    });
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let ended = wait_for("the backup is let in", || {
+        let ended = stage.backup(&env([]));
+        (!ended.last_line().contains("under way")).then_some(ended)
+    });
+    ended.expect_code(2);
+    assert!(
+        ended.last_line().contains("archive.dump was cut short"),
+        "{ended}"
+    );
     stage.restore(&env([])).expect_code(0);
     assert!(stage.database.dump() == whole, "the contents have changed");
     stage.backup(&env([])).expect_code(0);
@@ -444,6 +487,25 @@ fn a_statement_that_fails_is_named_and_not_printed() {
         ended.last_line().contains("subscription following"),
         "{ended}"
     );
+    is_silent(&ended, "hunter2");
+    assert_eq!(objects(&target), "0");
+}
+
+/// F12: nor are rows, which may hold anything.
+#[test]
+fn a_row_that_does_not_go_in_is_not_printed() {
+    let stage = Stage::new("unprinted");
+    stage.database.sql(
+        "CREATE FUNCTION at_home(text) RETURNS bool LANGUAGE plpgsql AS
+           $$ BEGIN RETURN current_setting('application_name') NOT LIKE 'restorer%'; END $$;
+         CREATE TABLE secrets (word text CHECK (at_home(word))); INSERT INTO secrets VALUES ('hunter2')",
+    );
+    let folder = stage.back_up(&env([]));
+    let target = shared().database("unprinted_target");
+    let ended = restoring(&stage, &folder, &target, &env([])).run();
+    ended.expect_code(1);
+    let last = ended.last_line();
+    assert!(last.contains("TABLE DATA public.secrets"), "{ended}");
     is_silent(&ended, "hunter2");
     assert_eq!(objects(&target), "0");
 }

@@ -22,18 +22,20 @@ use backuper::storage::Storage;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use cleanup::Public;
 use last::Last;
 use phases::Phases;
 use restoring::Restoring;
 
 use crate::archive::schema::Schema;
-use crate::archive::toc::{Entry, Toc};
+use crate::archive::toc::Toc;
 use crate::diagnostics::{Failed, Names};
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
-use crate::target::owners::{self, Moment};
+use crate::target::owners::Moment;
 use crate::target::plan::Plan;
-use crate::target::{privileges, tolerant};
+use crate::target::tolerant::{Statement, Tolerance};
+use crate::target::{owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// Whether what cannot be made beside the rows is left out.
     pub keep_going: bool,
-    /// Whether the database was made for this load, and goes when that fails.
+    /// Whether the database was made for this load, has the mark, and goes when the load fails.
     pub created: bool,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
@@ -70,9 +72,12 @@ impl Loading<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
+        let before = Public::of(self.session)
+            .await
+            .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
         let loaded = self.load(folder, manifest, schema, stop).await;
         if loaded.is_err() && !self.created {
-            cleanup::remove(self.session, self.target, &schema.toc).await;
+            cleanup::remove(self.session, self.target, &schema.toc, before.as_ref()).await;
         }
         loaded
     }
@@ -84,7 +89,9 @@ impl Loading<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        self.execute(&mark::set(&folder.prefix())).await?;
+        if !self.created {
+            self.execute(&mark::set(&folder.prefix())).await?;
+        }
         let restoring = &Restoring {
             loading: self,
             schema,
@@ -92,16 +99,16 @@ impl Loading<'_> {
             options: &self.options().await?,
             stop,
         };
-        let phases = Phases::of(&schema.toc, &|it: &Entry| self.plan.keeps(it));
+        let phases = Phases::of(&schema.toc, |it| self.plan.keeps(it));
         let jobs: &str = &format!("--jobs={}", self.jobs);
         let mut failed = restoring
             .entries(&["--section=pre-data"], &phases.pre_data)
             .await?;
         self.have_tables(manifest, &failed).await?;
-        self.own(&there(&schema.toc, &failed), Moment::BeforeRows)
-            .await?;
+        self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
-        let mut rows = rows::load(folder, &rows::parts(manifest), restoring).await?;
+        let parts = rows::parts(manifest);
+        let mut rows = rows::load(folder, &parts, restoring, &phases.post_data).await?;
         failed.append(&mut rows.failed);
         self.progress.indexing();
         let post_data = &phases.post_data - &rows.built;
@@ -110,10 +117,12 @@ impl Loading<'_> {
                 .entries(&["--section=post-data", jobs], &post_data)
                 .await?,
         );
-        let made = there(&schema.toc, &failed);
-        self.own(&made, Moment::AfterRows).await?;
-        let privileges = made.privileges(&|it: &Entry| !phases::outlasts(it));
-        privileges::apply(self.session, self.target, &privileges, self.plan).await?;
+        self.own(&schema.toc, Moment::AfterRows, &failed).await?;
+        let privileges = privileges::statements(self.target, &schema.toc, self.plan);
+        let (lasting, privileges) = forgiving(privileges, &failed)
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| it.sql.starts_with("ALTER DEFAULT PRIVILEGES "));
+        tolerant::execute(self.session, self.target, "granting in", &privileges).await?;
         failed.extend(
             restoring
                 .entries(&["--section=post-data", jobs], &phases.refreshes)
@@ -124,13 +133,13 @@ impl Loading<'_> {
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.
-        let privileges = schema.toc.privileges(&phases::outlasts);
+        let owners = owners::statements(&schema.toc, self.plan, Moment::Last);
         let last = Last {
             session: self.session,
             target: self.target,
             phases: &phases,
-            privileges: &privileges::statements(self.target, &privileges, self.plan),
-            owners: &owners::statements(&made, self.plan, Moment::Last),
+            privileges: &lasting,
+            owners: &forgiving(owners, &failed),
             keep_going: self.keep_going,
         };
         failed.extend(last.commit().await?);
@@ -140,8 +149,8 @@ impl Loading<'_> {
         })
     }
 
-    async fn own(&self, toc: &Toc, moment: Moment) -> Result<(), Failure> {
-        let statements = owners::statements(toc, self.plan, moment);
+    async fn own(&self, toc: &Toc, moment: Moment, failed: &[Failed]) -> Result<(), Failure> {
+        let statements = forgiving(owners::statements(toc, self.plan, moment), failed);
         tolerant::execute(self.session, self.target, "giving owners in", &statements).await
     }
 
@@ -187,14 +196,14 @@ impl Loading<'_> {
     }
 }
 
-/// What is there, without what has failed and what needs that.
-fn there(toc: &Toc, failed: &[Failed]) -> Toc {
-    let left_out: BTreeSet<i64> = failed.iter().filter_map(|it| it.id).collect();
-    let mut toc = toc.clone();
-    toc.entries.retain(|it| {
-        !left_out.contains(&it.id) && !it.needs.iter().any(|id| left_out.contains(id))
-    });
-    toc
+/// Where something is left out, statements about it find nothing.
+fn forgiving(mut statements: Vec<Statement>, failed: &[Failed]) -> Vec<Statement> {
+    if !failed.is_empty() {
+        for statement in &mut statements {
+            statement.tolerance = Tolerance::Missing;
+        }
+    }
+    statements
 }
 
 /// What a load that kept going has left out, by name and with the reason in the log. What is only said

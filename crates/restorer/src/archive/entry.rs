@@ -18,6 +18,10 @@ impl fmt::Display for Entry {
         } = self;
         match namespace {
             _ if self.is_attached() => write!(formatter, "{kind} ON {tag}"),
+            // Casts and user mappings say in their tag what they are.
+            _ if tag.strip_prefix(kind).is_some_and(|it| it.starts_with(' ')) => {
+                formatter.write_str(tag)
+            }
             Some(namespace) => write!(formatter, "{kind} {namespace}.{tag}"),
             None => write!(formatter, "{kind} {tag}"),
         }
@@ -65,6 +69,8 @@ mod tests {
         let name = |kind, namespace, tag| entry(kind, namespace, tag).to_string();
         assert_eq!(name("INDEX", Some("public"), "i"), "INDEX public.i");
         assert_eq!(name("SCHEMA", None, "app"), "SCHEMA app");
+        let mapping = "USER MAPPING public SERVER afar";
+        assert_eq!(name("USER MAPPING", None, mapping), mapping);
         assert_eq!(
             name("COMMENT", Some("public"), "INDEX i"),
             "COMMENT ON INDEX i"

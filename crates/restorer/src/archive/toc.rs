@@ -145,21 +145,6 @@ impl Toc {
         self
     }
 
-    /// Only privileges, and of them only these.
-    #[must_use]
-    pub fn privileges(&self, keep: &impl Fn(&Entry) -> bool) -> Self {
-        let entries = self.entries.iter().filter(|it| match it.kind.as_str() {
-            "ACL" | "DEFAULT ACL" => keep(it),
-            // They list what one privilege is of.
-            kind => kind == "BLOB METADATA",
-        });
-        Self {
-            entries: entries.cloned().collect(),
-            streams: self.streams.iter().map(|it| it.privileges(keep)).collect(),
-            ..Self::default()
-        }
-    }
-
     /// This one, and those of the streams beside it.
     pub fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.streams)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use backuper::postgres::{self, Target};
+use backuper::text::sql::{literal, quote};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -22,10 +23,61 @@ const TOGETHER: usize = 50;
 const UNLINK: &str = "SELECT count(lo_unlink(oid)) FROM
     (SELECT oid FROM pg_largeobject_metadata LIMIT 1000) AS objects";
 
+/// What the schema `public` was like before the load: it was there, and stays.
+const PUBLIC: &str = "
+    SELECT pg_get_userbyid(nspowner)::text, obj_description(oid, 'pg_namespace'),
+           ARRAY(SELECT format('GRANT %s ON SCHEMA public TO %s%s', a.privilege_type,
+                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+                   FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a ORDER BY 1),
+           ARRAY(SELECT DISTINCT format('REVOKE ALL ON SCHEMA public FROM %s CASCADE',
+                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+                   FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a ORDER BY 1)
+      FROM pg_namespace WHERE nspname = 'public'";
+
+/// See [`PUBLIC`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Public {
+    owner: String,
+    comment: Option<String>,
+    grants: Vec<String>,
+    revokes: Vec<String>,
+}
+
+impl Public {
+    /// As it is now; none where there is none.
+    pub(super) async fn of(session: &Client) -> Result<Option<Self>, Error> {
+        let row = session.query_opt(PUBLIC, &[]).await?;
+        Ok(row.map(|row| Self {
+            owner: row.get(0),
+            comment: row.get(1),
+            grants: row.get(2),
+            revokes: row.get(3),
+        }))
+    }
+
+    /// The statements that lead back to it.
+    fn back_from(&self, now: &Self) -> Vec<String> {
+        let mut statements = Vec::new();
+        if now.owner != self.owner {
+            let owner = quote(&self.owner);
+            statements.push(format!("ALTER SCHEMA public OWNER TO {owner}"));
+        }
+        if now.owner != self.owner || now.grants != self.grants {
+            statements.extend(now.revokes.iter().chain(&self.grants).cloned());
+        }
+        if now.comment != self.comment {
+            let comment = self.comment.as_deref().map_or("NULL".to_owned(), literal);
+            statements.push(format!("COMMENT ON SCHEMA public IS {comment}"));
+        }
+        statements
+    }
+}
+
 /// Removes all of it, or leaves the mark.
-pub(super) async fn remove(session: &Client, target: &Target, toc: &Toc) {
+pub(super) async fn remove(session: &Client, target: &Target, toc: &Toc, before: Option<&Public>) {
     let deadline = Instant::now() + CLEAN_UP;
-    let removed = until(deadline, target, session, all(session, toc)).await;
+    let removed = until(deadline, target, session, all(session, toc, before)).await;
     match removed {
         Some(Ok(true)) => {
             tracing::info!(database = %target, "what this restore had made is removed again");
@@ -41,7 +93,7 @@ pub(super) async fn remove(session: &Client, target: &Target, toc: &Toc) {
 }
 
 /// Gives whether the database is empty again.
-async fn all(session: &Client, toc: &Toc) -> Result<bool, Error> {
+async fn all(session: &Client, toc: &Toc, before: Option<&Public>) -> Result<bool, Error> {
     let mut pending: Vec<String> = toc.dropped().flat_map(statements).collect();
     loop {
         let still = dropped(session, &pending).await?;
@@ -52,6 +104,11 @@ async fn all(session: &Client, toc: &Toc) -> Result<bool, Error> {
         pending = still;
     }
     while session.query_one(UNLINK, &[]).await?.get::<_, i64>(0) > 0 {}
+    if let (Some(before), Some(now)) = (before, Public::of(session).await?) {
+        for statement in before.back_from(&now) {
+            session.batch_execute(&statement).await?;
+        }
+    }
     unmark(session).await
 }
 

@@ -18,9 +18,9 @@ pub(super) struct Last<'a> {
     pub(super) session: &'a Client,
     pub(super) target: &'a Target,
     pub(super) phases: &'a Phases<'a>,
-    /// Statements that grant and revoke what no clean-up would take back.
+    /// Default privileges, which no clean-up of objects would take back.
     pub(super) privileges: &'a [Statement],
-    /// Statements that give event triggers their owners.
+    /// Who owns the event triggers.
     pub(super) owners: &'a [Statement],
     pub(super) keep_going: bool,
 }
@@ -38,30 +38,27 @@ impl Last<'_> {
     }
 
     async fn all(&self) -> Result<Vec<Failed>, Failure> {
-        self.tolerantly("granting in", self.privileges).await?;
-        let mut left_out = Vec::new();
-        for entry in &self.phases.public {
-            left_out.extend(self.make(entry).await?);
-        }
+        self.tolerant("granting in", self.privileges).await?;
         self.execute(&mark::remove()).await?;
+        let mut left_out = Vec::new();
         for entry in &self.phases.event_triggers {
             left_out.extend(self.make(entry).await?);
         }
-        self.tolerantly("giving owners in", self.owners).await?;
+        self.tolerant("giving owners in", self.owners).await?;
         Ok(left_out)
     }
 
-    /// Executes statements of which some may be refused.
-    async fn tolerantly(&self, doing: &'static str, all: &[Statement]) -> Result<(), Failure> {
-        for statement in all {
+    async fn tolerant(&self, doing: &'static str, statements: &[Statement]) -> Result<(), Failure> {
+        for statement in statements {
             let Some(error) = self.guarded(&statement.sql).await? else {
                 continue;
             };
-            let said = postgres::Error::new(doing, self.target, &error);
-            if !statement.tolerates(&error) {
-                return Err(said.into());
+            let tolerated = statement.tolerates(&error);
+            let error = postgres::Error::new(doing, self.target, &error);
+            if !tolerated {
+                return Err(error.into());
             }
-            tracing::warn!(error = %said, "not restored");
+            tracing::warn!(%error, "not restored");
         }
         Ok(())
     }

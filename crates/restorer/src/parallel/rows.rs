@@ -42,11 +42,13 @@ pub(super) fn parts(manifest: &Manifest) -> Vec<Part<'_>> {
     streams.into_iter().map(part).collect()
 }
 
-/// Loads them, as many at once as there are jobs; the first that fails stops the others.
+/// Loads them, as many at once as there are jobs; the first that fails stops the others. Of what comes
+/// after the rows, `post_data` may be built meanwhile.
 pub(super) async fn load(
     folder: &Folder,
     parts: &[Part<'_>],
     restoring: &Restoring<'_>,
+    post_data: &BTreeSet<i64>,
 ) -> Result<Rows, Failure> {
     let stop = restoring.stop.child_token();
     let restoring = &Restoring {
@@ -62,7 +64,7 @@ pub(super) async fn load(
             let key = folder.key(&part.stream.name);
             let expected = Expected::of(part.stream, key);
             let bytes = restoring.stream(part, &expected).await?;
-            let early = early(restoring, part.stream, unfinished).await?;
+            let early = early(restoring, part.stream, post_data, unfinished).await?;
             unfinished.fetch_sub(1, Ordering::Relaxed);
             Ok((bytes, early))
         })
@@ -88,6 +90,7 @@ pub(super) async fn load(
 async fn early(
     restoring: &Restoring<'_>,
     stream: &Stream,
+    post_data: &BTreeSet<i64>,
     unfinished: &AtomicUsize,
 ) -> Result<Rows, Failure> {
     let mut early = Rows::default();
@@ -96,6 +99,7 @@ async fn early(
         if restoring.loading.jobs == 1 || unfinished.load(Ordering::Relaxed) == 1 {
             break;
         }
+        step.retain(|it| post_data.contains(it));
         let mut failed = restoring.entries(&["--section=post-data"], &step).await?;
         early.failed.append(&mut failed);
         early.built.append(&mut step);

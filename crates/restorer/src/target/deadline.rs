@@ -20,6 +20,12 @@ pub(crate) async fn until<T>(
     if let Ok(done) = tokio::time::timeout_at(deadline, statements).await {
         return Some(done);
     }
+    cancel(target, session).await;
+    None
+}
+
+/// Cancels what a session runs, which nobody waits for any more.
+pub(crate) async fn cancel(target: &Target, session: &Client) {
     match tokio::time::timeout(CANCELING, target.cancel(session)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "a statement may still run there"),
@@ -27,5 +33,4 @@ pub(crate) async fn until<T>(
             tracing::warn!(database = %target, "the server does not take the cancellation of a statement, which may still run there");
         }
     }
-    None
 }

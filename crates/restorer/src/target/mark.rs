@@ -18,6 +18,24 @@ pub use mark::{SCHEMA, remove as unmark};
 
 use crate::archive::schema;
 use crate::archive::toc::Toc;
+use crate::resolve::Backup;
+
+/// Marks a database that was made for this backup, until it has the contents.
+///
+/// # Errors
+/// What the server said.
+pub(crate) async fn begin(
+    session: &Client,
+    target: &Target,
+    backup: &Backup,
+) -> Result<(), Failure> {
+    let key = match backup {
+        Backup::Folder(folder, ..) => folder.prefix(),
+        Backup::Archive(..) | Backup::Script(..) => backup.key(),
+    };
+    let set = session.batch_execute(&mark::set(&key)).await;
+    set.map_err(|error| postgres::Error::new("restoring into", target, &error).into())
+}
 
 /// What a load that was killed may have made in the target: the table of contents of its backup.
 /// None where there is no mark.
@@ -37,10 +55,14 @@ pub async fn left_by(
     let Some(comment) = found else {
         return Ok(None);
     };
-    let Some(folder) = named(&comment) else {
+    let Some(key) = mark::key(&comment) else {
         return Err(Failure::refused(format!(
             "{target} holds a part of an unknown backup, as its schema {SCHEMA} says; drop the database and restore again"
         )));
+    };
+    let Ok((folder, _rest)) = Folder::parse_key(key) else {
+        // A single object, which is restored in one transaction and leaves no halves.
+        return Ok(Some(Toc::default()));
     };
     let manifest = match catalog::read_manifest(storage.as_ref(), &folder).await {
         Ok(manifest) => manifest,
@@ -57,9 +79,4 @@ pub async fn left_by(
     tracing::info!(key = %folder.prefix(), "what a restore that was cut short has left is removed first");
     let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
     Ok(Some(schema.toc))
-}
-
-fn named(comment: &str) -> Option<Folder> {
-    let (folder, _rest) = Folder::parse_key(mark::key(comment)?).ok()?;
-    Some(folder)
 }

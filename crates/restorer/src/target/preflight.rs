@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::creation;
 use super::extensions;
+use super::mark;
 use super::plan::{Plan, Wishes};
 use crate::resolve::Backup;
 
@@ -40,7 +41,7 @@ pub struct Ready {
     pub session: Client,
     /// Whether we made the database.
     pub created: bool,
-    /// Whether it holds nothing that anybody made.
+    /// Whether it holds nothing that anybody but us made.
     pub empty: bool,
     /// Whether pg_restore can speak to the server itself.
     pub parallel: bool,
@@ -74,12 +75,19 @@ pub async fn target(
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(&session, target).await?;
-    let examined = examine(&session, target, programs, backup, wishes).await;
+    let examined = async {
+        if created {
+            // Before anything else can end us: nobody is to back up an empty database as the whole.
+            mark::begin(&session, target, backup).await?;
+        }
+        examine(&session, target, programs, backup, wishes).await
+    };
+    let examined = examined.await;
     match examined {
         Ok(found) => Ok(Ready {
             session,
             created,
-            empty: found.empty,
+            empty: created || found.empty,
             parallel: found.parallel,
             tools: found.tools,
             major: found.major,

@@ -1,9 +1,11 @@
 //! The planner's statistics after a restore: those that the dump has brought are kept.
 
-use backuper::postgres::Target;
+use backuper::postgres::{self, Target};
 use futures::future::{join_all, try_join_all};
 use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
+
+use super::deadline::cancel;
 
 /// Tables without statistics, the largest first. Dumps of PostgreSQL 18 bring those of columns, and
 /// none of `CREATE STATISTICS`. A partition is left to a partitioned table that is among them, since
@@ -30,19 +32,25 @@ const MISSING: &str = "
 /// Analyzes what has no statistics, as many tables at once as there are jobs. The restore is complete
 /// without them, so what goes wrong here is a warning.
 pub async fn complete(session: &Client, target: &Target, jobs: usize, stop: &CancellationToken) {
-    let analyzed = tokio::select! {
-        analyzed = analyze(session, target, jobs) => analyzed,
-        () = stop.cancelled() => {
+    match analyze(session, target, jobs, stop).await {
+        Ok(true) => {}
+        Ok(false) => {
             tracing::warn!("stopped after the restore was complete; run ANALYZE by hand");
-            return;
         }
-    };
-    if let Err(error) = analyzed {
-        tracing::warn!(%error, "the restore is complete, but ANALYZE failed; run it by hand");
+        Err(error) => {
+            let error = postgres::Error::new("analyzing", target, &error);
+            tracing::warn!(%error, "the restore is complete, but ANALYZE failed; run it by hand");
+        }
     }
 }
 
-async fn analyze(session: &Client, target: &Target, jobs: usize) -> Result<(), Error> {
+/// Gives whether it was left to its end.
+async fn analyze(
+    session: &Client,
+    target: &Target,
+    jobs: usize,
+    stop: &CancellationToken,
+) -> Result<bool, Error> {
     let rows = session.query(MISSING, &[]).await?;
     let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     tracing::info!(database = %target, tables = missing.len(), "analyzing");
@@ -51,7 +59,7 @@ async fn analyze(session: &Client, target: &Target, jobs: usize) -> Result<(), E
     let helpers = helpers(target, count.saturating_sub(1)).await;
     let sessions: Vec<&Client> = std::iter::once(session).chain(&helpers).collect();
     let shares = shares(&missing, sessions.len());
-    let under_way = sessions.into_iter().zip(shares).map(|(session, share)| {
+    let under_way = sessions.iter().zip(shares).map(|(session, share)| {
         let statement = format!("ANALYZE {}", share.join(", "));
         async move {
             // Without a table it would analyze all of them.
@@ -61,8 +69,13 @@ async fn analyze(session: &Client, target: &Target, jobs: usize) -> Result<(), E
             session.batch_execute(&statement).await
         }
     });
-    try_join_all(under_way).await?;
-    Ok(())
+    tokio::select! {
+        analyzed = try_join_all(under_way) => analyzed.map(|_all| true),
+        () = stop.cancelled() => {
+            join_all(sessions.iter().map(|it| cancel(target, it))).await;
+            Ok(false)
+        }
+    }
 }
 
 /// Whether a session that is opened now fires a trigger of the backup. PostgreSQL 17 manual, 38.1: event
