@@ -8,13 +8,11 @@
 use std::collections::BTreeSet;
 
 use backuper::postgres::Target;
-use backuper::runtime::Failure;
 use backuper::text::sql::quote;
-use tokio_postgres::Client;
 
 use super::plan::Plan;
 use super::roles::Roles;
-use super::tolerant::{self, Statement, Tolerance};
+use super::tolerant::{Statement, Tolerance};
 use crate::archive::statements::{split, words};
 use crate::archive::toc::{Entry, Toc};
 
@@ -45,21 +43,6 @@ pub(crate) fn statements(target: &Target, toc: &Toc, plan: &Plan) -> Vec<Stateme
         .iter()
         .filter_map(|it| it.statement(&plan.roles))
         .collect()
-}
-
-/// Applies the privileges of an archive through a session of its own.
-///
-/// # Errors
-/// What the server said; a privilege that our role may not give, or on what the target lacks, is a
-/// warning.
-pub(crate) async fn apply(
-    session: &Client,
-    target: &Target,
-    toc: &Toc,
-    plan: &Plan,
-) -> Result<(), Failure> {
-    let statements = statements(target, toc, plan);
-    tolerant::execute(session, target, "granting in", &statements).await
 }
 
 /// What is granted on schemas: whoever gets an object needs it before the privileges come, which
