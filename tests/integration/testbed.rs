@@ -13,6 +13,8 @@ use tokio::runtime::Runtime;
 pub mod core;
 #[path = "testbed/disk.rs"]
 pub mod disk;
+#[path = "testbed/pgbouncer.rs"]
+pub mod pgbouncer;
 #[path = "testbed/postgres.rs"]
 pub mod postgres;
 #[path = "testbed/programs.rs"]
@@ -25,6 +27,8 @@ pub mod s3;
 pub mod s3_faults;
 #[path = "testbed/server.rs"]
 pub mod server;
+#[path = "testbed/standby.rs"]
+pub mod standby;
 #[path = "testbed/tls.rs"]
 pub mod tls;
 

@@ -30,7 +30,7 @@ fn version(major: u32) -> Version {
 }
 
 /// The clients that are kept for tests, in a worker's words.
-fn clients(majors: &[u32]) -> Env {
+pub(crate) fn clients(majors: &[u32]) -> Env {
     let all: Vec<String> = majors
         .iter()
         .map(|it| bin_of(*it).display().to_string())
@@ -38,7 +38,7 @@ fn clients(majors: &[u32]) -> Env {
     var("PG_BIN_DIRS", &all.join(":"))
 }
 
-fn stage(major: u32) -> Stage {
+pub(crate) fn stage(major: u32) -> Stage {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::of(version(major), false)));
     let stage = Stage::on(cluster, "version");
     stage.database.sql(CONTENTS);
