@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::MANIFEST;
@@ -12,12 +11,12 @@ use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Tools 
 use crate::archive::{Folder, codec};
 use crate::catalog;
 use crate::cleanup::{self, Deletions};
-use crate::dump::{self, Dump, plan, streams};
+use crate::dump::start::{Limits, Sessions};
+use crate::dump::{Dump, streams};
 use crate::job::BackupJob;
-use crate::postgres::snapshot::Snapshot;
-use crate::postgres::target::Target;
+use crate::postgres::probe::{self, Room};
 use crate::postgres::tools::Tools;
-use crate::postgres::{lock, probe};
+use crate::postgres::{Entrance, Target, Way, lock};
 use crate::progress::Progress;
 use crate::runtime::{Failure, Shutdown, parallelism};
 use crate::storage::{self, Access, Storage};
@@ -56,25 +55,17 @@ async fn attempt(
     job.store.check().map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, target)).await?;
-        let (folder, snapshot) = claim(&ready, target, job.lock_wait_timeout).await?;
-        Ok::<_, Failure>(Begun {
-            ready,
-            folder,
-            snapshot,
-        })
+        let folder = claim(&ready, target).await?;
+        Ok::<_, Failure>((ready, folder))
     };
-    let begun = tokio::select! {
+    let (ready, folder) = tokio::select! {
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &begun, progress, stop).await;
-    let Begun {
-        ready,
-        folder,
-        snapshot,
-    } = begun;
-    // The server need not keep old rows for it any longer.
-    drop(snapshot);
+    let outcome = while_locked(&ready, target, stop, async |stop| {
+        write(job, &ready, &folder, progress, stop).await
+    });
+    let outcome = Box::pin(outcome).await;
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -100,31 +91,51 @@ async fn attempt(
 struct Ready {
     started_at: Timestamp,
     storage: Arc<dyn Storage>,
-    /// Holds our advisory locks.
-    session: Client,
+    /// Its session holds our advisory locks.
+    entrance: Entrance,
     source: Source,
     tools: Tools,
+    room: Room,
 }
 
-/// What a backup has before its first byte.
-struct Begun {
-    ready: Ready,
-    folder: Folder,
-    snapshot: Snapshot,
+/// Does work for as long as the session lives that holds our locks: without them a restore may enter.
+async fn while_locked(
+    ready: &Ready,
+    target: &Target,
+    stop: &CancellationToken,
+    work: impl AsyncFnOnce(&CancellationToken) -> Result<Manifest, Failure>,
+) -> Result<Manifest, Failure> {
+    let stop = stop.child_token();
+    let work = work(&stop);
+    tokio::pin!(work);
+    let lost = tokio::select! {
+        outcome = &mut work => return outcome,
+        lost = ready.entrance.session.lost() => lost,
+    };
+    stop.cancel();
+    // It has nothing to say but that it was stopped.
+    drop(work.await);
+    Err(Failure::try_again(format!(
+        "the session that held the lock on {target} is lost ({}), so a restore might have entered; run the backup again",
+        lost.reason
+    )))
 }
 
 /// Looks for everything that could make the backup fail later.
 async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
-        let session = target.connect("backuper").await?;
-        let source = source(target, probe::describe(&session, target).await?);
-        probe::may_read_all(&session, target).await?;
+        let entrance = target.enter("backuper").await?;
+        let session = &entrance.session;
+        probe::has_readable_names(session, target).await?;
+        let source = source(target, probe::describe(session, target).await?);
+        probe::may_read_all(session, target).await?;
         let tools = Tools::find(source.major(), &job.database.programs)
             .await
             .map_err(|error| Failure::refused(error.to_string()))?;
-        lock::enter_for_backup(&session, target).await?;
-        Ok::<_, Failure>((session, source, tools))
+        let room = probe::room(session, target).await?;
+        lock::enter_for_backup(session, target).await?;
+        Ok::<_, Failure>((entrance, source, tools, room))
     };
     let store = async {
         let storage = storage::connect(&job.store.config()).await?;
@@ -134,7 +145,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     };
     // Both to their end: a probe that is given up would leave its object.
     let (database, store) = tokio::join!(database, store);
-    let (session, source, tools) = database?;
+    let (entrance, source, tools, room) = database?;
     let storage = store?;
     tracing::info!(
         database = %target, server = %source.server_version, pg_dump = %tools.version(),
@@ -143,9 +154,10 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     Ok(Ready {
         started_at,
         storage,
-        session,
+        entrance,
         source,
         tools,
+        room,
     })
 }
 
@@ -182,24 +194,17 @@ fn source(target: &Target, description: probe::Description) -> Source {
 
 /// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
 /// taken in it or later, so that a time finds the backup that shows it.
-async fn claim(
-    ready: &Ready,
-    target: &Target,
-    patience: Duration,
-) -> Result<(Folder, Snapshot), Failure> {
+async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
     loop {
         let now = Timestamp::now();
         let folder = Folder::new(target.database(), now, catalog::source_of(target));
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
-        if lock::claim_second(&ready.session, target, second).await? {
-            let prefix = folder.prefix();
-            let listing = ready.storage.list(&prefix);
-            let (listed, snapshot) = tokio::join!(listing, Snapshot::take(target, patience));
-            if listed?.is_empty() {
-                return Ok((folder, snapshot?));
-            }
+        if lock::claim_second(&ready.entrance.session, target, second).await?
+            && ready.storage.list(&folder.prefix()).await?.is_empty()
+        {
+            return Ok(folder);
         }
         let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
@@ -209,42 +214,41 @@ async fn claim(
 /// Writes every stream, then the manifest that makes them a backup.
 async fn write(
     job: &BackupJob,
-    begun: &Begun,
+    ready: &Ready,
+    folder: &Folder,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
-    let Begun {
-        ready,
-        folder,
-        snapshot,
-    } = begun;
     let target = job.database.target();
-    let cores = parallelism::cores();
-    let jobs = parallelism::jobs(job.jobs, cores);
-    let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
-    let data_streams = parts.len() - 1;
-    tracing::info!(
-        key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
-        snapshot = %snapshot.taken_at(), "dumping"
-    );
-    progress.dumping(snapshot.tables());
+    let jobs = parallelism::jobs(job.jobs, parallelism::cores());
+    let witness = &ready.entrance.witness;
+    let sessions = Sessions {
+        holder: target.connect("backuper snapshot").await?,
+        witness,
+    };
     let dump = Dump {
         target,
+        way: ready.entrance.way,
         tools: ready.tools.clone(),
-        snapshot: snapshot.id().to_owned(),
         lock_wait_timeout: job.lock_wait_timeout,
-        server_major: ready.source.major(),
+        encoding: ready.source.encoding.clone(),
         level: job.compression_level,
-        threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
         progress: Arc::clone(progress),
     };
-    let streams = streams::store(&dump, &parts, snapshot, jobs, stop).await?;
+    let limits = Limits {
+        jobs,
+        programs: programs(ready.room, ready.entrance.way),
+    };
+    let started = dump.start(&sessions, limits, stop).await?;
+    drop(sessions);
+    let taken_at = started.taken_at;
+    let streams = streams::store(&dump, started, witness, jobs, stop).await?;
     let manifest = Manifest {
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
-        snapshot_at: snapshot.taken_at(),
+        snapshot_at: taken_at,
         started_at: ready.started_at,
         finished_at: Timestamp::now(),
         tools: Made {
@@ -256,6 +260,15 @@ async fn write(
     };
     publish_unless_stopped(ready.storage.as_ref(), folder, &manifest, stop).await?;
     Ok(manifest)
+}
+
+/// How many programs may have a connection at once: half of those that are free, for others want some
+/// too. How many a pooler has, nobody can ask; pgbouncer has 20 unless it is told otherwise.
+fn programs(room: Room, way: Way) -> usize {
+    const FEWEST: usize = 2;
+    const POOLED: usize = 8;
+    let half = (room.connections.saturating_sub(1) / 2).max(FEWEST);
+    if way.options { half } else { half.min(POOLED) }
 }
 
 async fn publish_unless_stopped(
