@@ -62,10 +62,12 @@ async fn attempt(
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = while_locked(&ready, target, stop, async |stop| {
+    let writing = ready.entrance.while_held("backuper", stop, async |stop| {
         write(job, &ready, &folder, progress, stop).await
     });
-    let outcome = Box::pin(outcome).await;
+    let outcome = Box::pin(writing)
+        .await
+        .unwrap_or_else(|lost| Err(lost.into()));
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
@@ -96,29 +98,6 @@ struct Ready {
     source: Source,
     tools: Tools,
     room: Room,
-}
-
-/// Does work for as long as the session lives that holds our locks: without them a restore may enter.
-async fn while_locked(
-    ready: &Ready,
-    target: &Target,
-    stop: &CancellationToken,
-    work: impl AsyncFnOnce(&CancellationToken) -> Result<Manifest, Failure>,
-) -> Result<Manifest, Failure> {
-    let stop = stop.child_token();
-    let work = work(&stop);
-    tokio::pin!(work);
-    let lost = tokio::select! {
-        outcome = &mut work => return outcome,
-        lost = ready.entrance.session.lost() => lost,
-    };
-    stop.cancel();
-    // It has nothing to say but that it was stopped.
-    drop(work.await);
-    Err(Failure::try_again(format!(
-        "the session that held the lock on {target} is lost ({}), so a restore might have entered; run the backup again",
-        lost.reason
-    )))
 }
 
 /// Looks for everything that could make the backup fail later.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Output, Program};
-use backuper::postgres::{self, Target, tools::Tools};
+use backuper::postgres::{self, Target, Traffic, Way, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
@@ -43,6 +43,8 @@ pub struct Loading<'a> {
     pub target: &'a Target,
     /// A session in it.
     pub session: &'a Client,
+    /// How programs get there.
+    pub way: Way,
     /// The programs.
     pub tools: &'a Tools,
     /// Where the backup is.
@@ -131,7 +133,7 @@ impl Loading<'_> {
             "--no-acl".into(),
             "--exit-on-error".into(),
             "--no-password".into(),
-            connection_string(self.target.database()).into(),
+            self.target.connection_argument(Traffic::Writes),
         ];
         all.extend(arguments.iter().map(OsString::from));
         Program {
@@ -278,10 +280,9 @@ impl Loading<'_> {
     /// no wait for the disk at each commit.
     async fn options(&self) -> Result<String, Failure> {
         let maintenance = Maintenance::of(self.session, self.target, self.jobs).await?;
-        Ok(format!(
-            "{} -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0",
-            maintenance.options()
-        ))
+        // A pooler that takes no options leaves it at what the server has.
+        let ours = self.way.options(&[("synchronous_commit", "off")]);
+        Ok(ours.map_or_else(String::new, |it| format!("{it} {}", maintenance.options())))
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Failure> {
@@ -316,13 +317,6 @@ impl Loading<'_> {
             }
         }
     }
-}
-
-/// The database by a connection string, since a bare name with `=` in it would be taken for one.
-/// PostgreSQL manual, 34.1.1.1: keyword/value connection strings.
-fn connection_string(database: &str) -> String {
-    let name = database.replace('\\', "\\\\").replace('\'', "\\'");
-    format!("--dbname=dbname='{name}'")
 }
 
 fn failed(error: &child::Error) -> Failure {

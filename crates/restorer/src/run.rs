@@ -58,12 +58,18 @@ async fn attempt(
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
     let ready = preflight::target(target, &job.database.programs, &backup).await?;
-    let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
+    let session = &ready.entrance.session;
+    let loading = ready.entrance.while_held("restorer", stop, async |stop| {
+        load(job, target, &ready, &storage, &backup, progress, stop).await
+    });
+    let loaded = Box::pin(loading)
+        .await
+        .unwrap_or_else(|lost| Err(lost.into()));
     if loaded.is_err() && ready.created {
-        preflight::drop_database(&ready.session, target).await;
+        preflight::drop_database(session, target).await;
     }
     let Loaded { bytes, omissions } = loaded?;
-    statistics::complete(&ready.session, target, jobs(job), stop).await;
+    statistics::complete(session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
@@ -89,7 +95,7 @@ async fn load(
 ) -> Result<Loaded, Failure> {
     let replacing = Replacing {
         target,
-        session: &ready.session,
+        session: &ready.entrance.session,
         tools: &ready.tools,
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
@@ -101,7 +107,8 @@ async fn load(
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
-                session: &ready.session,
+                session: &ready.entrance.session,
+                way: ready.entrance.way,
                 tools: &ready.tools,
                 storage,
                 jobs: jobs(job),

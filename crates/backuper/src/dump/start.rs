@@ -27,8 +27,6 @@ use crate::text::sql;
 const TRIES: u32 = 10;
 /// How many of these may fail for a reason that nobody finds.
 const UNEXPLAINED: u32 = 3;
-/// What the application names of all our sessions begin with.
-const OURS: &str = "backuper";
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 5;
 
@@ -133,7 +131,6 @@ impl Dump {
         Snapshot::end(holder, target).await?;
         let survey = tokio::select! {
             survey = Survey::take(holder, target, self.lock_wait_timeout) => survey?,
-            never = waits::report(witness, OURS) => match never {},
             () = stop.cancelled() => return Err(stopped()),
         };
         // One is for the schema.

@@ -6,10 +6,11 @@
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_util::sync::CancellationToken;
 
 use super::children::Way;
 use super::session::Session;
-use super::{Error, Kind, Target};
+use super::{Error, Kind, Target, waits};
 
 /// How often both sessions are compared: twice is enough where nobody else uses the pool, which
 /// hands out the process that was given back last.
@@ -32,6 +33,44 @@ pub struct Entrance {
     pub witness: Session,
     /// How libpq's programs get there.
     pub way: Way,
+}
+
+impl Entrance {
+    /// Does work for as long as the session lives, with the locks that it holds, and reports what
+    /// sessions of this application wait for meanwhile. Work that has to end is asked to stop and
+    /// waited for.
+    ///
+    /// # Errors
+    /// Why the session is lost, unless the work succeeds all the same.
+    pub async fn while_held<T, E>(
+        &self,
+        application: &str,
+        stop: &CancellationToken,
+        work: impl AsyncFnOnce(&CancellationToken) -> Result<T, E>,
+    ) -> Result<Result<T, E>, Error> {
+        let stop = stop.child_token();
+        let work = work(&stop);
+        tokio::pin!(work);
+        let lost = tokio::select! {
+            outcome = &mut work => return Ok(outcome),
+            lost = self.session.lost() => lost,
+            never = waits::report(&self.witness, application) => match never {},
+        };
+        stop.cancel();
+        match work.await {
+            Ok(done) => Ok(Ok(done)),
+            // It says no more than that it was stopped.
+            Err(_stopped) => Err(Error {
+                kind: Kind::Other,
+                action: "holding the lock in",
+                reason: format!(
+                    "{}; without it another run may enter, so this one was ended; run it again",
+                    lost.reason
+                ),
+                ..lost
+            }),
+        }
+    }
 }
 
 impl Target {

@@ -82,18 +82,18 @@ impl Session {
 
     /// Sets what [`SETTINGS`] says.
     pub(super) async fn prepare(&self) -> Result<(), Error> {
-        let prepared = self.client.batch_execute(SETTINGS).await;
+        let sql = format!("SET search_path = pg_catalog; {SETTINGS}");
+        let prepared = self.client.batch_execute(&sql).await;
         prepared.map_err(|error| Error::new("preparing the session in", &self.target, &error))
     }
 }
 
 /// All that a role, a database or a server can set and that would end a session which only waits,
 /// or give our statements another meaning. It goes by SQL, since poolers refuse startup options that
-/// they do not know, and in one round trip; what a server does not have is not set.
+/// they do not know, and in one round trip; what a server does not have is not set. psql takes it too.
 /// PostgreSQL manual, 20.11: client connection defaults.
 pub const SETTINGS: &str = "
-    SET search_path = pg_catalog;
-    SELECT set_config(s.name, w.value, false)
+    SELECT pg_catalog.set_config(s.name, w.value, false)
       FROM (VALUES ('statement_timeout', '0'),
                    ('lock_timeout', '0'),
                    ('idle_in_transaction_session_timeout', '0'),
@@ -107,5 +107,5 @@ pub const SETTINGS: &str = "
                    ('quote_all_identifiers', 'off'),
                    ('transform_null_equals', 'off'),
                    ('lc_messages', 'C')) AS w (name, value)
-      JOIN pg_settings s ON s.name = w.name
-     WHERE s.context = 'user' OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);";
+      JOIN pg_catalog.pg_settings s ON s.name = w.name
+     WHERE s.context = 'user' OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);\n";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backuper::archive::manifest::Locale;
 use backuper::postgres::tools::{Directories, Tools};
-use backuper::postgres::{self, Kind, Target, lock, probe};
+use backuper::postgres::{self, Entrance, Kind, Session, Target, lock, probe};
 use backuper::runtime::Failure;
 use backuper::text::sql::{literal, quote};
 use tokio_postgres::Client;
@@ -45,8 +45,8 @@ const OBJECTS: &str = "
 /// The target, found fit and locked.
 #[derive(Debug)]
 pub struct Ready {
-    /// Holds the lock that keeps other restores and backups out.
-    pub session: Client,
+    /// Its session holds the lock that keeps other restores and backups out.
+    pub entrance: Entrance,
     /// Whether we made the database.
     pub created: bool,
     /// Whether it holds nothing that anybody made.
@@ -67,29 +67,31 @@ pub async fn target(
     programs: &Directories,
     backup: &Backup,
 ) -> Result<Ready, Failure> {
-    let (session, created) = match target.connect("restorer").await {
-        Ok(session) => (session, false),
+    let (entrance, created) = match target.enter("restorer").await {
+        Ok(entrance) => (entrance, false),
         Err(error) if error.kind == Kind::NoDatabase => {
             let created = create(target, backup).await?;
-            (target.connect("restorer").await?, created)
+            (target.enter("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
     };
+    let session = &entrance.session;
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
-    lock::enter_for_restore(&session, target).await?;
-    let examined = examine(&session, target, programs, backup).await;
+    lock::enter_for_restore(session, target).await?;
+    let examined = examine(session, target, programs, backup).await;
     match examined {
         Ok(found) => Ok(Ready {
-            session,
             created,
             empty: found.empty,
-            parallel: found.parallel,
+            // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
+            parallel: found.parallel && (entrance.way.options || entrance.way.plain),
             tools: found.tools,
+            entrance,
         }),
         Err(failure) => {
             if created {
-                drop_database(&session, target).await;
+                drop_database(session, target).await;
             }
             Err(failure)
         }
@@ -212,12 +214,12 @@ async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {
     )))
 }
 
-async fn maintenance(target: &Target) -> Result<(Client, Target), Failure> {
+async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
     let mut refusal = None;
     for name in MAINTENANCE {
         let other = target.with_database(name);
-        match other.connect("restorer").await {
-            Ok(client) => return Ok((client, other)),
+        match other.enter("restorer").await {
+            Ok(entrance) => return Ok((entrance.session, other)),
             Err(error) => refusal = Some(error),
         }
     }

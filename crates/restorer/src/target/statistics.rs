@@ -1,6 +1,6 @@
 //! The planner's statistics after a restore: those that the dump has brought are kept.
 
-use backuper::postgres::Target;
+use backuper::postgres::{Session, Target};
 use futures::future::{join_all, try_join_all};
 use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,9 @@ async fn analyze(session: &Client, target: &Target, jobs: usize) -> Result<(), E
     let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     tracing::info!(database = %target, tables = missing.len(), "analyzing");
     let helpers = helpers(target, missing.len().min(jobs).saturating_sub(1)).await;
-    let sessions: Vec<&Client> = std::iter::once(session).chain(&helpers).collect();
+    let sessions: Vec<&Client> = std::iter::once(session)
+        .chain(helpers.iter().map(|it| &**it))
+        .collect();
     let shares = shares(&missing, sessions.len());
     let under_way = sessions.into_iter().zip(shares).map(|(session, share)| {
         let statement = format!("ANALYZE {}", share.join(", "));
@@ -60,7 +62,7 @@ async fn analyze(session: &Client, target: &Target, jobs: usize) -> Result<(), E
 }
 
 /// More sessions, or fewer than that where the server gives no more.
-async fn helpers(target: &Target, count: usize) -> Vec<Client> {
+async fn helpers(target: &Target, count: usize) -> Vec<Session> {
     let connecting = (0..count).map(|_| target.connect("restorer"));
     let connected = join_all(connecting).await.into_iter();
     connected
