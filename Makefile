@@ -65,8 +65,9 @@ tools: tools-postgres tools-versions tools-kubernetes tools-charts ## Installs w
 tools-postgres: ## PostgreSQL and zstd from Debian
 	scripts/install-postgres.sh
 
-tools-versions: ## PostgreSQL 13, 14, 16, 17 and 18, fetched once and kept
+tools-versions: tools-postgres ## PostgreSQL 13, 14, 16, 17 and 18, pgbouncer and a German locale, fetched once and kept
 	scripts/tools/postgres-versions.sh
+	scripts/tools/postgres-servers.sh
 
 tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
 	scripts/tools/kubernetes.sh

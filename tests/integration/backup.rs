@@ -368,21 +368,46 @@ fn a_directory_is_a_store() {
 }
 
 #[test]
-fn a_table_that_is_truncated_before_it_is_locked_fails_the_backup() {
+fn a_table_that_changes_after_the_snapshot_is_found_out() {
     use super::testbed::block_on;
-    use backuper::postgres::{Kind, snapshot::Snapshot};
+    use backuper::postgres::snapshot::{Shapes, Snapshot};
     let stage = Stage::new("rewritten");
-    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
+    stage
+        .database
+        .sql("CREATE TABLE t AS SELECT 1 AS a; CREATE TABLE u (a int, b int); CREATE TABLE v ()");
     let env = stage.env();
     let pairs = env
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let job: backuper::job::BackupJob = backuper::runtime::settings::read_from(pairs).unwrap();
     let target = job.database.target();
-    let snapshot = block_on(Snapshot::take(&target, Duration::from_secs(60))).unwrap();
-    block_on(snapshot.check(snapshot.tables(), &target)).unwrap();
-    stage.database.sql("TRUNCATE t");
-    let error = block_on(snapshot.check(snapshot.tables(), &target)).unwrap_err();
-    assert_eq!(error.kind, Kind::Busy);
-    assert!(error.to_string().contains("truncated"), "{error}");
+    let entrance = block_on(target.enter("backuper")).unwrap();
+    let (holder, witness) = (&entrance.session, &entrance.witness);
+    for (change, table) in [
+        ("SELECT", None),
+        ("CREATE TABLE new ()", None),
+        ("TRUNCATE t", Some("t")),
+        ("ALTER TABLE u DROP COLUMN b", Some("u")),
+        ("ALTER TABLE u RENAME a TO c", Some("u")),
+        (
+            "ALTER TABLE v RENAME TO w; ALTER TABLE new RENAME TO v",
+            Some("new"),
+        ),
+        ("DROP TABLE t", Some("t")),
+    ] {
+        block_on(Snapshot::take(holder, &target)).unwrap();
+        let before = block_on(Shapes::seen_by(holder, &target)).unwrap();
+        stage.database.sql(change);
+        let now = block_on(Shapes::seen_by(witness, &target)).unwrap();
+        let changed = before.changed(&now);
+        let found = changed
+            .as_deref()
+            .map(|it| it.ends_with(&format!("\"{}\"", table.unwrap())));
+        match table {
+            None => assert_eq!(changed, None, "{change}"),
+            // One of the two that have changed names.
+            Some("new") => assert!(changed.is_some(), "{change}"),
+            Some(_) => assert_eq!(found, Some(true), "{change}: {changed:?}"),
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub mod core;
 pub mod disk;
 #[path = "testbed/forward_proxy.rs"]
 pub mod forward_proxy;
+#[path = "testbed/pgbouncer.rs"]
+pub mod pgbouncer;
 #[path = "testbed/postgres.rs"]
 pub mod postgres;
 #[path = "testbed/programs.rs"]
@@ -27,6 +29,8 @@ pub mod s3;
 pub mod s3_faults;
 #[path = "testbed/server.rs"]
 pub mod server;
+#[path = "testbed/standby.rs"]
+pub mod standby;
 #[path = "testbed/tls.rs"]
 pub mod tls;
 

@@ -39,7 +39,7 @@ pub(crate) fn clients(majors: &[u32]) -> Env {
     var("PG_BIN_DIRS", &all.join(":"))
 }
 
-fn stage(major: u32) -> Stage {
+pub(crate) fn stage(major: u32) -> Stage {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::of(version(major), false)));
     let stage = Stage::on(cluster, "version");
     stage.database.sql(CONTENTS);

@@ -19,6 +19,7 @@ impl From<postgres::Error> for Failure {
             postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied
+            | postgres::Kind::Misconfigured
             | postgres::Kind::Busy
             | postgres::Kind::Unsupported
             | postgres::Kind::Other => "",

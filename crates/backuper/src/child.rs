@@ -267,6 +267,14 @@ impl Child {
     /// # Errors
     /// [`Error::Failed`] and [`Error::Stopped`].
     pub async fn finish(mut self, stop: &CancellationToken) -> Result<(), Error> {
+        self.ended(stop).await
+    }
+
+    /// As [`Child::finish`], of a child that is still needed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] and [`Error::Stopped`].
+    pub async fn ended(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let status = self.wait(stop).await?;
         if status.success() {
             return Ok(());

@@ -69,7 +69,7 @@ pub struct BackupJob {
     #[arg(help_heading = "Backup", env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
     pub max_backup_count: Retention,
 
-    /// How long pg_dump waits for a lock on a table before the backup fails (5min, 90s).
+    /// How long to wait for a lock on a table before the backup fails (5min, 90s); 0: without a limit.
     #[arg(help_heading = "Backup", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 

@@ -1,14 +1,21 @@
 //! PostgreSQL: whom to ask, and what is there.
 
+pub mod children;
+pub mod entrance;
 pub mod identity;
 pub mod lock;
 pub mod mark;
 pub mod probe;
+pub mod session;
 pub mod snapshot;
 pub mod target;
-pub mod tls;
+mod tls;
 pub mod tools;
+pub mod waits;
 
+pub use children::{Traffic, Way};
+pub use entrance::Entrance;
+pub use session::Session;
 pub use target::{SslMode, Target};
 
 use tokio_postgres::error::SqlState;
@@ -27,6 +34,8 @@ pub struct Error {
     pub target: String,
     /// What the server or the network said, in one line, without secrets.
     pub reason: String,
+    /// The server's code for it, which does not depend on the server's language.
+    pub state: Option<SqlState>,
 }
 
 /// What a caller can act on.
@@ -42,8 +51,10 @@ pub enum Kind {
     NoTls,
     /// The role may not do this.
     Denied,
-    /// TLS: a certificate that cannot be trusted, a file that cannot be read.
+    /// TLS: a certificate that cannot be trusted.
     Untrusted,
+    /// Settings of TLS that cannot be followed: a file that is missing or cannot be read.
+    Misconfigured,
     /// The server does not answer, is starting or stopping, or has no connection to spare.
     Unavailable,
     /// Somebody else holds what we need.
@@ -66,6 +77,7 @@ impl Kind {
             | Self::NoTls
             | Self::Denied
             | Self::Untrusted
+            | Self::Misconfigured
             | Self::Unsupported => false,
         }
     }
@@ -75,11 +87,16 @@ impl Error {
     /// What a failed call means.
     #[must_use]
     pub fn new(action: &'static str, target: &Target, error: &tokio_postgres::Error) -> Self {
+        let reason = match error.code() {
+            Some(state) if is_of_a_pool(state) => entrance::POOLED.to_owned(),
+            _ => reason_of(error),
+        };
         Self {
             kind: kind_of(error),
             action,
             target: target.to_string(),
-            reason: reason_of(error),
+            reason,
+            state: error.code().cloned(),
         }
     }
 
@@ -96,8 +113,31 @@ impl Error {
             action,
             target: target.to_string(),
             reason: reason.into(),
+            state: None,
         }
     }
+
+    /// Whether libpq would try again without TLS in `prefer`: the server is not trusted, or has no
+    /// entry for such connections.
+    fn may_do_without_tls(&self) -> bool {
+        let no_entry = Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+        self.kind == Kind::Untrusted || self.state == no_entry
+    }
+
+    /// Both refusals, of a connection that was tried in two ways.
+    fn or_else(self, other: &Self) -> Self {
+        if self.reason == other.reason {
+            return self;
+        }
+        let reason = format!("{}; and the other way: {}", self.reason, other.reason);
+        Self { reason, ..self }
+    }
+}
+
+/// What the next client of a shared server process meets: statements that another one has prepared,
+/// or not its own.
+fn is_of_a_pool(state: &SqlState) -> bool {
+    *state == SqlState::DUPLICATE_PSTATEMENT || *state == SqlState::INVALID_SQL_STATEMENT_NAME
 }
 
 /// PostgreSQL manual, appendix A: error codes.
@@ -109,7 +149,9 @@ fn kind_of(error: &tokio_postgres::Error) -> Kind {
             kind_without_code(&deepest_cause(error))
         };
     };
-    if *state == SqlState::INVALID_CATALOG_NAME {
+    if is_of_a_pool(state) {
+        Kind::Unsupported
+    } else if *state == SqlState::INVALID_CATALOG_NAME {
         Kind::NoDatabase
     } else if *state == SqlState::INVALID_PASSWORD
         || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION

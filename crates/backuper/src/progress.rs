@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::archive::Manifest;
@@ -20,7 +20,7 @@ pub const EVERY: Duration = Duration::from_secs(10);
 /// How far one run is. All its streams count into it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    work: OnceLock<Work>,
+    work: Mutex<Option<Work>>,
     state: Mutex<State>,
     /// Whether the rows have passed, and what follows them is under way.
     beyond: AtomicBool,
@@ -28,7 +28,8 @@ pub struct Progress {
 
 #[derive(Debug)]
 struct Work {
-    begun: Instant,
+    /// When rows began to pass.
+    begun: Option<Instant>,
     tables: u64,
     size: Size,
 }
@@ -68,13 +69,27 @@ pub struct Moment {
 }
 
 impl Progress {
-    /// A backup begins, of these tables.
+    /// A backup tries to begin, of these tables. Nothing is reported before rows pass: as long as
+    /// it waits for locks nobody knows how long it takes.
     pub fn dumping(&self, tables: &[Table]) {
         let all = tables.iter().map(|it| it.bytes).sum();
         let sizes = tables
             .iter()
             .map(|it| (named(&it.schema, &it.name), it.bytes));
-        self.begin(tables.len() as u64, Size::OnDisk(sizes.collect(), all));
+        // What pg_dumps of a try before this one have said does not count.
+        *self.state() = State::default();
+        *self.work() = Some(Work {
+            begun: None,
+            tables: tables.len() as u64,
+            size: Size::OnDisk(sizes.collect(), all),
+        });
+    }
+
+    /// Its rows pass from now on.
+    pub fn rows_pass(&self) {
+        if let Some(work) = &mut *self.work() {
+            work.begun = Some(Instant::now());
+        }
     }
 
     /// A restore begins, of so many tables and bytes of rows; none: nobody knows how many.
@@ -95,13 +110,20 @@ impl Progress {
     }
 
     fn begin(&self, tables: u64, size: Size) {
-        let begun = Instant::now();
         // A run has one beginning; a second one changes nothing.
-        let _first = self.work.set(Work {
-            begun,
+        self.work().get_or_insert(Work {
+            begun: Some(Instant::now()),
             tables,
             size,
         });
+    }
+
+    fn work(&self) -> MutexGuard<'_, Option<Work>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stream of the run, which counts into it.
@@ -116,10 +138,12 @@ impl Progress {
     /// How far it is after `elapsed`; none before it begins.
     #[must_use]
     pub fn after(&self, elapsed: impl Fn(Instant) -> Duration) -> Option<Moment> {
-        let work = self.work.get()?;
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = self.work();
+        let work = work.as_ref()?;
+        let begun = work.begun?;
+        let state = self.state();
         let indexing = self.beyond.load(Ordering::Relaxed);
-        let seconds = elapsed(work.begun).as_secs_f64().max(0.001);
+        let seconds = elapsed(begun).as_secs_f64().max(0.001);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a rate and an estimate are rough"
@@ -269,12 +293,12 @@ impl Stream {
         if let Some((_, passed)) = &mut *self.current() {
             *passed += bytes;
         }
-        self.state().bytes += bytes;
+        self.whole.state().bytes += bytes;
     }
 
     /// The rows of a table begin, and those of the one before have passed.
     pub fn table(&self, name: &str) {
-        let size = match self.whole.work.get().map(|it| &it.size) {
+        let size = match self.whole.work().as_ref().map(|it| &it.size) {
             Some(Size::OnDisk(sizes, _)) => sizes.get(name).copied(),
             Some(Size::Known(_) | Size::Unknown) | None => None,
         };
@@ -284,7 +308,7 @@ impl Stream {
 
     /// So many tables have passed, of a stream that nobody says more of.
     pub fn tables(&self, count: u64) {
-        self.state().tables += count;
+        self.whole.state().tables += count;
     }
 
     /// All of the stream has passed.
@@ -295,7 +319,7 @@ impl Stream {
 
     fn done(&self, table: Option<(Option<u64>, u64)>) {
         let Some((size, passed)) = table else { return };
-        let mut state = self.state();
+        let mut state = self.whole.state();
         state.tables += 1;
         if let Some(size) = size {
             state.done.0 += passed;
@@ -303,15 +327,8 @@ impl Stream {
         }
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<(Option<u64>, u64)>> {
+    fn current(&self) -> MutexGuard<'_, Option<(Option<u64>, u64)>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.whole
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hears from pg_dump's and pg_restore's `--verbose` which table they are at, and keeps what is
@@ -372,6 +389,7 @@ mod tests {
             name: name.to_owned(),
             bytes,
             of_extension: false,
+            pattern: name.into(),
         }
     }
 
@@ -384,6 +402,8 @@ mod tests {
         let progress = Arc::new(Progress::default());
         assert_eq!(progress.after(second), None, "not begun");
         progress.dumping(&[table("a", 100), table("b", 300)]);
+        assert_eq!(progress.after(second), None, "it waits for its locks");
+        progress.rows_pass();
         let stream = progress.stream();
         assert_eq!(
             progress.after(second).unwrap().left,

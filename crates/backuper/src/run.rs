@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Stream, Tools as Made};
 use crate::archive::{Folder, SystemIdentifier, codec};
 use crate::catalog::activity;
 use crate::cleanup::{self, Deletions, Made as Kept};
-use crate::dump::{self, Dump, plan, streams};
+use crate::dump::start::{Limits, Sessions};
+use crate::dump::{Dump, streams};
 use crate::job::BackupJob;
-use crate::postgres::snapshot::Snapshot;
-use crate::postgres::target::Target;
+use crate::postgres::probe::{self, Room};
 use crate::postgres::tools::Tools;
-use crate::postgres::{identity, lock, probe};
+use crate::postgres::{Entrance, Target, Way, identity, lock};
 use crate::progress::Progress;
 use crate::publish;
 use crate::runtime::{Failure, Shutdown, parallelism};
@@ -57,35 +56,30 @@ async fn attempt(
     job.store.check().map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, target)).await?;
-        let (folder, snapshot) = claim(&ready, target, job.lock_wait_timeout).await?;
-        Ok::<_, Failure>(Begun {
-            ready,
-            folder,
-            snapshot,
-        })
+        let folder = claim(&ready, target).await?;
+        Ok::<_, Failure>(Begun { ready, folder })
     };
     let begun = tokio::select! {
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let outcome = write(job, &begun, progress, shutdown).await;
-    let Begun {
-        ready,
-        folder,
-        snapshot,
-    } = begun;
-    // The server need not keep old rows for it any longer.
-    drop(snapshot);
+    let Begun { ready, folder } = &begun;
+    let writing = ready.entrance.while_held("backuper", stop, async |stop| {
+        write(job, &begun, progress, shutdown, stop).await
+    });
+    let outcome = Box::pin(writing)
+        .await
+        .unwrap_or_else(|lost| Err(lost.into()));
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {
             let deadline = shutdown.clean_up_by();
-            cleanup::clean_up(ready.storage.as_ref(), &folder, deadline).await;
+            cleanup::clean_up(ready.storage.as_ref(), folder, deadline).await;
             return Err(failure);
         }
     };
     let made = Kept {
-        folder: &folder,
+        folder,
         manifest: &manifest,
         keep: job.max_backup_count,
     };
@@ -97,7 +91,7 @@ async fn attempt(
         }
     };
     Ok(Done {
-        folder,
+        folder: begun.folder,
         manifest,
         deletions,
     })
@@ -107,32 +101,35 @@ async fn attempt(
 struct Ready {
     started_at: Timestamp,
     storage: Arc<dyn Storage>,
-    /// Holds our advisory locks.
-    session: Client,
+    /// Its session holds our advisory locks.
+    entrance: Entrance,
     source: Source,
     tools: Tools,
+    room: Room,
 }
 
 /// What a backup has before its first byte.
 struct Begun {
     ready: Ready,
     folder: Folder,
-    snapshot: Snapshot,
 }
 
 /// Looks for everything that could make the backup fail later.
 async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
-        let session = target.connect("backuper").await?;
-        let system = identity::system_identifier(&session, target).await?;
-        let source = source(target, system, probe::describe(&session, target).await?);
-        probe::may_read_all(&session, target).await?;
+        let entrance = target.enter("backuper").await?;
+        let session = &entrance.session;
+        probe::has_readable_names(session, target).await?;
+        let system = identity::system_identifier(session, target).await?;
+        let source = source(target, system, probe::describe(session, target).await?);
+        probe::may_read_all(session, target).await?;
         let tools = Tools::find(source.major(), &job.database.programs)
             .await
             .map_err(|error| Failure::refused(error.to_string()))?;
-        lock::enter_for_backup(&session, target).await?;
-        Ok::<_, Failure>((session, source, tools))
+        let room = probe::room(session, target).await?;
+        lock::enter_for_backup(session, target).await?;
+        Ok::<_, Failure>((entrance, source, tools, room))
     };
     let store = async {
         let storage = storage::connect(&job.store.config()).await?;
@@ -142,7 +139,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     };
     // Both to their end: a probe that is given up would leave its object.
     let (database, store) = tokio::join!(database, store);
-    let (session, source, tools) = database?;
+    let (entrance, source, tools, room) = database?;
     let storage = store?;
     tracing::info!(
         database = %target, server = %source.server_version, pg_dump = %tools.version(),
@@ -151,9 +148,10 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
     Ok(Ready {
         started_at,
         storage,
-        session,
+        entrance,
         source,
         tools,
+        room,
     })
 }
 
@@ -193,26 +191,17 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
 
 /// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
 /// taken in it or later, so that a time finds the backup that shows it.
-async fn claim(
-    ready: &Ready,
-    target: &Target,
-    patience: Duration,
-) -> Result<(Folder, Snapshot), Failure> {
+async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
     loop {
         let now = Timestamp::now();
         let folder = Folder::new(target.database(), now, ready.source.identity().id());
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
-        if lock::claim_second(&ready.session, target, second).await? {
-            let prefix = folder.prefix();
-            let listing = ready.storage.list(&prefix);
-            let (listed, snapshot) = tokio::join!(listing, Snapshot::take(target, patience));
-            if listed?.is_empty() {
-                let snapshot = snapshot?;
-                compare_clocks(now, snapshot.taken_at());
-                return Ok((folder, snapshot));
-            }
+        if lock::claim_second(&ready.entrance.session, target, second).await?
+            && ready.storage.list(&folder.prefix()).await?.is_empty()
+        {
+            return Ok(folder);
         }
         let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
@@ -236,16 +225,13 @@ async fn write(
     begun: &Begun,
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
+    stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
-    let Begun {
-        ready,
-        folder,
-        snapshot,
-    } = begun;
+    let Begun { ready, folder } = begun;
     let storage = ready.storage.as_ref();
     let began = Instant::now();
-    let streams = tokio::select! {
-        streams = dump_all(job, begun, progress, shutdown.token()) => streams?,
+    let (taken_at, streams) = tokio::select! {
+        dumped = dump_all(job, begun, progress, stop) => dumped?,
         never = activity::announce(storage, folder, activity::INTERVAL) => match never {},
     };
     if began.elapsed() >= activity::INTERVAL {
@@ -254,7 +240,7 @@ async fn write(
     let manifest = Manifest {
         format_version: manifest::FORMAT_VERSION,
         source: ready.source.clone(),
-        snapshot_at: snapshot.taken_at(),
+        snapshot_at: taken_at,
         started_at: ready.started_at,
         finished_at: Timestamp::now(),
         tools: Made {
@@ -268,39 +254,50 @@ async fn write(
     Ok(manifest)
 }
 
-/// Dumps all tables into the store.
+/// Dumps all tables into the store; gives the moment that they show.
 async fn dump_all(
     job: &BackupJob,
     begun: &Begun,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<Vec<Stream>, Failure> {
-    let Begun {
-        ready,
-        folder,
-        snapshot,
-    } = begun;
-    let cores = parallelism::cores();
-    let jobs = parallelism::jobs(job.jobs, cores);
-    let parts = dump::parts(&plan::distribute(snapshot.tables().to_vec(), jobs));
-    let data_streams = parts.len() - 1;
-    tracing::info!(
-        key = %folder.prefix(), streams = data_streams, tables = snapshot.tables().len(),
-        snapshot = %snapshot.taken_at(), "dumping"
-    );
-    progress.dumping(snapshot.tables());
+) -> Result<(Timestamp, Vec<Stream>), Failure> {
+    let Begun { ready, folder } = begun;
+    let Entrance { witness, way, .. } = &ready.entrance;
+    let target = job.database.target();
+    let sessions = Sessions {
+        holder: target.connect("backuper snapshot").await?,
+        witness,
+    };
     let dump = Dump {
-        target: job.database.target(),
+        target,
+        way: *way,
         tools: ready.tools.clone(),
-        snapshot: snapshot.id().to_owned(),
         lock_wait_timeout: job.lock_wait_timeout,
-        server_major: ready.source.major(),
+        encoding: ready.source.encoding.clone(),
         level: job.compression_level,
-        threads: streams::threads(cores, data_streams.min(usize::from(jobs))),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
-        large_objects: snapshot.large_objects(),
         progress: Arc::clone(progress),
     };
-    streams::store(&dump, &parts, snapshot, jobs, stop).await
+    let jobs = parallelism::jobs(job.jobs, parallelism::cores());
+    let limits = Limits {
+        jobs,
+        programs: programs(ready.room, *way),
+    };
+    let started = dump.start(&sessions, limits, stop).await?;
+    // Its session is free for others, and the server need not keep old rows for it any longer.
+    drop(sessions);
+    let taken_at = started.taken_at;
+    compare_clocks(Timestamp::now(), taken_at);
+    let streams = streams::store(&dump, started, witness, jobs, stop).await?;
+    Ok((taken_at, streams))
+}
+
+/// How many programs may have a connection at once: half of those that are free, for others want some
+/// too. How many a pooler has, nobody can ask; pgbouncer has 20 unless it is told otherwise.
+fn programs(room: Room, way: Way) -> usize {
+    const FEWEST: usize = 2;
+    const POOLED: usize = 8;
+    let half = (room.connections.saturating_sub(1) / 2).max(FEWEST);
+    if way.options { half } else { half.min(POOLED) }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backuper::archive::{Folder, Manifest};
-use backuper::postgres::{self, Target, mark, tools::Tools};
+use backuper::postgres::{self, Target, Way, mark, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
@@ -44,6 +44,8 @@ pub struct Loading<'a> {
     pub target: &'a Target,
     /// A session in it.
     pub session: &'a Client,
+    /// How programs get there.
+    pub way: Way,
     /// The programs.
     pub tools: &'a Tools,
     /// Where the backup is.
@@ -184,10 +186,9 @@ impl Loading<'_> {
     /// no wait for the disk at each commit.
     async fn options(&self) -> Result<String, Failure> {
         let maintenance = Maintenance::of(self.session, self.target, self.jobs).await?;
-        Ok(format!(
-            "{} -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0",
-            maintenance.options()
-        ))
+        // A pooler that takes no options leaves it at what the server has.
+        let ours = self.way.options(&[("synchronous_commit", "off")]);
+        Ok(ours.map_or_else(String::new, |it| format!("{it} {}", maintenance.options())))
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Failure> {

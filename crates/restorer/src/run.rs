@@ -66,9 +66,15 @@ async fn attempt(
         keep_going: job.keep_going,
     };
     let ready = preflight::target(target, &job.database.programs, &backup, wishes).await?;
-    let loaded = load(job, target, &ready, &storage, &backup, progress, stop).await;
+    let session = &ready.entrance.session;
+    let loading = ready.entrance.while_held("restorer", stop, async |stop| {
+        load(job, target, &ready, &storage, &backup, progress, stop).await
+    });
+    let loaded = Box::pin(loading)
+        .await
+        .unwrap_or_else(|lost| Err(lost.into()));
     if loaded.is_err() && ready.created {
-        creation::drop_database(&ready.session, target).await;
+        creation::drop_database(session, target).await;
     }
     let Loaded {
         bytes,
@@ -77,12 +83,12 @@ async fn attempt(
     omissions.extend(ready.plan.omissions());
     if let Some(toc) = backup.toc() {
         if ready.created {
-            database::apply(&ready.session, target, toc, &ready.plan).await;
+            database::apply(session, target, toc, &ready.plan).await;
         } else {
             database::leave(target, toc);
         }
     }
-    statistics::complete(&ready.session, target, jobs(job), stop).await;
+    statistics::complete(session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(&backup),
@@ -122,7 +128,7 @@ async fn load(
 ) -> Result<Loaded, Failure> {
     let replacing = Replacing {
         target,
-        session: &ready.session,
+        session: &ready.entrance.session,
         tools: &ready.tools,
         storage,
         lock_wait_timeout: job.lock_wait_timeout,
@@ -136,7 +142,8 @@ async fn load(
             tracing::info!(database = %target, created = ready.created, "loading into an empty database");
             let loading = Loading {
                 target,
-                session: &ready.session,
+                session: &ready.entrance.session,
+                way: ready.entrance.way,
                 tools: &ready.tools,
                 storage,
                 jobs: jobs(job),

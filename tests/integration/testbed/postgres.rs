@@ -13,7 +13,8 @@ use super::{Env, env, folder, unique, wait_for};
 
 /// Our own connections go over the socket and need no password; those of the programs go over
 /// TCP and do.
-const HBA: &str = "local all postgres trust\nlocal all all trust\n";
+const HBA: &str =
+    "local all postgres trust\nlocal all all trust\nlocal replication postgres trust\n";
 
 /// What makes a cluster quick and lets tests do what they must.
 const SETTINGS: &str = "
@@ -34,18 +35,20 @@ log_line_prefix = '%m [%p] %d '
 /// A server with a data folder of its own.
 #[derive(Debug)]
 pub struct Cluster {
-    version: Version,
-    folder: PathBuf,
-    port: u16,
-    password: String,
-    authority: Option<Authority>,
-    server: std::sync::Mutex<Option<Server>>,
+    pub(super) version: Version,
+    pub(super) folder: PathBuf,
+    pub(super) port: u16,
+    pub(super) password: String,
+    pub(super) authority: Option<Authority>,
+    /// Where its locales are, apart from the system's.
+    pub(super) locales: Option<PathBuf>,
+    pub(super) server: std::sync::Mutex<Option<Server>>,
 }
 
 /// The programs that a cluster is made of and spoken to with.
 #[derive(Clone, Debug)]
 pub struct Version {
-    server: PathBuf,
+    pub(super) server: PathBuf,
     clients: PathBuf,
 }
 
@@ -97,13 +100,14 @@ pub fn installed() -> PathBuf {
 }
 
 /// PostgreSQL refuses to run as root.
-fn user() -> Option<&'static str> {
+pub(super) fn user() -> Option<&'static str> {
     nix::unistd::Uid::effective()
         .is_root()
         .then_some("postgres")
 }
 
-fn own(path: &Path) {
+/// Gives a path to the user that the servers run as.
+pub(super) fn own(path: &Path) {
     if let Some(user) = user() {
         let user = nix::unistd::User::from_name(user)
             .expect("the list of users")
@@ -121,44 +125,61 @@ impl Cluster {
 
     /// A cluster of one's own, of any version.
     pub fn of(version: Version, tls: bool) -> Self {
+        Self::made(version, tls, None, "")
+    }
+
+    /// A cluster of one's own with settings of its own, as lines of `postgresql.conf`.
+    pub fn with_settings(settings: &str) -> Self {
+        Self::made(Version::installed(), false, None, settings)
+    }
+
+    /// A cluster of one's own whose messages are German; see `scripts/tools/postgres-servers.sh`
+    /// for where the locale is.
+    pub fn german(locales: &Path, settings: &str) -> Self {
+        let settings = format!("{settings}\nlc_messages = 'de_DE.UTF-8'\n");
+        let cluster = Self::made(Version::installed(), false, Some(locales), &settings);
+        let spoken = cluster
+            .psql("postgres")
+            .args(["-c", "SELECT 1/0"])
+            .run()
+            .stderr;
+        assert!(spoken.contains("Division durch Null"), "{spoken}");
+        cluster
+    }
+
+    fn made(version: Version, tls: bool, locales: Option<&Path>, settings: &str) -> Self {
         let folder = folder("postgres");
         own(&folder);
         let data = folder.join("data");
-        let mut initdb = match user() {
-            Some(user) => Prepared::new("setpriv")
-                .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
-                .arg(version.server.join("initdb")),
-            None => Prepared::new(version.server.join("initdb")),
-        };
+        let mut initdb = as_server(&version.server.join("initdb"));
         initdb = initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
-        initdb = initdb.env("LC_ALL", "C.UTF-8");
         initdb = initdb.args(["--auth=trust", "--no-sync", "-D"]).arg(&data);
-        initdb.current_dir(Path::new("/")).succeed();
+        initdb.succeed();
         let cluster = Self {
             version,
             port: free_port(),
             password: unique("s3cr3t-"),
             authority: tls.then(Authority::new),
+            locales: locales.map(Path::to_owned),
             folder,
             server: std::sync::Mutex::new(None),
         };
-        cluster.configure(&data);
+        cluster.configure(&data, settings);
         cluster.boot();
         let sql = format!("ALTER ROLE postgres PASSWORD '{}'", cluster.password);
         cluster.sql("postgres", &sql);
         cluster
     }
 
-    fn configure(&self, data: &Path) {
+    fn configure(&self, data: &Path, more: &str) {
         let mut hba = HBA.to_owned();
-        let mut settings = SETTINGS.to_owned();
+        let mut settings = format!("{SETTINGS}{more}\n");
         writeln!(settings, "port={}", self.port).expect("a string takes all");
         let socket = self.folder.display();
         writeln!(settings, "unix_socket_directories='{socket}'").expect("a string takes all");
         if let Some(authority) = &self.authority {
             let certificate = authority.sign(&["localhost", "127.0.0.1"]);
-            give(&data.join("server.crt"), &certificate.pem);
-            give(&data.join("server.key"), &certificate.key_pem);
+            self.present(&certificate.pem, &certificate.key_pem);
             settings.push_str("ssl=on\n");
             hba.push_str("hostssl all all 127.0.0.1/32 scram-sha-256\n");
         } else {
@@ -166,6 +187,13 @@ impl Cluster {
         }
         fs::write(data.join("postgresql.auto.conf"), settings).expect("a file");
         fs::write(data.join("pg_hba.conf"), hba).expect("a file");
+    }
+
+    /// Gives the server a certificate, which it shows from its next start on.
+    pub fn present(&self, certificate: &str, key: &str) {
+        let data = self.folder.join("data");
+        give(&data.join("server.crt"), certificate);
+        give(&data.join("server.key"), key);
     }
 
     /// A folder that the server may write to.
@@ -177,18 +205,18 @@ impl Cluster {
     /// Starts the server; for a cluster that was stopped.
     pub fn boot(&self) {
         let data = self.folder.join("data");
-        let arguments = ["-D", data.to_str().expect("a plain path")];
+        let program = self.version.server.join("postgres");
+        let locales = self.locales.as_ref();
+        let locales = locales.map(|it| format!("LOCPATH={}", it.display()));
+        let mut arguments = vec![program.to_str().expect("a plain path")];
+        arguments.splice(..0, locales.as_deref());
+        arguments.extend(["-D", data.to_str().expect("a plain path")]);
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.join("log"))
             .expect("a file");
-        let mut started = server::start(
-            user(),
-            &self.version.server.join("postgres"),
-            &arguments,
-            log,
-        );
+        let mut started = server::start(user(), Path::new("/usr/bin/env"), &arguments, log);
         wait_for("PostgreSQL answers", || {
             assert!(!started.ended(), "PostgreSQL ended: {}", self.log());
             let asked = self.psql("postgres").args(["-c", "SELECT 1"]).run();
@@ -224,6 +252,14 @@ impl Cluster {
         self.authority.as_ref().expect("a cluster with TLS")
     }
 
+    /// A new role with this name, which may log in with the password `p`.
+    pub fn role(&self, prefix: &str, attributes: &str) -> String {
+        let name = unique(prefix);
+        let sql = format!("CREATE ROLE {name} LOGIN PASSWORD 'p' {attributes}");
+        self.sql("postgres", &sql);
+        name
+    }
+
     /// A new, empty database with a name that begins like this.
     pub fn database(&self, prefix: &str) -> Database<'_> {
         self.named(&unique(prefix))
@@ -236,6 +272,20 @@ impl Cluster {
         Database {
             cluster: self,
             name: name.to_owned(),
+        }
+    }
+
+    /// A new, empty database of another encoding than UTF-8.
+    pub fn encoded(&self, prefix: &str, encoding: &str) -> Database<'_> {
+        let name = unique(prefix);
+        let sql = format!(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
+            quoted(&name)
+        );
+        self.sql("postgres", &sql);
+        Database {
+            cluster: self,
+            name,
         }
     }
 
@@ -370,6 +420,19 @@ pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A program that runs as the servers do.
+pub(super) fn as_server(program: &Path) -> Prepared {
+    let prepared = match user() {
+        Some(user) => Prepared::new("setpriv")
+            .args(["--reuid", user, "--regid", user, "--clear-groups", "--"])
+            .arg(program),
+        None => Prepared::new(program),
+    };
+    prepared
+        .env("LC_ALL", "C.UTF-8")
+        .current_dir(Path::new("/"))
+}
+
 /// A port that nobody listens on now.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
@@ -379,7 +442,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Writes a file that only the server's user may read.
-fn give(path: &Path, content: &str) {
+pub(super) fn give(path: &Path, content: &str) {
     fs::write(path, content).expect("a file");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
     if let Some(parent) = path.parent() {

@@ -32,10 +32,23 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// The line that says what is wrong stands first in what libpq's programs print last.
+/// What begins the server's own words in a line of pg_dump's.
+const FROM_SERVER: &str = "Error message from server: ";
+
+/// The line that says what is wrong stands first in what libpq's programs print last; where the
+/// server's words stand in a line of their own, these say why.
 pub(super) fn said(stderr: &[String]) -> String {
-    let line = stderr.iter().find(|it| is_error(it)).or(stderr.last());
-    line.map_or_else(String::new, |it| format!(": {it}"))
+    let wrong = stderr.iter().position(|it| is_error(it));
+    let Some(line) = wrong.map_or(stderr.last(), |at| stderr.get(at)) else {
+        return String::new();
+    };
+    let from_server = stderr.iter().find_map(|it| it.split_once(FROM_SERVER));
+    match from_server {
+        Some((_, words)) if !words.is_empty() && !line.contains(words) => {
+            format!(": {line} {words}")
+        }
+        _ => format!(": {line}"),
+    }
 }
 
 fn is_error(line: &str) -> bool {
@@ -48,7 +61,9 @@ fn is_error(line: &str) -> bool {
 /// query that failed after that, all its lines.
 fn keep(kept: &mut VecDeque<String>, line: String) {
     if kept.len() == KEPT_LINES {
-        let wrong = kept.front().is_some_and(|it| is_error(it));
+        let wrong = kept
+            .front()
+            .is_some_and(|it| is_error(it) || it.contains(FROM_SERVER));
         kept.remove(usize::from(wrong));
     }
     kept.push_back(line);
@@ -109,5 +124,22 @@ mod tests {
         assert_eq!(kept.len(), KEPT_LINES);
         assert_eq!(kept[0], wrong);
         assert_eq!(kept[KEPT_LINES - 1], "a.att99,");
+    }
+
+    #[test]
+    fn the_servers_words_say_why() {
+        let lines = [
+            "pg_dump: error: Dumping the contents of table \"t\" failed: PQgetResult() failed.",
+            "pg_dump: detail: Error message from server: FATAL:  terminating connection due to conflict with recovery",
+            "DETAIL:  User was holding a relation lock for too long.",
+            "server closed the connection unexpectedly",
+        ];
+        let said = said(&lines.map(str::to_owned));
+        assert!(
+            said.ends_with(
+                "PQgetResult() failed. FATAL:  terminating connection due to conflict with recovery"
+            ),
+            "{said}"
+        );
     }
 }

@@ -35,10 +35,10 @@ pub struct Plan {
     pub streams: Vec<Vec<Table>>,
 }
 
-/// Distributes the tables over streams of which `jobs` are read at once: one where that is one, and
-/// two for each at most.
+/// Distributes the tables over streams of which `jobs` are read at once: one where that is one, two
+/// for each at most, and no more than there may be `programs` that dump rows.
 #[must_use]
-pub fn distribute(mut tables: Vec<Table>, jobs: u16) -> Plan {
+pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize) -> Plan {
     let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
     // By size, and by name among equals, so that the same database gives the same plan.
     tables.sort_by(|a, b| {
@@ -54,6 +54,7 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16) -> Plan {
     let common: u64 = small.iter().map(|it| it.bytes).sum();
     let jobs = usize::from(jobs.max(1));
     let most = if jobs == 1 { 1 } else { jobs * STREAMS_PER_JOB };
+    let most = most.min(programs).clamp(1, large.len() + 1);
     let best = (1..=most)
         .map(|count| (count, assign(&large, common, count)))
         .min_by_key(|(count, bins)| {
@@ -127,6 +128,9 @@ mod tests {
 
     use super::*;
 
+    /// More programs than any plan wants.
+    const MANY: usize = 1_000;
+
     fn table(oid: u32, mebibytes: u64) -> Table {
         Table {
             oid,
@@ -134,19 +138,20 @@ mod tests {
             name: format!("t{oid}"),
             bytes: mebibytes << 20,
             of_extension: false,
+            pattern: format!("t{oid}").into(),
         }
     }
 
     #[test]
     fn many_tiny_tables_are_one_stream() {
-        let plan = distribute((0..5_000).map(|oid| table(oid, 0)).collect(), 4);
+        let plan = distribute((0..5_000).map(|oid| table(oid, 0)).collect(), 4, MANY);
         assert!(plan.streams.is_empty());
         assert_eq!(plan.rest.len(), 5_000);
     }
 
     #[test]
     fn one_large_table_leaves_the_rest_to_itself() {
-        let plan = distribute(vec![table(1, 1_000), table(2, 500), table(3, 1)], 2);
+        let plan = distribute(vec![table(1, 1_000), table(2, 500), table(3, 1)], 2, MANY);
         assert_eq!(plan.streams, [[table(1, 1_000)]]);
         assert_eq!(plan.rest, [table(2, 500), table(3, 1)]);
     }
@@ -156,6 +161,7 @@ mod tests {
         let plan = distribute(
             vec![table(1, 250), table(2, 245), table(3, 215), table(4, 1)],
             2,
+            MANY,
         );
         assert_eq!(plan.streams.len(), 2);
         assert_eq!(
@@ -173,9 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn there_are_no_more_streams_than_programs_or_tables_of_their_own() {
+        let tables: Vec<_> = (0..10).map(|oid| table(oid, 10_000)).collect();
+        let streams = |jobs, programs| distribute(tables.clone(), jobs, programs).streams.len();
+        assert_eq!(streams(1_000, MANY), 9);
+        assert_eq!(streams(1_000, 4), 3);
+        assert_eq!(streams(1_000, 0), 0);
+    }
+
+    #[test]
     fn one_job_is_one_stream() {
         assert!(
-            distribute(vec![table(1, 1_000), table(2, 900)], 1)
+            distribute(vec![table(1, 1_000), table(2, 900)], 1, MANY)
                 .streams
                 .is_empty()
         );
@@ -185,14 +200,14 @@ mod tests {
     fn a_table_of_an_extension_stays_with_the_rest() {
         let mut mine = table(1, 1_000);
         mine.of_extension = true;
-        let plan = distribute(vec![mine.clone(), table(2, 1_000)], 4);
+        let plan = distribute(vec![mine.clone(), table(2, 1_000)], 4, MANY);
         assert!(plan.rest.contains(&mine));
     }
 
     #[test]
     fn an_empty_database_has_one_stream_with_nothing_in_it() {
         assert_eq!(
-            distribute(Vec::new(), 4),
+            distribute(Vec::new(), 4, MANY),
             Plan {
                 rest: vec![],
                 streams: vec![]
@@ -204,7 +219,7 @@ mod tests {
         #[test]
         fn every_table_is_taken_once(sizes in prop::collection::vec(0u64..2_000, 0..60), jobs in 0u16..9) {
             let tables: Vec<_> = (0u32..).zip(&sizes).map(|(oid, size)| table(oid, *size)).collect();
-            let plan = distribute(tables.clone(), jobs);
+            let plan = distribute(tables.clone(), jobs, MANY);
             let most = if jobs < 2 { 1 } else { usize::from(jobs) * STREAMS_PER_JOB };
             prop_assert!(plan.streams.len() < most);
             let mut taken: Vec<u32> = plan.rest.iter().chain(plan.streams.iter().flatten()).map(|it| it.oid).collect();

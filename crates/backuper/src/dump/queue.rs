@@ -10,11 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A place in the queue.
 #[derive(Debug)]
-pub struct Turn(oneshot::Receiver<OwnedSemaphorePermit>);
+pub(super) struct Turn(oneshot::Receiver<OwnedSemaphorePermit>);
 
 /// Leave to read; dropped, it is the next one's.
 #[derive(Debug)]
-pub struct Reading(
+pub(super) struct Reading(
     #[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit,
 );
 
@@ -28,7 +28,7 @@ pub(super) struct Queue {
 impl Turn {
     /// Waits for it, and blocks meanwhile; none when the queue is gone before.
     #[must_use]
-    pub fn wait(self) -> Option<Reading> {
+    pub(super) fn wait(self) -> Option<Reading> {
         self.0.blocking_recv().ok().map(Reading)
     }
 }

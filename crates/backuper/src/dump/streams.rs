@@ -2,19 +2,20 @@
 
 use futures::future::{FusedFuture as _, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::Dump;
+use super::explain::Questions;
+use super::pump::{Ready, Share};
+use super::queue::{Queue, Turn};
+use super::start::Started;
 use crate::archive::manifest::{Content, Stream};
-use crate::dump::queue::{Queue, Turn};
-use crate::dump::{Beginning, Dump, Part};
-use crate::postgres::snapshot::Snapshot;
-use crate::runtime::Failure;
+use crate::postgres::Session;
+use crate::runtime::{Failure, parallelism};
 
 /// Threads of each stream that compress beside its own. One pays only where cores would idle
 /// otherwise: pg_dump and its server process want one each.
-#[must_use]
-pub fn threads(cores: usize, streams: usize) -> u32 {
+fn threads(cores: usize, streams: usize) -> u32 {
     match cores / streams.max(1) {
         0..4 => 0,
         spare => u32::try_from(spare / 2).unwrap_or(0),
@@ -28,22 +29,27 @@ pub fn threads(cores: usize, streams: usize) -> u32 {
 /// Why the first one failed.
 pub async fn store(
     dump: &Dump,
-    parts: &[Part],
-    snapshot: &Snapshot,
+    started: Started,
+    witness: &Session,
     jobs: u16,
     stop: &CancellationToken,
 ) -> Result<Vec<Stream>, Failure> {
     let stop = stop.child_token();
-    let (queue, mut turns) = turns(parts, jobs);
-    let mut under_way: FuturesUnordered<_> = parts
-        .iter()
+    let streams = started.streams;
+    let (queue, mut turns) = turns(&streams, jobs);
+    let data_streams = streams.len() - 1;
+    let threads = threads(parallelism::cores(), data_streams.min(usize::from(jobs)));
+    let count = streams.len();
+    let mut under_way: FuturesUnordered<_> = streams
+        .into_iter()
         .enumerate()
-        .map(|(number, part)| {
+        .map(|(number, stream)| {
             let (stop, turn) = (&stop, turns[number].take());
-            async move { (number, checked(dump, part, snapshot, turn, stop).await) }
+            let share = Share { threads, turn };
+            async move { (number, stream.store(dump, share, stop).await) }
         })
         .collect();
-    let mut done: Vec<(usize, Stream)> = Vec::with_capacity(parts.len());
+    let mut done: Vec<(usize, Stream)> = Vec::with_capacity(count);
     let mut failure = None;
     let calling = queue.call().fuse();
     tokio::pin!(calling);
@@ -69,7 +75,10 @@ pub async fn store(
         }
     }
     match failure {
-        Some(failure) => Err(failure),
+        Some(error) => {
+            let target = &dump.target;
+            Err(Questions { target, witness }.explain(error).await)
+        }
         None => {
             done.sort_by_key(|(number, _)| *number);
             Ok(done.into_iter().map(|(_, stream)| stream).collect())
@@ -78,42 +87,21 @@ pub async fn store(
 }
 
 /// A turn for each stream of rows, the largest first: the last to end decides.
-fn turns(parts: &[Part], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
-    let mut largest: Vec<(u64, usize)> = parts
+fn turns(streams: &[Ready], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
+    let mut largest: Vec<(u64, usize)> = streams
         .iter()
+        .map(Ready::part)
         .enumerate()
         .filter(|(_, part)| part.content != Content::Schema)
         .map(|(number, part)| (part.tables.iter().map(|it| it.bytes).sum(), number))
         .collect();
     largest.sort_unstable_by_key(|(bytes, number)| (std::cmp::Reverse(*bytes), *number));
     let (queue, called) = Queue::new(largest.len(), usize::from(jobs));
-    let mut turns: Vec<Option<Turn>> = parts.iter().map(|_| None).collect();
+    let mut turns: Vec<Option<Turn>> = streams.iter().map(|_| None).collect();
     for ((_, number), turn) in largest.into_iter().zip(called) {
         turns[number] = Some(turn);
     }
     (queue, turns)
-}
-
-/// One stream, and the proof that its tables are those of the snapshot.
-async fn checked(
-    dump: &Dump,
-    part: &Part,
-    snapshot: &Snapshot,
-    turn: Option<Turn>,
-    stop: &CancellationToken,
-) -> Result<Stream, Failure> {
-    let (locked, heard) = oneshot::channel();
-    let check = async {
-        match heard.await {
-            Ok(()) => snapshot.check(&part.tables, &dump.target).await,
-            // It ended before its first byte, and says so itself.
-            Err(_dropped) => Ok(()),
-        }
-    };
-    let (stream, check) = tokio::join!(dump.stream(part, Beginning { locked, turn }, stop), check);
-    let stream = stream?;
-    check?;
-    Ok(stream)
 }
 
 #[cfg(test)]

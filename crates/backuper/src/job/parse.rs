@@ -81,15 +81,22 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// Reads how long to wait for a lock; empty: five minutes.
+/// Reads how long to wait for a lock; empty: five minutes. 0 is no limit, as PostgreSQL's
+/// `lock_timeout` has it, which counts milliseconds in 32 bits.
 ///
 /// # Errors
-/// As [`duration`].
+/// As [`duration`], and when PostgreSQL could not count it.
 pub fn lock_wait_timeout(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as u64);
     if text.is_empty() {
         return Ok(Duration::from_secs(300));
     }
-    duration(text)
+    let time = duration(text)?;
+    // Less than what it counts would be no limit at all.
+    if time > LONGEST || (!time.is_zero() && time.as_millis() == 0) {
+        return Err("0 (no limit) or a time from 1ms to 24days is needed".to_owned());
+    }
+    Ok(time)
 }
 
 pub(crate) fn port(text: &str) -> Result<u16, String> {

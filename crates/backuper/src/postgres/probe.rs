@@ -49,19 +49,33 @@ pub struct Locale {
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 5;
 
-/// Tables, sequences and large objects that pg_dump would read and this role may not.
+/// Tables and sequences that pg_dump would read and this role may not; of an extension's, those that
+/// it declares as its configuration.
 const UNREADABLE: &str = "
     SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END,
                   n.nspname, c.relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                          AND d.objid = c.oid AND d.deptype = 'e')
+       AND (NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                           AND d.objid = c.oid AND d.deptype = 'e')
+            OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
        AND NOT (has_schema_privilege(n.oid, 'USAGE')
                 AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
                                    ELSE has_table_privilege(c.oid, 'SELECT') END)
      ORDER BY 1";
+
+/// Large objects that this role may not read: pg_read_all_data says nothing of them.
+const UNREADABLE_LARGE_OBJECTS: &str = "
+    SELECT format('large object %s', l.oid)
+      FROM pg_largeobject_metadata l
+     WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+       AND current_setting('lo_compat_privileges') <> 'on'
+       AND NOT pg_has_role(l.lomowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM aclexplode(l.lomacl) a
+                        WHERE a.privilege_type = 'SELECT'
+                          AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+     ORDER BY l.oid";
 
 /// Tables whose policies would hide rows from this role: pg_dump refuses to dump those.
 /// PostgreSQL manual, 5.9: row security policies.
@@ -149,9 +163,22 @@ fn locale(database: &serde_json::Value) -> Locale {
 /// # Errors
 /// `Kind::Denied`, naming what it may not read.
 pub async fn may_read_all(client: &Client, target: &Target) -> Result<(), Error> {
-    for (query, what) in [
-        (UNREADABLE, "may not read"),
-        (HIDDEN, "may not see all rows of"),
+    for (query, what, remedy) in [
+        (
+            UNREADABLE,
+            "may not read",
+            "grant it pg_read_all_data, or use the owner",
+        ),
+        (
+            UNREADABLE_LARGE_OBJECTS,
+            "may not read",
+            "grant it SELECT on each, or use their owner",
+        ),
+        (
+            HIDDEN,
+            "may not see all rows of",
+            "give it BYPASSRLS, or use the owner",
+        ),
     ] {
         let rows = client
             .query(query, &[])
@@ -165,11 +192,97 @@ pub async fn may_read_all(client: &Client, target: &Target) -> Result<(), Error>
             names.push(format!("{} more", rows.len() - NAMED));
         }
         let reason = format!(
-            "role {} {what} {}; grant it pg_read_all_data (and BYPASSRLS for tables with row security), or use the owner",
+            "role {} {what} {}; {remedy}",
             target.user(),
             names.join(", ")
         );
         return Err(Error::because(Kind::Denied, "reading", target, reason));
     }
     Ok(())
+}
+
+/// Names of all kinds with other than ASCII in them, as they are.
+const NAMES: &str = "
+    SELECT convert_to(name, 'SQL_ASCII')
+      FROM (SELECT nspname::text FROM pg_namespace
+            UNION ALL SELECT relname::text FROM pg_class
+            UNION ALL SELECT attname::text FROM pg_attribute WHERE attrelid >= 16384
+            UNION ALL SELECT proname::text FROM pg_proc WHERE oid >= 16384
+            UNION ALL SELECT typname::text FROM pg_type WHERE oid >= 16384
+            UNION ALL SELECT conname::text FROM pg_constraint
+            UNION ALL SELECT tgname::text FROM pg_trigger
+            UNION ALL SELECT polname::text FROM pg_policy
+            UNION ALL SELECT rulename::text FROM pg_rewrite WHERE oid >= 16384) AS all_names (name)
+     WHERE octet_length(regexp_replace(name, '[\\x01-\\x7f]', '', 'g')) > 0";
+
+/// Proves that names are text. Only a database in SQL_ASCII may hold others: PostgreSQL takes and
+/// gives any bytes there, and a manifest cannot.
+///
+/// # Errors
+/// `Kind::Unsupported`, with a name.
+pub async fn has_readable_names(client: &Client, target: &Target) -> Result<(), Error> {
+    let encoding = client
+        .query_one("SELECT getdatabaseencoding()::text", &[])
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    if encoding.get::<_, &str>(0) != "SQL_ASCII" {
+        return Ok(());
+    }
+    let rows = client
+        .query(NAMES, &[])
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    let names = rows.iter().map(|row| row.get::<_, Vec<u8>>(0));
+    let unreadable = names.filter_map(|it| String::from_utf8(it).err()).next();
+    match unreadable {
+        None => Ok(()),
+        Some(name) => {
+            let shown = name.as_bytes().escape_ascii().to_string();
+            let why = format!(
+                "the database is in SQL_ASCII and the name {shown} is no UTF-8 in it, so no program knows what it says; rename it, or move the database to an encoding"
+            );
+            Err(Error::because(Kind::Unsupported, "reading", target, why))
+        }
+    }
+}
+
+/// What a server leaves to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Connections that the role may still open.
+    pub connections: usize,
+    /// Whether the server is a standby.
+    pub standby: bool,
+}
+
+/// PostgreSQL manual, 20.3: connection settings.
+const ROOM: &str = "
+    SELECT pg_is_in_recovery(),
+           least(current_setting('max_connections')::int8
+                   - CASE WHEN r.rolsuper THEN 0
+                          ELSE current_setting('superuser_reserved_connections')::int8
+                               + coalesce(current_setting('reserved_connections', true), '0')::int8 END
+                   - a.used,
+                 CASE WHEN d.datconnlimit >= 0 AND NOT r.rolsuper THEN d.datconnlimit - a.here END,
+                 CASE WHEN r.rolconnlimit >= 0 AND NOT r.rolsuper THEN r.rolconnlimit - a.ours END)
+      FROM pg_roles r, pg_database d,
+           (SELECT count(*) FILTER (WHERE datid IS NOT NULL) AS used,
+                   count(*) FILTER (WHERE datname = current_database()) AS here,
+                   count(*) FILTER (WHERE usename = current_user) AS ours
+              FROM pg_stat_activity) a
+     WHERE r.rolname = current_user AND d.datname = current_database()";
+
+/// Asks what the server leaves to the run.
+///
+/// # Errors
+/// What the server said.
+pub async fn room(client: &Client, target: &Target) -> Result<Room, Error> {
+    let row = client
+        .query_one(ROOM, &[])
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    Ok(Room {
+        standby: row.get(0),
+        connections: usize::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+    })
 }

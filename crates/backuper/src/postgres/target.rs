@@ -1,6 +1,5 @@
-//! One database of one server: how we connect, and how our children do.
+//! One database of one server: how we connect.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,16 +8,29 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{Error, tls};
-use crate::child::Environment;
+use super::session::Session;
+use super::{Error, Kind, tls};
 
 /// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Names in our queries are looked up where we mean them, and nothing that the role or the
-/// database has set ends a session that only waits.
-const SESSION: &str = "SET search_path = pg_catalog; SET statement_timeout = 0; \
-     SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0";
+/// How a connection on which nothing passes is kept, and how soon a dead peer is noticed: firewalls
+/// forget connections, and a stream may wait for hours.
+pub(super) const KEEPALIVE: Keepalive = Keepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    unacknowledged: Duration::from_secs(60),
+};
+
+/// tcp(7): TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keepalive {
+    pub(super) idle: Duration,
+    pub(super) interval: Duration,
+    pub(super) count: u32,
+    pub(super) unacknowledged: Duration,
+}
 
 /// One database of one server. `Display` is `host:port/dbname`, never a credential.
 #[derive(Clone, Debug)]
@@ -83,11 +95,22 @@ impl Target {
         &self.database
     }
 
-    /// Connects. The connection is driven by a task that ends with the client.
+    /// Connects: one session more in a database that the run has entered ([`Target::enter`]).
     ///
     /// # Errors
     /// What the server, the network or TLS said.
-    pub async fn connect(&self, application_name: &str) -> Result<Client, Error> {
+    pub async fn connect(&self, application_name: &str) -> Result<Session, Error> {
+        let session = self.open(application_name, None).await?;
+        session.prepare().await?;
+        Ok(session)
+    }
+
+    /// Connects, and sets nothing.
+    pub(super) async fn open(
+        &self,
+        application_name: &str,
+        options: Option<&str>,
+    ) -> Result<Session, Error> {
         let mut config = Config::new();
         config
             .host(&self.host)
@@ -96,32 +119,43 @@ impl Target {
             .dbname(&self.database)
             .application_name(application_name)
             .connect_timeout(CONNECT_TIMEOUT)
-            .keepalives_idle(Duration::from_secs(30));
+            .keepalives_idle(KEEPALIVE.idle)
+            .keepalives_interval(KEEPALIVE.interval)
+            .keepalives_retries(KEEPALIVE.count)
+            .tcp_user_timeout(KEEPALIVE.unacknowledged);
         if let Some(password) = &self.password {
             config.password(password.expose_secret());
         }
+        if let Some(options) = options {
+            config.options(options);
+        }
         config.ssl_mode(self.sslmode.on_the_wire());
-        let client = match self.sslmode {
-            SslMode::Disable => self.open(&config, NoTls).await,
+        match self.sslmode {
+            SslMode::Disable => self.open_with(&config, NoTls).await,
             // libpq's order: plain text first, TLS when the server will not have it.
-            SslMode::Allow => match self.open(&config, NoTls).await {
-                Ok(client) => Ok(client),
-                Err(plain) => {
+            SslMode::Allow => match self.open_with(&config, NoTls).await {
+                Err(plain) if plain.kind == Kind::Rejected => {
                     config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                    self.open(&config, tls::connector(self)?)
+                    self.open_with(&config, tls::connector(self)?)
                         .await
-                        .map_err(|_tls_says_less| plain)
+                        .map_err(|encrypted| plain.or_else(&encrypted))
                 }
+                opened => opened,
             },
-            SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                self.open(&config, tls::connector(self)?).await
+            // The other way round. libpq goes on in plain text too when it does not trust the server.
+            SslMode::Prefer => match self.open_with(&config, tls::connector(self)?).await {
+                Err(encrypted) if encrypted.may_do_without_tls() => {
+                    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+                    self.open_with(&config, NoTls)
+                        .await
+                        .map_err(|plain| encrypted.or_else(&plain))
+                }
+                opened => opened,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                self.open_with(&config, tls::connector(self)?).await
             }
-        }?;
-        client
-            .batch_execute(SESSION)
-            .await
-            .map_err(|error| Error::new("preparing the session on", self, &error))?;
-        Ok(client)
+        }
     }
 
     /// Cancels the statement that a session runs. One that nobody waits for any more would go on in
@@ -138,59 +172,20 @@ impl Target {
         asked.map_err(|error| Error::new("canceling a statement in", self, &error))
     }
 
-    async fn open<T>(&self, config: &Config, tls: T) -> Result<Client, Error>
+    async fn open_with<T>(&self, config: &Config, tls: T) -> Result<Session, Error>
     where
         T: tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>,
-        T::Stream: Send + 'static,
+        T::Stream: Unpin + Send + 'static,
     {
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(tls));
         let (client, connection) = connecting
             .await
             .map_err(|_elapsed| {
                 let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
-                Error::because(super::Kind::Unavailable, "connecting to", self, reason)
+                Error::because(Kind::Unavailable, "connecting to", self, reason)
             })?
             .map_err(|error| Error::new("connecting to", self, &error))?;
-        let target = self.to_string();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                // The client's next call fails with the same; this is for whoever reads the log.
-                tracing::debug!(%target, %error, "the connection ended");
-            }
-        });
-        Ok(client)
-    }
-
-    /// The environment in which libpq's programs reach the same database. The name goes through
-    /// `PGDATABASE`, since `-d` would take a name with `=` in it for a connection string.
-    /// PostgreSQL manual, 34.15: environment variables.
-    #[must_use]
-    pub fn child_environment(&self, application_name: &str) -> Environment {
-        let mut environment = Environment::default();
-        let mut set = |name: &'static str, value: OsString| environment.set(name, value);
-        set("PGHOST", self.host.clone().into());
-        set("PGPORT", self.port.to_string().into());
-        set("PGUSER", self.user.clone().into());
-        set("PGDATABASE", self.database.clone().into());
-        set("PGSSLMODE", self.sslmode.to_string().into());
-        set(
-            "PGCONNECT_TIMEOUT",
-            CONNECT_TIMEOUT.as_secs().to_string().into(),
-        );
-        set("PGAPPNAME", application_name.into());
-        for (name, path) in [
-            ("PGSSLROOTCERT", &self.sslrootcert),
-            ("PGSSLCERT", &self.sslcert),
-            ("PGSSLKEY", &self.sslkey),
-        ] {
-            if let Some(path) = path {
-                set(name, path.clone().into_os_string());
-            }
-        }
-        if let Some(password) = &self.password {
-            environment.set_secret("PGPASSWORD", password);
-        }
-        environment
+        Ok(Session::over(self, client, connection))
     }
 }
 

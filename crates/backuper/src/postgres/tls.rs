@@ -1,197 +1,178 @@
-//! TLS to PostgreSQL with libpq's meanings: `prefer` and `require` protect against listeners and
-//! take any certificate, unless a root file is given; `verify-ca` and `verify-full` check it.
+//! TLS to PostgreSQL with libpq's meanings, since pg_dump and its like go the same way: what one of
+//! us trusts the other one does. `prefer` and `require` protect against listeners and take any
+//! certificate, unless a root file is given; `verify-ca` and `verify-full` check it.
+//! PostgreSQL manual, 34.19: SSL support.
 
-use std::path::Path;
+mod names;
+mod verify;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::target::{SslMode, Target};
 use super::{Error, Kind};
+use crate::text::causes;
+use verify::{Roots, Verifier};
+
+/// libpq's word for the authorities that the system trusts, which it knows from 16 on.
+const SYSTEM: &str = "system";
+/// Where distributions keep these: Debian's, Fedora's, Alpine's.
+const BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file with the authorities to trust, where one is named. Older libpqs get the system's by their
+/// path.
+pub(super) fn root_file(target: &Target) -> Option<PathBuf> {
+    let named = target.sslrootcert.as_ref()?;
+    if named.as_os_str() != SYSTEM {
+        return Some(named.clone());
+    }
+    let bundle = BUNDLES.iter().map(PathBuf::from).find(|it| it.is_file());
+    Some(bundle.unwrap_or_else(|| named.clone()))
+}
 
 /// The TLS side of a connection to this target.
+///
+/// # Errors
+/// `Kind::Misconfigured`: what the settings name is not there, or does not go together.
 pub(super) fn connector(target: &Target) -> Result<MakeRustlsConnect, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = verifier(target, &provider)?;
+    let verifier = Arc::new(verifier(target, &provider)?);
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| untrusted(target, error.to_string()))?
+        .map_err(|error| misconfigured(target, error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let config = match (&target.sslcert, &target.sslkey) {
-        (Some(certificate), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| unreadable(target, key, &error))?;
+        (Some(certificate), Some(file)) => {
+            is_private(target, file)?;
+            let key = PrivateKeyDer::from_pem_file(file)
+                .map_err(|error| unreadable(target, "DB_SSLKEY", file, &error))?;
             builder
-                .with_client_auth_cert(certificates(target, certificate)?, key)
-                .map_err(|error| untrusted(target, error.to_string()))?
+                .with_client_auth_cert(certificates(target, "DB_SSLCERT", certificate)?, key)
+                .map_err(|error| misconfigured(target, format!("DB_SSLKEY: {error}")))?
         }
-        _ => builder.with_no_client_auth(),
+        (None, None) => builder.with_no_client_auth(),
+        (Some(_), None) => {
+            let reason = "DB_SSLCERT without DB_SSLKEY: set DB_SSLKEY to the file with its key";
+            return Err(misconfigured(target, reason));
+        }
+        (None, Some(_)) => {
+            let reason =
+                "DB_SSLKEY without DB_SSLCERT: set DB_SSLCERT to the file with its certificate";
+            return Err(misconfigured(target, reason));
+        }
     };
     Ok(MakeRustlsConnect::new(config))
 }
 
+/// libpq refuses a key that others may read.
+fn is_private(target: &Target, key: &Path) -> Result<(), Error> {
+    let found =
+        std::fs::metadata(key).map_err(|error| unreadable(target, "DB_SSLKEY", key, &error))?;
+    // root's may be read by its group.
+    let (forbidden, right) = if found.uid() == 0 {
+        (0o037, "0640 or less")
+    } else {
+        (0o077, "0600 or less")
+    };
+    if found.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "DB_SSLKEY: {} may be read by others; give it mode {right}",
+        key.display()
+    );
+    Err(misconfigured(target, reason))
+}
+
 /// True when the handshake failed over a certificate: trying again will not help.
 pub(super) fn is_untrusted(error: &tokio_postgres::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(current) = source {
-        let inner = current
+    let tls = causes(error).find_map(|cause| {
+        let inner = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)
             .and_then(|it| it.downcast_ref::<rustls::Error>());
-        if let Some(tls) = inner.or_else(|| current.downcast_ref::<rustls::Error>()) {
-            return matches!(
-                tls,
-                rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)
-            );
-        }
-        source = current.source();
-    }
-    false
+        inner.or_else(|| cause.downcast_ref::<rustls::Error>())
+    });
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+    )
 }
 
 fn verifier(
     target: &Target,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    // libpq checks the chain in `require` too when a root file is there, for compatibility with
-    // its own past; the host's name then stays unchecked. In `prefer` it never does.
-    let chain = match target.sslmode {
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
-        SslMode::Require => target.sslrootcert.is_some(),
-        SslMode::VerifyCa | SslMode::VerifyFull => true,
-    };
-    if !chain {
-        return Ok(Arc::new(Verifier {
-            chain: None,
-            name: false,
-            provider: Arc::clone(provider),
-        }));
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Verifier, Error> {
+    let full = target.sslmode == SslMode::VerifyFull;
+    if target.sslrootcert.as_deref() == Some(Path::new(SYSTEM)) && !full {
+        let reason = format!(
+            "DB_SSLROOTCERT=system needs DB_SSLMODE=verify-full: any server has a certificate of one of the system's authorities; with {} name a file with your own",
+            target.sslmode
+        );
+        return Err(misconfigured(target, reason));
     }
-    let chain =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots(target)?), Arc::clone(provider))
-            .build()
-            .map_err(|error| untrusted(target, error.to_string()))?;
-    Ok(Arc::new(Verifier {
-        chain: Some(chain),
-        name: target.sslmode == SslMode::VerifyFull,
-        provider: Arc::clone(provider),
-    }))
-}
-
-fn roots(target: &Target) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    let system = Path::new("system");
-    match target.sslrootcert.as_deref() {
-        // libpq's special word, and its sensible meaning where no file is named.
-        None => add_system_roots(&mut roots),
-        Some(path) if path == system => add_system_roots(&mut roots),
-        Some(path) => {
-            for certificate in certificates(target, path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| untrusted(target, format!("{}: {error}", path.display())))?;
-            }
+    let roots = match root_file(target) {
+        Some(file) => Some(roots(target, &file, provider)?),
+        None if full || target.sslmode == SslMode::VerifyCa => {
+            let reason = format!(
+                "DB_SSLMODE={} needs DB_SSLROOTCERT: a PEM file with the authorities that sign the server's certificate{}",
+                target.sslmode,
+                if full {
+                    ", or `system` for those that this system trusts"
+                } else {
+                    ""
+                }
+            );
+            return Err(misconfigured(target, reason));
         }
-    }
-    if roots.is_empty() {
-        return Err(untrusted(
+        None => None,
+    };
+    let host = full.then(|| target.host.clone());
+    Ok(Verifier::new(roots, host, Arc::clone(provider)))
+}
+
+fn roots(
+    target: &Target,
+    file: &Path,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Roots, Error> {
+    let found = certificates(target, "DB_SSLROOTCERT", file)?;
+    Roots::of(found, provider).map_err(|reason| {
+        misconfigured(
             target,
-            "no certificate authority to trust; set DB_SSLROOTCERT to a PEM file",
-        ));
-    }
-    Ok(roots)
+            format!("DB_SSLROOTCERT: {}: {reason}", file.display()),
+        )
+    })
 }
 
-fn add_system_roots(roots: &mut RootCertStore) {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "a certificate authority of the system cannot be read");
-    }
-    roots.add_parsable_certificates(found.certs);
-}
-
-fn certificates(target: &Target, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates(
+    target: &Target,
+    setting: &str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
-        .map_err(|error| unreadable(target, path, &error))
+        .map_err(|error| unreadable(target, setting, path, &error))
 }
 
-fn unreadable(target: &Target, path: &Path, error: &rustls::pki_types::pem::Error) -> Error {
-    untrusted(target, format!("reading {}: {error}", path.display()))
+fn unreadable(target: &Target, setting: &str, path: &Path, error: &dyn std::error::Error) -> Error {
+    misconfigured(
+        target,
+        format!("{setting}: reading {}: {error}", path.display()),
+    )
 }
 
-fn untrusted(target: &Target, reason: impl Into<String>) -> Error {
-    Error::because(Kind::Untrusted, "connecting to", target, reason)
-}
-
-/// Checks the chain, or the chain and the name, or neither; the handshake's signatures always.
-#[derive(Debug)]
-struct Verifier {
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    name: bool,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(chain) = &self.chain else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let verdict =
-            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verdict {
-            // The name is checked last, so with this error the chain has been accepted.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.name => Ok(ServerCertVerified::assertion()),
-            Ok(verified) if self.name => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(verified)
-            }
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+fn misconfigured(target: &Target, reason: impl Into<String>) -> Error {
+    Error::because(Kind::Misconfigured, "connecting to", target, reason)
 }

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use backuper::child::{Child, Output, Program, pipe};
-use backuper::postgres::{self, Target};
+use backuper::postgres::session::SETTINGS;
+use backuper::postgres::{self, Target, Traffic};
 use backuper::runtime::{Failure, Verdict};
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -27,10 +28,6 @@ const ENDING: Duration = Duration::from_secs(10);
 
 /// Bytes of lines that are written at once.
 const GATHERED: usize = 64 << 10;
-
-/// No timeout that the role or the database has set may end the session; `idle_session_timeout` is
-/// known from PostgreSQL 14 on, `transaction_timeout` from 17 on.
-const NO_TIMEOUTS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout');\n";
 
 /// The psql session that holds the transaction.
 pub(super) struct Transaction {
@@ -65,7 +62,11 @@ impl Transaction {
         let complaints = Complaints::default();
         let mut child = Program {
             path: program,
-            arguments: arguments.map(Into::into).to_vec(),
+            arguments: arguments
+                .map(Into::into)
+                .into_iter()
+                .chain([target.connection_argument(Traffic::Writes)])
+                .collect(),
             environment: target.child_environment("restorer psql"),
             stdin: true,
             stdout: Output::Piped,
@@ -85,7 +86,7 @@ impl Transaction {
             labels: Vec::new(),
         };
         let begin = format!(
-            "{NO_TIMEOUTS}SET standard_conforming_strings = on;\nBEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL client_min_messages = warning;\n{settings}SELECT pg_catalog.pg_current_xact_id() AS oiler_transaction \\gset\n\\echo {NUMBER}:oiler_transaction\n"
+            "{SETTINGS}BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL client_min_messages = warning;\n{settings}SELECT pg_catalog.pg_current_xact_id() AS oiler_transaction \\gset\n\\echo {NUMBER}:oiler_transaction\n"
         );
         let begun = transaction.write(&begin).await;
         match number(stdout).await {
@@ -95,8 +96,12 @@ impl Transaction {
         Ok(transaction)
     }
 
-    /// Gives psql a text of our own.
+    /// Gives psql a text of our own, which is in UTF-8, whatever the script before it is in.
     pub(super) async fn write(&mut self, text: &str) -> Result<(), Failure> {
+        if text.is_ascii() {
+            return self.give(text.as_bytes()).await;
+        }
+        let text = format!("SET client_encoding = 'UTF8';\n{text}\nRESET client_encoding;\n");
         self.give(text.as_bytes()).await
     }
 

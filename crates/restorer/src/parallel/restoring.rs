@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use backuper::child::{self, Output, Program};
+use backuper::postgres::Traffic;
 use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,7 @@ impl Restoring<'_> {
             "--no-password".into(),
             // It says which table it is at, and which entry has failed.
             "--verbose".into(),
-            connection_string(target.database()).into(),
+            target.connection_argument(Traffic::Writes),
         ];
         all.extend(self.loading.plan.arguments().iter().map(OsString::from));
         all.extend((!goes_on).then(|| "--exit-on-error".into()));
@@ -159,11 +160,4 @@ fn failure(error: &child::Error, said: &Diagnostics) -> Failure {
         }
         _ => format!("restoring: {error}"),
     })
-}
-
-/// The database by a connection string, since a bare name with `=` in it would be taken for one.
-/// PostgreSQL manual, 34.1.1.1: keyword/value connection strings.
-fn connection_string(database: &str) -> String {
-    let name = database.replace('\\', "\\\\").replace('\'', "\\'");
-    format!("--dbname=dbname='{name}'")
 }

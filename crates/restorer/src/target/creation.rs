@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backuper::archive::manifest::Locale;
-use backuper::postgres::{self, Target};
+use backuper::postgres::{self, Session, Target};
 use backuper::runtime::Failure;
 use backuper::text::sql::{literal, quote};
 use tokio::time::{Instant, timeout_at};
@@ -31,12 +31,12 @@ const NO_SUCH_LOCALE: [SqlState; 4] = [
     SqlState::UNDEFINED_OBJECT,
 ];
 
-async fn maintenance(target: &Target) -> Result<(Client, Target), Failure> {
+async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
     let mut refusal = None;
     for name in MAINTENANCE {
         let other = target.with_database(name);
-        match other.connect("restorer").await {
-            Ok(client) => return Ok((client, other)),
+        match other.enter("restorer").await {
+            Ok(entrance) => return Ok((entrance.session, other)),
             Err(error) => refusal = Some(error),
         }
     }

@@ -1,7 +1,7 @@
 //! What is found out about the target before it is touched.
 
 use backuper::postgres::tools::{Directories, Tools};
-use backuper::postgres::{self, Kind, Target, lock, probe};
+use backuper::postgres::{self, Entrance, Kind, Target, lock, probe};
 use backuper::runtime::Failure;
 use tokio_postgres::Client;
 
@@ -37,8 +37,8 @@ pub(crate) const OBJECTS: &str = "
 /// The target, found fit and locked.
 #[derive(Debug)]
 pub struct Ready {
-    /// Holds the lock that keeps other restores and backups out.
-    pub session: Client,
+    /// Its session holds the lock that keeps other restores and backups out.
+    pub entrance: Entrance,
     /// Whether we made the database.
     pub created: bool,
     /// Whether it holds nothing that anybody but us made.
@@ -64,38 +64,40 @@ pub async fn target(
     backup: &Backup,
     wishes: Wishes,
 ) -> Result<Ready, Failure> {
-    let (session, created) = match target.connect("restorer").await {
-        Ok(session) => (session, false),
+    let (entrance, created) = match target.enter("restorer").await {
+        Ok(entrance) => (entrance, false),
         Err(error) if error.kind == Kind::NoDatabase => {
             let created = creation::create(target, backup).await?;
-            (target.connect("restorer").await?, created)
+            (target.enter("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
     };
+    let session = &entrance.session;
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
-    lock::enter_for_restore(&session, target).await?;
+    lock::enter_for_restore(session, target).await?;
     let examined = async {
         if created {
             // Before anything else can end us: nobody is to back up an empty database as the whole.
-            mark::begin(&session, target, backup).await?;
+            mark::begin(session, target, backup).await?;
         }
-        examine(&session, target, programs, backup, wishes).await
+        examine(session, target, programs, backup, wishes).await
     };
     let examined = examined.await;
     match examined {
         Ok(found) => Ok(Ready {
-            session,
             created,
             empty: created || found.empty,
-            parallel: found.parallel,
+            // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
+            parallel: found.parallel && (entrance.way.options || entrance.way.plain),
             tools: found.tools,
             major: found.major,
             plan: found.plan,
+            entrance,
         }),
         Err(failure) => {
             if created {
-                creation::drop_database(&session, target).await;
+                creation::drop_database(session, target).await;
             }
             Err(failure)
         }

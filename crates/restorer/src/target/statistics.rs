@@ -1,6 +1,6 @@
 //! The planner's statistics after a restore: those that the dump has brought are kept.
 
-use backuper::postgres::{self, Target};
+use backuper::postgres::{self, Session, Target};
 use futures::future::{join_all, try_join_all};
 use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,8 @@ async fn analyze(
     let alone: bool = session.query_one(FIRES_ON_LOGIN, &[]).await?.get(0);
     let count = if alone { 0 } else { missing.len().min(jobs) };
     let helpers = helpers(target, count.saturating_sub(1)).await;
-    let sessions: Vec<&Client> = std::iter::once(session).chain(&helpers).collect();
+    let helpers = helpers.iter().map(|it| &**it);
+    let sessions: Vec<&Client> = std::iter::once(session).chain(helpers).collect();
     let shares = shares(&missing, sessions.len());
     let under_way = sessions.iter().zip(shares).map(|(session, share)| {
         let statement = format!("ANALYZE {}", share.join(", "));
@@ -84,7 +85,7 @@ const FIRES_ON_LOGIN: &str =
     "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D')";
 
 /// More sessions, or fewer than that where the server gives no more.
-async fn helpers(target: &Target, count: usize) -> Vec<Client> {
+async fn helpers(target: &Target, count: usize) -> Vec<Session> {
     let connecting = (0..count).map(|_| target.connect("restorer"));
     let connected = join_all(connecting).await.into_iter();
     connected

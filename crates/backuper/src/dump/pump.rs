@@ -1,0 +1,274 @@
+//! One pg_dump that runs, and its way into the store.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::Turn;
+use super::{Dump, Error, Part, broken, compression, failed};
+use crate::archive::codec::{self, Encoding};
+use crate::archive::manifest::Stream;
+use crate::child::{self, Child, pipe};
+use crate::progress;
+use crate::storage::{self, Upload};
+use crate::text::sql::pattern;
+
+/// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
+const QUEUE: usize = 2;
+/// Bytes that are read to see that pg_dump has begun.
+const FIRST: usize = 4 << 10;
+
+/// What a stream gets of the machine.
+#[derive(Debug)]
+pub(super) struct Share {
+    /// Threads that compress beside its own.
+    pub(super) threads: u32,
+    /// When it is read; without one at once.
+    pub(super) turn: Option<Turn>,
+}
+
+/// A pg_dump that has been started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) part: Part,
+    pub(super) child: Child,
+    progress: Arc<progress::Stream>,
+}
+
+/// A pg_dump that has its locks and has written its first bytes; it writes no more than fits into
+/// the pipe before somebody reads.
+#[derive(Debug)]
+pub(super) struct Ready {
+    running: Running,
+    first: FirstBytes,
+}
+
+/// What a stream begins with, and where it goes on. No bytes: it has ended.
+#[derive(Debug)]
+pub(super) struct FirstBytes {
+    pub(super) bytes: Vec<u8>,
+    stdout: File,
+}
+
+/// A thread that waits for the first bytes.
+pub(super) type First = JoinHandle<io::Result<FirstBytes>>;
+
+impl Running {
+    /// Starts the pg_dump of a stream, and waits in a thread for its first bytes: it writes them when
+    /// it has locked its tables and knows all that it will dump.
+    pub(super) fn start(dump: &Dump, part: Part, snapshot: &str) -> Result<(Self, First), Error> {
+        let progress = dump.progress.stream();
+        let mut child = dump
+            .program(&part, snapshot)
+            .start_heard(progress.listener())
+            .map_err(|source| failed(&part, source))?;
+        let Some(stdout) = child.take_stdout() else {
+            return Err(broken(&part, "pg_dump has no stdout"));
+        };
+        let stdout = stdout
+            .into_owned_fd()
+            .map_err(|error| broken(&part, error.to_string()))?;
+        pipe::widen(&stdout);
+        let first = tokio::task::spawn_blocking(move || first_bytes(File::from(stdout)));
+        let running = Self {
+            part,
+            child,
+            progress,
+        };
+        Ok((running, first))
+    }
+
+    pub(super) fn ready(self, first: FirstBytes) -> Ready {
+        Ready {
+            running: self,
+            first,
+        }
+    }
+}
+
+fn first_bytes(mut stdout: File) -> io::Result<FirstBytes> {
+    let mut bytes = vec![0; FIRST];
+    let count = loop {
+        match stdout.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    bytes.truncate(count);
+    Ok(FirstBytes { bytes, stdout })
+}
+
+impl Ready {
+    pub(super) fn part(&self) -> &Part {
+        &self.running.part
+    }
+
+    /// Puts the stream into the store. The object appears only when pg_dump has ended with status 0.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is left in the store then.
+    pub(super) async fn store(
+        mut self,
+        dump: &Dump,
+        share: Share,
+        stop: &CancellationToken,
+    ) -> Result<Stream, Error> {
+        let key = dump.folder.key(&self.part().name);
+        let expected = self.part().expected();
+        let mut upload = match dump.storage.upload(&key, expected).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                self.running.child.stop().await;
+                return Err(error.into());
+            }
+        };
+        let part = self.running.part.clone();
+        let progress = Arc::clone(&self.running.progress);
+        let raw_bytes = match self.pump(dump, share, upload.as_mut(), stop).await {
+            Ok(raw) => raw,
+            Err(error) => {
+                if let Err(error) = upload.abort().await {
+                    tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
+                }
+                return Err(error);
+            }
+        };
+        progress.end();
+        let finishing = async {
+            let stored = upload.complete().await?;
+            dump.storage.verify(&key, &stored).await?;
+            Ok::<_, storage::Error>(stored)
+        };
+        let stored = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(broken(&part, "stopped before it was stored")),
+            stored = finishing => stored?,
+        };
+        let tables = part.tables.iter();
+        Ok(Stream {
+            name: part.name.clone(),
+            key,
+            content: part.content,
+            compression: compression(&part),
+            raw_bytes,
+            stored_bytes: stored.size,
+            sha256: stored.sha256,
+            tables: tables.map(|it| pattern(&it.schema, &it.name)).collect(),
+        })
+    }
+
+    /// Moves chunks from pg_dump through the codec to the upload until pg_dump has ended well; gives
+    /// the bytes that it wrote.
+    async fn pump(
+        self,
+        dump: &Dump,
+        share: Share,
+        upload: &mut dyn Upload,
+        stop: &CancellationToken,
+    ) -> Result<u64, Error> {
+        let (sender, mut receiver) = mpsc::channel(QUEUE);
+        let Self {
+            running:
+                Running {
+                    part,
+                    mut child,
+                    progress,
+                },
+            first: FirstBytes { bytes, stdout },
+        } = self;
+        let encoding = Encoding {
+            compression: compression(&part),
+            level: dump.level,
+            threads: share.threads,
+        };
+        let source = io::Cursor::new(bytes).chain(stdout);
+        let encoder = tokio::task::spawn_blocking(move || {
+            // The turn is the next one's as soon as all is read.
+            let _reading = match share.turn {
+                Some(turn) => Some(turn.wait().ok_or(io::ErrorKind::Interrupted)?),
+                None => None,
+            };
+            let sink = |chunk| {
+                sender
+                    .blocking_send(chunk)
+                    .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))
+            };
+            codec::encode(source, encoding, sink, |count| progress.add(count))
+        });
+        let moved = move_all(&mut child, deliver(&mut receiver, upload), stop).await;
+        // Frees the codec's thread, should it still wait for us to take a chunk.
+        drop(receiver);
+        match moved {
+            Ok(()) => {}
+            Err(Broken::Child(source)) => return Err(failed(&part, source)),
+            Err(Broken::Upload(error)) => {
+                child.stop().await;
+                return Err(error.into());
+            }
+        }
+        match encoder.await {
+            Ok(Ok(raw)) => Ok(raw),
+            Ok(Err(error)) => Err(broken(&part, error.to_string())),
+            Err(error) => Err(broken(&part, error.to_string())),
+        }
+    }
+}
+
+enum Broken {
+    Child(child::Error),
+    Upload(storage::Error),
+}
+
+/// Waits for the end of both, the child and what it wrote. A child that fails ends it at once, also
+/// while nobody reads of it yet.
+async fn move_all(
+    child: &mut Child,
+    moving: impl Future<Output = Result<(), storage::Error>>,
+    stop: &CancellationToken,
+) -> Result<(), Broken> {
+    let ending = child.ended(stop);
+    tokio::pin!(moving, ending);
+    tokio::select! {
+        biased;
+        moved = &mut moving => {
+            moved.map_err(Broken::Upload)?;
+            ending.await.map_err(Broken::Child)
+        }
+        ended = &mut ending => {
+            ended.map_err(Broken::Child)?;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Ok(()),
+                moved = moving => moved.map_err(Broken::Upload),
+            }
+        }
+    }
+}
+
+async fn deliver(
+    receiver: &mut mpsc::Receiver<Bytes>,
+    upload: &mut dyn Upload,
+) -> Result<(), storage::Error> {
+    while let Some(chunk) = receiver.recv().await {
+        upload.write(chunk).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ends_without_a_byte_has_no_first_ones() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(writer);
+        let first = first_bytes(File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
+        assert!(first.bytes.is_empty());
+    }
+}
