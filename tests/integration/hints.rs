@@ -36,8 +36,11 @@ fn whoever_gives_no_password_is_told_which_variable_takes_it() {
 #[test]
 fn whoever_must_have_tls_is_told_that_the_server_has_none() {
     let stage = Stage::new("notls");
-    for mode in ["require", "verify-full"] {
-        let ended = stage.backup(&var("DB_SSLMODE", mode));
+    for more in [
+        env([("DB_SSLMODE", "require")]),
+        env([("DB_SSLMODE", "verify-full"), ("DB_SSLROOTCERT", "system")]),
+    ] {
+        let ended = stage.backup(&more);
         says(&ended, 2, &["does not support TLS", "DB_SSLMODE"]);
     }
 }

@@ -219,9 +219,14 @@ fn a_name_may_hold_the_tags_that_we_quote_with() {
 #[test]
 fn what_stands_in_the_way_is_named() {
     let stage = Stage::new("named");
-    stage
-        .database
-        .sql("CREATE EXTENSION hstore; CREATE TABLE t (a int); CREATE TABLE u (b int)");
+    stage.database.sql(
+        "CREATE EXTENSION hstore; CREATE TABLE t (a int); CREATE TABLE u (b int);
+         CREATE TYPE number;
+         CREATE FUNCTION number_in(cstring) RETURNS number LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+         CREATE FUNCTION number_out(number) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+         CREATE TYPE number (INPUT = number_in, OUTPUT = number_out, LIKE = int4);
+         CREATE FUNCTION twice(number) RETURNS number LANGUAGE sql AS 'SELECT $1'",
+    );
     stage.back_up(&env([]));
     for (make, unmake, named) in [
         (
@@ -233,6 +238,21 @@ fn what_stands_in_the_way_is_named() {
             "CREATE SEQUENCE counter OWNED BY u.b",
             "DROP SEQUENCE counter",
             "sequence public.counter",
+        ),
+        (
+            "CREATE TABLE strange (n number)",
+            "DROP TABLE strange",
+            "column n of table public.strange depends on type public.number",
+        ),
+        (
+            "CREATE TABLE strange (n number[])",
+            "DROP TABLE strange",
+            "column n of table public.strange depends on type public.number[]",
+        ),
+        (
+            "CREATE VIEW strange AS SELECT number_out('1'::number)",
+            "DROP VIEW strange",
+            "view public.strange depends on",
         ),
     ] {
         stage.database.sql(make);

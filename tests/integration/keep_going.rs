@@ -166,3 +166,34 @@ fn a_lost_connection_is_not_taken_for_statements_that_fail() {
     assert!(ended.last_line().contains("connection"), "{ended}");
     assert_eq!(objects(&target), "0");
 }
+
+/// Jobs of pg_restore wait for each other now and then, stock ones too: the server ends one of them.
+#[test]
+fn what_a_deadlock_has_ended_is_made_again() {
+    let stage = Stage::new("deadlock");
+    stage.database.sql(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION once(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+             IF current_setting('application_name') LIKE 'restorer%' AND nextval('public.tries') = 1 THEN
+                 RAISE 'deadlock detected' USING ERRCODE = 'deadlock_detected';
+             END IF;
+             RETURN $1;
+         END $$;
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7);
+         CREATE INDEX t_once ON t (once(id)); CREATE INDEX t_twice ON t (once(id) DESC);
+         COMMENT ON INDEX t_once IS 'it comes with it'; COMMENT ON INDEX t_twice IS 'this too'",
+    );
+    let folder = stage.back_up(&env([]));
+    for (jobs, keep_going) in [("4", "false"), ("1", "false"), ("4", "true")] {
+        let target = shared().database("deadlock_target");
+        let more = env([("RESTORE_JOBS", jobs), ("RESTORE_KEEP_GOING", keep_going)]);
+        let ended = restoring(&stage, &folder, &target, &more).run();
+        ended.expect_code(0);
+        assert!(ended.printed().contains("a deadlock"), "{ended}");
+        let found = target.sql(
+            "SELECT string_agg(relname || ': ' || obj_description(oid), ', ' ORDER BY relname)
+               FROM pg_class WHERE relname LIKE 't\\_%ce'",
+        );
+        assert_eq!(found, "t_once: it comes with it, t_twice: this too");
+    }
+}

@@ -124,13 +124,10 @@ fn come_back(major: u32, mut samples: Vec<Sample>, ways: &[Way]) {
                 .is_none_or(|way| cell.contains(&format!(", {way}: ")));
             major <= it.to && way && (named(",") || named(" ("))
         });
-        // Jobs of pg_restore can deadlock after the rows, stock ones too, whatever the database.
-        let deadlock = cell.contains("deadlock detected");
-        let why = open.map(|it| it.why).or(deadlock.then_some("a deadlock"));
-        if let Some(why) = why {
-            eprintln!("open ({why}): {cell}");
+        if let Some(open) = open {
+            eprintln!("open ({}): {cell}", open.why);
         }
-        why.is_none()
+        open.is_none()
     });
     assert!(
         failed.is_empty(),

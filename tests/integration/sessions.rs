@@ -214,7 +214,7 @@ fn every_connection_is_kept_alive() {
     let endpoint = format!("http://127.0.0.1:{}", proxy.port());
     let there = with(&stage.env(), &stage.s3.env_at(&endpoint));
     for (program, before, least) in [
-        (backuper as fn(&_) -> Prepared, "SELECT", 4),
+        (backuper as fn(&_) -> Prepared, "SELECT", 3),
         (restorer, "SELECT", 2),
         (restorer, "DROP TABLE t", 2),
     ] {

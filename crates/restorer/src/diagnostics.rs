@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backuper::child::Listener;
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::toc::{Entry, Toc};
 
@@ -98,6 +99,16 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
 }
 
+impl Failed {
+    /// Whether the server has ended the statement since two sessions waited for each other: alone it
+    /// may succeed. A detail has the lock's name in it, which no language translates. PostgreSQL
+    /// manual, 13.3.4: deadlocks.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        let words = ["deadlock detected", "ShareLock", "ExclusiveLock"];
+        words.iter().any(|it| self.reason.contains(it))
+    }
+}
+
 /// Hears one program.
 #[derive(Debug)]
 pub(crate) struct Diagnostics {
@@ -134,6 +145,19 @@ impl Diagnostics {
         Listener::new(move |line| !lock(&heard).hear(line, &names))
     }
 
+    /// The same, and cancels a token as soon as a statement has failed that no other try will mend.
+    pub(crate) fn listener_until_hopeless(&self, hopeless: CancellationToken) -> Listener {
+        let (names, heard) = (Arc::clone(&self.names), Arc::clone(&self.heard));
+        Listener::new(move |line| {
+            let mut heard = lock(&heard);
+            let shown = heard.hear(line, &names);
+            if heard.is_hopeless() {
+                hopeless.cancel();
+            }
+            !shown
+        })
+    }
+
     /// The statements that failed, in the order in which that was said.
     pub(crate) fn failed(&self) -> Vec<Failed> {
         lock(&self.heard).failed.clone()
@@ -156,6 +180,19 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
 }
 
 impl Heard {
+    /// Whether a statement has failed for a reason of its own. After a deadlock others fail that need
+    /// what was to be made, so nothing is hopeless then.
+    fn is_hopeless(&self) -> bool {
+        let known = |it: &&Failed| !it.reason.is_empty();
+        // The detail of the last one may still come.
+        let mut told = (0..self.failed.len())
+            .filter(|it| self.last != Some(*it))
+            .filter_map(|it| self.failed.get(it))
+            .filter(known);
+        let deadlock = self.failed.iter().any(Failed::is_deadlock);
+        !deadlock && told.next().is_some()
+    }
+
     /// Takes a line; gives whether it may be shown.
     fn hear(&mut self, line: &str, names: &Names) -> bool {
         let message = without_beginning(line);
@@ -191,8 +228,9 @@ impl Heard {
             return !line.starts_with("pg_restore:")
                 || ["error: ", "warning: "].iter().any(|it| line.contains(it));
         }
+        let last = self.last.take();
         if line.starts_with("DETAIL:  ") && !line.starts_with(ROW) {
-            if let Some(failed) = self.last.take().and_then(|it| self.failed.get_mut(it)) {
+            if let Some(failed) = last.and_then(|it| self.failed.get_mut(it)) {
                 let detail = line.trim_start_matches("DETAIL:  ");
                 failed.reason.push_str(&format!(" ({detail})"));
             }

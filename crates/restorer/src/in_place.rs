@@ -13,6 +13,7 @@ mod defaults;
 mod event_triggers;
 mod lexer;
 mod lists;
+mod locks;
 mod removal;
 pub mod script;
 mod transaction;
@@ -254,6 +255,7 @@ impl Replacing<'_> {
         if let Some(left) = left {
             self.remove_left(transaction, left, Some(toc)).await?;
         }
+        locks::suffice(self.session, self.target, toc).await?;
         let removal = removal::statements(self.session, self.target, toc).await?;
         let defaults = Defaults::of(self.session, self.target).await?;
         transaction.write(&defaults.undone()).await?;

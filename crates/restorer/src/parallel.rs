@@ -17,7 +17,7 @@ use std::sync::Arc;
 use backuper::archive::{Folder, Manifest};
 use backuper::postgres::{self, Target, Way, mark, tools::Tools};
 use backuper::progress::Progress;
-use backuper::runtime::Failure;
+use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::Storage;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use cleanup::Public;
 use last::Last;
 use phases::Phases;
-use restoring::Restoring;
+use restoring::{POST_DATA, PRE_DATA, Restoring};
 
 use crate::archive::schema::Schema;
 use crate::archive::toc::Toc;
@@ -56,6 +56,8 @@ pub struct Loading<'a> {
     pub keep_going: bool,
     /// Whether the database was made for this load, has the mark, and goes when the load fails.
     pub created: bool,
+    /// When a clean-up must have ended.
+    pub shutdown: &'a Shutdown,
     /// How far they are.
     pub progress: &'a Arc<Progress>,
     /// What is restored, and how.
@@ -79,7 +81,15 @@ impl Loading<'_> {
             .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
         let loaded = self.load(folder, manifest, schema, stop).await;
         if loaded.is_err() && !self.created {
-            cleanup::remove(self.session, self.target, &schema.toc, before.as_ref()).await;
+            let deadline = self.shutdown.clean_up_by();
+            cleanup::remove(
+                self.session,
+                self.target,
+                &schema.toc,
+                before.as_ref(),
+                deadline,
+            )
+            .await;
         }
         loaded
     }
@@ -102,10 +112,7 @@ impl Loading<'_> {
             stop,
         };
         let phases = Phases::of(&schema.toc, |it| self.plan.keeps(it));
-        let jobs: &str = &format!("--jobs={}", self.jobs);
-        let mut failed = restoring
-            .entries(&["--section=pre-data"], &phases.pre_data)
-            .await?;
+        let mut failed = restoring.entries(PRE_DATA, 1, &phases.pre_data).await?;
         self.have_tables(manifest, &failed).await?;
         self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
@@ -114,11 +121,7 @@ impl Loading<'_> {
         failed.append(&mut rows.failed);
         self.progress.indexing();
         let post_data = &phases.post_data - &rows.built;
-        failed.extend(
-            restoring
-                .entries(&["--section=post-data", jobs], &post_data)
-                .await?,
-        );
+        failed.extend(restoring.entries(POST_DATA, self.jobs, &post_data).await?);
         self.own(&schema.toc, Moment::AfterRows, &failed).await?;
         let privileges = privileges::statements(self.target, &schema.toc, self.plan);
         let (lasting, privileges) = forgiving(privileges, &failed)
@@ -127,7 +130,7 @@ impl Loading<'_> {
         tolerant::execute(self.session, self.target, "granting in", &privileges).await?;
         failed.extend(
             restoring
-                .entries(&["--section=post-data", jobs], &phases.refreshes)
+                .entries(POST_DATA, self.jobs, &phases.refreshes)
                 .await?,
         );
         if stop.is_cancelled() {

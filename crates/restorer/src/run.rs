@@ -30,7 +30,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
     let outcome = tokio::select! {
-        outcome = attempt(job, &target, &progress, shutdown.token()) => outcome,
+        outcome = attempt(job, &target, &progress, shutdown) => outcome,
         never = progress.report(&reporter) => match never {},
         () = shutdown.overdue() => Err(Failure::try_again("not ended in time")),
     };
@@ -46,8 +46,9 @@ async fn attempt(
     job: &RestoreJob,
     target: &Target,
     progress: &Arc<Progress>,
-    stop: &CancellationToken,
+    shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
+    let stop = shutdown.token();
     job.store.check().map_err(Failure::refused)?;
     let preparing = async {
         let (storage, system) = tokio::join!(store(job), system(job, target));
@@ -65,16 +66,21 @@ async fn attempt(
         owners: job.owners,
         keep_going: job.keep_going,
     };
-    let ready = preflight::target(target, &job.database.programs, &backup, wishes).await?;
+    let programs = &job.database.programs;
+    let preparing = preflight::target(target, programs, &backup, wishes, shutdown);
+    let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
-        load(job, target, &ready, &storage, &backup, progress, stop).await
+        Box::pin(load(
+            job, &ready, &storage, &backup, progress, shutdown, stop,
+        ))
+        .await
     });
     let loaded = Box::pin(loading)
         .await
         .unwrap_or_else(|lost| Err(lost.into()));
     if loaded.is_err() && ready.created {
-        creation::drop_database(session, target).await;
+        creation::drop_database(session, target, shutdown.clean_up_by()).await;
     }
     let Loaded {
         bytes,
@@ -119,13 +125,14 @@ async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failur
 )]
 async fn load(
     job: &RestoreJob,
-    target: &Target,
     ready: &Ready,
     storage: &Arc<dyn Storage>,
     backup: &Backup,
     progress: &Arc<Progress>,
+    shutdown: &Shutdown,
     stop: &CancellationToken,
 ) -> Result<Loaded, Failure> {
+    let target = &job.database.target();
     let replacing = Replacing {
         target,
         session: &ready.entrance.session,
@@ -149,6 +156,7 @@ async fn load(
                 jobs: jobs(job),
                 keep_going: job.keep_going,
                 created: ready.created,
+                shutdown,
                 progress,
                 plan: &ready.plan,
             };

@@ -95,7 +95,7 @@ const fn open(name: &'static str, why: &'static str) -> Open {
 }
 
 /// They are tried and told, and fail nothing. A row that is mended goes from here.
-pub(super) const OPEN: [Open; 15] = [
+pub(super) const OPEN: [Open; 11] = [
     open("check_function", "F22: an order of rows that works"),
     open(
         "extension_topology",
@@ -118,10 +118,6 @@ pub(super) const OPEN: [Open; 15] = [
         "F33: rows of configuration tables come first",
     ),
     open("postgis", "F33: rows of configuration tables come first"),
-    open("settings", "F20, F21: settings of our sessions"),
-    open("latin1", "F24: names in another encoding"),
-    open("euc_jp", "F24: names in another encoding"),
-    open("sql_ascii_names", "F24: names in another encoding"),
     open("language", "a language stays, and its handler does not"),
     Open {
         way: Some("Script"),

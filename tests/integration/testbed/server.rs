@@ -22,8 +22,9 @@ pub fn start(user: Option<&str>, program: &Path, arguments: &[&str], log: std::f
         std::thread::spawn(move || work.into_iter().for_each(|it| it()));
         sender
     });
-    let mut command = command("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
+    // A shell that starts us in the background lets its children ignore SIGQUIT.
+    let mut command = command("env");
+    command.args(["--default-signal=QUIT", "setpriv", "--pdeathsig", "QUIT"]);
     if let Some(user) = user {
         command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
     }

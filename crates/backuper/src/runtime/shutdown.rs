@@ -34,6 +34,12 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// So long before it.
+    #[must_use]
+    pub fn earlier(self, time: Duration) -> Self {
+        Self(self.0.checked_sub(time).unwrap_or(self.0))
+    }
+
     /// The middle between now and then: the first of two that share the time ends by it.
     #[must_use]
     pub fn half(self) -> Self {

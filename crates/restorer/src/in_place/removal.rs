@@ -1,13 +1,14 @@
-//! What makes room for the backup: the statements that drop what it knows, never with CASCADE.
-
-use std::collections::BTreeSet;
+//! What makes room for the backup: the statements that drop what it knows. Nothing goes that it does
+//! not know: CASCADE takes a base type's own functions, and only where nothing else needs the type.
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
 use backuper::text::sql::{dollar_quoted, literal, pattern, quote};
 use tokio_postgres::Client;
 
+use super::locks::large_objects;
 use crate::archive::toc::{Entry, Toc};
+use crate::target::subscription;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
 pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
@@ -120,6 +121,12 @@ enum Removal {
     /// A table, view, sequence or type: dropped as what it is in the target, whatever it was in
     /// the source.
     Named { schema: String, name: String },
+    /// A base type, with the functions that read and write it: neither goes without the other.
+    BaseType {
+        schema: String,
+        name: String,
+        statement: String,
+    },
     /// Anything else.
     Statement(String),
     /// Dropped without a word to its publisher, whose replication slot is none of our business.
@@ -135,8 +142,11 @@ fn removal_of(entry: &Entry) -> Option<Removal> {
         _ if KEPT.contains(&kind) || kind.starts_with("BLOB") || kind == "EVENT TRIGGER" => {
             return None;
         }
-        // A type and the functions that read and write it need each other, so pg_dump has CASCADE.
-        "TYPE" if statement.ends_with(" CASCADE") => Removal::Statement(if_exists(statement, kind)),
+        "TYPE" if statement.ends_with(" CASCADE") => Removal::BaseType {
+            schema: schema(),
+            name: entry.tag.clone(),
+            statement: if_exists(statement, kind),
+        },
         "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" | "FOREIGN TABLE" | "TYPE"
         | "DOMAIN" | "SHELL TYPE" => Removal::Named {
             schema: schema(),
@@ -207,25 +217,30 @@ const NAMED: &str = "coalesce(
             WHERE s.nspname = schemas[n] AND t.typname = names[n] AND t.typrelid = 0
               AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)))";
 
+/// What needs a base type, beside its array and the functions that read and write it.
+/// PostgreSQL manual, CREATE TYPE: base types.
+const NEEDS_TYPE: &str = "
+          WITH own (class, object) AS (
+              SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, unnest(ARRAY[t.oid, t.typarray])
+                FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace
+               WHERE s.nspname = schemas[n] AND t.typname = names[n]
+              UNION ALL
+              SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass,
+                     unnest(ARRAY[t.typinput, t.typoutput, t.typreceive, t.typsend, t.typmodin, t.typmodout, t.typanalyze]::oid[])
+                FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace
+               WHERE s.nspname = schemas[n] AND t.typname = names[n])
+          SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) || ' depends on '
+                   || pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)
+            FROM pg_catalog.pg_depend d JOIN own ON (own.class, own.object) = (d.refclassid, d.refobjid)
+           WHERE (d.classid, d.objid) NOT IN (SELECT class, object FROM own)
+           LIMIT 1";
+
 /// The block that removes everything. The target may depend in other ways than the backup did, so
 /// what is still needed is tried again after the rest, for as long as something goes; what then
 /// stays is needed by something that the backup does not know. Who needs others goes first, so the
 /// first that stays in a round is the one that a stranger holds.
 fn together(removals: &[Removal]) -> String {
-    let (mut schemas, mut names, mut statements) = (Vec::new(), Vec::new(), Vec::new());
-    for removal in removals {
-        let (schema, name, statement) = match removal {
-            Removal::Part(_) => continue,
-            Removal::Named { schema, name } => (schema.clone(), name.clone(), String::new()),
-            Removal::Statement(statement) => (String::new(), String::new(), statement.clone()),
-            Removal::Subscription(name) => {
-                (String::new(), String::new(), unsubscribe(name).join("; "))
-            }
-        };
-        schemas.push(schema);
-        names.push(name);
-        statements.push(statement);
-    }
+    let [schemas, names, statements] = columns(removals);
     if names.is_empty() {
         return String::new();
     }
@@ -251,6 +266,11 @@ BEGIN
         statement := statements[n];
         IF statement = '' THEN
           statement := {NAMED};
+        ELSIF names[n] <> '' THEN
+          detail := ({NEEDS_TYPE});
+          IF detail IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'dependent_objects_still_exist', MESSAGE = detail, DETAIL = detail;
+          END IF;
         END IF;
         IF statement IS NOT NULL THEN
           EXECUTE statement;
@@ -283,15 +303,29 @@ END
     format!("DO {};\n", dollar_quoted(&body))
 }
 
-/// The statements that remove a subscription and leave its publisher alone: DROP SUBSCRIPTION would
-/// connect to it and drop the replication slot there. PostgreSQL manual, DROP SUBSCRIPTION.
-fn unsubscribe(name: &str) -> [String; 3] {
-    let name = quote(name);
-    [
-        format!("ALTER SUBSCRIPTION {name} DISABLE"),
-        format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
-        format!("DROP SUBSCRIPTION {name}"),
-    ]
+/// The schema, the name and the statement of each, as far as it has them.
+fn columns(removals: &[Removal]) -> [Vec<String>; 3] {
+    let mut columns: [Vec<String>; 3] = Default::default();
+    for removal in removals {
+        let row = match removal.clone() {
+            Removal::Part(_) => continue,
+            Removal::Named { schema, name } => [schema, name, String::new()],
+            Removal::BaseType {
+                schema,
+                name,
+                statement,
+            } => [schema, name, statement],
+            Removal::Statement(statement) => [String::new(), String::new(), statement],
+            Removal::Subscription(name) => {
+                let statements = subscription::removal(&name).join("; ");
+                [String::new(), String::new(), statements]
+            }
+        };
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    columns
 }
 
 fn array(texts: &[String]) -> String {
@@ -301,19 +335,10 @@ fn array(texts: &[String]) -> String {
 
 /// Large objects that the backup knows; others stay.
 fn unlink(toc: &Toc) -> String {
-    let oids: BTreeSet<String> = toc
-        .all()
-        .flat_map(|it| &it.entries)
-        .flat_map(|it| match it.kind.as_str() {
-            "BLOB" => vec![it.oid.to_string()],
-            "BLOB METADATA" => it.large_objects().into_iter().map(str::to_owned).collect(),
-            _ => Vec::new(),
-        })
-        .collect();
+    let oids: Vec<String> = large_objects(toc).into_iter().collect();
     if oids.is_empty() {
         return String::new();
     }
-    let oids: Vec<String> = oids.into_iter().collect();
     format!(
         "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY ('{{{}}}'::oid[]);\n",
         oids.join(",")

@@ -1,20 +1,15 @@
 //! A load that failed removes what it made: the target was empty, so all that the backup knows and is
 //! there now is ours. The mark goes last, and only when nothing is left.
 
-use std::time::Duration;
-
 use backuper::postgres::{self, Target};
+use backuper::runtime::Deadline;
 use backuper::text::sql::{literal, quote};
-use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use crate::archive::toc::{Entry, Toc};
 use crate::target::deadline::until;
 use crate::target::{mark, preflight, subscription};
-
-/// How long it may last: with the children's grace a stopped run ends well within its 30 seconds.
-const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// Statements that go to the server at once.
 const TOGETHER: usize = 50;
@@ -75,8 +70,13 @@ impl Public {
 }
 
 /// Removes all of it, or leaves the mark.
-pub(super) async fn remove(session: &Client, target: &Target, toc: &Toc, before: Option<&Public>) {
-    let deadline = Instant::now() + CLEAN_UP;
+pub(super) async fn remove(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    before: Option<&Public>,
+    deadline: Deadline,
+) {
     let removed = until(deadline, target, session, all(session, toc, before)).await;
     match removed {
         Some(Ok(true)) => {

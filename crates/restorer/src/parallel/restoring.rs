@@ -16,6 +16,13 @@ use crate::archive::use_list::UseList;
 use crate::diagnostics::{Diagnostics, Failed, Names};
 use crate::feed::{self, Expected, feed};
 
+/// `pg_restore --section`, before the rows and after them.
+pub(super) const PRE_DATA: &str = "pre-data";
+pub(super) const POST_DATA: &str = "post-data";
+/// How often what a deadlock has ended is tried again. Its sessions are then one and those of the
+/// streams that still load.
+const TRIES: usize = 3;
+
 /// What all programs of one load share.
 #[derive(Clone, Copy)]
 pub(super) struct Restoring<'a> {
@@ -53,33 +60,74 @@ impl Restoring<'_> {
         }
     }
 
-    /// Restores entries of the schema's archive. Gives those that failed where the load keeps going.
+    /// Restores entries of a section of the schema's archive, so many at once. Gives those that failed
+    /// where the load keeps going.
     pub(super) async fn entries(
         &self,
-        arguments: &[&str],
+        section: &str,
+        jobs: usize,
+        entries: &BTreeSet<i64>,
+    ) -> Result<Vec<Failed>, Failure> {
+        let mut failed = self.attempt(section, jobs, entries).await?;
+        for _ in 0..TRIES {
+            if !failed.iter().any(Failed::is_deadlock) {
+                break;
+            }
+            tracing::warn!(
+                entries = failed.len(),
+                "sessions of this restore waited for each other (a deadlock); what the server has ended is restored again, one after the other"
+            );
+            let again = failed.iter().filter_map(|it| it.id).collect();
+            let nameless: Vec<Failed> = failed.into_iter().filter(|it| it.id.is_none()).collect();
+            failed = self.attempt(section, 1, &again).await?;
+            failed.extend(nameless);
+        }
+        match failed.first() {
+            Some(first) if !self.loading.keep_going => Err(because_of(first)),
+            _ => Ok(failed),
+        }
+    }
+
+    /// Gives what failed where another try may help, or where the load keeps going.
+    async fn attempt(
+        &self,
+        section: &str,
+        jobs: usize,
         entries: &BTreeSet<i64>,
     ) -> Result<Vec<Failed>, Failure> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
         let keep_going = self.loading.keep_going;
-        let mut program = self.program(arguments, keep_going, false);
+        // What comes after the rows is tried to its end while there is hope.
+        let goes_on = keep_going || section == POST_DATA;
+        let mut program = self.program(&[&format!("--section={section}")], goes_on, false);
         let list = UseList::of(&self.schema.toc, |entry| entries.contains(&entry.id))?;
         let file = self.schema.file.path().into_os_string();
+        let jobs = (jobs > 1).then(|| format!("--jobs={jobs}").into());
+        program.arguments.extend(jobs);
         program.arguments.extend([list.argument(), file]);
         let said = Diagnostics::new(self.names);
-        let child = program.start_heard(said.listener());
+        let hopeless = self.stop.child_token();
+        let listener = if keep_going {
+            said.listener()
+        } else {
+            said.listener_until_hopeless(hopeless.clone())
+        };
+        let child = program.start_heard(listener);
         let child = child.map_err(|error| failure(&error, &said))?;
-        match child.finish(self.stop).await {
-            Ok(()) => Ok(Vec::new()),
-            Err(error @ child::Error::Failed { .. }) if keep_going => left_out(&error, &said),
-            Err(error) => {
-                let mut failure = failure(&error, &said);
-                if !keep_going && !said.failed().is_empty() && said.lost().is_none() {
-                    failure.sentence.push_str("; nothing is restored; RESTORE_KEEP_GOING=true restores all rows, and names what cannot be made");
-                }
-                Err(failure)
+        let ended = child.finish(&hopeless).await;
+        let Err(error) = ended else {
+            return Ok(Vec::new());
+        };
+        let first = said.failed().into_iter().find(|it| !it.reason.is_empty());
+        match (error, first) {
+            (error, _) if self.stop.is_cancelled() => Err(failure(&error, &said)),
+            (_, Some(first)) if hopeless.is_cancelled() && said.lost().is_none() => {
+                Err(because_of(&first))
             }
+            (error @ child::Error::Failed { .. }, _) => left_out(&error, &said),
+            (error, _) => Err(failure(&error, &said)),
         }
     }
 
@@ -131,6 +179,23 @@ impl Restoring<'_> {
     }
 }
 
+/// A load that is to bring everything or nothing ends with it.
+fn because_of(failed: &Failed) -> Failure {
+    Failure::try_again(format!(
+        "{}; nothing is restored; RESTORE_KEEP_GOING=true restores all rows, and names what cannot be made",
+        named(failed)
+    ))
+}
+
+/// The entry, and never its statement.
+fn named(Failed { entry, reason, .. }: &Failed) -> String {
+    if reason.is_empty() {
+        format!("restoring {entry}: pg_restore could not make it; its messages are above")
+    } else {
+        format!("restoring {entry}: {reason}")
+    }
+}
+
 /// What a pg_restore has left out that went on to its end. One that did not, or had no connection any
 /// more, has left out more than it says.
 fn left_out(error: &child::Error, said: &Diagnostics) -> Result<Vec<Failed>, Failure> {
@@ -147,13 +212,12 @@ fn left_out(error: &child::Error, said: &Diagnostics) -> Result<Vec<Failed>, Fai
     Ok(failed)
 }
 
-/// Names the entry, and never its statement.
 fn failure(error: &child::Error, said: &Diagnostics) -> Failure {
     let failed = said.failed().into_iter().next();
     Failure::try_again(match (failed, said.lost(), error) {
         (_, Some(lost), child::Error::Failed { .. }) => format!("restoring: pg_restore: {lost}"),
         (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
-            format!("restoring {}: {}", failed.entry, failed.reason)
+            named(&failed)
         }
         (Some(failed), None, child::Error::Failed { .. }) => {
             format!("restoring {}: {error}", failed.entry)

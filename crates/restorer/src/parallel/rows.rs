@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Semaphore;
 
 use super::indexes;
-use super::restoring::Restoring;
+use super::restoring::{POST_DATA, Restoring};
 use crate::archive::use_list::UseList;
 use crate::diagnostics::Failed;
 use crate::feed::Expected;
@@ -100,7 +100,7 @@ async fn early(
             break;
         }
         step.retain(|it| post_data.contains(it));
-        let mut failed = restoring.entries(&["--section=post-data"], &step).await?;
+        let mut failed = restoring.entries(POST_DATA, 1, &step).await?;
         early.failed.append(&mut failed);
         early.built.append(&mut step);
     }

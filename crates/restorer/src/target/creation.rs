@@ -1,12 +1,9 @@
 //! A target that is missing: made as the backup's database was, and dropped when it cannot be filled.
 
-use std::time::Duration;
-
 use backuper::archive::manifest::Locale;
 use backuper::postgres::{self, Session, Target};
-use backuper::runtime::Failure;
+use backuper::runtime::{Deadline, Failure};
 use backuper::text::sql::{literal, quote};
-use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -15,10 +12,6 @@ use super::subscription;
 use crate::archive::statements::words;
 use crate::archive::toc::Toc;
 use crate::resolve::Backup;
-
-/// How long dropping a database may last: with the children's grace a stopped run ends well within
-/// its 30 seconds.
-const DROPPING: Duration = Duration::from_secs(10);
 
 /// Databases to speak to while the target is not there yet.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
@@ -164,19 +157,18 @@ fn options(locale: &Locale, major: i32) -> String {
 
 /// Removes a database that we made and did not fill. `session` holds the lock on it until the
 /// server ends it; without that lock another restore may have entered, and the database stays.
-pub(crate) async fn drop_database(session: &Client, target: &Target) {
+pub(crate) async fn drop_database(session: &Client, target: &Target, deadline: Deadline) {
     if session.is_closed() {
         tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
         return;
     }
-    let deadline = Instant::now() + DROPPING;
     let removed = async {
         let subscriptions = subscription::remove_all(session);
         let Some(removed) = until(deadline, target, session, subscriptions).await else {
             return Ok(false);
         };
         removed.map_err(|error| postgres::Error::new("dropping", target, &error))?;
-        let Ok(connected) = timeout_at(deadline, maintenance(target)).await else {
+        let Some(connected) = deadline.limit(maintenance(target)).await else {
             return Ok(false);
         };
         let (client, other) = connected?;

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use backuper::postgres::Target;
-use tokio::time::Instant;
+use backuper::runtime::Deadline;
 use tokio_postgres::Client;
 
 /// How long asking the server to cancel may take.
 const CANCELING: Duration = Duration::from_secs(2);
 
-/// Waits for statements of a session until then; none where they have not ended. What still runs is
-/// canceled: the server would go on with it, whether anybody waits or not.
+/// Waits for statements of a session; none where they have not ended in time. What still runs is
+/// canceled by the deadline: the server would go on with it, whether anybody waits or not.
 pub(crate) async fn until<T>(
-    deadline: Instant,
+    deadline: Deadline,
     target: &Target,
     session: &Client,
     statements: impl Future<Output = T>,
 ) -> Option<T> {
-    if let Ok(done) = tokio::time::timeout_at(deadline, statements).await {
+    if let Some(done) = deadline.earlier(CANCELING).limit(statements).await {
         return Some(done);
     }
     cancel(target, session).await;

@@ -2,7 +2,7 @@
 
 use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Entrance, Kind, Target, lock, probe};
-use backuper::runtime::Failure;
+use backuper::runtime::{Failure, Shutdown};
 use tokio_postgres::Client;
 
 use super::creation;
@@ -63,6 +63,7 @@ pub async fn target(
     programs: &Directories,
     backup: &Backup,
     wishes: Wishes,
+    shutdown: &Shutdown,
 ) -> Result<Ready, Failure> {
     let (entrance, created) = match target.enter("restorer").await {
         Ok(entrance) => (entrance, false),
@@ -97,7 +98,7 @@ pub async fn target(
         }),
         Err(failure) => {
             if created {
-                creation::drop_database(session, target).await;
+                creation::drop_database(session, target, shutdown.clean_up_by()).await;
             }
             Err(failure)
         }
