@@ -95,7 +95,7 @@ const fn open(name: &'static str, why: &'static str) -> Open {
 }
 
 /// They are tried and told, and fail nothing. A row that is mended goes from here.
-pub(super) const OPEN: [Open; 11] = [
+pub(super) const OPEN: [Open; 10] = [
     open("check_function", "F22: an order of rows that works"),
     open(
         "extension_topology",
@@ -118,7 +118,6 @@ pub(super) const OPEN: [Open; 11] = [
         "F33: rows of configuration tables come first",
     ),
     open("postgis", "F33: rows of configuration tables come first"),
-    open("language", "a language stays, and its handler does not"),
     Open {
         way: Some("Script"),
         ..open(

@@ -168,6 +168,14 @@ impl Toc {
             .unzip()
     }
 
+    /// Whether it makes the handler of a language, or another of its functions, so that neither can
+    /// be replaced without the other.
+    #[must_use]
+    pub fn makes_functions_of(&self, language: &Entry) -> bool {
+        let needed = |it: &Entry| it.kind == "FUNCTION" && language.needs.contains(&it.id);
+        language.kind == "PROCEDURAL LANGUAGE" && self.entries.iter().any(needed)
+    }
+
     /// The major of the pg_dump that wrote it: 15 of `15.18 (Debian …)`.
     #[must_use]
     pub fn dump_major(&self) -> Option<u32> {

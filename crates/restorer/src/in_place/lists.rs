@@ -56,7 +56,7 @@ pub(super) async fn lists(
     let anew = |it: &Entry| {
         keep(it)
             && !it.kind.starts_with("DATABASE")
-            && !there.contains(&(it.kind.clone(), it.tag.clone()))
+            && (!there.contains(&(it.kind.clone(), it.tag.clone())) || toc.makes_functions_of(it))
     };
     let mut last = Vec::new();
     // What would hear of our own statements comes behind all of them.

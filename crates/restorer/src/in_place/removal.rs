@@ -13,7 +13,8 @@ use crate::target::subscription;
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
 pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
 
-/// Objects that stay where they are: others may live in them, or come with them.
+/// Objects that stay where they are: others may live in them, or come with them. But for a language whose
+/// functions the backup makes.
 const KEPT: [&str; 3] = ["SCHEMA", "EXTENSION", "PROCEDURAL LANGUAGE"];
 
 /// Foreign keys are a part of the table that they sit on. One that the backup does not know would
@@ -65,7 +66,10 @@ pub(super) async fn statements(
             format!("ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {name}")
         })
         .collect();
-    let mut removals: Vec<Removal> = toc.dropped().filter_map(removal_of).collect();
+    let mut removals: Vec<Removal> = toc
+        .dropped()
+        .filter_map(|it| removal_of(it, toc.makes_functions_of(it)))
+        .collect();
     // What has got an index's name since is in its way.
     let indexes = toc.dropped().filter(|it| it.kind == "INDEX");
     removals.extend(indexes.map(|it| Removal::Named {
@@ -133,12 +137,14 @@ enum Removal {
     Subscription(String),
 }
 
-/// What removes one entry; none where nothing is to be removed.
-fn removal_of(entry: &Entry) -> Option<Removal> {
+/// What removes one entry; none where nothing is to be removed, as with what others may live in. A
+/// language goes when its functions do.
+fn removal_of(entry: &Entry, comes_with_its_functions: bool) -> Option<Removal> {
     let statement = entry.drop.trim().trim_end_matches(';');
     let kind = entry.kind.as_str();
     let schema = || entry.namespace.clone().unwrap_or_default();
     Some(match kind {
+        _ if comes_with_its_functions => Removal::Statement(if_exists(statement, kind)),
         _ if KEPT.contains(&kind) || kind.starts_with("BLOB") || kind == "EVENT TRIGGER" => {
             return None;
         }
@@ -383,7 +389,7 @@ mod tests {
                 statement("DROP COLLATION IF EXISTS public.c"),
             ),
         ] {
-            assert_eq!(removal_of(&entry(kind, drop)), wanted);
+            assert_eq!(removal_of(&entry(kind, drop), false), wanted);
         }
     }
 
@@ -394,7 +400,7 @@ mod tests {
             ("EXTENSION", "DROP EXTENSION hstore;\n"),
             ("BLOB", "SELECT pg_catalog.lo_unlink('1');\n"),
         ] {
-            assert_eq!(removal_of(&entry(kind, drop)), None);
+            assert_eq!(removal_of(&entry(kind, drop), false), None);
         }
     }
 
