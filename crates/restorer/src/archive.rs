@@ -1,6 +1,7 @@
 //! What pg_dump's archives in the custom format say.
 
 pub mod blocks;
+mod encoding;
 mod entry;
 pub mod head;
 pub mod schema;

@@ -35,7 +35,7 @@ use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
 use crate::target::tolerant::{Statement, Tolerance};
-use crate::target::{owners, privileges, tolerant};
+use crate::target::{kept, owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// Whether what cannot be made beside the rows is left out.
     pub keep_going: bool,
+    /// The server's major: 15 of 15.18.
+    pub major: u32,
     /// Whether the database was made for this load, has the mark, and goes when the load fails.
     pub created: bool,
     /// When a clean-up must have ended.
@@ -123,6 +125,8 @@ impl Loading<'_> {
         let post_data = &phases.post_data - &rows.built;
         failed.extend(restoring.entries(POST_DATA, self.jobs, &post_data).await?);
         self.own(&schema.toc, Moment::AfterRows, &failed).await?;
+        self.execute(&kept::reset_public(&schema.toc, self.major))
+            .await?;
         let privileges = privileges::statements(self.target, &schema.toc, self.plan);
         let (lasting, privileges) = forgiving(privileges, &failed)
             .into_iter()

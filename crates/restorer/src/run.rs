@@ -155,6 +155,7 @@ async fn load(
                 storage,
                 jobs: jobs(job),
                 keep_going: job.keep_going,
+                major: ready.major,
                 created: ready.created,
                 shutdown,
                 progress,

@@ -2,6 +2,7 @@
 
 use crate::testbed::env;
 use crate::testbed::postgres::Cluster;
+use crate::unfinished::restoring;
 use crate::workers::Stage;
 
 /// F29, on a server that has room for fewer.
@@ -24,7 +25,7 @@ fn more_large_objects_than_locks_are_refused_beforehand() {
     stage
         .database
         .sql("SELECT format('SELECT lo_from_bytea(%s, %L)', 1000 + i, i::text) FROM generate_series(1, 11000) i \\gexec");
-    stage.back_up(&env([]));
+    let folder = stage.back_up(&env([]));
     stage.database.sql("SELECT lo_put(1001, 0, 'changed')");
     let before = stage.database.dump();
     let ended = stage.restore(&env([]));
@@ -34,7 +35,9 @@ fn more_large_objects_than_locks_are_refused_beforehand() {
     }
     assert!(stage.database.dump() == before, "the contents have changed");
     let empty = Stage::on(cluster, "unlocked");
-    stage.restore(&empty.database.env()).expect_code(0);
+    restoring(&stage, &folder, &empty.database, &env([]))
+        .run()
+        .expect_code(0);
     let changed = "SELECT convert_from(lo_get(1001), 'UTF8')";
     assert_eq!(empty.database.sql(changed).trim(), "1");
     cluster.crash();

@@ -11,11 +11,15 @@ use crate::testbed::postgres::Database;
 const PLAIN: &str = "\
     SET search_path = pg_catalog; SET standard_conforming_strings = on; SET datestyle = 'ISO, MDY'; \
     SET intervalstyle = postgres; SET timezone = 'UTC'; SET bytea_output = hex; SET extra_float_digits = 1; \
-    SET lc_monetary = 'C'; SET xmloption = content; SET row_security = off;\n";
+    SET lc_monetary = 'C'; SET xmloption = content; SET row_security = off; SET quote_all_identifiers = off;\n";
 
 /// The time-outs that a database may have would end what only looks at it.
 const NO_TIMEOUTS: &str =
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// The same for pg_dump, which does not set these itself.
+const UNSET: &str = "-c standard_conforming_strings=on -c timezone=UTC -c bytea_output=hex \
+    -c quote_all_identifiers=off -c xmloption=content -c array_nulls=on -c default_text_search_config=pg_catalog.simple";
 
 /// Asks each table that holds rows for their number and a checksum: extensions' tables and
 /// materialized views too, which pg_dump does not write.
@@ -102,7 +106,7 @@ impl Picture {
     /// Looks at a database; `worker` is the role whose tables are to have statistics.
     #[track_caller]
     pub(super) fn of(database: &Database, worker: &str) -> Self {
-        let dump = text(&dump(database, &["--create"]));
+        let dump = text(&compared(database));
         let asked = format!(
             "\\set worker {worker}\n{PLAIN}{ROWS}\\echo {SEPARATOR}\n{OF_THE_DATABASE}\\echo {SEPARATOR}\n{UNANALYZED}"
         );
@@ -183,11 +187,16 @@ fn psql(database: &Database, sql: &str) -> String {
 /// to run.
 #[track_caller]
 pub(super) fn dump(database: &Database, arguments: &[&str]) -> Vec<u8> {
+    dump_with(database, arguments, NO_TIMEOUTS)
+}
+
+#[track_caller]
+fn dump_with(database: &Database, arguments: &[&str], options: &str) -> Vec<u8> {
     let path = folder("dump").join("dump");
     database
         .cluster()
         .tool("pg_dump", database.name())
-        .env("PGOPTIONS", NO_TIMEOUTS)
+        .env("PGOPTIONS", options)
         .args(arguments)
         .arg("-f")
         .arg(&path)
@@ -201,6 +210,19 @@ pub(super) fn dump(database: &Database, arguments: &[&str]) -> Vec<u8> {
     let lines = bytes.split_inclusive(|it| *it == b'\n');
     let lines = lines.filter(|it| !restricts(it));
     lines.flatten().copied().collect()
+}
+
+/// A whole dump in which nothing reads otherwise for a setting that only one of two databases has: one
+/// that was there before gets none.
+#[track_caller]
+fn compared(database: &Database) -> Vec<u8> {
+    let encoding = psql(database, "SHOW server_encoding");
+    let encoding = format!("--encoding={}", encoding.trim());
+    dump_with(
+        database,
+        &["--create", &encoding],
+        &format!("{NO_TIMEOUTS} {UNSET}"),
+    )
 }
 
 /// Bytes that are not UTF-8 as one character each, so that no difference is lost.

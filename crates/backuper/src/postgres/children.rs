@@ -29,7 +29,7 @@ pub struct Way {
     /// Whether startup options (`PGOPTIONS`) arrive: poolers refuse them, or drop them.
     pub options: bool,
     /// Whether a program's session is as it has to be without any: nothing is set for the role, the
-    /// database or the server that ends it, or keeps it from writing.
+    /// database or the server that ends it, keeps it from writing or changes what it writes.
     pub plain: bool,
     /// Whether the role may choose the language of messages.
     pub language: bool,
@@ -51,6 +51,8 @@ impl Way {
             (self.major >= 17, "transaction_timeout", "0"),
             (true, "default_transaction_read_only", "off"),
             (true, "default_transaction_isolation", "read\\ committed"),
+            // Without it, COPY takes `{NULL}` for an array of one text.
+            (true, "array_nulls", "on"),
             (self.language, "lc_messages", "C"),
         ];
         let ours = ours.iter().filter(|(there, ..)| *there);

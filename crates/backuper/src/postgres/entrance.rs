@@ -165,9 +165,11 @@ async fn examine(session: &Session, target: &Target, options: bool) -> Result<Wa
     let sql = format!(
         "SELECT count(*) || ' ' || {language}
            FROM pg_catalog.pg_settings
-          WHERE name IN ('default_transaction_read_only', 'default_transaction_isolation',
-                         'idle_session_timeout', 'transaction_timeout')
-            AND setting NOT IN ('off', 'read committed', '0')"
+           JOIN (VALUES ('default_transaction_read_only', 'off'), ('array_nulls', 'on'),
+                        ('default_transaction_isolation', 'read committed'),
+                        ('idle_session_timeout', '0'), ('transaction_timeout', '0')) AS w (name, value)
+             USING (name)
+          WHERE setting <> value"
     );
     let found = ask(session, &sql, target).await?.unwrap_or_default();
     let (others, language) = found.split_once(' ').unwrap_or_default();

@@ -106,6 +106,9 @@ pub const SETTINGS: &str = "
                    ('escape_string_warning', 'off'),
                    ('quote_all_identifiers', 'off'),
                    ('transform_null_equals', 'off'),
+                   ('array_nulls', 'on'),
+                   ('xmloption', 'content'),
+                   ('session_replication_role', 'origin'),
                    ('lc_messages', 'C')) AS w (name, value)
       JOIN pg_catalog.pg_settings s ON s.name = w.name
      WHERE s.context = 'user' OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);\n";

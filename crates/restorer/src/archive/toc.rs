@@ -6,6 +6,8 @@
 
 use std::io::Read;
 
+use super::encoding::TextEncoding;
+
 /// What every archive in the custom format begins with.
 pub const MAGIC: &[u8] = b"PGDMP";
 
@@ -104,6 +106,11 @@ pub enum Error {
     /// The bytes end within it. More of them may help.
     #[error("it ends within its table of contents")]
     CutShort,
+    /// Names in an encoding that is not known.
+    #[error(
+        "its names are in an encoding that is not known here; dump it again with --encoding=UTF8, or restore it with pg_restore"
+    )]
+    Encoding,
     /// It cannot be.
     #[error("its table of contents is damaged: {0}")]
     Damaged(&'static str),
@@ -233,6 +240,8 @@ impl Layout {
 struct Reader<R> {
     source: R,
     layout: Layout,
+    /// Of the texts behind the entry that names it, which is the first one.
+    encoding: TextEncoding,
 }
 
 impl<R: Read> Reader<R> {
@@ -245,6 +254,7 @@ impl<R: Read> Reader<R> {
                 minor: 0,
                 offset_size: 8,
             },
+            encoding: TextEncoding::Utf8,
         };
         let magic = reader.upto(MAGIC.len());
         if !MAGIC.starts_with(&magic) {
@@ -337,7 +347,7 @@ impl<R: Read> Reader<R> {
         if bytes.len() < length {
             return Err(Error::CutShort);
         }
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        self.encoding.decode(bytes).map(Some).ok_or(Error::Encoding)
     }
 
     fn oid(&mut self) -> Result<u32, Error> {
@@ -360,6 +370,9 @@ impl<R: Read> Reader<R> {
             _ => Section::None,
         };
         let definition = self.text()?.unwrap_or_default();
+        if kind == "ENCODING" {
+            self.encoding = TextEncoding::set_by(&definition);
+        }
         let drop = self.text()?.unwrap_or_default();
         let _copy = self.text()?;
         let namespace = self.text()?.filter(|it| !it.is_empty());

@@ -8,7 +8,7 @@ use backuper::text::sql::{dollar_quoted, literal, quote};
 
 use super::tolerant::{self, Statement, Tolerance};
 use crate::archive::statements::words;
-use crate::archive::toc::Toc;
+use crate::archive::toc::{Entry, Toc};
 
 /// From this major on a new schema `public` lets nobody make objects in it, and pg_dump writes what
 /// differs from that. PostgreSQL 15 release notes, E.19.2.
@@ -83,8 +83,17 @@ const STATEMENTS: &str = r#"
 /// The text that gives them their first privileges back, and takes comments away that the backup does
 /// not have; for a transaction, on a server of this major.
 pub(crate) fn reset(toc: &Toc, major: u32) -> String {
+    format!("{}{}", privileges(toc, major, &toc.entries), comments(toc))
+}
+
+/// The same for the privileges of the schema `public` alone, which stays where all else is new.
+pub(crate) fn reset_public(toc: &Toc, major: u32) -> String {
+    privileges(toc, major, &[])
+}
+
+fn privileges(toc: &Toc, major: u32, kept: &[Entry]) -> String {
     let names = |kind: &str| {
-        let entries = toc.entries.iter().filter(|it| it.kind == kind);
+        let entries = kept.iter().filter(|it| it.kind == kind);
         let names: Vec<String> = entries.map(|it| literal(&it.tag)).collect();
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
@@ -111,7 +120,7 @@ BEGIN
 END
 "
     );
-    format!("DO {};\n{}", dollar_quoted(&body), comments(toc))
+    format!("DO {};\n", dollar_quoted(&body))
 }
 
 /// A backup says nothing of an object that has no comment, and since PostgreSQL 15 not that `public`
@@ -150,7 +159,6 @@ fn comments(toc: &Toc) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::toc::Entry;
 
     #[test]
     fn a_comment_that_the_backup_does_not_have_goes() {

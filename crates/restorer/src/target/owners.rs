@@ -49,7 +49,7 @@ const DESCRIBED: [&str; 6] = [
 ];
 
 /// Objects that may be there already, with an owner of their own.
-const KEPT: [&str; 2] = ["SCHEMA", "PROCEDURAL LANGUAGE"];
+const KEPT: [&str; 3] = ["SCHEMA", "PROCEDURAL LANGUAGE", "ACL"];
 
 /// When owners are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(crate) fn statements(toc: &Toc, plan: &Plan, moment: Moment) -> Vec<Statemen
             continue;
         }
         let list = match entry.kind.as_str() {
-            "SCHEMA" => &mut schemas,
+            "SCHEMA" | "ACL" => &mut schemas,
             // One that belongs to a column has got the table's owner by then.
             "SEQUENCE" => &mut sequences,
             _ => &mut others,
@@ -169,6 +169,20 @@ fn owned<'a>(toc: &'a Toc, plan: &'a Plan) -> impl Iterator<Item = (&'a Entry, V
         .filter(|it| !it.owner.is_empty() && !it.drop.trim().is_empty())
         .map(|entry| (entry, objects(entry)))
         .filter(|(_, objects)| !objects.is_empty())
+        .chain(owner_of_public(toc, plan).map(|it| (it, vec!["SCHEMA public".to_owned()])))
+}
+
+/// The privileges of the schema `public`, which alone say who owns it in a dump of 13 or 14. Such a
+/// server gives it to a superuser, a newer one to the database's owner: where the backup has the
+/// former, it stays as it is.
+fn owner_of_public<'a>(toc: &'a Toc, plan: &Plan) -> Option<&'a Entry> {
+    let of_public = |kind: &str| {
+        let mut entries = toc.entries.iter();
+        entries.find(|it| it.kind == kind && it.is_of("SCHEMA", "public"))
+    };
+    let privileges = of_public("ACL").filter(|_| of_public("SCHEMA").is_none())?;
+    let owner = plan.roles.get(&privileges.owner)?;
+    (!owner.superuser).then_some(privileges)
 }
 
 /// An entry's objects as `ALTER … OWNER TO` names them; none: its kind has no owner.
