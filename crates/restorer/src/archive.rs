@@ -3,6 +3,7 @@
 pub mod blocks;
 mod entry;
 pub mod head;
+pub(crate) mod rows;
 pub mod schema;
 pub(crate) mod statements;
 pub mod toc;

@@ -95,29 +95,7 @@ const fn open(name: &'static str, why: &'static str) -> Open {
 }
 
 /// They are tried and told, and fail nothing. A row that is mended goes from here.
-pub(super) const OPEN: [Open; 15] = [
-    open("check_function", "F22: an order of rows that works"),
-    open(
-        "extension_topology",
-        "F31: configuration tables that refer to each other",
-    ),
-    open(
-        "postgis_topology",
-        "F31: configuration tables that refer to each other",
-    ),
-    open(
-        "extension_not_ours",
-        "F32: configuration tables of another role",
-    ),
-    open(
-        "extension_rows_not_ours",
-        "F32: configuration tables of another role",
-    ),
-    open(
-        "extension_zones",
-        "F33: rows of configuration tables come first",
-    ),
-    open("postgis", "F33: rows of configuration tables come first"),
+pub(super) const OPEN: [Open; 8] = [
     open("settings", "F20, F21: settings of our sessions"),
     open("latin1", "F24: names in another encoding"),
     open("euc_jp", "F24: names in another encoding"),
