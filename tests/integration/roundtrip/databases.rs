@@ -180,6 +180,10 @@ pub(super) fn oddities() -> Vec<Sample> {
         database!("texts"),
         database!("event_trigger").rows("F10"),
         database!("check_function").rows("F22"),
+        database!("check_order")
+            .rows("F22")
+            .stock_cannot("it loads tables by name, whatever their checks read"),
+        database!("generated_lookup").rows("F22"),
     ]
 }
 
@@ -235,6 +239,9 @@ pub(super) fn extensions() -> Vec<Sample> {
     vec![
         database!("extension_settings"),
         database!("extension_topology").rows("F31"),
+        database!("extension_circle")
+            .rows("F31")
+            .stock_cannot("each of its COPYs is a transaction of its own"),
         database!("extension_not_ours")
             .rows("F32")
             .as_app()

@@ -9,7 +9,7 @@ use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
 use super::Loading;
-use super::rows::Part;
+use super::rows::{Mode, Part};
 use crate::archive::schema::Schema;
 use crate::archive::use_list::UseList;
 use crate::diagnostics::{Diagnostics, Failed, Names};
@@ -86,7 +86,12 @@ impl Restoring<'_> {
     pub(super) async fn stream(&self, part: &Part<'_>) -> Result<Arrived, Failure> {
         let Loading { storage, .. } = self.loading;
         let Part { expected, list, .. } = part;
-        let mut program = self.program(&["--section=data"], part.goes_on, true);
+        let goes_on = part.mode == Mode::GoesOn;
+        let arguments: &[&str] = match part.mode {
+            Mode::OneTransaction => &["--section=data", "--single-transaction"],
+            Mode::Ends | Mode::GoesOn => &["--section=data"],
+        };
+        let mut program = self.program(arguments, goes_on, true);
         program
             .arguments
             .extend(list.as_ref().map(UseList::argument));
@@ -106,7 +111,7 @@ impl Restoring<'_> {
             biased;
             () = self.stop.cancelled() => Err(feed::Error::Stopped),
             // One that goes on would read all that is left before it says so.
-            () = said.until_lost(), if part.goes_on => {
+            () = said.until_lost(), if goes_on => {
                 let lost = said.lost().unwrap_or_default();
                 child.stop().await;
                 return Err(Failure::try_again(format!("restoring: pg_restore: {lost}")));
@@ -117,9 +122,7 @@ impl Restoring<'_> {
             Ok(fed) => {
                 let refused = match child.finish(self.stop).await {
                     Ok(()) => Vec::new(),
-                    Err(error @ child::Error::Failed { .. }) if part.goes_on => {
-                        left_out(&error, &said)?
-                    }
+                    Err(error @ child::Error::Failed { .. }) if goes_on => left_out(&error, &said)?,
                     Err(error) => return Err(failure(&error, &said)),
                 };
                 progress.end();

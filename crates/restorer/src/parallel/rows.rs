@@ -39,10 +39,29 @@ pub(super) struct Part<'a> {
     pub(super) list: Option<UseList>,
     /// The entries whose rows are only counted.
     pub(super) counted: BTreeSet<i64>,
-    /// Whether it goes on after rows that are refused.
-    pub(super) goes_on: bool,
+    pub(super) mode: Mode,
     /// What its bytes count into: a stream that is read again has been counted.
     pub(super) progress: Arc<Progress>,
+}
+
+/// What happens when rows are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It ends.
+    Ends,
+    /// It goes on with the next table.
+    GoesOn,
+    /// It ends, and leaves no row behind.
+    OneTransaction,
+}
+
+impl Part<'_> {
+    /// Another one of a stream that is counted where it is read as a whole.
+    fn again(&mut self) {
+        self.mode = Mode::GoesOn;
+        self.progress = Arc::default();
+        self.counted.clear();
+    }
 }
 
 /// What is in the database when all rows are.
@@ -107,9 +126,8 @@ impl<'a> Loader<'a> {
         }
         // Each round but the last has fewer of them.
         while !waiting.is_empty() {
-            let archives = self.archives().await?;
-            let portions = rows::in_turn(archives, &waiting);
-            refused = self.in_turn(portions).await?;
+            self.archives().await?;
+            refused = self.round(&waiting).await?;
             match refused.first() {
                 Some(Refused { failed, .. }) if refused.len() >= waiting.len() => {
                     return Err(Failure::try_again(format!(
@@ -126,6 +144,25 @@ impl<'a> Loader<'a> {
             unwritable::warn(target, archives, &self.left_out, &self.counted);
         }
         Ok(rows)
+    }
+
+    /// Loads what waits, configuration tables first. These may refer to each other in a circle that is
+    /// checked at the end of a transaction, so it is one that they are loaded in.
+    async fn round(&mut self, waiting: &BTreeSet<Place>) -> Result<Vec<Refused>, Failure> {
+        let archives = self.archives.as_deref().unwrap_or_default();
+        let configuration = rows::configuration(&self.calls, archives);
+        let (together, others): (BTreeSet<Place>, BTreeSet<Place>) =
+            waiting.iter().partition(|it| configuration.contains(it));
+        let together = rows::in_turn(archives, &together);
+        let others = rows::in_turn(archives, &others);
+        for portion in together {
+            if let Some(mut part) = self.part(&portion)? {
+                part.again();
+                part.mode = Mode::OneTransaction;
+                self.restoring.stream(&part).await?;
+            }
+        }
+        self.in_turn(others).await
     }
 
     /// What comes before what. The streams are looked into only where that may make a difference.
@@ -165,10 +202,7 @@ impl<'a> Loader<'a> {
             let Some(mut part) = self.part(&portion)? else {
                 continue;
             };
-            part.goes_on = true;
-            // Counted where they are loaded side by side.
-            part.progress = Arc::default();
-            part.counted.clear();
+            part.again();
             let arrived = self.restoring.stream(&part).await?;
             all.extend(self.refused(archive, arrived.refused).await?);
         }
@@ -252,7 +286,11 @@ impl<'a> Loader<'a> {
             expected: Expected::of(stream, self.folder.key(&stream.name)),
             list,
             counted: left_out.map(|it| it.1).collect(),
-            goes_on: stream.tables.iter().any(|it| self.calls.may_be_refused(it)),
+            mode: if stream.tables.iter().any(|it| self.calls.may_be_refused(it)) {
+                Mode::GoesOn
+            } else {
+                Mode::Ends
+            },
             progress: Arc::clone(self.restoring.loading.progress),
         }))
     }
