@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::cluster::kept_by_with;
-use super::testbed::postgres;
+use super::testbed::postgres::{self, Cluster};
 use super::testbed::programs::{Prepared, Running, backuper, repository, restorer, scheduler};
 use super::testbed::s3::S3;
 use super::testbed::{Env, block_on, env, folder, wait_for};
@@ -43,19 +43,55 @@ fn the_four_lines_restore_a_backup_by_hand() {
     let target = cluster.named("mydb");
     let lines = commands_below("## Restore by hand");
     assert_eq!(lines.lines().count(), 4, "{lines}");
+    run(cluster, &copy, &lines);
+    assert_eq!(target.checksums(), source.checksums());
+    assert_eq!(target.dump(), source.dump());
+}
+
+/// F22.
+#[test]
+fn by_hand_a_table_whose_columns_read_others_is_loaded_last() {
+    let cluster = Cluster::start(false);
+    let source = cluster.database("by hand last ");
+    source.sql(
+        "CREATE TABLE z (id int, word text); INSERT INTO z VALUES (1, 'one'); \
+         CREATE FUNCTION word_of(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT word FROM public.z WHERE id = $1); END'; \
+         CREATE TABLE b (id int, word text GENERATED ALWAYS AS (word_of(id)) STORED); INSERT INTO b VALUES (1)",
+    );
+    let store = folder("store");
+    let mut env = source.env();
+    env.push((
+        "S3_ENDPOINT".to_owned(),
+        format!("file://{}", store.display()),
+    ));
+    backuper(&env).run().expect_code(0);
+    let copies = std::fs::read_dir(&store).unwrap().flatten();
+    let copies = copies.flat_map(|it| std::fs::read_dir(it.path()).unwrap().flatten());
+    let copy = copies.map(|it| it.path()).find(|it| it.is_dir()).unwrap();
+    let target = cluster.named("mydb");
+    let all = commands_below("## Restore by hand");
+    let [unpack, before, _loop, after] = all.lines().collect::<Vec<_>>()[..] else {
+        panic!("{all}");
+    };
+    let last = commands_below("### Tables that read others");
+    run(&cluster, &copy, &[unpack, before, &last, after].join("\n"));
+    assert_eq!(target.checksums(), source.checksums());
+    assert_eq!(target.dump(), source.dump());
+}
+
+/// In a copy of a backup, with stock tools alone.
+fn run(cluster: &Cluster, copy: &std::path::Path, lines: &str) {
     let bin = postgres::program("pg_restore");
     let path = format!("{}:/usr/bin:/bin", bin.parent().unwrap().display());
     Prepared::new("bash")
-        .args(["-euo", "pipefail", "-c", &lines])
+        .args(["-euo", "pipefail", "-c", lines])
         .env("PATH", &path)
         .env("PGHOST", "127.0.0.1")
         .env("PGPORT", &cluster.port().to_string())
         .env("PGUSER", "postgres")
         .env("PGPASSWORD", cluster.password())
-        .current_dir(&copy)
+        .current_dir(copy)
         .succeed();
-    assert_eq!(target.checksums(), source.checksums());
-    assert_eq!(target.dump(), source.dump());
 }
 
 /// The variables in a text: words of upper-case letters between back-quotes, or at the beginning

@@ -109,6 +109,11 @@ impl Progress {
         self.loading(tables as u64, Some(bytes));
     }
 
+    /// What has passed was undone, and passes again.
+    pub fn begin_again(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
     fn begin(&self, tables: u64, size: Size) {
         // A run has one beginning; a second one changes nothing.
         self.work().get_or_insert(Work {

@@ -4,6 +4,7 @@ pub mod blocks;
 mod encoding;
 mod entry;
 pub mod head;
+pub(crate) mod rows;
 pub mod schema;
 pub(crate) mod statements;
 pub mod toc;

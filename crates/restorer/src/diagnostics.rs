@@ -93,6 +93,8 @@ impl Names {
 pub(crate) struct Failed {
     /// The number of its entry in the schema's archive.
     pub(crate) id: Option<i64>,
+    /// The number of its entry in the archive that the program was given.
+    pub(crate) number: Option<i64>,
     /// The entry's kind and name.
     pub(crate) entry: String,
     /// What the server said; empty where that cannot be told.
@@ -114,6 +116,8 @@ impl Failed {
 pub(crate) struct Diagnostics {
     names: Arc<Names>,
     heard: Arc<Mutex<Heard>>,
+    /// Cancelled when the connection is lost.
+    gone: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -136,13 +140,27 @@ impl Diagnostics {
         Self {
             names: Arc::clone(names),
             heard: Arc::default(),
+            gone: CancellationToken::new(),
         }
     }
 
     /// For the program's stderr; what it does not keep out may be logged.
     pub(crate) fn listener(&self) -> Listener {
         let (names, heard) = (Arc::clone(&self.names), Arc::clone(&self.heard));
-        Listener::new(move |line| !lock(&heard).hear(line, &names))
+        let gone = self.gone.clone();
+        Listener::new(move |line| {
+            let mut heard = lock(&heard);
+            let shown = heard.hear(line, &names);
+            if heard.lost.is_some() {
+                gone.cancel();
+            }
+            !shown
+        })
+    }
+
+    /// Waits until the program says that its connection is lost.
+    pub(crate) async fn until_lost(&self) {
+        self.gone.cancelled().await;
     }
 
     /// The same, and cancels a token as soon as a statement has failed that no other try will mend.
@@ -202,7 +220,8 @@ impl Heard {
         }
         if let Some(text) = message.strip_prefix(ENTRY) {
             self.begun = true;
-            self.entry(names.find(text));
+            let number = text.split_once("; ").and_then(|it| it.0.parse().ok());
+            self.entry(number, names.find(text));
             return true;
         }
         if let Some(reason) = message.strip_prefix(STATEMENT) {
@@ -239,12 +258,13 @@ impl Heard {
         line.starts_with("HINT:  ") || !self.begun
     }
 
-    fn entry(&mut self, found: Option<(Option<i64>, String)>) {
+    fn entry(&mut self, number: Option<i64>, found: Option<(Option<i64>, String)>) {
         let (id, entry) = found.unwrap_or((None, "an entry without a name".to_owned()));
         self.open.push(self.failed.len());
         self.last = None;
         self.failed.push(Failed {
             id,
+            number,
             entry,
             reason: String::new(),
         });
@@ -337,6 +357,7 @@ Command was: CREATE INDEX i
         assert!(!shown.concat().contains("hunter2"), "{shown:?}");
         let failed = Failed {
             id: Some(3412),
+            number: Some(3412),
             entry: "INDEX app.i".to_owned(),
             reason: "could not create unique index \"i\" (Key (n)=(1) is duplicated.)".to_owned(),
         };
@@ -353,7 +374,10 @@ DETAIL:  Failing row contains (1, hunter2).
 CONTEXT:  COPY a b, line 1: \"1	hunter2\"",
         );
         assert_eq!(shown.len(), 2, "{shown:?}");
-        assert_eq!(heard.failed[0].id, None);
+        assert_eq!(
+            (heard.failed[0].id, heard.failed[0].number),
+            (None, Some(9))
+        );
         assert_eq!(heard.failed[0].entry, "TABLE DATA app.a b");
         assert!(
             heard.failed[0].reason.starts_with("neue Zeile"),

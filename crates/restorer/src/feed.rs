@@ -1,7 +1,8 @@
 //! One stream from the store into a program: hashed and decoded while it passes, never on a disk.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use backuper::archive::codec;
@@ -104,7 +105,28 @@ pub fn sink(program: &mut Child) -> Result<File, Failure> {
     Ok(File::from(sink))
 }
 
-/// Feeds an archive into `sink`, in larger [`blocks`], and closes it; gives its decoded bytes. Only `Ok` says that all of
+/// What a program takes of an archive.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    /// Whether it needs all of it. One that does not may close its end when it has what it needs; the
+    /// rest is read all the same, since the whole is what is proved to be as it was stored.
+    pub all: bool,
+    /// The entries whose rows are counted.
+    pub counted: BTreeSet<i64>,
+    /// What its bytes count into.
+    pub progress: Arc<progress::Stream>,
+}
+
+/// What has passed.
+#[derive(Debug, Default)]
+pub struct Fed {
+    /// Decoded bytes.
+    pub bytes: u64,
+    /// The rows of entries that were counted, as far as that was possible.
+    pub rows: BTreeMap<i64, u64>,
+}
+
+/// Feeds an archive into `sink`, in larger [`blocks`], and closes it. Only `Ok` says that all of
 /// it was there and is what was stored; before that, whoever reads must not take the end for the
 /// end.
 ///
@@ -114,21 +136,53 @@ pub async fn feed(
     storage: &Arc<dyn Storage>,
     expected: &Expected,
     sink: File,
-    progress: &Arc<progress::Stream>,
+    taking: Taking,
     stop: &CancellationToken,
-) -> Result<u64, Error> {
+) -> Result<Fed, Error> {
     let compression = expected.compression;
-    let progress = Arc::clone(progress);
     let decode = move |source: &mut Source| {
         let mut counted = Counted {
             source: codec::decoder(source, compression)?,
-            progress,
+            progress: taking.progress,
             total: 0,
         };
-        blocks::copy(&mut counted, sink)?;
-        Ok(counted.total)
+        let sink = Reader {
+            sink: Some(sink),
+            needs_all: taking.all,
+        };
+        let rows = blocks::count(&mut counted, sink, &taking.counted)?;
+        Ok(Fed {
+            bytes: counted.total,
+            rows,
+        })
     };
     feed_through(storage, expected, decode, stop).await
+}
+
+/// The program's end of the pipe.
+struct Reader {
+    /// None when it has been closed.
+    sink: Option<File>,
+    needs_all: bool,
+}
+
+impl Write for Reader {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(sink) = &mut self.sink else {
+            return Ok(bytes.len());
+        };
+        match sink.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !self.needs_all => {
+                self.sink = None;
+                Ok(bytes.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Counts what passes.
@@ -151,14 +205,15 @@ impl<R: Read> Read for Counted<R> {
 ///
 /// # Errors
 /// [`Error`].
-pub async fn feed_through<F>(
+pub async fn feed_through<F, T>(
     storage: &Arc<dyn Storage>,
     expected: &Expected,
     decode: F,
     stop: &CancellationToken,
-) -> Result<u64, Error>
+) -> Result<T, Error>
 where
-    F: FnOnce(&mut Source) -> io::Result<u64> + Send + 'static,
+    F: FnOnce(&mut Source) -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
 {
     let body = tokio::select! {
         biased;
@@ -308,9 +363,14 @@ mod tests {
         change(&mut expected);
         let storage: Arc<dyn Storage> = Arc::new(memory);
         let sink = File::options().write(true).open("/dev/null").unwrap();
-        let progress = Arc::new(progress::Progress::default()).stream();
         let stop = CancellationToken::new();
-        feed(&storage, &expected, sink, &progress, &stop).await
+        let taking = Taking {
+            all: true,
+            counted: BTreeSet::new(),
+            progress: Arc::new(progress::Progress::default()).stream(),
+        };
+        let fed = feed(&storage, &expected, sink, taking, &stop).await;
+        fed.map(|it| it.bytes)
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,9 @@ mod event_triggers;
 mod lexer;
 mod lists;
 mod locks;
+mod refusal;
 mod removal;
+mod rows;
 pub mod script;
 mod transaction;
 
@@ -37,12 +39,14 @@ use tokio_util::sync::CancellationToken;
 use defaults::Defaults;
 use event_triggers::silenced;
 use lists::Step;
+use refusal::Refusal;
+use rows::Rows;
 use transaction::Transaction;
 
 use crate::archive::schema::Schema;
 use crate::archive::toc::{Entry, Toc};
 use crate::archive::use_list::UseList;
-use crate::feed::{self, Expected, Source, feed, feed_through};
+use crate::feed::{Expected, Source, feed_through};
 use crate::memfd::Memfd;
 use crate::resolve::Encoding;
 use crate::summary::Loaded;
@@ -86,13 +90,9 @@ impl Replacing<'_> {
         schema: &Schema,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        let streams: Vec<Expected> = manifest
-            .data()
-            .map(|it| Expected::of(it, folder.key(&it.name)))
-            .collect();
         self.progress.loading_of(manifest);
-        self.replace(&schema.toc, &schema.file, &streams, stop)
-            .await
+        let rows = Rows::of(self, folder, manifest, &schema.toc, stop).await?;
+        self.replace(&schema.toc, &schema.file, rows, stop).await
     }
 
     /// Replaces the target by a single archive, of which the bytes are counted that pg_restore read.
@@ -111,16 +111,40 @@ impl Replacing<'_> {
             .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
         let (_, tables) = toc.tables();
         self.progress.loading(tables.len() as u64, None);
-        self.replace(toc, &file, &[bare(object)], stop).await
+        let rows = Rows::of_one(bare(object), toc);
+        self.replace(toc, &file, rows, stop).await
     }
 
+    /// Rows that were refused may be taken in another order; the first attempt has changed nothing.
     async fn replace(
         &self,
         toc: &Toc,
         schema: &Memfd,
-        streams: &[Expected],
+        mut rows: Rows,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
+        match self.attempt(toc, schema, &rows, stop).await {
+            Err(refusal) if refusal.of_rows && rows.have_another_order() => {
+                let why = &refusal.failure.sentence;
+                tracing::warn!(
+                    "rows were refused: {why}; functions that tables call may read other tables, so the restore begins again and loads the tables that call some after all others, one after the other in pg_dump's order"
+                );
+                self.progress.begin_again();
+                rows.be_cautious(self, stop).await?;
+                let again = self.attempt(toc, schema, &rows, stop).await;
+                again.map_err(|refusal| refusal.failure)
+            }
+            ended => ended.map_err(|refusal| refusal.failure),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        toc: &Toc,
+        schema: &Memfd,
+        rows: &Rows,
+        stop: &CancellationToken,
+    ) -> Result<Loaded, Refusal> {
         let left = self.left_by_another(stop).await?;
         conflicts::look(self.session, self.target, toc).await?;
         let keep = |it: &Entry| self.plan.keeps(it);
@@ -151,10 +175,7 @@ impl Replacing<'_> {
                 }
             }
             self.own(transaction, toc, Moment::BeforeRows).await?;
-            let mut bytes = 0;
-            for expected in streams {
-                bytes += self.stream(transaction, expected, stop).await?;
-            }
+            let bytes = rows.load(self, transaction, stop).await?;
             self.progress.indexing();
             transaction.outlive_errors(self.keep_going).await?;
             self.section(transaction, &post_data, stop).await?;
@@ -206,7 +227,8 @@ impl Replacing<'_> {
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
-        transaction.end(outcome, self.session, self.target).await
+        let ended = transaction.end(outcome, self.session, self.target).await;
+        ended.map_err(|refusal| refusal.failure)
     }
 
     /// What index builds may use, and how long removals wait.
@@ -317,45 +339,6 @@ impl Replacing<'_> {
         }
         child.finish(stop).await.map_err(|error| failed(&error))?;
         whole("the schema", copied)
-    }
-
-    async fn stream(
-        &self,
-        transaction: &mut Transaction,
-        expected: &Expected,
-        stop: &CancellationToken,
-    ) -> Result<u64, Failure> {
-        let mut child = self.pg_restore(&["--section=data".into()], true)?;
-        let sink = feed::sink(&mut child)?;
-        let (reader, copying) = copied(&mut child)?;
-        let progress = self.progress.stream();
-        let feeding = feed(self.storage, expected, sink, &progress, stop);
-        let (fed, poured, copied) = tokio::join!(feeding, transaction.pour(reader), copying);
-        // psql knows best why it took no more.
-        if let Err(failure) = poured {
-            child.stop().await;
-            return Err(failure);
-        }
-        match fed {
-            Ok(bytes) => {
-                child.finish(stop).await.map_err(|error| failed(&error))?;
-                whole(&expected.key, copied)?;
-                progress.tables(expected.tables as u64);
-                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
-                Ok(bytes)
-            }
-            Err(feed::Error::Closed { .. }) => {
-                child.finish(stop).await.map_err(|error| failed(&error))?;
-                let key = &expected.key;
-                Err(Failure::try_again(format!(
-                    "{key}: pg_restore read only a part of it"
-                )))
-            }
-            Err(error) => {
-                child.stop().await;
-                Err(error.into())
-            }
-        }
     }
 }
 

@@ -118,8 +118,7 @@ impl Loading<'_> {
         self.have_tables(manifest, &failed).await?;
         self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
-        let parts = rows::parts(manifest);
-        let mut rows = rows::load(folder, &parts, restoring, &phases.post_data).await?;
+        let mut rows = rows::load(folder, manifest, restoring, &phases.post_data).await?;
         failed.append(&mut rows.failed);
         self.progress.indexing();
         let post_data = &phases.post_data - &rows.built;

@@ -21,3 +21,4 @@ pub mod statistics;
 pub(crate) mod subscription;
 pub(crate) mod tolerant;
 mod trial;
+pub(crate) mod unwritable;

@@ -112,13 +112,17 @@ impl Trial {
             _ if way == Way::OverChanged && !sample.in_the_way.is_empty() => {
                 self.is_refused(way, Named::All(sample.in_the_way), 2..=2)
             }
-            // They are what stock pg_dump has written, in its order and with all that it names.
+            // What stock pg_dump has written is in its order, and a restore may do better with it.
             Ending::Whole if matches!(way, Way::Archive | Way::Script) && stock_cannot => {
                 if self.succeeds(way, &Vec::new(), 0, &[]).is_empty() {
                     return Wrong::new();
                 }
                 self.is_refused(way, Named::NoWord, 1..=2)
             }
+            _ if way == Way::Script && sample.psql_cannot.is_some() => {
+                self.is_refused(way, Named::NoWord, 1..=2)
+            }
+            // A script names all that the target lacks.
             _ if way == Way::Script && stock_cannot => self.is_refused(way, Named::NoWord, 1..=2),
             Ending::Whole => self.succeeds(way, &Vec::new(), 0, &[]),
             Ending::Warned(words) => self.succeeds(way, &Vec::new(), 0, words),

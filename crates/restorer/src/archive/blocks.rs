@@ -5,6 +5,7 @@
 //! archive that is compressed, whose blocks have 4 KiB. The layout is that of `_CustomReadFunc`,
 //! `_PrintTocData` and `_LoadLOs` in PostgreSQL's `src/bin/pg_dump/pg_backup_custom.c`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use crate::archive::toc::{Layout, number};
@@ -25,21 +26,36 @@ const LARGE_OBJECTS: u8 = 3;
 /// # Errors
 /// Those of both, and `Other` when it is no archive or a damaged one.
 pub fn copy(source: impl Read, sink: impl Write) -> io::Result<()> {
+    count(source, sink, &BTreeSet::new()).map(|_none| ())
+}
+
+/// As [`copy`], and gives how many rows the tables have whose entries have these numbers. Of an archive
+/// that is compressed nobody knows it.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn count(
+    source: impl Read,
+    sink: impl Write,
+    counted: &BTreeSet<i64>,
+) -> io::Result<BTreeMap<i64, u64>> {
     let mut source = BufReader::with_capacity(BUFFER, source);
     let mut sink = BufWriter::with_capacity(BUFFER, sink);
     let layout = head(&mut source, &mut sink)?;
     // A length of so few bytes is none that a joined block could have.
     if layout.compressed || layout.int_size < 4 {
         io::copy(&mut source, &mut sink)?;
-        return sink.flush();
+        sink.flush()?;
+        return Ok(BTreeMap::new());
     }
     let joining = Joining {
         source,
         sink,
         int_size: layout.int_size,
         joined: Vec::with_capacity(JOINED),
+        lines: None,
     };
-    joining.run()
+    joining.run(counted)
 }
 
 fn head(source: &mut impl Read, sink: &mut impl Write) -> io::Result<Layout> {
@@ -84,7 +100,12 @@ struct Joining<R, W: Write> {
     sink: BufWriter<W>,
     int_size: usize,
     joined: Vec<u8>,
+    /// Lines of the table that passes, where they are counted.
+    lines: Option<u64>,
 }
+
+/// Lines at the end of a table's rows that are none: `dumpTableData_copy` in `pg_dump.c`.
+const NO_ROWS: u64 = 3;
 
 /// A number as the archive writes it.
 struct Written {
@@ -93,10 +114,12 @@ struct Written {
 }
 
 impl<R: Read, W: Write> Joining<R, W> {
-    fn run(mut self) -> io::Result<()> {
+    fn run(mut self, counted: &BTreeSet<i64>) -> io::Result<BTreeMap<i64, u64>> {
+        let mut rows = BTreeMap::new();
         while let Some(kind) = self.source.by_ref().bytes().next().transpose()? {
             self.sink.write_all(&[kind])?;
-            let _entry = self.pass()?;
+            let entry = self.pass()?;
+            self.lines = counted.contains(&entry).then_some(0);
             match kind {
                 DATA => self.blocks()?,
                 LARGE_OBJECTS => {
@@ -107,8 +130,11 @@ impl<R: Read, W: Write> Joining<R, W> {
                 }
                 other => return Err(damaged(&format!("a block of kind {other}"))),
             }
+            let lines = self.lines.take();
+            rows.extend(lines.map(|it| (entry, it.saturating_sub(NO_ROWS))));
         }
-        self.sink.flush()
+        self.sink.flush()?;
+        Ok(rows)
     }
 
     /// The blocks up to the empty one that ends them.
@@ -131,14 +157,29 @@ impl<R: Read, W: Write> Joining<R, W> {
                 let begin = self.joined.len();
                 self.joined.resize(begin + length, 0);
                 self.source.read_exact(&mut self.joined[begin..])?;
+                if let Some(lines) = &mut self.lines {
+                    *lines += newlines(&self.joined[begin..]);
+                }
             }
         }
     }
 
     /// A block as it is.
     fn through(&mut self, length: u64) -> io::Result<()> {
-        let copied = io::copy(&mut self.source.by_ref().take(length), &mut self.sink)?;
-        if copied < length {
+        let mut block = self.source.by_ref().take(length);
+        loop {
+            let chunk = io::BufRead::fill_buf(&mut block)?;
+            let count = chunk.len();
+            if count == 0 {
+                break;
+            }
+            if let Some(lines) = &mut self.lines {
+                *lines += newlines(chunk);
+            }
+            self.sink.write_all(chunk)?;
+            io::BufRead::consume(&mut block, count);
+        }
+        if block.limit() > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -171,6 +212,10 @@ impl<R: Read, W: Write> Joining<R, W> {
         let value = value.ok_or_else(|| damaged("a number is too large"))?;
         Ok(Written { bytes, value })
     }
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|it| **it == b'\n').count() as u64
 }
 
 fn damaged(why: &str) -> io::Error {

@@ -3,9 +3,11 @@
 use std::io::Write as _;
 
 use backuper::archive::manifest::{Compression, Stream};
+use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::toc::{self, Toc};
 
@@ -85,6 +87,24 @@ pub async fn read(storage: &dyn Storage, stream: &Stream, key: &str) -> Result<T
             return Ok(toc);
         }
     }
+}
+
+/// Reads the heads of all archives with rows.
+pub(crate) async fn all(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+    stop: &CancellationToken,
+) -> Result<Vec<Toc>, Failure> {
+    let mut tocs = Vec::new();
+    for stream in manifest.data() {
+        let key = folder.key(&stream.name);
+        tocs.push(tokio::select! {
+            toc = read(storage, stream, &key) => toc?,
+            () = stop.cancelled() => return Err(Failure::try_again("stopped")),
+        });
+    }
+    Ok(tocs)
 }
 
 #[cfg(test)]

@@ -42,15 +42,8 @@ pub(crate) async fn fetch(
     };
     let mut schema = fetched(&key, stream, &bytes)?;
     if schema.toc.dump_major() >= Some(LARGE_OBJECTS_ARE_DATA) {
-        for stream in manifest.data() {
-            let key = folder.key(&stream.name);
-            let head = head::read(storage.as_ref(), stream, &key);
-            let toc = tokio::select! {
-                toc = head => toc?,
-                () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
-            };
-            schema.toc.streams.push(toc.large_objects());
-        }
+        let tocs = head::all(storage.as_ref(), folder, manifest, stop).await?;
+        schema.toc.streams = tocs.into_iter().map(Toc::large_objects).collect();
     }
     Ok(schema)
 }

@@ -26,15 +26,18 @@ const FOREIGN_KEYS: &str = "
      WHERE k.contype = 'f' AND k.conparentid = 0
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
 
-/// The rows of an extension's configuration tables that pg_dump takes for the user's.
-/// PostgreSQL manual, 38.17.3: extension configuration tables.
+/// The rows of an extension's configuration tables that pg_dump takes for the user's, where our role may
+/// write them. PostgreSQL manual, 38.17.3: extension configuration tables.
 const CONFIGURATION: &str = "
     SELECT n.nspname::text, c.relname::text, coalesce(e.extcondition[x.place], '')
       FROM pg_extension e
       CROSS JOIN LATERAL unnest(e.extconfig) WITH ORDINALITY AS x(relation, place)
       JOIN pg_class c ON c.oid = x.relation AND c.relkind = 'r'
       JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE e.extname::text = ANY ($1)";
+     WHERE e.extname::text = ANY ($1) AND has_schema_privilege(n.oid, 'USAGE')
+       AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+       AND has_table_privilege(c.oid, 'DELETE')
+     ORDER BY e.extname, x.place";
 
 /// The text that drops everything that the backup knows and the target has.
 pub(super) async fn statements(
@@ -85,12 +88,29 @@ pub(super) async fn statements(
     let mut text = parts(&beforehand);
     text.push_str(&together(&removals));
     text.push_str(&unlink(toc));
-    for row in &configuration {
+    let configuration = configuration.iter().map(|row| {
         let table = pattern(row.get(0), row.get(1));
-        let condition: String = row.get(2);
-        text.push_str(&format!("DELETE FROM {table} {condition};\n"));
-    }
+        (table, row.get(2))
+    });
+    text.push_str(&emptied(&configuration.collect::<Vec<_>>()));
     Ok(text)
+}
+
+/// What empties tables, each of the rows that a condition means. They may refer to each other in any
+/// way, circles included, and a condition may read another of them. So it is one statement: all of it
+/// sees the rows of before, and keys are checked behind it. PostgreSQL manual, 7.8.4: data-modifying
+/// statements in WITH.
+fn emptied(tables: &[(String, String)]) -> String {
+    let deletes: Vec<String> = (1..)
+        .zip(tables)
+        .map(|(number, (table, condition))| {
+            format!("emptied{number} AS (DELETE FROM {table} {condition}\n)")
+        })
+        .collect();
+    if deletes.is_empty() {
+        return String::new();
+    }
+    format!("WITH {} SELECT;\n", deletes.join(",\n"))
 }
 
 /// The text that drops everything of a backup that was loaded into an empty database and only in
@@ -402,6 +422,18 @@ mod tests {
         ] {
             assert_eq!(removal_of(&entry(kind, drop), false), None);
         }
+    }
+
+    /// F31.
+    #[test]
+    fn tables_that_refer_to_each_other_are_emptied_at_once() {
+        let table = |name: &str, condition: &str| (name.to_owned(), condition.to_owned());
+        let text = emptied(&[table("a", ""), table("b", "WHERE id > 1 -- ours")]);
+        assert_eq!(
+            text,
+            "WITH emptied1 AS (DELETE FROM a \n),\nemptied2 AS (DELETE FROM b WHERE id > 1 -- ours\n) SELECT;\n"
+        );
+        assert_eq!(emptied(&[]), "");
     }
 
     /// F27: a name may hold any tag.

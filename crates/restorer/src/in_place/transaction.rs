@@ -12,17 +12,19 @@ use backuper::runtime::{Failure, Verdict};
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::complaints::{Complaint, Complaints};
 use super::failed;
+use super::refusal::{ENDED, Refusal, refused};
 use crate::summary::Loaded;
 
 /// What psql prints before the number of the transaction.
 const NUMBER: &str = "oiler-transaction ";
-/// How the refusal begins when the transaction at the end is not the one of the beginning.
-const ENDED: &str = "the script has ended its transaction by itself";
+/// What psql prints before what was asked in the transaction.
+const ANSWER: &str = "oiler-answer ";
 /// How long a server may take to end a transaction whose session is gone.
 const ENDING: Duration = Duration::from_secs(10);
 
@@ -38,8 +40,12 @@ pub(super) struct Transaction {
     number: String,
     /// Lines that psql has been given.
     lines: u64,
-    /// The entries of the archive that were given after the rows, each with its first line.
+    /// The entries of the archive that were given beside the rows, each with its first line.
     labels: Vec<(u64, String)>,
+    /// The lines that are rows: what comes before the first, and the last.
+    rows: Option<(u64, u64)>,
+    /// What psql prints.
+    printed: mpsc::UnboundedReceiver<String>,
 }
 
 impl Transaction {
@@ -78,6 +84,8 @@ impl Transaction {
         };
         pipe::widen(&stdin);
         let mut transaction = Self {
+            rows: None,
+            printed: printed(stdout),
             child,
             stdin,
             complaints,
@@ -89,9 +97,9 @@ impl Transaction {
             "{SETTINGS}BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL client_min_messages = warning;\n{settings}SELECT pg_catalog.pg_current_xact_id() AS oiler_transaction \\gset\n\\echo {NUMBER}:oiler_transaction\n"
         );
         let begun = transaction.write(&begin).await;
-        match number(stdout).await {
+        match transaction.answer(NUMBER).await {
             Some(number) if begun.is_ok() => transaction.number = number,
-            _ => return Err(transaction.ended().await),
+            _ => return Err(transaction.ended().await.failure),
         }
         Ok(transaction)
     }
@@ -153,6 +161,28 @@ impl Transaction {
         }
     }
 
+    /// Asks within the transaction: a query that gives a text, `oiler_answer`.
+    pub(super) async fn ask(&mut self, query: &str) -> Result<String, Failure> {
+        let asked = format!("{query} \\gset\n\\echo {ANSWER}:oiler_answer\n");
+        self.write(&asked).await?;
+        self.answer(ANSWER).await.ok_or_else(gone)
+    }
+
+    async fn answer(&mut self, beginning: &str) -> Option<String> {
+        let line = self.printed.recv().await?;
+        line.strip_prefix(beginning).map(|it| it.trim().to_owned())
+    }
+
+    /// Rows follow.
+    pub(super) fn rows_begin(&mut self) {
+        self.rows = Some((self.lines, u64::MAX));
+    }
+
+    /// No more rows follow.
+    pub(super) fn rows_end(&mut self) {
+        self.rows = self.rows.map(|(begin, _)| (begin, self.lines));
+    }
+
     /// From here on a statement that fails is undone alone, and the others go on.
     pub(super) async fn outlive_errors(&mut self, outlive: bool) -> Result<(), Failure> {
         let (stop, rollback) = if outlive { (0, "on") } else { (1, "off") };
@@ -169,7 +199,7 @@ impl Transaction {
         outcome: Result<u64, Failure>,
         session: &Client,
         target: &Target,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<Loaded, Refusal> {
         let bytes = match outcome {
             Ok(bytes) => bytes,
             Err(failure) if failure == gone() => return Err(self.ended().await),
@@ -177,7 +207,7 @@ impl Transaction {
                 // Killed rather than closed: what psql has buffered must not go on.
                 self.child.signal(nix::sys::signal::Signal::SIGKILL);
                 self.child.stop().await;
-                return Err(failure);
+                return Err(failure.into());
             }
         };
         let check = dollar_quoted(&format!(
@@ -198,10 +228,12 @@ impl Transaction {
                 }),
                 other => Err(Failure::try_again(format!(
                     "the server says that the transaction is {other}; nothing was changed, run the restore again"
-                ))),
+                ))
+                .into()),
             };
         }
-        let failure = ended.err().unwrap_or_else(gone);
+        let refusal = ended.err().unwrap_or_else(|| gone().into());
+        let failure = &refusal.failure;
         match status(session, target, &number).await?.as_str() {
             // Its answer was lost, and not the transaction.
             "committed" if complaints.errors().is_empty() => {
@@ -217,52 +249,70 @@ impl Transaction {
                     "{}: a part of the script was committed; look at the database",
                     failure.sentence
                 ),
-            }),
-            _ => Err(failure),
+            }
+            .into()),
+            _ => Err(refusal),
         }
     }
 
     /// Why psql took no more.
-    async fn ended(self) -> Failure {
+    async fn ended(self) -> Refusal {
         match self.finish().await {
-            Err(failure) => failure,
-            Ok(()) => gone(),
+            Err(refusal) => refusal,
+            Ok(()) => gone().into(),
         }
     }
 
     /// Closes psql's input and waits for its end: from here on the server decides, and stopping
     /// now could not undo a COMMIT.
-    async fn finish(self) -> Result<(), Failure> {
+    async fn finish(self) -> Result<(), Refusal> {
         let Self {
             child,
             stdin,
             complaints,
             labels,
+            rows,
             ..
         } = self;
         drop(stdin);
         let finished = child.finish(&CancellationToken::new()).await;
         finished.map_err(|error| match complaints.errors().last() {
-            Some(complaint) => refused(complaint, &labels),
-            None => failed(&error),
+            Some(complaint) => {
+                let of_rows =
+                    rows.is_some_and(|(begin, end)| (begin + 1..=end).contains(&complaint.line));
+                let entry = entry_of(&labels, complaint.line).filter(|_| !of_rows);
+                Refusal {
+                    failure: refused(complaint, entry),
+                    of_rows: of_rows && complaint.may_want_other_rows(),
+                }
+            }
+            None => failed(&error).into(),
         })
     }
 }
 
-/// Reads the number of the transaction, and then everything that follows: a psql whose output
-/// nobody reads stands still.
-async fn number(stdout: ChildStdout) -> Option<String> {
-    let mut stdout = BufReader::new(stdout);
-    let mut line = String::new();
-    stdout.read_line(&mut line).await.ok()?;
-    let number = line.trim_end().strip_prefix(NUMBER)?.to_owned();
+/// Reads everything that psql prints: one whose output nobody reads stands still.
+fn printed(stdout: ChildStdout) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let read = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await;
-        if let Err(error) = read {
-            tracing::debug!(%error, "psql's output cannot be read");
+        let mut lines = BufReader::new(stdout).lines();
+        loop {
+            match lines.next_line().await {
+                Ok(Some(line)) if line.starts_with(NUMBER) || line.starts_with(ANSWER) => {
+                    if sender.send(line).is_err() {
+                        tracing::debug!("nobody waits for psql's answer any more");
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "psql's output cannot be read");
+                    return;
+                }
+            }
         }
     });
-    Some(number)
+    receiver
 }
 
 /// `committed`, `aborted` or `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
@@ -337,43 +387,6 @@ fn gone() -> Failure {
     Failure::try_again("psql ended before the restore did")
 }
 
-/// What an error of the transaction means, by its code.
-fn refused(complaint: &Complaint, labels: &[(u64, String)]) -> Failure {
-    let said = complaint.sentence();
-    if complaint.message.contains(ENDED) {
-        return Failure::refused(format!(
-            "{said}: what came before it was not one transaction; look at the database, take what ends it out of the script, and restore again"
-        ));
-    }
-    let advice = match complaint.sqlstate.as_str() {
-        // What depends on an object that would go, and what has the name of one that would come.
-        "2BP01" | "42P07" | "42710" | "42723" | "42P06" => {
-            "; it stands in the way: drop or move it, or restore into another database"
-        }
-        // PostgreSQL manual, 20.12: max_locks_per_transaction.
-        "53200" => {
-            ": the server has no room for the locks of one transaction that replaces all tables; raise its max_locks_per_transaction, which takes a restart of the server, or restore into an empty database, which needs no such transaction"
-        }
-        "42501" => "; grant it, or restore as a role that may",
-        "55P03" => {
-            "; somebody holds a lock on what is to be replaced; run the restore again, or give it a longer LOCK_WAIT_TIMEOUT"
-        }
-        _ => "",
-    };
-    let entry = entry_of(labels, complaint.line).map_or_else(String::new, |it| format!("{it}: "));
-    Failure {
-        verdict: Verdict::of(may_pass(&complaint.sqlstate)),
-        sentence: format!("{entry}{said}{advice}; nothing was changed"),
-    }
-}
-
-/// Whether the same statement later may succeed: the connection, a deadlock, resources, a lock, an
-/// operator, the system. PostgreSQL manual, appendix A.
-fn may_pass(sqlstate: &str) -> bool {
-    let class = sqlstate.get(..2).unwrap_or_default();
-    sqlstate != "53200" && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,24 +401,5 @@ mod tests {
         let labels = [(3, "a".to_owned()), (8, "b".to_owned())];
         let found = [3, 4, 8, 9, 100].map(|it| entry_of(&labels, it));
         assert_eq!(found, [None, Some("a"), Some("a"), Some("b"), Some("b")]);
-    }
-
-    #[test]
-    fn what_never_helps_is_told_by_the_code_alone() {
-        let said = |sqlstate: &str| Complaint {
-            sqlstate: sqlstate.to_owned(),
-            message: "x".to_owned(),
-            ..Complaint::default()
-        };
-        for (sqlstate, verdict) in [
-            ("2BP01", Verdict::Refused),
-            ("53200", Verdict::Refused),
-            ("42501", Verdict::Refused),
-            ("55P03", Verdict::TryAgain),
-            ("23505", Verdict::Refused),
-            ("40P01", Verdict::TryAgain),
-        ] {
-            assert_eq!(refused(&said(sqlstate), &[]).verdict, verdict, "{sqlstate}");
-        }
     }
 }

@@ -76,6 +76,7 @@ impl Last<'_> {
             id: Some(entry.id),
             entry: entry.to_string(),
             reason,
+            ..Failed::default()
         }))
     }
 

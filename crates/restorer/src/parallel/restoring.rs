@@ -1,6 +1,6 @@
 //! One pg_restore of a load: how it is started, and what its end means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
 use super::Loading;
-use super::rows::Part;
+use super::rows::{Mode, Part};
 use crate::archive::schema::Schema;
 use crate::archive::use_list::UseList;
 use crate::diagnostics::{Diagnostics, Failed, Names};
-use crate::feed::{self, Expected, feed};
+use crate::feed::{self, Taking, feed};
 
 /// `pg_restore --section`, before the rows and after them.
 pub(super) const PRE_DATA: &str = "pre-data";
@@ -131,42 +131,61 @@ impl Restoring<'_> {
         }
     }
 
-    /// Restores a stream; gives the bytes of its rows.
-    pub(super) async fn stream(
-        &self,
-        part: &Part<'_>,
-        expected: &Expected,
-    ) -> Result<u64, Failure> {
-        let Loading {
-            storage, progress, ..
-        } = self.loading;
-        let mut program = self.program(&["--section=data"], false, true);
+    /// Restores a part of the rows.
+    pub(super) async fn stream(&self, part: &Part<'_>) -> Result<Arrived, Failure> {
+        let Loading { storage, .. } = self.loading;
+        let Part { expected, list, .. } = part;
+        let goes_on = part.mode == Mode::GoesOn;
+        let arguments: &[&str] = match part.mode {
+            Mode::OneTransaction => &["--section=data", "--single-transaction"],
+            Mode::Ends | Mode::GoesOn => &["--section=data"],
+        };
+        let mut program = self.program(arguments, goes_on, true);
         program
             .arguments
-            .extend(part.list.as_ref().map(UseList::argument));
-        let progress = progress.stream();
+            .extend(list.as_ref().map(UseList::argument));
+        let progress = part.progress.stream();
         let said = Diagnostics::new(self.names);
         let child = program.start_heard(said.listener().and(progress.listener()));
         let mut child = child.map_err(|error| failure(&error, &said))?;
         let sink = feed::sink(&mut child)?;
+        let taking = Taking {
+            all: list.is_none(),
+            counted: part.counted.clone(),
+            progress: Arc::clone(&progress),
+        };
         // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
         // stands still can put off for ever.
         let fed = tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(feed::Error::Stopped),
-            fed = feed(storage, expected, sink, &progress, self.stop) => fed,
+            // One that goes on would read all that is left before it says so.
+            () = said.until_lost(), if goes_on => {
+                let lost = said.lost().unwrap_or_default();
+                child.stop().await;
+                return Err(Failure::try_again(format!("restoring: pg_restore: {lost}")));
+            }
+            fed = feed(storage, expected, sink, taking, self.stop) => fed,
         };
-        let ended = |ended: Result<(), child::Error>| ended.map_err(|error| failure(&error, &said));
         match fed {
-            Ok(bytes) => {
-                ended(child.finish(self.stop).await)?;
+            Ok(fed) => {
+                let refused = match child.finish(self.stop).await {
+                    Ok(()) => Vec::new(),
+                    Err(error @ child::Error::Failed { .. }) if goes_on => left_out(&error, &said)?,
+                    Err(error) => return Err(failure(&error, &said)),
+                };
                 progress.end();
+                let bytes = fed.bytes;
                 tracing::info!(key = %expected.key, bytes, "a stream is loaded");
-                Ok(bytes)
+                Ok(Arrived {
+                    counted: fed.rows,
+                    refused,
+                })
             }
             // It went first, so it knows why.
             Err(feed::Error::Closed { key }) => {
-                ended(child.finish(self.stop).await)?;
+                let ended = child.finish(self.stop).await;
+                ended.map_err(|error| failure(&error, &said))?;
                 Err(Failure::try_again(format!(
                     "{key}: pg_restore read only a part of it"
                 )))
@@ -194,6 +213,15 @@ fn named(Failed { entry, reason, .. }: &Failed) -> String {
     } else {
         format!("restoring {entry}: {reason}")
     }
+}
+
+/// What has come of a part of the rows.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// The rows of entries that were counted.
+    pub(super) counted: BTreeMap<i64, u64>,
+    /// What the server refused, where the part goes on then.
+    pub(super) refused: Vec<Failed>,
 }
 
 /// What a pg_restore has left out that went on to its end. One that did not, or had no connection any

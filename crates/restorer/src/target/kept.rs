@@ -18,16 +18,20 @@ const CLOSED_PUBLIC: u32 = 15;
 const COMMENT: &str = "standard public schema";
 
 /// The statements that lead from the privileges that an object has to those that it had at first, for
-/// each object that differs. Of an extension's objects `pg_init_privs` knows: PostgreSQL manual, 53.
+/// each object that differs. Of an extension's objects `pg_init_privs` knows, and of a schema that was made
+/// for it and is no part of it: PostgreSQL manual, 53.
 /// `REVOKE` on a table takes those on its columns along.
 const STATEMENTS: &str = r#"
     WITH object AS (
       SELECT 'SCHEMA' AS kind, format('%I', nspname) AS name, nspowner AS owner, nspacl AS acl,
              CASE nspname WHEN 'public' THEN ARRAY[
                format('{public}/%s', quote_ident(pg_get_userbyid(nspowner)))::aclitem,
-               format('%1$s=UC/%1$s', quote_ident(pg_get_userbyid(nspowner)))::aclitem] END AS first,
+               format('%1$s=UC/%1$s', quote_ident(pg_get_userbyid(nspowner)))::aclitem]
+               ELSE i.initprivs END AS first,
              acldefault('n', nspowner) AS initial
-        FROM pg_namespace WHERE nspname = 'public' OR nspname::text = ANY ({schemas})
+        FROM pg_namespace n
+        LEFT JOIN pg_init_privs i ON i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid AND i.objsubid = 0
+       WHERE nspname = 'public' OR nspname::text = ANY ({schemas})
       UNION ALL
       SELECT 'LANGUAGE', format('%I', lanname), lanowner, lanacl, NULL, acldefault('l', lanowner)
         FROM pg_language WHERE lanname::text = ANY ({languages})

@@ -15,4 +15,5 @@ DELETE FROM features;
 SELECT topology.CreateTopology('later', 4326);
 
 --@ stays
-SELECT topology.DropTopology('later');
+-- Its row in the extension's table is one that the backup does not have, and its schema is nobody's but its own.
+DROP SCHEMA later CASCADE;

@@ -1,0 +1,119 @@
+//! What an error that has ended the transaction means.
+
+use backuper::runtime::{Failure, Verdict};
+
+use super::complaints::Complaint;
+
+/// How the refusal begins when the transaction at the end is not the one of the beginning.
+pub(super) const ENDED: &str = "the script has ended its transaction by itself";
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) failure: Failure,
+    /// Whether rows were refused, and may be taken when others are there.
+    pub(super) of_rows: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            of_rows: false,
+        }
+    }
+}
+
+impl Complaint {
+    /// Whether it may be for want of others' rows that these were refused. A function may raise an error
+    /// of any code, and PostGIS raises internal ones where a reference system is missing. So it is
+    /// all but what has nothing to do with rows: the connection, a rollback that the server decided on,
+    /// resources, a lock, privileges, an operator, the system.
+    pub(super) fn may_want_other_rows(&self) -> bool {
+        let class = self.sqlstate.get(..2).unwrap_or_default();
+        !["08", "40", "53", "57", "58"].contains(&class)
+            && !["42501", "55P03"].contains(&self.sqlstate.as_str())
+    }
+}
+
+/// What an error of the transaction means, by its code.
+pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
+    let said = complaint.sentence();
+    if complaint.message.contains(ENDED) {
+        return Failure::refused(format!(
+            "{said}: what came before it was not one transaction; look at the database, take what ends it out of the script, and restore again"
+        ));
+    }
+    let advice = match complaint.sqlstate.as_str() {
+        // What depends on an object that would go, and what has the name of one that would come.
+        "2BP01" | "42P07" | "42710" | "42723" | "42P06" => {
+            "; it stands in the way: drop or move it, or restore into another database"
+        }
+        // PostgreSQL manual, 20.12: max_locks_per_transaction.
+        "53200" => {
+            ": the server has no room for the locks of one transaction that replaces all tables; raise its max_locks_per_transaction, which takes a restart of the server, or restore into an empty database, which needs no such transaction"
+        }
+        "42501" => "; grant it, or restore as a role that may",
+        "55P03" => {
+            "; somebody holds a lock on what is to be replaced; run the restore again, or give it a longer LOCK_WAIT_TIMEOUT"
+        }
+        _ => "",
+    };
+    let entry = entry.map_or_else(String::new, |it| format!("{it}: "));
+    Failure {
+        verdict: Verdict::of(may_pass(&complaint.sqlstate)),
+        sentence: format!("{entry}{said}{advice}; nothing was changed"),
+    }
+}
+
+/// Whether the same statement later may succeed: the connection, a deadlock, resources, a lock, an
+/// operator, the system. PostgreSQL manual, appendix A.
+fn may_pass(sqlstate: &str) -> bool {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    sqlstate != "53200" && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(sqlstate: &str) -> Complaint {
+        Complaint {
+            sqlstate: sqlstate.to_owned(),
+            message: "x".to_owned(),
+            ..Complaint::default()
+        }
+    }
+
+    /// F22.
+    #[test]
+    fn rows_may_be_refused_for_want_of_others_by_any_error_of_a_function() {
+        let wants = |it: &&str| said(it).may_want_other_rows();
+        let all = [
+            "23514", "P0001", "P0002", "23502", "22P02", "XX000", "55000",
+        ];
+        assert!(all.iter().all(wants));
+        let none = [
+            "53100", "57014", "57P01", "40001", "08006", "55P03", "42501",
+        ];
+        assert!(!none.iter().any(wants));
+    }
+
+    #[test]
+    fn what_never_helps_is_told_by_the_code_alone() {
+        for (sqlstate, verdict) in [
+            ("2BP01", Verdict::Refused),
+            ("53200", Verdict::Refused),
+            ("42501", Verdict::Refused),
+            ("55P03", Verdict::TryAgain),
+            ("23505", Verdict::Refused),
+            ("40P01", Verdict::TryAgain),
+        ] {
+            assert_eq!(
+                refused(&said(sqlstate), None).verdict,
+                verdict,
+                "{sqlstate}"
+            );
+        }
+    }
+}

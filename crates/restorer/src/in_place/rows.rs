@@ -1,0 +1,248 @@
+//! All rows of a backup, on their way into our transaction in the order that [`rows`] says.
+//!
+//! An error ends a transaction, and psql would take the rows of a COPY that does not begin for
+//! statements. So rows that were refused are not loaded again behind the others: all of it begins again,
+//! with an order that cannot be better.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use backuper::archive::{Folder, Manifest};
+use backuper::runtime::Failure;
+use tokio_util::sync::CancellationToken;
+
+use super::transaction::Transaction;
+use super::{Replacing, copied, failed, whole};
+use crate::archive::head;
+use crate::archive::rows::{self, Calls, Order, Place, Portion};
+use crate::archive::toc::Toc;
+use crate::archive::use_list::UseList;
+use crate::feed::{self, Expected, Fed, Taking, feed};
+use crate::target::unwritable::{self, Written};
+
+/// The rows of one backup.
+pub(super) struct Rows {
+    streams: Vec<Expected>,
+    folder: Option<(Folder, Manifest)>,
+    calls: Calls,
+    /// What the streams have, where that is known.
+    archives: Option<Vec<Toc>>,
+    cautious: bool,
+}
+
+impl Rows {
+    /// Of one of our backups. Its streams are looked into only where that may make a difference.
+    pub(super) async fn of(
+        replacing: &Replacing<'_>,
+        folder: &Folder,
+        manifest: &Manifest,
+        schema: &Toc,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let streams = manifest.data();
+        let mut rows = Self {
+            streams: streams
+                .map(|it| Expected::of(it, folder.key(&it.name)))
+                .collect(),
+            folder: Some((folder.clone(), manifest.clone())),
+            calls: Calls::of(schema),
+            archives: None,
+            cautious: false,
+        };
+        let tables = manifest.data().flat_map(|it| &it.tables);
+        if rows.calls.want_an_order(tables) {
+            rows.look_into(replacing, stop).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Of a single archive.
+    pub(super) fn of_one(expected: Expected, toc: &Toc) -> Self {
+        Self {
+            streams: vec![expected],
+            folder: None,
+            calls: Calls::of(toc),
+            archives: Some(vec![toc.clone()]),
+            cautious: false,
+        }
+    }
+
+    async fn look_into(
+        &mut self,
+        replacing: &Replacing<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        if let (None, Some((folder, manifest))) = (&self.archives, &self.folder) {
+            let storage = replacing.storage.as_ref();
+            self.archives = Some(head::all(storage, folder, manifest, stop).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether what was refused may be taken in another order.
+    pub(super) fn have_another_order(&self) -> bool {
+        let archives = self.archives.as_deref().unwrap_or_default();
+        self.calls.call_functions() || !rows::configuration(&self.calls, archives).is_empty()
+    }
+
+    /// From here on, what may need others comes after them.
+    pub(super) async fn be_cautious(
+        &mut self,
+        replacing: &Replacing<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        self.cautious = true;
+        self.look_into(replacing, stop).await
+    }
+
+    /// Loads them; gives their bytes.
+    pub(super) async fn load(
+        &self,
+        replacing: &Replacing<'_>,
+        transaction: &mut Transaction,
+        stop: &CancellationToken,
+    ) -> Result<u64, Failure> {
+        let left_out = self.left_out(transaction).await?;
+        let order = match &self.archives {
+            Some(archives) => Order::of(&self.calls, archives, &left_out, self.cautious),
+            None => Order::any(self.streams.len()),
+        };
+        let archives = self.archives.as_deref().unwrap_or_default();
+        let last = rows::in_turn(archives, &order.last);
+        transaction.rows_begin();
+        // What refers to each other within an extension may be allowed to for as long as a
+        // transaction lasts.
+        transaction.write("SET CONSTRAINTS ALL DEFERRED;\n").await?;
+        let mut read: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut counted = BTreeMap::new();
+        for portion in order.first.iter().chain(&order.then).chain(&last) {
+            let archive = portion.archive;
+            let again = read.contains_key(&archive);
+            let places = left_out.iter().filter(|it| it.0 == archive);
+            let numbers = places.map(|it| it.1).collect();
+            let part = self.part(portion, numbers, again)?;
+            let Some(part) = part else { continue };
+            let fed = part.load(replacing, transaction, stop).await?;
+            read.insert(archive, fed.bytes);
+            let rows = fed.rows.into_iter();
+            counted.extend(rows.map(|(id, count)| ((archive, id), count)));
+        }
+        transaction
+            .write("SET CONSTRAINTS ALL IMMEDIATE;\n")
+            .await?;
+        transaction.rows_end();
+        unwritable::warn(replacing.target, archives, &left_out, &counted);
+        Ok(read.values().sum())
+    }
+
+    /// Asked within the transaction, which may have made the extension.
+    async fn left_out(&self, transaction: &mut Transaction) -> Result<BTreeSet<Place>, Failure> {
+        let archives = self.archives.as_deref().unwrap_or_default();
+        let configuration = rows::configuration(&self.calls, archives);
+        if configuration.is_empty() {
+            return Ok(configuration);
+        }
+        let query = unwritable::query(archives, &configuration, Written::Replaced);
+        let answer = transaction.ask(&query).await?;
+        Ok(unwritable::places(&configuration, &answer))
+    }
+
+    fn part(
+        &self,
+        portion: &Portion,
+        counted: BTreeSet<i64>,
+        again: bool,
+    ) -> Result<Option<Part<'_>>, Failure> {
+        let Some(expected) = self.streams.get(portion.archive) else {
+            return Ok(None);
+        };
+        let toc = self
+            .archives
+            .as_ref()
+            .and_then(|it| it.get(portion.archive));
+        let list = match (&portion.entries, toc) {
+            (Some(entries), Some(toc)) => Some(UseList::of(toc, |it| entries.contains(&it.id))?),
+            _ => None,
+        };
+        Ok(Some(Part {
+            expected,
+            list,
+            counted,
+            again,
+        }))
+    }
+}
+
+/// What one pg_restore writes.
+struct Part<'a> {
+    expected: &'a Expected,
+    /// Its entries that are loaded; none: all of them.
+    list: Option<UseList>,
+    counted: BTreeSet<i64>,
+    /// Whether its stream has been read before, and its bytes have been counted.
+    again: bool,
+}
+
+impl Part<'_> {
+    async fn load(
+        self,
+        replacing: &Replacing<'_>,
+        transaction: &mut Transaction,
+        stop: &CancellationToken,
+    ) -> Result<Fed, Failure> {
+        let expected = self.expected;
+        let mut arguments = vec!["--section=data".into()];
+        arguments.extend(self.list.as_ref().map(UseList::argument));
+        let mut child = replacing.pg_restore(&arguments, true)?;
+        let sink = feed::sink(&mut child)?;
+        let (reader, copying) = copied(&mut child)?;
+        let progress = if self.again {
+            Arc::default()
+        } else {
+            Arc::clone(replacing.progress)
+        };
+        let progress = progress.stream();
+        let taking = Taking {
+            all: self.list.is_none(),
+            counted: self.counted,
+            progress: Arc::clone(&progress),
+        };
+        let ending = stop.child_token();
+        let feeding = feed(replacing.storage, expected, sink, taking, &ending);
+        let pouring = async {
+            let poured = transaction.pour(reader).await;
+            if poured.is_err() {
+                // Nobody needs the rest of the stream any more.
+                ending.cancel();
+            }
+            poured
+        };
+        let (fed, poured, copied) = tokio::join!(feeding, pouring, copying);
+        // psql knows best why it took no more.
+        if let Err(failure) = poured {
+            child.stop().await;
+            return Err(failure);
+        }
+        match fed {
+            Ok(fed) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                whole(&expected.key, copied)?;
+                progress.tables(expected.tables as u64);
+                let bytes = fed.bytes;
+                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                Ok(fed)
+            }
+            Err(feed::Error::Closed { .. }) => {
+                child.finish(stop).await.map_err(|error| failed(&error))?;
+                let key = &expected.key;
+                Err(Failure::try_again(format!(
+                    "{key}: pg_restore read only a part of it"
+                )))
+            }
+            Err(error) => {
+                child.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+}
