@@ -49,14 +49,12 @@ pub(crate) struct Calls {
 impl Calls {
     /// Of the tables in the schema's archive.
     pub(crate) fn of(schema: &Toc) -> Self {
-        let entries: BTreeMap<i64, &Entry> = schema.entries.iter().map(|it| (it.id, it)).collect();
-        let mut known = BTreeMap::new();
+        let called = called(schema);
+        let called = |it: &Entry| called.get(&it.id).copied().unwrap_or_default();
         let tables = schema.entries.iter().filter(|it| is_table(it));
         let sequences = schema.entries.iter().filter(|it| it.kind == "SEQUENCE");
         Self {
-            tables: tables
-                .map(|it| (name(it), called(it.id, &entries, &mut known)))
-                .collect(),
+            tables: tables.map(|it| (name(it), called(it))).collect(),
             sequences: sequences.map(name).collect(),
         }
     }
@@ -108,32 +106,42 @@ pub(crate) fn name(entry: &Entry) -> String {
     pattern(entry.namespace.as_deref().unwrap_or_default(), &entry.tag)
 }
 
-/// What an entry calls, by itself or by what it needs: its domains, the tables that it inherits from.
-fn called(id: i64, entries: &BTreeMap<i64, &Entry>, known: &mut BTreeMap<i64, Called>) -> Called {
-    if let Some(called) = known.get(&id) {
-        return *called;
-    }
-    let Some(entry) = entries.get(&id) else {
-        return Called::default();
-    };
-    let own = Called {
+/// What each entry calls, by itself or by what it needs: its domains, the tables that it inherits from.
+fn called(schema: &Toc) -> BTreeMap<i64, Called> {
+    let own = |entry: &Entry| Called {
         functions: matches!(entry.kind.as_str(), "FUNCTION" | "PROCEDURE" | "AGGREGATE"),
         extensions: entry.kind == "EXTENSION",
         generated: is_table(entry)
             && entry.definition.contains(" GENERATED ALWAYS AS (")
             && entry.definition.contains(") STORED"),
     };
-    // Before what it needs: an archive that is not ours may go in circles.
-    known.insert(id, own);
-    if own.functions || own.extensions {
-        return own;
+    let mut called: BTreeMap<i64, Called> =
+        schema.entries.iter().map(|it| (it.id, own(it))).collect();
+    let mut needing: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for entry in &schema.entries {
+        // What a function needs is its own business.
+        if own(entry).functions || own(entry).extensions {
+            continue;
+        }
+        for needed in &entry.needs {
+            needing.entry(*needed).or_default().push(entry.id);
+        }
     }
-    let mut all = own;
-    for needed in &entry.needs {
-        all = all.and(called(*needed, entries, known));
+    // From each to those that need it, as often as something is added: they may go in circles.
+    let calling = called.iter().filter(|it| *it.1 != Called::default());
+    let mut pending: Vec<i64> = calling.map(|it| *it.0).collect();
+    while let Some(id) = pending.pop() {
+        let passed_on = called.get(&id).copied().unwrap_or_default();
+        for id in needing.get(&id).into_iter().flatten() {
+            if let Some(known) = called.get_mut(id)
+                && known.and(passed_on) != *known
+            {
+                *known = known.and(passed_on);
+                pending.push(*id);
+            }
+        }
     }
-    known.insert(id, all);
-    all
+    called
 }
 
 /// An entry of one of the archives with rows: its place among these, and its number in it.
