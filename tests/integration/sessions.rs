@@ -291,7 +291,7 @@ fn a_german_server_changes_no_exit_code() {
 /// F48: what PostgreSQL's own timeouts can express, and 0 as they mean it.
 #[test]
 fn a_time_to_wait_for_locks_has_one_meaning() {
-    let stage = Stage::new("patience");
+    let stage = Stage::new("lock_timeout");
     stage.database.sql("CREATE TABLE t AS SELECT 1 AS n");
     for wrong in ["30d", "2147484s", "-1", "soon"] {
         for ended in [

@@ -25,7 +25,7 @@ impl From<postgres::Error> for Failure {
             | postgres::Kind::Other => "",
         };
         Self {
-            verdict: Verdict::of(error.kind.may_pass()),
+            verdict: Verdict::of(error.kind.is_transient()),
             sentence: format!("{error}{advice}"),
         }
     }

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use stderr::Listener;
-use stderr::{follow, said};
+use stderr::{follow, reason};
 
 /// How long a child may take to end after SIGTERM before it gets SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It ended with another status than 0.
-    #[error("{program} {ending}{}", said(.stderr))]
+    #[error("{program} {ending}{}", reason(.stderr))]
     Failed {
         /// Its name.
         program: String,
@@ -141,15 +141,15 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start(self) -> Result<Child, Error> {
-        self.start_with(None, None)
+        self.spawn(None, None)
     }
 
-    /// Starts the program; `listener` hears each line of its stderr first.
+    /// Starts the program; `listener` gets each line of its stderr first.
     ///
     /// # Errors
     /// [`Error::Start`].
-    pub fn start_heard(self, listener: Listener) -> Result<Child, Error> {
-        self.start_with(None, Some(listener))
+    pub fn start_listening(self, listener: Listener) -> Result<Child, Error> {
+        self.spawn(None, Some(listener))
     }
 
     /// Starts the program; every line of its stderr goes into a file as well as into our log.
@@ -157,14 +157,10 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start_logged(self, log: std::fs::File) -> Result<Child, Error> {
-        self.start_with(Some(log), None)
+        self.spawn(Some(log), None)
     }
 
-    fn start_with(
-        self,
-        log: Option<std::fs::File>,
-        listener: Option<Listener>,
-    ) -> Result<Child, Error> {
+    fn spawn(self, log: Option<std::fs::File>, listener: Option<Listener>) -> Result<Child, Error> {
         let Self {
             path,
             arguments,

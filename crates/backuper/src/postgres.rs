@@ -68,7 +68,7 @@ pub enum Kind {
 impl Kind {
     /// Whether the same call later may succeed.
     #[must_use]
-    pub fn may_pass(self) -> bool {
+    pub fn is_transient(self) -> bool {
         match self {
             Self::Unavailable | Self::Busy | Self::Other => true,
             Self::NoDatabase

@@ -76,7 +76,7 @@ impl Progress {
         let sizes = tables
             .iter()
             .map(|it| (named(&it.schema, &it.name), it.bytes));
-        // What pg_dumps of a try before this one have said does not count.
+        // What pg_dumps of a try before this one have reported does not count.
         *self.state() = State::default();
         *self.work() = Some(Work {
             begun: None,
@@ -341,19 +341,19 @@ impl Stream {
     #[must_use]
     pub fn listener(self: &Arc<Self>) -> Listener {
         let stream = Arc::clone(self);
-        Listener::new(move |line| match said(line) {
-            Said::Table(name) => {
+        Listener::new(move |line| match message(line) {
+            Message::Table(name) => {
                 stream.table(name);
                 true
             }
-            Said::Verbose => true,
-            Said::Else => false,
+            Message::Verbose => true,
+            Message::Else => false,
         })
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Said<'a> {
+enum Message<'a> {
     Table(&'a str),
     Verbose,
     Else,
@@ -361,25 +361,25 @@ enum Said<'a> {
 
 /// What a line of stderr says. PostgreSQL's programs put their name before each line of their own,
 /// and a word behind it before those that matter (`pg_log_error` and the like, as `error: `).
-fn said(line: &str) -> Said<'_> {
+fn message(line: &str) -> Message<'_> {
     let Some(rest) = line
         .strip_prefix("pg_dump: ")
         .or_else(|| line.strip_prefix("pg_restore: "))
     else {
-        return Said::Else;
+        return Message::Else;
     };
     if ["error:", "warning:", "detail:", "hint:", "fatal:"]
         .iter()
         .any(|it| rest.starts_with(it))
     {
-        return Said::Else;
+        return Message::Else;
     }
     let table = rest
         .strip_prefix("dumping contents of table \"")
         .or_else(|| rest.strip_prefix("processing data for table \""));
     match table.and_then(|it| it.strip_suffix('"')) {
-        Some(name) => Said::Table(name),
-        None => Said::Verbose,
+        Some(name) => Message::Table(name),
+        None => Message::Verbose,
     }
 }
 
@@ -448,21 +448,21 @@ mod tests {
     #[test]
     fn lines_that_matter_stay_in_the_log() {
         assert_eq!(
-            said("pg_dump: dumping contents of table \"public.a b\""),
-            Said::Table("public.a b")
+            message("pg_dump: dumping contents of table \"public.a b\""),
+            Message::Table("public.a b")
         );
         assert_eq!(
-            said("pg_restore: processing data for table \"s.t\""),
-            Said::Table("s.t")
+            message("pg_restore: processing data for table \"s.t\""),
+            Message::Table("s.t")
         );
-        assert_eq!(said("pg_dump: reading schemas"), Said::Verbose);
+        assert_eq!(message("pg_dump: reading schemas"), Message::Verbose);
         for line in [
             "pg_dump: error: query failed: ERROR:  canceled",
             "pg_restore: warning: x",
             "DETAIL: y",
             "pg_dump: detail: z",
         ] {
-            assert_eq!(said(line), Said::Else, "{line}");
+            assert_eq!(message(line), Message::Else, "{line}");
         }
     }
 }

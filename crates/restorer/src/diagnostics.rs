@@ -115,13 +115,13 @@ impl Failed {
 #[derive(Debug)]
 pub(crate) struct Diagnostics {
     names: Arc<Names>,
-    heard: Arc<Mutex<Heard>>,
+    reported: Arc<Mutex<Reported>>,
     /// Cancelled when the connection is lost.
     gone: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Reported {
     /// Whether the program has said anything: what comes before that is its loader's.
     begun: bool,
     failed: Vec<Failed>,
@@ -139,19 +139,19 @@ impl Diagnostics {
     pub(crate) fn new(names: &Arc<Names>) -> Self {
         Self {
             names: Arc::clone(names),
-            heard: Arc::default(),
+            reported: Arc::default(),
             gone: CancellationToken::new(),
         }
     }
 
     /// For the program's stderr; what it does not keep out may be logged.
     pub(crate) fn listener(&self) -> Listener {
-        let (names, heard) = (Arc::clone(&self.names), Arc::clone(&self.heard));
+        let (names, reported) = (Arc::clone(&self.names), Arc::clone(&self.reported));
         let gone = self.gone.clone();
         Listener::new(move |line| {
-            let mut heard = lock(&heard);
-            let shown = heard.hear(line, &names);
-            if heard.lost.is_some() {
+            let mut reported = lock(&reported);
+            let shown = reported.read(line, &names);
+            if reported.lost.is_some() {
                 gone.cancel();
             }
             !shown
@@ -165,11 +165,11 @@ impl Diagnostics {
 
     /// The same, and cancels a token as soon as a statement has failed that no other try will mend.
     pub(crate) fn listener_until_hopeless(&self, hopeless: CancellationToken) -> Listener {
-        let (names, heard) = (Arc::clone(&self.names), Arc::clone(&self.heard));
+        let (names, reported) = (Arc::clone(&self.names), Arc::clone(&self.reported));
         Listener::new(move |line| {
-            let mut heard = lock(&heard);
-            let shown = heard.hear(line, &names);
-            if heard.is_hopeless() {
+            let mut reported = lock(&reported);
+            let shown = reported.read(line, &names);
+            if reported.is_hopeless() {
                 hopeless.cancel();
             }
             !shown
@@ -178,26 +178,26 @@ impl Diagnostics {
 
     /// The statements that failed, in the order in which that was said.
     pub(crate) fn failed(&self) -> Vec<Failed> {
-        lock(&self.heard).failed.clone()
+        lock(&self.reported).failed.clone()
     }
 
     /// How many statements failed of a pg_restore that has gone on to its end; none where it has
     /// not, or none failed.
     pub(crate) fn ignored(&self) -> Option<usize> {
-        lock(&self.heard).ignored
+        lock(&self.reported).ignored
     }
 
     /// What it said when it lost its connection, after which all statements fail.
     pub(crate) fn lost(&self) -> Option<String> {
-        lock(&self.heard).lost.clone()
+        lock(&self.reported).lost.clone()
     }
 }
 
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(reported: &Mutex<Reported>) -> MutexGuard<'_, Reported> {
+    reported.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Heard {
+impl Reported {
     /// Whether a statement has failed for a reason of its own. After a deadlock others fail that need
     /// what was to be made, so nothing is hopeless then.
     fn is_hopeless(&self) -> bool {
@@ -212,7 +212,7 @@ impl Heard {
     }
 
     /// Takes a line; gives whether it may be shown.
-    fn hear(&mut self, line: &str, names: &Names) -> bool {
+    fn read(&mut self, line: &str, names: &Names) -> bool {
         let message = without_beginning(line);
         let said = message.strip_prefix(STATEMENT).unwrap_or(message);
         if LOST.iter().any(|it| said.starts_with(it)) {
@@ -331,15 +331,18 @@ mod tests {
     }
 
     /// The lines that may be shown, and what failed.
-    fn heard(text: &str) -> (Vec<&str>, Heard) {
-        let (names, mut heard) = (Names::of(&toc()), Heard::default());
-        let shown = text.lines().filter(|it| heard.hear(it, &names)).collect();
-        (shown, heard)
+    fn reported(text: &str) -> (Vec<&str>, Reported) {
+        let (names, mut reported) = (Names::of(&toc()), Reported::default());
+        let shown = text
+            .lines()
+            .filter(|it| reported.read(it, &names))
+            .collect();
+        (shown, reported)
     }
 
     #[test]
     fn a_statement_is_kept_out_and_its_entry_named() {
-        let (shown, heard) = heard(
+        let (shown, reported) = reported(
             "pg_restore: creating INDEX \"app.i\"
 pg_restore: while PROCESSING TOC:
 pg_restore: from TOC entry 3412; 1259 16400 INDEX i app owner
@@ -361,13 +364,13 @@ Command was: CREATE INDEX i
             entry: "INDEX app.i".to_owned(),
             reason: "could not create unique index \"i\" (Key (n)=(1) is duplicated.)".to_owned(),
         };
-        assert_eq!(heard.failed, [failed]);
-        assert_eq!((heard.ignored, heard.lost), (None, None));
+        assert_eq!(reported.failed, [failed]);
+        assert_eq!((reported.ignored, reported.lost), (None, None));
     }
 
     #[test]
     fn rows_are_named_by_their_table_and_not_shown() {
-        let (shown, heard) = heard(
+        let (shown, reported) = reported(
             "pg_restore: from TOC entry 9; 0 16390 TABLE DATA a b owner
 pg_restore: error: COPY failed for table \"a b\": FEHLER:  neue Zeile verletzt Check-Constraint
 DETAIL:  Failing row contains (1, hunter2).
@@ -375,19 +378,19 @@ CONTEXT:  COPY a b, line 1: \"1	hunter2\"",
         );
         assert_eq!(shown.len(), 2, "{shown:?}");
         assert_eq!(
-            (heard.failed[0].id, heard.failed[0].number),
+            (reported.failed[0].id, reported.failed[0].number),
             (None, Some(9))
         );
-        assert_eq!(heard.failed[0].entry, "TABLE DATA app.a b");
+        assert_eq!(reported.failed[0].entry, "TABLE DATA app.a b");
         assert!(
-            heard.failed[0].reason.starts_with("neue Zeile"),
-            "{heard:?}"
+            reported.failed[0].reason.starts_with("neue Zeile"),
+            "{reported:?}"
         );
     }
 
     #[test]
     fn jobs_that_fail_at_once_are_told_apart_by_their_entries() {
-        let (shown, heard) = heard(
+        let (shown, reported) = reported(
             "pg_restore:pg_restore: from TOC entry 3412; 1259 16400 INDEX i app owner
  from TOC entry 3413; 2606 16401 CONSTRAINT a b k owner
 pg_restore:pg_restore: error: could not execute query: ERROR:  one
@@ -400,34 +403,39 @@ Command was: SELECT 'hunter2'
 pg_restore: warning: errors ignored on restore: 3",
         );
         assert!(!shown.concat().contains("hunter2"), "{shown:?}");
-        let ids: Vec<_> = heard.failed.iter().map(|it| it.id).collect();
+        let ids: Vec<_> = reported.failed.iter().map(|it| it.id).collect();
         assert_eq!(ids, [Some(3412), Some(3413), Some(215)]);
-        let reasons: Vec<_> = heard.failed.iter().map(|it| it.reason.as_str()).collect();
+        let reasons: Vec<_> = reported
+            .failed
+            .iter()
+            .map(|it| it.reason.as_str())
+            .collect();
         assert_eq!(reasons, ["", "", "three"]);
-        assert_eq!(heard.ignored, Some(3));
+        assert_eq!(reported.ignored, Some(3));
     }
 
     #[test]
     fn a_lost_connection_is_no_failed_statement() {
-        let (_, heard) = heard(
+        let (_, reported) = reported(
             "pg_restore: from TOC entry 3412; 1259 16400 INDEX i app owner
 pg_restore: error: could not execute query: FATAL:  terminating connection
 server closed the connection unexpectedly
 Command was: CREATE INDEX",
         );
-        let lost = heard.lost.as_deref();
+        let lost = reported.lost.as_deref();
         assert_eq!(lost, Some("server closed the connection unexpectedly"));
     }
 
     #[test]
     fn what_a_loader_says_before_the_program_is_shown() {
-        let (shown, _) = heard("setpriv: failed to execute pg_restore: No such file or directory");
+        let (shown, _) =
+            reported("setpriv: failed to execute pg_restore: No such file or directory");
         assert_eq!(shown.len(), 1);
     }
 
     #[test]
     fn psql_shows_its_errors_and_no_statement() {
-        let (shown, _) = heard(
+        let (shown, _) = reported(
             "psql:<stdin>:12: ERROR:  user mapping for \"a\" already exists
 LINE 1: CREATE USER MAPPING ... password 'hunter2'
                                 ^

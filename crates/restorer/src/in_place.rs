@@ -146,7 +146,7 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<Loaded, Refusal> {
         let left = self.left_by_another(stop).await?;
-        conflicts::look(self.session, self.target, toc).await?;
+        conflicts::refuse(self.session, self.target, toc).await?;
         let keep = |it: &Entry| self.plan.keeps(it);
         let lists = lists::lists(self.session, self.target, toc, keep).await?;
         let silenced = silenced(self.session, self.target, Some(toc)).await?;

@@ -238,7 +238,7 @@ pub enum Kind {
     Conflict,
     /// The name is another's.
     Occupied,
-    /// What is there stands in the way, and asking again will not help until that has changed.
+    /// What is there conflicts with it, and asking again will not help until that has changed.
     Precondition,
     /// The object is wrong in the engine's eyes.
     Invalid,

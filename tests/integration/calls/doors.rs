@@ -48,7 +48,7 @@ fn u46_health_says_so_when_the_server_stops_and_a_running_call_is_served_to_the_
         let mut seen = health.watch(service).await.unwrap().into_inner();
         let first = seen.message().await.unwrap().unwrap();
         assert_eq!(first.status, 1, "serving");
-        *server.engine.patience.lock().unwrap() = Duration::from_millis(300);
+        *server.engine.delay.lock().unwrap() = Duration::from_millis(300);
         let mut client = server.client().await;
         let call = tokio::spawn(async move { client.backup(requests::backup()).await });
         server.engine.asked.notified().await;

@@ -21,7 +21,7 @@ pub(crate) struct Recording {
     /// What every verb answers with instead.
     pub(crate) broken: Mutex<Option<Kind>>,
     /// How long it takes to make a schedule.
-    pub(crate) patience: Mutex<Duration>,
+    pub(crate) delay: Mutex<Duration>,
     /// Told when a schedule is asked for.
     pub(crate) asked: Notify,
 }
@@ -74,8 +74,8 @@ impl Engine for Recording {
     async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
         self.check()?;
         self.asked.notify_one();
-        let patience = *self.patience.lock().unwrap();
-        tokio::time::sleep(patience).await;
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
         let mut schedules = self.schedules.lock().unwrap();
         schedules.insert(schedule.name.clone(), schedule.clone());
         Ok(())

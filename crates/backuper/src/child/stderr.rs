@@ -15,11 +15,11 @@ pub struct Listener(Box<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl Listener {
     /// One that is called with each line.
-    pub fn new(hear: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Box::new(hear))
+    pub fn new(listen: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(listen))
     }
 
-    /// Both hear each line, and either may keep it out of our log.
+    /// Both listen each line, and either may keep it out of our log.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self::new(move |line| (self.0)(line) | (other.0)(line))
@@ -37,7 +37,7 @@ const FROM_SERVER: &str = "Error message from server: ";
 
 /// The line that says what is wrong stands first in what libpq's programs print last; where the
 /// server's words stand in a line of their own, these say why.
-pub(super) fn said(stderr: &[String]) -> String {
+pub(super) fn reason(stderr: &[String]) -> String {
     let wrong = stderr.iter().position(|it| is_error(it));
     let Some(line) = wrong.map_or(stderr.last(), |at| stderr.get(at)) else {
         return String::new();
@@ -134,12 +134,12 @@ mod tests {
             "DETAIL:  User was holding a relation lock for too long.",
             "server closed the connection unexpectedly",
         ];
-        let said = said(&lines.map(str::to_owned));
+        let reason = reason(&lines.map(str::to_owned));
         assert!(
-            said.ends_with(
+            reason.ends_with(
                 "PQgetResult() failed. FATAL:  terminating connection due to conflict with recovery"
             ),
-            "{said}"
+            "{reason}"
         );
     }
 }

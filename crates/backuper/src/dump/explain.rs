@@ -46,7 +46,7 @@ impl Questions<'_> {
 
     async fn ask(self, sentence: String) -> Failure {
         if let Err(denied) = probe::may_read_all(self.witness, self.target).await
-            && !denied.kind.may_pass()
+            && !denied.kind.is_transient()
         {
             return Failure::refused(format!("{sentence}; {}", denied.reason));
         }

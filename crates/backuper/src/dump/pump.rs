@@ -65,7 +65,7 @@ impl Running {
         let progress = dump.progress.stream();
         let mut child = dump
             .program(&part, snapshot)
-            .start_heard(progress.listener())
+            .start_listening(progress.listener())
             .map_err(|source| failed(&part, source))?;
         let Some(stdout) = child.take_stdout() else {
             return Err(broken(&part, "pg_dump has no stdout"));

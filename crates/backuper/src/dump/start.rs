@@ -87,14 +87,15 @@ impl Dump {
             if stop.is_cancelled() {
                 return Err(Failure::try_again("stopped before it began"));
             }
-            let patience = self.lock_wait_timeout;
-            let last = attempt >= TRIES && !patience.is_zero() && begun.elapsed() > patience;
+            let lock_timeout = self.lock_wait_timeout;
+            let last =
+                attempt >= TRIES && !lock_timeout.is_zero() && begun.elapsed() > lock_timeout;
             match obstacle {
-                Obstacle::Changed(table) if last => return Err(self.restless(&table, attempt)),
+                Obstacle::Changed(table) if last => return Err(self.timed_out(&table, attempt)),
                 Obstacle::Changed(table) => {
                     tracing::warn!(%table, attempt, "the table was dropped, truncated or altered while the dump began; trying again with a new snapshot");
                 }
-                Obstacle::Locked(wait) if last => return Err(self.restless(&wait.on, attempt)),
+                Obstacle::Locked(wait) if last => return Err(self.timed_out(&wait.on, attempt)),
                 Obstacle::Locked(wait) => {
                     tracing::info!(
                         on = %wait.on, held_by = %wait.held_by, pid = wait.pid, attempt,
@@ -180,7 +181,7 @@ impl Dump {
     }
 
     /// What is said when time is up.
-    fn restless(&self, table: &str, attempts: u32) -> Failure {
+    fn timed_out(&self, table: &str, attempts: u32) -> Failure {
         let why = format!(
             "table {table} or others were dropped, truncated, altered or locked while the backup began, {attempts} times in a row; run it when fewer tables change, or give it a longer LOCK_WAIT_TIMEOUT"
         );

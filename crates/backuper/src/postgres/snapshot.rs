@@ -79,18 +79,18 @@ pub struct Survey {
 
 impl Survey {
     /// Reads the tables' sizes, which takes a moment's lock on each: it waits for as long as a table
-    /// is locked by others, and holds nothing meanwhile. `patience` of zero has no limit.
+    /// is locked by others, and holds nothing meanwhile. `lock_timeout` of zero has no limit.
     ///
     /// # Errors
     /// `Kind::Busy` when a table stays locked, and what the server said.
     pub async fn take(
         session: &Session,
         target: &Target,
-        patience: Duration,
+        lock_timeout: Duration,
     ) -> Result<Self, Error> {
         let failed =
             |error: tokio_postgres::Error| Error::new("reading the tables of", target, &error);
-        let limit = format!("SET lock_timeout = {}", patience.as_millis());
+        let limit = format!("SET lock_timeout = {}", lock_timeout.as_millis());
         session.batch_execute(&limit).await.map_err(failed)?;
         let rows = session.query(TABLES, &[]).await.map_err(|error| {
             if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
@@ -98,7 +98,7 @@ impl Survey {
             }
             let why = format!(
                 "a table of it stayed locked for {}; run the backup again, or give it a longer LOCK_WAIT_TIMEOUT",
-                humantime::format_duration(patience)
+                humantime::format_duration(lock_timeout)
             );
             Error::because(Kind::Busy, "reading the tables of", target, why)
         })?;

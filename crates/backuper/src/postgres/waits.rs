@@ -29,7 +29,7 @@ const WAITS: &str = "
 pub struct Wait {
     /// The table, or the kind of lock.
     pub on: String,
-    /// The application that is in the way.
+    /// The application that holds it.
     pub held_by: String,
     /// Its server process.
     pub pid: i32,

@@ -99,11 +99,11 @@ pub async fn send(
             Ok(Err(status)) => status,
             Err(_elapsed) => tonic::Status::deadline_exceeded("no answer in time"),
         };
-        let may_pass = matches!(
+        let is_transient = matches!(
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted
         );
-        if tried == TRIES || !may_pass {
+        if tried == TRIES || !is_transient {
             return Err(Error {
                 receiver: "the core",
                 reason: format!("{:?} {}", status.code(), status.message()),

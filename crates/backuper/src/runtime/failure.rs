@@ -23,8 +23,8 @@ pub enum Verdict {
 impl Verdict {
     /// [`Verdict::TryAgain`] where that may help.
     #[must_use]
-    pub fn of(may_pass: bool) -> Self {
-        if may_pass {
+    pub fn of(is_transient: bool) -> Self {
+        if is_transient {
             Self::TryAgain
         } else {
             Self::Refused

@@ -77,44 +77,44 @@ impl Complaints {
     /// Hears psql's stderr. Of all its lines, warnings alone go to our log as they are.
     pub(super) fn listener(&self) -> Listener {
         let this = self.clone();
-        Listener::new(move |line| this.hear(line))
+        Listener::new(move |line| this.read(line))
     }
 
     /// All errors until now.
     pub(super) fn errors(&self) -> Vec<Complaint> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.errors.clone()
+        let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.errors.clone()
     }
 
     /// Takes a line; true when it is to be kept out of the log.
-    fn hear(&self, line: &str) -> bool {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn read(&self, line: &str) -> bool {
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(complaint) = complaint(line) {
             if complaint.is_error() {
-                heard.last = Last::Message;
-                heard.errors.push(complaint);
+                reported.last = Last::Message;
+                reported.errors.push(complaint);
                 return true;
             }
-            heard.last = Last::Else;
+            reported.last = Last::Else;
             tracing::warn!(sqlstate = %complaint.sqlstate, "{}", complaint.message);
             return true;
         }
         // psql itself speaks, of a connection that does not come about or is lost.
         if line.starts_with("psql: ") || line.starts_with("psql:<stdin>:") {
-            heard.last = Last::Else;
+            reported.last = Last::Else;
             return false;
         }
         let label = LABELS.iter().find(|it| line.starts_with(**it));
-        let last = heard.last;
-        let error = heard.errors.last_mut();
+        let last = reported.last;
+        let error = reported.errors.last_mut();
         match (label, last, error) {
             (Some(&"DETAIL:  "), Last::Message, Some(error)) => {
                 error.detail = line.strip_prefix("DETAIL:  ").map(str::to_owned);
-                heard.last = Last::Detail;
+                reported.last = Last::Detail;
             }
-            (Some(_), ..) => heard.last = Last::Else,
+            (Some(_), ..) => reported.last = Last::Else,
             // `LINE 1: …` and the caret below it are the text of a statement.
-            (None, ..) if line.starts_with("LINE ") => heard.last = Last::Else,
+            (None, ..) if line.starts_with("LINE ") => reported.last = Last::Else,
             (None, Last::Message, Some(error)) => {
                 error.message.push(' ');
                 error.message.push_str(line.trim());
@@ -149,17 +149,17 @@ fn complaint(line: &str) -> Option<Complaint> {
 mod tests {
     use super::*;
 
-    fn heard(text: &str) -> Vec<Complaint> {
+    fn reported(text: &str) -> Vec<Complaint> {
         let complaints = Complaints::default();
         for line in text.lines() {
-            complaints.hear(line);
+            complaints.read(line);
         }
         complaints.errors()
     }
 
     #[test]
     fn f46_an_error_is_known_by_its_code_in_any_language() {
-        let said = heard(
+        let said = reported(
             "psql:<stdin>:7: FEHLER:  2BP01: kann Tabelle t nicht löschen\n\
              DETAIL:  Sicht v hängt ab\nSicht w hängt ab\nHINT:  CASCADE\nLOCATION:  reportDependentObjects, dependency.c:1189",
         );
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn f12_no_statement_is_kept() {
-        let said = heard(
+        let said = reported(
             "psql:<stdin>:9: ERROR:  42704: server \"s\" does not exist\n\
              LINE 1: CREATE USER MAPPING FOR u SERVER s OPTIONS (password 'hunter2');\n                ^\n\
              QUERY:  SELECT 'hunter2'\nCONTEXT:  SQL statement \"SELECT 'hunter2'\"\nmore 'hunter2'",
@@ -184,12 +184,12 @@ mod tests {
 
     #[test]
     fn a_warning_is_no_error() {
-        assert!(heard("psql:<stdin>:3: WARNUNG:  01000: nicht wiederhergestellt").is_empty());
+        assert!(reported("psql:<stdin>:3: WARNUNG:  01000: nicht wiederhergestellt").is_empty());
     }
 
     #[test]
     fn a_message_of_several_lines_stays_one() {
-        let said = heard("psql:<stdin>:1: ERROR:  P0001: one\ntwo\nDETAIL:  three");
+        let said = reported("psql:<stdin>:1: ERROR:  P0001: one\ntwo\nDETAIL:  three");
         assert_eq!(said[0].sentence(), "one two (three)");
     }
 }

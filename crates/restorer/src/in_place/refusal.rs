@@ -47,7 +47,7 @@ pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
     let advice = match complaint.sqlstate.as_str() {
         // What depends on an object that would go, and what has the name of one that would come.
         "2BP01" | "42P07" | "42710" | "42723" | "42P06" => {
-            "; it stands in the way: drop or move it, or restore into another database"
+            "; drop or move it, or restore into another database"
         }
         // PostgreSQL manual, 20.12: max_locks_per_transaction.
         "53200" => {
@@ -61,14 +61,14 @@ pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
     };
     let entry = entry.map_or_else(String::new, |it| format!("{it}: "));
     Failure {
-        verdict: Verdict::of(may_pass(&complaint.sqlstate)),
+        verdict: Verdict::of(is_transient(&complaint.sqlstate)),
         sentence: format!("{entry}{said}{advice}; nothing was changed"),
     }
 }
 
 /// Whether the same statement later may succeed: the connection, a deadlock, resources, a lock, an
 /// operator, the system. PostgreSQL manual, appendix A.
-fn may_pass(sqlstate: &str) -> bool {
+fn is_transient(sqlstate: &str) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
     sqlstate != "53200" && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
 }

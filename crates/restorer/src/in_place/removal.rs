@@ -11,7 +11,7 @@ use crate::archive::toc::{Entry, Toc};
 use crate::target::subscription;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
-pub(super) const IN_THE_WAY: &str = "what the backup does not know stands in the way";
+const CONFLICT: &str = "conflict with what the backup does not know";
 
 /// Objects that stay where they are: others may live in them, or come with them. But for a language whose
 /// functions the backup makes.
@@ -315,7 +315,7 @@ BEGIN
     END LOOP;
     EXIT WHEN pg_catalog.cardinality(still) = 0;
     IF pg_catalog.cardinality(still) = pg_catalog.cardinality(pending) THEN
-      RAISE EXCEPTION '{IN_THE_WAY}: %', pg_catalog.replace(why, pg_catalog.chr(10), '; ')
+      RAISE EXCEPTION '{CONFLICT}: %', pg_catalog.replace(why, pg_catalog.chr(10), '; ')
         USING ERRCODE = 'dependent_objects_still_exist';
     END IF;
     pending := still;

@@ -77,7 +77,7 @@ impl Transaction {
             stdin: true,
             stdout: Output::Piped,
         }
-        .start_heard(complaints.listener())
+        .start_listening(complaints.listener())
         .map_err(|error| failed(&error))?;
         let (Some(stdin), Some(stdout)) = (child.take_stdin(), child.take_stdout()) else {
             return Err(Failure::try_again("psql has no stdin"));

@@ -107,27 +107,30 @@ impl Restoring<'_> {
         let jobs = (jobs > 1).then(|| format!("--jobs={jobs}").into());
         program.arguments.extend(jobs);
         program.arguments.extend([list.argument(), file]);
-        let said = Diagnostics::new(self.names);
+        let diagnostics = Diagnostics::new(self.names);
         let hopeless = self.stop.child_token();
         let listener = if keep_going {
-            said.listener()
+            diagnostics.listener()
         } else {
-            said.listener_until_hopeless(hopeless.clone())
+            diagnostics.listener_until_hopeless(hopeless.clone())
         };
-        let child = program.start_heard(listener);
-        let child = child.map_err(|error| failure(&error, &said))?;
+        let child = program.start_listening(listener);
+        let child = child.map_err(|error| failure(&error, &diagnostics))?;
         let ended = child.finish(&hopeless).await;
         let Err(error) = ended else {
             return Ok(Vec::new());
         };
-        let first = said.failed().into_iter().find(|it| !it.reason.is_empty());
+        let first = diagnostics
+            .failed()
+            .into_iter()
+            .find(|it| !it.reason.is_empty());
         match (error, first) {
-            (error, _) if self.stop.is_cancelled() => Err(failure(&error, &said)),
-            (_, Some(first)) if hopeless.is_cancelled() && said.lost().is_none() => {
+            (error, _) if self.stop.is_cancelled() => Err(failure(&error, &diagnostics)),
+            (_, Some(first)) if hopeless.is_cancelled() && diagnostics.lost().is_none() => {
                 Err(because_of(&first))
             }
-            (error @ child::Error::Failed { .. }, _) => left_out(&error, &said),
-            (error, _) => Err(failure(&error, &said)),
+            (error @ child::Error::Failed { .. }, _) => left_out(&error, &diagnostics),
+            (error, _) => Err(failure(&error, &diagnostics)),
         }
     }
 
@@ -145,9 +148,9 @@ impl Restoring<'_> {
             .arguments
             .extend(list.as_ref().map(UseList::argument));
         let progress = part.progress.stream();
-        let said = Diagnostics::new(self.names);
-        let child = program.start_heard(said.listener().and(progress.listener()));
-        let mut child = child.map_err(|error| failure(&error, &said))?;
+        let diagnostics = Diagnostics::new(self.names);
+        let child = program.start_listening(diagnostics.listener().and(progress.listener()));
+        let mut child = child.map_err(|error| failure(&error, &diagnostics))?;
         let sink = feed::sink(&mut child)?;
         let taking = Taking {
             all: list.is_none(),
@@ -160,8 +163,8 @@ impl Restoring<'_> {
             biased;
             () = self.stop.cancelled() => Err(feed::Error::Stopped),
             // One that goes on would read all that is left before it says so.
-            () = said.until_lost(), if goes_on => {
-                let lost = said.lost().unwrap_or_default();
+            () = diagnostics.until_lost(), if goes_on => {
+                let lost = diagnostics.lost().unwrap_or_default();
                 child.stop().await;
                 return Err(Failure::try_again(format!("restoring: pg_restore: {lost}")));
             }
@@ -171,8 +174,10 @@ impl Restoring<'_> {
             Ok(fed) => {
                 let refused = match child.finish(self.stop).await {
                     Ok(()) => Vec::new(),
-                    Err(error @ child::Error::Failed { .. }) if goes_on => left_out(&error, &said)?,
-                    Err(error) => return Err(failure(&error, &said)),
+                    Err(error @ child::Error::Failed { .. }) if goes_on => {
+                        left_out(&error, &diagnostics)?
+                    }
+                    Err(error) => return Err(failure(&error, &diagnostics)),
                 };
                 progress.end();
                 let bytes = fed.bytes;
@@ -185,7 +190,7 @@ impl Restoring<'_> {
             // It went first, so it knows why.
             Err(feed::Error::Closed { key }) => {
                 let ended = child.finish(self.stop).await;
-                ended.map_err(|error| failure(&error, &said))?;
+                ended.map_err(|error| failure(&error, &diagnostics))?;
                 Err(Failure::try_again(format!(
                     "{key}: pg_restore read only a part of it"
                 )))
@@ -226,10 +231,13 @@ pub(super) struct Arrived {
 
 /// What a pg_restore has left out that went on to its end. One that did not, or had no connection any
 /// more, has left out more than it says.
-fn left_out(error: &child::Error, said: &Diagnostics) -> Result<Vec<Failed>, Failure> {
-    let mut failed = said.failed();
-    let Some(count) = said.ignored().filter(|_| said.lost().is_none()) else {
-        return Err(failure(error, said));
+fn left_out(error: &child::Error, diagnostics: &Diagnostics) -> Result<Vec<Failed>, Failure> {
+    let mut failed = diagnostics.failed();
+    let Some(count) = diagnostics
+        .ignored()
+        .filter(|_| diagnostics.lost().is_none())
+    else {
+        return Err(failure(error, diagnostics));
     };
     if failed.is_empty() {
         failed.push(Failed {
@@ -240,9 +248,9 @@ fn left_out(error: &child::Error, said: &Diagnostics) -> Result<Vec<Failed>, Fai
     Ok(failed)
 }
 
-fn failure(error: &child::Error, said: &Diagnostics) -> Failure {
-    let failed = said.failed().into_iter().next();
-    Failure::try_again(match (failed, said.lost(), error) {
+fn failure(error: &child::Error, diagnostics: &Diagnostics) -> Failure {
+    let failed = diagnostics.failed().into_iter().next();
+    Failure::try_again(match (failed, diagnostics.lost(), error) {
         (_, Some(lost), child::Error::Failed { .. }) => format!("restoring: pg_restore: {lost}"),
         (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
             named(&failed)

@@ -1,4 +1,4 @@
-//! What stands in the way of a replacement and would be lost without a word.
+//! Conflicts: what the backup does not know, and a replacement would lose without a word.
 //!
 //! PostgreSQL itself refuses to drop what other objects depend on, and names them. Three kinds it
 //! takes along silently: partitions that were attached after the backup, a table's place in a
@@ -52,11 +52,11 @@ const SUBSCRIPTIONS: &str = "
        AND (n.nspname::text, c.relname::text) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))
      ORDER BY 1";
 
-/// Looks for what would be lost.
+/// Refuses where something would be lost.
 ///
 /// # Errors
 /// A refusal that names all of it.
-pub async fn look(session: &Client, target: &Target, toc: &Toc) -> Result<(), Failure> {
+pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), Failure> {
     let (schemas, names) = toc.tables();
     let publications: Vec<&str> = toc
         .entries
@@ -109,7 +109,7 @@ pub async fn look(session: &Client, target: &Target, toc: &Toc) -> Result<(), Fa
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "in {target} stands in the way what the backup does not know: {}; detach or drop it, or restore into another database; nothing was changed",
+        "conflict in {target} with what the backup does not know: {}; detach or drop it, or restore into another database; nothing was changed",
         found.join("; ")
     )))
 }

@@ -76,7 +76,7 @@ impl Kubernetes {
     /// An engine that speaks through this client.
     #[must_use]
     pub fn new(client: Client, settings: Settings) -> Self {
-        let objects = Objects::new(client, &settings.namespace, settings.patience);
+        let objects = Objects::new(client, &settings.namespace, settings.call_timeout);
         Self { settings, objects }
     }
 
@@ -184,7 +184,7 @@ impl Engine for Kubernetes {
                 outcome => return outcome,
             }
         }
-        Err(restless(&format!("make CronJob {}", schedule.name)))
+        Err(contended(&format!("make CronJob {}", schedule.name)))
     }
 
     async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
@@ -202,7 +202,7 @@ impl Engine for Kubernetes {
                 outcome => return outcome,
             }
         }
-        Err(restless(&doing()))
+        Err(contended(&doing()))
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
@@ -215,7 +215,7 @@ impl Engine for Kubernetes {
             }
             pause(attempt).await;
         }
-        Err(restless("start a restore"))
+        Err(contended("start a restore"))
     }
 
     async fn refresh(&self) -> Result<Refreshed, Error> {
@@ -260,7 +260,7 @@ fn check_ours(found: &CronJob) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same restore is the caller's; a different one stands in the way.
+/// The same restore is the caller's; a different one is a conflict.
 fn adopt(job: &Job, restore: &Restore) -> Result<Running, Error> {
     let name = job.name_any();
     let request = record::request(&Shown::of(&restore.vars));
@@ -303,7 +303,7 @@ fn owner<K: Resource<DynamicType = ()>>(name: &str, uid: &str) -> OwnerReference
     }
 }
 
-fn restless(doing: &str) -> Error {
+fn contended(doing: &str) -> Error {
     Error::new(doing, Kind::Unavailable, "others keep changing it")
 }
 

@@ -24,17 +24,17 @@ pub(crate) struct Objects {
     pub(super) jobs: Api<Job>,
     pods: Api<Pod>,
     secrets: Api<Secret>,
-    patience: Duration,
+    call_timeout: Duration,
 }
 
 impl Objects {
-    pub(crate) fn new(client: Client, namespace: &str, patience: Duration) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, call_timeout: Duration) -> Self {
         Self {
             cron_jobs: Api::namespaced(client.clone(), namespace),
             jobs: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
             secrets: Api::namespaced(client, namespace),
-            patience,
+            call_timeout,
         }
     }
 
@@ -175,10 +175,10 @@ impl Objects {
         doing: impl FnOnce() -> String,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.patience, call).await {
+        match tokio::time::timeout(self.call_timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(answered(doing(), error)),
-            Err(_elapsed) => Err(silent(doing(), self.patience)),
+            Err(_elapsed) => Err(silent(doing(), self.call_timeout)),
         }
     }
 }

@@ -28,8 +28,8 @@ pub(crate) fn answered(doing: impl Into<String>, error: kube::Error) -> Error {
 }
 
 /// A call that took too long.
-pub(crate) fn silent(doing: impl Into<String>, patience: Duration) -> Error {
-    Error::new(doing, Kind::Unavailable, Silence(patience))
+pub(crate) fn silent(doing: impl Into<String>, call_timeout: Duration) -> Error {
+    Error::new(doing, Kind::Unavailable, Silence(call_timeout))
 }
 
 /// Whether somebody else was quicker: the object is gone or is another one by now.

@@ -34,7 +34,7 @@ pub struct Settings {
     /// What is merged under the pods.
     pub template: Template,
     /// How long one call to the API server may take.
-    pub patience: Duration,
+    pub call_timeout: Duration,
     /// How old a Job that was never started must be before another request takes its place.
     pub abandoned_after: Duration,
 }
@@ -61,7 +61,7 @@ impl Settings {
             restore_ttl: Duration::from_secs(7 * 24 * 3600),
             queue: None,
             template: Template::default(),
-            patience: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
         }
     }
