@@ -66,11 +66,14 @@ impl FromStr for Endpoint {
         if let Some(path) = text.strip_prefix("file://") {
             let path = PathBuf::from(path);
             return if path.is_absolute() {
-                Ok(Self::Directory(path))
+                // One spelling: without empty parts, `.` and a slash at the end.
+                Ok(Self::Directory(path.components().collect()))
             } else {
                 Err("file:// needs an absolute path, as in file:///var/backups".to_owned())
             };
         }
+        // The oiler command line writes `://host:port` for an endpoint without a scheme.
+        let text = text.strip_prefix("://").unwrap_or(text);
         let url = if text.contains("://") {
             text.to_owned()
         } else {
@@ -82,11 +85,29 @@ impl FromStr for Endpoint {
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err("the scheme must be http, https or file, or left out for https".to_owned());
         }
-        if uri.authority().is_none_or(|it| it.as_str().contains('@')) {
+        let authority = uri.authority().filter(|it| !it.as_str().contains('@'));
+        let Some(authority) = authority else {
             return Err("a host is needed, and credentials do not belong here".to_owned());
+        };
+        if uri.query().is_some() {
+            return Err("a query does not belong here".to_owned());
         }
-        Ok(Self::Url(url.trim_end_matches('/').to_owned()))
+        Ok(Self::Url(one_spelling(&uri, authority)))
     }
+}
+
+/// The same place has one name, by which schedules and runs are told apart. RFC 3986, 6.2:
+/// normalization.
+fn one_spelling(uri: &http::Uri, authority: &http::uri::Authority) -> String {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let host = authority.host().to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let port = match (scheme, authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let path = uri.path().trim_end_matches('/');
+    format!("{scheme}://{host}{port}{path}")
 }
 
 impl fmt::Display for Endpoint {
@@ -135,5 +156,40 @@ impl FromStr for Bucket {
 impl fmt::Display for Bucket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S19.
+    #[test]
+    fn one_place_has_one_spelling() {
+        for (text, wanted) in [
+            ("S3.Example", "https://s3.example"),
+            ("s3.example.", "https://s3.example"),
+            ("https://s3.example:443/", "https://s3.example"),
+            ("http://s3.example:80", "http://s3.example"),
+            ("http://s3.example:443", "http://s3.example:443"),
+            ("HTTPS://S3.example/Gateway//", "https://s3.example/Gateway"),
+            ("http://[::1]:9000", "http://[::1]:9000"),
+            ("://s3.example:9000", "https://s3.example:9000"),
+            ("file:///a//b/./c/", "file:///a/b/c"),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap_or_else(|it| panic!("{text}: {it}"));
+            assert_eq!(endpoint.to_string(), wanted, "{text}");
+        }
+        for wrong in [
+            "",
+            "://",
+            "ftp://s3",
+            "https://",
+            "https://key@s3",
+            "https://s3?x=1",
+            "file://b",
+        ] {
+            assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
+        }
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn short_hash(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..4])
 }
 
-/// A host name or an IP address, in lower case.
+/// A host name or an IP address in one spelling: lower case, without a dot at the end.
 ///
 /// # Errors
 /// When it is neither.
@@ -80,8 +80,8 @@ pub fn host(text: &str) -> Result<String, Wrong> {
     if text.is_empty() {
         return Err(Wrong("a host name or an IP address is needed"));
     }
-    if text.parse::<IpAddr>().is_ok() {
-        return Ok(text.to_ascii_lowercase());
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.to_string());
     }
     let bare = text.strip_suffix('.').unwrap_or(text);
     // Underscores are in no host name, and in many that people have given to containers.
@@ -89,7 +89,7 @@ pub fn host(text: &str) -> Result<String, Wrong> {
     let label =
         |it: &str| (1..=63).contains(&it.len()) && it.chars().all(inside) && !it.starts_with('-');
     if bare.len() <= 253 && bare.split('.').all(label) {
-        Ok(text.to_ascii_lowercase())
+        Ok(bare.to_ascii_lowercase())
     } else {
         Err(Wrong(
             "a host name or an IP address is needed, without scheme, port or path",

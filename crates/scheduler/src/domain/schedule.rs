@@ -9,8 +9,8 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// How many years ahead a date is looked for; `0 0 30 2 *` has none.
-const YEARS: i16 = 5;
+/// How many years ahead a date is looked for: from 2096 to 2104 there is no 29 February.
+const YEARS: i16 = 9;
 
 /// A schedule as Kubernetes reads it, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ const fn field(
 }
 
 impl Cron {
-    /// The first time after this one, UTC; none when there is none within five years.
+    /// The first time after this one, UTC; none at the end of all time.
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         match &self.when {
@@ -103,6 +103,12 @@ impl FromStr for Cron {
             Some(word) => named(word)?,
             None => When::At(Fields::parse(text)?),
         };
+        if let When::At(fields) = &when
+            && !fields.ever_match()
+        {
+            let why = "it never comes: no day or time is all that it asks for";
+            return Err(NotASchedule(why.to_owned()));
+        }
         Ok(Self {
             text: text.to_owned(),
             when,
@@ -196,6 +202,16 @@ impl Fields {
             weekdays,
             either_day: !any_day && !any_weekday,
         })
+    }
+
+    /// Whether there is such a day and time at all. The days of a leap year are all there are, and
+    /// within 28 years each is on every day of the week.
+    fn ever_match(&self) -> bool {
+        let leap_day = |year: i16| Date::new(year, 2, 29).is_ok_and(|it| self.has(it));
+        let mut leap_years = (2000..2028).step_by(4);
+        let first = Date::new(2001, 1, 1).ok();
+        let mut days = std::iter::successors(first, |it| it.tomorrow().ok()).take(7 * 366);
+        self.first_time(None).is_some() && (leap_years.any(leap_day) || days.any(|it| self.has(it)))
     }
 
     fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
@@ -398,10 +414,32 @@ mod tests {
         }
     }
 
+    /// S18.
     #[test]
-    fn a_date_that_never_comes_has_no_next_time() {
-        assert_eq!(next("0 0 30 2 *", "2026-11-20T10:00:00Z"), None);
-        assert_eq!(next(", * * * *", "2026-11-20T10:00:00Z"), None);
+    fn what_never_comes_is_refused() {
+        for text in [
+            "0 0 30 2 *",
+            "0 0 31 4,6,9,11 *",
+            ", * * * *",
+            "* , * * *",
+            "* * * * ,",
+            "0 0 , * mon",
+        ] {
+            let error = text.parse::<Cron>().unwrap_err();
+            assert!(error.to_string().contains("never comes"), "{text}: {error}");
+        }
+        for text in [
+            "0 0 29 2 *",
+            "0 0 30 2 mon",
+            "0 0 31 1-3 *",
+            "59 23 31 12 ?",
+        ] {
+            assert!(text.parse::<Cron>().is_ok(), "{text}");
+        }
+        assert_eq!(
+            next("0 0 29 2 *", "2096-03-01T00:00:00Z").as_deref(),
+            Some("2104-02-29T00:00:00Z")
+        );
     }
 
     proptest! {
