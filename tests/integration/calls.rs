@@ -391,6 +391,10 @@ fn a_count_travels_with_the_time_of_the_call_and_a_name_does_not() {
         let as_of = plain(&restores[0].vars, "RESTORE_AS_OF").expect("a time");
         let as_of: jiff::Timestamp = as_of.parse().unwrap();
         assert!(as_of >= before && as_of <= jiff::Timestamp::now());
+        let begin_by = plain(&restores[0].vars, "RESTORE_BEGIN_BY").expect("a time");
+        let begin_by: jiff::Timestamp = begin_by.parse().unwrap();
+        assert_eq!(begin_by.duration_since(as_of).as_mins(), 15);
+        assert!(plain(&restores[1].vars, "RESTORE_BEGIN_BY").is_some());
         assert_eq!(plain(&restores[0].vars, "BACKUP_REVISION"), Some("2"));
         assert_eq!(plain(&restores[1].vars, "RESTORE_AS_OF"), None);
         assert_ne!(restores[0].database, restores[1].database);

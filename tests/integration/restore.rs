@@ -78,6 +78,24 @@ fn u27_backups_that_finished_after_the_call_do_not_count() {
     assert_eq!(stage.database.sql("SELECT n FROM generation").trim(), "1");
 }
 
+/// S13: a restore that waited would take what was written meanwhile.
+#[test]
+fn a_restore_that_comes_too_late_does_not_begin() {
+    let stage = Stage::new("late");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS n");
+    stage.back_up(&env([]));
+    stage.database.sql("UPDATE t SET n = 2");
+    let late = stage.restore(&var("RESTORE_BEGIN_BY", "2026-01-01T00:00:00Z"));
+    late.expect_code(2);
+    assert!(late.last_line().contains("expired"), "{late}");
+    assert_eq!(stage.database.sql("SELECT n FROM t"), "2");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(15);
+    stage
+        .restore(&var("RESTORE_BEGIN_BY", &soon.to_string()))
+        .expect_code(0);
+    assert_eq!(stage.database.sql("SELECT n FROM t"), "1");
+}
+
 #[test]
 fn the_published_adapters_backups_count_and_restore() {
     let stage = Stage::new("published");

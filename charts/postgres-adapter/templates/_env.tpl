@@ -23,6 +23,7 @@
 - {name: RESTORE_DEADLINE, value: {{ $workers.restoreDeadline | quote }}}
 - {name: SUCCESSFUL_HISTORY_LIMIT, value: {{ $workers.successfulHistory | quote }}}
 - {name: FAILED_HISTORY_LIMIT, value: {{ $workers.failedHistory | quote }}}
+- {name: RESTORE_BEGIN_WITHIN, value: {{ $workers.restoreBeginWithin | quote }}}
 - {name: RESTORE_TTL, value: {{ $workers.restoreTtl | quote }}}
 - {name: COMPRESSION_LEVEL, value: {{ $workers.compressionLevel | quote }}}
 - {name: LOCK_WAIT_TIMEOUT, value: {{ $workers.lockWaitTimeout | quote }}}

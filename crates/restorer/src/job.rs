@@ -38,6 +38,10 @@ pub struct RestoreJob {
     #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = time)]
     pub as_of: Maybe<Timestamp>,
 
+    /// RFC 3339 time: a restore that has not begun by then does not begin, since it would take what was written meanwhile; empty: no limit.
+    #[arg(help_heading = "Restore", env = "RESTORE_BEGIN_BY", default_value = "", value_parser = time)]
+    pub begin_by: Maybe<Timestamp>,
+
     /// How many streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = jobs)]
     pub jobs: Maybe<NonZeroU16>,
@@ -103,6 +107,7 @@ impl RestoreJob {
             store,
             revision,
             as_of,
+            begin_by,
             jobs,
             lock_wait_timeout,
             owners,
@@ -113,6 +118,7 @@ impl RestoreJob {
         vars.extend(store.to_env());
         vars.push(Var::plain("BACKUP_REVISION", revision.to_string()));
         vars.extend(as_of.map(|it| Var::plain("RESTORE_AS_OF", it.to_string())));
+        vars.extend(begin_by.map(|it| Var::plain("RESTORE_BEGIN_BY", it.to_string())));
         vars.extend(jobs.map(|it| Var::plain("RESTORE_JOBS", it.to_string())));
         vars.push(Var::plain(
             "LOCK_WAIT_TIMEOUT",
@@ -149,6 +155,7 @@ mod tests {
             ("S3_BUCKET_NAME", "backups"),
             ("BACKUP_REVISION", "2026-11-20T21:05:27Z"),
             ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
+            ("RESTORE_BEGIN_BY", "2026-11-20T21:20:27Z"),
             ("RESTORE_JOBS", "2"),
             ("RESTORE_OWNERS", "none"),
             ("RESTORE_KEEP_GOING", "true"),

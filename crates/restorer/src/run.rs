@@ -9,6 +9,7 @@ use backuper::progress::Progress;
 use backuper::runtime::parallelism;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::in_place::Replacing;
@@ -50,6 +51,7 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
     job.store.check().map_err(Failure::refused)?;
+    begins_in_time(job, Timestamp::now())?;
     let preparing = async {
         let (storage, system) = tokio::join!(store(job), system(job, target));
         let (storage, system) = (storage?, system?);
@@ -101,6 +103,16 @@ async fn attempt(
         bytes,
         omissions,
     })
+}
+
+/// A restore may wait in a queue, or for a scheduler that was stopped, while the database goes on.
+fn begins_in_time(job: &RestoreJob, now: Timestamp) -> Result<(), Failure> {
+    match job.begin_by {
+        Some(begin_by) if now > begin_by => Err(Failure::refused(format!(
+            "expired: this restore was to begin by {begin_by}, and it is {now} on this machine; what was written to the database since it was asked for would be lost, so ask for it again if it is still wanted; nothing was changed"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn store(job: &RestoreJob) -> Result<Arc<dyn Storage>, Failure> {

@@ -60,6 +60,9 @@ pub struct Schedule {
     pub vars: Vec<Var>,
 }
 
+/// What differs between two calls for the same restore.
+const TIMES_OF_CALL: [&str; 2] = ["RESTORE_AS_OF", "RESTORE_BEGIN_BY"];
+
 /// What tells plans apart: which database goes into which bucket.
 const PLACES: [&str; 5] = [
     "DB_HOST",

@@ -98,6 +98,7 @@ impl Service {
             store: self.store(store),
             revision: revision.clone(),
             as_of,
+            begin_by: self.begin_by(now),
             jobs: self.workers.restore_jobs,
             lock_wait_timeout: self.workers.lock_wait_timeout,
             owners: self.workers.restore_owners,
@@ -111,6 +112,13 @@ impl Service {
         let running = self.engine.restore(&restore).await?;
         tracing::info!(run = %running.name, database = %target.place(), adopted = running.adopted, "restoring");
         Ok(running)
+    }
+
+    /// By when a restore that is asked for now must have begun.
+    fn begin_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let within = self.workers.restore_begin_within;
+        let limited = !within.is_zero();
+        limited.then(|| now.saturating_add(within).unwrap_or(Timestamp::MAX))
     }
 
     fn schedule(&self, name: &Name, plan: &Plan) -> Schedule {

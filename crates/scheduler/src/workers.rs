@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
-use backuper::job::parse::{Maybe, flag, lock_wait_timeout, maybe, secure};
+use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
@@ -69,6 +69,10 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub restore_keep_going: bool,
 
+    /// How long a restore may wait for its beginning (15min, 1h); 0: as long as it takes.
+    #[arg(env = "RESTORE_BEGIN_WITHIN", default_value = "15min", value_parser = begin_within)]
+    pub restore_begin_within: Duration,
+
     /// zstd's compression level, 1 to 19.
     #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
@@ -84,4 +88,8 @@ pub struct WorkerSettings {
     /// text or json; the scheduler's own log too.
     #[arg(env = "LOG_FORMAT", default_value = "text", value_parser = LogFormat::from_str)]
     pub log_format: LogFormat,
+}
+
+fn begin_within(text: &str) -> Result<Duration, String> {
+    duration(if text.is_empty() { "15min" } else { text })
 }

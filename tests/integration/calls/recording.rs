@@ -59,7 +59,8 @@ pub(crate) fn secret_names(vars: &[Var]) -> Vec<&str> {
 
 fn same(one: &Restore, other: &Restore) -> bool {
     let request = |it: &Restore| -> Vec<String> {
-        let counted = it.vars.iter().filter(|it| it.name != "RESTORE_AS_OF");
+        let times = ["RESTORE_AS_OF", "RESTORE_BEGIN_BY"];
+        let counted = it.vars.iter().filter(|it| !times.contains(&it.name));
         counted.map(|it| format!("{it:?}")).collect()
     };
     request(one) == request(other)

@@ -36,6 +36,7 @@ pub fn restore(database: &str, revision: &str, call: usize) -> Restore {
             Var::plain("DB_HOST", "db.example"),
             Var::plain("BACKUP_REVISION", revision),
             Var::plain("RESTORE_AS_OF", format!("2026-11-20T00:00:{call:02}Z")),
+            Var::plain("RESTORE_BEGIN_BY", format!("2026-11-20T00:15:{call:02}Z")),
             Var::secret("DB_PASSWORD", &SecretString::from("conformance")),
         ],
     }

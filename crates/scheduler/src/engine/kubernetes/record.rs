@@ -7,9 +7,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 use sha2::{Digest as _, Sha256};
 
 use super::render::PARAMETERS;
-
-/// The variable that differs between two calls for the same restore.
-const TIME_OF_CALL: &str = "RESTORE_AS_OF";
+use crate::engine::TIMES_OF_CALL;
 
 /// A worker's variable as a pod's specification may show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +37,8 @@ impl Shown {
 /// repeated after its answer was lost is the same.
 pub fn request(vars: &[Shown]) -> String {
     let mut text = String::new();
-    for Shown { name, value } in vars.iter().filter(|it| it.name != TIME_OF_CALL) {
+    let same = |it: &&Shown| !TIMES_OF_CALL.contains(&it.name.as_str());
+    for Shown { name, value } in vars.iter().filter(same) {
         // Quoted, so that no value can pass for two variables; a String takes any text.
         let _infallible = writeln!(text, "{name}={value:?}");
     }

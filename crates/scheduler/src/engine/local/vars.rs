@@ -5,9 +5,6 @@ use secrecy::ExposeSecret as _;
 
 use crate::engine;
 
-/// The variable that differs between two calls for the same restore.
-const TIME_OF_CALL: &str = "RESTORE_AS_OF";
-
 /// All of them as JSON, secrets too: workers need them after a restart.
 pub(super) fn write(vars: &[Var]) -> String {
     let all = vars.iter().map(|var| {
@@ -39,7 +36,10 @@ pub(super) fn same_places(one: &str, other: &str) -> bool {
 /// Tells restores apart: by neither secrets nor the time of the call.
 pub(super) fn request(vars: &[Var]) -> String {
     let mut text = String::new();
-    for var in vars.iter().filter(|it| it.name != TIME_OF_CALL) {
+    for var in vars
+        .iter()
+        .filter(|it| !engine::TIMES_OF_CALL.contains(&it.name))
+    {
         if let Value::Plain(value) = &var.value {
             // Quoted, so that no value can pass for two variables.
             text.push_str(&format!("{}={value:?}\n", var.name));
