@@ -235,7 +235,15 @@ fn one_folder_serves_one_scheduler() {
         max_workers: 1,
         ..settings(&data, Path::new("/bin/true"))
     });
-    assert_eq!(second.expect_err("in use").kind(), Kind::Unavailable);
+    let error = second.expect_err("in use");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let process = format!("process {}", std::process::id());
+    assert!(error.chain().contains(&process), "{}", error.chain());
+    assert_eq!(
+        kept(&data, "SELECT count(*) FROM schedules"),
+        0,
+        "it can be read"
+    );
 }
 
 /// How often a worker that ends like this was started, for one run.
@@ -369,4 +377,149 @@ fn a_full_disk_delays_the_end_of_a_run_and_loses_nothing() {
     assert_eq!(at_work.stop()[0].ending, Ending::Succeeded);
     let again = block_on(engine.restore(&restore)).expect("kept");
     assert!(!again.adopted, "the first one has ended");
+}
+
+/// The file, as an administrator looks at it.
+fn file(data: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(data.join("scheduler.sqlite")).unwrap()
+}
+
+fn kept(data: &Path, query: &str) -> i64 {
+    file(data).query_row(query, [], |row| row.get(0)).unwrap()
+}
+
+/// S30.
+#[test]
+fn a_clock_that_once_ran_ahead_stops_no_schedule_and_takes_no_history() {
+    const YEARS: i64 = 10 * 365 * 24 * 3600;
+    let (data, time) = (folder("data"), Time::standing());
+    let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
+    block_on(engine.ensure(&every(60))).unwrap();
+    let at_work = AtWork::start(engine);
+    time.pass(60);
+    at_work.wait(|it| it.len() == 1);
+    time.pass(YEARS);
+    at_work.wait(|it| it.len() == 2);
+    at_work.stop();
+    time.pass(-YEARS);
+    let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
+    let at_work = AtWork::start(engine);
+    a_few_ticks();
+    time.pass(60);
+    at_work.wait(|it| it.len() == 1);
+    at_work.stop();
+    assert_eq!(kept(&data, "SELECT count(*) FROM runs"), 3);
+}
+
+/// S33: and no more of it than anybody reads.
+#[test]
+fn old_runs_are_forgotten_but_for_the_newest_with_their_logs() {
+    let (data, time) = (folder("data"), Time::standing());
+    let logs = data.join("logs").join(NAME);
+    drop(time.open(&data, Path::new("/bin/true")));
+    std::fs::create_dir_all(&logs).unwrap();
+    let rows = file(&data);
+    for number in 0..1_500 {
+        let run = format!("{NAME}-{number}");
+        rows.execute(
+            "INSERT INTO runs (name, component, schedule, vars, state, created, ended)
+             VALUES (?1, 'backup', ?2, '[]', 'succeeded', ?3, ?3)",
+            rusqlite::params![run, NAME, number],
+        )
+        .unwrap();
+    }
+    for number in [0, 1_479, 1_480, 1_499] {
+        std::fs::write(logs.join(format!("{NAME}-{number}.log")), "").unwrap();
+    }
+    drop(rows);
+    let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
+    wait_for("they are forgotten", || {
+        (kept(&data, "SELECT count(*) FROM runs") == 20).then_some(())
+    });
+    at_work.stop();
+    assert_eq!(kept(&data, "SELECT min(created) FROM runs"), 1_480);
+    let left = std::fs::read_dir(&logs).unwrap().count();
+    assert_eq!(left, 2);
+}
+
+/// S34.
+#[test]
+fn a_row_that_cannot_be_read_stops_no_other() {
+    let (data, time) = (folder("data"), Time::standing());
+    let engine = time.open(&data, Path::new("/bin/true"));
+    block_on(engine.ensure(&every(60))).unwrap();
+    drop(engine);
+    file(&data)
+        .execute(
+            "INSERT INTO schedules (name, cron, vars, due) VALUES ('a', 'of a later version', '?', 0)",
+            [],
+        )
+        .unwrap();
+    let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
+    time.pass(60);
+    at_work.wait(|it| it.len() == 1);
+    assert_eq!(at_work.stop()[0].ending, Ending::Succeeded);
+}
+
+/// S34: what the first version wrote, and what it had begun to change when it was killed.
+#[test]
+fn a_file_of_the_first_version_is_taken_over() {
+    const FIRST: &str = "
+        CREATE TABLE schedules (name TEXT PRIMARY KEY, cron TEXT NOT NULL, vars TEXT NOT NULL, due INTEGER);
+        CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, component TEXT NOT NULL,
+            schedule TEXT, database TEXT, request TEXT, vars TEXT NOT NULL, state TEXT NOT NULL,
+            reason TEXT, exit_code INTEGER, message TEXT, created INTEGER NOT NULL, ended INTEGER);
+        INSERT INTO schedules VALUES ('backup-1-postgres', '@every 60s', '[]', 1800000000);
+        INSERT INTO runs (name, component, schedule, vars, state, created, ended)
+            VALUES ('old', 'backup', 'backup-1-postgres', '[]', 'succeeded', 1, 2);
+        PRAGMA user_version = 1;";
+    for begun in [
+        "",
+        "ALTER TABLE runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0",
+    ] {
+        let (data, time) = (folder("data"), Time::standing());
+        file(&data)
+            .execute_batch(&format!("{FIRST}{begun}"))
+            .unwrap();
+        let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
+        at_work.wait(|it| it.len() == 1);
+        at_work.stop();
+        assert_eq!(kept(&data, "SELECT count(*) FROM runs"), 2, "{begun}");
+    }
+}
+
+/// S31.
+#[test]
+fn a_restore_waits_for_no_backup_that_waits_too() {
+    let (data, time, out) = (
+        folder("data"),
+        Time::standing(),
+        folder("out").join("order"),
+    );
+    let script = worker(&format!(
+        "echo \"${{BACKUP_REVISION:-backup}}\" >> {}",
+        out.display()
+    ));
+    let engine = Arc::new(
+        Local::open(Settings {
+            max_workers: 1,
+            clock: Clock::Set(time.0.clone()),
+            ..settings(&data, &script)
+        })
+        .unwrap(),
+    );
+    for number in 1..4 {
+        let schedule = Schedule {
+            cron: "@every 60s".to_owned(),
+            ..conformance::schedule(&format!("backup-{number}-postgres"))
+        };
+        block_on(engine.ensure(&schedule)).unwrap();
+    }
+    time.pass(60);
+    block_on(engine.restore(&conformance::restore("00000001", "7", 1))).unwrap();
+    let at_work = AtWork::start(engine);
+    at_work.wait(|it| it.len() == 4);
+    at_work.stop();
+    let order = std::fs::read_to_string(out).unwrap();
+    assert_eq!(order.lines().next(), Some("7"), "{order}");
 }

@@ -10,6 +10,22 @@ pub fn deepest_cause(error: &(dyn std::error::Error + 'static)) -> String {
         .map_or_else(String::new, ToString::to_string)
 }
 
+/// An error with all its causes, in one line.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut causes = causes(error);
+    let mut text = causes.next().map_or_else(String::new, ToString::to_string);
+    for cause in causes {
+        // Some libraries' errors repeat their causes.
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 /// An error and its causes, the outermost first.
 pub fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),

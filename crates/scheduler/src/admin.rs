@@ -58,12 +58,9 @@ async fn ready(State(admin): State<Admin>) -> Response {
     match admin.service.ready().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the engine is not ready"
-            );
-            // The cause is in the log: whoever may look here may not see the cluster.
-            (StatusCode::SERVICE_UNAVAILABLE, "the engine is not ready\n").into_response()
+            tracing::warn!(error = error.chain(), "the engine is not ready");
+            let why = format!("the engine is not ready: {}\n", error.chain());
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use backuper::job::{Value, Var};
+use backuper::text;
 use tokio_util::sync::CancellationToken;
 
 /// Keeps schedules and runs workers.
@@ -209,18 +210,7 @@ impl Error {
     /// What was being done and all its causes, in one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            // Some libraries' errors repeat their causes.
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            next = cause.source();
-        }
-        text
+        text::chain(self)
     }
 
     /// What the caller can do about it.

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backuper::postgres::tools::Tools;
 use backuper::runtime::failure::{Failure, Verdict};
 use backuper::runtime::shutdown::Shutdown;
+use backuper::text;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         return probe::ask(address, tls).await;
     }
     let tls = config.serving.tls()?.map(Certificates::read).transpose()?;
+    let has_tls = tls.is_some();
+    let clients = clients(config).await?;
     let engine = engine(config).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
     let service = Service::new(engine.clone(), config.workers.clone());
@@ -55,9 +59,13 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let mut work = tokio::spawn(background(engine, metrics, stop.clone()));
     admin.set_serving(true);
     tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %config.serving.address,
         port = config.serving.port,
         admin_port = config.serving.admin_port,
+        tls = has_tls,
         engine = ?config.choice(),
+        %clients,
         "serving"
     );
     let outcome = tokio::select! {
@@ -70,6 +78,22 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     stop.cancel();
     farewell(calls, work).await;
     outcome
+}
+
+/// The versions of PostgreSQL's programs that workers on this machine will find; in pods it is their
+/// image that has them.
+async fn clients(config: &Config) -> Result<String, Failure> {
+    if config.choice() == Choice::Kubernetes {
+        return Ok("the image's".to_owned());
+    }
+    let installed = Tools::installed(&config.workers.programs).await;
+    if installed.is_empty() {
+        return Err(Failure::refused(
+            "no PostgreSQL client is found on this machine: install postgresql-client of the servers' major, or name its folder in PG_BIN_DIRS",
+        ));
+    }
+    let versions: Vec<&str> = installed.iter().map(Tools::version).collect();
+    Ok(versions.join(", "))
 }
 
 /// The engine that the settings mean.
@@ -105,7 +129,7 @@ async fn refresh(engine: &dyn Engine) -> Result<(), Failure> {
                 return Ok(());
             }
             Err(error) if error.kind() == Kind::Unavailable => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "trying again");
+                tracing::warn!(error = error.chain(), "trying again");
             }
             Err(error) => return Err(failure(&error)),
         }
@@ -143,7 +167,7 @@ async fn farewell(calls: JoinHandle<Result<(), server::Error>>, work: JoinHandle
         if !calls.is_finished()
             && let Ok(Err(error)) = calls.await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "while stopping");
+            tracing::warn!(error = text::chain(&error), "while stopping");
         }
         if !work.is_finished()
             && let Err(error) = work.await

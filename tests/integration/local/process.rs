@@ -10,18 +10,23 @@ use tonic::transport::Endpoint;
 
 use crate::testbed::postgres::{free_port, shared};
 use crate::testbed::programs::{Running, scheduler};
-use crate::testbed::{block_on, env, folder, wait_for};
+use crate::testbed::{Env, block_on, env, folder, wait_for};
+use crate::workers::with;
 
 fn start(data: &Path) -> (Running, u16) {
+    start_with(data, &env([]))
+}
+
+fn start_with(data: &Path, more: &Env) -> (Running, u16) {
     let (port, admin_port) = (free_port(), free_port());
-    let mut running = scheduler(&env([
+    let own = env([
         ("ENGINE", "local"),
         ("DATA_DIR", data.to_str().unwrap()),
         ("LISTEN_ADDRESS", "127.0.0.1"),
         ("PORT", &port.to_string()),
         ("ADMIN_PORT", &admin_port.to_string()),
-    ]))
-    .start();
+    ]);
+    let mut running = scheduler(&with(&own, more)).start();
     running.wait_until_it_prints("serving");
     (running, port)
 }
@@ -119,10 +124,12 @@ fn a_killed_scheduler_loses_no_schedule() {
 }
 
 fn logs(data: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(data.join("logs"))
-        .unwrap()
-        .map(|it| it.unwrap().path())
-        .collect()
+    let entries = |path: PathBuf| {
+        std::fs::read_dir(path)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+    };
+    entries(data.join("logs")).flat_map(entries).collect()
 }
 
 fn is_whole(log: &Path) -> bool {
@@ -135,5 +142,69 @@ fn only_the_schedulers_user_reads_logs(data: &Path) {
     for log in logs(data) {
         let mode = std::fs::metadata(&log).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", log.display());
+    }
+}
+
+/// S36.
+#[test]
+fn a_run_that_a_kill_cut_short_is_named_at_the_next_start() {
+    let (data, began) = (folder("data"), folder("out").join("began"));
+    let script = super::worker(&format!("touch {}; sleep 60", began.display()));
+    let more = env([("BACKUPER_BINARY", script.to_str().unwrap())]);
+    let (running, port) = start_with(&data, &more);
+    let request = BackupRequest {
+        db_uri: "db.example".to_owned(),
+        db_port: 5432,
+        db_user: "u".to_owned(),
+        db_name: "shop".to_owned(),
+        schedule: "@every 1s".to_owned(),
+        s3_endpoint: "file:///nowhere".to_owned(),
+        ..BackupRequest::default()
+    };
+    let name = block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        client
+            .backup(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .cronjob_name
+    });
+    wait_for("the worker", || began.exists().then_some(()));
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let (running, _port) = start_with(&data, &more);
+    let printed = running.printed();
+    let line = printed.lines().find(|it| it.contains("did not end before"));
+    let line = line.unwrap_or_else(|| panic!("{printed}"));
+    for word in ["WARN", name.as_str(), "db.example:5432/shop", "made again"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+/// S38.
+#[test]
+fn settings_that_cannot_work_are_told_at_the_start() {
+    for (variable, value) in [
+        ("BACKUPER_BINARY", "/nope"),
+        ("RESTORER_BINARY", "/etc/passwd"),
+    ] {
+        let data = folder("data");
+        let own = env([
+            ("ENGINE", "local"),
+            ("DATA_DIR", data.to_str().unwrap()),
+            ("LISTEN_ADDRESS", "127.0.0.1"),
+            ("PORT", &free_port().to_string()),
+            ("ADMIN_PORT", &free_port().to_string()),
+            (variable, value),
+        ]);
+        let ended = scheduler(&own).run();
+        ended.expect_code(2);
+        for word in [variable, value] {
+            assert!(ended.last_line().contains(word), "{word}: {ended}");
+        }
     }
 }

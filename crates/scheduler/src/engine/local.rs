@@ -14,7 +14,7 @@ mod vars;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::schedule::Cron;
 use crate::engine::{
-    self, Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
+    self, Component, Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
 };
 pub use clock::Clock;
 use store::{Started, Store, Wanted, Whose};
@@ -35,8 +35,10 @@ use supervisor::Programs;
 pub const NAMESPACE: &str = "local";
 /// How often the clock is looked at, and what could not be kept is tried again.
 const TICK: Duration = Duration::from_secs(1);
-/// How often old log files are looked for.
-const PRUNING: Duration = Duration::from_secs(3600);
+/// How often old runs are forgotten, with their log files.
+const FORGETTING: Duration = Duration::from_secs(3600);
+/// How often schedules are compared with the clock, and an error that lasts is told again.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What an administrator decides about workers on this machine.
 #[derive(Clone, Debug)]
@@ -95,6 +97,9 @@ impl Local {
             words: folder("last-words")?,
             logs: folder("logs")?,
         };
+        programs
+            .check()
+            .map_err(|why| Error::new("find the workers' programs", Kind::Precondition, why))?;
         Ok(Self {
             store,
             programs,
@@ -118,10 +123,39 @@ impl Local {
     async fn enqueue(&self) -> Result<(), Error> {
         let now = self.clock.now();
         for due in self.store.due(now.as_second()).await? {
-            let next = next(&due.cron, now)?;
-            self.store.begin(due, next, now.as_second()).await?;
+            match next(&due.cron, now) {
+                Ok(next) => self.store.begin(due, next, now.as_second()).await?,
+                Err(error) => {
+                    // The others go on; this one is looked at again every minute.
+                    tracing::error!(plan = %due.name, error = error.chain(), "this schedule cannot be read and does not run; make it anew");
+                    self.store.set_due(vec![(due, None)]).await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// A clock that once ran ahead has put off what is due; and what could not be read may be readable
+    /// by this version.
+    async fn recount(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut wrong = Vec::new();
+        for (schedule, due) in self.store.schedules().await? {
+            let Ok(next) = next(&schedule.cron, now) else {
+                continue;
+            };
+            if due.is_none() || next.is_some_and(|next| due > Some(next)) {
+                wrong.push((schedule, next));
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            schedules = wrong.len(),
+            "the clock was set back, or ran ahead before: when these schedules are due is counted from now"
+        );
+        self.store.set_due(wrong).await
     }
 
     async fn start(
@@ -145,9 +179,15 @@ impl Local {
         Ok(())
     }
 
-    fn prune(&self) {
-        if let Err(error) = self.programs.prune(store::MEMORY) {
-            tracing::warn!(%error, "old log files stay");
+    async fn forget(&self) -> Result<(), Error> {
+        loop {
+            let forgotten = self.store.forget(self.clock.now().as_second()).await?;
+            if forgotten.is_empty() {
+                return Ok(());
+            }
+            for run in forgotten {
+                self.programs.forget(&run.name, run.schedule.as_deref());
+            }
         }
     }
 }
@@ -180,7 +220,7 @@ impl Work {
                 None => store.end(run.id, ending.clone(), said.clone(), now).await,
             };
             let Err(error) = kept else { break };
-            tracing::error!(run = %run.name, error = &error as &dyn std::error::Error, "how it ended is not kept yet; trying again in a second");
+            tracing::error!(run = %run.name, error = error.chain(), "how it ended is not kept yet; trying again in a second");
             if stop.is_cancelled() {
                 return None;
             }
@@ -250,15 +290,20 @@ impl Engine for Local {
 
     async fn refresh(&self) -> Result<Refreshed, Error> {
         let (unchanged, interrupted) = self.store.sweep(self.clock.now().as_second()).await?;
-        if interrupted > 0 {
-            tracing::warn!(
-                runs = interrupted,
-                "did not end before the last stop: failed"
-            );
+        for run in &interrupted {
+            let (name, database) = (&run.name, &run.database);
+            match run.component {
+                Component::Backup => {
+                    tracing::warn!(run = %name, %database, "this backup did not end before the scheduler did: nothing of it counts, and it is made again");
+                }
+                Component::Restore => {
+                    tracing::warn!(run = %name, %database, "this restore did not end before the scheduler did: a database that held something is as it was before, one that was empty or missing is not complete; ask for the restore again");
+                }
+            }
         }
         Ok(Refreshed {
             unchanged,
-            removed: interrupted,
+            removed: interrupted.len(),
             ..Refreshed::default()
         })
     }
@@ -269,25 +314,40 @@ impl Engine for Local {
 
     async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
         let mut workers = JoinSet::new();
-        let mut pruning = tokio::time::interval(PRUNING);
+        let mut forgetting = tokio::time::interval(FORGETTING);
+        let mut recounting = tokio::time::interval(MINUTE);
+        let mut trouble = Trouble::default();
         while !stop.is_cancelled() {
-            if let Err(error) = self.start(&mut workers, &stop).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "trying again in a second"
-                );
-            }
+            trouble.tell(self.start(&mut workers, &stop).await);
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = workers.join_next() => told(ended, tell),
                 () = self.asked.notified() => {}
-                _ = pruning.tick() => self.prune(),
+                _ = recounting.tick() => trouble.tell(self.recount().await),
+                _ = forgetting.tick() => trouble.tell(self.forget().await),
                 () = tokio::time::sleep(TICK) => {}
             }
         }
         while let Some(ended) = workers.join_next().await {
             told(ended, tell);
         }
+    }
+}
+
+/// An error that comes every second is told once, and then every minute.
+#[derive(Debug, Default)]
+struct Trouble(Option<(String, Instant)>);
+
+impl Trouble {
+    fn tell(&mut self, outcome: Result<(), Error>) {
+        let Err(error) = outcome else { return };
+        let text = error.chain();
+        let known = self.0.as_ref();
+        if known.is_some_and(|(known, since)| *known == text && since.elapsed() < MINUTE) {
+            return;
+        }
+        tracing::error!(error = %text, "trying again every second");
+        self.0 = Some((text, Instant::now()));
     }
 }
 

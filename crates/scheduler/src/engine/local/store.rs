@@ -1,10 +1,11 @@
 //! Schedules and runs in one SQLite file. What is committed survives any end of the process.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+mod history;
+mod open;
+
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
@@ -12,67 +13,16 @@ use super::supervisor::STOPPED;
 use super::vars;
 use crate::engine::{Component, Ending, Error, Kind, Running};
 
-/// How long the end of a run is remembered, and its log file kept.
-pub(super) const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// The shape of the tables. A file of a newer one is refused.
-const VERSION: i64 = 2;
-
-/// How often in a row a schedule is caught up after runs that ended with the scheduler's own end:
-/// one that ends the scheduler each time must not do so for ever.
-const INTERRUPTIONS: i64 = 3;
-
 /// A backup that was interrupted counts as missed: its schedule is due again.
 const CATCH_UP: &str = "UPDATE schedules SET due = min(coalesce(due, ?1), ?1) WHERE name IN";
 
-/// The schedules whose runs the last process has left unfinished, but for those that it has been
-/// so with too often.
-const INTERRUPTED: &str = "
-    SELECT r.schedule FROM runs AS r WHERE r.state = 'running' AND
-        (SELECT count(*) FROM runs AS i
-          WHERE i.schedule = r.schedule AND i.reason = 'Interrupted' AND i.id > coalesce(
-            (SELECT max(e.id) FROM runs AS e WHERE e.schedule = r.schedule
-              AND e.ended IS NOT NULL AND coalesce(e.reason, '') <> 'Interrupted'), 0)) < ?2";
-
-const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS schedules (
-        name TEXT PRIMARY KEY,
-        cron TEXT NOT NULL,
-        vars TEXT NOT NULL,
-        due INTEGER
-    );
-    CREATE INDEX IF NOT EXISTS schedules_due ON schedules (due);
-    CREATE TABLE IF NOT EXISTS runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL,
-        component TEXT NOT NULL,
-        schedule TEXT,
-        database TEXT,
-        request TEXT,
-        vars TEXT NOT NULL,
-        state TEXT NOT NULL,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        not_before INTEGER NOT NULL DEFAULT 0,
-        reason TEXT,
-        exit_code INTEGER,
-        message TEXT,
-        created INTEGER NOT NULL,
-        ended INTEGER
-    );
-    CREATE INDEX IF NOT EXISTS runs_state ON runs (state);
-    CREATE INDEX IF NOT EXISTS runs_schedule ON runs (schedule, state);
-    CREATE TABLE IF NOT EXISTS pulse (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
-";
-
-/// What the first shape lacked.
-const FROM_1: &str = "
-    ALTER TABLE runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE runs ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
-";
-
 /// The file.
 #[derive(Clone, Debug)]
-pub(super) struct Store(Arc<Mutex<Connection>>);
+pub(super) struct Store {
+    connection: Arc<Mutex<Connection>>,
+    /// Keeps other schedulers out for as long as it is open.
+    _lock: Arc<File>,
+}
 
 /// A schedule whose time has come.
 #[derive(Debug)]
@@ -111,40 +61,13 @@ pub(super) struct Wanted {
 }
 
 impl Store {
-    /// Opens the file, which nobody else may read or have open.
+    /// Opens the file, and makes it when there is none.
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        let doing = || format!("open the schedules in {}", folder.display());
-        let wrong = |error: std::io::Error| Error::new(doing(), Kind::Precondition, error);
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(folder).map_err(wrong)?;
-        let path = folder.join("scheduler.sqlite");
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
-        options.open(&path).map_err(wrong)?;
-        let open = || {
-            let connection = Connection::open(&path)?;
-            // Held from the first statement on: two schedulers would start every run twice.
-            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            let version: i64 =
-                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version == 1 {
-                connection.execute_batch(FROM_1)?;
-            }
-            if version <= VERSION {
-                connection.execute_batch(TABLES)?;
-                connection.pragma_update(None, "user_version", VERSION)?;
-            }
-            Ok((connection, version))
-        };
-        let (connection, version) = open().map_err(|error| answered(doing(), error))?;
-        if version > VERSION {
-            let newer = std::io::Error::other("a newer version of the scheduler wrote them");
-            return Err(wrong(newer));
-        }
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        let (connection, lock) = open::open(folder)?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Does something in one transaction, in a thread that may block.
@@ -153,7 +76,7 @@ impl Store {
         doing: &str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let held = self.0.clone();
+        let held = self.connection.clone();
         let working = tokio::task::spawn_blocking(move || {
             // A panic elsewhere has rolled its transaction back.
             let mut connection = held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,6 +159,32 @@ impl Store {
         .await
     }
 
+    /// All schedules, and when each is due.
+    pub(super) async fn schedules(&self) -> Result<Vec<(Due, Option<i64>)>, Error> {
+        self.within("read the schedules", move |it| {
+            let mut query = it.prepare_cached("SELECT name, cron, due FROM schedules")?;
+            let rows = query.query_map([], |row| {
+                let (name, cron) = (row.get(0)?, row.get(1)?);
+                Ok((Due { name, cron }, row.get(2)?))
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Sets when schedules are due; none: never, until that is set anew.
+    pub(super) async fn set_due(&self, all: Vec<(Due, Option<i64>)>) -> Result<(), Error> {
+        self.within("set when schedules are due", move |it| {
+            let mut update =
+                it.prepare_cached("UPDATE schedules SET due = ?1 WHERE name = ?2 AND cron = ?3")?;
+            for (Due { name, cron }, due) in all {
+                update.execute(params![due, name, cron])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// A run of a schedule, and when the next is due: one or the other is never kept alone.
     pub(super) async fn begin(&self, due: Due, next: Option<i64>, now: i64) -> Result<(), Error> {
         self.within("keep a run", move |it| {
@@ -250,8 +199,6 @@ impl Store {
                 "UPDATE schedules SET due = ?1 WHERE name = ?2 AND cron = ?3",
                 params![next, name, cron],
             )?;
-            let memory = i64::try_from(MEMORY.as_secs()).unwrap_or(i64::MAX);
-            it.execute("DELETE FROM runs WHERE ended < ?1", [now - memory])?;
             Ok(())
         })
         .await
@@ -292,22 +239,21 @@ impl Store {
         .await
     }
 
-    /// The run that has waited longest and need not wait any more; it now counts as running.
+    /// The run that is to start now, which then counts as running: restores first, for somebody waits for
+    /// them, and then the one that has waited longest.
     pub(super) async fn take(&self, now: i64) -> Result<Option<Started>, Error> {
         self.within("start a run", move |it| {
             it.query_row(
                 "UPDATE runs SET state = 'running', attempt = attempt + 1 WHERE id = \
-                 (SELECT min(id) FROM runs WHERE state = 'waiting' AND not_before <= ?1) \
+                 (SELECT id FROM runs WHERE state = 'waiting' AND not_before <= ?1 \
+                  ORDER BY component = 'restore' DESC, id LIMIT 1) \
                  RETURNING id, name, component, schedule, vars, attempt",
                 [now],
                 |row| {
                     Ok(Started {
                         id: row.get(0)?,
                         name: row.get(1)?,
-                        component: match row.get::<_, String>(2)?.as_str() {
-                            "restore" => Component::Restore,
-                            _ => Component::Backup,
-                        },
+                        component: component(&row.get::<_, String>(2)?),
                         schedule: row.get(3)?,
                         vars: row.get(4)?,
                         attempt: row.get(5)?,
@@ -361,21 +307,12 @@ impl Store {
         .await
         .map(drop)
     }
+}
 
-    /// How many schedules there are, and how many runs the last process has left unfinished; none
-    /// of those is called a success.
-    pub(super) async fn sweep(&self, now: i64) -> Result<(usize, usize), Error> {
-        self.within("bring the schedules up to date", move |it| {
-            it.execute(&format!("{CATCH_UP} ({INTERRUPTED})"), [now, INTERRUPTIONS])?;
-            let left = it.execute(
-                "UPDATE runs SET state = 'failed', reason = 'Interrupted', ended = ?1, vars = '[]' \
-                 WHERE state = 'running'",
-                [now],
-            )?;
-            let count: i64 = it.query_row("SELECT count(*) FROM schedules", [], |it| it.get(0))?;
-            Ok((usize::try_from(count).unwrap_or(0), left))
-        })
-        .await
+fn component(word: &str) -> Component {
+    match word {
+        "restore" => Component::Restore,
+        _ => Component::Backup,
     }
 }
 

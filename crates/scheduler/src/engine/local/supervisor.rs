@@ -1,7 +1,7 @@
 //! Workers as child processes: one for each run, told apart from success by their exit code.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,23 +88,54 @@ impl Programs {
 }
 
 impl Programs {
+    /// Whether both can be started.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let programs = [
+            ("BACKUPER_BINARY", &self.backuper),
+            ("RESTORER_BINARY", &self.restorer),
+        ];
+        for (variable, program) in programs {
+            let why = match std::fs::metadata(program) {
+                Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => continue,
+                Ok(_) => "it is no program".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return Err(format!("{variable}: {}: {why}", program.display()));
+        }
+        Ok(())
+    }
+
     /// The run's log file, which holds every try; nobody else may read it.
     fn log(&self, run: &Started) -> std::io::Result<File> {
-        let path = self.logs.join(format!("{}.log", run.name));
+        let path = self.log_path(&run.name, run.schedule.as_deref());
+        if let Some(folder) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
         let mut options = File::options();
         options.create(true).append(true).mode(0o600).open(path)
     }
 
-    /// Removes the log files of runs that are forgotten.
-    pub(super) fn prune(&self, older: Duration) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(&self.logs)? {
-            let entry = entry?;
-            let age = entry.metadata()?.modified()?.elapsed();
-            if age.is_ok_and(|age| age > older) {
-                std::fs::remove_file(entry.path())?;
+    fn log_path(&self, run: &str, schedule: Option<&str>) -> PathBuf {
+        let folder = self.logs.join(schedule.unwrap_or("restores"));
+        folder.join(format!("{run}.log"))
+    }
+
+    /// Removes the log file of a run that is forgotten, and that of a version which had one folder
+    /// for all of them.
+    pub(super) fn forget(&self, run: &str, schedule: Option<&str>) {
+        let flat = self.logs.join(format!("{run}.log"));
+        for path in [self.log_path(run, schedule), flat] {
+            match std::fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "an old log file stays");
+                }
             }
         }
-        Ok(())
     }
 }
 

@@ -47,3 +47,15 @@ pub(super) fn request(vars: &[Var]) -> String {
     }
     super::digest(&text)
 }
+
+/// `host:port/dbname` of a worker's variables.
+pub(super) fn database(text: &str) -> Option<String> {
+    let vars = read(text)?;
+    let value = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
+    let port = value("DB_PORT").unwrap_or("5432");
+    Some(format!(
+        "{}:{port}/{}",
+        value("DB_HOST")?,
+        value("DB_NAME")?
+    ))
+}
