@@ -25,7 +25,7 @@ fn published(cron_jobs: &Api<CronJob>) {
     let gone = ["delete", "namespace", NAMESPACE, "--ignore-not-found"];
     kubectl(&gone);
     let chart = repository().join("tests/e2e/published");
-    let stand_in = format!("--set=image={}", image("scheduler"));
+    let stand_in = format!("--set=image={}", image("backuper"));
     let chart = chart.to_str().unwrap();
     helm(&[
         "install",

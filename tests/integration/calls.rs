@@ -69,7 +69,7 @@ impl Drop for Server {
 
 fn service(engine: Arc<Recording>) -> Service {
     let config: config::Config = read_from([("S3_REGION", "eu-west-1")]).expect("settings");
-    Service::new(engine, config.workers)
+    Service::new(engine, config.workers, config.access.places())
 }
 
 /// The fields that `google.rpc.BadRequest` names.

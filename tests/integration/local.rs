@@ -30,6 +30,7 @@ fn worker(lines: &str) -> PathBuf {
 fn settings(data: &Path, worker: &Path) -> Settings {
     Settings {
         data_dir: data.to_owned(),
+        file_root: None,
         max_workers: 2,
         backuper: worker.to_owned(),
         restorer: worker.to_owned(),

@@ -11,6 +11,10 @@
 - {name: ENGINE, value: kubernetes}
 - {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
 - {name: PORT, value: {{ include "adapter.port" . | quote }}}
+- {name: ALLOW_ANYONE, value: {{ not .Values.tls.clientCaSecret | quote }}}
+{{- with $workers.s3.ambientBuckets }}
+- {name: AMBIENT_BUCKETS, value: {{ join "," . | quote }}}
+{{- end }}
 - {name: ADMIN_PORT, value: {{ .Values.service.adminPort | quote }}}
 - {name: LOG_FORMAT, value: {{ .Values.logFormat }}}
 - {name: BACKUPER_VERSION, value: {{ include "adapter.image" (list . "backuper" .Values.backuper.image) | quote }}}

@@ -1,11 +1,14 @@
 //! The scheduler's settings: read here from the environment, and nowhere else.
 
-use std::net::IpAddr;
+pub mod access;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use access::Access;
 use backuper::job::{Maybe, duration, maybe};
 use backuper::runtime::failure::Failure;
 use clap::{Args, Parser};
@@ -38,6 +41,10 @@ pub struct Config {
     /// Where it listens.
     #[command(flatten, next_help_heading = "Serving")]
     pub serving: Serving,
+
+    /// Who may do what.
+    #[command(flatten, next_help_heading = "Access")]
+    pub access: Access,
 
     /// kubernetes or local; empty: kubernetes when SYSTEM_NAMESPACE is set, local otherwise.
     #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", value_parser = maybe::<Choice>)]
@@ -80,9 +87,9 @@ impl FromStr for Choice {
 /// Where the scheduler listens.
 #[derive(Clone, Debug, Args)]
 pub struct Serving {
-    /// IP address that both ports are opened on.
-    #[arg(env = "LISTEN_ADDRESS", default_value = "0.0.0.0", value_parser = address)]
-    pub address: IpAddr,
+    /// IP address that both ports are opened on; empty: 127.0.0.1, and 0.0.0.0 on Kubernetes.
+    #[arg(env = "LISTEN_ADDRESS", default_value = "", value_parser = address)]
+    pub address: Maybe<IpAddr>,
 
     /// Port of gRPC: the BackupService, reflection and health.
     #[arg(env = "PORT", default_value = "50051", value_parser = port::<50051>)]
@@ -279,6 +286,10 @@ pub struct Machine {
     #[arg(env = "DATA_DIR", default_value = "/var/lib/postgres-adapter", value_parser = data_dir)]
     pub data_dir: PathBuf,
 
+    /// Directory below which requests may name one of their own as a store (file://); empty: none.
+    #[arg(env = "FILE_ROOT", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub file_root: Maybe<PathBuf>,
+
     /// How many workers run side by side.
     #[arg(env = "LOCAL_MAX_WORKERS", default_value = "4", value_parser = workers)]
     pub max_workers: NonZeroU16,
@@ -300,6 +311,7 @@ impl Machine {
     pub fn settings(&self) -> Result<LocalSettings, Failure> {
         Ok(LocalSettings {
             data_dir: self.data_dir.clone(),
+            file_root: self.file_root.clone(),
             max_workers: usize::from(self.max_workers.get()),
             backuper: program(self.backuper.as_deref(), "backuper")?,
             restorer: program(self.restorer.as_deref(), "restorer")?,
@@ -323,6 +335,18 @@ fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
 }
 
 impl Config {
+    /// The IP address to listen on: in a pod all of them, elsewhere the machine's own.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        let local = self.choice() == Choice::Local;
+        let default = if local {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        self.serving.address.unwrap_or(IpAddr::V4(default))
+    }
+
     /// The engine that is meant.
     #[must_use]
     pub fn choice(&self) -> Choice {
@@ -344,10 +368,13 @@ fn template(path: &Path) -> Result<Template, Failure> {
 
 // An empty variable is an unset one, so each parser knows its default.
 
-fn address(text: &str) -> Result<IpAddr, String> {
-    let text = if text.is_empty() { "0.0.0.0" } else { text };
-    text.parse()
-        .map_err(|_not_an_address| "an IP address is needed".to_owned())
+fn address(text: &str) -> Result<Maybe<IpAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse();
+    let address = address.map_err(|_not_an_address| "an IP address is needed".to_owned())?;
+    Ok(Some(address))
 }
 
 fn port<const DEFAULT: u16>(text: &str) -> Result<u16, String> {

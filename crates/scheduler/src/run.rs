@@ -40,10 +40,18 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     }
     let tls = config.serving.tls()?.map(Certificates::read).transpose()?;
     let has_tls = tls.is_some();
+    let asks_for_certificates = config.serving.tls_client_ca.is_some();
+    config
+        .access
+        .check(config.address(), asks_for_certificates)?;
     let clients = clients(config).await?;
     let engine = engine(config).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
-    let service = Service::new(engine.clone(), config.workers.clone());
+    let service = Service::new(
+        engine.clone(),
+        config.workers.clone(),
+        config.access.places(),
+    );
     let admin = Admin::new(service.clone(), metrics.clone());
     let grpc = listen(config, "PORT", config.serving.port).await?;
     let http = listen(config, "ADMIN_PORT", config.serving.admin_port).await?;
@@ -60,7 +68,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     admin.set_serving(true);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        address = %config.serving.address,
+        address = %config.address(),
         port = config.serving.port,
         admin_port = config.serving.admin_port,
         tls = has_tls,
@@ -112,7 +120,7 @@ async fn engine(config: &Config) -> Result<Arc<dyn Engine>, Failure> {
 }
 
 async fn listen(config: &Config, variable: &str, port: u16) -> Result<TcpListener, Failure> {
-    let address = SocketAddr::new(config.serving.address, port);
+    let address = SocketAddr::new(config.address(), port);
     TcpListener::bind(address).await.map_err(|error| Failure {
         verdict: Verdict::of(error.kind() == io::ErrorKind::AddrInUse),
         sentence: format!("{variable}: {address} cannot be listened on: {error}"),

@@ -1,5 +1,6 @@
 //! The use cases, in the domain's words, over whichever engine there is.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backuper::catalog::Revision;
@@ -9,6 +10,7 @@ use backuper::report::CoreAddress;
 use jiff::Timestamp;
 use restorer::job::RestoreJob;
 
+use crate::domain::access::Places;
 use crate::domain::name::Name;
 use crate::domain::plan::{Login, Plan, Store};
 use crate::domain::run::Restoration;
@@ -23,13 +25,24 @@ const TURNS: u8 = 8;
 pub struct Service {
     engine: Arc<dyn Engine>,
     workers: WorkerSettings,
+    places: Places,
 }
 
 impl Service {
-    /// The use cases over an engine; `workers` is what its workers are told beside a request.
+    /// The use cases over an engine; `workers` is what its workers are told beside a request, and
+    /// `places` what requests may name.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, workers: WorkerSettings) -> Self {
-        Self { engine, workers }
+    pub fn new(engine: Arc<dyn Engine>, workers: WorkerSettings, places: Places) -> Self {
+        Self {
+            engine,
+            workers,
+            places,
+        }
+    }
+
+    fn permit(&self, login: &Login, store: &Store) -> Result<(), Error> {
+        let permitted = self.places.permit(login, store);
+        permitted.map_err(|why| Error::new("use what the request names", Kind::Denied, why))
     }
 
     /// The namespace that holds what is made.
@@ -51,6 +64,7 @@ impl Service {
     /// # Errors
     /// What the engine could not do.
     pub async fn back_up(&self, plan: &Plan) -> Result<Name, Error> {
+        self.permit(&plan.source, &plan.store)?;
         let mut turn = 0;
         loop {
             let name = plan.name(turn);
@@ -70,6 +84,7 @@ impl Service {
     /// # Errors
     /// What the engine could not do.
     pub async fn change(&self, namespace: &str, name: &Name, plan: &Plan) -> Result<(), Error> {
+        self.permit(&plan.source, &plan.store)?;
         let schedule = self.schedule(name, plan);
         self.engine.update(namespace, &schedule).await?;
         tracing::info!(plan = %name, database = %plan.source.place(), "changed");
@@ -91,6 +106,7 @@ impl Service {
             revision,
             core,
         } = restoration;
+        self.permit(target, store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         let as_of = matches!(revision, Revision::Count(_)).then_some(now);
         let job = RestoreJob {
@@ -153,6 +169,8 @@ impl Service {
             password,
             database,
         } = login.clone();
+        let shown = self.places.shows_certificate_to(&host);
+        let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
         DatabaseSettings {
             host,
             port,
@@ -161,8 +179,8 @@ impl Service {
             name: database,
             sslmode: self.workers.sslmode,
             sslrootcert: self.workers.sslrootcert.clone(),
-            sslcert: self.workers.sslcert.clone(),
-            sslkey: self.workers.sslkey.clone(),
+            sslcert: shown(&self.workers.sslcert),
+            sslkey: shown(&self.workers.sslkey),
             programs: self.workers.programs.clone(),
         }
     }

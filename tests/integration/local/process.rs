@@ -22,7 +22,7 @@ fn start_with(data: &Path, more: &Env) -> (Running, u16) {
     let own = env([
         ("ENGINE", "local"),
         ("DATA_DIR", data.to_str().unwrap()),
-        ("LISTEN_ADDRESS", "127.0.0.1"),
+        ("FILE_ROOT", "/tmp"),
         ("PORT", &port.to_string()),
         ("ADMIN_PORT", &admin_port.to_string()),
     ]);
@@ -52,7 +52,7 @@ fn a_backup_after_an_update_to_another_database_gets_a_schedule_of_its_own() {
         db_user: "u".to_owned(),
         db_name: "shop".to_owned(),
         schedule: "0 0 1 1 *".to_owned(),
-        s3_endpoint: "file:///nowhere".to_owned(),
+        s3_endpoint: "file:///tmp/nowhere".to_owned(),
         ..BackupRequest::default()
     };
     let crm = BackupRequest {
@@ -158,7 +158,7 @@ fn a_run_that_a_kill_cut_short_is_named_at_the_next_start() {
         db_user: "u".to_owned(),
         db_name: "shop".to_owned(),
         schedule: "@every 1s".to_owned(),
-        s3_endpoint: "file:///nowhere".to_owned(),
+        s3_endpoint: "file:///tmp/nowhere".to_owned(),
         ..BackupRequest::default()
     };
     let name = block_on(async {
@@ -207,4 +207,63 @@ fn settings_that_cannot_work_are_told_at_the_start() {
             assert!(ended.last_line().contains(word), "{word}: {ended}");
         }
     }
+}
+
+/// S02.
+#[test]
+fn a_request_names_no_directory_but_below_the_one_that_is_set() {
+    let (running, port) = start(&folder("data"));
+    let request = |endpoint: &str| BackupRequest {
+        db_uri: "db.example".to_owned(),
+        db_port: 5432,
+        db_user: "u".to_owned(),
+        db_name: "shop".to_owned(),
+        schedule: "@daily".to_owned(),
+        s3_endpoint: endpoint.to_owned(),
+        ..BackupRequest::default()
+    };
+    block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        for outside in ["file:///etc", "file:///tmp/../etc", "file:///"] {
+            let status = client.backup(request(outside)).await.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
+            assert!(
+                status.message().contains("FILE_ROOT") || status.message().contains(".."),
+                "{status}"
+            );
+        }
+        client.backup(request("file:///tmp/backups")).await.unwrap();
+    });
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+/// S01.
+#[test]
+fn no_address_of_the_network_is_served_to_everybody_by_mistake() {
+    let data = folder("data");
+    let own = env([
+        ("ENGINE", "local"),
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("LISTEN_ADDRESS", "0.0.0.0"),
+        ("PORT", &free_port().to_string()),
+        ("ADMIN_PORT", &free_port().to_string()),
+    ]);
+    let ended = scheduler(&own).run();
+    ended.expect_code(2);
+    for word in ["LISTEN_ADDRESS", "GRPC_TLS_CLIENT_CA", "ALLOW_ANYONE"] {
+        assert!(ended.last_line().contains(word), "{word}: {ended}");
+    }
+    let mut running = scheduler(&with(&own, &env([("ALLOW_ANYONE", "true")]))).start();
+    running.wait_until_it_prints("serving");
+    let printed = running.printed();
+    assert!(
+        printed
+            .lines()
+            .any(|it| it.contains("WARN") && it.contains("ALLOW_ANYONE")),
+        "{printed}"
+    );
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
 }

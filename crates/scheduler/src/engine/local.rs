@@ -8,15 +8,17 @@
 //! in between leaves a run that has not succeeded. The children die with us.
 
 mod clock;
+mod directories;
 mod store;
 mod supervisor;
 mod vars;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use backuper::job::{Value, Var};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -45,6 +47,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Holds the file and what the workers leave.
     pub data_dir: PathBuf,
+    /// Below it requests may name directories as stores; none: nowhere.
+    pub file_root: Option<PathBuf>,
     /// How many workers run side by side.
     pub max_workers: usize,
     /// The backuper's program.
@@ -62,6 +66,7 @@ pub struct Settings {
 pub struct Local {
     store: Store,
     programs: Programs,
+    file_root: Option<PathBuf>,
     max_workers: usize,
     backoff: [Duration; 2],
     clock: Clock,
@@ -76,6 +81,7 @@ impl Local {
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let Settings {
             data_dir,
+            file_root,
             max_workers,
             backuper,
             restorer,
@@ -103,6 +109,7 @@ impl Local {
         Ok(Self {
             store,
             programs,
+            file_root,
             max_workers,
             backoff,
             clock,
@@ -110,7 +117,21 @@ impl Local {
         })
     }
 
+    /// A directory as the store must be one that requests may name.
+    fn permit(&self, vars: &[Var]) -> Result<(), Error> {
+        let endpoint = vars.iter().find_map(|it| match &it.value {
+            Value::Plain(text) if it.name == "S3_ENDPOINT" => text.strip_prefix("file://"),
+            Value::Plain(_) | Value::Secret(_) => None,
+        });
+        let Some(directory) = endpoint else {
+            return Ok(());
+        };
+        let permitted = directories::permit(self.file_root.as_deref(), Path::new(directory));
+        permitted.map_err(|why| Error::new("use the store that is named", Kind::Denied, why))
+    }
+
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<bool, Error> {
+        self.permit(&schedule.vars)?;
         let due = next(&schedule.cron, self.clock.now())?;
         let Schedule { name, cron, vars } = schedule.clone();
         let row = [name, cron, vars::write(&vars)];
@@ -274,6 +295,7 @@ impl Engine for Local {
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
+        self.permit(&restore.vars)?;
         let wanted = Wanted {
             database: restore.database.clone(),
             request: vars::request(&restore.vars),

@@ -1,0 +1,98 @@
+//! Who is let in, and what requests may name.
+
+use std::net::IpAddr;
+
+use backuper::job::flag;
+use backuper::runtime::failure::Failure;
+use clap::Args;
+
+use crate::domain::access::{Bucket, Places};
+
+/// Who may call, and for which places the workers lend their own credentials.
+#[derive(Clone, Debug, Args)]
+pub struct Access {
+    /// true: everybody who reaches the port may back up and restore; needed where the address is no loopback one and no client certificates are asked for.
+    #[arg(env = "ALLOW_ANYONE", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub allow_anyone: bool,
+
+    /// Buckets that requests without keys may name, since the workers' surroundings have credentials for them: `BUCKET` of AWS or `https://endpoint/BUCKET`, separated by commas; `*` is any.
+    #[arg(env = "AMBIENT_BUCKETS", default_value = "", value_parser = buckets)]
+    pub ambient_buckets: List<Bucket>,
+
+    /// Database hosts that are shown the workers' client certificate (DB_SSLCERT), separated by commas; `*.example` are all below a domain.
+    #[arg(env = "AMBIENT_HOSTS", default_value = "", value_parser = hosts)]
+    pub ambient_hosts: List<String>,
+}
+
+/// Several values of one variable. An alias, since clap takes a `Vec` for an option that is given several times.
+pub type List<T> = std::sync::Arc<[T]>;
+
+impl Access {
+    /// What requests may name.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        Places {
+            ambient_buckets: self.ambient_buckets.to_vec(),
+            ambient_hosts: self.ambient_hosts.to_vec(),
+        }
+    }
+
+    /// Refuses to serve everybody by mistake.
+    ///
+    /// # Errors
+    /// A sentence that says what to set.
+    pub fn check(&self, address: IpAddr, asks_for_certificates: bool) -> Result<(), Failure> {
+        if address.is_loopback() || asks_for_certificates {
+            return Ok(());
+        }
+        if self.allow_anyone {
+            tracing::warn!(
+                %address,
+                "everybody who reaches the port may back up and restore, and may name any place (ALLOW_ANYONE); a network policy or GRPC_TLS_CLIENT_CA keeps others out"
+            );
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "LISTEN_ADDRESS: everybody who reaches {address} could back up and restore; set GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CLIENT_CA to let in those with a certificate of yours, or LISTEN_ADDRESS=127.0.0.1, or ALLOW_ANYONE=true where the network keeps others out"
+        )))
+    }
+}
+
+fn buckets(text: &str) -> Result<List<Bucket>, String> {
+    words(text).map(str::parse).collect()
+}
+
+fn hosts(text: &str) -> Result<List<String>, String> {
+    Ok(words(text).map(str::to_ascii_lowercase).collect())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S01.
+    #[test]
+    fn nobody_is_served_to_everybody_by_mistake() {
+        let access = |allow_anyone| Access {
+            allow_anyone,
+            ambient_buckets: List::default(),
+            ambient_hosts: List::default(),
+        };
+        let any = IpAddr::from([0, 0, 0, 0]);
+        let error = access(false).check(any, false).unwrap_err();
+        assert!(error.sentence.contains("ALLOW_ANYONE"), "{error}");
+        assert!(access(false).check(any, true).is_ok());
+        assert!(access(true).check(any, false).is_ok());
+        for loopback in ["127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(
+                access(false)
+                    .check(loopback.parse().unwrap(), false)
+                    .is_ok()
+            );
+        }
+    }
+}

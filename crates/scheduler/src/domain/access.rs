@@ -1,0 +1,246 @@
+//! What a request may name. Credentials that a worker has of its surroundings (a cloud's identity, a
+//! client certificate) are the administrator's and not the caller's, so they are lent for the places
+//! alone that the administrator lists.
+
+// From core, which cannot do I/O.
+use core::net::IpAddr;
+use std::str::FromStr;
+
+use backuper::storage::{self, Endpoint};
+
+use super::plan::{Login, Store};
+
+/// What the administrator lists.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Buckets that requests without keys may name.
+    pub ambient_buckets: Vec<Bucket>,
+    /// Database hosts that are shown the workers' client certificate; in lower case, `*.` stands for
+    /// everything below a domain.
+    pub ambient_hosts: Vec<String>,
+}
+
+/// A bucket of one S3 server, or any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// Any of any server.
+    Any,
+    /// This one.
+    Of {
+        /// The server; none is AWS.
+        endpoint: Option<Endpoint>,
+        /// Its name.
+        name: storage::Bucket,
+    },
+}
+
+impl FromStr for Bucket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let (endpoint, name) = match text.rsplit_once('/') {
+            Some((endpoint, name)) => (Some(endpoint.parse()?), name),
+            None => (None, text),
+        };
+        let name = name.parse()?;
+        Ok(Self::Of { endpoint, name })
+    }
+}
+
+/// Why a place may not be named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A link-local address.
+    #[error(
+        "{0} is a link-local address: what answers there is this machine's or its cloud's, and no database or store of yours"
+    )]
+    LinkLocal(String),
+    /// No keys, and the bucket is not listed.
+    #[error(
+        "no S3 keys were given, and the workers' own credentials are lent for listed buckets alone; give s3_access_key and s3_secret_key, or list {0} in AMBIENT_BUCKETS"
+    )]
+    NotLent(String),
+}
+
+impl Places {
+    /// Whether a request may name this database and this bucket.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn permit(&self, login: &Login, store: &Store) -> Result<(), Refusal> {
+        let endpoint = store.endpoint.as_ref();
+        let hosts = std::iter::once(login.host.as_str()).chain(endpoint.and_then(host_of));
+        if let Some(host) = hosts.into_iter().find(|it| is_link_local(it)) {
+            return Err(Refusal::LinkLocal(host.to_owned()));
+        }
+        let needs_no_keys = matches!(endpoint, Some(Endpoint::Directory(_)));
+        if needs_no_keys || store.access_key.is_some() || self.lends_for(store) {
+            return Ok(());
+        }
+        let bucket = store.bucket.as_ref().map_or("", storage::Bucket::as_str);
+        Err(Refusal::NotLent(endpoint.map_or_else(
+            || bucket.to_owned(),
+            |it| format!("{it}/{bucket}"),
+        )))
+    }
+
+    /// Whether a database's host is shown the workers' client certificate.
+    #[must_use]
+    pub fn shows_certificate_to(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        self.ambient_hosts.iter().any(|listed| {
+            let below = listed.strip_prefix('*').filter(|it| it.starts_with('.'));
+            *listed == host || below.is_some_and(|it| host.ends_with(it))
+        })
+    }
+
+    fn lends_for(&self, store: &Store) -> bool {
+        self.ambient_buckets.iter().any(|listed| match listed {
+            Bucket::Any => true,
+            Bucket::Of { endpoint, name } => {
+                *endpoint == store.endpoint && Some(name) == store.bucket.as_ref()
+            }
+        })
+    }
+}
+
+/// The host of a URL.
+fn host_of(endpoint: &Endpoint) -> Option<&str> {
+    let Endpoint::Url(url) = endpoint else {
+        return None;
+    };
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => authority.split(':').next(),
+    }
+}
+
+/// Where clouds serve credentials to whoever asks: RFC 3927, and RFC 4291, 2.5.6; AWS's by IPv6 too.
+fn is_link_local(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            let mapped = address
+                .to_ipv4_mapped()
+                .is_some_and(|it| it.is_link_local());
+            mapped
+                || address.is_unicast_link_local()
+                || address.segments()[..3] == [0xfd00, 0x0ec2, 0]
+        }
+        Err(_not_an_address) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(host: &str) -> Login {
+        Login {
+            host: host.to_owned(),
+            port: 5432,
+            user: "u".to_owned(),
+            password: None,
+            database: "shop".to_owned(),
+        }
+    }
+
+    fn store(endpoint: &str, bucket: &str, key: Option<&str>) -> Store {
+        Store {
+            endpoint: (!endpoint.is_empty()).then(|| endpoint.parse().unwrap()),
+            bucket: (!bucket.is_empty()).then(|| bucket.parse().unwrap()),
+            access_key: key.map(Into::into),
+            secret_key: key.map(Into::into),
+        }
+    }
+
+    fn places(buckets: &[&str]) -> Places {
+        Places {
+            ambient_buckets: buckets.iter().map(|it| it.parse().unwrap()).collect(),
+            ambient_hosts: vec!["db.example".to_owned(), "*.prod.example".to_owned()],
+        }
+    }
+
+    /// S01.
+    #[test]
+    fn the_workers_own_credentials_are_lent_for_listed_buckets_alone() {
+        let db = login("db");
+        let of_aws = store("", "backups", None);
+        let of_ours = store("https://s3.example", "backups", None);
+        let listed = places(&["backups"]);
+        assert!(listed.permit(&db, &of_aws).is_ok());
+        let refused = listed.permit(&db, &of_ours).unwrap_err();
+        assert_eq!(
+            refused,
+            Refusal::NotLent("https://s3.example/backups".to_owned())
+        );
+        let listed = places(&["https://S3.example:443/backups", "others"]);
+        assert!(listed.permit(&db, &of_ours).is_ok());
+        assert!(listed.permit(&db, &of_aws).is_err());
+        assert!(places(&["*"]).permit(&db, &of_ours).is_ok());
+        let none = places(&[]);
+        assert!(none.permit(&db, &of_aws).is_err());
+        assert!(none.permit(&db, &store("", "backups", Some("key"))).is_ok());
+        assert!(
+            none.permit(&db, &store("file:///backups", "", None))
+                .is_ok()
+        );
+    }
+
+    /// S01.
+    #[test]
+    fn link_local_addresses_are_never_named() {
+        let keys = |endpoint: &str| store(endpoint, "backups", Some("key"));
+        for host in [
+            "169.254.169.254",
+            "fe80::1",
+            "::ffff:169.254.1.1",
+            "fd00:ec2::254",
+        ] {
+            let refused = places(&["*"]).permit(&login(host), &keys("https://s3"));
+            assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{host}");
+        }
+        for endpoint in [
+            "http://169.254.169.254",
+            "http://169.254.1.1:9000/x",
+            "http://[fe80::1]:9000",
+        ] {
+            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint));
+            assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{endpoint}");
+        }
+        for host in ["10.0.0.1", "127.0.0.1", "::1", "169.254.example"] {
+            assert!(
+                places(&[])
+                    .permit(&login(host), &keys("http://[::1]:9000"))
+                    .is_ok(),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_is_shown_to_listed_hosts_alone() {
+        let places = places(&[]);
+        for host in [
+            "db.example",
+            "DB.example",
+            "a.prod.example",
+            "a.b.prod.example",
+        ] {
+            assert!(places.shows_certificate_to(host), "{host}");
+        }
+        for host in [
+            "prod.example",
+            "xdb.example",
+            "db.example.evil",
+            "aprod.example",
+        ] {
+            assert!(!places.shows_certificate_to(host), "{host}");
+        }
+    }
+}
