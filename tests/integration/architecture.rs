@@ -238,7 +238,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
         &[
             &["domain", "workers"],
             &["engine"],
-            &["service", "metrics"],
+            &["service", "metrics", "listener"],
             &["api", "admin"],
             &["config"],
             &["run"],

@@ -1,5 +1,6 @@
 //! The BackupService over the wire: what is refused, what engines are asked for, what is answered.
 
+mod crowds;
 mod doors;
 mod recording;
 pub(crate) mod requests;
@@ -16,6 +17,7 @@ use scheduler::api::tls::Certificates;
 use scheduler::api::{convert, status};
 use scheduler::config;
 use scheduler::engine::Kind;
+use scheduler::listener::{IDLE, Limits, Listener};
 use scheduler::metrics::Metrics;
 use scheduler::service::Service;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +38,20 @@ struct Server {
 
 impl Server {
     async fn start(tls: Option<Certificates>) -> Self {
+        let limits = Limits {
+            connections: 1_000,
+            idle: IDLE,
+        };
+        Self::start_within(tls, limits).await
+    }
+
+    async fn start_within(tls: Option<Certificates>, limits: Limits) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metrics = Metrics::new().unwrap();
+        let listener = Listener::new(listener, limits, metrics.connections("grpc"));
         let started = Self {
             engine: Arc::default(),
-            metrics: Metrics::new().unwrap(),
+            metrics,
             port: listener.local_addr().unwrap().port(),
             stop: CancellationToken::new(),
         };

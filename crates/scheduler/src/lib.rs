@@ -13,6 +13,7 @@ pub mod api;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod listener;
 pub mod metrics;
 pub mod run;
 pub mod service;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::engine::{Ending, Finished};
@@ -21,6 +21,7 @@ pub struct Metrics {
     runs: IntCounterVec,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
+    connections: IntGaugeVec,
 }
 
 impl Metrics {
@@ -49,6 +50,12 @@ impl Metrics {
         let opts = opts.buckets(CALL_BUCKETS.to_vec());
         let call_seconds = HistogramVec::new(opts, &["method"])?;
         registry.register(Box::new(call_seconds.clone()))?;
+        let opts = Opts::new(
+            "postgres_adapter_connections",
+            "Connections that clients have now, by port: grpc or http.",
+        );
+        let connections = IntGaugeVec::new(opts, &["port"])?;
+        registry.register(Box::new(connections.clone()))?;
         let schedulers = IntGauge::new(
             "postgres_adapter_schedulers",
             "Always 1; the sum over all instances says how many schedulers are scraped.",
@@ -61,7 +68,14 @@ impl Metrics {
             runs,
             calls,
             call_seconds,
+            connections,
         })
+    }
+
+    /// Counts the connections of a port.
+    #[must_use]
+    pub fn connections(&self, port: &str) -> IntGauge {
+        self.connections.with_label_values(&[port])
     }
 
     /// Counts a run that has finished.

@@ -21,11 +21,14 @@ use crate::config::{Choice, Config};
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
 use crate::engine::{Ending, Engine, Finished, Kind};
+use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::service::Service;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// Connections of the administrator's port: probes and Prometheus need a few.
+const ADMIN_CONNECTIONS: usize = 256;
 /// Between two tries to bring the engine up to date at the start.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -53,8 +56,15 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         config.access.places(),
     );
     let admin = Admin::new(service.clone(), metrics.clone());
+    let limits = Limits::of_this_process();
     let grpc = listen(config, "PORT", config.serving.port).await?;
+    let grpc = Listener::new(grpc, limits, metrics.connections("grpc"));
     let http = listen(config, "ADMIN_PORT", config.serving.admin_port).await?;
+    let few = Limits {
+        connections: limits.connections.min(ADMIN_CONNECTIONS),
+        ..limits
+    };
+    let http = Listener::new(http, few, metrics.connections("http"));
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());
     tokio::select! {

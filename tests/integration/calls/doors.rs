@@ -6,6 +6,7 @@ use std::time::Duration;
 use scheduler::admin::Admin;
 use scheduler::api::tls::{Certificates, Files};
 use scheduler::engine::Kind;
+use scheduler::listener::{Limits, Listener};
 use scheduler::metrics::Metrics;
 use serde_json::json;
 use tonic::Status;
@@ -160,8 +161,11 @@ fn a_certificate_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
 fn readiness_follows_the_engine_and_liveness_does_not() {
     block_on(async {
         let engine = Arc::new(Recording::default());
-        let admin = Admin::new(service(engine.clone()), Metrics::new().unwrap());
+        let metrics = Metrics::new().unwrap();
+        let admin = Admin::new(service(engine.clone()), metrics.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let limits = Limits::of_this_process();
+        let listener = Listener::new(listener, limits, metrics.connections("http"));
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(admin.clone().serve(listener));
         let status = async |path: &str| {

@@ -1,12 +1,14 @@
 //! The gRPC server: the BackupService, reflection in both versions, health.
 
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
@@ -17,11 +19,22 @@ use super::proto::{
 };
 use super::tls::Certificates;
 use super::{convert, status};
+use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
 use crate::service::Service;
 
 /// How long one call may take; its client may have given up long before.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a client is asked whether it is there, and how long it may take to answer.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(15);
+/// How long a connection may last: clients connect again by themselves.
+const AGE: Duration = Duration::from_secs(3_600);
+/// Calls of one connection at once.
+const STREAMS: u32 = 128;
+/// Connections that wait for the server to take them.
+const WAITING: usize = 64;
 
 /// What keeps the server from serving.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +157,7 @@ impl BackupService for Api {
 /// # Errors
 /// What kept it from serving.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<Certificates>,
     api: Api,
     stop: CancellationToken,
@@ -158,6 +171,11 @@ pub async fn serve(
     };
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PONG))
+        .max_connection_age(AGE)
+        .max_connection_age_grace(CALL_TIMEOUT)
+        .max_concurrent_streams(STREAMS)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -172,12 +190,40 @@ pub async fn serve(
             server.serve_with_incoming_shutdown(clients, stopped).await
         }
         None => {
-            // An answer is small and is not kept waiting for more.
-            let clients = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let clients = accept(listener, stop.clone());
             server.serve_with_incoming_shutdown(clients, stopped).await
         }
     };
     served.map_err(Error::Serve)
+}
+
+/// The clients of a listener, until stopped.
+fn accept(
+    mut listener: Listener,
+    stop: CancellationToken,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (inside, clients) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                (client, _address) = listener.accept() => {
+                    if inside.send(Ok(client)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    ReceiverStream::new(clients)
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream().connect_info()
+    }
 }
 
 async fn go_off(reporter: &HealthReporter) {

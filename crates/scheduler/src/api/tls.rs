@@ -2,6 +2,7 @@
 //! a certificate writes the files and tells nobody.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+
+use crate::listener::{Connection, Listener};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -80,9 +82,9 @@ impl Certificates {
     #[must_use]
     pub fn accept(
         mut self,
-        listener: TcpListener,
+        mut listener: Listener,
         stop: CancellationToken,
-    ) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+    ) -> ReceiverStream<io::Result<TlsStream<Connection>>> {
         let (inside, clients) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             let mut look = tokio::time::interval(LOOK);
@@ -90,17 +92,10 @@ impl Certificates {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     _now = look.tick() => self.renew(),
-                    accepted = listener.accept() => match accepted {
-                        Ok((client, _address)) => {
-                            let acceptor = TlsAcceptor::from(self.current.clone());
-                            tokio::spawn(introduce(acceptor, client, inside.clone()));
-                        }
-                        // Out of file descriptors, for instance: asking at once would not help.
-                        Err(error) => {
-                            tracing::warn!(%error, "a client could not come in");
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                        }
-                    },
+                    (client, address) = listener.accept() => {
+                        let acceptor = TlsAcceptor::from(self.current.clone());
+                        tokio::spawn(introduce(acceptor, client, address, inside.clone()));
+                    }
                 }
             }
         });
@@ -191,19 +186,16 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> 
 
 async fn introduce(
     acceptor: TlsAcceptor,
-    client: TcpStream,
-    inside: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
+    client: Connection,
+    address: SocketAddr,
+    inside: mpsc::Sender<io::Result<TlsStream<Connection>>>,
 ) {
-    let introduced = async {
-        client.set_nodelay(true)?;
-        acceptor.accept(client).await
-    };
-    match tokio::time::timeout(HANDSHAKE, introduced).await {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(client)).await {
         Ok(Ok(stream)) => {
             // Only a server that is stopping takes no more clients.
             let _gone = inside.send(Ok(stream)).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a client was not let in"),
-        Err(_elapsed) => tracing::debug!("a client did not introduce itself"),
+        Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::info!(%address, "a TLS handshake took too long"),
     }
 }
