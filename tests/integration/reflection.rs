@@ -1,8 +1,11 @@
 //! A gRPC client that knows nothing beforehand: it asks the server for its descriptors, as grpcurl
 //! does, and builds its calls from those.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use prost::bytes::{Buf, BufMut};
+use prost_reflect::prost_types::FileDescriptorProto;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 use tonic::client::Grpc;
@@ -13,6 +16,27 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+async fn described(
+    client: &mut ServerReflectionClient<Channel>,
+    of: MessageRequest,
+) -> Vec<FileDescriptorProto> {
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(of.clone()),
+    };
+    let asked = tokio_stream::once(request);
+    let answers = client.server_reflection_info(asked).await;
+    let mut answers = answers.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::FileDescriptorResponse(files)) = answer.message_response else {
+        panic!("no descriptors of {of:?}: {answer:?}");
+    };
+    let files = files.file_descriptor_proto.into_iter();
+    files
+        .map(|it| FileDescriptorProto::decode(it.as_slice()).unwrap())
+        .collect()
+}
 
 /// A server, and what it said of itself.
 pub(crate) struct Reflected {
@@ -26,27 +50,22 @@ impl Reflected {
         let endpoint = Endpoint::from_shared(address.to_owned()).unwrap();
         let channel = endpoint.connect().await.unwrap();
         let mut client = ServerReflectionClient::new(channel.clone());
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::FileContainingSymbol(service.to_owned())),
-        };
-        let answers = client
-            .server_reflection_info(tokio_stream::once(request))
-            .await;
-        let answer = answers
-            .unwrap()
-            .into_inner()
-            .message()
-            .await
-            .unwrap()
-            .unwrap();
-        let Some(MessageResponse::FileDescriptorResponse(files)) = answer.message_response else {
-            panic!("no descriptors of {service}: {answer:?}");
-        };
-        let mut pool = DescriptorPool::new();
-        for file in files.file_descriptor_proto {
-            pool.decode_file_descriptor_proto(file.as_slice()).unwrap();
+        let symbol = MessageRequest::FileContainingSymbol(service.to_owned());
+        let mut files = described(&mut client, symbol).await;
+        let mut asked = BTreeSet::new();
+        // A file comes without those that it imports.
+        while let Some(missing) = files
+            .iter()
+            .flat_map(|it| &it.dependency)
+            .find(|it| !asked.contains(*it))
+            .cloned()
+        {
+            asked.insert(missing.clone());
+            let imported = MessageRequest::FileByFilename(missing);
+            files.extend(described(&mut client, imported).await);
         }
+        let mut pool = DescriptorPool::new();
+        pool.add_file_descriptor_protos(files).unwrap();
         Self { channel, pool }
     }
 

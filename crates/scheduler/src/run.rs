@@ -26,7 +26,9 @@ use crate::metrics::Metrics;
 use crate::service::Service;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.
-const FAREWELL: Duration = Duration::from_secs(8);
+const FAREWELL: Duration = Duration::from_secs(7);
+/// How long a Service may take to send its clients elsewhere, once we are not ready any more.
+const DRAIN: Duration = Duration::from_secs(2);
 /// Connections of the administrator's port: probes and Prometheus need a few.
 const ADMIN_CONNECTIONS: usize = 256;
 /// Between two tries to bring the engine up to date at the start.
@@ -93,6 +95,12 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         ended = door => Err(broke("the HTTP server", ended.map_err(io::Error::other).and_then(|it| it))),
     };
     admin.set_serving(false);
+    if config.choice() == Choice::Kubernetes && outcome.is_ok() {
+        tokio::select! {
+            () = tokio::time::sleep(DRAIN) => {}
+            () = shutdown.urged() => {}
+        }
+    }
     stop.cancel();
     farewell(calls, work).await;
     outcome

@@ -34,6 +34,8 @@ fn a_client_that_knows_nothing_beforehand_can_call() {
         let answer = answer.expect("scheduled");
         let name = answer.get_field_by_name("cronjob_name").unwrap();
         assert_eq!(name.as_str().unwrap(), server.engine.only_schedule().name);
+        // What an error's details are made of is described too, or grpcurl prints base64.
+        Reflected::ask(&server.address(), "google.rpc.BadRequest").await;
     });
 }
 
@@ -58,6 +60,9 @@ fn u46_health_says_so_when_the_server_stops_and_a_running_call_is_served_to_the_
         assert_eq!(second.status, 2, "not serving");
         assert!(!call.is_finished(), "it was under way");
         call.await.unwrap().expect("served to the end");
+        // S35: nor does the watch keep the server from ending.
+        let end = tokio::time::timeout(Duration::from_secs(5), seen.message()).await;
+        assert!(matches!(end, Ok(Ok(None))), "the watch goes on: {end:?}");
         let late = server.endpoint().connect().await;
         late.expect_err("nobody new is let in");
     });

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::{Code, Request, Response, Status};
@@ -33,6 +34,8 @@ const PONG: Duration = Duration::from_secs(15);
 const AGE: Duration = Duration::from_secs(3_600);
 /// Calls of one connection at once.
 const STREAMS: u32 = 128;
+/// How long the end of serving may take to reach those who watch.
+const TOLD: Duration = Duration::from_millis(100);
 /// Connections that wait for the server to take them.
 const WAITING: usize = 64;
 
@@ -168,6 +171,8 @@ pub async fn serve(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // What errors have as details: without it grpcurl prints them in base64.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)
@@ -180,17 +185,21 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(BackupServiceServer::new(api));
-    let stopped = async {
+    // Nobody new is let in when those who watch have been told, and not before.
+    let closed = CancellationToken::new();
+    let closing = closed.clone();
+    let stopped = async move {
         stop.cancelled().await;
-        go_off(&reporter).await;
+        go_off(reporter).await;
+        closing.cancel();
     };
     let served = match tls {
         Some(certificates) => {
-            let clients = certificates.accept(listener, stop.clone());
+            let clients = certificates.accept(listener, closed);
             server.serve_with_incoming_shutdown(clients, stopped).await
         }
         None => {
-            let clients = accept(listener, stop.clone());
+            let clients = accept(listener, closed);
             server.serve_with_incoming_shutdown(clients, stopped).await
         }
     };
@@ -226,10 +235,18 @@ impl Connected for Connection {
     }
 }
 
-async fn go_off(reporter: &HealthReporter) {
-    reporter.set_not_serving::<BackupServiceServer<Api>>().await;
-    let all = tonic_health::ServingStatus::NotServing;
-    reporter.set_service_status("", all).await;
+/// Says that it does not serve any more, and then ends the watches: whoever watches would keep the
+/// server from ending.
+async fn go_off(mut reporter: HealthReporter) {
+    let services = [<BackupServiceServer<Api> as NamedService>::NAME, ""];
+    for service in services {
+        let not_serving = tonic_health::ServingStatus::NotServing;
+        reporter.set_service_status(service, not_serving).await;
+    }
+    tokio::time::sleep(TOLD).await;
+    for service in services {
+        reporter.clear_service_status(service).await;
+    }
 }
 
 /// The code's name in metrics.
