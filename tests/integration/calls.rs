@@ -1,5 +1,6 @@
 //! The BackupService over the wire: what is refused, what engines are asked for, what is answered.
 
+mod callers;
 mod crowds;
 mod doors;
 mod recording;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use backuper::runtime::settings::read_from;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use scheduler::api::authenticate::Authentication;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use scheduler::api::server::{self, Api};
@@ -46,6 +48,14 @@ impl Server {
     }
 
     async fn start_within(tls: Option<Certificates>, limits: Limits) -> Self {
+        Self::start_for(tls, limits, Authentication::default()).await
+    }
+
+    async fn start_for(
+        tls: Option<Certificates>,
+        limits: Limits,
+        authentication: Authentication,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let metrics = Metrics::new().unwrap();
         let listener = Listener::new(listener, limits, metrics.connections("grpc"));
@@ -55,7 +65,11 @@ impl Server {
             port: listener.local_addr().unwrap().port(),
             stop: CancellationToken::new(),
         };
-        let api = Api::new(service(started.engine.clone()), started.metrics.clone());
+        let api = Api::new(
+            service(started.engine.clone()),
+            started.metrics.clone(),
+            authentication,
+        );
         tokio::spawn(server::serve(listener, tls, api, started.stop.clone()));
         started
     }

@@ -1,5 +1,6 @@
 //! The gRPC door: `backup.BackupService` as in the oiler-backup contract.
 
+pub mod authenticate;
 pub mod convert;
 pub mod probe;
 pub mod proto;

@@ -162,6 +162,7 @@ impl Serving {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: self.tls_client_ca.clone(),
+                anonymous: false,
             })),
             (None, None) if self.tls_client_ca.is_none() => Ok(None),
             _ => {

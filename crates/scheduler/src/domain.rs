@@ -2,6 +2,7 @@
 //! again. No I/O.
 
 pub mod access;
+pub mod callers;
 pub mod name;
 pub mod plan;
 pub mod run;

@@ -33,6 +33,10 @@ pub trait Engine: Debug + Send + Sync {
     /// gone, [`Kind::Denied`] for another namespace, [`Kind::Precondition`] when it is not ours.
     async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error>;
 
+    /// The database that a schedule backs up, `host:port/dbname`; none where there is no schedule of
+    /// that name whose database is known.
+    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error>;
+
     /// Starts a restore, or finds the same one under way. [`Kind::Precondition`] when a different
     /// one into the same database is. One that has finished does not count.
     async fn restore(&self, restore: &Restore) -> Result<Running, Error>;
@@ -76,6 +80,17 @@ const PLACES: [&str; 5] = [
 /// Which database goes into which bucket, of a worker's variables that are not secret.
 fn places<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, &'a str> {
     vars.filter(|(name, _)| PLACES.contains(name)).collect()
+}
+
+/// `host:port/dbname` of a worker's variables.
+fn database<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let places = places(vars);
+    let port = places.get("DB_PORT").unwrap_or(&"5432");
+    Some(format!(
+        "{}:{port}/{}",
+        places.get("DB_HOST")?,
+        places.get("DB_NAME")?
+    ))
 }
 
 /// The same of a schedule that is to be.

@@ -14,10 +14,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::api::authenticate::Authentication;
 use crate::api::probe;
 use crate::api::server::{self, Api};
 use crate::api::tls::Certificates;
 use crate::config::{Choice, Config};
+use crate::domain::callers::Callers;
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
 use crate::engine::{Ending, Engine, Finished, Kind};
@@ -43,12 +45,16 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let tls = config.serving.probe_tls()?;
         return probe::ask(address, tls).await;
     }
-    let tls = config.serving.tls()?.map(Certificates::read).transpose()?;
-    let has_tls = tls.is_some();
-    let asks_for_certificates = config.serving.tls_client_ca.is_some();
+    let callers = config.access.callers()?;
+    let mut files = config.serving.tls()?;
+    if let Some(files) = &mut files {
+        files.anonymous = callers.as_ref().is_some_and(Callers::have_tokens);
+    }
     config
         .access
-        .check(config.address(), asks_for_certificates)?;
+        .check(config.address(), files.as_ref(), callers.as_ref())?;
+    let has_tls = files.is_some();
+    let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;
     let engine = engine(config).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
@@ -58,15 +64,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         config.access.places(),
     );
     let admin = Admin::new(service.clone(), metrics.clone());
-    let limits = Limits::of_this_process();
-    let grpc = listen(config, "PORT", config.serving.port).await?;
-    let grpc = Listener::new(grpc, limits, metrics.connections("grpc"));
-    let http = listen(config, "ADMIN_PORT", config.serving.admin_port).await?;
-    let few = Limits {
-        connections: limits.connections.min(ADMIN_CONNECTIONS),
-        ..limits
-    };
-    let http = Listener::new(http, few, metrics.connections("http"));
+    let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());
     tokio::select! {
@@ -74,7 +72,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         () = shutdown.token().cancelled() => return stopped(),
     }
     let stop = CancellationToken::new();
-    let api = Api::new(service, metrics.clone());
+    let api = Api::new(service, metrics.clone(), Authentication::by(callers));
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
     let mut work = tokio::spawn(background(engine, metrics, stop.clone()));
     admin.set_serving(true);
@@ -135,6 +133,21 @@ async fn engine(config: &Config) -> Result<Arc<dyn Engine>, Failure> {
             Ok(Arc::new(engine.map_err(|it| failure(&it))?))
         }
     }
+}
+
+/// The port of gRPC, and the administrator's.
+async fn ports(config: &Config, metrics: &Metrics) -> Result<(Listener, Listener), Failure> {
+    let limits = Limits::of_this_process();
+    let grpc = listen(config, "PORT", config.serving.port).await?;
+    let http = listen(config, "ADMIN_PORT", config.serving.admin_port).await?;
+    let few = Limits {
+        connections: limits.connections.min(ADMIN_CONNECTIONS),
+        ..limits
+    };
+    Ok((
+        Listener::new(grpc, limits, metrics.connections("grpc")),
+        Listener::new(http, few, metrics.connections("http")),
+    ))
 }
 
 async fn listen(config: &Config, variable: &str, port: u16) -> Result<TcpListener, Failure> {

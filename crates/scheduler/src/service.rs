@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use restorer::job::RestoreJob;
 
 use crate::domain::access::Places;
+use crate::domain::callers::{Caller, Verb};
 use crate::domain::name::Name;
 use crate::domain::plan::{Login, Plan, Store};
 use crate::domain::run::Restoration;
@@ -40,7 +41,15 @@ impl Service {
         }
     }
 
-    fn permit(&self, login: &Login, store: &Store) -> Result<(), Error> {
+    /// Whether this caller may do this, with what the request names.
+    fn permit(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        login: &Login,
+        store: &Store,
+    ) -> Result<(), Error> {
+        may(caller, verb, &login.place())?;
         let permitted = self.places.permit(login, store);
         permitted.map_err(|why| Error::new("use what the request names", Kind::Denied, why))
     }
@@ -63,8 +72,8 @@ impl Service {
     ///
     /// # Errors
     /// What the engine could not do.
-    pub async fn back_up(&self, plan: &Plan) -> Result<Name, Error> {
-        self.permit(&plan.source, &plan.store)?;
+    pub async fn back_up(&self, caller: &Caller, plan: &Plan) -> Result<Name, Error> {
+        self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
         let mut turn = 0;
         loop {
             let name = plan.name(turn);
@@ -83,8 +92,20 @@ impl Service {
     ///
     /// # Errors
     /// What the engine could not do.
-    pub async fn change(&self, namespace: &str, name: &Name, plan: &Plan) -> Result<(), Error> {
-        self.permit(&plan.source, &plan.store)?;
+    pub async fn change(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        name: &Name,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        self.permit(caller, Verb::Update, &plan.source, &plan.store)?;
+        // Names can be guessed: whose schedule it is says the schedule.
+        if !caller.may_everything()
+            && let Some(database) = self.engine.database_of(name.as_str()).await?
+        {
+            may(caller, Verb::Update, &database)?;
+        }
         let schedule = self.schedule(name, plan);
         self.engine.update(namespace, &schedule).await?;
         tracing::info!(plan = %name, database = %plan.source.place(), "changed");
@@ -97,6 +118,7 @@ impl Service {
     /// What the engine could not do.
     pub async fn bring_back(
         &self,
+        caller: &Caller,
         restoration: &Restoration,
         now: Timestamp,
     ) -> Result<Running, Error> {
@@ -106,7 +128,7 @@ impl Service {
             revision,
             core,
         } = restoration;
-        self.permit(target, store)?;
+        self.permit(caller, Verb::Restore, target, store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         let as_of = matches!(revision, Revision::Count(_)).then_some(now);
         let job = RestoreJob {
@@ -213,4 +235,9 @@ impl Service {
             termination_message_path: "/dev/termination-log".into(),
         }
     }
+}
+
+fn may(caller: &Caller, verb: Verb, place: &str) -> Result<(), Error> {
+    let may = caller.may(verb, place);
+    may.map_err(|why| Error::new("do what the call asks for", Kind::Denied, why))
 }

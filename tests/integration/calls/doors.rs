@@ -69,12 +69,13 @@ fn u46_health_says_so_when_the_server_stops_and_a_running_call_is_served_to_the_
 }
 
 /// Files as a Secret's volume has them.
-fn files(own: &Signed, clients: Option<&Authority>) -> Files {
+pub(super) fn files(own: &Signed, clients: Option<&Authority>) -> Files {
     let folder = testbed::folder("grpc-tls");
     let files = Files {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
         client_ca: clients.map(|_| folder.join("ca.crt")),
+        anonymous: false,
     };
     write(&files, own);
     if let (Some(authority), Some(path)) = (clients, &files.client_ca) {

@@ -93,6 +93,16 @@ impl Engine for Recording {
         self.ensure(schedule).await
     }
 
+    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
+        let schedules = self.schedules.lock().unwrap();
+        let Some(schedule) = schedules.get(schedule) else {
+            return Ok(None);
+        };
+        let value = |name| plain(&schedule.vars, name).unwrap_or_default();
+        let (host, port, name) = (value("DB_HOST"), value("DB_PORT"), value("DB_NAME"));
+        Ok(Some(format!("{host}:{port}/{name}")))
+    }
+
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
         self.check()?;
         let mut restores = self.restores.lock().unwrap();

@@ -13,6 +13,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
+use super::authenticate::Authentication;
 use super::proto::backup_service_server::{BackupService, BackupServiceServer};
 use super::proto::{
     BackupRequest, BackupResponse, BackupRestore, BackupRestoreResponse, DESCRIPTORS,
@@ -20,6 +21,7 @@ use super::proto::{
 };
 use super::tls::Certificates;
 use super::{convert, status};
+use crate::domain::callers::Caller;
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
 use crate::service::Service;
@@ -55,38 +57,69 @@ pub enum Error {
 pub struct Api {
     service: Service,
     metrics: Metrics,
+    authentication: Authentication,
+}
+
+/// Who calls, and from where.
+struct From {
+    caller: Caller,
+    address: String,
 }
 
 impl Api {
     /// The wire's side of the use cases.
     #[must_use]
-    pub fn new(service: Service, metrics: Metrics) -> Self {
-        Self { service, metrics }
+    pub fn new(service: Service, metrics: Metrics, authentication: Authentication) -> Self {
+        Self {
+            service,
+            metrics,
+            authentication,
+        }
+    }
+
+    fn from<T>(&self, request: &Request<T>) -> Result<From, Status> {
+        let address = request.remote_addr();
+        Ok(From {
+            caller: self.authentication.caller(request)?,
+            address: address.map_or_else(String::new, |it| it.to_string()),
+        })
     }
 
     async fn counted<T>(
         &self,
         method: &'static str,
-        work: impl Future<Output = Result<T, Status>>,
+        from: Result<From, Status>,
+        work: impl AsyncFnOnce(&Caller) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
         let mut call = self.metrics.call(method);
-        let outcome = work.await;
+        let (name, address, outcome) = match from {
+            Ok(From { caller, address }) => {
+                let outcome = work(&caller).await;
+                (caller.name, address, outcome)
+            }
+            Err(status) => ("nobody".to_owned(), String::new(), Err(status)),
+        };
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
         call.answered(word(code));
-        if let Err(status) = &outcome {
-            tracing::warn!(
-                method,
-                code = word(code),
-                error = status.message(),
-                "refused"
-            );
+        // Who has changed what, from where, and how that ended.
+        match &outcome {
+            Ok(_) => {
+                tracing::info!(caller = %name, %address, method, code = word(code), "answered");
+            }
+            Err(status) => {
+                tracing::warn!(caller = %name, %address, method, code = word(code), error = status.message(), "refused");
+            }
         }
         outcome.map(Response::new)
     }
 
-    async fn backup(&self, request: BackupRequest) -> Result<BackupResponse, Status> {
+    async fn backup(
+        &self,
+        caller: &Caller,
+        request: BackupRequest,
+    ) -> Result<BackupResponse, Status> {
         let plan = convert::plan(request).map_err(|it| status::invalid(&it))?;
-        let name = self.service.back_up(&plan).await;
+        let name = self.service.back_up(caller, &plan).await;
         let name = name.map_err(|it| status::failed(&it))?;
         Ok(BackupResponse {
             status: "scheduled".to_owned(),
@@ -95,13 +128,17 @@ impl Api {
         })
     }
 
-    async fn update(&self, request: UpdateBackupRequest) -> Result<BackupResponse, Status> {
+    async fn update(
+        &self,
+        caller: &Caller,
+        request: UpdateBackupRequest,
+    ) -> Result<BackupResponse, Status> {
         let convert::Change {
             name,
             namespace,
             plan,
         } = convert::change(request).map_err(|it| status::invalid(&it))?;
-        let changed = self.service.change(&namespace, &name, &plan).await;
+        let changed = self.service.change(caller, &namespace, &name, &plan).await;
         changed.map_err(|it| status::failed(&it))?;
         Ok(BackupResponse {
             status: "updated".to_owned(),
@@ -110,9 +147,15 @@ impl Api {
         })
     }
 
-    async fn restore(&self, request: BackupRestore) -> Result<BackupRestoreResponse, Status> {
+    async fn restore(
+        &self,
+        caller: &Caller,
+        request: BackupRestore,
+    ) -> Result<BackupRestoreResponse, Status> {
         let restoration = convert::restoration(request).map_err(|it| status::invalid(&it))?;
-        let running = self.service.bring_back(&restoration, Timestamp::now());
+        let running = self
+            .service
+            .bring_back(caller, &restoration, Timestamp::now());
         let running = running.await.map_err(|it| status::failed(&it))?;
         let status = if running.adopted {
             "this restore is already running"
@@ -133,24 +176,27 @@ impl BackupService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let work = self.backup(request.into_inner());
-        self.counted("Backup", work).await
+        let from = self.from(&request);
+        let work = async |caller: &Caller| self.backup(caller, request.into_inner()).await;
+        self.counted("Backup", from, work).await
     }
 
     async fn update(
         &self,
         request: Request<UpdateBackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let work = self.update(request.into_inner());
-        self.counted("Update", work).await
+        let from = self.from(&request);
+        let work = async |caller: &Caller| self.update(caller, request.into_inner()).await;
+        self.counted("Update", from, work).await
     }
 
     async fn restore(
         &self,
         request: Request<BackupRestore>,
     ) -> Result<Response<BackupRestoreResponse>, Status> {
-        let work = self.restore(request.into_inner());
-        self.counted("Restore", work).await
+        let from = self.from(&request);
+        let work = async |caller: &Caller| self.restore(caller, request.into_inner()).await;
+        self.counted("Restore", from, work).await
     }
 }
 

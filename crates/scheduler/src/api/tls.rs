@@ -36,6 +36,8 @@ pub struct Files {
     pub key: PathBuf,
     /// `GRPC_TLS_CLIENT_CA`: the authorities whose clients are let in; none lets every client in.
     pub client_ca: Option<PathBuf>,
+    /// Whether clients without a certificate are let in too, since they may have tokens.
+    pub anonymous: bool,
 }
 
 /// What stands in the files; the key is why it has no `Debug`.
@@ -44,6 +46,7 @@ struct Pem {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
+    anonymous: bool,
 }
 
 /// The certificate that is shown to new clients.
@@ -131,6 +134,7 @@ impl Files {
             client_ca: client_ca
                 .map(|it| read("GRPC_TLS_CLIENT_CA", it))
                 .transpose()?,
+            anonymous: self.anonymous,
         })
     }
 }
@@ -165,9 +169,14 @@ fn config(pem: &Pem) -> Result<ServerConfig, Failure> {
             for authority in certificates(authorities).map_err(|it| refused(&it))? {
                 roots.add(authority).map_err(|it| refused(&it))?;
             }
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|it| refused(&it))?)
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if pem.anonymous {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier = verifier.build().map_err(|it| refused(&it))?;
+            builder.with_client_cert_verifier(verifier)
         }
     };
     let config = builder.with_single_cert(chain, key);

@@ -205,6 +205,15 @@ impl Engine for Kubernetes {
         Err(contended(&doing()))
     }
 
+    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
+        let found = self.objects.cron_job(schedule).await?;
+        let shown = found.as_ref().and_then(record::recover);
+        Ok(shown.and_then(|(_, shown)| {
+            let vars = shown.iter();
+            engine::database(vars.filter_map(|it| Some((it.name.as_str(), it.value.as_deref()?))))
+        }))
+    }
+
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
         for attempt in 0..ATTEMPTS {
             match self.try_restore(restore).await {

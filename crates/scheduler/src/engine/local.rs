@@ -294,6 +294,11 @@ impl Engine for Local {
         Err(Error::new(doing(), Kind::NotFound, "there is none"))
     }
 
+    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
+        let vars = self.store.vars_of(schedule.to_owned()).await?;
+        Ok(vars.and_then(|it| vars::database(&it)))
+    }
+
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
         self.permit(&restore.vars)?;
         let wanted = Wanted {

@@ -7,7 +7,11 @@ use std::ffi::OsString;
 
 /// Every setting of our three programs: one file of variables may be meant for all of them.
 pub const NAMES: &[&str] = &[
+    "ACCESS_FILE",
     "ADMIN_PORT",
+    "ALLOW_ANYONE",
+    "AMBIENT_BUCKETS",
+    "AMBIENT_HOSTS",
     "BACKUPER_BINARY",
     "BACKUPER_VERSION",
     "BACKUP_DEADLINE",
@@ -27,6 +31,7 @@ pub const NAMES: &[&str] = &[
     "DB_USER",
     "ENGINE",
     "FAILED_HISTORY_LIMIT",
+    "FILE_ROOT",
     "GRPC_TLS_CERT",
     "GRPC_TLS_CLIENT_CA",
     "GRPC_TLS_KEY",

@@ -159,6 +159,15 @@ impl Store {
         .await
     }
 
+    /// The variables of a schedule's worker.
+    pub(super) async fn vars_of(&self, schedule: String) -> Result<Option<String>, Error> {
+        self.within("read a schedule", move |it| {
+            let query = "SELECT vars FROM schedules WHERE name = ?1";
+            it.query_row(query, [schedule], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
     /// All schedules, and when each is due.
     pub(super) async fn schedules(&self) -> Result<Vec<(Due, Option<i64>)>, Error> {
         self.within("read the schedules", move |it| {

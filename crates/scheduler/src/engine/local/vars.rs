@@ -51,11 +51,5 @@ pub(super) fn request(vars: &[Var]) -> String {
 /// `host:port/dbname` of a worker's variables.
 pub(super) fn database(text: &str) -> Option<String> {
     let vars = read(text)?;
-    let value = |name: &str| vars.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
-    let port = value("DB_PORT").unwrap_or("5432");
-    Some(format!(
-        "{}:{port}/{}",
-        value("DB_HOST")?,
-        value("DB_NAME")?
-    ))
+    engine::database(vars.iter().map(|it| (it.0.as_str(), it.1.as_str())))
 }

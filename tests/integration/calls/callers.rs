@@ -1,0 +1,165 @@
+//! Who may do what: callers known by certificates and tokens, and what their roles let them do.
+
+use scheduler::api::authenticate::Authentication;
+use scheduler::api::proto::BackupRequest;
+use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use scheduler::api::tls::Certificates;
+use scheduler::domain::callers::Callers;
+use scheduler::listener::Limits;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request};
+
+use super::doors::files;
+use super::{Server, requests};
+use crate::testbed::block_on;
+use crate::testbed::tls::Authority;
+
+/// The tokens are `operators` and `team-as`.
+const LIST: &str = "
+callers:
+- {name: core, certificate: oiler-core, role: operator}
+- {name: eyes, certificate: grafana, role: viewer}
+- name: operators
+  token: sha256:OPERATORS
+  role: operator
+- name: team-a
+  token: sha256:TEAM
+  role: owner
+  places: ['*.team-a.example:5432/*']
+";
+
+fn list() -> Callers {
+    use sha2::{Digest as _, Sha256};
+    let hash = |token: &str| hex::encode(Sha256::digest(token));
+    let list = LIST
+        .replace("OPERATORS", &hash("operators"))
+        .replace("TEAM", &hash("team-as"));
+    Callers::parse(&list).unwrap()
+}
+
+/// A server that asks for certificates, takes tokens too, and has this list.
+async fn server(authority: &Authority) -> Server {
+    let mut files = files(&authority.sign(&["localhost"]), Some(authority));
+    files.anonymous = true;
+    let tls = Certificates::read(files).unwrap();
+    let limits = Limits::of_this_process();
+    Server::start_for(Some(tls), limits, Authentication::by(Some(list()))).await
+}
+
+fn client(
+    server: &Server,
+    authority: &Authority,
+    certificate: Option<&str>,
+) -> BackupServiceClient<Channel> {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority.pem()))
+        .domain_name("localhost");
+    if let Some(name) = certificate {
+        let signed = authority.sign(&[name]);
+        tls = tls.identity(Identity::from_pem(signed.pem, signed.key_pem));
+    }
+    let endpoint = Endpoint::from_shared(format!("https://localhost:{}", server.port)).unwrap();
+    BackupServiceClient::new(endpoint.tls_config(tls).unwrap().connect_lazy())
+}
+
+fn with<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if !token.is_empty() {
+        let value: MetadataValue<_> = token.parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+fn at(host: &str) -> BackupRequest {
+    BackupRequest {
+        db_uri: host.to_owned(),
+        db_port: 5432,
+        ..requests::backup()
+    }
+}
+
+/// S01: forged identities among them.
+#[test]
+fn callers_are_known_by_certificate_or_token_and_nobody_else_is_served() {
+    block_on(async {
+        let (ours, others) = (Authority::new(), Authority::new());
+        let server = server(&ours).await;
+        for (certificate, token, wanted) in [
+            (Some("oiler-core"), "", Code::Ok),
+            (Some("grafana"), "", Code::PermissionDenied),
+            (Some("stranger"), "", Code::Unauthenticated),
+            (None, "", Code::Unauthenticated),
+            (None, "Bearer operators", Code::Ok),
+            (None, "Bearer operator", Code::Unauthenticated),
+            (None, "Bearer ", Code::Unauthenticated),
+            (None, "Basic operators", Code::Unauthenticated),
+            // A token that is wrong is not made good by a certificate.
+            (Some("oiler-core"), "Bearer x", Code::Unauthenticated),
+        ] {
+            let mut client = client(&server, &ours, certificate);
+            let answer = client.backup(with(token, requests::backup())).await;
+            let code = answer.err().map_or(Code::Ok, |it| it.code());
+            assert_eq!(code, wanted, "{certificate:?} {token:?}");
+        }
+        let signed = others.sign(&["oiler-core"]);
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(ours.pem()))
+            .domain_name("localhost")
+            .identity(Identity::from_pem(signed.pem, signed.key_pem));
+        let endpoint = Endpoint::from_shared(format!("https://localhost:{}", server.port)).unwrap();
+        let mut forged = BackupServiceClient::new(endpoint.tls_config(tls).unwrap().connect_lazy());
+        forged
+            .backup(requests::backup())
+            .await
+            .expect_err("a stranger's authority");
+    });
+}
+
+/// S01: names of schedules can be guessed, and Update names one.
+#[test]
+fn an_owner_reaches_its_own_places_alone_and_takes_nobody_elses_schedule() {
+    block_on(async {
+        let authority = Authority::new();
+        let server = server(&authority).await;
+        let mut client = client(&server, &authority, None);
+        let token = "Bearer team-as";
+        let own = client.backup(with(token, at("db.team-a.example"))).await;
+        let own = own.expect("its own").into_inner().cronjob_name;
+        let other = client
+            .backup(with("Bearer operators", at("db.team-b.example")))
+            .await;
+        let other = other.expect("an operator's").into_inner().cronjob_name;
+        let mut calls = Vec::new();
+        calls.push(
+            client
+                .backup(with(token, at("db.team-b.example")))
+                .await
+                .err(),
+        );
+        let update = |name: &str, host: &str| with(token, requests::update(name, at(host)));
+        calls.push(client.update(update(&own, "db.team-b.example")).await.err());
+        calls.push(
+            client
+                .update(update(&other, "db.team-a.example"))
+                .await
+                .err(),
+        );
+        calls.push(
+            client
+                .restore(with(token, requests::restore("0")))
+                .await
+                .err(),
+        );
+        for refused in calls {
+            let refused = refused.expect("refused");
+            assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+            assert!(refused.message().contains("team-a may not"), "{refused}");
+        }
+        client
+            .update(update(&own, "db2.team-a.example"))
+            .await
+            .expect("its own");
+    });
+}
