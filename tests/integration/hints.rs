@@ -34,6 +34,20 @@ fn whoever_gives_no_password_is_told_which_variable_takes_it() {
 }
 
 #[test]
+fn a_role_that_a_setting_makes_of_ours_is_named() {
+    let stage = Stage::new("acting");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
+    stage.back_up(&env([]));
+    let role = unique("lowly_");
+    let name = stage.database.name();
+    let set = format!("CREATE ROLE {role}; ALTER DATABASE \"{name}\" SET role = '{role}'");
+    stage.database.sql(&set);
+    for ended in [stage.backup(&env([])), stage.restore(&env([]))] {
+        says(&ended, 2, &["may not", &role, "the setting `role`"]);
+    }
+}
+
+#[test]
 fn whoever_must_have_tls_is_told_that_the_server_has_none() {
     let stage = Stage::new("notls");
     for more in [

@@ -266,6 +266,63 @@ fn what_stands_in_the_way_is_named() {
     stage.restore(&env([])).expect_code(0);
 }
 
+/// F36: with a name that the backup has for something else, too.
+#[test]
+fn what_belongs_to_a_table_that_took_another_name_is_not_lost() {
+    let stage = Stage::new("took");
+    stage.database.sql(
+        "CREATE TABLE m (id int, y int NOT NULL); CREATE VIEW v AS SELECT * FROM m;
+         CREATE MATERIALIZED VIEW mv AS SELECT 1 AS a; CREATE SEQUENCE s; CREATE INDEX ix ON m (id);
+         CREATE DOMAIN d AS int; CREATE TABLE t (a int)",
+    );
+    stage.back_up(&env([]));
+    let partitioned = "(id int, y int NOT NULL) PARTITION BY LIST (y)";
+    let part = "CREATE TABLE stranger PARTITION OF";
+    for (make, unmake, named) in [
+        (
+            format!(
+                "DROP VIEW v; CREATE TABLE v {partitioned}; {part} v FOR VALUES IN (1); INSERT INTO v VALUES (1, 1)"
+            ),
+            "DROP TABLE v",
+            "table public.stranger, a partition of public.v",
+        ),
+        (
+            format!(
+                "DROP MATERIALIZED VIEW mv; CREATE TABLE mv {partitioned}; {part} mv FOR VALUES IN (1)"
+            ),
+            "DROP TABLE mv",
+            "public.stranger",
+        ),
+        (
+            "DROP SEQUENCE s; CREATE TABLE s AS SELECT 1 AS id; CREATE SEQUENCE mine OWNED BY s.id"
+                .to_owned(),
+            "DROP TABLE s",
+            "sequence public.mine",
+        ),
+        (
+            "DROP INDEX ix; CREATE TABLE ix AS SELECT 1 AS id".to_owned(),
+            "DROP TABLE ix",
+            "table public.ix, which has the name of an index",
+        ),
+        (
+            "DROP VIEW IF EXISTS v; CREATE TABLE v (a int); CREATE PUBLICATION theirs FOR TABLE v"
+                .to_owned(),
+            "DROP PUBLICATION theirs; DROP TABLE v",
+            "publication theirs",
+        ),
+    ] {
+        stage.database.sql(&make);
+        let before = stage.database.dump();
+        let ended = stage.restore(&env([]));
+        ended.expect_code(2);
+        assert!(ended.last_line().contains("conflict"), "{ended}");
+        assert!(ended.last_line().contains(named), "{named}: {ended}");
+        assert!(stage.database.dump() == before, "{named}");
+        stage.database.sql(unmake);
+    }
+    stage.restore(&env([])).expect_code(0);
+}
+
 /// F23: all rows on the worst day, and what failed after them by its name.
 #[test]
 fn what_fails_after_the_rows_is_left_out_when_asked_for() {

@@ -104,7 +104,7 @@ fn without_it_a_failure_leaves_nothing_and_names_the_way_out() {
     let (stage, folder) = broken("allornothing");
     let target = shared().database("allornothing_target");
     let ended = restoring(&stage, &folder, &target, &env([])).run();
-    ended.expect_code(1);
+    ended.expect_code(2);
     for words in ["SERVER afar", "not here", "RESTORE_KEEP_GOING=true"] {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }

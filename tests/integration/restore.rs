@@ -78,6 +78,36 @@ fn u27_backups_that_finished_after_the_call_do_not_count() {
     assert_eq!(stage.database.sql("SELECT n FROM generation").trim(), "1");
 }
 
+/// What is damaged may still decompress, into rows that no table takes.
+#[test]
+fn damaged_rows_are_not_blamed_on_the_rows() {
+    let stage = Stage::new("flipped");
+    stage
+        .database
+        .sql("CREATE TABLE t AS SELECT n, n AS m FROM generate_series(1, 500000) n");
+    let folder = stage.back_up(&env([]));
+    let data = stage.s3.keys().into_iter();
+    let data = data.filter(|it| it.starts_with(&format!("{folder}/data-")));
+    for key in data {
+        let mut rows = zstd::decode_all(stage.s3.read(&key).as_slice()).unwrap();
+        if let Some(at) = rows.windows(8).position(|it| it == b"500\t500\n") {
+            rows[at + 3] = b'x';
+            stage
+                .s3
+                .put(&key, &zstd::encode_all(rows.as_slice(), 1).unwrap());
+        }
+    }
+    let before = stage.database.dump();
+    let empty = shared().database("flipped_empty");
+    for target in [&stage.database, &empty] {
+        let whole = var("BACKUP_REVISION", &format!("{folder}/manifest.json"));
+        let ended = stage.restore(&with(&target.env(), &whole));
+        ended.expect_code(2);
+        assert!(ended.last_line().contains("is damaged"), "{ended}");
+    }
+    assert!(stage.database.dump() == before);
+}
+
 /// S13: a restore that waited would take what was written meanwhile.
 #[test]
 fn a_restore_that_comes_too_late_does_not_begin() {

@@ -272,7 +272,7 @@ fn no_restore_talks_to_a_publisher() {
 
     let target = cluster.database("publisher_failed");
     let ended = restoring(&stage, &bad, &target, &env([])).run();
-    ended.expect_code(1);
+    ended.expect_code(2);
     let last = ended.last_line();
     assert!(
         last.contains("MATERIALIZED VIEW DATA public.late"),
@@ -282,7 +282,7 @@ fn no_restore_talks_to_a_publisher() {
     let target = missing("publisher_failed");
     restoring(&stage, &bad, &target, &env([]))
         .run()
-        .expect_code(1);
+        .expect_code(2);
     assert!(!is_there(cluster, target.name()), "it is still there");
     publisher.has_heard_nothing();
 
@@ -351,7 +351,7 @@ fn a_cleanup_that_takes_too_long_is_canceled_in_the_server() {
         .args(["-qc", lock])
         .start();
     let ended = restoring(&stage, &folder, &target, &env([])).run();
-    ended.expect_code(1);
+    ended.expect_code(2);
     assert!(ended.printed().contains("is still there"), "{ended}");
     wait_for("nothing of it goes on", || {
         let active = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'restorer%' AND datname = current_database()";
@@ -382,7 +382,7 @@ fn a_load_that_fails_late_leaves_an_empty_database_as_it_was() {
     let target = shared().database("late_target");
     let before = target.dump();
     let ended = restoring(&stage, &folder, &target, &env([])).run();
-    ended.expect_code(1);
+    ended.expect_code(2);
     assert!(target.dump() == before, "{}\n{ended}", target.dump());
 }
 

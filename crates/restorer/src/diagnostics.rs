@@ -101,7 +101,34 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
 }
 
+/// What the server says, in its own language, of what may pass by itself. PostgreSQL manual, appendix A:
+/// classes 08, 40, 53, 55P03, 57 and 58.
+const TRANSIENT: [&str; 14] = [
+    "No space left on device",
+    "could not extend file",
+    "could not write",
+    "could not read",
+    "could not fsync",
+    "could not open",
+    "could not obtain lock",
+    "could not resize shared memory",
+    "out of memory",
+    "canceling statement",
+    "terminating connection",
+    "the database system is",
+    "connection slots",
+    "tuple concurrently",
+];
+
 impl Failed {
+    /// Whether another try may help, by the server's words in its own language; also where it is not
+    /// known what it said.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.reason.is_empty()
+            || self.is_deadlock()
+            || TRANSIENT.iter().any(|it| self.reason.contains(it))
+    }
+
     /// Whether the server has ended the statement since two sessions waited for each other: alone it
     /// may succeed. A detail has the lock's name in it, which no language translates. PostgreSQL
     /// manual, 13.3.4: deadlocks.

@@ -242,6 +242,20 @@ where
     }
 }
 
+/// Proves that a stream is what was stored. For when its rows are refused: a byte that has changed in
+/// the store is not the rows' fault.
+///
+/// # Errors
+/// [`Error`].
+pub async fn prove(
+    storage: &Arc<dyn Storage>,
+    expected: &Expected,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let read = |source: &mut Source| io::copy(source, &mut io::sink());
+    feed_through(storage, expected, read, stop).await.map(drop)
+}
+
 fn told(expected: &Expected, error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Error::Closed {

@@ -191,14 +191,30 @@ pub async fn may_read_all(client: &Client, target: &Target) -> Result<(), Error>
         if rows.len() > NAMED {
             names.push(format!("{} more", rows.len() - NAMED));
         }
-        let reason = format!(
-            "role {} {what} {}; {remedy}",
-            target.user(),
-            names.join(", ")
-        );
+        let role = acting_role(client, target).await?;
+        let reason = format!("role {role} {what} {}; {remedy}", names.join(", "));
         return Err(Error::because(Kind::Denied, "reading", target, reason));
     }
     Ok(())
+}
+
+/// The role whose rights count, and why it is not the one that logged in, where it is not: a setting of
+/// `role` is kept, since people set it on purpose. PostgreSQL manual, SET ROLE.
+///
+/// # Errors
+/// What the server said.
+pub async fn acting_role(client: &Client, target: &Target) -> Result<String, Error> {
+    let row = client
+        .query_one("SELECT current_user::text, session_user::text", &[])
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    let (acting, login): (String, String) = (row.get(0), row.get(1));
+    if acting == login {
+        return Ok(acting);
+    }
+    Ok(format!(
+        "{acting} (which the setting `role` of role {login}, of the database or of the server makes of it)"
+    ))
 }
 
 /// Names of all kinds with other than ASCII in them, as they are.

@@ -166,11 +166,35 @@ impl Toc {
     /// Its tables and foreign tables, as schemas and names.
     #[must_use]
     pub fn tables(&self) -> (Vec<String>, Vec<String>) {
-        let tables = self
-            .entries
-            .iter()
-            .filter(|it| it.kind == "TABLE" || it.kind == "FOREIGN TABLE");
-        tables
+        self.named(|kind| kind == "TABLE" || kind == "FOREIGN TABLE")
+    }
+
+    /// Whatever a restore in place drops by its name alone, as what it is by then: schemas and names.
+    #[must_use]
+    pub fn dropped_by_name(&self) -> (Vec<String>, Vec<String>) {
+        const KINDS: [&str; 9] = [
+            "TABLE",
+            "VIEW",
+            "MATERIALIZED VIEW",
+            "SEQUENCE",
+            "FOREIGN TABLE",
+            "TYPE",
+            "DOMAIN",
+            "SHELL TYPE",
+            "INDEX",
+        ];
+        self.named(|kind| KINDS.contains(&kind))
+    }
+
+    /// The schemas and names of its indexes.
+    #[must_use]
+    pub fn indexes(&self) -> (Vec<String>, Vec<String>) {
+        self.named(|kind| kind == "INDEX")
+    }
+
+    fn named(&self, wanted: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
+        let named = self.entries.iter().filter(|it| wanted(&it.kind));
+        named
             .map(|it| (it.namespace.clone().unwrap_or_default(), it.tag.clone()))
             .unzip()
     }

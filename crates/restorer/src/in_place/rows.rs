@@ -218,9 +218,12 @@ impl Part<'_> {
             poured
         };
         let (fed, poured, copied) = tokio::join!(feeding, pouring, copying);
-        // psql knows best why it took no more.
+        // psql knows best why it took no more, unless what it was given is damaged.
         if let Err(failure) = poured {
             child.stop().await;
+            if !stop.is_cancelled() {
+                feed::prove(replacing.storage, expected, stop).await?;
+            }
             return Err(failure);
         }
         match fed {

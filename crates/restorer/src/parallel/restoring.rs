@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backuper::child::{self, Output, Program};
 use backuper::postgres::Traffic;
-use backuper::runtime::Failure;
+use backuper::runtime::{Failure, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::Loading;
@@ -83,7 +83,7 @@ impl Restoring<'_> {
             failed.extend(nameless);
         }
         match failed.first() {
-            Some(first) if !self.loading.keep_going => Err(because_of(first)),
+            Some(first) if !self.loading.keep_going => Err(self.because_of(first)),
             _ => Ok(failed),
         }
     }
@@ -115,7 +115,7 @@ impl Restoring<'_> {
             diagnostics.listener_until_hopeless(hopeless.clone())
         };
         let child = program.start_listening(listener);
-        let child = child.map_err(|error| failure(&error, &diagnostics))?;
+        let child = child.map_err(|error| self.failure(&error, &diagnostics))?;
         let ended = child.finish(&hopeless).await;
         let Err(error) = ended else {
             return Ok(Vec::new());
@@ -125,13 +125,72 @@ impl Restoring<'_> {
             .into_iter()
             .find(|it| !it.reason.is_empty());
         match (error, first) {
-            (error, _) if self.stop.is_cancelled() => Err(failure(&error, &diagnostics)),
+            (error, _) if self.stop.is_cancelled() => Err(self.failure(&error, &diagnostics)),
             (_, Some(first)) if hopeless.is_cancelled() && diagnostics.lost().is_none() => {
-                Err(because_of(&first))
+                Err(self.because_of(&first))
             }
-            (error @ child::Error::Failed { .. }, _) => left_out(&error, &diagnostics),
-            (error, _) => Err(failure(&error, &diagnostics)),
+            (error @ child::Error::Failed { .. }, _) => self.left_out(&error, &diagnostics),
+            (error, _) => Err(self.failure(&error, &diagnostics)),
         }
+    }
+
+    /// A load that is to bring everything or nothing ends with it.
+    fn because_of(&self, failed: &Failed) -> Failure {
+        Failure {
+            verdict: self.verdict(failed),
+            sentence: format!(
+                "{}; nothing is restored; RESTORE_KEEP_GOING=true restores all rows, and names what cannot be made",
+                named(failed)
+            ),
+        }
+    }
+
+    /// Whether another try may help. pg_restore prints no codes, so it is the server's words that tell,
+    /// where they are the ones that we know.
+    fn verdict(&self, failed: &Failed) -> Verdict {
+        Verdict::of(!self.loading.way.language || failed.is_transient())
+    }
+
+    fn failure(&self, error: &child::Error, diagnostics: &Diagnostics) -> Failure {
+        let failed = diagnostics.failed().into_iter().next();
+        match (failed, diagnostics.lost(), error) {
+            (_, Some(lost), child::Error::Failed { .. }) => {
+                Failure::try_again(format!("restoring: pg_restore: {lost}"))
+            }
+            (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
+                Failure {
+                    verdict: self.verdict(&failed),
+                    sentence: named(&failed),
+                }
+            }
+            (Some(failed), None, child::Error::Failed { .. }) => {
+                Failure::try_again(format!("restoring {}: {error}", failed.entry))
+            }
+            _ => Failure::try_again(format!("restoring: {error}")),
+        }
+    }
+
+    /// What a pg_restore has left out that went on to its end. One that did not, or had no connection any
+    /// more, has left out more than it says.
+    fn left_out(
+        &self,
+        error: &child::Error,
+        diagnostics: &Diagnostics,
+    ) -> Result<Vec<Failed>, Failure> {
+        let mut failed = diagnostics.failed();
+        let Some(count) = diagnostics
+            .ignored()
+            .filter(|_| diagnostics.lost().is_none())
+        else {
+            return Err(self.failure(error, diagnostics));
+        };
+        if failed.is_empty() {
+            failed.push(Failed {
+                entry: format!("{count} statements that pg_restore does not name"),
+                ..Failed::default()
+            });
+        }
+        Ok(failed)
     }
 
     /// Restores a part of the rows.
@@ -150,7 +209,7 @@ impl Restoring<'_> {
         let progress = part.progress.stream();
         let diagnostics = Diagnostics::new(self.names);
         let child = program.start_listening(diagnostics.listener().and(progress.listener()));
-        let mut child = child.map_err(|error| failure(&error, &diagnostics))?;
+        let mut child = child.map_err(|error| self.failure(&error, &diagnostics))?;
         let sink = feed::sink(&mut child)?;
         let taking = Taking {
             all: list.is_none(),
@@ -175,9 +234,9 @@ impl Restoring<'_> {
                 let refused = match child.finish(self.stop).await {
                     Ok(()) => Vec::new(),
                     Err(error @ child::Error::Failed { .. }) if goes_on => {
-                        left_out(&error, &diagnostics)?
+                        self.left_out(&error, &diagnostics)?
                     }
-                    Err(error) => return Err(failure(&error, &diagnostics)),
+                    Err(error) => return Err(self.failure(&error, &diagnostics)),
                 };
                 progress.end();
                 let bytes = fed.bytes;
@@ -189,8 +248,10 @@ impl Restoring<'_> {
             }
             // It went first, so it knows why.
             Err(feed::Error::Closed { key }) => {
-                let ended = child.finish(self.stop).await;
-                ended.map_err(|error| failure(&error, &diagnostics))?;
+                if let Err(error) = child.finish(self.stop).await {
+                    feed::prove(storage, expected, self.stop).await?;
+                    return Err(self.failure(&error, &diagnostics));
+                }
                 Err(Failure::try_again(format!(
                     "{key}: pg_restore read only a part of it"
                 )))
@@ -201,14 +262,6 @@ impl Restoring<'_> {
             }
         }
     }
-}
-
-/// A load that is to bring everything or nothing ends with it.
-fn because_of(failed: &Failed) -> Failure {
-    Failure::try_again(format!(
-        "{}; nothing is restored; RESTORE_KEEP_GOING=true restores all rows, and names what cannot be made",
-        named(failed)
-    ))
 }
 
 /// The entry, and never its statement.
@@ -227,37 +280,4 @@ pub(super) struct Arrived {
     pub(super) counted: BTreeMap<i64, u64>,
     /// What the server refused, where the part goes on then.
     pub(super) refused: Vec<Failed>,
-}
-
-/// What a pg_restore has left out that went on to its end. One that did not, or had no connection any
-/// more, has left out more than it says.
-fn left_out(error: &child::Error, diagnostics: &Diagnostics) -> Result<Vec<Failed>, Failure> {
-    let mut failed = diagnostics.failed();
-    let Some(count) = diagnostics
-        .ignored()
-        .filter(|_| diagnostics.lost().is_none())
-    else {
-        return Err(failure(error, diagnostics));
-    };
-    if failed.is_empty() {
-        failed.push(Failed {
-            entry: format!("{count} statements that pg_restore does not name"),
-            ..Failed::default()
-        });
-    }
-    Ok(failed)
-}
-
-fn failure(error: &child::Error, diagnostics: &Diagnostics) -> Failure {
-    let failed = diagnostics.failed().into_iter().next();
-    Failure::try_again(match (failed, diagnostics.lost(), error) {
-        (_, Some(lost), child::Error::Failed { .. }) => format!("restoring: pg_restore: {lost}"),
-        (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
-            named(&failed)
-        }
-        (Some(failed), None, child::Error::Failed { .. }) => {
-            format!("restoring {}: {error}", failed.entry)
-        }
-        _ => format!("restoring: {error}"),
-    })
 }

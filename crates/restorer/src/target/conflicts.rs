@@ -2,7 +2,9 @@
 //!
 //! PostgreSQL itself refuses to drop what other objects depend on, and names them. Three kinds it
 //! takes along silently: partitions that were attached after the backup, a table's place in a
-//! publication, and sequences that a table owns. They are looked for before anything is dropped.
+//! publication, and sequences that a table owns. They are looked for before anything is dropped, with
+//! all that is dropped by its name, whatever it was in the source: a view that a migration has made a
+//! table of becomes the view again. A table with the name of an index is no such thing, and stays.
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
@@ -36,9 +38,17 @@ const SEQUENCES: &str = "
       JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-       AND (sn.nspname::text, s.relname::text) NOT IN (SELECT * FROM unnest($3::text[], $4::text[]))
+       AND (sn.nspname::text, s.relname::text) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))
        AND NOT EXISTS (SELECT FROM pg_attrdef a JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = a.oid
                         WHERE a.adrelid = c.oid AND u.refobjid = s.oid)
+     ORDER BY 1";
+
+/// Tables with the name of an index.
+const TABLES: &str = "
+    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p')
+       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
      ORDER BY 1";
 
 /// Subscriptions that still copy a table that stays: to drop one would ask its publisher.
@@ -57,7 +67,8 @@ const SUBSCRIPTIONS: &str = "
 /// # Errors
 /// A refusal that names all of it.
 pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), Failure> {
-    let (schemas, names) = toc.tables();
+    let (schemas, names) = toc.dropped_by_name();
+    let (index_schemas, index_names) = toc.indexes();
     let publications: Vec<&str> = toc
         .entries
         .iter()
@@ -77,15 +88,12 @@ pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), 
         let entries = toc.entries.iter().filter(|it| it.kind == kind);
         entries.map(|it| it.tag.clone()).collect()
     };
-    let sequences = toc.entries.iter().filter(|it| it.kind == "SEQUENCE");
-    let (sequence_schemas, sequence_names): (Vec<String>, Vec<String>) = sequences
-        .map(|it| (it.namespace.clone().unwrap_or_default(), it.tag.clone()))
-        .unzip();
     let owned = session
-        .query(
-            SEQUENCES,
-            &[&schemas, &names, &sequence_schemas, &sequence_names],
-        )
+        .query(SEQUENCES, &[&schemas, &names])
+        .await
+        .map_err(failed)?;
+    let tables = session
+        .query(TABLES, &[&index_schemas, &index_names])
         .await
         .map_err(failed)?;
     let subscriptions = known("SUBSCRIPTION");
@@ -102,6 +110,7 @@ pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), 
         .iter()
         .chain(&published)
         .chain(&owned)
+        .chain(&tables)
         .chain(&copying)
         .map(|row| row.get(0))
         .collect();

@@ -191,8 +191,8 @@ async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {
     if row.get(0) {
         return Ok(());
     }
+    let role = probe::acting_role(session, target).await?;
     Err(Failure::refused(format!(
-        "role {} may not create anything in {target}; grant it CREATE on the database, or use the owner",
-        target.user()
+        "role {role} may not create anything in {target}; grant it CREATE on the database, or use the owner"
     )))
 }
