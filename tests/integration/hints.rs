@@ -48,6 +48,17 @@ fn a_role_that_a_setting_makes_of_ours_is_named() {
 }
 
 #[test]
+fn whoever_meets_a_limit_of_connections_is_told_which_to_raise() {
+    let stage = Stage::new("limited");
+    let role = unique("limited_");
+    let sql = format!("CREATE ROLE {role} LOGIN PASSWORD 'p' CONNECTION LIMIT 0");
+    stage.database.sql(&sql);
+    let limited = env([("DB_USER", role.as_str()), ("DB_PASSWORD", "p")]);
+    let ended = stage.backup(&limited);
+    says(&ended, 1, &["too many connections", "CONNECTION LIMIT"]);
+}
+
+#[test]
 fn whoever_must_have_tls_is_told_that_the_server_has_none() {
     let stage = Stage::new("notls");
     for more in [

@@ -1,6 +1,8 @@
 //! What an error means to the person who reads the last line: what to do, and whether trying again
 //! may help.
 
+use tokio_postgres::error::SqlState;
+
 use crate::postgres;
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
@@ -17,6 +19,9 @@ impl From<postgres::Error> for Failure {
                 "; switch TLS on there, or set DB_SSLMODE=prefer to do without it"
             }
             postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
+            postgres::Kind::Unavailable if error.state == Some(SqlState::TOO_MANY_CONNECTIONS) => {
+                "; end some connections, or raise max_connections or the CONNECTION LIMIT that is reached"
+            }
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied
             | postgres::Kind::Misconfigured
