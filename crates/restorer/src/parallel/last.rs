@@ -58,7 +58,7 @@ impl Last<'_> {
             if !tolerated {
                 return Err(error.into());
             }
-            tracing::warn!(%error, "not restored");
+            tracing::warn!(%error, statement = %statement.sql, "not restored");
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ pub(crate) async fn execute(
                 Ok(()) => {}
                 Err(error) if statement.tolerates(&error) => {
                     if statement.tolerance != Tolerance::Silent {
-                        refused.push(postgres::Error::new(doing, target, &error).reason);
+                        let why = postgres::Error::new(doing, target, &error).reason;
+                        refused.push(format!("{why} ({})", statement.sql));
                     }
                 }
                 Err(error) => return Err(postgres::Error::new(doing, target, &error).into()),
@@ -133,10 +134,10 @@ BEGIN
       EXECUTE statements[i];
     EXCEPTION
       WHEN insufficient_privilege THEN
-        IF NOT silent[i] THEN refused := refused || SQLERRM; END IF;
+        IF NOT silent[i] THEN refused := refused || format('%s (%s)', SQLERRM, statements[i]); END IF;
       WHEN undefined_function OR undefined_table OR undefined_object OR undefined_column OR invalid_schema_name THEN
         IF NOT may_miss[i] THEN RAISE; END IF;
-        refused := refused || SQLERRM;
+        refused := refused || format('%s (%s)', SQLERRM, statements[i]);
     END;
   END LOOP;
   IF cardinality(refused) > 0 THEN
