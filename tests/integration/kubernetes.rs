@@ -1,11 +1,13 @@
 //! The Kubernetes engine against a real API server and its controllers, with no more rights than
 //! `deploy/kubernetes/role.yaml` gives.
 
+mod between;
 mod faults;
 mod golden;
 mod process;
 mod promises;
 mod queue;
+mod races;
 mod refresh;
 mod restores;
 mod runs;

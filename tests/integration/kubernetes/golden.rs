@@ -92,7 +92,7 @@ fn the_golden_secret() {
         controller: Some(true),
         block_owner_deletion: None,
     };
-    check("secret", &secret(Component::Backup, owner, &vars()));
+    check("secret", &secret(Component::Backup, NAME, owner, &vars()));
 }
 
 #[test]

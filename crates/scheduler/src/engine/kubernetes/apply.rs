@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::Body;
+use kube::core::Request;
 use kube::{Client, Resource, ResourceExt as _};
 
 use crate::engine::{Component, Error, Kind};
@@ -74,13 +78,13 @@ impl Objects {
         .await
     }
 
-    /// Server-side apply; with a uid in it, only to that very object.
-    pub(crate) async fn apply_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
+    /// Server-side apply to the very object and version that it names.
+    pub(crate) async fn apply_cron_job(&self, cron_job: CronJob) -> Result<CronJob, Error> {
         let name = cron_job.name_any();
         self.call(
             || format!("apply CronJob {name}"),
             self.cron_jobs
-                .patch(&name, &applying(), &Patch::Apply(cron_job)),
+                .patch(&name, &applying(), &Patch::Apply(&cron_job)),
         )
         .await
     }
@@ -103,6 +107,7 @@ impl Objects {
         .await
     }
 
+    /// A [`Kind::Conflict`] when the Job of that name is another one by now.
     pub(crate) async fn start_job(&self, name: &str, started: &Job) -> Result<Job, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -115,11 +120,49 @@ impl Objects {
         .await
     }
 
+    /// A Job, by a list: what may be listed need not be readable one by one as well.
+    pub(crate) async fn job(&self, name: &str) -> Result<Option<Job>, Error> {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let list = self
+            .call(|| format!("read Job {name}"), self.jobs.list(&params))
+            .await?;
+        Ok(list.items.into_iter().next())
+    }
+
+    /// What time it is by the clock that dates the cluster's objects.
+    pub(crate) async fn time(&self) -> Result<Timestamp, Error> {
+        let doing = || "ask the cluster for its time".to_owned();
+        let params = ListParams::default().limit(1);
+        let request = Request::new(self.jobs.resource_url())
+            .list(&params)
+            .map_err(|error| Error::new(doing(), Kind::Internal, error))?;
+        let client = self.jobs.clone().into_client();
+        let answer = self
+            .call(doing, client.send(request.map(Body::from)))
+            .await?;
+        let date = answer.headers().get("date").map(|it| it.as_bytes());
+        date.and_then(|it| DateTimeParser::new().parse_timestamp(it).ok())
+            .ok_or_else(|| Error::new(doing(), Kind::Unavailable, "its answers have no date"))
+    }
+
+    /// The name of a pod that may still write into a database.
+    pub(crate) async fn pod_restoring(&self, database: &str) -> Result<Option<String>, Error> {
+        let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
+        let params = into(database, selected(Component::Restore)).fields(unfinished);
+        let list = self
+            .call(
+                || "list the pods of restores".to_owned(),
+                self.pods.list(&params),
+            )
+            .await?;
+        Ok(list.items.iter().map(|it| it.name_any()).next())
+    }
+
     /// All restores into a database, or into any.
     pub(crate) async fn restores(&self, database: Option<&str>) -> Result<Vec<Job>, Error> {
         let mut params = selected(Component::Restore).limit(PAGE);
-        if let (Some(database), Some(labels)) = (database, &mut params.label_selector) {
-            labels.push_str(&format!(",{DATABASE}={database}"));
+        if let Some(database) = database {
+            params = into(database, params);
         }
         let mut jobs = Vec::new();
         loop {
@@ -194,6 +237,13 @@ pub(crate) fn selector(component: Option<Component>) -> String {
 
 fn selected(component: Component) -> ListParams {
     ListParams::default().labels(&selector(Some(component)))
+}
+
+fn into(database: &str, mut params: ListParams) -> ListParams {
+    if let Some(labels) = &mut params.label_selector {
+        labels.push_str(&format!(",{DATABASE}={database}"));
+    }
+    params
 }
 
 fn creating() -> PostParams {

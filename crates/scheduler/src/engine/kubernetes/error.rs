@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 use crate::engine::{Error, Kind};
 
 #[derive(Debug, thiserror::Error)]
@@ -16,12 +18,17 @@ struct Answer {
 struct Silence(Duration);
 
 /// The cluster's answer to a call, or the lack of one.
-pub(crate) fn answered(doing: impl Into<String>, error: kube::Error) -> Error {
+pub fn answered(doing: impl Into<String>, error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) => {
+            let kind = if is_about_another(&status) {
+                Kind::Conflict
+            } else {
+                kind_of(status.code)
+            };
             // The status in full repeats itself; its message is what a person reads.
             let (code, message) = (status.code, status.message);
-            Error::new(doing, kind_of(code), Answer { code, message })
+            Error::new(doing, kind, Answer { code, message })
         }
         error => Error::new(doing, kind_of_transport(&error), error),
     }
@@ -33,8 +40,14 @@ pub(crate) fn silent(doing: impl Into<String>, call_timeout: Duration) -> Error 
 }
 
 /// Whether somebody else was quicker: the object is gone or is another one by now.
-pub(crate) fn is_lost_race(error: &Error) -> bool {
+pub fn is_lost_race(error: &Error) -> bool {
     matches!(error.kind(), Kind::NotFound | Kind::Conflict)
+}
+
+/// A patch that names a uid is refused as invalid when the object of that name has another one.
+fn is_about_another(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|it| &it.causes);
+    causes.into_iter().any(|it| it.field == "metadata.uid")
 }
 
 fn kind_of(code: u16) -> Kind {

@@ -30,10 +30,20 @@ impl Kubernetes {
                 break;
             }
         }
-        for job in self.objects.restores(None).await? {
-            if !is_finished(&job) && !has_started(&job) {
-                refreshed = refreshed.and(removed(self.objects.remove_job(&job).await)?);
-            }
+        self.remove_unstarted().await.map(|it| refreshed.and(it))
+    }
+
+    /// Restores that a crash has kept from being started.
+    async fn remove_unstarted(&self) -> Result<Refreshed, Error> {
+        let mut refreshed = Refreshed::default();
+        let mut jobs = self.objects.restores(None).await?;
+        jobs.retain(|it| !is_finished(it) && !has_started(it));
+        if jobs.is_empty() {
+            return Ok(refreshed);
+        }
+        let now = self.objects.time().await?;
+        for job in jobs.iter().filter(|it| self.is_abandoned(it, now)) {
+            refreshed = refreshed.and(removed(self.objects.remove_job(job).await)?);
         }
         Ok(refreshed)
     }
@@ -48,15 +58,18 @@ impl Kubernetes {
             tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
             return Ok(left());
         };
-        let mut wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
+        let wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
         if wanted.annotations().get(render::RENDERED) == Some(rendered) {
             return Ok(Refreshed {
                 unchanged: 1,
                 ..Refreshed::default()
             });
         }
-        wanted.metadata.uid = found.uid();
-        match self.objects.apply_cron_job(&wanted).await {
+        match self
+            .objects
+            .apply_cron_job(render::replacing(wanted, found))
+            .await
+        {
             Ok(_) => Ok(Refreshed {
                 updated: 1,
                 ..Refreshed::default()

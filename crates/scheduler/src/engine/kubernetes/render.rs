@@ -164,8 +164,17 @@ pub fn released(mut cron_job: CronJob) -> CronJob {
     cron_job
 }
 
+/// The rendering that takes the place of what was found, and of nothing else: neither of another
+/// object of that name, nor of what others have made of it since.
+pub fn replacing(mut cron_job: CronJob, found: &CronJob) -> CronJob {
+    cron_job.metadata.uid.clone_from(&found.metadata.uid);
+    let version = &found.metadata.resource_version;
+    cron_job.metadata.resource_version.clone_from(version);
+    cron_job
+}
+
 /// The Secret of a CronJob or Job, which it goes with.
-pub fn secret(component: Component, owner: OwnerReference, vars: &[Var]) -> Secret {
+pub fn secret(component: Component, name: &str, owner: OwnerReference, vars: &[Var]) -> Secret {
     let secret = |var: &Var| match &var.value {
         Value::Plain(_) => None,
         Value::Secret(text) => Some((
@@ -175,7 +184,7 @@ pub fn secret(component: Component, owner: OwnerReference, vars: &[Var]) -> Secr
     };
     Secret {
         metadata: ObjectMeta {
-            name: Some(owner.name.clone()),
+            name: Some(name.to_owned()),
             labels: Some(labels(component)),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
@@ -216,10 +225,12 @@ pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Show
 
 /// The change that lets a Job go, or hands it to the queue. Kueue takes back what it has not let go
 /// itself, and a restore that was begun must not begin again: so it stays suspended until then.
-pub fn started(settings: &Settings) -> Job {
+/// With the uid, no other Job is let go that has its name by now.
+pub fn started(settings: &Settings, uid: String) -> Job {
     let queue = settings.queue.as_ref();
     Job {
         metadata: ObjectMeta {
+            uid: Some(uid),
             annotations: Some(BTreeMap::from([(STARTED.to_owned(), "true".to_owned())])),
             labels: queue.map(|it| BTreeMap::from([(QUEUE.to_owned(), it.clone())])),
             ..ObjectMeta::default()
@@ -232,10 +243,10 @@ pub fn started(settings: &Settings) -> Job {
     }
 }
 
-/// A restore's name: the same for everybody who sees the same restores before it.
-pub fn restore_name(database: &str, previous: &str) -> String {
-    let digest = digest(&format!("{database}\n{previous}"));
-    format!("restore-{}-postgres", &digest[..8])
+/// A restore's name, which no other one has: 64 of the bits of a new UUID.
+pub fn restore_name(unique: &[u8; 16]) -> String {
+    // The last bytes of one of version 4 are random but for two bits.
+    format!("restore-{}-postgres", hex::encode(&unique[8..]))
 }
 
 fn labels(component: Component) -> BTreeMap<String, String> {

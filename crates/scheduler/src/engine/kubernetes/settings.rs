@@ -35,8 +35,11 @@ pub struct Settings {
     pub template: Template,
     /// How long one call to the API server may take.
     pub call_timeout: Duration,
-    /// How old a Job that was never started must be before another request takes its place.
+    /// How old, by the API server's clock, a Job that was never started must be to count as a
+    /// crash's.
     pub abandoned_after: Duration,
+    /// How long a call waits for what is in its way: another call, a Job that is being deleted.
+    pub contention_timeout: Duration,
 }
 
 impl Settings {
@@ -63,6 +66,7 @@ impl Settings {
             template: Template::default(),
             call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
+            contention_timeout: Duration::from_secs(5),
         }
     }
 }
