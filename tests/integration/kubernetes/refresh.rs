@@ -3,6 +3,7 @@
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt;
 use scheduler::engine::kubernetes::Kubernetes;
+use scheduler::engine::kubernetes::record::Parameters;
 use scheduler::engine::kubernetes::template::Template;
 use scheduler::engine::{Engine as _, Refreshed};
 
@@ -86,8 +87,11 @@ fn other_peoples_cron_jobs_are_not_refreshed() {
         let mut theirs = scheduler::engine::kubernetes::render::cron_job(
             &settings(&namespace),
             "theirs",
-            "0 0 * * *",
-            &[],
+            &Parameters {
+                schedule: "0 0 * * *".to_owned(),
+                vars: Vec::new(),
+                secret: "theirs".to_owned(),
+            },
         );
         theirs.labels_mut().clear();
         let api = namespace.api::<CronJob>();

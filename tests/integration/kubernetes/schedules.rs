@@ -16,7 +16,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::between::{Between, Fate};
-use super::{engine, is_suspended, nothing_runs_without_its_secret, schedule, settings, user};
+use super::{
+    engine, is_suspended, nothing_runs_without_its_secret, schedule, secret_of, settings, user,
+};
 use crate::cluster::{Cluster, Namespace, eventually};
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
@@ -26,7 +28,8 @@ async fn found(namespace: &Namespace) -> CronJob {
 }
 
 async fn password(namespace: &Namespace) -> String {
-    let secret: Secret = namespace.api().get(NAME).await.expect("the Secret");
+    let name = secret_of(&found(namespace).await);
+    let secret: Secret = namespace.api().get(&name).await.expect("the Secret");
     let data = secret.data.expect("data");
     String::from_utf8(data["DB_PASSWORD"].0.clone()).expect("text")
 }

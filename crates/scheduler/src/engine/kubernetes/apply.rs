@@ -14,10 +14,10 @@ use kube::{Client, Resource, ResourceExt as _};
 use crate::engine::{Component, Error, Kind};
 
 use super::error::{answered, silent};
-use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER};
+use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER, SCHEDULE};
 
 /// The one field manager of all that we apply.
-const FIELD_MANAGER: &str = "postgres-adapter";
+pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
 /// How many objects one page of a list has.
 const PAGE: u32 = 250;
 
@@ -99,6 +99,17 @@ impl Objects {
         .await
     }
 
+    /// Removes a Secret, whose name no other one ever has. One that is gone is success.
+    pub(crate) async fn remove_secret(&self, name: &str) -> Result<(), Error> {
+        let answer = self
+            .call(
+                || format!("remove Secret {name}"),
+                self.secrets.delete(name, &DeleteParams::default()),
+            )
+            .await;
+        gone_is_fine(answer)
+    }
+
     pub(crate) async fn create_job(&self, job: &Job) -> Result<Job, Error> {
         self.call(
             || format!("create Job {}", job.name_any()),
@@ -160,10 +171,22 @@ impl Objects {
 
     /// All restores into a database, or into any.
     pub(crate) async fn restores(&self, database: Option<&str>) -> Result<Vec<Job>, Error> {
-        let mut params = selected(Component::Restore).limit(PAGE);
-        if let Some(database) = database {
-            params = into(database, params);
-        }
+        let params = selected(Component::Restore);
+        self.jobs_by(match database {
+            Some(database) => into(database, params),
+            None => params,
+        })
+        .await
+    }
+
+    /// All Jobs of a schedule.
+    pub(crate) async fn jobs_of(&self, schedule: &str) -> Result<Vec<Job>, Error> {
+        self.jobs_by(labelled(SCHEDULE, schedule, selected(Component::Backup)))
+            .await
+    }
+
+    async fn jobs_by(&self, params: ListParams) -> Result<Vec<Job>, Error> {
+        let mut params = params.limit(PAGE);
         let mut jobs = Vec::new();
         loop {
             let list = self
@@ -239,9 +262,13 @@ fn selected(component: Component) -> ListParams {
     ListParams::default().labels(&selector(Some(component)))
 }
 
-fn into(database: &str, mut params: ListParams) -> ListParams {
+fn into(database: &str, params: ListParams) -> ListParams {
+    labelled(DATABASE, database, params)
+}
+
+fn labelled(label: &str, value: &str, mut params: ListParams) -> ListParams {
     if let Some(labels) = &mut params.label_selector {
-        labels.push_str(&format!(",{DATABASE}={database}"));
+        labels.push_str(&format!(",{label}={value}"));
     }
     params
 }

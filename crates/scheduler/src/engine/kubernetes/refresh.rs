@@ -1,12 +1,16 @@
 //! What a new version does at its start: what exists is brought up to date, and what a crash has
 //! left is removed.
 
+use std::collections::BTreeSet;
+
 use futures::stream::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
 use crate::engine::{Error, Kind, Refreshed};
 
+use super::apply::FIELD_MANAGER;
 use super::error::is_lost_race;
 use super::{Kubernetes, has_started, is_finished, record, render};
 
@@ -54,33 +58,89 @@ impl Kubernetes {
             tracing::info!(plan = %name, "removing a CronJob that was never completed");
             return removed(self.objects.remove_cron_job(found).await);
         };
-        let Some((schedule, vars)) = record::recover(found) else {
+        let Some(parameters) = record::recover(found) else {
             tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
             return Ok(left());
         };
-        let wanted = render::cron_job(&self.settings, &name, &schedule, &vars);
-        if wanted.annotations().get(render::RENDERED) == Some(rendered) {
-            return Ok(Refreshed {
-                unchanged: 1,
-                ..Refreshed::default()
-            });
+        let retired = render::retired(found);
+        let still_read = self.remove_retired(found, &retired).await;
+        let wanted = render::cron_job(&self.settings, &name, &parameters);
+        let is_new = wanted.annotations().get(render::RENDERED) != Some(rendered);
+        let mut refreshed = Refreshed {
+            removed: retired.len() - still_read.len(),
+            ..Refreshed::default()
+        };
+        if !is_new && still_read == retired {
+            refreshed.unchanged = 1;
+            return Ok(refreshed);
         }
-        match self
+        let wanted = render::remembering(wanted, still_read);
+        let applied = self
             .objects
             .apply_cron_job(render::replacing(wanted, found))
-            .await
-        {
-            Ok(_) => Ok(Refreshed {
-                updated: 1,
-                ..Refreshed::default()
-            }),
-            Err(error) if error.kind() == Kind::Unavailable => Err(error),
+            .await;
+        match applied {
+            Ok(_) if is_new => refreshed.updated = 1,
+            Ok(_) => refreshed.unchanged = 1,
+            Err(error) if error.kind() == Kind::Unavailable => return Err(error),
             Err(error) => {
                 tracing::warn!(plan = %name, error = &error as &dyn std::error::Error, "it stays as it was");
-                Ok(left())
+                refreshed.left = 1;
             }
         }
+        Ok(refreshed)
     }
+
+    /// Removes the Secrets of earlier renderings that no Job reads any more; gives those that stay.
+    async fn remove_retired(
+        &self,
+        found: &CronJob,
+        retired: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        if retired.is_empty() {
+            return BTreeSet::new();
+        }
+        self.try_remove_retired(found, retired)
+            .await
+            .unwrap_or_else(|error| {
+                let plan = found.name_any();
+                tracing::warn!(%plan, error = &error as &dyn std::error::Error, "the Secrets of earlier renderings stay");
+                retired.clone()
+            })
+    }
+
+    async fn try_remove_retired(
+        &self,
+        found: &CronJob,
+        retired: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, Error> {
+        let now = self.objects.time().await?;
+        // The CronJob controller may still make a Job of the rendering that it has in its cache.
+        let settled = rendered_at(found).is_some_and(|it| {
+            it.duration_until(now).unsigned_abs() >= self.settings.abandoned_after
+        });
+        if !settled {
+            return Ok(retired.clone());
+        }
+        let mut jobs = self.objects.jobs_of(&found.name_any()).await?;
+        jobs.retain(|it| !is_finished(it));
+        let (read, unread): (BTreeSet<_>, BTreeSet<_>) = retired
+            .iter()
+            .cloned()
+            .partition(|secret| jobs.iter().any(|it| render::reads(it, secret)));
+        for secret in unread {
+            self.objects.remove_secret(&secret).await?;
+        }
+        Ok(read)
+    }
+}
+
+/// When a CronJob was rendered last, by the API server's clock.
+fn rendered_at(found: &CronJob) -> Option<Timestamp> {
+    let ours = found.managed_fields().iter().filter(|it| {
+        it.manager.as_deref() == Some(FIELD_MANAGER) && it.operation.as_deref() == Some("Apply")
+    });
+    ours.filter_map(|it| it.time.as_ref().map(|it| it.0)).max()
 }
 
 /// One schedule that stays as it was.

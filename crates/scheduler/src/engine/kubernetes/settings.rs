@@ -36,7 +36,7 @@ pub struct Settings {
     /// How long one call to the API server may take.
     pub call_timeout: Duration,
     /// How old, by the API server's clock, a Job that was never started must be to count as a
-    /// crash's.
+    /// crash's; and how long a Secret of an earlier rendering stays at least.
     pub abandoned_after: Duration,
     /// How long a call waits for what is in its way: another call, a Job that is being deleted.
     pub contention_timeout: Duration,
