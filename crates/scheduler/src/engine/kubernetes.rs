@@ -54,6 +54,8 @@ impl Kubernetes {
     /// When the configuration is unusable, a certificate that is none for instance.
     pub fn connect(mut config: Config, settings: Settings) -> Result<Self, Error> {
         config.connect_timeout = Some(Duration::from_secs(2));
+        // Its tries go on until our time is up, and nobody hears what the API server has said.
+        config.default_retry = false;
         let client = Client::try_from(config)
             .map_err(|error| answered("prepare to speak to the cluster", error))?;
         Ok(Self::new(client, settings))

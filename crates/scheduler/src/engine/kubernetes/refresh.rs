@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use futures::stream::{StreamExt as _, TryStreamExt as _};
+use futures::stream::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
-use crate::engine::{Error, Kind, Refreshed};
+use crate::engine::{Error, Refreshed};
 
-use super::apply::FIELD_MANAGER;
-use super::error::is_lost_race;
+use super::apply::{FIELD_MANAGER, RESTARTS};
+use super::error::{is_expired, is_lost_race};
 use super::{Kubernetes, has_started, is_finished, record, render};
 
 /// How many CronJobs are brought up to date side by side.
@@ -19,22 +19,33 @@ const AT_ONCE: usize = 8;
 
 impl Kubernetes {
     pub(super) async fn refresh_all(&self) -> Result<Refreshed, Error> {
+        let mut restarts = 0;
+        let schedules = loop {
+            match self.refresh_pages().await {
+                // What the pages are of is too old for another one; what was done stays done.
+                Err(error) if is_expired(&error) && restarts < RESTARTS => restarts += 1,
+                outcome => break outcome?,
+            }
+        };
+        self.remove_unstarted().await.map(|it| schedules.and(it))
+    }
+
+    async fn refresh_pages(&self) -> Result<Refreshed, Error> {
         let mut refreshed = Refreshed::default();
         let mut page = String::new();
         loop {
             let (cron_jobs, next) = self.objects.cron_jobs(&page).await?;
             let outcomes = futures::stream::iter(cron_jobs)
-                .map(|it| async move { self.refresh_one(&it).await })
+                .map(|it| async move { Box::pin(self.refresh_one(&it)).await })
                 .buffer_unordered(AT_ONCE);
             refreshed = outcomes
-                .try_fold(refreshed, async |sum, one| Ok(sum.and(one)))
-                .await?;
+                .fold(refreshed, async |sum, one| sum.and(one))
+                .await;
             page = next;
             if page.is_empty() {
-                break;
+                return Ok(refreshed);
             }
         }
-        self.remove_unstarted().await.map(|it| refreshed.and(it))
     }
 
     /// Restores that a crash has kept from being started.
@@ -52,8 +63,25 @@ impl Kubernetes {
         Ok(refreshed)
     }
 
-    async fn refresh_one(&self, found: &CronJob) -> Result<Refreshed, Error> {
-        let name = found.name_any();
+    /// What one object meets stops no other.
+    async fn refresh_one(&self, found: &CronJob) -> Refreshed {
+        let plan = found.name_any();
+        let mut outcome = self.try_refresh(&plan, found).await;
+        if outcome.as_ref().is_err_and(is_lost_race) {
+            // The CronJob controller writes its status whenever it starts a Job.
+            outcome = match self.objects.cron_job(&plan).await {
+                Ok(Some(found)) => self.try_refresh(&plan, &found).await,
+                Ok(None) => Ok(Refreshed::default()),
+                Err(error) => Err(error),
+            };
+        }
+        outcome.unwrap_or_else(|error| {
+            tracing::warn!(%plan, error = &error as &dyn std::error::Error, "it stays as it was");
+            left()
+        })
+    }
+
+    async fn try_refresh(&self, name: &str, found: &CronJob) -> Result<Refreshed, Error> {
         let Some(rendered) = found.annotations().get(render::RENDERED) else {
             tracing::info!(plan = %name, "removing a CronJob that was never completed");
             return removed(self.objects.remove_cron_job(found).await);
@@ -64,31 +92,20 @@ impl Kubernetes {
         };
         let retired = render::retired(found);
         let still_read = self.remove_retired(found, &retired).await;
-        let wanted = render::cron_job(&self.settings, &name, &parameters);
+        let wanted = render::cron_job(&self.settings, name, &parameters);
         let is_new = wanted.annotations().get(render::RENDERED) != Some(rendered);
-        let mut refreshed = Refreshed {
+        let refreshed = Refreshed {
+            unchanged: usize::from(!is_new),
+            updated: usize::from(is_new),
             removed: retired.len() - still_read.len(),
-            ..Refreshed::default()
+            left: 0,
         };
         if !is_new && still_read == retired {
-            refreshed.unchanged = 1;
             return Ok(refreshed);
         }
         let wanted = render::remembering(wanted, still_read);
-        let applied = self
-            .objects
-            .apply_cron_job(render::replacing(wanted, found))
-            .await;
-        match applied {
-            Ok(_) if is_new => refreshed.updated = 1,
-            Ok(_) => refreshed.unchanged = 1,
-            Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-            Err(error) => {
-                tracing::warn!(plan = %name, error = &error as &dyn std::error::Error, "it stays as it was");
-                refreshed.left = 1;
-            }
-        }
-        Ok(refreshed)
+        let wanted = render::replacing(wanted, found);
+        self.objects.apply_cron_job(wanted).await.map(|_| refreshed)
     }
 
     /// Removes the Secrets of earlier renderings that no Job reads any more; gives those that stay.
