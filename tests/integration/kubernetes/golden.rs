@@ -1,6 +1,8 @@
 //! What we would apply, as files in tests/golden that a person can read.
 //! To accept a change: `INSTA_UPDATE=always cargo test -p scheduler --test integration golden`.
 
+use std::time::Duration;
+
 use backuper::job::Var;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use scheduler::engine::Component;
@@ -50,6 +52,28 @@ fn check(name: &str, object: &impl serde::Serialize) {
 fn the_golden_cron_job() {
     let cron_job = cron_job(&settings(), NAME, &parameters(&vars()));
     check("cron_job", &cron_job);
+}
+
+#[test]
+fn s27_a_backup_that_hangs_takes_few_others_with_it() {
+    let deadline = |settings: &Settings, schedule: &str| {
+        let parameters = Parameters {
+            schedule: schedule.to_owned(),
+            ..parameters(&vars())
+        };
+        let spec = cron_job(settings, NAME, &parameters).spec;
+        spec.and_then(|it| it.job_template.spec?.active_deadline_seconds)
+    };
+    let hours = |it: i64| Some(it * 3600);
+    let mut settings = settings();
+    assert_eq!(deadline(&settings, "0 * * * *"), hours(3));
+    assert_eq!(deadline(&settings, "*/5 * * * *"), hours(2));
+    assert_eq!(deadline(&settings, "0 */6 * * *"), hours(18));
+    assert_eq!(deadline(&settings, "30 3 * * *"), hours(24));
+    assert_eq!(deadline(&settings, "0 0 1 * *"), hours(24));
+    assert_eq!(deadline(&settings, "@yearly"), hours(24));
+    settings.backup_deadline = Some(Duration::from_secs(7 * 3600));
+    assert_eq!(deadline(&settings, "0 * * * *"), hours(7));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::ExposeSecret as _;
 
+use crate::domain::schedule::Cron;
 use crate::engine::Component;
 
 use super::record::{Parameters, Shown, digest, request};
@@ -43,6 +44,10 @@ pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// The annotation of a restore that was let go; without it, it has never run.
 pub const STARTED: &str = "postgres-adapter/started";
 
+/// What a backup always has, and what none has more than, unless the administrator says so.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(2 * 3600);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
 /// The CronJob of a schedule.
 pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> CronJob {
     let mut labels = labels(Component::Backup);
@@ -61,6 +66,8 @@ pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> Cro
     if let Some(queue) = &settings.queue {
         queued.insert(QUEUE.to_owned(), queue.clone());
     }
+    let deadline = settings.backup_deadline;
+    let deadline = deadline.unwrap_or_else(|| backup_deadline(&parameters.schedule));
     cron_job.spec = Some(CronJobSpec {
         schedule: parameters.schedule.clone(),
         time_zone: Some("Etc/UTC".to_owned()),
@@ -76,7 +83,7 @@ pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> Cro
                 ..ObjectMeta::default()
             }),
             spec: Some(JobSpec {
-                active_deadline_seconds: Some(seconds(settings.backup_deadline)),
+                active_deadline_seconds: Some(seconds(deadline)),
                 backoff_limit: Some(2),
                 pod_failure_policy: Some(retry_unless_wrong()),
                 template: pod(
@@ -94,6 +101,19 @@ pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> Cro
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     annotations.insert(RENDERED.to_owned(), digest);
     cron_job
+}
+
+/// How long a backup may take where the administrator has not said it. One that hangs keeps those
+/// after it from running: of an hourly schedule a whole day of them, were it a day for all. Three
+/// intervals are for one that is slow once, two hours for schedules that come more often than a
+/// large database can be read, and no backup has more than a day.
+fn backup_deadline(schedule: &str) -> Duration {
+    let cron: Option<Cron> = schedule.parse().ok();
+    let interval = cron.and_then(|it| it.shortest_interval());
+    interval.map_or(LONGEST_DEADLINE, |it| {
+        let three = it.unsigned_abs().saturating_mul(3);
+        three.clamp(SHORTEST_DEADLINE, LONGEST_DEADLINE)
+    })
 }
 
 /// The CronJob as it is made first: it does not run before its Secret is there. It is created and

@@ -19,8 +19,8 @@ pub struct Settings {
     pub run_as_user: Option<i64>,
     /// How late a backup may start before it counts as missed.
     pub starting_deadline: Duration,
-    /// How long a backup may take in all, retries included.
-    pub backup_deadline: Duration,
+    /// How long a backup may take in all, retries included; none: what its schedule leaves.
+    pub backup_deadline: Option<Duration>,
     /// How long a restore may take.
     pub restore_deadline: Duration,
     /// How many finished Jobs of a schedule are kept.
@@ -57,7 +57,7 @@ impl Settings {
             service_account: None,
             run_as_user: Some(65532),
             starting_deadline: Duration::from_secs(3600),
-            backup_deadline: Duration::from_secs(24 * 3600),
+            backup_deadline: None,
             restore_deadline: Duration::from_secs(24 * 3600),
             successful_history: 3,
             failed_history: 3,
