@@ -161,6 +161,8 @@ fn s21_one_object_that_cannot_be_written_does_not_stop_the_others() {
             })
         };
         let both = [cron_job("good"), cron_job("bad")];
+        let mut written = cron_job("good");
+        written["metadata"]["resourceVersion"] = "2".into();
         Mock::given(method("GET"))
             .and(path(CRON_JOBS))
             .respond_with(list("CronJobList", "", &both))
@@ -177,7 +179,7 @@ fn s21_one_object_that_cannot_be_written_does_not_stop_the_others() {
             .await;
         Mock::given(method("PATCH"))
             .and(path(format!("{CRON_JOBS}/good")))
-            .respond_with(ResponseTemplate::new(200).set_body_json(cron_job("good")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(written))
             .mount(&server)
             .await;
         let refreshed = taught(&server).refresh().await.expect("refreshed");

@@ -14,6 +14,7 @@
 //! another's by the time that a slow call arrives.
 
 pub mod apply;
+mod drift;
 pub mod error;
 pub mod observe;
 pub mod record;
@@ -107,7 +108,8 @@ impl Engine for Kubernetes {
     }
 
     async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
-        self.watch(stop, tell).await;
+        let watched = self.watch(stop.clone(), tell);
+        tokio::join!(watched, self.refresh_regularly(&stop));
     }
 }
 

@@ -7,10 +7,12 @@ use futures::stream::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Error, Refreshed};
 
 use super::apply::{FIELD_MANAGER, RESTARTS};
+use super::drift::has_drifted;
 use super::error::{is_expired, is_lost_race};
 use super::{Kubernetes, has_started, is_finished, record, render};
 
@@ -44,6 +46,33 @@ impl Kubernetes {
             page = next;
             if page.is_empty() {
                 return Ok(refreshed);
+            }
+        }
+    }
+
+    /// What an older version or a person has written since is put right within minutes, and what
+    /// could not be written before is tried again.
+    pub(super) async fn refresh_regularly(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.settings.refresh_every) => {}
+            }
+            let refreshed = tokio::select! {
+                () = stop.cancelled() => return,
+                refreshed = Box::pin(self.refresh_all()) => refreshed,
+            };
+            match refreshed {
+                Ok(it) if it.updated + it.removed + it.left > 0 => {
+                    tracing::info!(refreshed = ?it, "the schedules are up to date");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "trying again later"
+                    );
+                }
             }
         }
     }
@@ -94,18 +123,26 @@ impl Kubernetes {
         let still_read = self.remove_retired(found, &retired).await;
         let wanted = render::cron_job(&self.settings, name, &parameters);
         let is_new = wanted.annotations().get(render::RENDERED) != Some(rendered);
-        let refreshed = Refreshed {
-            unchanged: usize::from(!is_new),
-            updated: usize::from(is_new),
+        let is_edited = !is_new && has_drifted(&wanted, found);
+        let mut refreshed = Refreshed {
             removed: retired.len() - still_read.len(),
-            left: 0,
+            ..Refreshed::default()
         };
-        if !is_new && still_read == retired {
+        if !is_new && !is_edited && still_read == retired {
+            refreshed.unchanged = 1;
             return Ok(refreshed);
         }
         let wanted = render::remembering(wanted, still_read);
         let wanted = render::replacing(wanted, found);
-        self.objects.apply_cron_job(wanted).await.map(|_| refreshed)
+        let applied = self.objects.apply_cron_job(wanted).await?;
+        let has_changed = applied.resource_version() != found.resource_version();
+        if is_edited && has_changed {
+            tracing::warn!(plan = %name, "somebody has edited it; it is put right, and an Update is what changes it");
+        }
+        let is_updated = (is_new || is_edited) && has_changed;
+        refreshed.updated = usize::from(is_updated);
+        refreshed.unchanged = usize::from(!is_updated);
+        Ok(refreshed)
     }
 
     /// Removes the Secrets of earlier renderings that no Job reads any more; gives those that stay.

@@ -38,6 +38,8 @@ pub struct Settings {
     /// How old, by the API server's clock, a Job that was never started must be to count as a
     /// crash's; and how long a Secret of an earlier rendering stays at least.
     pub abandoned_after: Duration,
+    /// How often all schedules are looked through for what is not as it should be.
+    pub refresh_every: Duration,
     /// How long a call waits for what is in its way: another call, a Job that is being deleted.
     pub contention_timeout: Duration,
 }
@@ -66,6 +68,7 @@ impl Settings {
             template: Template::default(),
             call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
+            refresh_every: Duration::from_secs(5 * 60),
             contention_timeout: Duration::from_secs(5),
         }
     }
