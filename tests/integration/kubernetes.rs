@@ -1,18 +1,23 @@
 //! The Kubernetes engine against a real API server and its controllers, with no more rights than
 //! `deploy/kubernetes/role.yaml` gives.
 
+mod answers;
+mod between;
 mod faults;
 mod golden;
 mod process;
 mod promises;
 mod queue;
+mod races;
 mod refresh;
 mod restores;
 mod runs;
 mod schedules;
+mod secrets;
 
 use backuper::job::Var;
 use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{PodSpec, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding, RoleRef, Subject};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Client, Config, ResourceExt};
@@ -116,27 +121,66 @@ fn is_suspended(cron_job: &CronJob) -> bool {
     cron_job.spec.as_ref().and_then(|it| it.suspend) == Some(true)
 }
 
+/// The one Secret that a pod reads.
+fn secret_in(pod: Option<&PodSpec>) -> Option<String> {
+    let env = pod?.containers[0].env.as_ref()?;
+    let mut names: Vec<String> = env
+        .iter()
+        .filter_map(|it| {
+            Some(
+                it.value_from
+                    .as_ref()?
+                    .secret_key_ref
+                    .as_ref()?
+                    .name
+                    .clone(),
+            )
+        })
+        .collect();
+    names.dedup();
+    assert!(names.len() <= 1, "{names:?}");
+    names.pop()
+}
+
+/// The Secret that a schedule's next Job reads.
+fn secret_of(cron_job: &CronJob) -> String {
+    let spec = cron_job.spec.as_ref().expect("a spec");
+    let job = spec.job_template.spec.as_ref().expect("a Job");
+    secret_in(job.template.spec.as_ref()).expect("a Secret")
+}
+
 /// What must hold at any time: all that may run has its Secret, all Secrets have an owner.
 async fn nothing_runs_without_its_secret(namespace: &Namespace) {
     let secrets = namespace.secrets().await;
-    let has_secret = |name: &str, uid: Option<String>| {
-        let owners = secrets.iter().filter(|it| it.name_any() == name);
-        owners
-            .flat_map(ResourceExt::owner_references)
-            .any(|it| Some(&it.uid) == uid.as_ref())
-    };
     let mut owners = Vec::new();
     for it in namespace.cron_jobs().await {
-        owners.extend(it.uid());
+        let of_this_one = |secret: &Secret| {
+            let owned = secret.owner_references().iter();
+            owned
+                .clone()
+                .any(|owner| Some(&owner.uid) == it.uid().as_ref())
+                && secret.name_any() == secret_of(&it)
+        };
         assert!(
-            is_suspended(&it) || has_secret(&it.name_any(), it.uid()),
+            is_suspended(&it) || secrets.iter().any(of_this_one),
             "{it:?}"
         );
+        owners.extend(it.uid());
     }
     for it in namespace.jobs().await {
+        let spec = it.spec.as_ref().expect("a spec");
+        let secret = secret_in(spec.template.spec.as_ref()).expect("a Secret");
+        let waits = spec.suspend == Some(true);
+        let conditions = it
+            .status
+            .iter()
+            .flat_map(|it| it.conditions.iter().flatten());
+        let has_ended = conditions
+            .into_iter()
+            .any(|it| matches!(it.type_.as_str(), "Complete" | "Failed"));
+        let there = secrets.iter().any(|it| it.name_any() == secret);
+        assert!(waits || has_ended || there, "{it:?}");
         owners.extend(it.uid());
-        let suspended = it.spec.as_ref().and_then(|it| it.suspend) == Some(true);
-        assert!(suspended || has_secret(&it.name_any(), it.uid()), "{it:?}");
     }
     for secret in &secrets {
         let owned = secret

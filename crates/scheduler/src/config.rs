@@ -220,9 +220,9 @@ pub struct Cluster {
     #[arg(env = "STARTING_DEADLINE", default_value = "1h", value_parser = length::<3600>)]
     pub starting_deadline: Duration,
 
-    /// How long a backup may take, retries included.
-    #[arg(env = "BACKUP_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
-    pub backup_deadline: Duration,
+    /// How long a backup may take, retries included; empty: three times its schedule's interval, from 2h to 1d.
+    #[arg(env = "BACKUP_DEADLINE", default_value = "", value_parser = backup_deadline)]
+    pub backup_deadline: Maybe<Duration>,
 
     /// How long a restore may take.
     #[arg(env = "RESTORE_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
@@ -395,6 +395,13 @@ fn length<const DEFAULT: u64>(text: &str) -> Result<Duration, String> {
         return Err("a duration of a second or more is needed, such as 90s, 5min or 1d".to_owned());
     }
     Ok(length)
+}
+
+fn backup_deadline(text: &str) -> Result<Maybe<Duration>, String> {
+    match text {
+        "" => Ok(None),
+        text => length::<0>(text).map(Some),
+    }
 }
 
 fn count<const DEFAULT: i32>(text: &str) -> Result<i32, String> {

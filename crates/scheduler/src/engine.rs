@@ -6,6 +6,7 @@ pub mod local;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::Path;
 
 use async_trait::async_trait;
 use backuper::job::{Value, Var};
@@ -80,6 +81,20 @@ const PLACES: [&str; 5] = [
 /// Which database goes into which bucket, of a worker's variables that are not secret.
 fn places<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, &'a str> {
     vars.filter(|(name, _)| PLACES.contains(name)).collect()
+}
+
+/// The directory that a worker's variables name as its store.
+fn directory(vars: &[Var]) -> Option<&Path> {
+    let endpoint = vars.iter().find_map(|it| match &it.value {
+        Value::Plain(text) if it.name == "S3_ENDPOINT" => Some(text),
+        Value::Plain(_) | Value::Secret(_) => None,
+    })?;
+    endpoint.strip_prefix("file://").map(Path::new)
+}
+
+/// What a directory that may not be a store leads to.
+fn not_a_store(why: String) -> Error {
+    Error::new("use the store that is named", Kind::Denied, why)
 }
 
 /// `host:port/dbname` of a worker's variables.

@@ -1,16 +1,19 @@
 //! What we would apply, as files in tests/golden that a person can read.
 //! To accept a change: `INSTA_UPDATE=always cargo test -p scheduler --test integration golden`.
 
+use std::time::Duration;
+
 use backuper::job::Var;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use scheduler::engine::Component;
-use scheduler::engine::kubernetes::record::Shown;
+use scheduler::engine::kubernetes::record::{Parameters, Shown};
 use scheduler::engine::kubernetes::render::{cron_job, gated, restore_job, secret};
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::engine::kubernetes::template::Template;
 use secrecy::SecretString;
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
+const SECRET: &str = "backup-0a1b2c3d-postgres-0011223344556677";
 
 fn settings() -> Settings {
     Settings::new(
@@ -29,6 +32,14 @@ fn vars() -> Vec<Var> {
     ]
 }
 
+fn parameters(vars: &[Var]) -> Parameters {
+    Parameters {
+        schedule: "30 3 * * *".to_owned(),
+        vars: Shown::of(vars),
+        secret: SECRET.to_owned(),
+    }
+}
+
 fn check(name: &str, object: &impl serde::Serialize) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../golden");
@@ -39,15 +50,37 @@ fn check(name: &str, object: &impl serde::Serialize) {
 
 #[test]
 fn the_golden_cron_job() {
-    let cron_job = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars()));
+    let cron_job = cron_job(&settings(), NAME, &parameters(&vars()));
     check("cron_job", &cron_job);
+}
+
+#[test]
+fn s27_a_backup_that_hangs_takes_few_others_with_it() {
+    let deadline = |settings: &Settings, schedule: &str| {
+        let parameters = Parameters {
+            schedule: schedule.to_owned(),
+            ..parameters(&vars())
+        };
+        let spec = cron_job(settings, NAME, &parameters).spec;
+        spec.and_then(|it| it.job_template.spec?.active_deadline_seconds)
+    };
+    let hours = |it: i64| Some(it * 3600);
+    let mut settings = settings();
+    assert_eq!(deadline(&settings, "0 * * * *"), hours(3));
+    assert_eq!(deadline(&settings, "*/5 * * * *"), hours(2));
+    assert_eq!(deadline(&settings, "0 */6 * * *"), hours(18));
+    assert_eq!(deadline(&settings, "30 3 * * *"), hours(24));
+    assert_eq!(deadline(&settings, "0 0 1 * *"), hours(24));
+    assert_eq!(deadline(&settings, "@yearly"), hours(24));
+    settings.backup_deadline = Some(Duration::from_secs(7 * 3600));
+    assert_eq!(deadline(&settings, "0 * * * *"), hours(7));
 }
 
 #[test]
 fn the_golden_cron_job_under_a_template() {
     let mut settings = settings();
     settings.template = Template::parse(TEMPLATE).expect("a template");
-    let cron_job = cron_job(&settings, NAME, "30 3 * * *", &Shown::of(&vars()));
+    let cron_job = cron_job(&settings, NAME, &parameters(&vars()));
     check("cron_job_with_template", &cron_job);
 }
 
@@ -92,12 +125,12 @@ fn the_golden_secret() {
         controller: Some(true),
         block_owner_deletion: None,
     };
-    check("secret", &secret(Component::Backup, owner, &vars()));
+    check("secret", &secret(Component::Backup, SECRET, owner, &vars()));
 }
 
 #[test]
 fn a_cron_job_that_is_being_made_is_suspended_and_says_it_is_not_complete() {
-    let whole = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars()));
+    let whole = cron_job(&settings(), NAME, &parameters(&vars()));
     let gate = gated(&whole);
     assert_eq!(gate.spec.as_ref().and_then(|it| it.suspend), Some(true));
     check("cron_job_being_made", &gate);
@@ -147,7 +180,7 @@ fn u41_a_value_with_dollars_arrives_as_it_was_given() {
         "(x)",
     ] {
         let vars = [Var::plain("DB_HOST", "h"), Var::plain("DB_NAME", given)];
-        let cron_job = cron_job(&settings(), NAME, "30 3 * * *", &Shown::of(&vars));
+        let cron_job = cron_job(&settings(), NAME, &parameters(&vars));
         let pod = cron_job
             .spec
             .and_then(|it| it.job_template.spec?.template.spec);

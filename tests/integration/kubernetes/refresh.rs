@@ -3,11 +3,13 @@
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt;
 use scheduler::engine::kubernetes::Kubernetes;
+use scheduler::engine::kubernetes::record::Parameters;
 use scheduler::engine::kubernetes::template::Template;
 use scheduler::engine::{Engine as _, Refreshed};
 
+use super::runs::Told;
 use super::{engine, limited_client, schedule, settings};
-use crate::cluster::{Cluster, Namespace};
+use crate::cluster::{Cluster, Namespace, eventually};
 
 async fn all(namespace: &Namespace) -> Vec<CronJob> {
     let mut all = namespace.cron_jobs().await;
@@ -86,8 +88,11 @@ fn other_peoples_cron_jobs_are_not_refreshed() {
         let mut theirs = scheduler::engine::kubernetes::render::cron_job(
             &settings(&namespace),
             "theirs",
-            "0 0 * * *",
-            &[],
+            &Parameters {
+                schedule: "0 0 * * *".to_owned(),
+                vars: Vec::new(),
+                secret: "theirs".to_owned(),
+            },
         );
         theirs.labels_mut().clear();
         let api = namespace.api::<CronJob>();
@@ -98,5 +103,78 @@ fn other_peoples_cron_jobs_are_not_refreshed() {
             engine.refresh().await.expect("refreshed"),
             Refreshed::default()
         );
+    });
+}
+
+/// What `kubectl edit` does to a schedule.
+async fn edit(namespace: &Namespace, name: &str) {
+    let mut edited: CronJob = namespace.api().get(name).await.expect("the CronJob");
+    edited.metadata.managed_fields = None;
+    let spec = edited.spec.as_mut().expect("a spec");
+    spec.schedule = "0 0 1 1 *".to_owned();
+    let job = spec.job_template.spec.as_mut().expect("a Job");
+    let pod = job.template.spec.as_mut().expect("a pod");
+    pod.containers[0].image = Some("registry.local/theirs:1".to_owned());
+    let env = pod.containers[0].env.as_mut().expect("variables");
+    env.retain(|it| it.name != "MAX_BACKUP_COUNT");
+    edited
+        .labels_mut()
+        .insert("team".to_owned(), "data".to_owned());
+    let api = namespace.api::<CronJob>();
+    api.replace(name, &kube::api::PostParams::default(), &edited)
+        .await
+        .expect("edited");
+}
+
+#[test]
+fn s29_an_edited_cron_job_is_put_right_and_keeps_what_others_have_added() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let wanted = schedule("backup-1", "it");
+        engine.ensure(&wanted).await.expect("made");
+        let before = all(&namespace).await.remove(0);
+        edit(&namespace, "backup-1").await;
+        assert_eq!(engine.refresh().await.expect("refreshed").updated, 1);
+        let after = all(&namespace).await.remove(0);
+        assert_eq!(after.labels()["team"], "data");
+        let spec = |it: CronJob| {
+            let mut spec = it.spec.expect("a spec");
+            // The first apply after the CronJob is made lets go of it, and it is a person's.
+            spec.suspend = None;
+            spec
+        };
+        let (mut before, mut after) = (spec(before), spec(after));
+        for it in [&mut before, &mut after] {
+            let job = it.job_template.spec.as_mut().expect("a Job");
+            let pod = job.template.spec.as_mut().expect("a pod");
+            let env = pod.containers[0].env.as_mut().expect("variables");
+            env.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        assert_eq!(before, after);
+        assert_eq!(engine.refresh().await.expect("refreshed").unchanged, 1);
+    });
+}
+
+#[test]
+fn s20_what_an_old_replica_writes_during_an_update_is_put_right_while_the_new_one_runs() {
+    Cluster::shared().within(async |namespace| {
+        let old = engine(&namespace).await;
+        let mut newer = settings(&namespace);
+        newer.backuper_image = "registry.local/backuper:2".to_owned();
+        newer.refresh_every = std::time::Duration::from_millis(200);
+        let newer = Kubernetes::new(limited_client(&namespace).await, newer);
+        newer
+            .ensure(&schedule("backup-1", "it"))
+            .await
+            .expect("made");
+        let _running = Told::by(&newer);
+        let wanted = schedule("backup-1", "it");
+        let updated = old.update(&namespace.name, &wanted).await;
+        updated.expect("the last call of the old one");
+        eventually("the image is the new one", async || {
+            let text = format!("{:?}", all(&namespace).await[0]);
+            text.contains("registry.local/backuper:2").then_some(())
+        })
+        .await;
     });
 }

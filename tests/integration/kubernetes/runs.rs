@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, Namespace, eventually};
 const NAME: &str = "backup-0a1b2c3d-postgres";
 
 /// Runs the schedule now, as `kubectl create job --from` does.
-async fn run_now(namespace: &Namespace, job: &str) {
+pub(super) async fn run_now(namespace: &Namespace, job: &str) {
     let cron_job: CronJob = namespace.api().get(NAME).await.expect("the CronJob");
     let template = cron_job.spec.expect("a spec").job_template;
     let job = Job {
@@ -44,13 +44,13 @@ async fn pods_made(namespace: &Namespace, count: usize) -> Vec<String> {
 }
 
 /// What an engine tells of finished Jobs.
-struct Told {
+pub(super) struct Told {
     seen: Arc<Mutex<Vec<Finished>>>,
     stop: CancellationToken,
 }
 
 impl Told {
-    fn by(engine: &Kubernetes) -> Self {
+    pub(super) fn by(engine: &Kubernetes) -> Self {
         let told = Self {
             seen: Arc::default(),
             stop: CancellationToken::new(),

@@ -1,5 +1,10 @@
 //! CronJobs: made once, changed in all they are, gone with their owner.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::job::Var;
+use http::Method;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -8,8 +13,12 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::{Engine as _, Kind};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
-use super::{engine, is_suspended, nothing_runs_without_its_secret, schedule, settings, user};
+use super::between::{Between, Fate};
+use super::{
+    engine, is_suspended, nothing_runs_without_its_secret, schedule, secret_of, settings, user,
+};
 use crate::cluster::{Cluster, Namespace, eventually};
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
@@ -19,7 +28,8 @@ async fn found(namespace: &Namespace) -> CronJob {
 }
 
 async fn password(namespace: &Namespace) -> String {
-    let secret: Secret = namespace.api().get(NAME).await.expect("the Secret");
+    let name = secret_of(&found(namespace).await);
+    let secret: Secret = namespace.api().get(&name).await.expect("the Secret");
     let data = secret.data.expect("data");
     String::from_utf8(data["DB_PASSWORD"].0.clone()).expect("text")
 }
@@ -108,7 +118,7 @@ fn u33_an_update_after_the_cores_put_changes_everything_and_keeps_the_owner() {
 
         let mut changed = schedule(NAME, "new");
         changed.cron = "5 4 * * 1".to_owned();
-        changed.vars[2] = backuper::job::Var::plain("MAX_BACKUP_COUNT", "9");
+        changed.vars[2] = Var::plain("MAX_BACKUP_COUNT", "9");
         engine
             .update(&namespace.name, &changed)
             .await
@@ -149,6 +159,36 @@ fn u33_an_update_after_the_cores_put_changes_everything_and_keeps_the_owner() {
             (left == 0).then_some(())
         })
         .await;
+    });
+}
+
+#[test]
+fn s23_a_backup_that_was_checked_before_an_update_does_not_undo_it() {
+    Cluster::shared().within(async |namespace| {
+        let wanted = schedule(NAME, "first");
+        let quick = engine(&namespace).await;
+        quick.ensure(&wanted).await.expect("made");
+        let permits = Arc::new(Semaphore::new(0));
+        let held = permits.clone();
+        let slow = Between::new(move |it| {
+            match it.method() == Method::PATCH && it.uri().path().contains("/cronjobs/") {
+                true => Fate::Held(held.clone()),
+                false => Fate::Sent,
+            }
+        });
+        let slow = slow.engine(&namespace, settings(&namespace)).await;
+        let call = tokio::spawn(async move { slow.ensure(&wanted).await });
+        // It has looked, found its own place, and is about to write.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut elsewhere = schedule(NAME, "second");
+        elsewhere.vars[0] = Var::plain("DB_HOST", "other.example");
+        let updated = quick.update(&namespace.name, &elsewhere).await;
+        updated.expect("changed");
+        permits.add_permits(8);
+        let error = call.await.expect("no panic").expect_err("it is another's");
+        assert_eq!(error.kind(), Kind::Occupied, "{error:?}");
+        let text = format!("{:?}", found(&namespace).await);
+        assert!(text.contains("other.example"), "{text}");
     });
 }
 

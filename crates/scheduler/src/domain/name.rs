@@ -67,9 +67,15 @@ impl fmt::Display for Name {
     }
 }
 
-/// Eight hex digits for a text.
-pub(super) fn short_hash(text: &str) -> String {
+/// Eight hex digits for a text. Two texts may have the same: whoever meets another's takes the next
+/// turn.
+fn short_hash(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..4])
+}
+
+/// Sixteen hex digits for a text, which no two texts of a cluster have.
+pub(super) fn long_hash(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// A host name or an IP address in one spelling: lower case, without a dot at the end.

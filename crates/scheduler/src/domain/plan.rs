@@ -5,7 +5,7 @@ use backuper::retention::Retention;
 use backuper::storage::{Bucket, Endpoint};
 use secrecy::SecretString;
 
-use super::name::{Name, short_hash};
+use super::name::{Name, long_hash};
 use super::schedule::Cron;
 
 /// What a call asks to be kept backed up.
@@ -69,10 +69,10 @@ impl Login {
         format!("{host}:{port}/{database}")
     }
 
-    /// Eight hex digits for the place.
+    /// Sixteen hex digits for the place, the first eight of which were all before.
     #[must_use]
     pub fn place_hash(&self) -> String {
-        short_hash(&self.place())
+        long_hash(&self.place())
     }
 }
 

@@ -11,6 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How many years ahead a date is looked for: from 2096 to 2104 there is no 29 February.
 const YEARS: i16 = 9;
+/// How many runs tell how often a schedule runs: every minute of an hour, hours of two days.
+const RUNS: usize = 61;
+/// A Monday at midnight, for what must be the same at any time.
+const SOME_TIME: Timestamp = Timestamp::constant(1_767_571_200, 0);
 
 /// A schedule as Kubernetes reads it, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +92,18 @@ impl Cron {
             }
             When::At(fields) => fields.next_after(time),
         }
+    }
+
+    /// The shortest time between two runs, of those that come first; none where it runs once.
+    #[must_use]
+    pub fn shortest_interval(&self) -> Option<SignedDuration> {
+        let runs = std::iter::successors(self.next_after(SOME_TIME), |it| self.next_after(*it));
+        let runs: Vec<Timestamp> = runs.take(RUNS).collect();
+        let intervals = runs.windows(2).filter_map(|it| match it {
+            [one, next] => Some(one.duration_until(*next)),
+            _ => None,
+        });
+        intervals.min()
     }
 }
 
@@ -363,6 +379,24 @@ mod tests {
             @every 1h30m       | 2026-11-20T10:00:00.9Z | 2026-11-20T11:30:00Z
             @every 1.5s        | 2026-11-20T10:00:00Z | 2026-11-20T10:00:01Z
             @every 5ms         | 2026-11-20T10:00:00Z | 2026-11-20T10:00:01Z";
+
+    #[test]
+    fn the_shortest_interval_is_that_of_the_runs_that_are_closest() {
+        for (schedule, minutes) in [
+            ("* * * * *", 1),
+            ("*/15 * * * *", 15),
+            ("@hourly", 60),
+            ("0 9,21 * * 1-5", 12 * 60),
+            ("0 1,2 * * *", 60),
+            ("30 3 * * *", 24 * 60),
+            ("0 0 * * 0", 7 * 24 * 60),
+            ("@every 90m", 90),
+        ] {
+            let cron: Cron = schedule.parse().unwrap();
+            let expected = SignedDuration::from_mins(minutes);
+            assert_eq!(cron.shortest_interval(), Some(expected), "{schedule}");
+        }
+    }
 
     #[test]
     fn what_kubernetes_refuses_is_refused() {

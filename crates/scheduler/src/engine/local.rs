@@ -13,12 +13,12 @@ mod store;
 mod supervisor;
 mod vars;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use backuper::job::{Value, Var};
+use backuper::job::Var;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -119,15 +119,11 @@ impl Local {
 
     /// A directory as the store must be one that requests may name.
     fn permit(&self, vars: &[Var]) -> Result<(), Error> {
-        let endpoint = vars.iter().find_map(|it| match &it.value {
-            Value::Plain(text) if it.name == "S3_ENDPOINT" => text.strip_prefix("file://"),
-            Value::Plain(_) | Value::Secret(_) => None,
-        });
-        let Some(directory) = endpoint else {
+        let Some(directory) = engine::directory(vars) else {
             return Ok(());
         };
-        let permitted = directories::permit(self.file_root.as_deref(), Path::new(directory));
-        permitted.map_err(|why| Error::new("use the store that is named", Kind::Denied, why))
+        let permitted = directories::permit(self.file_root.as_deref(), directory);
+        permitted.map_err(engine::not_a_store)
     }
 
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<bool, Error> {

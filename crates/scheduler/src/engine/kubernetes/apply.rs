@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::Body;
+use kube::core::Request;
 use kube::{Client, Resource, ResourceExt as _};
+use tokio::time::Instant;
 
 use crate::engine::{Component, Error, Kind};
 
-use super::error::{answered, silent};
-use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER};
+use super::error::{answered, is_busy, is_expired, silent};
+use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER, SCHEDULE};
 
 /// The one field manager of all that we apply.
-const FIELD_MANAGER: &str = "postgres-adapter";
+pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
 /// How many objects one page of a list has.
 const PAGE: u32 = 250;
+/// How often a list is begun again.
+pub(super) const RESTARTS: u32 = 3;
+/// Before an API server that is busy is asked again, first; then twice as long each time.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 
 /// The kinds of objects that we work with, in our namespace.
 #[derive(Clone, Debug)]
@@ -41,15 +50,19 @@ impl Objects {
     pub(crate) async fn cron_job(&self, name: &str) -> Result<Option<CronJob>, Error> {
         self.call(
             || format!("read CronJob {name}"),
-            self.cron_jobs.get_opt(name),
+            || self.cron_jobs.get_opt(name),
         )
         .await
     }
 
     pub(crate) async fn cron_jobs(&self, page: &str) -> Result<(Vec<CronJob>, String), Error> {
-        let params = selected(Component::Backup).limit(PAGE).continue_token(page);
+        let mut params = selected(Component::Backup).limit(PAGE);
+        params.continue_token = Some(page.to_owned()).filter(|it| !it.is_empty());
         let list = self
-            .call(|| "list CronJobs".to_owned(), self.cron_jobs.list(&params))
+            .call(
+                || "list CronJobs".to_owned(),
+                || self.cron_jobs.list(&params),
+            )
             .await?;
         Ok((list.items, list.metadata.continue_.unwrap_or_default()))
     }
@@ -59,7 +72,7 @@ impl Objects {
         let params = selected(Component::Backup).limit(1);
         self.call(
             || "reach the cluster".to_owned(),
-            self.cron_jobs.list_metadata(&params),
+            || self.cron_jobs.list_metadata(&params),
         )
         .await
         .map(drop)
@@ -67,67 +80,147 @@ impl Objects {
 
     /// A [`Kind::Conflict`] when there is one of that name.
     pub(crate) async fn create_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
+        let params = creating();
         self.call(
             || format!("create CronJob {}", cron_job.name_any()),
-            self.cron_jobs.create(&creating(), cron_job),
+            || self.cron_jobs.create(&params, cron_job),
         )
         .await
     }
 
-    /// Server-side apply; with a uid in it, only to that very object.
-    pub(crate) async fn apply_cron_job(&self, cron_job: &CronJob) -> Result<CronJob, Error> {
-        let name = cron_job.name_any();
+    /// Server-side apply to the very object and version that it names.
+    pub(crate) async fn apply_cron_job(&self, cron_job: CronJob) -> Result<CronJob, Error> {
+        let (name, params) = (cron_job.name_any(), applying());
+        let patch = Patch::Apply(&cron_job);
         self.call(
             || format!("apply CronJob {name}"),
-            self.cron_jobs
-                .patch(&name, &applying(), &Patch::Apply(cron_job)),
+            || self.cron_jobs.patch(&name, &params, &patch),
         )
         .await
     }
 
     pub(crate) async fn apply_secret(&self, secret: &Secret) -> Result<Secret, Error> {
-        let name = secret.name_any();
+        let (name, params) = (secret.name_any(), applying());
+        let patch = Patch::Apply(secret);
         self.call(
             || format!("apply Secret {name}"),
-            self.secrets
-                .patch(&name, &applying(), &Patch::Apply(secret)),
+            || self.secrets.patch(&name, &params, &patch),
         )
         .await
+    }
+
+    /// Removes a Secret, whose name no other one ever has. One that is gone is success.
+    pub(crate) async fn remove_secret(&self, name: &str) -> Result<(), Error> {
+        let params = DeleteParams::default();
+        let answer = self
+            .call(
+                || format!("remove Secret {name}"),
+                || self.secrets.delete(name, &params),
+            )
+            .await;
+        gone_is_fine(answer)
     }
 
     pub(crate) async fn create_job(&self, job: &Job) -> Result<Job, Error> {
+        let params = creating();
         self.call(
             || format!("create Job {}", job.name_any()),
-            self.jobs.create(&creating(), job),
+            || self.jobs.create(&params, job),
         )
         .await
     }
 
+    /// A [`Kind::Conflict`] when the Job of that name is another one by now.
     pub(crate) async fn start_job(&self, name: &str, started: &Job) -> Result<Job, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
+        let patch = Patch::Merge(started);
         self.call(
             || format!("start Job {name}"),
-            self.jobs.patch(name, &params, &Patch::Merge(started)),
+            || self.jobs.patch(name, &params, &patch),
         )
         .await
     }
 
+    /// A Job, by a list: what may be listed need not be readable one by one as well.
+    pub(crate) async fn job(&self, name: &str) -> Result<Option<Job>, Error> {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let list = self
+            .call(|| format!("read Job {name}"), || self.jobs.list(&params))
+            .await?;
+        Ok(list.items.into_iter().next())
+    }
+
+    /// What time it is by the clock that dates the cluster's objects.
+    pub(crate) async fn time(&self) -> Result<Timestamp, Error> {
+        let doing = || "ask the cluster for its time".to_owned();
+        let params = ListParams::default().limit(1);
+        let client = self.jobs.clone().into_client();
+        let answer = self
+            .call(doing, || async {
+                let request = Request::new(self.jobs.resource_url()).list(&params);
+                let request = request.map_err(kube::Error::BuildRequest)?;
+                client.send(request.map(Body::from)).await
+            })
+            .await?;
+        let date = answer.headers().get("date").map(|it| it.as_bytes());
+        date.and_then(|it| DateTimeParser::new().parse_timestamp(it).ok())
+            .ok_or_else(|| Error::new(doing(), Kind::Unavailable, "its answers have no date"))
+    }
+
+    /// The name of a pod that may still write into a database.
+    pub(crate) async fn pod_restoring(&self, database: &str) -> Result<Option<String>, Error> {
+        let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
+        let params = into(database, selected(Component::Restore)).fields(unfinished);
+        let list = self
+            .call(
+                || "list the pods of restores".to_owned(),
+                || self.pods.list(&params),
+            )
+            .await?;
+        Ok(list.items.iter().map(|it| it.name_any()).next())
+    }
+
     /// All restores into a database, or into any.
     pub(crate) async fn restores(&self, database: Option<&str>) -> Result<Vec<Job>, Error> {
-        let mut params = selected(Component::Restore).limit(PAGE);
-        if let (Some(database), Some(labels)) = (database, &mut params.label_selector) {
-            labels.push_str(&format!(",{DATABASE}={database}"));
-        }
+        let params = selected(Component::Restore);
+        self.jobs_by(match database {
+            Some(database) => into(database, params),
+            None => params,
+        })
+        .await
+    }
+
+    /// All Jobs of a schedule.
+    pub(crate) async fn jobs_of(&self, schedule: &str) -> Result<Vec<Job>, Error> {
+        self.jobs_by(labelled(SCHEDULE, schedule, selected(Component::Backup)))
+            .await
+    }
+
+    async fn jobs_by(&self, params: ListParams) -> Result<Vec<Job>, Error> {
+        let mut params = params.limit(PAGE);
         let mut jobs = Vec::new();
+        let mut restarts = 0;
         loop {
             let list = self
-                .call(|| "list Jobs".to_owned(), self.jobs.list(&params))
-                .await?;
-            jobs.extend(list.items);
-            params.continue_token = list.metadata.continue_.filter(|it| !it.is_empty());
+                .call(|| "list Jobs".to_owned(), || self.jobs.list(&params))
+                .await;
+            params.continue_token = match list {
+                Ok(list) => {
+                    jobs.extend(list.items);
+                    list.metadata.continue_.filter(|it| !it.is_empty())
+                }
+                // What the pages are of is too old for another one.
+                Err(error) if is_expired(&error) && restarts < RESTARTS => {
+                    restarts += 1;
+                    jobs.clear();
+                    params.continue_token = None;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if params.continue_token.is_none() {
                 return Ok(jobs);
             }
@@ -138,10 +231,11 @@ impl Objects {
     /// [`Kind::Conflict`]. One that is gone is success.
     pub(crate) async fn remove_job(&self, seen: &Job) -> Result<(), Error> {
         let name = seen.name_any();
+        let params = exactly(seen);
         let answer = self
             .call(
                 || format!("remove Job {name}"),
-                self.jobs.delete(&name, &exactly(seen)),
+                || self.jobs.delete(&name, &params),
             )
             .await;
         gone_is_fine(answer)
@@ -150,10 +244,11 @@ impl Objects {
     /// Removes a CronJob as it was seen, like [`Objects::remove_job`].
     pub(crate) async fn remove_cron_job(&self, seen: &CronJob) -> Result<(), Error> {
         let name = seen.name_any();
+        let params = exactly(seen);
         let answer = self
             .call(
                 || format!("remove CronJob {name}"),
-                self.cron_jobs.delete(&name, &exactly(seen)),
+                || self.cron_jobs.delete(&name, &params),
             )
             .await;
         gone_is_fine(answer)
@@ -164,21 +259,41 @@ impl Objects {
         let list = self
             .call(
                 || format!("list the pods of Job {job}"),
-                self.pods.list(&params),
+                || self.pods.list(&params),
             )
             .await?;
         Ok(list.items)
     }
 
-    async fn call<T>(
+    /// An API server that has too much to do, or is just starting, is asked again as long as there
+    /// is time. When there is none left, its own words are the answer.
+    async fn call<T, F: Future<Output = kube::Result<T>>>(
         &self,
         doing: impl FnOnce() -> String,
-        call: impl Future<Output = kube::Result<T>>,
+        call: impl Fn() -> F,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.call_timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(answered(doing(), error)),
-            Err(_elapsed) => Err(silent(doing(), self.call_timeout)),
+        let until = Instant::now() + self.call_timeout;
+        let mut refused = None;
+        let mut delay = FIRST_DELAY;
+        loop {
+            let answer = match tokio::time::timeout_at(until, call()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) if is_busy(&error) => error,
+                Ok(Err(error)) => return Err(answered(doing(), error)),
+                Err(_elapsed) => {
+                    let doing = doing();
+                    return Err(match refused {
+                        Some(error) => answered(doing, error),
+                        None => silent(doing, self.call_timeout),
+                    });
+                }
+            };
+            if Instant::now() + delay >= until {
+                return Err(answered(doing(), answer));
+            }
+            refused = Some(answer);
+            tokio::time::sleep(delay).await;
+            delay *= 2;
         }
     }
 }
@@ -194,6 +309,22 @@ pub(crate) fn selector(component: Option<Component>) -> String {
 
 fn selected(component: Component) -> ListParams {
     ListParams::default().labels(&selector(Some(component)))
+}
+
+/// Restores that were begun by the version before have half of the digits.
+fn into(database: &str, mut params: ListParams) -> ListParams {
+    let half = database.get(..8).unwrap_or(database);
+    if let Some(labels) = &mut params.label_selector {
+        labels.push_str(&format!(",{DATABASE} in ({database},{half})"));
+    }
+    params
+}
+
+fn labelled(label: &str, value: &str, mut params: ListParams) -> ListParams {
+    if let Some(labels) = &mut params.label_selector {
+        labels.push_str(&format!(",{label}={value}"));
+    }
+    params
 }
 
 fn creating() -> PostParams {

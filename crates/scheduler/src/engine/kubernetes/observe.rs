@@ -37,8 +37,11 @@ impl Kubernetes {
             };
             match event {
                 Ok(Some(event)) => {
-                    if let Some(job) = known.news(event) {
-                        tell(self.finished(&job).await);
+                    if let Some((job, is_news)) = known.finished(event) {
+                        if is_news {
+                            tell(self.finished(&job).await);
+                        }
+                        self.remove_secret_of(&job).await;
                     }
                 }
                 Ok(None) => return,
@@ -52,12 +55,21 @@ impl Kubernetes {
         }
     }
 
+    /// The Secret of a restore, which nobody reads any more. Where it cannot be removed, it goes
+    /// with its Job.
+    async fn remove_secret_of(&self, job: &Job) {
+        if !is_restore(job) {
+            return;
+        }
+        let run = job.name_any();
+        if let Err(error) = self.objects.remove_secret(&run).await {
+            tracing::warn!(%run, error = &error as &dyn std::error::Error, "its Secret stays until it goes itself");
+        }
+    }
+
     async fn finished(&self, job: &Job) -> Finished {
         let name = job.name_any();
         let labels = job.labels();
-        let restore = labels
-            .get(COMPONENT)
-            .is_some_and(|it| it == Component::Restore.word());
         let ending = match failure(job) {
             None => Ending::Succeeded,
             Some(condition) => {
@@ -74,7 +86,7 @@ impl Kubernetes {
             }
         };
         Finished {
-            component: if restore {
+            component: if is_restore(job) {
                 Component::Restore
             } else {
                 Component::Backup
@@ -84,6 +96,11 @@ impl Kubernetes {
             ending,
         }
     }
+}
+
+fn is_restore(job: &Job) -> bool {
+    let component = job.labels().get(COMPONENT).map(String::as_str);
+    component == Some(Component::Restore.word())
 }
 
 fn failure(job: &Job) -> Option<&JobCondition> {
@@ -118,15 +135,16 @@ struct Known {
 }
 
 impl Known {
-    fn news(&mut self, event: watcher::Event<Job>) -> Option<Job> {
+    /// A finished Job that was not seen before, and whether it has finished since we look.
+    fn finished(&mut self, event: watcher::Event<Job>) -> Option<(Job, bool)> {
         match event {
             watcher::Event::Init => self.listed.clear(),
             watcher::Event::InitApply(job) => {
                 if is_finished(&job) {
                     let uid = job.uid()?;
                     self.listed.insert(uid.clone());
-                    if self.told.insert(uid) && self.complete {
-                        return Some(job);
+                    if self.told.insert(uid) {
+                        return Some((job, self.complete));
                     }
                 }
             }
@@ -137,7 +155,7 @@ impl Known {
             }
             watcher::Event::Apply(job) => {
                 if is_finished(&job) && self.told.insert(job.uid()?) {
-                    return Some(job);
+                    return Some((job, true));
                 }
             }
             watcher::Event::Delete(job) => {

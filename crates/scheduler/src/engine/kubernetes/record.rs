@@ -45,26 +45,45 @@ pub fn request(vars: &[Shown]) -> String {
     digest(&text)
 }
 
-/// A worker's parameters, to be recovered by [`recover`].
-pub(super) fn parameters(schedule: &str, vars: &[Shown]) -> String {
-    let vars: Vec<serde_json::Value> = vars
-        .iter()
-        .map(|Shown { name, value }| {
-            let value = value.clone().map_or(serde_json::Value::Null, Into::into);
-            serde_json::Value::Array(vec![name.clone().into(), value])
-        })
-        .collect();
-    let mut all = serde_json::Map::new();
-    all.insert("schedule".to_owned(), schedule.into());
-    all.insert("env".to_owned(), vars.into());
-    serde_json::Value::Object(all).to_string()
+/// What a CronJob is rendered from, beside the administrator's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// When it runs.
+    pub schedule: String,
+    /// The worker's environment.
+    pub vars: Vec<Shown>,
+    /// The Secret that holds what `vars` do not show.
+    pub secret: String,
 }
 
-/// The schedule and the variables that a CronJob was rendered from.
-pub fn recover(cron_job: &CronJob) -> Option<(String, Vec<Shown>)> {
+impl Parameters {
+    /// As an annotation, to be recovered by [`recover`].
+    pub(super) fn text(&self) -> String {
+        let Self {
+            schedule,
+            vars,
+            secret,
+        } = self;
+        let vars: Vec<serde_json::Value> = vars
+            .iter()
+            .map(|Shown { name, value }| {
+                let value = value.clone().map_or(serde_json::Value::Null, Into::into);
+                serde_json::Value::Array(vec![name.clone().into(), value])
+            })
+            .collect();
+        let mut all = serde_json::Map::new();
+        all.insert("schedule".to_owned(), schedule.clone().into());
+        all.insert("env".to_owned(), vars.into());
+        all.insert("secret".to_owned(), secret.clone().into());
+        serde_json::Value::Object(all).to_string()
+    }
+}
+
+/// What a CronJob was rendered from. Where it names no Secret, that has the CronJob's own name: so
+/// it was when CronJobs had one Secret for good.
+pub fn recover(cron_job: &CronJob) -> Option<Parameters> {
     let text = cron_job.metadata.annotations.as_ref()?.get(PARAMETERS)?;
     let all: serde_json::Value = serde_json::from_str(text).ok()?;
-    let schedule = all.get("schedule")?.as_str()?.to_owned();
     let vars = all.get("env")?.as_array()?.iter().map(|pair| {
         Some(Shown {
             name: pair.get(0)?.as_str()?.to_owned(),
@@ -74,7 +93,15 @@ pub fn recover(cron_job: &CronJob) -> Option<(String, Vec<Shown>)> {
             },
         })
     });
-    Some((schedule, vars.collect::<Option<_>>()?))
+    let secret = match all.get("secret") {
+        Some(name) => name.as_str()?.to_owned(),
+        None => cron_job.metadata.name.clone()?,
+    };
+    Some(Parameters {
+        schedule: all.get("schedule")?.as_str()?.to_owned(),
+        vars: vars.collect::<Option<_>>()?,
+        secret,
+    })
 }
 
 pub(super) fn digest(text: &str) -> String {

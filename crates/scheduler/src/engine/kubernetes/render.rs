@@ -1,27 +1,24 @@
 //! What we want in the cluster: all decisions, no I/O, nothing that can fail.
 
-use std::collections::BTreeMap;
+mod pod;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backuper::job::{Value, Var};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::batch::v1::{
-    CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec, PodFailurePolicy,
-    PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
-    PodFailurePolicyRule,
-};
-use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Secret, SecretKeySelector, Volume, VolumeMount,
-};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::ExposeSecret as _;
 
+use crate::domain::schedule::Cron;
 use crate::engine::Component;
 
-use super::record::{Shown, digest, parameters, request};
+use super::record::{Parameters, Shown, digest, request};
 use super::settings::Settings;
-use super::template::{locked, runtime_default};
+pub(crate) use pod::containers;
+use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 
 /// The label that says an object is ours.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -38,6 +35,8 @@ pub const PARAMETERS: &str = "postgres-adapter/parameters";
 /// The annotation of a CronJob that tells whether rendering it anew would change it. A CronJob
 /// without it was left in the middle of being made.
 pub const RENDERED: &str = "postgres-adapter/rendered";
+/// The annotation of a CronJob with the Secrets of earlier renderings, which Jobs may still read.
+pub const RETIRED: &str = "postgres-adapter/retired-secrets";
 /// The annotation of a restore that tells requests apart.
 pub const REQUEST: &str = "postgres-adapter/request";
 /// The label of a Job that Kueue lets go when its queue allows.
@@ -46,32 +45,18 @@ pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// The annotation of a restore that was let go; without it, it has never run.
 pub const STARTED: &str = "postgres-adapter/started";
 
-/// The only place that a pod can write to.
-const SCRATCH: &str = "worker-tmp";
-const BACKUP_CONTAINER: &str = "backup-job";
-const RESTORE_CONTAINER: &str = "backup-restore-job";
-/// A worker's exit code for "trying again will not help".
-const WRONG_REQUEST: i32 = 2;
-
-/// The worker's container, and the one that a template may have for the other worker.
-fn containers(component: Component) -> (&'static str, &'static str) {
-    match component {
-        Component::Backup => (BACKUP_CONTAINER, RESTORE_CONTAINER),
-        Component::Restore => (RESTORE_CONTAINER, BACKUP_CONTAINER),
-    }
-}
+/// What a backup always has, and what none has more than, unless the administrator says so.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(2 * 3600);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// The CronJob of a schedule.
-pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown]) -> CronJob {
+pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> CronJob {
     let mut labels = labels(Component::Backup);
     let mut cron_job = CronJob {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some(labels.clone()),
-            annotations: Some(BTreeMap::from([(
-                PARAMETERS.to_owned(),
-                parameters(schedule, vars),
-            )])),
+            annotations: Some(BTreeMap::from([(PARAMETERS.to_owned(), parameters.text())])),
             ..ObjectMeta::default()
         },
         spec: None,
@@ -82,8 +67,10 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
     if let Some(queue) = &settings.queue {
         queued.insert(QUEUE.to_owned(), queue.clone());
     }
+    let deadline = settings.backup_deadline;
+    let deadline = deadline.unwrap_or_else(|| backup_deadline(&parameters.schedule));
     cron_job.spec = Some(CronJobSpec {
-        schedule: schedule.to_owned(),
+        schedule: parameters.schedule.clone(),
         time_zone: Some("Etc/UTC".to_owned()),
         concurrency_policy: Some("Forbid".to_owned()),
         starting_deadline_seconds: Some(seconds(settings.starting_deadline)),
@@ -97,10 +84,16 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
                 ..ObjectMeta::default()
             }),
             spec: Some(JobSpec {
-                active_deadline_seconds: Some(seconds(settings.backup_deadline)),
+                active_deadline_seconds: Some(seconds(deadline)),
                 backoff_limit: Some(2),
                 pod_failure_policy: Some(retry_unless_wrong()),
-                template: pod(settings, Component::Backup, name, labels, vars),
+                template: pod(
+                    settings,
+                    Component::Backup,
+                    &parameters.secret,
+                    labels,
+                    &parameters.vars,
+                ),
                 ..JobSpec::default()
             }),
         },
@@ -109,6 +102,19 @@ pub fn cron_job(settings: &Settings, name: &str, schedule: &str, vars: &[Shown])
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     annotations.insert(RENDERED.to_owned(), digest);
     cron_job
+}
+
+/// How long a backup may take where the administrator has not said it. One that hangs keeps those
+/// after it from running: of an hourly schedule a whole day of them, were it a day for all. Three
+/// intervals are for one that is slow once, two hours for schedules that come more often than a
+/// large database can be read, and no backup has more than a day.
+fn backup_deadline(schedule: &str) -> Duration {
+    let cron: Option<Cron> = schedule.parse().ok();
+    let interval = cron.and_then(|it| it.shortest_interval());
+    interval.map_or(LONGEST_DEADLINE, |it| {
+        let three = it.unsigned_abs().saturating_mul(3);
+        three.clamp(SHORTEST_DEADLINE, LONGEST_DEADLINE)
+    })
 }
 
 /// The CronJob as it is made first: it does not run before its Secret is there. It is created and
@@ -164,8 +170,61 @@ pub fn released(mut cron_job: CronJob) -> CronJob {
     cron_job
 }
 
+/// The rendering that takes the place of what was found, and of nothing else: neither of another
+/// object of that name, nor of what others have made of it since.
+pub fn replacing(mut cron_job: CronJob, found: &CronJob) -> CronJob {
+    cron_job.metadata.uid.clone_from(&found.metadata.uid);
+    let version = &found.metadata.resource_version;
+    cron_job.metadata.resource_version.clone_from(version);
+    cron_job
+}
+
+/// The name of a Secret for the rendering that takes the place of what was found: no other one has
+/// it, then or later, so that a Job of an earlier rendering never reads what is meant for another
+/// server. Two callers who want the same of the same find the same name.
+pub fn secret_name(found: &CronJob, vars: &[Shown]) -> String {
+    let (uid, version) = (&found.metadata.uid, &found.metadata.resource_version);
+    let digest = digest(&format!("{uid:?}\n{version:?}\n{}", request(vars)));
+    let name = found.metadata.name.clone().unwrap_or_default();
+    format!("{name}-{}", &digest[..16])
+}
+
+/// The Secrets of a CronJob's earlier renderings.
+pub fn retired(found: &CronJob) -> BTreeSet<String> {
+    let annotations = found.metadata.annotations.as_ref();
+    let names = annotations
+        .and_then(|it| it.get(RETIRED))
+        .map(String::as_str);
+    let names = names.unwrap_or_default().split(',');
+    names
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The CronJob that remembers Secrets of earlier renderings.
+pub fn remembering(mut cron_job: CronJob, retired: BTreeSet<String>) -> CronJob {
+    if !retired.is_empty() {
+        let names: Vec<String> = retired.into_iter().collect();
+        let annotations = cron_job.metadata.annotations.get_or_insert_default();
+        annotations.insert(RETIRED.to_owned(), names.join(","));
+    }
+    cron_job
+}
+
+/// Whether a Job's pods read a Secret.
+pub fn reads(job: &Job, secret: &str) -> bool {
+    let pod = job.spec.as_ref().and_then(|it| it.template.spec.as_ref());
+    let env = pod
+        .iter()
+        .flat_map(|it| &it.containers)
+        .flat_map(|it| it.env.iter().flatten());
+    env.filter_map(|it| it.value_from.as_ref()?.secret_key_ref.as_ref())
+        .any(|it| it.name == secret)
+}
+
 /// The Secret of a CronJob or Job, which it goes with.
-pub fn secret(component: Component, owner: OwnerReference, vars: &[Var]) -> Secret {
+pub fn secret(component: Component, name: &str, owner: OwnerReference, vars: &[Var]) -> Secret {
     let secret = |var: &Var| match &var.value {
         Value::Plain(_) => None,
         Value::Secret(text) => Some((
@@ -175,7 +234,7 @@ pub fn secret(component: Component, owner: OwnerReference, vars: &[Var]) -> Secr
     };
     Secret {
         metadata: ObjectMeta {
-            name: Some(owner.name.clone()),
+            name: Some(name.to_owned()),
             labels: Some(labels(component)),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
@@ -216,10 +275,12 @@ pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Show
 
 /// The change that lets a Job go, or hands it to the queue. Kueue takes back what it has not let go
 /// itself, and a restore that was begun must not begin again: so it stays suspended until then.
-pub fn started(settings: &Settings) -> Job {
+/// With the uid, no other Job is let go that has its name by now.
+pub fn started(settings: &Settings, uid: String) -> Job {
     let queue = settings.queue.as_ref();
     Job {
         metadata: ObjectMeta {
+            uid: Some(uid),
             annotations: Some(BTreeMap::from([(STARTED.to_owned(), "true".to_owned())])),
             labels: queue.map(|it| BTreeMap::from([(QUEUE.to_owned(), it.clone())])),
             ..ObjectMeta::default()
@@ -232,10 +293,10 @@ pub fn started(settings: &Settings) -> Job {
     }
 }
 
-/// A restore's name: the same for everybody who sees the same restores before it.
-pub fn restore_name(database: &str, previous: &str) -> String {
-    let digest = digest(&format!("{database}\n{previous}"));
-    format!("restore-{}-postgres", &digest[..8])
+/// A restore's name, which no other one has: 64 of the bits of a new UUID.
+pub fn restore_name(unique: &[u8; 16]) -> String {
+    // The last bytes of one of version 4 are random but for two bits.
+    format!("restore-{}-postgres", hex::encode(&unique[8..]))
 }
 
 fn labels(component: Component) -> BTreeMap<String, String> {
@@ -243,118 +304,6 @@ fn labels(component: Component) -> BTreeMap<String, String> {
         (MANAGED_BY.to_owned(), MANAGER.to_owned()),
         (COMPONENT.to_owned(), component.word().to_owned()),
     ])
-}
-
-fn pod(
-    settings: &Settings,
-    component: Component,
-    secret: &str,
-    labels: BTreeMap<String, String>,
-    vars: &[Shown],
-) -> PodTemplateSpec {
-    let (container, other) = containers(component);
-    let image = match component {
-        Component::Backup => &settings.backuper_image,
-        Component::Restore => &settings.restorer_image,
-    };
-    let pod = PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(PodSpec {
-            automount_service_account_token: Some(false),
-            containers: vec![Container {
-                name: container.to_owned(),
-                image: Some(image.clone()),
-                image_pull_policy: Some("IfNotPresent".to_owned()),
-                env: Some(vars.iter().map(|it| variable(secret, it)).collect()),
-                security_context: Some(locked()),
-                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-                volume_mounts: Some(vec![VolumeMount {
-                    name: SCRATCH.to_owned(),
-                    mount_path: "/tmp".to_owned(),
-                    ..VolumeMount::default()
-                }]),
-                ..Container::default()
-            }],
-            enable_service_links: Some(false),
-            restart_policy: Some("Never".to_owned()),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: settings.run_as_user,
-                seccomp_profile: Some(runtime_default()),
-                ..PodSecurityContext::default()
-            }),
-            service_account_name: settings.service_account.clone(),
-            termination_grace_period_seconds: Some(60),
-            volumes: Some(vec![Volume {
-                name: SCRATCH.to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            }]),
-            ..PodSpec::default()
-        }),
-    };
-    settings.template.under(pod, other)
-}
-
-fn variable(secret: &str, Shown { name, value }: &Shown) -> EnvVar {
-    let reference = || EnvVarSource {
-        secret_key_ref: Some(SecretKeySelector {
-            name: secret.to_owned(),
-            key: name.clone(),
-            optional: None,
-        }),
-        ..EnvVarSource::default()
-    };
-    EnvVar {
-        name: name.clone(),
-        // Kubernetes expands $(NAME) and makes $$ one: doubled, every text arrives as it is.
-        // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
-        value: value.as_ref().map(|it| it.replace('$', "$$")),
-        value_from: value.is_none().then(reference),
-    }
-}
-
-/// Backups: what is wrong stays wrong; a pod that lost its node does not count.
-fn retry_unless_wrong() -> PodFailurePolicy {
-    PodFailurePolicy {
-        rules: vec![
-            PodFailurePolicyRule {
-                action: "FailJob".to_owned(),
-                on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-                    container_name: Some(BACKUP_CONTAINER.to_owned()),
-                    operator: "In".to_owned(),
-                    values: vec![WRONG_REQUEST],
-                }),
-                on_pod_conditions: None,
-            },
-            PodFailurePolicyRule {
-                action: "Ignore".to_owned(),
-                on_exit_codes: None,
-                on_pod_conditions: Some(vec![disrupted()]),
-            },
-        ],
-    }
-}
-
-/// Restores: one pod, whatever becomes of it. The rule for other ends is the backoff limit of 0.
-fn never_again() -> PodFailurePolicy {
-    PodFailurePolicy {
-        rules: vec![PodFailurePolicyRule {
-            action: "FailJob".to_owned(),
-            on_exit_codes: None,
-            on_pod_conditions: Some(vec![disrupted()]),
-        }],
-    }
-}
-
-fn disrupted() -> PodFailurePolicyOnPodConditionsPattern {
-    PodFailurePolicyOnPodConditionsPattern {
-        type_: "DisruptionTarget".to_owned(),
-        status: "True".to_owned(),
-    }
 }
 
 fn seconds(duration: Duration) -> i64 {

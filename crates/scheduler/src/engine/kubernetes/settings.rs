@@ -19,8 +19,8 @@ pub struct Settings {
     pub run_as_user: Option<i64>,
     /// How late a backup may start before it counts as missed.
     pub starting_deadline: Duration,
-    /// How long a backup may take in all, retries included.
-    pub backup_deadline: Duration,
+    /// How long a backup may take in all, retries included; none: what its schedule leaves.
+    pub backup_deadline: Option<Duration>,
     /// How long a restore may take.
     pub restore_deadline: Duration,
     /// How many finished Jobs of a schedule are kept.
@@ -35,8 +35,13 @@ pub struct Settings {
     pub template: Template,
     /// How long one call to the API server may take.
     pub call_timeout: Duration,
-    /// How old a Job that was never started must be before another request takes its place.
+    /// How old, by the API server's clock, a Job that was never started must be to count as a
+    /// crash's; and how long a Secret of an earlier rendering stays at least.
     pub abandoned_after: Duration,
+    /// How often all schedules are looked through for what is not as it should be.
+    pub refresh_every: Duration,
+    /// How long a call waits for what is in its way: another call, a Job that is being deleted.
+    pub contention_timeout: Duration,
 }
 
 impl Settings {
@@ -54,7 +59,7 @@ impl Settings {
             service_account: None,
             run_as_user: Some(65532),
             starting_deadline: Duration::from_secs(3600),
-            backup_deadline: Duration::from_secs(24 * 3600),
+            backup_deadline: None,
             restore_deadline: Duration::from_secs(24 * 3600),
             successful_history: 3,
             failed_history: 3,
@@ -63,6 +68,8 @@ impl Settings {
             template: Template::default(),
             call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
+            refresh_every: Duration::from_secs(5 * 60),
+            contention_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The administrator's pod template, merged under what we render: it adds and cannot take away.
 
+use std::path::{Component, Path};
+
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext, VolumeMount,
@@ -15,6 +17,38 @@ const ANY_WORKER: &str = "worker";
 pub struct Template(PodTemplateSpec);
 
 impl Template {
+    /// Whether what the container `worker` writes below a directory outlasts its pod: a volume is mounted
+    /// there that is no emptyDir.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn keeps(&self, directory: &Path, worker: &str) -> Result<(), String> {
+        let shown = directory.display();
+        if directory.components().any(|it| it == Component::ParentDir) {
+            return Err(format!("{shown}: `..` leads somewhere else"));
+        }
+        let spec = self.0.spec.as_ref();
+        let mounts = spec
+            .iter()
+            .flat_map(|it| &it.containers)
+            .filter(|it| it.name == ANY_WORKER || it.name == worker)
+            .flat_map(|it| it.volume_mounts.iter().flatten());
+        let mount = mounts
+            .filter(|it| directory.starts_with(&it.mount_path))
+            .max_by_key(|it| Path::new(&it.mount_path).components().count());
+        let volumes = spec.iter().flat_map(|it| it.volumes.iter().flatten());
+        let volume = mount.and_then(|mount| volumes.into_iter().find(|it| it.name == mount.name));
+        match volume {
+            Some(volume) if volume.empty_dir.is_none() => Ok(()),
+            Some(_) => Err(format!(
+                "{shown} is in an emptyDir of the worker's pod, and would go with it"
+            )),
+            None => Err(format!(
+                "{shown} is a directory of the worker's pod, and would go with it; mount a volume there in WORKER_POD_TEMPLATE, or name an S3 server"
+            )),
+        }
+    }
+
     /// Reads a template from YAML.
     ///
     /// # Errors
@@ -161,5 +195,46 @@ pub(crate) fn runtime_default() -> SeccompProfile {
     SeccompProfile {
         type_: "RuntimeDefault".to_owned(),
         localhost_profile: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S02.
+    #[test]
+    fn a_directory_is_a_store_where_a_volume_is_mounted_that_outlasts_the_pod() {
+        let template = Template::parse(
+            "
+spec:
+  containers:
+  - name: worker
+    volumeMounts:
+    - {name: backups, mountPath: /backups}
+    - {name: scratch, mountPath: /backups/scratch}
+  - name: other
+    volumeMounts: [{name: backups, mountPath: /other}]
+  volumes:
+  - {name: backups, persistentVolumeClaim: {claimName: backups}}
+  - {name: scratch, emptyDir: {}}
+",
+        )
+        .unwrap();
+        let keeps = |path: &str| template.keeps(Path::new(path), "backup-job");
+        for good in ["/backups", "/backups/shop"] {
+            assert_eq!(keeps(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("/backups/scratch/x", "emptyDir"),
+            ("/tmp", "mount a volume"),
+            ("/other/x", "mount a volume"),
+            ("/backupsx", "mount a volume"),
+            ("/backups/../tmp", "`..`"),
+        ] {
+            assert!(keeps(bad).unwrap_err().contains(why), "{bad}");
+        }
+        let none = Template::default().keeps(Path::new("/backups"), "backup-job");
+        assert!(none.is_err());
     }
 }

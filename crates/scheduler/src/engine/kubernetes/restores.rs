@@ -1,0 +1,263 @@
+//! Restores: of all that are asked for into one database, one at a time is let go.
+//!
+//! Every call makes a suspended Job with a name of its own, and looks again before it lets it go:
+//! only one that is alone is let go. Of two Jobs the one that was created later is seen beside the
+//! other, so two are never let go. Where two see each other, the one with the higher uid goes and
+//! the other waits for that. A Job that nobody lets go for long is a crash's; it is removed, and
+//! never adopted: it has the variables of the call that made it, such as the time whose newest
+//! backup comes back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use kube::ResourceExt as _;
+use tokio::time::Instant;
+
+use super::error::is_lost_race;
+use super::record::{self, Shown};
+use super::{Kubernetes, contended, has_started, is_finished, owner, pause, render, uid};
+use crate::engine::{Component, Error, Kind, Restore, Running};
+
+/// How long the first status of a Job is waited for.
+const FIRST_STATUS: Duration = Duration::from_secs(3);
+/// Between two looks at it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
+const DOING: &str = "start a restore";
+
+/// What a call for a restore does next.
+#[derive(Debug)]
+enum Next<'a> {
+    /// It is under way.
+    Adopt(&'a Job),
+    /// A different one is under way.
+    Refuse(&'a Job),
+    /// Somebody else has to end first.
+    Wait(Error),
+    /// We give way to another call.
+    GiveWay(&'a Job),
+    /// What another call has not started: removed, if that was long ago.
+    Doubt(Vec<&'a Job>),
+    Create,
+    Begin(&'a Job),
+}
+
+/// What one turn came to.
+enum Turn {
+    Done(Running),
+    /// The next turn finds something else.
+    Again,
+    Wait(Error),
+}
+
+impl Kubernetes {
+    pub(super) async fn restore_within_time(&self, restore: &Restore) -> Result<Running, Error> {
+        let name = render::restore_name(uuid::Uuid::new_v4().as_bytes());
+        let until = Instant::now() + self.settings.contention_timeout;
+        let mut attempt = 0;
+        loop {
+            let why = match Box::pin(self.try_restore(&name, restore)).await {
+                Ok(Turn::Done(running)) => return Ok(running),
+                Ok(Turn::Again) => None,
+                Ok(Turn::Wait(why)) => Some(why),
+                Err(error) if is_lost_race(&error) => Some(contended(DOING, error)),
+                Err(error) => {
+                    self.withdraw(&name, restore).await;
+                    return Err(error);
+                }
+            };
+            let Some(why) = why else { continue };
+            if Instant::now() >= until {
+                self.withdraw(&name, restore).await;
+                return Err(why);
+            }
+            pause(attempt).await;
+            attempt += 1;
+        }
+    }
+
+    async fn try_restore(&self, name: &str, restore: &Restore) -> Result<Turn, Error> {
+        let jobs = self.objects.restores(Some(&restore.database)).await?;
+        let request = record::request(&Shown::of(&restore.vars));
+        match next(name, &request, &jobs) {
+            Next::Adopt(job) => self.adopted(name, job).await.map(Turn::Done),
+            Next::Refuse(job) => Err(different(job)),
+            Next::Wait(why) => Ok(Turn::Wait(why)),
+            Next::GiveWay(job) => {
+                self.objects.remove_job(job).await?;
+                Ok(Turn::Wait(starting(name)))
+            }
+            Next::Doubt(others) => self.doubt(&others).await,
+            Next::Create => {
+                // The pods of a Job that was deleted have 30 seconds and more to end, and write.
+                if let Some(pod) = self.objects.pod_restoring(&restore.database).await? {
+                    return Ok(Turn::Wait(still_running(&pod)));
+                }
+                let wanted = render::restore_job(
+                    &self.settings,
+                    name,
+                    &restore.database,
+                    &Shown::of(&restore.vars),
+                );
+                self.objects.create_job(&wanted).await?;
+                Ok(Turn::Again)
+            }
+            Next::Begin(job) => self.begin(job, restore).await,
+        }
+    }
+
+    /// Removes what nobody has let go for long. Its age is told by the clock that dated it: ours
+    /// may be ahead, and another caller's Job would be taken for a crash's.
+    async fn doubt(&self, others: &[&Job]) -> Result<Turn, Error> {
+        let now = self.objects.time().await?;
+        let mut waits_for = None;
+        for other in others {
+            if self.is_abandoned(other, now) {
+                tracing::info!(run = %other.name_any(), "removing a restore that was never started");
+                self.objects.remove_job(other).await?;
+            } else {
+                waits_for = Some(other.name_any());
+            }
+        }
+        Ok(waits_for.map_or(Turn::Again, |it| Turn::Wait(starting(&it))))
+    }
+
+    /// The Secret first, then this very Job may run.
+    async fn begin(&self, job: &Job, restore: &Restore) -> Result<Turn, Error> {
+        let name = job.name_any();
+        let owner = owner::<Job>(&name, &uid(job));
+        let secret = render::secret(Component::Restore, &name, owner, &restore.vars);
+        self.objects.apply_secret(&secret).await?;
+        let started = render::started(&self.settings, uid(job));
+        let started = self.objects.start_job(&name, &started).await?;
+        if started.metadata.deletion_timestamp.is_some() {
+            return Ok(Turn::Wait(being_deleted(&started)));
+        }
+        self.adopted(&name, &started).await.map(Turn::Done)
+    }
+
+    /// One that is under way; `name` is the call's own.
+    async fn adopted(&self, name: &str, job: &Job) -> Result<Running, Error> {
+        self.first_status(job).await;
+        Ok(Running {
+            name: job.name_any(),
+            adopted: job.name_any() != name,
+        })
+    }
+
+    /// The released core reads the Job right after our answer and puts all of it back: a status
+    /// that is written in between makes that a conflict, which it takes for a failed restore. So
+    /// the Job controller goes first. A restore that gets no pod, for the lack of quota, has
+    /// nevertheless begun; and a queue decides itself when it lets a Job go.
+    async fn first_status(&self, job: &Job) {
+        if self.settings.queue.is_some() {
+            return;
+        }
+        let name = job.name_any();
+        let until = Instant::now() + FIRST_STATUS;
+        let mut status = job.status.clone();
+        while !has_run(status.as_ref()) && Instant::now() < until {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            status = match self.objects.job(&name).await {
+                Ok(Some(job)) => job.status,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(run = %name, error = &error as &dyn std::error::Error, "its status is not waited for");
+                    return;
+                }
+            };
+        }
+    }
+
+    /// What this call has made and not started goes with it. Whether it has is asked anew, since
+    /// an answer may have been lost; what cannot be removed now is removed as a crash's.
+    async fn withdraw(&self, name: &str, restore: &Restore) {
+        let removed = async {
+            let jobs = self.objects.restores(Some(&restore.database)).await?;
+            let mine = jobs
+                .iter()
+                .find(|it| it.name_any() == name && !has_started(it));
+            match mine {
+                Some(job) => self.objects.remove_job(job).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = removed.await {
+            tracing::debug!(
+                run = name,
+                error = &error as &dyn std::error::Error,
+                "it stays until it counts as a crash's"
+            );
+        }
+    }
+
+    /// Whether a Job that was not started is a crash's.
+    pub(super) fn is_abandoned(&self, job: &Job, now: Timestamp) -> bool {
+        let age = job
+            .creation_timestamp()
+            .map(|it| it.0.duration_until(now).max(jiff::SignedDuration::ZERO));
+        age.is_some_and(|age| age.unsigned_abs() >= self.settings.abandoned_after)
+    }
+}
+
+/// Decides from all restores into a database; `name` is the call's own.
+fn next<'a>(name: &str, request: &str, jobs: &'a [Job]) -> Next<'a> {
+    let under_way = || jobs.iter().filter(|it| !is_finished(it));
+    let started = |it: &&Job| has_started(it);
+    let deleted = |it: &&Job| it.metadata.deletion_timestamp.is_some();
+    if let Some(job) = under_way().find(|it| started(it) && !deleted(it)) {
+        let same = job.annotations().get(render::REQUEST).map(String::as_str) == Some(request);
+        return if same {
+            Next::Adopt(job)
+        } else {
+            Next::Refuse(job)
+        };
+    }
+    if let Some(job) = under_way().find(|it| started(it)) {
+        return Next::Wait(being_deleted(job));
+    }
+    // One that was deleted before it was started will not run: no pods are made for it.
+    let waiting = under_way().filter(|it| !deleted(it));
+    let (mine, others): (Vec<&Job>, Vec<&Job>) = waiting.partition(|it| it.name_any() == name);
+    match (mine.first(), others.as_slice()) {
+        (None, []) => Next::Create,
+        (Some(job), []) => Next::Begin(job),
+        (Some(job), others) if others.iter().any(|it| it.uid() < job.uid()) => Next::GiveWay(job),
+        (_, _) => Next::Doubt(others),
+    }
+}
+
+fn has_run(status: Option<&JobStatus>) -> bool {
+    status.is_some_and(|it| {
+        let counts = [it.active, it.ready, it.succeeded, it.failed];
+        counts.iter().flatten().any(|count| *count > 0)
+    })
+}
+
+fn different(job: &Job) -> Error {
+    let why = format!(
+        "Job {} is restoring something else into this database",
+        job.name_any()
+    );
+    Error::new(DOING, Kind::Precondition, why)
+}
+
+fn being_deleted(job: &Job) -> Error {
+    let why = format!(
+        "Job {} is being deleted and may still write into this database; ask again when it is gone",
+        job.name_any()
+    );
+    Error::new(DOING, Kind::Unavailable, why)
+}
+
+fn still_running(pod: &str) -> Error {
+    let why = format!(
+        "pod {pod} of a Job that was deleted may still write into this database; ask again when it is gone"
+    );
+    Error::new(DOING, Kind::Unavailable, why)
+}
+
+fn starting(job: &str) -> Error {
+    let why = format!("another call is starting Job {job} for this database; ask again");
+    Error::new(DOING, Kind::Unavailable, why)
+}
