@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,6 @@ const QUEUE: usize = 2;
 const FIRST: usize = 4 << 10;
 
 /// What a stream gets of the machine.
-#[derive(Debug)]
 pub(super) struct Share {
     /// Threads that compress beside its own.
     pub(super) threads: u32,
@@ -187,10 +187,14 @@ impl Ready {
             threads: share.threads,
         };
         let source = io::Cursor::new(bytes).chain(stdout);
+        let runtime = Handle::current();
         let encoder = tokio::task::spawn_blocking(move || {
             // The turn is the next one's as soon as all is read.
             let _reading = match share.turn {
-                Some(turn) => Some(turn.wait().ok_or(io::ErrorKind::Interrupted)?),
+                Some(turn) => {
+                    let given = runtime.block_on(turn);
+                    Some(given.map_err(|_closed| io::Error::from(io::ErrorKind::Interrupted))?)
+                }
                 None => None,
             };
             let sink = |chunk| {

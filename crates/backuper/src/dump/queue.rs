@@ -5,60 +5,43 @@
 //! which its lock would then wait for.
 
 use std::sync::Arc;
+use std::task::Poll;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// A place in the queue.
+/// A place in the queue: what comes is the leave to read, which is the next one's when it is dropped;
+/// an error when the queue is closed.
+pub(super) type Turn = BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>;
+
+/// So many may read at once, in the order in which they have come: tokio's Semaphore is fair.
 #[derive(Debug)]
-pub(super) struct Turn(oneshot::Receiver<OwnedSemaphorePermit>);
-
-/// Leave to read; dropped, it is the next one's.
-#[derive(Debug)]
-pub(super) struct Reading(
-    #[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit,
-);
-
-/// Calls one place after the other.
-#[derive(Debug)]
-pub(super) struct Queue {
-    waiting: Vec<oneshot::Sender<OwnedSemaphorePermit>>,
-    free: Arc<Semaphore>,
-}
-
-impl Turn {
-    /// Waits for it, and blocks meanwhile; none when the queue is gone before.
-    #[must_use]
-    pub(super) fn wait(self) -> Option<Reading> {
-        self.0.blocking_recv().ok().map(Reading)
-    }
-}
+pub(super) struct Queue(Arc<Semaphore>);
 
 impl Queue {
-    /// So many places, called in their order, of which `jobs` read at once.
     #[must_use]
-    pub(super) fn new(places: usize, jobs: usize) -> (Self, Vec<Turn>) {
-        let (waiting, turns) = (0..places)
-            .map(|_| {
-                let (sender, receiver) = oneshot::channel();
-                (sender, Turn(receiver))
-            })
-            .unzip();
-        let free = Arc::new(Semaphore::new(jobs.max(1)));
-        (Self { waiting, free }, turns)
+    pub(super) fn new(jobs: u16) -> Self {
+        Self(Arc::new(Semaphore::new(usize::from(jobs.max(1)))))
     }
 
-    /// Calls until all have been called.
-    pub(super) async fn call(self) {
-        for place in self.waiting {
-            // It is never closed.
-            let Ok(free) = Arc::clone(&self.free).acquire_owned().await else {
-                return;
-            };
-            // One that has given up leaves its turn to the next.
-            if place.send(free).is_err() {
-                tracing::debug!("a stream has ended before its turn");
-            }
+    /// The next place, which is taken at once and not when somebody first waits for it.
+    pub(super) async fn take(&self) -> Turn {
+        let mut turn = Arc::clone(&self.0).acquire_owned().boxed();
+        match futures::poll!(&mut turn) {
+            Poll::Ready(given) => ready(given).boxed(),
+            Poll::Pending => turn,
         }
+    }
+
+    /// Nobody has a turn any more.
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -67,28 +50,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_ends_lets_the_next_one_read() {
-        let (queue, turns) = Queue::new(3, 1);
-        let calling = tokio::spawn(queue.call());
-        let [first, second, third] = turns.try_into().unwrap();
-        let wait = |turn: Turn| tokio::task::spawn_blocking(|| turn.wait());
-        let reading = wait(first).await.unwrap();
-        assert!(reading.is_some());
-        // The second gives up, and the third is not called before the first has ended.
+    async fn who_ends_lets_the_next_one_read_in_the_order_of_their_places() {
+        let queue = Queue::new(1);
+        let (first, second) = (queue.take().await, queue.take().await);
+        let (mut third, mut fourth) = (queue.take().await, queue.take().await);
+        // Who waits first has no turn before it: the places count.
+        assert!(futures::poll!(&mut fourth).is_pending());
+        let reading = first.await.unwrap();
+        assert!(futures::poll!(&mut third).is_pending());
+        // The second gives up.
         drop(second);
-        let mut waiting = wait(third);
-        assert!(futures::poll!(&mut waiting).is_pending());
         drop(reading);
-        assert!(waiting.await.unwrap().is_some());
-        calling.await.unwrap();
+        let reading = third.await.unwrap();
+        assert!(futures::poll!(&mut fourth).is_pending());
+        drop(reading);
+        assert!(fourth.await.is_ok());
     }
 
     #[tokio::test]
     async fn without_a_queue_there_is_no_turn() {
-        let (queue, mut turns) = Queue::new(1, 1);
+        let queue = Queue::new(1);
+        let (reading, waiting) = (queue.take().await, queue.take().await);
+        let _reading = reading.await.unwrap();
         drop(queue);
-        let turn = turns.remove(0);
-        let waited = tokio::task::spawn_blocking(|| turn.wait().is_none());
-        assert!(waited.await.unwrap());
+        assert!(waiting.await.is_err());
     }
 }

@@ -1,6 +1,5 @@
 //! All streams of a backup side by side: how many, whose turn it is to be read, and what stops them.
 
-use futures::future::{FusedFuture as _, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +35,8 @@ pub async fn store(
 ) -> Result<Vec<Stream>, Failure> {
     let stop = stop.child_token();
     let streams = started.streams;
-    let (queue, mut turns) = turns(&streams, jobs);
+    let queue = Queue::new(jobs);
+    let mut turns = turns(&streams, &queue).await;
     let data_streams = streams.len() - 1;
     let threads = threads(parallelism::cores(), data_streams.min(usize::from(jobs)));
     let count = streams.len();
@@ -51,14 +51,7 @@ pub async fn store(
         .collect();
     let mut done: Vec<(usize, Stream)> = Vec::with_capacity(count);
     let mut failure = None;
-    let calling = queue.call().fuse();
-    tokio::pin!(calling);
-    loop {
-        let next = tokio::select! {
-            next = under_way.next() => next,
-            () = &mut calling, if !calling.is_terminated() => continue,
-        };
-        let Some((number, ended)) = next else { break };
+    while let Some((number, ended)) = under_way.next().await {
         match ended {
             Ok(stream) => {
                 tracing::info!(
@@ -69,6 +62,7 @@ pub async fn store(
             }
             Err(error) => {
                 stop.cancel();
+                queue.close();
                 // The others fail because this one did.
                 failure.get_or_insert(error);
             }
@@ -87,7 +81,7 @@ pub async fn store(
 }
 
 /// A turn for each stream of rows, the largest first: the last to end decides.
-fn turns(streams: &[Ready], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
+async fn turns(streams: &[Ready], queue: &Queue) -> Vec<Option<Turn>> {
     let mut largest: Vec<(u64, usize)> = streams
         .iter()
         .map(Ready::part)
@@ -96,12 +90,11 @@ fn turns(streams: &[Ready], jobs: u16) -> (Queue, Vec<Option<Turn>>) {
         .map(|(number, part)| (part.tables.iter().map(|it| it.bytes).sum(), number))
         .collect();
     largest.sort_unstable_by_key(|(bytes, number)| (std::cmp::Reverse(*bytes), *number));
-    let (queue, called) = Queue::new(largest.len(), usize::from(jobs));
     let mut turns: Vec<Option<Turn>> = streams.iter().map(|_| None).collect();
-    for ((_, number), turn) in largest.into_iter().zip(called) {
-        turns[number] = Some(turn);
+    for (_, number) in largest {
+        turns[number] = Some(queue.take().await);
     }
-    (queue, turns)
+    turns
 }
 
 #[cfg(test)]
