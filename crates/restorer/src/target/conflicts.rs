@@ -4,7 +4,7 @@
 //! takes along silently: partitions that were attached after the backup, a table's place in a
 //! publication, and sequences that a table owns. They are looked for before anything is dropped, with
 //! all that is dropped by its name, whatever it was in the source: a view that a migration has made a
-//! table of becomes the view again. A table with the name of an index is no such thing, and stays.
+//! table of becomes the view again. A table with rows that has the name of an index is no such thing.
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
@@ -43,9 +43,10 @@ const SEQUENCES: &str = "
                         WHERE a.adrelid = c.oid AND u.refobjid = s.oid)
      ORDER BY 1";
 
-/// Tables with the name of an index.
+/// Tables with the name of an index, and what asks whether they have rows.
 const TABLES: &str = "
-    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname)
+    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname),
+           format('SELECT EXISTS (SELECT FROM %I.%I)', n.nspname, c.relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
@@ -92,10 +93,17 @@ pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), 
         .query(SEQUENCES, &[&schemas, &names])
         .await
         .map_err(failed)?;
-    let tables = session
+    let mut tables = Vec::new();
+    let named = session
         .query(TABLES, &[&index_schemas, &index_names])
         .await
         .map_err(failed)?;
+    for row in named {
+        let has_rows = session.query_one(row.get::<_, &str>(1), &[]).await;
+        if has_rows.map_err(failed)?.get(0) {
+            tables.push(row);
+        }
+    }
     let subscriptions = known("SUBSCRIPTION");
     // Their catalog is not everybody's to read.
     let copying = if subscriptions.is_empty() {
