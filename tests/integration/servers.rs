@@ -232,7 +232,9 @@ fn a_recovery_conflict_is_the_cause_that_the_last_line_names() {
     let faults = Faults::start(stage.s3.port());
     faults.on("PUT", "data-000", 1, Fault::Wait(Duration::from_secs(4)));
     let there_too = with(&stage.env(), &var("S3_ENDPOINT", &faults.endpoint()));
-    let running = backuper(&there_too).start();
+    let mut running = backuper(&there_too).start();
+    // Before that it would begin again.
+    running.wait_until_it_prints(" dumping ");
     wait_for("it is at its rows", || {
         let copying = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND query LIKE 'COPY public.t %'";

@@ -260,6 +260,19 @@ fn s15_nothing_is_restored_beside_the_pod_of_a_job_that_was_deleted() {
         pods.patch(&pod, &PatchParams::default(), &finalizers(&[HOLD]))
             .await
             .expect("held");
+        // One that is on no node is taken for ended as soon as it is deleted.
+        let binding = serde_json::json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "somewhere"},
+        });
+        pods.create_subresource::<serde_json::Value, serde_json::Value>(
+            "binding",
+            &pod,
+            &PostParams::default(),
+            &binding,
+        )
+        .await
+        .expect("on a node");
         let jobs = namespace.api::<Job>();
         jobs.delete(&first, &DeleteParams::background())
             .await
@@ -275,6 +288,10 @@ fn s15_nothing_is_restored_beside_the_pod_of_a_job_that_was_deleted() {
         pods.patch(&pod, &PatchParams::default(), &finalizers(&[]))
             .await
             .expect("let go");
+        // As the node's kubelet says that it has ended.
+        pods.delete(&pod, &DeleteParams::default().grace_period(0))
+            .await
+            .expect("ended");
         engine
             .restore(&restore(DATABASE, "0"))
             .await
