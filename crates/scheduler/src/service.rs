@@ -101,9 +101,12 @@ impl Service {
     ) -> Result<(), Error> {
         self.permit(caller, Verb::Update, &plan.source, &plan.store)?;
         // Names can be guessed: whose schedule it is says the schedule.
-        if !caller.may_everything()
-            && let Some(database) = self.engine.database_of(name.as_str()).await?
-        {
+        if !caller.may_everything() {
+            let found = self.engine.database_of(name.as_str()).await?;
+            let database = found.ok_or_else(|| {
+                let why = "there is none whose database is known";
+                Error::new(format!("change schedule {name}"), Kind::NotFound, why)
+            })?;
             may(caller, Verb::Update, &database)?;
         }
         let schedule = self.schedule(name, plan);

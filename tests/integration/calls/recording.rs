@@ -98,9 +98,10 @@ impl Engine for Recording {
         let Some(schedule) = schedules.get(schedule) else {
             return Ok(None);
         };
-        let value = |name| plain(&schedule.vars, name).unwrap_or_default();
+        let value = |name| plain(&schedule.vars, name);
         let (host, port, name) = (value("DB_HOST"), value("DB_PORT"), value("DB_NAME"));
-        Ok(Some(format!("{host}:{port}/{name}")))
+        let all = host.zip(port).zip(name);
+        Ok(all.map(|((host, port), name)| format!("{host}:{port}/{name}")))
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Running, Error> {

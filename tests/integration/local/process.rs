@@ -267,3 +267,51 @@ fn no_address_of_the_network_is_served_to_everybody_by_mistake() {
     running.signal(Signal::SIGTERM);
     running.wait_within(Duration::from_secs(10)).expect_code(0);
 }
+
+/// S01: who, what, from where, and how it ended.
+#[test]
+fn each_call_leaves_a_line_that_says_who_made_it() {
+    let (data, list) = (folder("data"), folder("access").join("callers.yaml"));
+    // printf %s test | sha256sum
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let text = format!("callers: [{{name: ci, token: 'sha256:{hash}', role: operator}}]");
+    std::fs::write(&list, text).unwrap();
+    let (running, port) = start_with(&data, &env([("ACCESS_FILE", list.to_str().unwrap())]));
+    let request = BackupRequest {
+        db_uri: "db.example".to_owned(),
+        db_port: 5432,
+        db_user: "u".to_owned(),
+        db_pass: "hunter2".to_owned(),
+        db_name: "shop".to_owned(),
+        schedule: "@daily".to_owned(),
+        s3_endpoint: "file:///tmp/nowhere".to_owned(),
+        ..BackupRequest::default()
+    };
+    block_on(async {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        client.backup(request.clone()).await.expect_err("nobody");
+        let mut call = tonic::Request::new(request);
+        let token = "Bearer test".parse().unwrap();
+        call.metadata_mut().insert("authorization", token);
+        client.backup(call).await.expect("ci");
+    });
+    running.signal(Signal::SIGTERM);
+    let printed = running.wait_within(Duration::from_secs(10)).printed();
+    let line = printed.lines().find(|it| it.contains("refused"));
+    let line = line.unwrap_or_else(|| panic!("{printed}"));
+    let of_both = [
+        "address=127.0.0.1:",
+        "method=\"Backup\"",
+        "database=db.example:5432/shop",
+    ];
+    for word in ["caller=nobody", "Unauthenticated"].iter().chain(&of_both) {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    let line = printed.lines().find(|it| it.contains("answered"));
+    let line = line.unwrap_or_else(|| panic!("{printed}"));
+    for word in ["caller=ci", "code=\"OK\""].iter().chain(&of_both) {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(!printed.contains("hunter2"), "{printed}");
+}

@@ -60,10 +60,12 @@ pub struct Api {
     authentication: Authentication,
 }
 
-/// Who calls, and from where.
-struct From {
-    caller: Caller,
+/// Who calls, from where, and what for.
+struct Asked {
+    caller: Result<Caller, Status>,
     address: String,
+    /// The database, as the caller has written it.
+    database: String,
 }
 
 impl Api {
@@ -77,37 +79,43 @@ impl Api {
         }
     }
 
-    fn from<T>(&self, request: &Request<T>) -> Result<From, Status> {
+    fn asked<T>(&self, request: &Request<T>, database: String) -> Asked {
         let address = request.remote_addr();
-        Ok(From {
-            caller: self.authentication.caller(request)?,
+        Asked {
+            caller: self.authentication.caller(request),
             address: address.map_or_else(String::new, |it| it.to_string()),
-        })
+            database,
+        }
     }
 
     async fn counted<T>(
         &self,
         method: &'static str,
-        from: Result<From, Status>,
+        asked: Asked,
         work: impl AsyncFnOnce(&Caller) -> Result<T, Status>,
     ) -> Result<Response<T>, Status> {
         let mut call = self.metrics.call(method);
-        let (name, address, outcome) = match from {
-            Ok(From { caller, address }) => {
+        let Asked {
+            caller,
+            address,
+            database,
+        } = asked;
+        let (caller, outcome) = match caller {
+            Ok(caller) => {
                 let outcome = work(&caller).await;
-                (caller.name, address, outcome)
+                (caller.name, outcome)
             }
-            Err(status) => ("nobody".to_owned(), String::new(), Err(status)),
+            Err(status) => ("nobody".to_owned(), Err(status)),
         };
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
         call.answered(word(code));
         // Who has changed what, from where, and how that ended.
         match &outcome {
             Ok(_) => {
-                tracing::info!(caller = %name, %address, method, code = word(code), "answered");
+                tracing::info!(%caller, %address, method, %database, code = word(code), "answered");
             }
             Err(status) => {
-                tracing::warn!(caller = %name, %address, method, code = word(code), error = status.message(), "refused");
+                tracing::warn!(%caller, %address, method, %database, code = word(code), error = status.message(), "refused");
             }
         }
         outcome.map(Response::new)
@@ -176,27 +184,34 @@ impl BackupService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let from = self.from(&request);
+        let asked = self.asked(&request, database_of(request.get_ref()));
         let work = async |caller: &Caller| self.backup(caller, request.into_inner()).await;
-        self.counted("Backup", from, work).await
+        self.counted("Backup", asked, work).await
     }
 
     async fn update(
         &self,
         request: Request<UpdateBackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let from = self.from(&request);
+        let plan = request.get_ref().request.as_ref();
+        let asked = self.asked(&request, plan.map(database_of).unwrap_or_default());
         let work = async |caller: &Caller| self.update(caller, request.into_inner()).await;
-        self.counted("Update", from, work).await
+        self.counted("Update", asked, work).await
     }
 
     async fn restore(
         &self,
         request: Request<BackupRestore>,
     ) -> Result<Response<BackupRestoreResponse>, Status> {
-        let from = self.from(&request);
+        let BackupRestore {
+            db_uri,
+            db_port,
+            db_name,
+            ..
+        } = request.get_ref();
+        let asked = self.asked(&request, format!("{db_uri}:{db_port}/{db_name}"));
         let work = async |caller: &Caller| self.restore(caller, request.into_inner()).await;
-        self.counted("Restore", from, work).await
+        self.counted("Restore", asked, work).await
     }
 }
 
@@ -250,6 +265,16 @@ pub async fn serve(
         }
     };
     served.map_err(Error::Serve)
+}
+
+fn database_of(request: &BackupRequest) -> String {
+    let BackupRequest {
+        db_uri,
+        db_port,
+        db_name,
+        ..
+    } = request;
+    format!("{db_uri}:{db_port}/{db_name}")
 }
 
 /// The clients of a listener, until stopped.
