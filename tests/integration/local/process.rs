@@ -290,7 +290,9 @@ fn each_call_leaves_a_line_that_says_who_made_it() {
     block_on(async {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
         let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
-        client.backup(request.clone()).await.expect_err("nobody");
+        let mut forged = request.clone();
+        forged.db_name.push_str("\nINFO answered caller=\"root\"");
+        client.backup(forged).await.expect_err("nobody");
         let mut call = tonic::Request::new(request);
         let token = "Bearer test".parse().unwrap();
         call.metadata_mut().insert("authorization", token);
@@ -303,15 +305,20 @@ fn each_call_leaves_a_line_that_says_who_made_it() {
     let of_both = [
         "address=127.0.0.1:",
         "method=\"Backup\"",
-        "database=db.example:5432/shop",
+        r#"database="db.example:5432/shop"#,
     ];
-    for word in ["caller=nobody", "Unauthenticated"].iter().chain(&of_both) {
+    for word in [r#"caller="nobody""#, "Unauthenticated"]
+        .iter()
+        .chain(&of_both)
+    {
         assert!(line.contains(word), "{word}: {line}");
     }
-    let line = printed.lines().find(|it| it.contains("answered"));
+    let line = printed.lines().find(|it| it.contains(" INFO answered"));
     let line = line.unwrap_or_else(|| panic!("{printed}"));
-    for word in ["caller=ci", "code=\"OK\""].iter().chain(&of_both) {
+    for word in [r#"caller="ci""#, "code=\"OK\""].iter().chain(&of_both) {
         assert!(line.contains(word), "{word}: {line}");
     }
+    let forged = printed.lines().any(|it| it.starts_with("INFO answered"));
+    assert!(!forged, "{printed}");
     assert!(!printed.contains("hunter2"), "{printed}");
 }

@@ -112,10 +112,10 @@ impl Api {
         // Who has changed what, from where, and how that ended.
         match &outcome {
             Ok(_) => {
-                tracing::info!(%caller, %address, method, %database, code = word(code), "answered");
+                tracing::info!(caller, %address, method, database, code = word(code), "answered");
             }
             Err(status) => {
-                tracing::warn!(%caller, %address, method, %database, code = word(code), error = status.message(), "refused");
+                tracing::warn!(caller, %address, method, database, code = word(code), error = status.message(), "refused");
             }
         }
         outcome.map(Response::new)
