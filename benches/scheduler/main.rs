@@ -72,6 +72,7 @@ fn backup(database: String, schedule: &str) -> BackupRequest {
         s3_bucket_name: "backups".to_owned(),
         core_addr: String::new(),
         max_backup_count: 7,
+        ..BackupRequest::default()
     }
 }
 
@@ -91,5 +92,6 @@ fn restore(database: String) -> BackupRestore {
         s3_bucket_name: it.s3_bucket_name,
         core_addr: it.core_addr,
         backup_revision: "0".to_owned(),
+        ..BackupRestore::default()
     }
 }

@@ -53,6 +53,7 @@ fn back_up(stage: &mut Stage) -> Result<UpdateBackupRequest, String> {
         s3_bucket_name: stage.s3.bucket().to_owned(),
         core_addr: stage.core.address(),
         max_backup_count: 5,
+        ..BackupRequest::default()
     };
     let answer = block_on(stage.client.backup(request.clone()))
         .map_err(|status| format!("Backup: {status}"))?
@@ -137,6 +138,7 @@ fn restore(stage: &mut Stage) -> Result<(), String> {
         s3_bucket_name: stage.s3.bucket().to_owned(),
         backup_revision: "0".to_owned(),
         core_addr: stage.core.address(),
+        ..BackupRestore::default()
     };
     let answer = block_on(stage.client.restore(request))
         .map_err(|status| format!("Restore: {status}"))?

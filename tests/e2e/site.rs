@@ -171,7 +171,7 @@ impl Site {
             s3_secret_key: request.s3_secret_key,
             s3_bucket_name: request.s3_bucket_name,
             backup_revision: revision.to_owned(),
-            core_addr: String::new(),
+            ..BackupRestore::default()
         }
     }
 

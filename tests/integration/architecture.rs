@@ -236,10 +236,11 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "scheduler",
         &[
-            &["domain", "workers"],
+            &["domain"],
+            &["workers"],
             &["engine"],
             &["service", "metrics", "listener"],
-            &["api", "admin"],
+            &["api", "admin", "observer"],
             &["config"],
             &["run"],
         ],

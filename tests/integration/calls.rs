@@ -8,7 +8,6 @@ pub(crate) mod requests;
 
 use std::sync::Arc;
 
-use backuper::runtime::settings::read_from;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use scheduler::api::authenticate::Authentication;
@@ -17,11 +16,11 @@ use scheduler::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use scheduler::api::server::{self, Api};
 use scheduler::api::tls::Certificates;
 use scheduler::api::{convert, status};
-use scheduler::config;
 use scheduler::engine::Kind;
 use scheduler::listener::{IDLE, Limits, Listener};
 use scheduler::metrics::Metrics;
 use scheduler::service::Service;
+use scheduler::service::ledger::Ledger;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -94,8 +93,7 @@ impl Drop for Server {
 }
 
 fn service(engine: Arc<Recording>) -> Service {
-    let config: config::Config = read_from([("S3_REGION", "eu-west-1")]).expect("settings");
-    Service::new(engine, config.workers, config.access.places())
+    Service::new(engine, recording::workers(), Ledger::default())
 }
 
 /// The fields that `google.rpc.BadRequest` names.
@@ -129,8 +127,9 @@ fn u33_update_applies_all_of_the_request() {
         assert_eq!(answer.cronjob_name, made.cronjob_name);
         assert_eq!(answer.cronjob_namespace, HERE);
         let schedule = server.engine.only_schedule();
-        assert_eq!(schedule.cron, "@hourly");
-        let var = |name| plain(&schedule.vars, name);
+        assert_eq!(schedule.plan.cron.to_string(), "@hourly");
+        let vars = recording::workers().backup(&schedule).to_env();
+        let var = |name| plain(&vars, name);
         assert_eq!(var("MAX_BACKUP_COUNT"), Some("2"));
         assert_eq!(var("DB_HOST"), Some("elsewhere"));
         assert_eq!(var("DB_PORT"), Some("5433"));
@@ -161,7 +160,7 @@ fn u34_u35_the_same_request_again_is_one_schedule_and_never_exists() {
             statuses.push(run.status);
         }
         names.dedup();
-        assert_eq!(names, [server.engine.only_schedule().name]);
+        assert_eq!(names, [server.engine.only_schedule().name.to_string()]);
         for status in statuses {
             assert!(!status.is_empty() && !status.eq_ignore_ascii_case("exists"));
         }
@@ -169,25 +168,72 @@ fn u34_u35_the_same_request_again_is_one_schedule_and_never_exists() {
 }
 
 #[test]
-fn u36_another_request_for_the_same_database_and_bucket_updates_the_one_schedule() {
+fn u36_another_request_for_the_same_database_bucket_and_times_updates_the_one_schedule() {
     block_on(async {
         let server = Server::start(None).await;
         let mut client = server.client().await;
-        client.backup(requests::backup()).await.unwrap();
-        let other = BackupRequest {
-            schedule: "0 4 * * *".to_owned(),
-            db_pass: "changed".to_owned(),
-            db_uri: "DB.example".to_owned(),
-            ..requests::backup()
-        };
-        client.backup(other).await.unwrap();
-        assert_eq!(server.engine.only_schedule().cron, "0 4 * * *");
+        let mut answers = Vec::new();
+        for (uri, keep) in [("db.example", 7), ("DB.example", 7), ("db.example.", 9)] {
+            let request = BackupRequest {
+                max_backup_count: keep,
+                db_pass: format!("of {uri}"),
+                db_uri: uri.to_owned(),
+                ..requests::backup()
+            };
+            let answer = client.backup(request).await.unwrap();
+            answers.push(answer.into_inner().status);
+        }
+        let schedule = server.engine.only_schedule();
+        assert_eq!(schedule.plan.keep.0, 9);
+        assert_eq!(schedule.counts_apart(), None);
+        let said = ["created; ", "unchanged; ", "changed max_backup_count; "];
+        for (status, words) in answers.iter().zip(said) {
+            assert!(
+                status.starts_with(&format!("scheduled: {words}the next run is at ")),
+                "{status}"
+            );
+        }
         let elsewhere = BackupRequest {
             s3_bucket_name: "another".to_owned(),
             ..requests::backup()
         };
         client.backup(elsewhere).await.unwrap();
         assert_eq!(server.engine.schedules.lock().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn s17_two_requests_with_times_of_their_own_are_two_schedules_that_count_apart() {
+    block_on(async {
+        let server = Server::start(None).await;
+        let mut client = server.client().await;
+        let at = |schedule: &str, keep| BackupRequest {
+            schedule: schedule.to_owned(),
+            max_backup_count: keep,
+            ..requests::backup()
+        };
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            for request in [at("@hourly", 24), at("30 3 * * *", 30), at("@weekly", 5)] {
+                let answer = client.backup(request).await.unwrap().into_inner();
+                names.push(answer.cronjob_name);
+            }
+        }
+        assert_eq!(names[..3], names[3..], "the core's repeated calls");
+        names.truncate(3);
+        let schedules = server.engine.schedules.lock().unwrap().clone();
+        assert_eq!(schedules.len(), 3);
+        for (name, keep, apart) in [
+            (&names[0], 24, false),
+            (&names[1], 30, true),
+            (&names[2], 5, true),
+        ] {
+            let schedule = &schedules[&name.parse().unwrap()];
+            assert_eq!(schedule.plan.keep.0, keep);
+            let vars = recording::workers().backup(schedule).to_env();
+            let counted = plain(&vars, "BACKUP_SCHEDULE");
+            assert_eq!(counted, apart.then_some(name.as_str()));
+        }
     });
 }
 
@@ -268,6 +314,7 @@ fn backups() -> impl Strategy<Value = BackupRequest> {
             s3_bucket_name: text(),
             core_addr: text(),
             max_backup_count,
+            skip_checks: false,
         }
     })
 }
@@ -371,7 +418,7 @@ fn u39_all_that_is_wrong_is_said_at_once() {
     ];
     assert_eq!(fields(&status::invalid(&wrong)), expected);
     for revision in ["", "-1", "99999999999999", "/x", "a\nb"] {
-        let wrong = convert::restoration(requests::restore(revision)).expect_err(revision);
+        let wrong = convert::restore(requests::restore(revision)).expect_err(revision);
         assert_eq!(fields(&status::invalid(&wrong)), ["backupRevision"]);
     }
 }
@@ -414,16 +461,14 @@ fn a_count_travels_with_the_time_of_the_call_and_a_name_does_not() {
         };
         client.restore(other).await.unwrap();
         let restores = server.engine.restores.lock().unwrap().clone();
-        let as_of = plain(&restores[0].vars, "RESTORE_AS_OF").expect("a time");
-        let as_of: jiff::Timestamp = as_of.parse().unwrap();
+        let as_of = restores[0].as_of.expect("a time");
         assert!(as_of >= before && as_of <= jiff::Timestamp::now());
-        let begin_by = plain(&restores[0].vars, "RESTORE_BEGIN_BY").expect("a time");
-        let begin_by: jiff::Timestamp = begin_by.parse().unwrap();
+        let begin_by = restores[0].begin_by.expect("a time");
         assert_eq!(begin_by.duration_since(as_of).as_mins(), 15);
-        assert!(plain(&restores[1].vars, "RESTORE_BEGIN_BY").is_some());
-        assert_eq!(plain(&restores[0].vars, "BACKUP_REVISION"), Some("2"));
-        assert_eq!(plain(&restores[1].vars, "RESTORE_AS_OF"), None);
-        assert_ne!(restores[0].database, restores[1].database);
+        assert!(restores[1].begin_by.is_some());
+        assert_eq!(restores[0].revision.to_string(), "2");
+        assert_eq!(restores[1].as_of, None);
+        assert_ne!(restores[0].target.place(), restores[1].target.place());
     });
 }
 
@@ -446,8 +491,9 @@ fn u40_engines_are_told_which_values_are_secrets() {
         let mut client = server.client().await;
         client.backup(requests::backup()).await.unwrap();
         let schedule = server.engine.only_schedule();
+        let vars = recording::workers().backup(&schedule).to_env();
         assert_eq!(
-            secret_names(&schedule.vars),
+            secret_names(&vars),
             ["DB_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"]
         );
         assert!(!format!("{schedule:?}").contains("hunter2"));

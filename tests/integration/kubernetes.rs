@@ -9,22 +9,23 @@ mod process;
 mod promises;
 mod queue;
 mod races;
-mod refresh;
 mod restores;
 mod runs;
 mod schedules;
 mod secrets;
+mod tidy;
 
-use backuper::job::Var;
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{PodSpec, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding, RoleRef, Subject};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Client, Config, ResourceExt};
+use scheduler::domain::restore::Restore;
+use scheduler::domain::schedule::Schedule;
+use scheduler::engine::conformance;
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::{Restore, Schedule};
-use secrecy::SecretString;
 
 use crate::cluster::Namespace;
 use crate::testbed::programs::repository;
@@ -37,6 +38,7 @@ fn settings(namespace: &Namespace) -> Settings {
         &namespace.name,
         "registry.local/backuper:1",
         "registry.local/restorer:1",
+        conformance::workers(),
     )
 }
 
@@ -93,28 +95,16 @@ async fn engine(namespace: &Namespace) -> Kubernetes {
 }
 
 fn schedule(name: &str, password: &str) -> Schedule {
-    Schedule {
-        name: name.to_owned(),
-        cron: "30 3 * * *".to_owned(),
-        vars: vec![
-            Var::plain("DB_HOST", "db.example"),
-            Var::plain("DB_NAME", "price $(DB_HOST) in $$"),
-            Var::plain("MAX_BACKUP_COUNT", "7"),
-            Var::secret("DB_PASSWORD", &SecretString::from(password)),
-        ],
-    }
+    let mut schedule = conformance::schedule(name);
+    schedule.plan.source = conformance::database("price $(DB_HOST) in $$", password);
+    schedule
 }
 
-fn restore(database: &str, revision: &str) -> Restore {
-    Restore {
-        database: database.to_owned(),
-        vars: vec![
-            Var::plain("DB_HOST", "db.example"),
-            Var::plain("BACKUP_REVISION", revision),
-            Var::plain("RESTORE_AS_OF", unique("")),
-            Var::secret("DB_PASSWORD", &SecretString::from("a-restore's-password")),
-        ],
-    }
+/// Of a call that no other was made with.
+fn restore(into: &str, revision: &str) -> Restore {
+    let mut restore = conformance::restore(into, revision, 0);
+    restore.as_of = Some(Timestamp::now());
+    restore
 }
 
 fn is_suspended(cron_job: &CronJob) -> bool {

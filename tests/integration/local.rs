@@ -4,18 +4,20 @@ mod process;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use scheduler::domain::limits::Limits;
+use scheduler::domain::run::{Component, Ending, Run, State};
+use scheduler::domain::schedule::Schedule;
 use scheduler::engine::conformance::{self, keeps_its_promises};
 use scheduler::engine::local::{Clock, Local, Settings};
-use scheduler::engine::{Component, Ending, Engine, Finished, Kind, Schedule};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use scheduler::engine::{Engine, Kind, StartedBy, Whose};
 
 use crate::testbed::disk::Disk;
 use crate::testbed::{block_on, folder, wait_for};
+use crate::told::Told;
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
 
@@ -34,6 +36,8 @@ fn settings(data: &Path, worker: &Path) -> Settings {
         max_workers: 2,
         backuper: worker.to_owned(),
         restorer: worker.to_owned(),
+        workers: conformance::workers(),
+        limits: Limits::default(),
         backoff: [Duration::ZERO; 2],
         clock: Clock::System,
     }
@@ -70,59 +74,29 @@ fn a_few_ticks() {
 }
 
 fn every(seconds: u32) -> Schedule {
-    Schedule {
-        cron: format!("@every {seconds}s"),
-        ..conformance::schedule(NAME)
-    }
+    let mut schedule = conformance::schedule(NAME);
+    schedule.plan.cron = format!("@every {seconds}s").parse().unwrap();
+    schedule
 }
 
 fn every_second() -> Schedule {
     every(1)
 }
 
-/// An engine at work.
-struct AtWork {
-    seen: Arc<Mutex<Vec<Finished>>>,
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-impl AtWork {
-    fn start(engine: Arc<Local>) -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let stop = CancellationToken::new();
-        let (told, stopped) = (seen.clone(), stop.clone());
-        let running = crate::testbed::runtime().spawn(async move {
-            let tell = |it| told.lock().unwrap().push(it);
-            engine.run(stopped, &tell).await;
-        });
-        Self {
-            seen,
-            stop,
-            running,
-        }
-    }
-
-    fn seen(&self) -> Vec<Finished> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn wait(&self, enough: impl Fn(&[Finished]) -> bool) {
-        wait_for("the runs", || enough(&self.seen()).then_some(()));
-    }
-
-    fn stop(self) -> Vec<Finished> {
-        self.stop.cancel();
-        block_on(self.running).unwrap();
-        self.seen.lock().unwrap().clone()
-    }
+/// Waits until what was told is enough.
+fn wait(told: &Told, enough: impl Fn(&[Run]) -> bool) {
+    wait_for("the runs", || enough(&told.seen()).then_some(()));
 }
 
 /// Runs an engine until `enough` says so; gives what it told.
-fn watch(engine: Arc<Local>, enough: impl Fn(&[Finished]) -> bool) -> Vec<Finished> {
-    let at_work = AtWork::start(engine);
-    at_work.wait(enough);
-    at_work.stop()
+fn watch(engine: Arc<Local>, enough: impl Fn(&[Run]) -> bool) -> Vec<Run> {
+    let told = Told::by(engine);
+    wait(&told, enough);
+    told.stop()
+}
+
+fn succeeded(run: &Run) -> bool {
+    run.state.word() == "succeeded"
 }
 
 #[test]
@@ -136,26 +110,26 @@ fn the_local_engine_keeps_every_engines_promises() {
 #[test]
 fn a_schedule_that_is_due_is_run_and_its_end_is_told() {
     let engine = Arc::new(open(&folder("data"), Path::new("/bin/true")));
-    block_on(engine.ensure(&every_second())).expect("kept");
+    block_on(engine.put(&every_second(), Whose::Its)).expect("kept");
     let seen = watch(engine, |it| it.len() >= 2);
-    assert_eq!(seen[0].ending, Ending::Succeeded);
+    assert!(succeeded(&seen[0]), "{seen:?}");
     assert_eq!(seen[0].component, Component::Backup);
     assert_eq!(seen[0].schedule.as_deref(), Some(NAME));
-    assert_ne!(seen[0].run, seen[1].run);
+    assert_ne!(seen[0].name, seen[1].name);
 }
 
 #[test]
 fn a_worker_that_fails_is_told_with_its_code_and_its_last_sentence() {
     let script = worker("printf 'no bucket: make it' > \"$TERMINATION_MESSAGE_PATH\"; exit 2");
     let engine = Arc::new(open(&folder("data"), &script));
-    block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+    block_on(engine.start(&conformance::restore("00000001", "0", 1))).expect("kept");
     let seen = watch(engine, |it| !it.is_empty());
     let expected = Ending::Failed {
         reason: "Failed".to_owned(),
         exit_code: Some(2),
         message: Some("no bucket: make it".to_owned()),
     };
-    assert_eq!(seen[0].ending, expected);
+    assert_eq!(seen[0].state, State::Ended(expected));
     assert_eq!(seen[0].component, Component::Restore);
 }
 
@@ -164,7 +138,7 @@ fn a_worker_finds_its_settings_in_its_environment_and_nothing_else() {
     let out = folder("out").join("env");
     let script = worker(&format!("env > {}", out.display()));
     let engine = Arc::new(open(&folder("data"), &script));
-    block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+    block_on(engine.start(&conformance::restore("00000001", "0", 1))).expect("kept");
     watch(engine, |it| !it.is_empty());
     let found = std::fs::read_to_string(out).unwrap();
     for line in [
@@ -183,7 +157,7 @@ fn two_runs_of_one_schedule_never_overlap() {
     let times = out.display();
     let script = worker(&format!("echo b >> {times}; sleep 2.2; echo e >> {times}"));
     let engine = Arc::new(open(&folder("data"), &script));
-    block_on(engine.ensure(&every_second())).expect("kept");
+    block_on(engine.put(&every_second(), Whose::Its)).expect("kept");
     watch(engine, |it| it.len() >= 2);
     let found = std::fs::read_to_string(out).unwrap();
     let found: Vec<&str> = found.lines().collect();
@@ -199,18 +173,17 @@ fn two_runs_of_one_schedule_never_overlap() {
 fn a_missed_run_is_caught_up_once_after_a_stop() {
     let (data, time) = (folder("data"), Time::standing());
     let engine = time.open(&data, Path::new("/bin/true"));
-    block_on(engine.ensure(&every(100))).expect("kept");
+    block_on(engine.put(&every(100), Whose::Its)).expect("kept");
     drop(engine);
     time.pass(350);
     let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
-    block_on(engine.refresh()).expect("refreshed");
-    let at_work = AtWork::start(engine);
-    at_work.wait(|it| it.len() == 1);
+    let at_work = Told::by(engine);
+    wait(&at_work, |it| it.len() == 1);
     time.pass(99);
     a_few_ticks();
     assert_eq!(at_work.seen().len(), 1, "three were missed, one is made up");
     time.pass(1);
-    at_work.wait(|it| it.len() == 2);
+    wait(&at_work, |it| it.len() == 2);
     at_work.stop();
 }
 
@@ -219,11 +192,11 @@ fn a_stop_tells_the_workers_and_calls_no_run_a_success() {
     let out = folder("out").join("began");
     let script = worker(&format!("touch {}; exec sleep 600", out.display()));
     let engine = Arc::new(open(&folder("data"), &script));
-    block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+    block_on(engine.start(&conformance::restore("00000001", "0", 1))).expect("kept");
     let seen = watch(engine, |_| out.exists());
     assert_eq!(seen.len(), 1);
     assert!(
-        matches!(&seen[0].ending, Ending::Failed { reason, .. } if reason == "Stopped"),
+        matches!(&seen[0].state, State::Ended(Ending::Failed { reason, .. }) if reason == "Stopped"),
         "{seen:?}"
     );
 }
@@ -253,9 +226,9 @@ fn tries(ending: &str, restore: bool) -> usize {
     let script = worker(&format!("echo t >> {}; {ending}", out.display()));
     let engine = Arc::new(time.open(&folder("data"), &script));
     if restore {
-        block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
+        block_on(engine.start(&conformance::restore("00000001", "0", 1))).expect("kept");
     } else {
-        block_on(engine.ensure(&every(100))).expect("kept");
+        block_on(engine.put(&every(100), Whose::Its)).expect("kept");
         time.pass(100);
     }
     watch(engine, |it| !it.is_empty());
@@ -291,21 +264,20 @@ fn a_run_that_waits_for_its_next_try_keeps_nobody_waiting_and_survives_a_stop() 
         .expect("opened")
     };
     let engine = Arc::new(slow(&script));
-    block_on(engine.ensure(&every(100))).expect("kept");
+    block_on(engine.put(&every(100), Whose::Its)).expect("kept");
     time.pass(100);
-    let at_work = AtWork::start(engine.clone());
+    let at_work = Told::by(engine.clone());
     wait_for("the first try", || out.exists().then_some(()));
-    block_on(engine.restore(&conformance::restore("00000001", "0", 1))).expect("kept");
-    at_work.wait(|it| it.len() == 1);
+    block_on(engine.start(&conformance::restore("00000001", "0", 1))).expect("kept");
+    wait(&at_work, |it| it.len() == 1);
     let seen = at_work.stop();
     assert_eq!(seen[0].component, Component::Restore);
     drop(engine);
     time.pass(600);
     let engine = Arc::new(slow(Path::new("/bin/true")));
-    block_on(engine.refresh()).expect("refreshed");
     let seen = watch(engine, |it| !it.is_empty());
     assert_eq!(seen[0].component, Component::Backup);
-    assert_eq!(seen[0].ending, Ending::Succeeded);
+    assert!(succeeded(&seen[0]), "{seen:?}");
     let tries = std::fs::read_to_string(out).unwrap();
     assert_eq!(tries, "t\n", "the second try was the other worker's");
 }
@@ -316,12 +288,11 @@ fn a_backup_that_a_stop_interrupted_is_run_again_at_once() {
     let out = folder("out").join("began");
     let script = worker(&format!("touch {}; exec sleep 600", out.display()));
     let engine = Arc::new(time.open(&data, &script));
-    block_on(engine.ensure(&every(100))).expect("kept");
+    block_on(engine.put(&every(100), Whose::Its)).expect("kept");
     time.pass(100);
     let seen = watch(engine, |_| out.exists());
-    assert_ne!(seen[0].ending, Ending::Succeeded);
+    assert!(!succeeded(&seen[0]), "{seen:?}");
     let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
-    block_on(engine.refresh()).expect("refreshed");
     watch(engine, |it| !it.is_empty());
 }
 
@@ -339,15 +310,15 @@ fn no_more_workers_run_at_once_than_are_allowed() {
     let engine = Arc::new(open(&folder("data"), &script));
     for n in 1..=5 {
         let restore = conformance::restore(&format!("0000000{n}"), "0", 1);
-        block_on(engine.restore(&restore)).expect("kept");
+        block_on(engine.start(&restore)).expect("kept");
     }
-    let at_work = AtWork::start(engine);
+    let at_work = Told::by(engine);
     let under_way = || std::fs::read_dir(&began).map_or(0, Iterator::count);
     wait_for("two workers", || (under_way() == 2).then_some(()));
     a_few_ticks();
     assert_eq!(under_way(), 2);
     std::fs::write(release, "").unwrap();
-    at_work.wait(|it| it.len() == 5);
+    wait(&at_work, |it| it.len() == 5);
     at_work.stop();
     let counts = std::fs::read_to_string(most).unwrap();
     assert!(counts.lines().all(|it| it.trim() <= "2"), "{counts}");
@@ -364,9 +335,9 @@ fn a_full_disk_delays_the_end_of_a_run_and_loses_nothing() {
     ));
     let engine = Arc::new(open(&disk.path().join("data"), &script));
     let restore = conformance::restore("00000001", "0", 1);
-    block_on(engine.restore(&restore)).expect("kept");
+    block_on(engine.start(&restore)).expect("kept");
     block_on(engine.ready()).expect("ready");
-    let at_work = AtWork::start(engine.clone());
+    let at_work = Told::by(engine.clone());
     wait_for("the worker", || began.exists().then_some(()));
     disk.fill_up_to(0);
     wait_for("the engine notices", || block_on(engine.ready()).err());
@@ -374,10 +345,10 @@ fn a_full_disk_delays_the_end_of_a_run_and_loses_nothing() {
     a_few_ticks();
     assert_eq!(at_work.seen(), [], "told before it is kept");
     disk.give_room();
-    at_work.wait(|it| it.len() == 1);
-    assert_eq!(at_work.stop()[0].ending, Ending::Succeeded);
-    let again = block_on(engine.restore(&restore)).expect("kept");
-    assert!(!again.adopted, "the first one has ended");
+    wait(&at_work, |it| it.len() == 1);
+    assert!(succeeded(&at_work.stop()[0]));
+    let again = block_on(engine.start(&restore)).expect("kept");
+    assert_eq!(again.by, StartedBy::EarlierEnded);
 }
 
 /// The file, as an administrator looks at it.
@@ -395,19 +366,19 @@ fn a_clock_that_once_ran_ahead_stops_no_schedule_and_takes_no_history() {
     const YEARS: i64 = 10 * 365 * 24 * 3600;
     let (data, time) = (folder("data"), Time::standing());
     let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
-    block_on(engine.ensure(&every(60))).unwrap();
-    let at_work = AtWork::start(engine);
+    block_on(engine.put(&every(60), Whose::Its)).unwrap();
+    let at_work = Told::by(engine);
     time.pass(60);
-    at_work.wait(|it| it.len() == 1);
+    wait(&at_work, |it| it.len() == 1);
     time.pass(YEARS);
-    at_work.wait(|it| it.len() == 2);
+    wait(&at_work, |it| it.len() == 2);
     at_work.stop();
     time.pass(-YEARS);
     let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
-    let at_work = AtWork::start(engine);
+    let at_work = Told::by(engine);
     a_few_ticks();
     time.pass(60);
-    at_work.wait(|it| it.len() == 1);
+    wait(&at_work, |it| it.len() == 1);
     at_work.stop();
     assert_eq!(kept(&data, "SELECT count(*) FROM runs"), 3);
 }
@@ -433,7 +404,7 @@ fn old_runs_are_forgotten_but_for_the_newest_with_their_logs() {
         std::fs::write(logs.join(format!("{NAME}-{number}.log")), "").unwrap();
     }
     drop(rows);
-    let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
+    let at_work = Told::by(Arc::new(time.open(&data, Path::new("/bin/true"))));
     wait_for("they are forgotten", || {
         (kept(&data, "SELECT count(*) FROM runs") == 20).then_some(())
     });
@@ -448,7 +419,7 @@ fn old_runs_are_forgotten_but_for_the_newest_with_their_logs() {
 fn a_row_that_cannot_be_read_stops_no_other() {
     let (data, time) = (folder("data"), Time::standing());
     let engine = time.open(&data, Path::new("/bin/true"));
-    block_on(engine.ensure(&every(60))).unwrap();
+    block_on(engine.put(&every(60), Whose::Its)).unwrap();
     drop(engine);
     file(&data)
         .execute(
@@ -456,36 +427,74 @@ fn a_row_that_cannot_be_read_stops_no_other() {
             [],
         )
         .unwrap();
-    let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
+    let at_work = Told::by(Arc::new(time.open(&data, Path::new("/bin/true"))));
     time.pass(60);
-    at_work.wait(|it| it.len() == 1);
-    assert_eq!(at_work.stop()[0].ending, Ending::Succeeded);
+    wait(&at_work, |it| it.len() == 1);
+    assert!(succeeded(&at_work.stop()[0]));
 }
 
-/// S34: what the first version wrote, and what it had begun to change when it was killed.
+/// What the first version wrote, and what the second one added to it.
+const FIRST: &str = r#"
+    CREATE TABLE schedules (name TEXT PRIMARY KEY, cron TEXT NOT NULL, vars TEXT NOT NULL, due INTEGER);
+    CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, component TEXT NOT NULL,
+        schedule TEXT, database TEXT, request TEXT, vars TEXT NOT NULL, state TEXT NOT NULL,
+        reason TEXT, exit_code INTEGER, message TEXT, created INTEGER NOT NULL, ended INTEGER);
+    INSERT INTO schedules VALUES ('backup-1-postgres', '@every 60s',
+        '[["DB_HOST","db.example",false],["DB_PORT","5433",false],["DB_USER","me",false],["DB_NAME","shop",false],
+          ["DB_PASSWORD","hunter2",true],["S3_ENDPOINT","https://s3.example",false],["S3_BUCKET_NAME","backups",false],
+          ["S3_ACCESS_KEY","key",true],["S3_SECRET_KEY","secret",true],["MAX_BACKUP_COUNT","7",false]]', 1800000000);
+    INSERT INTO runs (name, component, schedule, vars, state, created, ended)
+        VALUES ('old', 'backup', 'backup-1-postgres', '[]', 'succeeded', 1, 2);
+    INSERT INTO runs (name, component, database, request, vars, state, created)
+        VALUES ('restore-1-postgres', 'restore', '0011223344556677', 'a',
+        '[["DB_HOST","db.example",false],["DB_NAME","crm",false],["DB_USER","me",false],["DB_PASSWORD","hunter2",true],
+          ["S3_ENDPOINT","https://s3.example",false],["S3_BUCKET_NAME","backups",false],["BACKUP_REVISION","7",false],
+          ["RESTORE_AS_OF","2027-01-15T08:00:00Z",false],["RESTORE_BEGIN_BY","2027-01-15T08:15:00Z",false]]',
+        'waiting', 1799999990);
+    PRAGMA user_version = 1;"#;
+const SECOND: &str = "
+    ALTER TABLE runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE pulse (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL);
+    CREATE INDEX runs_schedule ON runs (schedule, state);
+    PRAGMA user_version = 2;";
+
+/// S34: also what it had begun to change when it was killed. A restore that waits over the update begins
+/// with what its own version was told.
 #[test]
-fn a_file_of_the_first_version_is_taken_over() {
-    const FIRST: &str = "
-        CREATE TABLE schedules (name TEXT PRIMARY KEY, cron TEXT NOT NULL, vars TEXT NOT NULL, due INTEGER);
-        CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, component TEXT NOT NULL,
-            schedule TEXT, database TEXT, request TEXT, vars TEXT NOT NULL, state TEXT NOT NULL,
-            reason TEXT, exit_code INTEGER, message TEXT, created INTEGER NOT NULL, ended INTEGER);
-        INSERT INTO schedules VALUES ('backup-1-postgres', '@every 60s', '[]', 1800000000);
-        INSERT INTO runs (name, component, schedule, vars, state, created, ended)
-            VALUES ('old', 'backup', 'backup-1-postgres', '[]', 'succeeded', 1, 2);
-        PRAGMA user_version = 1;";
-    for begun in [
+fn a_file_of_the_versions_before_is_taken_over() {
+    for more in [
         "",
         "ALTER TABLE runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0",
+        SECOND,
     ] {
-        let (data, time) = (folder("data"), Time::standing());
+        let (data, out) = (folder("data"), folder("out").join("env"));
+        let time = Time::standing();
+        let script = worker(&format!("env >> {}", out.display()));
         file(&data)
-            .execute_batch(&format!("{FIRST}{begun}"))
+            .execute_batch(&format!("{FIRST}{more}"))
             .unwrap();
-        let at_work = AtWork::start(Arc::new(time.open(&data, Path::new("/bin/true"))));
-        at_work.wait(|it| it.len() == 1);
-        at_work.stop();
-        assert_eq!(kept(&data, "SELECT count(*) FROM runs"), 2, "{begun}");
+        let seen = watch(Arc::new(time.open(&data, &script)), |it| it.len() == 2);
+        assert!(seen.iter().all(succeeded), "{seen:?}");
+        assert_eq!(kept(&data, "SELECT count(*) FROM runs"), 3, "{more}");
+        let found = std::fs::read_to_string(out).unwrap();
+        for line in [
+            "DB_NAME=shop",
+            "DB_PORT=5433",
+            "S3_SECRET_KEY=secret",
+            "MAX_BACKUP_COUNT=7",
+            "DB_NAME=crm",
+            "BACKUP_REVISION=7",
+            "RESTORE_AS_OF=2027-01-15T08:00:00Z",
+            "RESTORE_BEGIN_BY=2027-01-15T08:15:00Z",
+            "DB_PASSWORD=hunter2",
+        ] {
+            assert!(found.lines().any(|it| it == line), "{line}:\n{found}");
+        }
+        let engine = time.open(&data, &script);
+        let name = conformance::named("backup-1-postgres");
+        let schedule = block_on(engine.schedule(&name)).unwrap().expect("read");
+        assert_eq!(schedule.plan.source.place(), "db.example:5433/shop");
     }
 }
 
@@ -510,17 +519,104 @@ fn a_restore_waits_for_no_backup_that_waits_too() {
         .unwrap(),
     );
     for number in 1..4 {
-        let schedule = Schedule {
-            cron: "@every 60s".to_owned(),
-            ..conformance::schedule(&format!("backup-{number}-postgres"))
-        };
-        block_on(engine.ensure(&schedule)).unwrap();
+        let mut schedule = every(60);
+        schedule.name = conformance::named(&format!("backup-{number}-postgres"));
+        block_on(engine.put(&schedule, Whose::Its)).unwrap();
     }
     time.pass(60);
-    block_on(engine.restore(&conformance::restore("00000001", "7", 1))).unwrap();
-    let at_work = AtWork::start(engine);
-    at_work.wait(|it| it.len() == 4);
+    block_on(engine.start(&conformance::restore("00000001", "7", 1))).unwrap();
+    let at_work = Told::by(engine);
+    wait(&at_work, |it| it.len() == 4);
     at_work.stop();
     let order = std::fs::read_to_string(out).unwrap();
     assert_eq!(order.lines().next(), Some("7"), "{order}");
+}
+
+/// S31: the same word as on Kubernetes.
+#[test]
+fn a_worker_that_takes_longer_than_it_may_is_stopped() {
+    let script = worker("exec sleep 600");
+    let engine = Local::open(Settings {
+        limits: Limits {
+            backup: Some(Duration::from_secs(1)),
+            restore: Duration::from_secs(1),
+        },
+        ..settings(&folder("data"), &script)
+    });
+    let engine = Arc::new(engine.unwrap());
+    block_on(engine.put(&every_second(), Whose::Its)).unwrap();
+    block_on(engine.start(&conformance::restore("one", "0", 1))).unwrap();
+    let seen = watch(engine, |it| it.len() >= 2);
+    for run in &seen[..2] {
+        assert!(
+            matches!(&run.state, State::Ended(Ending::Failed { reason, .. }) if reason == "DeadlineExceeded"),
+            "{run:?}"
+        );
+    }
+}
+
+/// S31.
+#[test]
+fn a_worker_whose_run_is_cancelled_is_stopped() {
+    let began = folder("out").join("began");
+    let script = worker(&format!("touch {}; exec sleep 600", began.display()));
+    let engine = Arc::new(open(&folder("data"), &script));
+    let run = block_on(engine.start(&conformance::restore("one", "0", 1)))
+        .unwrap()
+        .name;
+    let told = Told::by(engine.clone());
+    wait_for("the worker", || began.exists().then_some(()));
+    block_on(engine.cancel(&run)).unwrap();
+    wait(&told, |it| it.len() == 1);
+    assert_eq!(told.stop()[0].state, State::Ended(Ending::Cancelled));
+    let other = block_on(engine.start(&conformance::restore("one", "1", 1)));
+    assert_ne!(other.expect("nothing is under way").name, run);
+}
+
+/// S13: it waits for its turn, over a stop of the scheduler too.
+#[test]
+fn a_restore_that_has_waited_too_long_expires() {
+    let (data, time) = (folder("data"), Time::standing());
+    let engine = time.open(&data, Path::new("/bin/true"));
+    let mut wanted = conformance::restore("one", "0", 1);
+    wanted.begin_by = Some(jiff::Timestamp::from_second(1_800_000_900).unwrap());
+    block_on(engine.start(&wanted)).unwrap();
+    drop(engine);
+    time.pass(901);
+    let engine = Arc::new(time.open(&data, Path::new("/bin/false")));
+    let seen = watch(engine.clone(), |it| it.len() == 1);
+    assert_eq!(seen[0].state, State::Ended(Ending::Expired));
+    block_on(engine.start(&wanted)).expect("it can be asked for again");
+}
+
+/// S24: it is told once, and not again by the next process.
+#[test]
+fn an_end_that_nobody_has_heard_is_told_at_the_next_start() {
+    let data = folder("data");
+    let engine = Arc::new(open(&data, Path::new("/bin/true")));
+    block_on(engine.start(&conformance::restore("one", "0", 1))).unwrap();
+    assert_eq!(watch(engine, |it| it.len() == 1).len(), 1);
+    let seen = watch(Arc::new(open(&data, Path::new("/bin/true"))), |_| {
+        a_few_ticks();
+        true
+    });
+    assert!(seen.is_empty(), "{seen:?}");
+    file(&data).execute("UPDATE runs SET told = 0", []).unwrap();
+    watch(Arc::new(open(&data, Path::new("/bin/true"))), |it| {
+        it.len() == 1
+    });
+}
+
+#[test]
+fn what_a_worker_has_said_can_be_read() {
+    let script = worker("echo '{\"level\":\"INFO\",\"message\":\"it dumps\"}' >&2; exit 1");
+    let engine = Arc::new(open(&folder("data"), &script));
+    let run = block_on(engine.start(&conformance::restore("one", "0", 1)))
+        .unwrap()
+        .name;
+    watch(engine.clone(), |it| it.len() == 1);
+    let log = block_on(engine.log(&run)).unwrap();
+    assert!(log.contains("it dumps"), "{log}");
+    let error = block_on(engine.log("restore-00000000-postgres")).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
 }

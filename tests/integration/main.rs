@@ -36,6 +36,7 @@ mod servers;
 mod sessions;
 mod store_hints;
 mod tls;
+mod told;
 mod turns;
 mod unfinished;
 mod versions;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 
-use crate::archive::key::{self, Folder, MANIFEST, Published};
+use crate::archive::key::{self, Folder, MANIFEST, Published, schedule_of};
 use crate::archive::manifest::{self, Manifest};
 use crate::archive::{Identity, SourceId, SystemIdentifier};
 use crate::postgres::Target;
@@ -54,6 +54,12 @@ impl Backup {
     pub fn modified(&self) -> Timestamp {
         let times = self.objects.iter().map(|it| it.modified);
         times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The schedule whose backup it is; none where its database has only one, or nobody said it.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        self.objects.iter().find_map(|it| schedule_of(&it.key))
     }
 
     /// Whether its name is of the future: the clock that gave it ran ahead.

@@ -10,6 +10,7 @@
 pub mod database;
 pub mod parse;
 pub mod reporting;
+pub mod schedule;
 pub mod store;
 pub mod var;
 
@@ -25,6 +26,7 @@ use crate::retention::Retention;
 pub use database::DatabaseSettings;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
+pub use schedule::ScheduleName;
 pub use store::StoreSettings;
 pub use var::{Value, Var};
 
@@ -35,6 +37,7 @@ Exit codes:
   1    failed; trying again may help
   2    the request or the configuration is wrong; trying again will not help
   3    restored with RESTORE_KEEP_GOING, but not all of it; what is missing is named in the log
+  4    not begun: the restore had waited longer than RESTORE_BEGIN_BY allows; nothing was changed
   130  stopped by SIGINT; nothing is left that looks whole
   143  stopped by SIGTERM; nothing is left that looks whole
 
@@ -69,6 +72,10 @@ pub struct BackupJob {
     #[arg(help_heading = "Backup", env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
     pub max_backup_count: Retention,
 
+    /// The schedule whose backups MAX_BACKUP_COUNT counts, where a database has several in one bucket; empty: those of no named schedule.
+    #[arg(help_heading = "Backup", env = "BACKUP_SCHEDULE", default_value = "", value_parser = maybe::<ScheduleName>)]
+    pub schedule: Maybe<ScheduleName>,
+
     /// How long to wait for a lock on a table before the backup fails (5min, 90s); 0: without a limit.
     #[arg(help_heading = "Backup", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
@@ -88,6 +95,7 @@ impl BackupJob {
             jobs,
             compression_level,
             max_backup_count,
+            schedule,
             lock_wait_timeout,
             reporting,
         } = self;
@@ -98,10 +106,12 @@ impl BackupJob {
             "COMPRESSION_LEVEL",
             compression_level.get().to_string(),
         ));
-        vars.push(Var::plain(
-            "MAX_BACKUP_COUNT",
-            max_backup_count.0.to_string(),
-        ));
+        vars.push(Var::plain("MAX_BACKUP_COUNT", max_backup_count.to_string()));
+        vars.extend(
+            schedule
+                .as_ref()
+                .map(|it| Var::plain("BACKUP_SCHEDULE", it.as_str())),
+        );
         vars.push(Var::plain(
             "LOCK_WAIT_TIMEOUT",
             humantime::format_duration(*lock_wait_timeout).to_string(),

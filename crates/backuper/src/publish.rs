@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::archive::Folder;
-use crate::archive::key::MANIFEST;
+use crate::archive::key::{self, MANIFEST};
 use crate::archive::manifest::{Manifest, Stream};
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Storage};
@@ -37,6 +37,21 @@ pub async fn publish(
         }
         published = &mut publishing => published,
     }
+}
+
+/// Says which schedule's backup this is going to be, so that retention counts it with those alone.
+///
+/// # Errors
+/// What the store said.
+pub async fn count_apart(
+    storage: &dyn Storage,
+    folder: &Folder,
+    schedule: &str,
+) -> Result<(), Failure> {
+    let key = folder.key(&key::schedule(schedule));
+    let stored = storage.put(&key, schedule.to_owned().into()).await?;
+    storage.verify(&key, &stored).await?;
+    Ok(())
 }
 
 /// The manifest goes last, and counts only when it is there as it was written.

@@ -1,5 +1,6 @@
 //! Which backups to delete: a list in, a list out.
 
+use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -27,6 +28,12 @@ impl FromStr for Retention {
                     u32::MAX
                 )
             })
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)
     }
 }
 
@@ -68,7 +75,8 @@ pub struct Choice {
     pub stored_at: Timestamp,
 }
 
-/// Chooses among the backups of one source. What is removed is older than the backup that was just
+/// Chooses among the backups of one source and one schedule: two schedules of a database never remove
+/// each other's. What is removed is older than the backup that was just
 /// made, by its folder's time and by the store's: neither this machine's clock nor the one that
 /// named a folder may be the wrong one. None where the listing does not show that backup: then
 /// nobody knows what else it does not show.
@@ -83,6 +91,7 @@ pub fn choose(listing: &Listing, request: Request<'_>) -> Option<Choice> {
         .complete
         .iter()
         .filter(|it| request.owns(&it.folder) && it.folder != made.folder)
+        .filter(|it| it.schedule() == made.schedule())
         .partition(|it| it.is_misdated(request.now));
     let beside_it = match request.keep {
         Retention(0) => usize::MAX,

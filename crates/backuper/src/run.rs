@@ -250,6 +250,9 @@ async fn write(
         },
         streams,
     };
+    if let Some(schedule) = &job.schedule {
+        publish::count_apart(storage, folder, schedule.as_str()).await?;
+    }
     publish::publish(storage, folder, &manifest, shutdown).await?;
     Ok(manifest)
 }

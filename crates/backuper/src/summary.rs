@@ -43,6 +43,14 @@ impl Done {
     }
 }
 
+/// How many bytes of a backup are in the store, by the sentence that ends its log.
+#[must_use]
+pub fn stored_bytes(sentence: &str) -> Option<u64> {
+    let (before, _) = sentence.rsplit_once(" bytes stored")?;
+    let (_, number) = before.rsplit_once(' ')?;
+    number.parse().ok()
+}
+
 /// Who is told about a job, and under which names.
 #[must_use]
 pub fn reporter(job: &BackupJob, target: &Target) -> Reporter {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use backuper::catalog::{self, Revision};
 use backuper::postgres::Target;
 use backuper::progress::Progress;
+use backuper::runtime::failure::Verdict;
 use backuper::runtime::parallelism;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
@@ -108,9 +109,12 @@ async fn attempt(
 /// A restore may wait in a queue, or for a scheduler that was stopped, while the database goes on.
 fn begins_in_time(job: &RestoreJob, now: Timestamp) -> Result<(), Failure> {
     match job.begin_by {
-        Some(begin_by) if now > begin_by => Err(Failure::refused(format!(
-            "expired: this restore was to begin by {begin_by}, and it is {now} on this machine; what was written to the database since it was asked for would be lost, so ask for it again if it is still wanted; nothing was changed"
-        ))),
+        Some(begin_by) if now > begin_by => Err(Failure {
+            verdict: Verdict::Expired,
+            sentence: format!(
+                "expired: this restore was to begin by {begin_by}, and it is {now} on this machine; what was written to the database since it was asked for would be lost, so ask for it again if it is still wanted; nothing was changed"
+            ),
+        }),
         _ => Ok(()),
     }
 }

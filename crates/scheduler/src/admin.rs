@@ -8,9 +8,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 
 use crate::listener::Listener;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shown};
 use crate::service::Service;
 
 /// What the door shows.
@@ -66,7 +67,14 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    match admin.metrics.text() {
+    let shown = || {
+        let ledger = admin.service.ledger();
+        Shown {
+            schedules: ledger.protections(Timestamp::now()),
+            runs: ledger.unfinished(),
+        }
+    };
+    match admin.metrics.text(shown) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be shown");

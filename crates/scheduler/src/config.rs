@@ -15,10 +15,11 @@ use clap::{Args, Parser};
 
 use crate::api::probe::Trust;
 use crate::api::tls::{Files, read};
+use crate::domain::limits::Limits;
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
 use crate::engine::local::{Clock, Settings as LocalSettings};
-use crate::workers::WorkerSettings;
+use crate::workers::{WorkerSettings, Workers};
 
 /// What an exit code of the scheduler means; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -49,6 +50,10 @@ pub struct Config {
     /// kubernetes or local; empty: kubernetes when SYSTEM_NAMESPACE is set, local otherwise.
     #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", value_parser = maybe::<Choice>)]
     pub engine: Maybe<Choice>,
+
+    /// How long runs may take.
+    #[command(flatten, next_help_heading = "Runs")]
+    pub limits: RunLimits,
 
     /// Workers as Jobs.
     #[command(flatten, next_help_heading = "Engine: kubernetes")]
@@ -173,9 +178,36 @@ impl Serving {
     }
 }
 
+/// How long runs may take, on either engine.
+#[derive(Clone, Debug, Args)]
+pub struct RunLimits {
+    /// How long a backup may take, retries included; empty: three times its schedule's interval, from 2h to 1d.
+    #[arg(env = "BACKUP_DEADLINE", default_value = "", value_parser = backup_deadline)]
+    pub backup_deadline: Maybe<Duration>,
+
+    /// How long a restore may take.
+    #[arg(env = "RESTORE_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
+    pub restore_deadline: Duration,
+}
+
+impl RunLimits {
+    /// In the domain's words.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            backup: self.backup_deadline,
+            restore: self.restore_deadline,
+        }
+    }
+}
+
 /// Workers on Kubernetes.
 #[derive(Clone, Debug, Args)]
 pub struct Cluster {
+    /// Name of the release that this scheduler belongs to; empty: it is the only one in the namespace.
+    #[arg(env = "RELEASE_NAME", default_value = "", value_parser = maybe::<String>)]
+    pub release: Maybe<String>,
+
     /// Namespace that holds all CronJobs, Jobs and Secrets.
     #[arg(
         env = "SYSTEM_NAMESPACE",
@@ -220,14 +252,6 @@ pub struct Cluster {
     #[arg(env = "STARTING_DEADLINE", default_value = "1h", value_parser = length::<3600>)]
     pub starting_deadline: Duration,
 
-    /// How long a backup may take, retries included; empty: three times its schedule's interval, from 2h to 1d.
-    #[arg(env = "BACKUP_DEADLINE", default_value = "", value_parser = backup_deadline)]
-    pub backup_deadline: Maybe<Duration>,
-
-    /// How long a restore may take.
-    #[arg(env = "RESTORE_DEADLINE", default_value = "1d", value_parser = length::<86400>)]
-    pub restore_deadline: Duration,
-
     /// How many finished Jobs of a schedule are kept.
     #[arg(env = "SUCCESSFUL_HISTORY_LIMIT", default_value = "3", value_parser = count::<3>)]
     pub successful_history: i32,
@@ -246,7 +270,11 @@ impl Cluster {
     ///
     /// # Errors
     /// A sentence that names the variable that is missing or wrong.
-    pub fn settings(&self) -> Result<KubernetesSettings, Failure> {
+    pub fn settings(
+        &self,
+        limits: Limits,
+        workers: Workers,
+    ) -> Result<KubernetesSettings, Failure> {
         for (name, value) in [
             ("SYSTEM_NAMESPACE", &self.namespace),
             ("BACKUPER_VERSION", &self.backuper_image),
@@ -262,15 +290,19 @@ impl Cluster {
             Some(path) => template(path)?,
             None => Template::default(),
         };
-        let sound =
-            KubernetesSettings::new(&self.namespace, &self.backuper_image, &self.restorer_image);
+        let sound = KubernetesSettings::new(
+            &self.namespace,
+            &self.backuper_image,
+            &self.restorer_image,
+            workers,
+        );
         Ok(KubernetesSettings {
             service_account: self.service_account.clone(),
             run_as_user: self.run_as_user,
             queue: self.queue.clone(),
             starting_deadline: self.starting_deadline,
-            backup_deadline: self.backup_deadline,
-            restore_deadline: self.restore_deadline,
+            limits,
+            release: self.release.clone(),
             successful_history: self.successful_history,
             failed_history: self.failed_history,
             restore_ttl: self.restore_ttl,
@@ -309,13 +341,15 @@ impl Machine {
     ///
     /// # Errors
     /// When our own place, and so the workers', is unknown.
-    pub fn settings(&self) -> Result<LocalSettings, Failure> {
+    pub fn settings(&self, limits: Limits, workers: Workers) -> Result<LocalSettings, Failure> {
         Ok(LocalSettings {
             data_dir: self.data_dir.clone(),
             file_root: self.file_root.clone(),
             max_workers: usize::from(self.max_workers.get()),
             backuper: program(self.backuper.as_deref(), "backuper")?,
             restorer: program(self.restorer.as_deref(), "restorer")?,
+            workers,
+            limits,
             backoff: [Duration::from_secs(10), Duration::from_secs(60)],
             clock: Clock::System,
         })
@@ -336,6 +370,15 @@ fn program(set: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
 }
 
 impl Config {
+    /// What workers are told.
+    #[must_use]
+    pub fn workers(&self) -> Workers {
+        Workers {
+            settings: self.workers.clone(),
+            places: self.access.places(),
+        }
+    }
+
     /// The IP address to listen on: in a pod all of them, elsewhere the machine's own.
     #[must_use]
     pub fn address(&self) -> IpAddr {

@@ -3,7 +3,14 @@
 
 pub mod access;
 pub mod callers;
+pub mod credential;
+pub mod cron;
+pub mod database;
+pub mod kept;
+pub mod limits;
 pub mod name;
-pub mod plan;
+pub mod protection;
+pub mod restore;
 pub mod run;
 pub mod schedule;
+pub mod store;

@@ -1,17 +1,25 @@
 //! Where schedules and runs live: what every engine promises, in words of no particular engine.
 
+pub mod change;
 pub mod conformance;
+mod error;
 pub mod kubernetes;
 pub mod local;
+mod variables;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::Path;
 
 use async_trait::async_trait;
-use backuper::job::{Value, Var};
-use backuper::text;
+use futures::stream::BoxStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::domain::name::Name;
+use crate::domain::restore::Restore;
+use crate::domain::run::Run;
+use crate::domain::schedule::Schedule;
+pub use change::{Change, Scheduled};
+pub use error::{Error, Kind};
 
 /// Keeps schedules and runs workers.
 ///
@@ -19,129 +27,100 @@ use tokio_util::sync::CancellationToken;
 ///
 /// - All verbs are idempotent, and may be called at the same time by several callers.
 /// - A call whose answer was lost may be repeated: it finds what it made.
-/// - Whatever a crash leaves has never run; the next call or start completes or removes it.
+/// - Whatever a crash leaves has never run; the next call, or [`Engine::tidy`], completes or removes it.
 /// - Secrets are kept where the engine keeps secrets, and nowhere else.
 #[async_trait]
 pub trait Engine: Debug + Send + Sync {
     /// The namespace that holds all of it.
     fn namespace(&self) -> &str;
 
-    /// Makes the schedule, or makes it what it should be. [`Kind::Occupied`] when an Update has
-    /// given the one of that name to another database or bucket.
-    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error>;
+    /// Makes the schedule of that name what it should be, in everything. [`Kind::Occupied`] when it is
+    /// another one's than `whose` says, [`Kind::NotFound`] when it must be there and is not,
+    /// [`Kind::Precondition`] when it is not ours.
+    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error>;
 
-    /// Makes an existing schedule what it should be, in everything. [`Kind::NotFound`] when it is
-    /// gone, [`Kind::Denied`] for another namespace, [`Kind::Precondition`] when it is not ours.
-    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error>;
+    /// The schedule of that name; none where there is none that can be read.
+    async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error>;
 
-    /// The database that a schedule backs up, `host:port/dbname`; none where there is no schedule of
-    /// that name whose database is known.
-    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error>;
+    /// Removes a schedule with all that belongs to it, its backups in the store excepted. One that is
+    /// gone is success.
+    async fn delete(&self, name: &Name) -> Result<(), Error>;
 
-    /// Starts a restore, or finds the same one under way. [`Kind::Precondition`] when a different
-    /// one into the same database is. One that has finished does not count.
-    async fn restore(&self, restore: &Restore) -> Result<Running, Error>;
+    /// Starts a restore, or finds the same one: under way, or ended well just now.
+    /// [`Kind::Precondition`] when a different one into the same database is under way.
+    async fn start(&self, restore: &Restore) -> Result<Started, Error>;
+
+    /// Ends a run: one that waits does not begin, a worker is stopped. One that has ended stays as it
+    /// has ended. [`Kind::NotFound`] when there is none.
+    async fn cancel(&self, run: &str) -> Result<(), Error>;
+
+    /// The end of what a run's worker has said. [`Kind::NotFound`] when there is no such run, or
+    /// nothing of it is kept.
+    async fn log(&self, run: &str) -> Result<String, Error>;
+
+    /// All schedules and runs that there are, and then what changes of them. See [`Change`].
+    fn changes(&self) -> BoxStream<'static, Change>;
+
+    /// Remembers that the end of a run was told, for this process and those after it.
+    async fn acknowledge(&self, run: &Run) -> Result<(), Error>;
 
     /// Brings what exists up to date with this version and its settings, and removes what a crash
-    /// has left. For the start; what concerns a single object is logged and counted.
-    async fn refresh(&self) -> Result<Refreshed, Error>;
+    /// has left. For the leader, every few minutes; what concerns a single object is logged and
+    /// counted.
+    async fn tidy(&self) -> Result<Tidied, Error>;
 
     /// Whether it can serve now: the cluster answers, the database can be written.
     async fn ready(&self) -> Result<(), Error>;
 
     /// The work in the background, until stopped: an engine that starts workers itself does it
-    /// here, and has stopped them when this returns. Tells every run that finishes from now on,
-    /// once.
-    async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync));
+    /// here, and has stopped them when this returns. Says in `leads` whether this is the one scheduler
+    /// that tidies and tells.
+    async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>);
 }
 
-/// What a schedule is to be.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    /// Its name, fit for a CronJob.
-    pub name: String,
-    /// When, as Kubernetes reads it, in UTC.
-    pub cron: String,
-    /// The backuper's environment.
-    pub vars: Vec<Var>,
+/// Which schedule of a name may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// One for the same database, bucket and times; it is made where there is none.
+    Its,
+    /// Whichever there is; there must be one.
+    Anybodys,
 }
 
-/// What differs between two calls for the same restore.
-const TIMES_OF_CALL: [&str; 2] = ["RESTORE_AS_OF", "RESTORE_BEGIN_BY"];
-
-/// What tells plans apart: which database goes into which bucket.
-const PLACES: [&str; 5] = [
-    "DB_HOST",
-    "DB_PORT",
-    "DB_NAME",
-    "S3_ENDPOINT",
-    "S3_BUCKET_NAME",
-];
-
-/// Which database goes into which bucket, of a worker's variables that are not secret.
-fn places<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, &'a str> {
-    vars.filter(|(name, _)| PLACES.contains(name)).collect()
-}
-
-/// The directory that a worker's variables name as its store.
-fn directory(vars: &[Var]) -> Option<&Path> {
-    let endpoint = vars.iter().find_map(|it| match &it.value {
-        Value::Plain(text) if it.name == "S3_ENDPOINT" => Some(text),
-        Value::Plain(_) | Value::Secret(_) => None,
-    })?;
-    endpoint.strip_prefix("file://").map(Path::new)
-}
-
-/// What a directory that may not be a store leads to.
-fn not_a_store(why: String) -> Error {
-    Error::new("use the store that is named", Kind::Denied, why)
-}
-
-/// `host:port/dbname` of a worker's variables.
-fn database<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
-    let places = places(vars);
-    let port = places.get("DB_PORT").unwrap_or(&"5432");
-    Some(format!(
-        "{}:{port}/{}",
-        places.get("DB_HOST")?,
-        places.get("DB_NAME")?
-    ))
-}
-
-/// The same of a schedule that is to be.
-fn places_of(schedule: &Schedule) -> BTreeMap<&str, &str> {
-    places(schedule.vars.iter().filter_map(|it| match &it.value {
-        Value::Plain(value) => Some((it.name, value.as_str())),
-        Value::Secret(_) => None,
-    }))
-}
-
-fn occupied(name: &str) -> Error {
-    let why = "it serves another database or bucket by now";
-    Error::new(format!("make schedule {name}"), Kind::Occupied, why)
-}
-
-/// What a restore is to be.
-#[derive(Clone, Debug)]
-pub struct Restore {
-    /// Names the database that it goes to; fit for a label.
-    pub database: String,
-    /// The restorer's environment.
-    pub vars: Vec<Var>,
-}
-
-/// A restore that is under way.
+/// What [`Engine::put`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
+pub enum Put {
+    /// There was none.
+    Created,
+    /// It was as it should be, but perhaps for its secrets, which nobody reads back.
+    Unchanged,
+    /// This of it was otherwise.
+    Changed(Vec<&'static str>),
+}
+
+/// A restore that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
     /// Its name, on Kubernetes the Job's.
     pub name: String,
-    /// Whether an earlier call had begun it.
-    pub adopted: bool,
+    /// Whose call has begun it.
+    pub by: StartedBy,
 }
 
-/// What [`Engine::refresh`] did.
+/// Whose call has begun a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartedBy {
+    /// This one.
+    ThisCall,
+    /// An earlier one, and it is under way.
+    Earlier,
+    /// An earlier one, and it has ended well.
+    EarlierEnded,
+}
+
+/// What [`Engine::tidy`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refreshed {
+pub struct Tidied {
     /// Schedules that were as they should be.
     pub unchanged: usize,
     /// Schedules that were brought up to date.
@@ -152,7 +131,7 @@ pub struct Refreshed {
     pub left: usize,
 }
 
-impl Refreshed {
+impl Tidied {
     /// The sum of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -163,110 +142,26 @@ impl Refreshed {
             left: self.left + other.left,
         }
     }
-}
 
-/// What a worker is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Component {
-    /// Making backups.
-    Backup,
-    /// Restoring one.
-    Restore,
-}
-
-impl Component {
-    /// The word in labels.
+    /// Whether anything was otherwise than it should be.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Restore => "restore",
-        }
+    pub fn found_something(&self) -> bool {
+        self.updated + self.removed + self.left > 0
     }
 }
 
-/// A run that has finished.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// What it was for.
-    pub component: Component,
-    /// Its name, on Kubernetes the Job's.
-    pub run: String,
-    /// Its schedule, when it had one.
-    pub schedule: Option<String>,
-    /// How it ended.
-    pub ending: Ending,
+/// What a directory that may not be a store leads to.
+fn not_a_store(why: String) -> Error {
+    Error::new("use the store that is named", Kind::Denied, why)
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Well.
-    Succeeded,
-    /// Not well.
-    Failed {
-        /// One word for it: `BackoffLimitExceeded`, `DeadlineExceeded`, …
-        reason: String,
-        /// The worker's exit code, when somebody is there to tell.
-        exit_code: Option<i32>,
-        /// The worker's last sentence, when somebody is there to tell.
-        message: Option<String>,
-    },
+fn occupied(name: &Name) -> Error {
+    let why = "it serves another database, bucket or time by now";
+    Error::new(format!("make schedule {name}"), Kind::Occupied, why)
 }
 
-/// What an engine could not do.
-#[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
-pub struct Error {
-    doing: String,
-    kind: Kind,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl Error {
-    /// An error while `doing` (a bare verb phrase) something.
-    pub fn new(
-        doing: impl Into<String>,
-        kind: Kind,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self {
-            doing: doing.into(),
-            kind,
-            source: source.into(),
-        }
-    }
-
-    /// What was being done and all its causes, in one line.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        text::chain(self)
-    }
-
-    /// What the caller can do about it.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-}
-
-/// What a caller can do about an [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The object is not there.
-    NotFound,
-    /// We may not.
-    Denied,
-    /// The object is there already, or has changed meanwhile.
-    Conflict,
-    /// The name is another's.
-    Occupied,
-    /// What is there conflicts with it, and asking again will not help until that has changed.
-    Precondition,
-    /// The object is wrong in the engine's eyes.
-    Invalid,
-    /// Nobody answered, or not now; asking again may help.
-    Unavailable,
-    /// None of these.
-    Internal,
+/// What a restore into a database that something else is being restored into meets.
+fn different(run: &str) -> Error {
+    let why = format!("{run} is restoring something else into this database");
+    Error::new("start a restore", Kind::Precondition, why)
 }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! main ─▶ config
-//!      ─▶ run ─▶ api ────┐
-//!             ─▶ admin ──┴▶ service ─▶ engine (trait) ◀ kubernetes
-//!                              │                      ◀ local
-//!                              └────▶ domain ─▶ backuper::job, restorer::job
+//!      ─▶ run ─▶ api ───────┐
+//!             ─▶ admin ─────┼▶ service ─▶ engine (trait) ◀ kubernetes
+//!             ─▶ observer ──┘     │                      ◀ local
+//!                                 └────▶ domain ─▶ backuper::job, restorer::job
 //! ```
 
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod domain;
 pub mod engine;
 pub mod listener;
 pub mod metrics;
+pub mod observer;
 pub mod run;
 pub mod service;
 pub mod workers;

@@ -10,6 +10,7 @@ use backuper::runtime::failure::{Failure, Verdict};
 use backuper::runtime::shutdown::Shutdown;
 use backuper::text;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +23,13 @@ use crate::config::{Choice, Config};
 use crate::domain::callers::Callers;
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
-use crate::engine::{Ending, Engine, Finished, Kind};
+use crate::engine::{Engine, Kind};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
+use crate::observer::Observer;
 use crate::service::Service;
+use crate::service::ledger::Ledger;
+use crate::workers::Workers;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.
 const FAREWELL: Duration = Duration::from_secs(7);
@@ -33,8 +37,10 @@ const FAREWELL: Duration = Duration::from_secs(7);
 const DRAIN: Duration = Duration::from_secs(2);
 /// Connections of the administrator's port: probes and Prometheus need a few.
 const ADMIN_CONNECTIONS: usize = 256;
-/// Between two tries to bring the engine up to date at the start.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How often the leader tidies up.
+const TIDYING: Duration = Duration::from_secs(5 * 60);
+/// Before it tries again what it could not do.
+const TIDYING_AGAIN: Duration = Duration::from_secs(15);
 
 /// Serves until a signal; gives the sentence that ends the log.
 ///
@@ -56,25 +62,20 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let has_tls = files.is_some();
     let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;
-    let engine = engine(config).await?;
+    let workers = config.workers();
+    let engine = engine(config, workers.clone()).await?;
+    can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
-    let service = Service::new(
-        engine.clone(),
-        config.workers.clone(),
-        config.access.places(),
-    );
+    let ledger = Ledger::default();
+    let service = Service::new(engine.clone(), workers, ledger.clone());
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());
-    tokio::select! {
-        refreshed = refresh(engine.as_ref()) => refreshed?,
-        () = shutdown.token().cancelled() => return stopped(),
-    }
     let stop = CancellationToken::new();
     let api = Api::new(service, metrics.clone(), Authentication::by(callers));
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
-    let mut work = tokio::spawn(background(engine, metrics, stop.clone()));
+    let mut work = tokio::spawn(background(engine, ledger, metrics, stop.clone()));
     admin.set_serving(true);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -121,15 +122,15 @@ async fn clients(config: &Config) -> Result<String, Failure> {
 }
 
 /// The engine that the settings mean.
-async fn engine(config: &Config) -> Result<Arc<dyn Engine>, Failure> {
+async fn engine(config: &Config, workers: Workers) -> Result<Arc<dyn Engine>, Failure> {
     match config.choice() {
         Choice::Kubernetes => {
-            let settings = config.cluster.settings()?;
+            let settings = config.cluster.settings(config.limits.limits(), workers)?;
             let engine = Kubernetes::infer(settings).await;
             Ok(Arc::new(engine.map_err(|it| failure(&it))?))
         }
         Choice::Local => {
-            let engine = Local::open(config.machine.settings()?);
+            let engine = Local::open(config.machine.settings(config.limits.limits(), workers)?);
             Ok(Arc::new(engine.map_err(|it| failure(&it))?))
         }
     }
@@ -158,46 +159,79 @@ async fn listen(config: &Config, variable: &str, port: u16) -> Result<TcpListene
     })
 }
 
-/// An engine that does not answer is asked again, since a scheduler that starts before its cluster
-/// is no more than early.
-async fn refresh(engine: &dyn Engine) -> Result<(), Failure> {
-    loop {
-        match engine.refresh().await {
-            Ok(refreshed) => {
-                tracing::info!(?refreshed, "the schedules are up to date");
-                return Ok(());
-            }
-            Err(error) if error.kind() == Kind::Unavailable => {
-                tracing::warn!(error = error.chain(), "trying again");
-            }
-            Err(error) => return Err(failure(&error)),
+/// What will not pass ends the start; an engine that does not answer may be late, and calls are told so
+/// meanwhile.
+async fn can_work(engine: &dyn Engine) -> Result<(), Failure> {
+    match engine.ready().await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == Kind::Unavailable => {
+            tracing::warn!(error = error.chain(), "the engine is not ready yet");
+            Ok(())
         }
-        tokio::time::sleep(PATIENCE).await;
+        Err(error) => Err(failure(&error)),
     }
 }
 
-async fn background(engine: Arc<dyn Engine>, metrics: Metrics, stop: CancellationToken) {
-    let tell = move |finished: Finished| {
-        metrics.count(&finished);
-        let Finished {
-            run,
-            schedule,
-            ending,
-            component,
-        } = finished;
-        let plan = schedule.unwrap_or_default();
-        match ending {
-            Ending::Succeeded => tracing::info!(%run, %plan, what = component.word(), "done"),
-            Ending::Failed {
-                reason,
-                exit_code,
-                message,
-            } => {
-                tracing::error!(%run, %plan, what = component.word(), %reason, exit_code, error = message.unwrap_or_default(), "failed");
-            }
-        }
+/// Everything that goes on beside calls, until stopped.
+async fn background(
+    engine: Arc<dyn Engine>,
+    ledger: Ledger,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let (leading, leads) = watch::channel(false);
+    let observer = Observer {
+        engine: engine.clone(),
+        ledger,
+        metrics,
+        leads: leads.clone(),
     };
-    engine.run(stop, &tell).await;
+    // Runs that the stop itself ends are told as well.
+    let told = CancellationToken::new();
+    let work = async {
+        engine.work(stop.clone(), leading).await;
+        told.cancel();
+    };
+    tokio::join!(
+        work,
+        observer.run(told.clone()),
+        tidy(engine.as_ref(), leads, &stop)
+    );
+}
+
+/// Tidies up every few minutes, as long as this scheduler leads.
+async fn tidy(engine: &dyn Engine, mut leads: watch::Receiver<bool>, stop: &CancellationToken) {
+    let mut is_first = true;
+    loop {
+        let waited = tokio::select! {
+            () = stop.cancelled() => return,
+            leading = leads.wait_for(|it| *it) => leading.map(drop),
+        };
+        if waited.is_err() {
+            return;
+        }
+        let tidied = tokio::select! {
+            () = stop.cancelled() => return,
+            tidied = engine.tidy() => tidied,
+        };
+        let pause = match tidied {
+            Ok(tidied) => {
+                if is_first || tidied.found_something() {
+                    tracing::info!(?tidied, "the schedules are up to date");
+                }
+                is_first = false;
+                TIDYING
+            }
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "tidying up again soon");
+                TIDYING_AGAIN
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 async fn farewell(calls: JoinHandle<Result<(), server::Error>>, work: JoinHandle<()>) {

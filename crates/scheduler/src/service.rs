@@ -1,44 +1,62 @@
 //! The use cases, in the domain's words, over whichever engine there is.
 
-use std::path::PathBuf;
+pub mod ledger;
+
 use std::sync::Arc;
 
 use backuper::catalog::Revision;
-use backuper::job::store::StoreSettings;
-use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings};
-use backuper::report::CoreAddress;
 use jiff::Timestamp;
-use restorer::job::RestoreJob;
 
 use crate::domain::access::Places;
 use crate::domain::callers::{Caller, Verb};
+use crate::domain::database::Database;
 use crate::domain::name::Name;
-use crate::domain::plan::{Login, Plan, Store};
-use crate::domain::run::Restoration;
-use crate::engine::{Engine, Error, Kind, Restore, Running, Schedule};
-use crate::workers::WorkerSettings;
-
-/// How many names are tried where Updates have given some to other databases.
-const TURNS: u8 = 8;
+use crate::domain::restore::Restore;
+use crate::domain::schedule::{Plan, Schedule, TURNS};
+use crate::domain::store::Store;
+use crate::engine::{Engine, Error, Kind, Put, Started, Whose};
+use crate::workers::Workers;
+use ledger::Ledger;
 
 /// What the scheduler can be asked for.
 #[derive(Clone, Debug)]
 pub struct Service {
     engine: Arc<dyn Engine>,
-    workers: WorkerSettings,
-    places: Places,
+    workers: Workers,
+    ledger: Ledger,
+}
+
+/// A schedule that was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// Its name.
+    pub name: Name,
+    /// What was done for it.
+    pub put: Put,
+    /// When it runs next.
+    pub next: Option<Timestamp>,
 }
 
 impl Service {
-    /// The use cases over an engine; `workers` is what its workers are told beside a request, and
-    /// `places` what requests may name.
+    /// The use cases over an engine; `workers` is what its workers are told, and which places they may
+    /// be sent to.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, workers: WorkerSettings, places: Places) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, workers: Workers, ledger: Ledger) -> Self {
         Self {
             engine,
             workers,
-            places,
+            ledger,
         }
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn places(&self) -> &Places {
+        &self.workers.places
     }
 
     /// Whether this caller may do this, with what the request names.
@@ -46,11 +64,11 @@ impl Service {
         &self,
         caller: &Caller,
         verb: Verb,
-        login: &Login,
+        database: &Database,
         store: &Store,
     ) -> Result<(), Error> {
-        may(caller, verb, &login.place())?;
-        let permitted = self.places.permit(login, store);
+        may(caller, verb, &database.place())?;
+        let permitted = self.places().permit(database, store);
         permitted.map_err(|why| Error::new("use what the request names", Kind::Denied, why))
     }
 
@@ -68,21 +86,26 @@ impl Service {
         self.engine.ready().await
     }
 
-    /// Makes the one schedule of a plan's database and bucket what the plan says.
+    /// Makes the one schedule of a plan's database, bucket and times what the plan says.
     ///
     /// # Errors
     /// What the engine could not do.
-    pub async fn back_up(&self, caller: &Caller, plan: &Plan) -> Result<Name, Error> {
+    pub async fn back_up(&self, caller: &Caller, plan: Plan) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
-        let mut turn = 0;
+        let mut names = Names::of(self.ledger.schedule_of(&plan));
         loop {
-            let name = plan.name(turn);
-            match self.engine.ensure(&self.schedule(&name, plan)).await {
-                Ok(()) => {
-                    tracing::info!(plan = %name, database = %plan.source.place(), "scheduled");
-                    return Ok(name);
+            let schedule = Schedule {
+                name: names.name(&plan),
+                plan: plan.clone(),
+            };
+            match self.engine.put(&schedule, Whose::Its).await {
+                Ok(put) => return Ok(scheduled(schedule, put)),
+                Err(error) if error.kind() == Kind::Occupied => {
+                    let other = self.engine.schedule(&schedule.name).await?;
+                    if !names.go_on(&plan, other.as_ref()) {
+                        return Err(error);
+                    }
                 }
-                Err(error) if error.kind() == Kind::Occupied && turn < TURNS => turn += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -96,147 +119,108 @@ impl Service {
         &self,
         caller: &Caller,
         namespace: &str,
-        name: &Name,
-        plan: &Plan,
-    ) -> Result<(), Error> {
+        name: Name,
+        plan: Plan,
+    ) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Update, &plan.source, &plan.store)?;
+        let doing = || format!("change schedule {name}");
+        if namespace != self.namespace() {
+            let why = format!("only {} is served here", self.namespace());
+            return Err(Error::new(doing(), Kind::Denied, why));
+        }
         // Names can be guessed: whose schedule it is says the schedule.
         if !caller.may_everything() {
-            let found = self.engine.database_of(name.as_str()).await?;
-            let database = found.ok_or_else(|| {
+            let found = self.engine.schedule(&name).await?;
+            let found = found.ok_or_else(|| {
                 let why = "there is none whose database is known";
-                Error::new(format!("change schedule {name}"), Kind::NotFound, why)
+                Error::new(doing(), Kind::NotFound, why)
             })?;
-            may(caller, Verb::Update, &database)?;
+            may(caller, Verb::Update, &found.plan.source.place())?;
         }
-        let schedule = self.schedule(name, plan);
-        self.engine.update(namespace, &schedule).await?;
-        tracing::info!(plan = %name, database = %plan.source.place(), "changed");
-        Ok(())
+        let schedule = Schedule { name, plan };
+        let put = self.engine.put(&schedule, Whose::Anybodys).await?;
+        Ok(scheduled(schedule, put))
     }
 
-    /// Starts a restore as of now, or finds the same one under way.
+    /// Starts a restore as of now, or finds the same one.
     ///
     /// # Errors
     /// What the engine could not do.
-    pub async fn bring_back(
+    pub async fn restore(
         &self,
         caller: &Caller,
-        restoration: &Restoration,
+        mut restore: Restore,
         now: Timestamp,
-    ) -> Result<Running, Error> {
-        let Restoration {
-            target,
-            store,
-            revision,
-            core,
-        } = restoration;
-        self.permit(caller, Verb::Restore, target, store)?;
+    ) -> Result<Started, Error> {
+        self.permit(caller, Verb::Restore, &restore.target, &restore.store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
-        let as_of = matches!(revision, Revision::Count(_)).then_some(now);
-        let job = RestoreJob {
-            database: self.database(target),
-            store: self.store(store),
-            revision: revision.clone(),
-            as_of,
-            begin_by: self.begin_by(now),
-            jobs: self.workers.restore_jobs,
-            lock_wait_timeout: self.workers.lock_wait_timeout,
-            owners: self.workers.restore_owners,
-            keep_going: self.workers.restore_keep_going,
-            reporting: self.reporting(core.as_ref()),
-        };
-        let restore = Restore {
-            database: target.place_hash(),
-            vars: job.to_env(),
-        };
-        let running = self.engine.restore(&restore).await?;
-        tracing::info!(run = %running.name, database = %target.place(), adopted = running.adopted, "restoring");
-        Ok(running)
+        restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
+        restore.begin_by = self.begin_by(now);
+        let started = self.engine.start(&restore).await?;
+        let database = restore.target.place();
+        tracing::info!(run = %started.name, %database, by = ?started.by, "restoring");
+        Ok(started)
     }
 
     /// By when a restore that is asked for now must have begun.
     fn begin_by(&self, now: Timestamp) -> Option<Timestamp> {
-        let within = self.workers.restore_begin_within;
+        let within = self.workers.settings.restore_begin_within;
         let limited = !within.is_zero();
         limited.then(|| now.saturating_add(within).unwrap_or(Timestamp::MAX))
     }
+}
 
-    fn schedule(&self, name: &Name, plan: &Plan) -> Schedule {
-        let Plan {
-            source,
-            store,
-            core,
-            cron,
-            keep,
-        } = plan;
-        let job = BackupJob {
-            database: self.database(source),
-            store: self.store(store),
-            jobs: self.workers.backup_jobs,
-            compression_level: self.workers.compression_level,
-            max_backup_count: *keep,
-            lock_wait_timeout: self.workers.lock_wait_timeout,
-            reporting: self.reporting(core.as_ref()),
-        };
-        Schedule {
-            name: name.to_string(),
-            cron: cron.to_string(),
-            vars: job.to_env(),
+/// Which names are tried for a plan, one after another.
+#[derive(Debug)]
+struct Names {
+    /// It is already kept under this name.
+    known: Option<Name>,
+    /// Its database and bucket have a schedule of other times.
+    is_further: bool,
+    turn: u8,
+}
+
+impl Names {
+    fn of(known: Option<Schedule>) -> Self {
+        Self {
+            known: known.map(|it| it.name),
+            is_further: false,
+            turn: 0,
         }
     }
 
-    fn database(&self, login: &Login) -> DatabaseSettings {
-        let Login {
-            host,
-            port,
-            user,
-            password,
-            database,
-        } = login.clone();
-        let shown = self.places.shows_certificate_to(&host);
-        let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
-        DatabaseSettings {
-            host,
-            port,
-            user,
-            password,
-            name: database,
-            sslmode: self.workers.sslmode,
-            sslrootcert: self.workers.sslrootcert.clone(),
-            sslcert: shown(&self.workers.sslcert),
-            sslkey: shown(&self.workers.sslkey),
-            programs: self.workers.programs.clone(),
+    fn name(&self, plan: &Plan) -> Name {
+        match &self.known {
+            Some(name) => name.clone(),
+            None if self.is_further => plan.further_name(self.turn),
+            None => plan.name(self.turn),
         }
     }
 
-    fn store(&self, store: &Store) -> StoreSettings {
-        let Store {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-        } = store.clone();
-        StoreSettings {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-            session_token: None,
-            region: self.workers.region.clone(),
-            ca_file: self.workers.ca_file.clone(),
-            force_path_style: self.workers.force_path_style,
-            secure: self.workers.secure,
+    /// The next one, after the last turned out to be another schedule's; false when there is none.
+    fn go_on(&mut self, plan: &Plan, other: Option<&Schedule>) -> bool {
+        if self.known.take().is_some() {
+            return true;
         }
+        let is_beside = other.is_some_and(|it| it.plan.has_place_of(plan));
+        if is_beside && !self.is_further {
+            self.is_further = true;
+            self.turn = 0;
+            return true;
+        }
+        self.turn += 1;
+        self.turn <= TURNS
     }
+}
 
-    fn reporting(&self, core: Option<&CoreAddress>) -> ReportingSettings {
-        ReportingSettings {
-            core_addr: core.cloned(),
-            pushgateway_url: self.workers.pushgateway_url.clone(),
-            log_format: self.workers.log_format,
-            termination_message_path: "/dev/termination-log".into(),
-        }
+fn scheduled(schedule: Schedule, put: Put) -> Scheduled {
+    let Schedule { name, plan } = schedule;
+    let database = plan.source.place();
+    tracing::info!(schedule = %name, %database, ?put, "scheduled");
+    Scheduled {
+        name,
+        put,
+        next: plan.cron.next_after(Timestamp::now()),
     }
 }
 

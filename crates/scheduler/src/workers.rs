@@ -1,4 +1,4 @@
-//! What workers are told beside a request: the variables that the scheduler passes on.
+//! What workers are told: of a request, and beside it what the administrator has set.
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -7,12 +7,21 @@ use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
+use backuper::job::store::StoreSettings;
+use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
-use backuper::report::PushgatewayUrl;
+use backuper::report::{CoreAddress, PushgatewayUrl};
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::Owners;
+use restorer::job::{Owners, RestoreJob};
+
+use crate::domain::access::Places;
+use crate::domain::credential::Credential;
+use crate::domain::database::Database;
+use crate::domain::restore::Restore;
+use crate::domain::schedule::Schedule;
+use crate::domain::store::Store;
 
 /// What workers are told beside a request.
 #[derive(Clone, Debug, Args)]
@@ -88,6 +97,151 @@ pub struct WorkerSettings {
     /// text or json; the scheduler's own log too.
     #[arg(env = "LOG_FORMAT", default_value = "text", value_parser = LogFormat::from_str)]
     pub log_format: LogFormat,
+}
+
+impl WorkerSettings {
+    /// The defaults, whatever the environment says.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            programs: Directories::default(),
+            region: None,
+            ca_file: None,
+            force_path_style: None,
+            secure: true,
+            backup_jobs: None,
+            restore_jobs: None,
+            restore_owners: Owners::Auto,
+            restore_keep_going: false,
+            restore_begin_within: Duration::from_secs(15 * 60),
+            compression_level: CompressionLevel::default(),
+            lock_wait_timeout: Duration::from_secs(5 * 60),
+            pushgateway_url: None,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// Makes workers' settings of requests. A secret that is not at hand becomes an empty one: its
+/// variable is there, and whoever keeps the secret puts it in.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// What the administrator has set.
+    pub settings: WorkerSettings,
+    /// Which places are lent the workers' own credentials.
+    pub places: Places,
+}
+
+impl Workers {
+    /// What a backuper is told.
+    #[must_use]
+    pub fn backup(&self, schedule: &Schedule) -> BackupJob {
+        let plan = &schedule.plan;
+        let settings = &self.settings;
+        BackupJob {
+            database: self.database(&plan.source),
+            store: self.store(&plan.store),
+            jobs: settings.backup_jobs,
+            compression_level: settings.compression_level,
+            max_backup_count: plan.keep,
+            // Both are DNS labels.
+            schedule: schedule
+                .counts_apart()
+                .and_then(|it| it.as_str().parse().ok()),
+            lock_wait_timeout: settings.lock_wait_timeout,
+            reporting: self.reporting(plan.core.as_ref()),
+        }
+    }
+
+    /// What a restorer is told.
+    #[must_use]
+    pub fn restore(&self, restore: &Restore) -> RestoreJob {
+        let Restore {
+            target,
+            store,
+            revision,
+            core,
+            request_id: _,
+            as_of,
+            begin_by,
+        } = restore;
+        RestoreJob {
+            database: self.database(target),
+            store: self.store(store),
+            revision: revision.clone(),
+            as_of: *as_of,
+            begin_by: *begin_by,
+            jobs: self.settings.restore_jobs,
+            lock_wait_timeout: self.settings.lock_wait_timeout,
+            owners: self.settings.restore_owners,
+            keep_going: self.settings.restore_keep_going,
+            reporting: self.reporting(core.as_ref()),
+        }
+    }
+
+    fn database(&self, database: &Database) -> DatabaseSettings {
+        let Database {
+            host,
+            port,
+            name,
+            user,
+            password,
+        } = database.clone();
+        let shown = self.places.shows_certificate_to(&host);
+        let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
+        DatabaseSettings {
+            host,
+            port,
+            user,
+            password: at_hand(password),
+            name,
+            sslmode: self.settings.sslmode,
+            sslrootcert: self.settings.sslrootcert.clone(),
+            sslcert: shown(&self.settings.sslcert),
+            sslkey: shown(&self.settings.sslkey),
+            programs: self.settings.programs.clone(),
+        }
+    }
+
+    fn store(&self, store: &Store) -> StoreSettings {
+        let Store {
+            endpoint,
+            bucket,
+            keys,
+        } = store.clone();
+        let keys = at_hand(keys);
+        StoreSettings {
+            endpoint,
+            bucket,
+            access_key: keys.as_ref().map(|it| it.access.clone()),
+            secret_key: keys.map(|it| it.secret),
+            session_token: None,
+            region: self.settings.region.clone(),
+            ca_file: self.settings.ca_file.clone(),
+            force_path_style: self.settings.force_path_style,
+            secure: self.settings.secure,
+        }
+    }
+
+    fn reporting(&self, core: Option<&CoreAddress>) -> ReportingSettings {
+        ReportingSettings {
+            core_addr: core.cloned(),
+            pushgateway_url: self.settings.pushgateway_url.clone(),
+            log_format: self.settings.log_format,
+            termination_message_path: "/dev/termination-log".into(),
+        }
+    }
+}
+
+fn at_hand<T: Default>(credential: Credential<T>) -> Option<T> {
+    match credential {
+        Credential::Ambient => None,
+        Credential::Inline(secret) => Some(secret.unwrap_or_default()),
+    }
 }
 
 fn begin_within(text: &str) -> Result<Duration, String> {

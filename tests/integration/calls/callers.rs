@@ -5,7 +5,6 @@ use scheduler::api::proto::BackupRequest;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::tls::Certificates;
 use scheduler::domain::callers::Callers;
-use scheduler::engine::Schedule;
 use scheduler::listener::Limits;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -159,21 +158,11 @@ fn an_owner_reaches_its_own_places_alone_and_takes_nobody_elses_schedule() {
             assert!(refused.message().contains("team-a may not"), "{refused}");
         }
         // One of which nobody knows whose it is, is nobody's to take.
-        let nameless = Schedule {
-            name: "backup-0-postgres".to_owned(),
-            cron: "@daily".to_owned(),
-            vars: Vec::new(),
-        };
-        let schedules = &server.engine.schedules;
-        schedules
-            .lock()
-            .unwrap()
-            .insert(nameless.name.clone(), nameless.clone());
-        let taken = client
-            .update(update(&nameless.name, "db.team-a.example"))
-            .await;
+        *server.engine.unreadable.lock().unwrap() = Some(other.parse().unwrap());
+        let taken = client.update(update(&other, "db.team-a.example")).await;
         assert_eq!(taken.expect_err("not taken").code(), Code::NotFound);
-        assert!(schedules.lock().unwrap()[&nameless.name].vars.is_empty());
+        let kept = server.engine.schedules.lock().unwrap()[&other.parse().unwrap()].clone();
+        assert_eq!(kept.plan.source.host, "db.team-b.example");
         client
             .update(update(&own, "db2.team-a.example"))
             .await

@@ -33,7 +33,10 @@ fn a_client_that_knows_nothing_beforehand_can_call() {
         let answer = client.call("backup.BackupService/Backup", &request).await;
         let answer = answer.expect("scheduled");
         let name = answer.get_field_by_name("cronjob_name").unwrap();
-        assert_eq!(name.as_str().unwrap(), server.engine.only_schedule().name);
+        assert_eq!(
+            name.as_str().unwrap(),
+            server.engine.only_schedule().name.as_str()
+        );
         // What an error's details are made of is described too, or grpcurl prints base64.
         Reflected::ask(&server.address(), "google.rpc.BadRequest").await;
     });
@@ -197,7 +200,10 @@ fn calls_are_counted_by_method_and_code() {
         client.backup(requests::backup()).await.expect("scheduled");
         let wrong = client.restore(requests::restore("-1")).await;
         wrong.expect_err("no revision");
-        let text = server.metrics.text().unwrap();
+        let text = server
+            .metrics
+            .text(|| unreachable!("it does not lead"))
+            .unwrap();
         for line in [
             r#"postgres_adapter_calls_total{code="OK",method="Backup"} 1"#,
             r#"postgres_adapter_calls_total{code="InvalidArgument",method="Restore"} 1"#,

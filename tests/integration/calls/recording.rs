@@ -6,8 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backuper::job::{Value, Var};
-use scheduler::engine::{Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule};
-use tokio::sync::Notify;
+use backuper::runtime::settings::read_from;
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, pending};
+use scheduler::config::Config;
+use scheduler::domain::name::Name;
+use scheduler::domain::restore::Restore;
+use scheduler::domain::run::Run;
+use scheduler::domain::schedule::Schedule;
+use scheduler::engine::{Change, Engine, Error, Kind, Put, Started, StartedBy, Tidied, Whose};
+use scheduler::workers::Workers;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The namespace that it says it has.
@@ -16,14 +25,22 @@ pub(crate) const HERE: &str = "oiler-backup-system";
 /// What was asked of it.
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
-    pub(crate) schedules: Mutex<BTreeMap<String, Schedule>>,
+    pub(crate) schedules: Mutex<BTreeMap<Name, Schedule>>,
     pub(crate) restores: Mutex<Vec<Restore>>,
     /// What every verb answers with instead.
     pub(crate) broken: Mutex<Option<Kind>>,
+    /// A schedule that is there and cannot be read.
+    pub(crate) unreadable: Mutex<Option<Name>>,
     /// How long it takes to make a schedule.
     pub(crate) delay: Mutex<Duration>,
     /// Told when a schedule is asked for.
     pub(crate) asked: Notify,
+}
+
+/// What workers are told beside a request.
+pub(crate) fn workers() -> Workers {
+    let config: Config = read_from([("S3_REGION", "eu-west-1")]).expect("settings");
+    config.workers()
 }
 
 impl Recording {
@@ -57,76 +74,90 @@ pub(crate) fn secret_names(vars: &[Var]) -> Vec<&str> {
     vars.iter().filter(secret).map(|it| it.name).collect()
 }
 
-fn same(one: &Restore, other: &Restore) -> bool {
-    let request = |it: &Restore| -> Vec<String> {
-        let times = ["RESTORE_AS_OF", "RESTORE_BEGIN_BY"];
-        let counted = it.vars.iter().filter(|it| !times.contains(&it.name));
-        counted.map(|it| format!("{it:?}")).collect()
-    };
-    request(one) == request(other)
-}
-
 #[async_trait]
 impl Engine for Recording {
     fn namespace(&self) -> &str {
         HERE
     }
 
-    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
+    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
         self.check()?;
         self.asked.notify_one();
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
         let mut schedules = self.schedules.lock().unwrap();
-        schedules.insert(schedule.name.clone(), schedule.clone());
+        let wanted = schedule.clone();
+        match schedules.insert(wanted.name.clone(), wanted) {
+            None if whose == Whose::Anybodys => {
+                schedules.remove(&schedule.name);
+                Err(Error::new("update", Kind::NotFound, "there is none"))
+            }
+            None => Ok(Put::Created),
+            Some(before)
+                if whose == Whose::Its && !before.plan.is_same_schedule(&schedule.plan) =>
+            {
+                schedules.insert(before.name.clone(), before);
+                Err(Error::new("make", Kind::Occupied, "it is another's"))
+            }
+            Some(before) => Ok(match schedule.changes_from(&before.plan) {
+                changes if changes.is_empty() => Put::Unchanged,
+                changes => Put::Changed(changes),
+            }),
+        }
+    }
+
+    async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {
+        if self.unreadable.lock().unwrap().as_ref() == Some(name) {
+            return Ok(None);
+        }
+        Ok(self.schedules.lock().unwrap().get(name).cloned())
+    }
+
+    async fn delete(&self, name: &Name) -> Result<(), Error> {
+        self.schedules.lock().unwrap().remove(name);
         Ok(())
     }
 
-    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
-        self.check()?;
-        if namespace != HERE {
-            return Err(Error::new("update", Kind::Denied, "not here"));
-        }
-        if !self.schedules.lock().unwrap().contains_key(&schedule.name) {
-            return Err(Error::new("update", Kind::NotFound, "there is none"));
-        }
-        self.ensure(schedule).await
-    }
-
-    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
-        let schedules = self.schedules.lock().unwrap();
-        let Some(schedule) = schedules.get(schedule) else {
-            return Ok(None);
-        };
-        let value = |name| plain(&schedule.vars, name);
-        let (host, port, name) = (value("DB_HOST"), value("DB_PORT"), value("DB_NAME"));
-        let all = host.zip(port).zip(name);
-        Ok(all.map(|((host, port), name)| format!("{host}:{port}/{name}")))
-    }
-
-    async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
+    async fn start(&self, restore: &Restore) -> Result<Started, Error> {
         self.check()?;
         let mut restores = self.restores.lock().unwrap();
-        let name = format!("restore-{}-postgres", restore.database);
-        let under_way = restores.iter().find(|it| it.database == restore.database);
-        let adopted = match under_way {
-            Some(other) if same(other, restore) => true,
+        let place = restore.target.place();
+        let name = format!("restore-{}-postgres", restore.target.place_hash());
+        let under_way = restores.iter().find(|it| it.target.place() == place);
+        let by = match under_way {
+            Some(other) if other.request() == restore.request() => StartedBy::Earlier,
             Some(_) => return Err(Error::new("restore", Kind::Precondition, "another")),
-            None => false,
+            None => StartedBy::ThisCall,
         };
         restores.push(restore.clone());
-        Ok(Running { name, adopted })
+        Ok(Started { name, by })
     }
 
-    async fn refresh(&self) -> Result<Refreshed, Error> {
-        self.check().map(|()| Refreshed::default())
+    async fn cancel(&self, _run: &str) -> Result<(), Error> {
+        self.check()
+    }
+
+    async fn log(&self, _run: &str) -> Result<String, Error> {
+        self.check().map(|()| String::new())
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        pending().boxed()
+    }
+
+    async fn acknowledge(&self, _run: &Run) -> Result<(), Error> {
+        self.check()
+    }
+
+    async fn tidy(&self) -> Result<Tidied, Error> {
+        self.check().map(|()| Tidied::default())
     }
 
     async fn ready(&self) -> Result<(), Error> {
         self.check()
     }
 
-    async fn run(&self, stop: CancellationToken, _tell: &(dyn Fn(Finished) + Send + Sync)) {
+    async fn work(&self, stop: CancellationToken, _leads: watch::Sender<bool>) {
         stop.cancelled().await;
     }
 }

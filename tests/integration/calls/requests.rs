@@ -20,6 +20,7 @@ pub(crate) fn backup() -> BackupRequest {
         s3_bucket_name: "backups".to_owned(),
         core_addr: "core:50051".to_owned(),
         max_backup_count: 7,
+        skip_checks: false,
     }
 }
 
@@ -61,5 +62,7 @@ pub(crate) fn restore(revision: &str) -> BackupRestore {
         s3_bucket_name,
         backup_revision: revision.to_owned(),
         core_addr,
+        request_id: String::new(),
+        skip_checks: false,
     }
 }

@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Config, ResourceExt as _};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::{Engine as _, Kind};
+use scheduler::engine::{Engine as _, Kind, Whose, conformance};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -24,7 +24,12 @@ fn taught(server: &MockServer) -> Kubernetes {
     let config = Config::new(server.uri().parse().expect("a URL"));
     let settings = Settings {
         call_timeout: Duration::from_secs(2),
-        ..Settings::new("backups", "backuper:1", "restorer:1")
+        ..Settings::new(
+            "backups",
+            "backuper:1",
+            "restorer:1",
+            conformance::workers(),
+        )
     };
     Kubernetes::connect(config, settings).expect("a client")
 }
@@ -54,7 +59,7 @@ fn s26_an_api_server_that_stays_busy_is_heard_in_its_own_words() {
                 .respond_with(refusal(code, words))
                 .mount(&server)
                 .await;
-            let error = taught(&server).ensure(&schedule(NAME, "it")).await;
+            let error = taught(&server).put(&schedule(NAME, "it"), Whose::Its).await;
             let error = error.expect_err("it is busy");
             assert_eq!(error.kind(), Kind::Unavailable);
             assert!(error.chain().contains(words), "{}", error.chain());
@@ -82,11 +87,19 @@ fn s26_an_api_server_that_is_busy_for_a_moment_is_asked_again() {
 #[test]
 fn s26_a_missing_namespace_is_told_as_that() {
     Cluster::shared().within(async |namespace| {
-        let settings = Settings::new("nowhere", "backuper:1", "restorer:1");
+        let settings = Settings::new(
+            "nowhere",
+            "backuper:1",
+            "restorer:1",
+            conformance::workers(),
+        );
         let engine = Kubernetes::connect(namespace.cluster.config(), settings);
         let engine = engine.expect("a client");
-        let made = engine.ensure(&schedule(NAME, "it")).await.map(drop);
-        let started = engine.restore(&restore("aaaa1111", "0")).await.map(drop);
+        let made = engine
+            .put(&schedule(NAME, "it"), Whose::Its)
+            .await
+            .map(drop);
+        let started = engine.start(&restore("aaaa1111", "0")).await.map(drop);
         for error in [made, started].map(|it| it.expect_err("no namespace")) {
             assert_eq!(error.kind(), Kind::Precondition, "{error:?}");
             let sentence = error.chain();
@@ -100,19 +113,21 @@ fn s26_a_missing_namespace_is_told_as_that() {
 fn s26_a_restore_that_the_version_before_began_is_found_by_half_of_the_digits() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let old = restore("aaaa1111", "0");
-        let name = engine.restore(&old).await.expect("started").name;
+        let old = restore("shop", "0");
+        let name = engine.start(&old).await.expect("started").name;
         let jobs = namespace.api::<Job>();
-        let old_label = json!({"metadata": {"labels": {"postgres-adapter/database": "aaaa1111"}}});
+        let half = &old.target.place_hash()[..8];
+        let old_label = json!({"metadata": {"labels": {
+            "postgres-adapter/database": half, "postgres-adapter.io/place": null}}});
         jobs.patch(&name, &PatchParams::default(), &Patch::Merge(old_label))
             .await
             .expect("labelled");
-        let again = engine.restore(&restore("aaaa1111bbbb2222", "0")).await;
+        let again = engine.start(&restore("shop", "0")).await;
         assert_eq!(again.expect("found").name, name);
-        let error = engine.restore(&restore("aaaa1111bbbb2222", "1")).await;
+        let error = engine.start(&restore("shop", "1")).await;
         let error = error.expect_err("another one is under way");
         assert_eq!(error.kind(), Kind::Precondition, "{error:?}");
-        let stranger = engine.restore(&restore("aaaa2222cccc3333", "0")).await;
+        let stranger = engine.start(&restore("crm", "0")).await;
         assert_ne!(stranger.expect("started").name, name);
         assert_eq!(jobs.get(&name).await.expect("the Job").name_any(), name);
     });
@@ -142,7 +157,7 @@ fn s21_a_list_that_expires_in_the_middle_is_begun_again() {
                 .mount(&server)
                 .await;
         }
-        taught(&server).refresh().await.expect("the second time");
+        taught(&server).tidy().await.expect("the second time");
     });
 }
 
@@ -155,7 +170,7 @@ fn s21_one_object_that_cannot_be_written_does_not_stop_the_others() {
                 "metadata": {"name": name, "uid": name, "resourceVersion": "1",
                     "labels": {"app.kubernetes.io/managed-by": "postgres-adapter"},
                     "annotations": {
-                        "postgres-adapter/parameters": r#"{"schedule":"0 0 * * *","env":[]}"#,
+                        "postgres-adapter/parameters": r#"{"schedule":"0 0 * * *","env":[["DB_HOST","h"],["DB_NAME","shop"]]}"#,
                         "postgres-adapter/rendered": "before"}},
                 "spec": {"schedule": "0 0 * * *", "jobTemplate": {}},
             })
@@ -182,7 +197,7 @@ fn s21_one_object_that_cannot_be_written_does_not_stop_the_others() {
             .respond_with(ResponseTemplate::new(200).set_body_json(written))
             .mount(&server)
             .await;
-        let refreshed = taught(&server).refresh().await.expect("refreshed");
-        assert_eq!((refreshed.updated, refreshed.left), (1, 1), "{refreshed:?}");
+        let tidied = taught(&server).tidy().await.expect("tidied");
+        assert_eq!((tidied.updated, tidied.left), (1, 1), "{tidied:?}");
     });
 }

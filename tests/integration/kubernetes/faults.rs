@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::{Body, ClientBuilder};
-use scheduler::engine::Engine as _;
 use scheduler::engine::kubernetes::Kubernetes;
+use scheduler::engine::{Engine as _, Whose};
 use tower::{BoxError, Layer, Service};
 
 use super::{
@@ -138,7 +138,10 @@ async fn at_each_call(attempt: impl AsyncFn(usize, Death) -> bool) {
 fn a_crash_while_a_schedule_is_made_is_mended_by_the_next_call() {
     at_each_call_of_a_schedule(&async |namespace: &Namespace| {
         let engine = immortal(namespace).await;
-        engine.ensure(&schedule(NAME, "it")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "it"), Whose::Its)
+            .await
+            .expect("made");
         let all = namespace.cron_jobs().await;
         assert!(all.len() == 1 && !is_suspended(&all[0]), "{all:?}");
         assert_eq!(namespace.secrets().await.len(), 1);
@@ -149,7 +152,7 @@ fn a_crash_while_a_schedule_is_made_is_mended_by_the_next_call() {
 fn a_crash_while_a_schedule_is_made_leaves_nothing_after_the_next_start() {
     at_each_call_of_a_schedule(&async |namespace: &Namespace| {
         let engine = immortal(namespace).await;
-        engine.refresh().await.expect("refreshed");
+        engine.tidy().await.expect("tidied");
         let all = namespace.cron_jobs().await;
         assert!(all.iter().all(|it| !is_suspended(it)), "{all:?}");
         crate::cluster::eventually("the Secret follows", async || {
@@ -164,7 +167,7 @@ fn at_each_call_of_a_schedule(then: &impl AsyncFn(&Namespace)) {
         at_each_call(async |calls, death| {
             let namespace = Namespace::create(outer.cluster).await;
             let dying = mortal(&namespace, calls, death).await;
-            let lived = dying.ensure(&schedule(NAME, "it")).await.is_ok();
+            let lived = dying.put(&schedule(NAME, "it"), Whose::Its).await.is_ok();
             nothing_runs_without_its_secret(&namespace).await;
             then(&namespace).await;
             nothing_runs_without_its_secret(&namespace).await;
@@ -180,7 +183,7 @@ fn a_crash_while_a_restore_is_started_is_mended_by_the_next_call() {
     at_each_call_of_a_restore(&async |namespace: &Namespace| {
         let engine = immortal(namespace).await;
         let running = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started");
         assert_eq!(namespace.jobs().await.len(), 1);
@@ -193,7 +196,7 @@ fn a_restore_that_a_crash_kept_from_starting_does_not_stand_in_anothers_way() {
     at_each_call_of_a_restore(&async |namespace: &Namespace| {
         let engine = immortal(namespace).await;
         let has_started = !namespace.started_jobs().await.is_empty();
-        let other = engine.restore(&restore("aaaa1111", "1")).await;
+        let other = engine.start(&restore("aaaa1111", "1")).await;
         assert_eq!(other.is_err(), has_started, "{other:?}");
         assert_eq!(namespace.jobs().await.len(), 1);
     });
@@ -203,11 +206,7 @@ fn a_restore_that_a_crash_kept_from_starting_does_not_stand_in_anothers_way() {
 fn a_crash_while_a_restore_is_started_leaves_nothing_after_the_next_start() {
     at_each_call_of_a_restore(&async |namespace: &Namespace| {
         let has_started = namespace.started_jobs().await.len();
-        immortal(namespace)
-            .await
-            .refresh()
-            .await
-            .expect("refreshed");
+        immortal(namespace).await.tidy().await.expect("tidied");
         assert_eq!(namespace.jobs().await.len(), has_started);
         crate::cluster::eventually("the Secret follows", async || {
             (namespace.secrets().await.len() == has_started).then_some(())
@@ -221,7 +220,7 @@ fn at_each_call_of_a_restore(then: &impl AsyncFn(&Namespace)) {
         at_each_call(async |calls, death| {
             let namespace = Namespace::create(outer.cluster).await;
             let dying = mortal(&namespace, calls, death).await;
-            let lived = dying.restore(&restore("aaaa1111", "0")).await.is_ok();
+            let lived = dying.start(&restore("aaaa1111", "0")).await.is_ok();
             nothing_runs_without_its_secret(&namespace).await;
             then(&namespace).await;
             namespace.remove().await;

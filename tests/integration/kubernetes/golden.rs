@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use backuper::job::Var;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use scheduler::engine::Component;
-use scheduler::engine::kubernetes::record::{Parameters, Shown};
-use scheduler::engine::kubernetes::render::{cron_job, gated, restore_job, secret};
+use kube::ResourceExt as _;
+use scheduler::domain::run::Component;
+use scheduler::engine::conformance;
+use scheduler::engine::kubernetes::keys::RENDERED;
+use scheduler::engine::kubernetes::record::Spec;
+use scheduler::engine::kubernetes::render::{About, cron_job, gated, restore_job, secret};
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::engine::kubernetes::template::Template;
-use secrecy::SecretString;
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
 const SECRET: &str = "backup-0a1b2c3d-postgres-0011223344556677";
@@ -20,24 +21,21 @@ fn settings() -> Settings {
         "backups",
         "registry.local/backuper:1",
         "registry.local/restorer:1",
+        conformance::workers(),
     )
 }
 
-fn vars() -> Vec<Var> {
-    vec![
-        Var::plain("DB_HOST", "db.example"),
-        Var::plain("DB_NAME", "price $(DB_HOST) in $$"),
-        Var::secret("DB_PASSWORD", &SecretString::from("hunter2")),
-        Var::plain("S3_BUCKET_NAME", "backups"),
-    ]
-}
-
-fn parameters(vars: &[Var]) -> Parameters {
-    Parameters {
-        schedule: "30 3 * * *".to_owned(),
-        vars: Shown::of(vars),
+fn spec(database: &str) -> Spec {
+    let mut schedule = conformance::schedule(NAME);
+    schedule.plan.source = conformance::database(database, "hunter2");
+    Spec {
+        schedule,
         secret: SECRET.to_owned(),
     }
+}
+
+fn shop() -> Spec {
+    spec("price $(DB_HOST) in $$")
 }
 
 fn check(name: &str, object: &impl serde::Serialize) {
@@ -50,18 +48,16 @@ fn check(name: &str, object: &impl serde::Serialize) {
 
 #[test]
 fn the_golden_cron_job() {
-    let cron_job = cron_job(&settings(), NAME, &parameters(&vars()));
+    let cron_job = cron_job(&settings(), &shop());
     check("cron_job", &cron_job);
 }
 
 #[test]
 fn s27_a_backup_that_hangs_takes_few_others_with_it() {
     let deadline = |settings: &Settings, schedule: &str| {
-        let parameters = Parameters {
-            schedule: schedule.to_owned(),
-            ..parameters(&vars())
-        };
-        let spec = cron_job(settings, NAME, &parameters).spec;
+        let mut wanted = shop();
+        wanted.schedule.plan.cron = schedule.parse().expect("a cron");
+        let spec = cron_job(settings, &wanted).spec;
         spec.and_then(|it| it.job_template.spec?.active_deadline_seconds)
     };
     let hours = |it: i64| Some(it * 3600);
@@ -72,7 +68,7 @@ fn s27_a_backup_that_hangs_takes_few_others_with_it() {
     assert_eq!(deadline(&settings, "30 3 * * *"), hours(24));
     assert_eq!(deadline(&settings, "0 0 1 * *"), hours(24));
     assert_eq!(deadline(&settings, "@yearly"), hours(24));
-    settings.backup_deadline = Some(Duration::from_secs(7 * 3600));
+    settings.limits.backup = Some(Duration::from_secs(7 * 3600));
     assert_eq!(deadline(&settings, "0 * * * *"), hours(7));
 }
 
@@ -80,7 +76,7 @@ fn s27_a_backup_that_hangs_takes_few_others_with_it() {
 fn the_golden_cron_job_under_a_template() {
     let mut settings = settings();
     settings.template = Template::parse(TEMPLATE).expect("a template");
-    let cron_job = cron_job(&settings, NAME, &parameters(&vars()));
+    let cron_job = cron_job(&settings, &shop());
     check("cron_job_with_template", &cron_job);
 }
 
@@ -106,12 +102,8 @@ fn a_template_with_a_field_that_pods_do_not_have_is_refused_by_its_path() {
 
 #[test]
 fn the_golden_restore() {
-    let job = restore_job(
-        &settings(),
-        "restore-0a1b2c3d-postgres",
-        "1f3a9c0e",
-        &Shown::of(&vars()),
-    );
+    let wanted = conformance::restore("shop", "0", 0);
+    let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted);
     check("restore_job", &job);
 }
 
@@ -125,20 +117,26 @@ fn the_golden_secret() {
         controller: Some(true),
         block_owner_deletion: None,
     };
-    check("secret", &secret(Component::Backup, SECRET, owner, &vars()));
+    let schedule = shop().schedule;
+    let about = About {
+        component: Component::Backup,
+        database: &schedule.plan.source,
+    };
+    let vars = conformance::workers().backup(&schedule).to_env();
+    check(
+        "secret",
+        &secret(&settings(), SECRET, owner, (&about, &vars)),
+    );
 }
 
 #[test]
 fn a_cron_job_that_is_being_made_is_suspended_and_says_it_is_not_complete() {
-    let whole = cron_job(&settings(), NAME, &parameters(&vars()));
+    let whole = cron_job(&settings(), &shop());
     let gate = gated(&whole);
     assert_eq!(gate.spec.as_ref().and_then(|it| it.suspend), Some(true));
     check("cron_job_being_made", &gate);
-    let of = |it: Option<std::collections::BTreeMap<String, String>>| it.map_or(0, |it| it.len());
-    assert_eq!(
-        of(gate.metadata.annotations) + 1,
-        of(whole.metadata.annotations)
-    );
+    assert!(RENDERED.of(whole.annotations()).is_some());
+    assert!(RENDERED.of(gate.annotations()).is_none());
 }
 
 /// How Kubernetes expands a variable's value, where no other variable is known to it: `$$` is `$`,
@@ -179,8 +177,7 @@ fn u41_a_value_with_dollars_arrives_as_it_was_given() {
         "$$(DB_HOST",
         "(x)",
     ] {
-        let vars = [Var::plain("DB_HOST", "h"), Var::plain("DB_NAME", given)];
-        let cron_job = cron_job(&settings(), NAME, &parameters(&vars));
+        let cron_job = cron_job(&settings(), &spec(given));
         let pod = cron_job
             .spec
             .and_then(|it| it.job_template.spec?.template.spec);
@@ -188,7 +185,9 @@ fn u41_a_value_with_dollars_arrives_as_it_was_given() {
             .env
             .clone()
             .expect("variables");
-        let rendered = env[1].value.as_deref().expect("a value");
+        let name = env.iter().find(|it| it.name == "DB_NAME");
+        let rendered = name.and_then(|it| it.value.as_deref());
+        let rendered = rendered.expect("a value");
         assert_eq!(expanded(rendered, "DB_HOST"), given, "{rendered}");
     }
 }

@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use scheduler::domain::restore::Restore;
 use scheduler::engine::kubernetes::error::{answered, is_lost_race};
 use scheduler::engine::kubernetes::render::started;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::{Engine as _, Kind, Restore};
+use scheduler::engine::{Engine as _, Kind, StartedBy};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -30,11 +31,7 @@ fn impatient(namespace: &Namespace) -> Settings {
 }
 
 fn as_of(restore: &Restore) -> String {
-    let found = restore.vars.iter().find(|it| it.name == "RESTORE_AS_OF");
-    match &found.expect("a time").value {
-        backuper::job::Value::Plain(text) => text.clone(),
-        backuper::job::Value::Secret(_) => panic!("no secret"),
-    }
+    restore.as_of.expect("a time").to_string()
 }
 
 fn variable(job: &Job, name: &str) -> Option<String> {
@@ -58,12 +55,12 @@ fn s11_what_was_never_started_is_made_anew_with_the_new_calls_time() {
         });
         let unlucky = unlucky.engine(&namespace, settings(&namespace)).await;
         let yesterday = restore(DATABASE, "0");
-        let error = unlucky.restore(&yesterday).await.expect_err("no Secret");
+        let error = unlucky.start(&yesterday).await.expect_err("no Secret");
         assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
         let today = restore(DATABASE, "0");
         assert_ne!(as_of(&yesterday), as_of(&today));
-        let running = engine(&namespace).await.restore(&today).await;
-        assert!(!running.expect("made anew").adopted);
+        let running = engine(&namespace).await.start(&today).await;
+        assert_eq!(running.expect("made anew").by, StartedBy::ThisCall);
         let job = the_one_started(&namespace).await;
         assert_eq!(variable(&job, "RESTORE_AS_OF"), Some(as_of(&today)));
         assert_eq!(namespace.jobs().await.len(), 1);
@@ -80,7 +77,7 @@ async fn left_by_a_crash(namespace: &Namespace) -> Restore {
     let dying = dying.engine(namespace, settings(namespace)).await;
     let wanted = restore(DATABASE, "0");
     let call = wanted.clone();
-    let call = tokio::spawn(async move { dying.restore(&call).await });
+    let call = tokio::spawn(async move { dying.start(&call).await });
     eventually("its Job", async || {
         (namespace.jobs().await.len() == 1).then_some(())
     })
@@ -94,15 +91,15 @@ fn s11_the_age_of_what_a_crash_left_is_told_by_the_api_servers_clock() {
     Cluster::shared().within(async |namespace| {
         let yesterday = left_by_a_crash(&namespace).await;
         let now = engine(&namespace).await;
-        let error = now.restore(&restore(DATABASE, "1")).await;
+        let error = now.start(&restore(DATABASE, "1")).await;
         let error = error.expect_err("it may still be started");
         assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
         let later = Between::clock_ahead(Duration::from_secs(60));
         let later = later.engine(&namespace, settings(&namespace)).await;
         let today = restore(DATABASE, "0");
         assert_ne!(as_of(&yesterday), as_of(&today));
-        let running = later.restore(&today).await.expect("made anew");
-        assert!(!running.adopted);
+        let running = later.start(&today).await.expect("made anew");
+        assert_eq!(running.by, StartedBy::ThisCall);
         let job = the_one_started(&namespace).await;
         assert_eq!(variable(&job, "RESTORE_AS_OF"), Some(as_of(&today)));
     });
@@ -118,7 +115,7 @@ fn s12_a_slow_secret_starts_no_other_callers_job() {
             false => Fate::Sent,
         });
         let slow = slow.engine(&namespace, settings(&namespace)).await;
-        let first = tokio::spawn(async move { slow.restore(&restore(DATABASE, "1")).await });
+        let first = tokio::spawn(async move { slow.start(&restore(DATABASE, "1")).await });
         eventually("the first Job", async || {
             (namespace.jobs().await.len() == 1).then_some(())
         })
@@ -133,7 +130,7 @@ fn s12_a_slow_secret_starts_no_other_callers_job() {
         });
         let second = second.engine(&namespace, impatient(&namespace)).await;
         let before = namespace.jobs().await[0].uid();
-        let second = tokio::spawn(async move { second.restore(&restore(DATABASE, "2")).await });
+        let second = tokio::spawn(async move { second.start(&restore(DATABASE, "2")).await });
         eventually("the second Job", async || {
             let jobs = namespace.jobs().await;
             (jobs.len() == 1 && jobs[0].uid() != before).then_some(())
@@ -158,7 +155,7 @@ fn s12_a_slow_secret_starts_no_other_callers_job() {
 fn s12_two_requests_never_share_a_name() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let first = engine.restore(&restore(DATABASE, "1")).await;
+        let first = engine.start(&restore(DATABASE, "1")).await;
         let first = first.expect("started").name;
         let params = DeleteParams::background();
         let jobs = namespace.api::<Job>();
@@ -167,7 +164,7 @@ fn s12_two_requests_never_share_a_name() {
             namespace.pods().await.is_empty().then_some(())
         })
         .await;
-        let second = engine.restore(&restore(DATABASE, "2")).await;
+        let second = engine.start(&restore(DATABASE, "2")).await;
         assert_ne!(first, second.expect("started").name);
     });
 }
@@ -197,7 +194,7 @@ fn finalizers(of: &[&str]) -> Patch<serde_json::Value> {
 /// A restore whose Job is being deleted in the foreground and stays until its finalizers go.
 async fn being_deleted(namespace: &Namespace) -> String {
     let engine = engine(namespace).await;
-    let name = engine.restore(&restore(DATABASE, "0")).await;
+    let name = engine.start(&restore(DATABASE, "0")).await;
     let name = name.expect("started").name;
     namespace.pod_of(&name).await;
     let jobs = namespace.api::<Job>();
@@ -216,7 +213,7 @@ fn s15_a_job_that_is_being_deleted_is_not_adopted() {
     Cluster::shared().within(async |namespace| {
         let name = being_deleted(&namespace).await;
         let engine = engine(&namespace).await;
-        let error = engine.restore(&restore(DATABASE, "0")).await;
+        let error = engine.start(&restore(DATABASE, "0")).await;
         let error = error.expect_err("it is being deleted");
         assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
         let sentence = error.chain();
@@ -236,14 +233,14 @@ fn s15_a_job_that_is_being_deleted_is_waited_for_and_made_anew() {
     Cluster::shared().within(async |namespace| {
         let name = being_deleted(&namespace).await;
         let engine = engine(&namespace).await;
-        let call = tokio::spawn(async move { engine.restore(&restore(DATABASE, "0")).await });
+        let call = tokio::spawn(async move { engine.start(&restore(DATABASE, "0")).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         let jobs = namespace.api::<Job>();
         jobs.patch(&name, &PatchParams::default(), &finalizers(&[]))
             .await
             .expect("let go");
         let running = call.await.expect("no panic").expect("made anew");
-        assert!(!running.adopted);
+        assert_eq!(running.by, StartedBy::ThisCall);
         assert_ne!(running.name, name);
         namespace.pod_of(&running.name).await;
     });
@@ -253,7 +250,7 @@ fn s15_a_job_that_is_being_deleted_is_waited_for_and_made_anew() {
 fn s15_nothing_is_restored_beside_the_pod_of_a_job_that_was_deleted() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let first = engine.restore(&restore(DATABASE, "0")).await;
+        let first = engine.start(&restore(DATABASE, "0")).await;
         let first = first.expect("started").name;
         let pod = namespace.pod_of(&first).await.name_any();
         let pods = namespace.api::<Pod>();
@@ -281,7 +278,7 @@ fn s15_nothing_is_restored_beside_the_pod_of_a_job_that_was_deleted() {
             namespace.jobs().await.is_empty().then_some(())
         })
         .await;
-        let error = engine.restore(&restore(DATABASE, "0")).await;
+        let error = engine.start(&restore(DATABASE, "0")).await;
         let error = error.expect_err("its pod may still write");
         assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
         assert!(error.chain().contains(&pod), "{}", error.chain());
@@ -293,7 +290,7 @@ fn s15_nothing_is_restored_beside_the_pod_of_a_job_that_was_deleted() {
             .await
             .expect("ended");
         engine
-            .restore(&restore(DATABASE, "0"))
+            .start(&restore(DATABASE, "0"))
             .await
             .expect("nothing is in its way");
     });
@@ -329,7 +326,7 @@ fn s10_the_cores_put_right_after_the_answer_meets_no_conflict() {
         let mut conflicts = 0;
         for number in 0..50 {
             let wanted = restore(&format!("{number:08x}"), "0");
-            let running = engine.restore(&wanted).await.expect("started");
+            let running = engine.start(&wanted).await.expect("started");
             let put = put_like_the_core(&jobs, &running.name, &owner).await;
             conflicts += usize::from(!put);
         }
@@ -352,7 +349,7 @@ fn s10_a_restore_that_gets_no_pod_is_answered_within_seconds() {
         let engine = engine(&namespace).await;
         let start = std::time::Instant::now();
         engine
-            .restore(&restore(DATABASE, "0"))
+            .start(&restore(DATABASE, "0"))
             .await
             .expect("started");
         assert!(

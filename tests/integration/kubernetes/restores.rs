@@ -1,10 +1,14 @@
 //! Restores: one at a time into a database, one pod each.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
-use scheduler::engine::{Engine as _, Kind};
+use scheduler::domain::restore::Restore;
+use scheduler::engine::{Engine as _, Kind, StartedBy};
 
-use super::{engine, nothing_runs_without_its_secret, restore};
+use super::between::Between;
+use super::{engine, nothing_runs_without_its_secret, restore, settings};
 use crate::cluster::{Cluster, Namespace, eventually};
 
 async fn wait_until_finished(namespace: &Namespace, job: &str) -> Job {
@@ -23,15 +27,18 @@ fn u34_the_same_restore_again_is_answered_with_the_running_job() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         let first = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started");
         let again = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("found");
         assert_eq!(first.name, again.name);
-        assert!(again.adopted && !first.adopted);
+        assert_eq!(
+            (first.by, again.by),
+            (StartedBy::ThisCall, StartedBy::Earlier)
+        );
         assert_eq!(namespace.jobs().await.len(), 1);
         namespace.pod_of(&first.name).await;
         nothing_runs_without_its_secret(&namespace).await;
@@ -44,7 +51,7 @@ fn callers_at_the_same_time_start_one_restore() {
         let engine = engine(&namespace).await;
         let calls = (0..6).map(|_| {
             let engine = engine.clone();
-            tokio::spawn(async move { engine.restore(&restore("aaaa1111", "0")).await })
+            tokio::spawn(async move { engine.start(&restore("aaaa1111", "0")).await })
         });
         let mut names = Vec::new();
         for call in calls.collect::<Vec<_>>() {
@@ -64,7 +71,7 @@ fn different_restores_at_the_same_time_leave_one() {
         let calls = (0..6).map(|number| {
             let engine = engine.clone();
             let wanted = restore("aaaa1111", &number.to_string());
-            tokio::spawn(async move { engine.restore(&wanted).await })
+            tokio::spawn(async move { engine.start(&wanted).await })
         });
         let mut started = 0;
         for call in calls.collect::<Vec<_>>() {
@@ -83,39 +90,84 @@ fn a_different_restore_into_the_database_is_refused_and_into_another_is_not() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started");
         let error = engine
-            .restore(&restore("aaaa1111", "1"))
+            .start(&restore("aaaa1111", "1"))
             .await
             .expect_err("refused");
         assert_eq!(error.kind(), Kind::Precondition);
         engine
-            .restore(&restore("bbbb2222", "1"))
+            .start(&restore("bbbb2222", "1"))
             .await
             .expect("another database");
         assert_eq!(namespace.jobs().await.len(), 2);
     });
 }
 
+/// Ends a restore well.
+async fn end_well(namespace: &Namespace, job: &str) {
+    let pod = namespace.pod_of(job).await;
+    namespace.end_pod(&pod.name_any(), 0, "").await;
+    wait_until_finished(namespace, job).await;
+}
+
 #[test]
-fn after_a_restore_has_finished_the_same_request_starts_a_new_one() {
+fn s14_the_same_request_right_after_its_good_end_is_answered_with_that() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let first = engine
-            .restore(&restore("aaaa1111", "0"))
-            .await
-            .expect("started");
+        let first = engine.start(&restore("shop", "0")).await.expect("started");
+        end_well(&namespace, &first.name).await;
+        let again = engine.start(&restore("shop", "0")).await.expect("found");
+        assert_eq!(
+            (again.name, again.by),
+            (first.name, StartedBy::EarlierEnded)
+        );
+        let other = engine.start(&restore("shop", "1")).await;
+        assert_eq!(other.expect("another one").by, StartedBy::ThisCall);
+    });
+}
+
+#[test]
+fn s14_a_minute_later_the_same_request_is_a_new_one_unless_it_has_a_name() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let named = |id: &str| Restore {
+            request_id: id.to_owned(),
+            ..restore("crm", "0")
+        };
+        let later = Between::clock_ahead(Duration::from_secs(61));
+        let later = later.engine(&namespace, settings(&namespace)).await;
+        let first = engine.start(&restore("shop", "0")).await.expect("started");
+        end_well(&namespace, &first.name).await;
+        let second = later.start(&restore("shop", "0")).await.expect("started");
+        assert_eq!(second.by, StartedBy::ThisCall);
+        let first = engine.start(&named("a")).await.expect("started");
+        end_well(&namespace, &first.name).await;
+        let again = later.start(&named("a")).await.expect("found");
+        assert_eq!(
+            (again.name, again.by),
+            (first.name, StartedBy::EarlierEnded)
+        );
+        let other = later.start(&named("b")).await.expect("started");
+        assert_eq!(other.by, StartedBy::ThisCall);
+    });
+}
+
+#[test]
+fn after_a_restore_has_failed_the_same_request_starts_a_new_one() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let first = engine.start(&restore("shop", "0")).await.expect("started");
         let pod = namespace.pod_of(&first.name).await;
-        namespace.end_pod(&pod.name_any(), 0, "").await;
+        namespace
+            .end_pod(&pod.name_any(), 2, "no such backup")
+            .await;
         wait_until_finished(&namespace, &first.name).await;
-        let second = engine
-            .restore(&restore("aaaa1111", "0"))
-            .await
-            .expect("started");
+        let second = engine.start(&restore("shop", "0")).await.expect("started");
         assert_ne!(first.name, second.name);
-        assert!(!second.adopted);
+        assert_eq!(second.by, StartedBy::ThisCall);
         namespace.pod_of(&second.name).await;
     });
 }
@@ -133,7 +185,7 @@ fn u26_a_restore_that_fails_is_not_run_again() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         let job = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started")
             .name;
@@ -152,7 +204,7 @@ fn u26_a_restore_whose_node_is_drained_is_not_run_again() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         let job = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started")
             .name;
@@ -168,7 +220,7 @@ fn u26_a_restore_whose_pod_is_deleted_is_not_run_again() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         let job = engine
-            .restore(&restore("aaaa1111", "0"))
+            .start(&restore("aaaa1111", "0"))
             .await
             .expect("started")
             .name;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backuper::job::Var;
+use backuper::retention::Retention;
 use http::Method;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Secret;
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use scheduler::engine::kubernetes::Kubernetes;
-use scheduler::engine::{Engine as _, Kind};
+use scheduler::engine::{Engine as _, Kind, Whose};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -39,13 +39,13 @@ fn u35_the_same_request_twice_makes_one_cron_job() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         engine
-            .ensure(&schedule(NAME, "hunter2"))
+            .put(&schedule(NAME, "hunter2"), Whose::Its)
             .await
             .expect("made");
         let mut seen = Vec::new();
         for _ in 0..3 {
             seen.push(found(&namespace).await);
-            let again = engine.ensure(&schedule(NAME, "hunter2")).await;
+            let again = engine.put(&schedule(NAME, "hunter2"), Whose::Its).await;
             again.expect("there");
         }
         assert_eq!(namespace.cron_jobs().await.len(), 1);
@@ -65,7 +65,7 @@ fn u35_u36_callers_at_the_same_time_make_one_cron_job_that_runs() {
         let engine = engine(&namespace).await;
         let calls = (0..8).map(|_| {
             let engine = engine.clone();
-            tokio::spawn(async move { engine.ensure(&schedule(NAME, "hunter2")).await })
+            tokio::spawn(async move { engine.put(&schedule(NAME, "hunter2"), Whose::Its).await })
         });
         for call in calls.collect::<Vec<_>>() {
             call.await.expect("no panic").expect("made");
@@ -82,7 +82,7 @@ fn u40_the_password_is_in_the_secret_and_nowhere_else() {
     Cluster::shared().within(async |namespace| {
         engine(&namespace)
             .await
-            .ensure(&schedule(NAME, "hunter2"))
+            .put(&schedule(NAME, "hunter2"), Whose::Its)
             .await
             .expect("made");
         let cron_job = serde_json::to_string(&found(&namespace).await).expect("JSON");
@@ -112,15 +112,18 @@ async fn adopt_like_the_core(namespace: &Namespace, request: &DynamicObject) {
 fn u33_an_update_after_the_cores_put_changes_everything_and_keeps_the_owner() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("made");
         let request = namespace.cluster.create_backup_request().await;
         adopt_like_the_core(&namespace, &request).await;
 
         let mut changed = schedule(NAME, "new");
-        changed.cron = "5 4 * * 1".to_owned();
-        changed.vars[2] = Var::plain("MAX_BACKUP_COUNT", "9");
+        changed.plan.cron = "5 4 * * 1".parse().expect("a cron");
+        changed.plan.keep = Retention(9);
         engine
-            .update(&namespace.name, &changed)
+            .put(&changed, Whose::Anybodys)
             .await
             .expect("changed");
 
@@ -167,7 +170,7 @@ fn s23_a_backup_that_was_checked_before_an_update_does_not_undo_it() {
     Cluster::shared().within(async |namespace| {
         let wanted = schedule(NAME, "first");
         let quick = engine(&namespace).await;
-        quick.ensure(&wanted).await.expect("made");
+        quick.put(&wanted, Whose::Its).await.expect("made");
         let permits = Arc::new(Semaphore::new(0));
         let held = permits.clone();
         let slow = Between::new(move |it| {
@@ -177,12 +180,12 @@ fn s23_a_backup_that_was_checked_before_an_update_does_not_undo_it() {
             }
         });
         let slow = slow.engine(&namespace, settings(&namespace)).await;
-        let call = tokio::spawn(async move { slow.ensure(&wanted).await });
+        let call = tokio::spawn(async move { slow.put(&wanted, Whose::Its).await });
         // It has looked, found its own place, and is about to write.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut elsewhere = schedule(NAME, "second");
-        elsewhere.vars[0] = Var::plain("DB_HOST", "other.example");
-        let updated = quick.update(&namespace.name, &elsewhere).await;
+        elsewhere.plan.source.host = "other.example".to_owned();
+        let updated = quick.put(&elsewhere, Whose::Anybodys).await;
         updated.expect("changed");
         permits.add_permits(8);
         let error = call.await.expect("no panic").expect_err("it is another's");
@@ -196,17 +199,23 @@ fn s23_a_backup_that_was_checked_before_an_update_does_not_undo_it() {
 fn a_schedule_that_a_person_suspended_stays_suspended() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        engine.ensure(&schedule(NAME, "it")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "it"), Whose::Its)
+            .await
+            .expect("made");
         let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
         let api = namespace.api::<CronJob>();
         api.patch(NAME, &PatchParams::default(), &suspend)
             .await
             .expect("suspended");
         engine
-            .update(&namespace.name, &schedule(NAME, "it"))
+            .put(&schedule(NAME, "it"), Whose::Anybodys)
             .await
             .expect("changed");
-        engine.ensure(&schedule(NAME, "it")).await.expect("changed");
+        engine
+            .put(&schedule(NAME, "it"), Whose::Its)
+            .await
+            .expect("changed");
         assert!(is_suspended(&found(&namespace).await));
     });
 }
@@ -215,19 +224,10 @@ fn a_schedule_that_a_person_suspended_stays_suspended() {
 fn an_update_of_a_cron_job_that_is_gone_is_not_found() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let error = engine.update(&namespace.name, &schedule(NAME, "it")).await;
+        let error = engine.put(&schedule(NAME, "it"), Whose::Anybodys).await;
         assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
         assert!(namespace.cron_jobs().await.is_empty());
         assert!(namespace.secrets().await.is_empty());
-    });
-}
-
-#[test]
-fn u39_another_namespace_is_denied() {
-    Cluster::shared().within(async |namespace| {
-        let engine = engine(&namespace).await;
-        let error = engine.update("kube-system", &schedule(NAME, "it")).await;
-        assert_eq!(error.expect_err("not ours").kind(), Kind::Denied);
     });
 }
 
@@ -247,9 +247,9 @@ fn u39_a_cron_job_that_is_not_ours_is_left_alone() {
             .await
             .expect("new");
         let engine = engine(&namespace).await;
-        let error = engine.ensure(&schedule(NAME, "it")).await;
+        let error = engine.put(&schedule(NAME, "it"), Whose::Its).await;
         assert_eq!(error.expect_err("theirs").kind(), Kind::Precondition);
-        let error = engine.update(&namespace.name, &schedule(NAME, "it")).await;
+        let error = engine.put(&schedule(NAME, "it"), Whose::Anybodys).await;
         assert_eq!(error.expect_err("theirs").kind(), Kind::Precondition);
         let after = found(&namespace).await;
         assert_eq!(before.resource_version(), after.resource_version());
@@ -263,7 +263,7 @@ fn what_the_role_does_not_give_is_denied() {
         let client = namespace.cluster.client_as(&user(&namespace));
         let engine = Kubernetes::new(client, settings(&namespace));
         let error = engine
-            .ensure(&schedule(NAME, "it"))
+            .put(&schedule(NAME, "it"), Whose::Its)
             .await
             .expect_err("no Role");
         assert_eq!(error.kind(), Kind::Denied, "{error:?}");

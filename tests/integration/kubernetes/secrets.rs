@@ -3,21 +3,22 @@
 
 use std::time::Duration;
 
-use backuper::job::Var;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
+use scheduler::domain::schedule::Schedule;
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
-use scheduler::engine::{Engine as _, Schedule};
+use scheduler::engine::{Engine as _, Whose};
 
-use super::runs::{Told, run_now};
+use super::runs::run_now;
 use super::{
     engine, limited_client, nothing_runs_without_its_secret, restore, schedule, secret_in,
     secret_of, settings,
 };
 use crate::cluster::{Cluster, Namespace, eventually};
+use crate::told::Told;
 
 const NAME: &str = "backup-0a1b2c3d-postgres";
 
@@ -32,7 +33,7 @@ async fn impatient(namespace: &Namespace) -> Kubernetes {
 
 fn elsewhere(password: &str) -> Schedule {
     let mut schedule = schedule(NAME, password);
-    schedule.vars[0] = Var::plain("DB_HOST", "other.example");
+    schedule.plan.source.host = "other.example".to_owned();
     schedule
 }
 
@@ -52,9 +53,12 @@ async fn password_in(namespace: &Namespace, secret: &str) -> Option<String> {
 fn s22_the_job_of_before_an_update_reads_the_password_of_its_own_server() {
     Cluster::shared().within(async |namespace| {
         let engine = impatient(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("made");
         run_now(&namespace, "now").await;
-        let updated = engine.update(&namespace.name, &elsewhere("new")).await;
+        let updated = engine.put(&elsewhere("new"), Whose::Anybodys).await;
         updated.expect("changed");
         let job: Job = namespace.api().get("now").await.expect("the Job");
         let old = secret_in(job.spec.and_then(|it| it.template.spec).as_ref());
@@ -64,18 +68,18 @@ fn s22_the_job_of_before_an_update_reads_the_password_of_its_own_server() {
             assert_eq!(password.as_deref(), Some("old"), "its retries read it");
             let new = password_in(&namespace, &current(&namespace).await).await;
             assert_eq!(new.as_deref(), Some("new"));
-            engine.refresh().await.expect("refreshed");
+            engine.tidy().await.expect("tidied");
         }
         let pod = namespace.pod_of("now").await.name_any();
         namespace.end_pod(&pod, 0, "").await;
         eventually("the old Secret goes when the Job has ended", async || {
-            let refreshed = engine.refresh().await.expect("refreshed");
-            (refreshed.removed == 1).then_some(())
+            let tidied = engine.tidy().await.expect("tidied");
+            (tidied.removed == 1).then_some(())
         })
         .await;
         assert_eq!(password_in(&namespace, &old).await, None);
         nothing_runs_without_its_secret(&namespace).await;
-        let again = engine.refresh().await.expect("refreshed");
+        let again = engine.tidy().await.expect("tidied");
         assert_eq!((again.unchanged, again.removed, again.updated), (1, 0, 0));
     });
 }
@@ -84,10 +88,13 @@ fn s22_the_job_of_before_an_update_reads_the_password_of_its_own_server() {
 fn s22_a_secret_of_before_stays_while_a_cache_may_still_make_a_job_of_it() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("made");
-        let updated = engine.update(&namespace.name, &elsewhere("new")).await;
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("made");
+        let updated = engine.put(&elsewhere("new"), Whose::Anybodys).await;
         updated.expect("changed");
-        engine.refresh().await.expect("refreshed");
+        engine.tidy().await.expect("tidied");
         assert_eq!(namespace.secrets().await.len(), 2);
     });
 }
@@ -96,9 +103,12 @@ fn s22_a_secret_of_before_stays_while_a_cache_may_still_make_a_job_of_it() {
 fn s22_a_new_password_for_the_same_server_is_for_running_jobs_as_well() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("made");
         let before = current(&namespace).await;
-        let updated = engine.update(&namespace.name, &schedule(NAME, "new")).await;
+        let updated = engine.put(&schedule(NAME, "new"), Whose::Anybodys).await;
         updated.expect("changed");
         assert_eq!(current(&namespace).await, before);
         let password = password_in(&namespace, &before).await;
@@ -111,18 +121,21 @@ fn s22_a_new_password_for_the_same_server_is_for_running_jobs_as_well() {
 fn s22_updates_at_the_same_time_leave_no_secret_behind() {
     Cluster::shared().within(async |namespace| {
         let engine = impatient(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("made");
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("made");
         let calls = (0..4).map(|number| {
-            let (engine, namespace) = (engine.clone(), namespace.name.clone());
+            let engine = engine.clone();
             let mut wanted = schedule(NAME, "new");
-            wanted.vars[0] = Var::plain("DB_HOST", format!("db{number}.example"));
-            tokio::spawn(async move { engine.update(&namespace, &wanted).await })
+            wanted.plan.source.host = format!("db{number}.example").to_owned();
+            tokio::spawn(async move { engine.put(&wanted, Whose::Anybodys).await })
         });
         for call in calls.collect::<Vec<_>>() {
             call.await.expect("no panic").expect("changed");
         }
         nothing_runs_without_its_secret(&namespace).await;
-        engine.refresh().await.expect("refreshed");
+        engine.tidy().await.expect("tidied");
         assert_eq!(namespace.secrets().await.len(), 1);
         nothing_runs_without_its_secret(&namespace).await;
     });
@@ -131,7 +144,10 @@ fn s22_updates_at_the_same_time_leave_no_secret_behind() {
 /// As the version before made it: its Secret has its own name, and no annotation says so.
 async fn made_by_the_version_before(namespace: &Namespace) {
     let whole = engine(namespace).await;
-    whole.ensure(&schedule(NAME, "old")).await.expect("made");
+    whole
+        .put(&schedule(NAME, "old"), Whose::Its)
+        .await
+        .expect("made");
     let crons = namespace.api::<CronJob>();
     let found = crons.get(NAME).await.expect("the CronJob");
     let now = secret_of(&found);
@@ -174,16 +190,19 @@ fn s22_a_schedule_of_the_version_before_keeps_its_secret_until_it_is_written_ane
     Cluster::shared().within(async |namespace| {
         made_by_the_version_before(&namespace).await;
         let engine = impatient(&namespace).await;
-        assert_eq!(engine.refresh().await.expect("refreshed").updated, 1);
+        assert_eq!(engine.tidy().await.expect("tidied").updated, 1);
         assert_eq!(
             current(&namespace).await,
             NAME,
             "nobody else has its content"
         );
         nothing_runs_without_its_secret(&namespace).await;
-        engine.ensure(&schedule(NAME, "old")).await.expect("kept");
+        engine
+            .put(&schedule(NAME, "old"), Whose::Its)
+            .await
+            .expect("kept");
         assert_ne!(current(&namespace).await, NAME);
-        engine.refresh().await.expect("refreshed");
+        engine.tidy().await.expect("tidied");
         assert_eq!(password_in(&namespace, NAME).await, None);
         nothing_runs_without_its_secret(&namespace).await;
     });
@@ -194,13 +213,13 @@ fn s22_the_secret_of_a_restore_goes_when_it_has_ended() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         // This one ends while nobody watches.
-        let early = engine.restore(&restore("aaaa1111", "0")).await;
+        let early = engine.start(&restore("aaaa1111", "0")).await;
         let early = early.expect("started").name;
         let pod = namespace.pod_of(&early).await.name_any();
         namespace.end_pod(&pod, 0, "").await;
-        let running = engine.restore(&restore("bbbb2222", "0")).await;
+        let running = engine.start(&restore("bbbb2222", "0")).await;
         let running = running.expect("started").name;
-        let _told = Told::by(&engine);
+        let _told = Told::by(std::sync::Arc::new(engine.clone()));
         eventually("the first Secret goes", async || {
             password_in(&namespace, &early)
                 .await

@@ -178,7 +178,7 @@ fn a_run_that_a_kill_cut_short_is_named_at_the_next_start() {
     let printed = running.printed();
     let line = printed.lines().find(|it| it.contains("did not end before"));
     let line = line.unwrap_or_else(|| panic!("{printed}"));
-    for word in ["WARN", name.as_str(), "db.example:5432/shop", "made again"] {
+    for word in ["ERROR", name.as_str(), "db.example:5432/shop", "made again"] {
         assert!(line.contains(word), "{word}: {line}");
     }
     running.signal(Signal::SIGTERM);

@@ -14,6 +14,23 @@ pub const RUNNING: &str = "running";
 /// The object with the sections pre-data and post-data.
 pub const SCHEMA: &str = "schema.dump";
 
+/// What the name of the object begins with that says which schedule's backup this is.
+const SCHEDULE: &str = "schedule.";
+
+/// The name of the object that says which schedule's backup this is, where a database has several in
+/// one bucket: its name alone says it, so that a listing is enough to count.
+#[must_use]
+pub fn schedule(name: &str) -> String {
+    format!("{SCHEDULE}{name}")
+}
+
+/// The schedule that an object's name or key says.
+#[must_use]
+pub fn schedule_of(key: &str) -> Option<&str> {
+    let (_, object) = key.rsplit_once('/').unwrap_or(("", key));
+    object.strip_prefix(SCHEDULE)
+}
+
 /// The name of the data stream with this number.
 #[must_use]
 pub fn data(number: usize) -> String {

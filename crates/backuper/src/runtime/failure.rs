@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use super::settings::Instead;
 use super::shutdown::Shutdown;
 
+/// The exit code of a worker that did not begin, since its time was over.
+pub const EXPIRED: u8 = 4;
+
 /// What trying again is worth; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -16,6 +19,8 @@ pub enum Verdict {
     Refused,
     /// All rows are there, and some of what comes after them is not. Exit code 3.
     Incomplete,
+    /// It had waited longer than it may, and did not begin. Exit code 4.
+    Expired,
     /// Stopped by this signal. Exit code 128 + the signal's number.
     Stopped(i32),
 }
@@ -38,6 +43,7 @@ impl Verdict {
             Self::TryAgain => 1,
             Self::Refused => 2,
             Self::Incomplete => 3,
+            Self::Expired => EXPIRED,
             Self::Stopped(signal) => 128 | u8::try_from(signal & 0x7f).unwrap_or(0),
         }
     }

@@ -10,9 +10,12 @@ use backuper::storage::Endpoint;
 use secrecy::SecretString;
 
 use super::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
+use crate::domain::credential::Credential;
+use crate::domain::database::Database;
 use crate::domain::name::{self, Name, Wrong};
-use crate::domain::plan::{Login, Plan, Store};
-use crate::domain::run::Restoration;
+use crate::domain::restore::Restore;
+use crate::domain::schedule::Plan;
+use crate::domain::store::{Keys, Store};
 
 /// What is wrong with one field of a message. Values are not repeated: some are secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +73,11 @@ pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
     door.opened(change)
 }
 
-/// Reads a request for a restore.
+/// Reads a request for a restore; the times that it depends on are the service's to set.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn restoration(request: BackupRestore) -> Result<Restoration, Vec<Violation>> {
+pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
     let BackupRestore {
         db_uri,
         db_port,
@@ -89,6 +92,9 @@ pub fn restoration(request: BackupRestore) -> Result<Restoration, Vec<Violation>
         s3_bucket_name,
         backup_revision,
         core_addr,
+        request_id,
+        // Not of the restore, but of the call.
+        skip_checks: _,
     } = request;
     let mut door = Door::default();
     let target = door.login([db_uri, db_user, db_pass, db_name], db_port);
@@ -100,15 +106,19 @@ pub fn restoration(request: BackupRestore) -> Result<Restoration, Vec<Violation>
         text => Revision::from_str(text).map_err(|error| error.to_string()),
     };
     let revision = door.take("backupRevision", revision);
-    let restoration = (|| {
-        Some(Restoration {
+    let request_id = door.take("request_id", name::request_id(&request_id));
+    let restore = (|| {
+        Some(Restore {
             target: target?,
             store: store?,
             revision: revision?,
             core: core?,
+            request_id: request_id?,
+            as_of: None,
+            begin_by: None,
         })
     })();
-    door.opened(restoration)
+    door.opened(restore)
 }
 
 /// Collects what is wrong.
@@ -155,6 +165,8 @@ impl Door {
             s3_bucket_name,
             core_addr,
             max_backup_count,
+            // Not of the schedule, but of the call.
+            skip_checks: _,
         } = request;
         let source = self.login([db_uri, db_user, db_pass, db_name], db_port);
         let cron = self.take("schedule", schedule.parse());
@@ -172,18 +184,22 @@ impl Door {
         })
     }
 
-    fn login(&mut self, [host, user, password, database]: [String; 4], port: i64) -> Option<Login> {
+    fn login(
+        &mut self,
+        [host, user, password, database]: [String; 4],
+        port: i64,
+    ) -> Option<Database> {
         let host = self.take("db_uri", name::host(&host));
         let port = self.take("db_port", name::port(port));
         let user = self.take("db_user", filled(&user));
         let password = self.take("db_pass", name::without_nul(&password));
         let database = self.take("db_name", name::identifier(&database));
-        Some(Login {
+        Some(Database {
             host: host?,
             port: port?,
+            name: database?,
             user: user?,
-            password: secret(password?),
-            database: database?,
+            password: Credential::from(secret(password?)),
         })
     }
 
@@ -206,11 +222,11 @@ impl Door {
         }
         let access = self.take("s3_access_key", name::without_nul(&access));
         let secret_key = self.take("s3_secret_key", name::without_nul(&secret_key));
+        let keys = secret(access?).zip(secret(secret_key?));
         Some(Store {
             endpoint: endpoint?,
             bucket: bucket?,
-            access_key: secret(access?),
-            secret_key: secret(secret_key?),
+            keys: Credential::from(keys.map(|(access, secret)| Keys { access, secret })),
         })
     }
 }

@@ -22,9 +22,10 @@ use super::proto::{
 use super::tls::Certificates;
 use super::{convert, status};
 use crate::domain::callers::Caller;
+use crate::engine::{Put, StartedBy};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
-use crate::service::Service;
+use crate::service::{Scheduled, Service};
 
 /// How long one call may take; its client may have given up long before.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -127,13 +128,9 @@ impl Api {
         request: BackupRequest,
     ) -> Result<BackupResponse, Status> {
         let plan = convert::plan(request).map_err(|it| status::invalid(&it))?;
-        let name = self.service.back_up(caller, &plan).await;
-        let name = name.map_err(|it| status::failed(&it))?;
-        Ok(BackupResponse {
-            status: "scheduled".to_owned(),
-            cronjob_name: name.to_string(),
-            cronjob_namespace: self.service.namespace().to_owned(),
-        })
+        let scheduled = self.service.back_up(caller, plan).await;
+        let scheduled = scheduled.map_err(|it| status::failed(&it))?;
+        Ok(self.scheduled("scheduled", &scheduled))
     }
 
     async fn update(
@@ -146,13 +143,24 @@ impl Api {
             namespace,
             plan,
         } = convert::change(request).map_err(|it| status::invalid(&it))?;
-        let changed = self.service.change(caller, &namespace, &name, &plan).await;
-        changed.map_err(|it| status::failed(&it))?;
-        Ok(BackupResponse {
-            status: "updated".to_owned(),
+        let changed = self.service.change(caller, &namespace, name, plan).await;
+        let changed = changed.map_err(|it| status::failed(&it))?;
+        Ok(self.scheduled("updated", &changed))
+    }
+
+    fn scheduled(&self, verb: &str, scheduled: &Scheduled) -> BackupResponse {
+        let Scheduled { name, put, next } = scheduled;
+        let done = match put {
+            Put::Created => "created".to_owned(),
+            Put::Unchanged => "unchanged".to_owned(),
+            Put::Changed(what) => format!("changed {}", what.join(", ")),
+        };
+        let next = next.map_or_else(String::new, |it| format!("; the next run is at {it}"));
+        BackupResponse {
+            status: format!("{verb}: {done}{next}"),
             cronjob_name: name.to_string(),
-            cronjob_namespace: namespace,
-        })
+            cronjob_namespace: self.service.namespace().to_owned(),
+        }
     }
 
     async fn restore(
@@ -160,19 +168,19 @@ impl Api {
         caller: &Caller,
         request: BackupRestore,
     ) -> Result<BackupRestoreResponse, Status> {
-        let restoration = convert::restoration(request).map_err(|it| status::invalid(&it))?;
-        let running = self
-            .service
-            .bring_back(caller, &restoration, Timestamp::now());
-        let running = running.await.map_err(|it| status::failed(&it))?;
-        let status = if running.adopted {
-            "this restore is already running"
-        } else {
-            "restore started"
+        let restore = convert::restore(request).map_err(|it| status::invalid(&it))?;
+        let started = self.service.restore(caller, restore, Timestamp::now());
+        let started = started.await.map_err(|it| status::failed(&it))?;
+        let status = match started.by {
+            StartedBy::ThisCall => "restore started",
+            StartedBy::Earlier => "this restore is already running",
+            StartedBy::EarlierEnded => {
+                "this restore has ended well already, and was not begun again; give it another request_id to restore once more"
+            }
         };
         Ok(BackupRestoreResponse {
             status: status.to_owned(),
-            job_name: running.name,
+            job_name: started.name,
             job_namespace: self.service.namespace().to_owned(),
         })
     }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use backuper::storage::{self, Endpoint};
 
-use super::plan::{Login, Store};
+use super::database::Database;
+use super::store::Store;
 
 /// What the administrator lists.
 #[derive(Clone, Debug, Default)]
@@ -70,21 +71,17 @@ impl Places {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn permit(&self, login: &Login, store: &Store) -> Result<(), Refusal> {
+    pub fn permit(&self, database: &Database, store: &Store) -> Result<(), Refusal> {
         let endpoint = store.endpoint.as_ref();
-        let hosts = std::iter::once(login.host.as_str()).chain(endpoint.and_then(host_of));
+        let hosts = std::iter::once(database.host.as_str()).chain(endpoint.and_then(host_of));
         if let Some(host) = hosts.into_iter().find(|it| is_link_local(it)) {
             return Err(Refusal::LinkLocal(host.to_owned()));
         }
         let needs_no_keys = matches!(endpoint, Some(Endpoint::Directory(_)));
-        if needs_no_keys || store.access_key.is_some() || self.lends_for(store) {
+        if needs_no_keys || store.keys.is_given() || self.lends_for(store) {
             return Ok(());
         }
-        let bucket = store.bucket.as_ref().map_or("", storage::Bucket::as_str);
-        Err(Refusal::NotLent(endpoint.map_or_else(
-            || bucket.to_owned(),
-            |it| format!("{it}/{bucket}"),
-        )))
+        Err(Refusal::NotLent(store.place()))
     }
 
     /// Whether a database's host is shown the workers' client certificate.
@@ -139,14 +136,16 @@ fn is_link_local(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::credential::Credential;
+    use crate::domain::store::Keys;
 
-    fn login(host: &str) -> Login {
-        Login {
+    fn login(host: &str) -> Database {
+        Database {
             host: host.to_owned(),
             port: 5432,
+            name: "shop".to_owned(),
             user: "u".to_owned(),
-            password: None,
-            database: "shop".to_owned(),
+            password: Credential::Ambient,
         }
     }
 
@@ -154,8 +153,10 @@ mod tests {
         Store {
             endpoint: (!endpoint.is_empty()).then(|| endpoint.parse().unwrap()),
             bucket: (!bucket.is_empty()).then(|| bucket.parse().unwrap()),
-            access_key: key.map(Into::into),
-            secret_key: key.map(Into::into),
+            keys: Credential::from(key.map(|it| Keys {
+                access: it.into(),
+                secret: it.into(),
+            })),
         }
     }
 

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use std::fmt;
 use std::str::FromStr;
 
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sha2::{Digest as _, Sha256};
 
 /// What a CronJob's name may have: eleven characters less than a label, since Kubernetes appends
@@ -13,25 +14,37 @@ const LONGEST: usize = 52;
 /// What PostgreSQL keeps of an identifier, in bytes.
 const IDENTIFIER: usize = 63;
 
+/// The longest name of a request.
+const REQUEST_ID: usize = 128;
+
 /// Why a text is not what it should be. It never repeats the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(pub &'static str);
 
 /// The name of a schedule: a DNS label of at most 52 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr,
+)]
 pub struct Name(String);
 
 impl Name {
-    /// The name of all schedules that back one database up into one bucket; each `turn` gives
+    /// The name of the first schedule that backs one database up into one bucket; each `turn` gives
     /// another.
     #[must_use]
-    pub fn of_plan(source: &str, endpoint: &str, bucket: &str, turn: u8) -> Self {
+    pub fn of_place(source: &str, endpoint: &str, bucket: &str, turn: u8) -> Self {
         // The database's name is the one part that may hold a line break, so it comes last.
         let mut identity = format!("{endpoint}\n{bucket}\n{source}");
         if turn > 0 {
             identity = format!("{turn}\n{identity}");
         }
+        Self(format!("backup-{}-postgres", short_hash(&identity)))
+    }
+
+    /// The name of a further schedule of that database and bucket, which runs at these times.
+    #[must_use]
+    pub fn of_times(source: &str, endpoint: &str, bucket: &str, times: &str, turn: u8) -> Self {
+        let identity = format!("{turn}\n{times}\n{endpoint}\n{bucket}\n{source}");
         Self(format!("backup-{}-postgres", short_hash(&identity)))
     }
 
@@ -128,6 +141,20 @@ pub fn identifier(text: &str) -> Result<String, Wrong> {
     without_nul(text)
 }
 
+/// What a caller calls a request: up to 128 printable characters, or nothing.
+///
+/// # Errors
+/// When it is longer, or has others in it.
+pub fn request_id(text: &str) -> Result<String, Wrong> {
+    if text.len() <= REQUEST_ID && text.chars().all(|it| it.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong(
+            "128 printable ASCII characters at most are needed, without spaces",
+        ))
+    }
+}
+
 /// A text that can stand in an environment.
 ///
 /// # Errors
@@ -148,18 +175,18 @@ mod tests {
 
     #[test]
     fn a_name_depends_on_the_source_and_the_bucket_alone() {
-        let name = Name::of_plan("db:5432/shop", "https://s3", "backups", 0);
+        let name = Name::of_place("db:5432/shop", "https://s3", "backups", 0);
         assert_eq!(
             name,
-            Name::of_plan("db:5432/shop", "https://s3", "backups", 0)
+            Name::of_place("db:5432/shop", "https://s3", "backups", 0)
         );
         assert!(name.as_str().parse::<Name>().is_ok(), "{name}");
         for other in [
-            Name::of_plan("db:5433/shop", "https://s3", "backups", 0),
-            Name::of_plan("db:5432/shop", "https://s4", "backups", 0),
-            Name::of_plan("db:5432/shop", "https://s3", "backups2", 0),
-            Name::of_plan("db:5432/shop", "https://s", "3backups", 0),
-            Name::of_plan("db:5432/shop", "https://s3", "backups", 1),
+            Name::of_place("db:5433/shop", "https://s3", "backups", 0),
+            Name::of_place("db:5432/shop", "https://s4", "backups", 0),
+            Name::of_place("db:5432/shop", "https://s3", "backups2", 0),
+            Name::of_place("db:5432/shop", "https://s", "3backups", 0),
+            Name::of_place("db:5432/shop", "https://s3", "backups", 1),
         ] {
             assert_ne!(name, other);
         }

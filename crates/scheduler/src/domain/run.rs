@@ -1,19 +1,146 @@
-//! A single run that a call asks for: a restore.
+//! A run of a worker, from its beginning to its end.
 
-use backuper::catalog::Revision;
-use backuper::report::CoreAddress;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::plan::{Login, Store};
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Making backups.
+    Backup,
+    /// Restoring one.
+    Restore,
+}
 
-/// What a call asks to be brought back.
-#[derive(Clone, Debug)]
-pub struct Restoration {
-    /// Where to.
-    pub target: Login,
-    /// Where from.
-    pub store: Store,
-    /// Which backup.
-    pub revision: Revision,
-    /// Who is told.
-    pub core: Option<CoreAddress>,
+impl Component {
+    /// The word in labels and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// A run as its engine knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What it is for.
+    pub component: Component,
+    /// Its name, on Kubernetes the Job's.
+    pub name: String,
+    /// What no other run of that name has.
+    pub id: String,
+    /// Its schedule, when it has one.
+    pub schedule: Option<String>,
+    /// The database, `host:port/dbname`; empty where that is not known.
+    pub database: String,
+    /// How far it is.
+    pub state: State,
+    /// When it was asked for, or was due.
+    pub created: Timestamp,
+    /// When its worker began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Whether its end was told: in the log, in metrics, as an event. It is told once.
+    pub told: bool,
+}
+
+impl Run {
+    /// Whole seconds from the worker's beginning to the end.
+    #[must_use]
+    pub fn seconds(&self) -> Option<i64> {
+        let (started, ended) = (self.started?, self.ended?);
+        Some(ended.as_second().saturating_sub(started.as_second()).max(0))
+    }
+}
+
+/// How far a run is. A run that has ended stays as it has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For its turn, or for another try.
+    Waiting,
+    /// A worker is at it.
+    Running,
+    /// Not any more.
+    Ended(Ending),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Ending {
+    /// Well.
+    Succeeded {
+        /// The worker's last sentence, when somebody is there to tell.
+        message: Option<String>,
+    },
+    /// Not well.
+    Failed {
+        /// One word for it: `BackoffLimitExceeded`, `DeadlineExceeded`, …
+        reason: String,
+        /// The worker's exit code, when somebody is there to tell.
+        exit_code: Option<i32>,
+        /// The worker's last sentence, when somebody is there to tell.
+        message: Option<String>,
+    },
+    /// Somebody has ended it.
+    Cancelled,
+    /// It had waited longer than it may, and did not begin.
+    Expired,
+}
+
+impl State {
+    /// Whether a run in this state may come into that one: an end is for good.
+    #[must_use]
+    pub fn may_become(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Ended(one), Self::Ended(other)) => one.word() == other.word(),
+            (Self::Ended(_), Self::Waiting | Self::Running) => false,
+            (Self::Waiting | Self::Running, _) => true,
+        }
+    }
+
+    /// The end, where it has come.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Ending> {
+        match self {
+            Self::Ended(ending) => Some(ending),
+            Self::Waiting | Self::Running => None,
+        }
+    }
+
+    /// The word in metrics and lists.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Ended(ending) => ending.word(),
+        }
+    }
+}
+
+impl Ending {
+    /// The word in metrics and lists.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The worker's last sentence.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Succeeded { message } | Self::Failed { message, .. } => message.as_deref(),
+            Self::Cancelled | Self::Expired => None,
+        }
+    }
 }

@@ -7,82 +7,157 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use backuper::job::Var;
-use secrecy::SecretString;
+use backuper::catalog::Revision;
+use backuper::retention::Retention;
+use futures::StreamExt as _;
 
-use super::{Engine, Kind, Restore, Schedule};
+use super::change::Things;
+use super::{Change, Engine, Kind, Put, StartedBy, Whose};
+use crate::domain::access::Places;
+use crate::domain::credential::Credential;
+use crate::domain::database::Database;
+use crate::domain::name::Name;
+use crate::domain::restore::Restore;
+use crate::domain::run::{Ending, Run, State};
+use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::store::{Keys, Store};
+use crate::workers::{WorkerSettings, Workers};
 
-/// A schedule to try an engine with.
+/// How long a change may take to be told.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Workers that are told nothing but what a request says.
+#[must_use]
+pub fn workers() -> Workers {
+    Workers {
+        settings: WorkerSettings::plain(),
+        places: Places::default(),
+    }
+}
+
+/// A database to try an engine with.
+#[must_use]
+pub fn database(name: &str, password: &str) -> Database {
+    Database {
+        host: "db.example".to_owned(),
+        port: 5432,
+        name: name.to_owned(),
+        user: "postgres".to_owned(),
+        password: Credential::Inline(Some(password.into())),
+    }
+}
+
+/// A store to try an engine with.
+#[must_use]
+pub fn store() -> Store {
+    Store {
+        endpoint: "https://s3.example".parse().ok(),
+        bucket: "backups".parse().ok(),
+        keys: Credential::Inline(Some(Keys {
+            access: "conformance".into(),
+            secret: "conformance".into(),
+        })),
+    }
+}
+
+/// A schedule of that name to try an engine with.
 #[must_use]
 pub fn schedule(name: &str) -> Schedule {
     Schedule {
-        name: name.to_owned(),
-        cron: "30 3 * * *".to_owned(),
-        vars: vec![
-            Var::plain("DB_HOST", "db.example"),
-            Var::plain("DB_NAME", "shop"),
-            Var::secret("DB_PASSWORD", &SecretString::from("conformance")),
-        ],
+        name: named(name),
+        plan: Plan {
+            source: database("shop", "conformance"),
+            store: store(),
+            core: None,
+            cron: "30 3 * * *".parse().expect("a cron"),
+            keep: Retention(7),
+        },
     }
+}
+
+/// A name.
+#[must_use]
+pub fn named(name: &str) -> Name {
+    name.parse().expect("a name")
 }
 
 /// A restore to try an engine with; `call` is what differs between two calls for the same one.
 #[must_use]
-pub fn restore(database: &str, revision: &str, call: usize) -> Restore {
+pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
+    let time = |minute: usize| {
+        let time = format!("2036-11-20T00:{minute:02}:{call:02}Z");
+        time.parse().ok()
+    };
     Restore {
-        database: database.to_owned(),
-        vars: vec![
-            Var::plain("DB_HOST", "db.example"),
-            Var::plain("BACKUP_REVISION", revision),
-            Var::plain("RESTORE_AS_OF", format!("2026-11-20T00:00:{call:02}Z")),
-            Var::plain("RESTORE_BEGIN_BY", format!("2026-11-20T00:15:{call:02}Z")),
-            Var::secret("DB_PASSWORD", &SecretString::from("conformance")),
-        ],
+        target: database(into, "conformance"),
+        store: store(),
+        revision: revision.parse::<Revision>().expect("a revision"),
+        core: None,
+        request_id: String::new(),
+        as_of: time(0),
+        begin_by: time(15),
     }
 }
 
 /// All promises that need no worker to end.
 pub async fn keeps_its_promises(engine: Arc<dyn Engine>) {
     schedules_are_idempotent(&engine).await;
-    updates_need_a_schedule_of_ours(&engine).await;
+    updates_need_a_schedule(&engine).await;
     a_schedule_that_was_given_to_another_database_is_not_taken_back(&engine).await;
     callers_at_the_same_time_agree(&engine).await;
     one_restore_at_a_time_into_a_database(&engine).await;
-    refresh_finds_nothing_to_do(&engine).await;
+    a_run_that_was_cancelled_does_not_begin(&engine).await;
+    what_is_kept_is_told(&engine).await;
+    what_is_deleted_is_gone(&engine).await;
+    tidying_finds_nothing_to_do(&engine).await;
 }
 
 async fn schedules_are_idempotent(engine: &Arc<dyn Engine>) {
     let wanted = schedule("backup-00000001-postgres");
-    for _ in 0..2 {
-        engine.ensure(&wanted).await.expect("made, then found");
-    }
-    for _ in 0..2 {
-        let namespace = engine.namespace();
-        engine.update(namespace, &wanted).await.expect("changed");
-    }
+    let put = async |it: &Schedule, whose| engine.put(it, whose).await.expect("put");
+    assert_eq!(put(&wanted, Whose::Its).await, Put::Created);
+    assert_eq!(put(&wanted, Whose::Its).await, Put::Unchanged);
+    assert_eq!(put(&wanted, Whose::Anybodys).await, Put::Unchanged);
+    let mut more = wanted.clone();
+    more.plan.keep = Retention(8);
+    let changed = Put::Changed(vec!["max_backup_count"]);
+    assert_eq!(put(&more, Whose::Its).await, changed);
+    more.plan.cron = "@hourly".parse().expect("a cron");
+    let changed = Put::Changed(vec!["schedule"]);
+    assert_eq!(put(&more, Whose::Anybodys).await, changed);
+    let kept = engine.schedule(&more.name).await.expect("read");
+    let kept = kept.expect("there");
+    assert!(kept.changes_from(&more.plan).is_empty(), "{kept:?}");
+    let error = engine.put(&wanted, Whose::Its).await;
+    let kind = error.expect_err("it runs at other times by now").kind();
+    assert_eq!(kind, Kind::Occupied);
 }
 
-async fn updates_need_a_schedule_of_ours(engine: &Arc<dyn Engine>) {
+async fn updates_need_a_schedule(engine: &Arc<dyn Engine>) {
     let wanted = schedule("backup-00000002-postgres");
-    let error = engine.update(engine.namespace(), &wanted).await;
+    let error = engine.put(&wanted, Whose::Anybodys).await;
     assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
-    let error = engine.update("somewhere-else", &wanted).await;
-    assert_eq!(error.expect_err("not ours").kind(), Kind::Denied);
+    let none = engine.schedule(&wanted.name).await.expect("read");
+    assert!(none.is_none(), "{none:?}");
 }
 
 async fn a_schedule_that_was_given_to_another_database_is_not_taken_back(engine: &Arc<dyn Engine>) {
     let first = schedule("backup-00000006-postgres");
-    engine.ensure(&first).await.expect("made");
+    engine.put(&first, Whose::Its).await.expect("made");
     let mut second = first.clone();
-    second.vars[1] = Var::plain("DB_NAME", "crm");
-    let namespace = engine.namespace();
-    engine.update(namespace, &second).await.expect("changed");
-    let error = engine.ensure(&first).await.expect_err("it is another's");
-    assert_eq!(error.kind(), Kind::Occupied);
-    engine.ensure(&second).await.expect("it is its own");
-    engine.update(namespace, &first).await.expect("changed");
-    engine.ensure(&first).await.expect("its own again");
+    second.plan.source.name = "crm".to_owned();
+    let put = engine.put(&second, Whose::Anybodys).await.expect("changed");
+    assert_eq!(put, Put::Changed(vec!["database"]));
+    let error = engine.put(&first, Whose::Its).await;
+    assert_eq!(error.expect_err("another's").kind(), Kind::Occupied);
+    engine
+        .put(&second, Whose::Its)
+        .await
+        .expect("it is its own");
+    engine.put(&first, Whose::Anybodys).await.expect("changed");
+    engine.put(&first, Whose::Its).await.expect("its own again");
 }
 
 async fn callers_at_the_same_time_agree(engine: &Arc<dyn Engine>) {
@@ -90,17 +165,18 @@ async fn callers_at_the_same_time_agree(engine: &Arc<dyn Engine>) {
         let engine = engine.clone();
         tokio::spawn(async move {
             let wanted = schedule("backup-00000003-postgres");
-            engine.ensure(&wanted).await.expect("made by one of us");
-            let wanted = restore("00000003", "0", call);
-            engine.restore(&wanted).await.expect("started by one of us")
+            let put = engine.put(&wanted, Whose::Its).await;
+            put.expect("made by one of us");
+            let wanted = restore("three", "0", call);
+            engine.start(&wanted).await.expect("started by one of us")
         })
     });
     let mut begun = 0;
     let mut names = Vec::new();
     for call in calls.collect::<Vec<_>>() {
-        let running = call.await.expect("no panic");
-        begun += usize::from(!running.adopted);
-        names.push(running.name);
+        let started = call.await.expect("no panic");
+        begun += usize::from(started.by == StartedBy::ThisCall);
+        names.push(started.name);
     }
     names.dedup();
     assert_eq!(names.len(), 1, "{names:?}");
@@ -109,19 +185,99 @@ async fn callers_at_the_same_time_agree(engine: &Arc<dyn Engine>) {
 }
 
 async fn one_restore_at_a_time_into_a_database(engine: &Arc<dyn Engine>) {
-    let first = engine.restore(&restore("00000004", "0", 1)).await;
+    let first = engine.start(&restore("four", "0", 1)).await;
     let first = first.expect("started");
-    let again = engine.restore(&restore("00000004", "0", 2)).await;
-    assert_eq!(again.expect("found").name, first.name);
-    let error = engine.restore(&restore("00000004", "1", 3)).await;
+    let again = engine.start(&restore("four", "0", 2)).await.expect("found");
+    assert_eq!(
+        (again.name, again.by),
+        (first.name.clone(), StartedBy::Earlier)
+    );
+    let error = engine.start(&restore("four", "1", 3)).await;
     assert_eq!(error.expect_err("refused").kind(), Kind::Precondition);
-    let other = engine.restore(&restore("00000005", "1", 4)).await;
+    let other = engine.start(&restore("five", "1", 4)).await;
     assert_ne!(other.expect("another database").name, first.name);
 }
 
-async fn refresh_finds_nothing_to_do(engine: &Arc<dyn Engine>) {
-    let refreshed = engine.refresh().await.expect("refreshed");
-    assert!(refreshed.unchanged >= 2, "{refreshed:?}");
-    let changed = refreshed.updated + refreshed.removed + refreshed.left;
-    assert_eq!(changed, 0, "{refreshed:?}");
+async fn a_run_that_was_cancelled_does_not_begin(engine: &Arc<dyn Engine>) {
+    let started = engine
+        .start(&restore("six", "0", 1))
+        .await
+        .expect("started");
+    for _ in 0..2 {
+        engine.cancel(&started.name).await.expect("cancelled");
+    }
+    let run = told(engine, |it| {
+        it.name == started.name && it.state.ending().is_some()
+    })
+    .await;
+    assert_eq!(run.state, State::Ended(Ending::Cancelled));
+    let error = engine.cancel("restore-ffffffffffffffff-postgres").await;
+    assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
+    engine.acknowledge(&run).await.expect("told");
+    let run = told(engine, |it| it.name == started.name && it.told).await;
+    assert_eq!(run.state, State::Ended(Ending::Cancelled));
+    let next = engine.start(&restore("six", "1", 2)).await;
+    assert_ne!(next.expect("nothing is under way").name, started.name);
+}
+
+/// A run that is told, in the state that is asked for.
+pub async fn told(engine: &Arc<dyn Engine>, is_it: impl Fn(&Run) -> bool) -> Run {
+    let mut changes = engine.changes();
+    let waiting = async {
+        loop {
+            match changes.next().await.expect("it goes on") {
+                Change::Run(run) if is_it(&run) => return *run,
+                _ => {}
+            }
+        }
+    };
+    let waited = tokio::time::timeout(SOON, waiting).await;
+    waited.expect("the run is told in time")
+}
+
+async fn what_is_kept_is_told(engine: &Arc<dyn Engine>) {
+    let mut changes = engine.changes();
+    let mut names = Vec::new();
+    let mut runs = Vec::new();
+    let mut listed = 0;
+    while listed < 2 {
+        let change = tokio::time::timeout(SOON, changes.next()).await;
+        match change.expect("in time").expect("it goes on") {
+            Change::Listing(Things::Schedules | Things::Runs) => {}
+            Change::Listed(_) => listed += 1,
+            Change::Schedule(it) => names.push(it.schedule.name.to_string()),
+            Change::Run(run) => runs.push(run.database),
+            other => panic!("nothing has changed: {other:?}"),
+        }
+    }
+    for name in ["backup-00000001-postgres", "backup-00000006-postgres"] {
+        assert!(names.iter().any(|it| it == name), "{names:?}");
+    }
+    for database in ["db.example:5432/three", "db.example:5432/five"] {
+        assert!(runs.iter().any(|it| it == database), "{runs:?}");
+    }
+}
+
+async fn what_is_deleted_is_gone(engine: &Arc<dyn Engine>) {
+    let wanted = schedule("backup-00000007-postgres");
+    engine.put(&wanted, Whose::Its).await.expect("made");
+    let mut changes = engine.changes();
+    let mut hear = async |is_it: &dyn Fn(&Change) -> bool| {
+        let hearing = async { while !is_it(&changes.next().await.expect("it goes on")) {} };
+        let heard = tokio::time::timeout(SOON, hearing).await;
+        heard.expect("it is told in time");
+    };
+    hear(&|it| matches!(it, Change::Schedule(it) if it.schedule.name == wanted.name)).await;
+    for _ in 0..2 {
+        engine.delete(&wanted.name).await.expect("deleted");
+    }
+    let none = engine.schedule(&wanted.name).await.expect("read");
+    assert!(none.is_none(), "{none:?}");
+    hear(&|it| matches!(it, Change::ScheduleGone(name) if *name == wanted.name)).await;
+}
+
+async fn tidying_finds_nothing_to_do(engine: &Arc<dyn Engine>) {
+    let tidied = engine.tidy().await.expect("tidied");
+    assert!(tidied.unchanged >= 2, "{tidied:?}");
+    assert!(!tidied.found_something(), "{tidied:?}");
 }

@@ -1,42 +1,53 @@
 //! Schedules and restores as CronJobs and Jobs of Kubernetes.
 //!
 //! ```text
-//! decide here ─▶ render (pure: what we want) ─▶ apply (one call each)      observe (a watch)
+//! decide here ─▶ render (pure: what we want) ─▶ apply (one call each)      changes (two watches)
 //! ```
 //!
 //! A Secret needs its owner's uid, and nothing may run without its Secret. So a CronJob is made
 //! suspended and a Job is created suspended; then comes the Secret, owned by it; then it is let
 //! go. Whatever is left after a crash in between has never run, says so (it lacks
-//! [`render::RENDERED`] or [`render::STARTED`]), and is completed or removed by the next call
-//! or start. A Secret without an owner is never made, so none can be orphaned.
+//! [`keys::RENDERED`] or [`keys::STARTED`]), and is completed or removed by the next call
+//! or by tidying up. A Secret without an owner is never made, so none can be orphaned.
 //!
 //! Whatever is written says which object it means, by uid or resourceVersion: a name may be
 //! another's by the time that a slow call arrives.
 
-pub mod apply;
+mod apply;
+mod changes;
 mod drift;
 pub mod error;
-pub mod observe;
+mod jobs;
+pub mod keys;
+mod lease;
 pub mod record;
-pub mod refresh;
 pub mod render;
 mod restores;
+mod runs;
 mod schedules;
 pub mod settings;
 pub mod template;
+mod tidy;
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::job::Var;
-use k8s_openapi::api::batch::v1::Job;
+use backuper::storage::Endpoint;
+use futures::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config, Resource, ResourceExt as _};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{
-    self, Component, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
-};
+use crate::domain::name::Name;
+use crate::domain::restore::Restore;
+use crate::domain::run::{Component, Run};
+use crate::domain::schedule::Schedule;
+use crate::domain::store::Store;
+use crate::engine::{self, Change, Engine, Error, Kind, Put, Started, Tidied, Whose};
 use apply::Objects;
 use error::answered;
 use settings::Settings;
@@ -45,10 +56,24 @@ use settings::Settings;
 const SLOWEST: u64 = 5;
 
 /// The engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Kubernetes {
     settings: Settings,
     objects: Objects,
+    events: Recorder,
+}
+
+impl std::fmt::Debug for Kubernetes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            settings,
+            objects,
+            events: _,
+        } = self;
+        let mut shown = formatter.debug_struct("Kubernetes");
+        let shown = shown.field("settings", settings);
+        shown.field("objects", objects).finish_non_exhaustive()
+    }
 }
 
 impl Kubernetes {
@@ -79,18 +104,38 @@ impl Kubernetes {
     /// An engine that speaks through this client.
     #[must_use]
     pub fn new(client: Client, settings: Settings) -> Self {
-        let objects = Objects::new(client, &settings.namespace, settings.call_timeout);
-        Self { settings, objects }
+        let reporter = Reporter {
+            controller: "postgres-adapter".to_owned(),
+            instance: settings.release.clone(),
+        };
+        Self {
+            events: Recorder::new(client.clone(), reporter),
+            objects: Objects::new(client, &settings.namespace, settings.call_timeout),
+            settings,
+        }
     }
 
     /// A directory as the store must outlast the pod that writes into it.
-    fn permit(&self, component: Component, vars: &[Var]) -> Result<(), Error> {
-        let Some(directory) = engine::directory(vars) else {
+    fn permit(&self, component: Component, store: &Store) -> Result<(), Error> {
+        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
             return Ok(());
         };
         let (worker, _) = render::containers(component);
-        let kept = self.settings.template.keeps(directory, worker);
+        let kept = self.settings.template.keeps(Path::new(directory), worker);
         kept.map_err(engine::not_a_store)
+    }
+
+    /// Whether an object is of our release of the chart. Those of a version that did not say it are
+    /// anybody's.
+    fn is_of_release<K: Resource>(&self, object: &K) -> bool {
+        let theirs = object.labels().get(keys::INSTANCE);
+        theirs.is_none_or(|it| Some(it) == self.settings.release.as_ref())
+    }
+
+    /// Whether what was made or written at a time was not by a call that is still under way.
+    fn is_old(&self, time: Timestamp, now: Timestamp) -> bool {
+        let age = time.duration_until(now).max(SignedDuration::ZERO);
+        age.unsigned_abs() >= self.settings.abandoned_after
     }
 }
 
@@ -100,56 +145,51 @@ impl Engine for Kubernetes {
         &self.settings.namespace
     }
 
-    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
-        self.permit(Component::Backup, &schedule.vars)?;
-        self.ensure_schedule(schedule).await
+    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
+        self.permit(Component::Backup, &schedule.plan.store)?;
+        self.put_schedule(schedule, whose).await
     }
 
-    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
-        self.permit(Component::Backup, &schedule.vars)?;
-        self.update_schedule(namespace, schedule).await
+    async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {
+        self.read_schedule(name).await
     }
 
-    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
-        let found = self.objects.cron_job(schedule).await?;
-        let parameters = found.as_ref().and_then(record::recover);
-        Ok(parameters.and_then(|it| {
-            let shown = it.vars.iter();
-            engine::database(shown.filter_map(|it| Some((it.name.as_str(), it.value.as_deref()?))))
-        }))
+    async fn delete(&self, name: &Name) -> Result<(), Error> {
+        self.delete_schedule(name).await
     }
 
-    async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
-        self.permit(Component::Restore, &restore.vars)?;
+    async fn start(&self, restore: &Restore) -> Result<Started, Error> {
+        self.permit(Component::Restore, &restore.store)?;
         self.restore_within_time(restore).await
     }
 
-    async fn refresh(&self) -> Result<Refreshed, Error> {
-        self.refresh_all().await
+    async fn cancel(&self, run: &str) -> Result<(), Error> {
+        self.cancel_run(run).await
+    }
+
+    async fn log(&self, run: &str) -> Result<String, Error> {
+        self.log_of(run).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.watch()
+    }
+
+    async fn acknowledge(&self, run: &Run) -> Result<(), Error> {
+        self.remember_told(run).await
+    }
+
+    async fn tidy(&self) -> Result<Tidied, Error> {
+        Box::pin(self.tidy_all()).await
     }
 
     async fn ready(&self) -> Result<(), Error> {
         self.objects.reach().await
     }
 
-    async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
-        let watched = self.watch(stop.clone(), tell);
-        tokio::join!(watched, self.refresh_regularly(&stop));
+    async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>) {
+        self.keep_lease(&stop, &leads).await;
     }
-}
-
-fn is_finished(job: &Job) -> bool {
-    let conditions = job
-        .status
-        .iter()
-        .flat_map(|it| it.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|it| matches!(it.type_.as_str(), "Complete" | "Failed") && it.status == "True")
-}
-
-fn has_started(job: &Job) -> bool {
-    job.annotations().contains_key(render::STARTED)
 }
 
 fn uid<K: Resource>(object: &K) -> String {

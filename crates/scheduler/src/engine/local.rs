@@ -1,46 +1,49 @@
 //! No Kubernetes: schedules and runs in one SQLite file, workers as child processes.
 //!
 //! ```text
-//! calls ─▶ store ◀─ run: what is due becomes a waiting run, a waiting run becomes a child
+//! calls ─▶ store ◀─ work: what is due becomes a waiting run, a waiting run becomes a child
 //! ```
 //!
 //! A run is kept before its worker is started and its end after the worker has ended, so a crash
 //! in between leaves a run that has not succeeded. The children die with us.
 
+mod changes;
 mod clock;
 mod directories;
+mod secrets;
 mod store;
 mod supervisor;
-mod vars;
+mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::job::Var;
+use backuper::storage::Endpoint;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::schedule::Cron;
-use crate::engine::{
-    self, Component, Ending, Engine, Error, Finished, Kind, Refreshed, Restore, Running, Schedule,
-};
+use crate::domain::cron::Cron;
+use crate::domain::limits::Limits;
+use crate::domain::name::Name;
+use crate::domain::restore::Restore;
+use crate::domain::run::{Run, State};
+use crate::domain::schedule::Schedule;
+use crate::domain::store::Store as Bucket;
+use crate::engine::{self, Change, Engine, Error, Kind, Put, Started, Tidied, Whose};
+use crate::workers::Workers;
+use changes::Changes;
 pub use clock::Clock;
-use store::{Started, Store, Wanted, Whose};
+use store::{Restored, Store, Written};
 use supervisor::Programs;
+use work::Cancelling;
 
 /// The namespace of all that is on this machine.
 pub const NAMESPACE: &str = "local";
-/// How often the clock is looked at, and what could not be kept is tried again.
-const TICK: Duration = Duration::from_secs(1);
-/// How often old runs are forgotten, with their log files.
-const FORGETTING: Duration = Duration::from_secs(3600);
-/// How often schedules are compared with the clock, and an error that lasts is told again.
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// What an administrator decides about workers on this machine.
 #[derive(Clone, Debug)]
@@ -55,6 +58,10 @@ pub struct Settings {
     pub backuper: PathBuf,
     /// The restorer's program.
     pub restorer: PathBuf,
+    /// What workers are told.
+    pub workers: Workers,
+    /// How long runs may take.
+    pub limits: Limits,
     /// How long to wait before a backup's second and third try.
     pub backoff: [Duration; 2],
     /// What time it is.
@@ -62,15 +69,19 @@ pub struct Settings {
 }
 
 /// The engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Local {
     store: Store,
     programs: Programs,
+    workers: Workers,
+    limits: Limits,
     file_root: Option<PathBuf>,
     max_workers: usize,
     backoff: [Duration; 2],
     clock: Clock,
     asked: Arc<Notify>,
+    changes: Changes,
+    cancelling: Cancelling,
 }
 
 impl Local {
@@ -85,6 +96,8 @@ impl Local {
             max_workers,
             backuper,
             restorer,
+            workers,
+            limits,
             backoff,
             clock,
         } = settings;
@@ -109,159 +122,54 @@ impl Local {
         Ok(Self {
             store,
             programs,
+            workers,
+            limits,
             file_root,
             max_workers,
             backoff,
             clock,
             asked: Arc::default(),
+            changes: Changes::default(),
+            cancelling: Cancelling::default(),
         })
     }
 
+    fn now(&self) -> i64 {
+        self.clock.now().as_second()
+    }
+
     /// A directory as the store must be one that requests may name.
-    fn permit(&self, vars: &[Var]) -> Result<(), Error> {
-        let Some(directory) = engine::directory(vars) else {
+    fn permit(&self, store: &Bucket) -> Result<(), Error> {
+        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
             return Ok(());
         };
+        let directory = Path::new(directory);
         let permitted = directories::permit(self.file_root.as_deref(), directory);
         permitted.map_err(engine::not_a_store)
     }
 
-    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<bool, Error> {
-        self.permit(&schedule.vars)?;
-        let due = next(&schedule.cron, self.clock.now())?;
-        let Schedule { name, cron, vars } = schedule.clone();
-        let row = [name, cron, vars::write(&vars)];
-        let kept = self.store.put(row, due, whose).await?;
-        self.asked.notify_one();
-        Ok(kept)
-    }
-
-    /// What is due becomes a waiting run, once however often it was missed.
-    async fn enqueue(&self) -> Result<(), Error> {
-        let now = self.clock.now();
-        for due in self.store.due(now.as_second()).await? {
-            match next(&due.cron, now) {
-                Ok(next) => self.store.begin(due, next, now.as_second()).await?,
-                Err(error) => {
-                    // The others go on; this one is looked at again every minute.
-                    tracing::error!(plan = %due.name, error = error.chain(), "this schedule cannot be read and does not run; make it anew");
-                    self.store.set_due(vec![(due, None)]).await?;
-                }
-            }
+    async fn tell_schedule(&self, name: &Name) -> Result<(), Error> {
+        if let Some(scheduled) = self.store.schedule(name.to_string()).await? {
+            self.changes.schedule(scheduled);
         }
         Ok(())
     }
 
-    /// A clock that once ran ahead has put off what is due; and what could not be read may be readable
-    /// by this version.
-    async fn recount(&self) -> Result<(), Error> {
-        let now = self.clock.now();
-        let mut wrong = Vec::new();
-        for (schedule, due) in self.store.schedules().await? {
-            let Ok(next) = next(&schedule.cron, now) else {
-                continue;
-            };
-            if due.is_none() || next.is_some_and(|next| due > Some(next)) {
-                wrong.push((schedule, next));
-            }
-        }
-        if wrong.is_empty() {
+    async fn tell_runs(&self, ids: Vec<i64>) -> Result<(), Error> {
+        if ids.is_empty() {
             return Ok(());
         }
-        tracing::warn!(
-            schedules = wrong.len(),
-            "the clock was set back, or ran ahead before: when these schedules are due is counted from now"
-        );
-        self.store.set_due(wrong).await
-    }
-
-    async fn start(
-        &self,
-        workers: &mut JoinSet<Option<Finished>>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        self.enqueue().await?;
-        while workers.len() < self.max_workers
-            && let Some(run) = self.store.take(self.clock.now().as_second()).await?
-        {
-            let work = Work {
-                store: self.store.clone(),
-                programs: self.programs.clone(),
-                backoff: self.backoff,
-                clock: self.clock.clone(),
-                run,
-            };
-            workers.spawn(work.finish(stop.clone()));
+        for run in self.store.runs_of(ids).await? {
+            self.changes.run(run);
         }
         Ok(())
     }
 
-    async fn forget(&self) -> Result<(), Error> {
-        loop {
-            let forgotten = self.store.forget(self.clock.now().as_second()).await?;
-            if forgotten.is_empty() {
-                return Ok(());
-            }
-            for run in forgotten {
-                self.programs.forget(&run.name, run.schedule.as_deref());
-            }
+    async fn tell_run(&self, name: &str) -> Result<(), Error> {
+        if let Some(run) = self.store.run(name.to_owned()).await? {
+            self.changes.run(run);
         }
-    }
-}
-
-/// One try of a run.
-struct Work {
-    store: Store,
-    programs: Programs,
-    backoff: [Duration; 2],
-    clock: Clock,
-    run: Started,
-}
-
-impl Work {
-    /// Gives how the run ended, once that is kept; nothing when it is to be tried again, or when
-    /// we were stopped before its end could be kept: the next start finds it interrupted.
-    async fn finish(self, stop: CancellationToken) -> Option<Finished> {
-        let Self { store, run, .. } = &self;
-        tracing::info!(run = %run.name, plan = run.schedule.as_deref().unwrap_or_default(), attempt = run.attempt, "started");
-        let (ending, said) = self.programs.run(run, &stop).await;
-        tracing::info!(run = %run.name, ?ending, %said, "ended");
-        let pause = self.pause(&ending);
-        loop {
-            let now = self.clock.now().as_second();
-            let kept = match pause {
-                Some(pause) => {
-                    let not_before = now.saturating_add_unsigned(pause.as_secs());
-                    store.again(run.id, not_before).await
-                }
-                None => store.end(run.id, ending.clone(), said.clone(), now).await,
-            };
-            let Err(error) = kept else { break };
-            tracing::error!(run = %run.name, error = error.chain(), "how it ended is not kept yet; trying again in a second");
-            if stop.is_cancelled() {
-                return None;
-            }
-            tokio::time::sleep(TICK).await;
-        }
-        if let Some(pause) = pause {
-            tracing::warn!(run = %run.name, ?pause, "waiting to be tried again");
-            return None;
-        }
-        Some(Finished {
-            component: run.component,
-            run: run.name.clone(),
-            schedule: run.schedule.clone(),
-            ending,
-        })
-    }
-
-    /// How long to wait before this run is tried again; none when it is not.
-    fn pause(&self, ending: &Ending) -> Option<Duration> {
-        if !supervisor::may_try_again(self.run.component, ending) {
-            return None;
-        }
-        let tries = usize::try_from(self.run.attempt).unwrap_or(usize::MAX);
-        self.backoff.get(tries.saturating_sub(1)).copied()
+        Ok(())
     }
 }
 
@@ -271,117 +179,119 @@ impl Engine for Local {
         NAMESPACE
     }
 
-    async fn ensure(&self, schedule: &Schedule) -> Result<(), Error> {
-        if self.put(schedule, Whose::Its).await? {
-            return Ok(());
-        }
-        Err(engine::occupied(&schedule.name))
-    }
-
-    async fn update(&self, namespace: &str, schedule: &Schedule) -> Result<(), Error> {
-        let doing = || format!("update schedule {namespace}/{}", schedule.name);
-        if namespace != NAMESPACE {
-            let why = format!("only {NAMESPACE} is served here");
-            return Err(Error::new(doing(), Kind::Denied, why));
-        }
-        if self.put(schedule, Whose::Anybodys).await? {
-            return Ok(());
-        }
-        Err(Error::new(doing(), Kind::NotFound, "there is none"))
-    }
-
-    async fn database_of(&self, schedule: &str) -> Result<Option<String>, Error> {
-        let vars = self.store.vars_of(schedule.to_owned()).await?;
-        Ok(vars.and_then(|it| vars::database(&it)))
-    }
-
-    async fn restore(&self, restore: &Restore) -> Result<Running, Error> {
-        self.permit(&restore.vars)?;
-        let wanted = Wanted {
-            database: restore.database.clone(),
-            request: vars::request(&restore.vars),
-            vars: vars::write(&restore.vars),
+    async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
+        self.permit(&schedule.plan.store)?;
+        let now = self.clock.now();
+        let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
+        let secrets = secrets::write(&self.workers.backup(schedule).to_env());
+        let times = [due, Some(now.as_second())];
+        let name = &schedule.name;
+        let written = self.store.put(schedule.clone(), secrets, times, whose);
+        let put = match written.await? {
+            Written::Put(put) => put,
+            Written::Occupied => return Err(engine::occupied(name)),
+            Written::Missing => {
+                let doing = format!("update schedule {name}");
+                return Err(Error::new(doing, Kind::NotFound, "there is none"));
+            }
         };
-        let now = self.clock.now().as_second();
-        let running = self.store.restore(wanted, now).await?;
+        self.tell_schedule(name).await?;
         self.asked.notify_one();
-        running.ok_or_else(|| {
-            let why = "something else is being restored into this database";
-            Error::new("start a restore", Kind::Precondition, why)
+        Ok(put)
+    }
+
+    async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {
+        let found = self.store.schedule(name.to_string()).await?;
+        Ok(found.map(|it| it.schedule))
+    }
+
+    async fn delete(&self, name: &Name) -> Result<(), Error> {
+        self.store.delete(name.to_string(), self.now()).await?;
+        self.changes.tell(Change::ScheduleGone(name.clone()));
+        for run in self.store.unfinished_or_untold(name.to_string()).await? {
+            self.cancelling.cancel(&run.name);
+            self.changes.run(run);
+        }
+        Ok(())
+    }
+
+    async fn start(&self, restore: &Restore) -> Result<Started, Error> {
+        self.permit(&restore.store)?;
+        let secrets = secrets::write(&self.workers.restore(restore).to_env());
+        let kept = self.store.restore(restore.clone(), secrets, self.now());
+        match kept.await? {
+            Restored::Started(started) => {
+                self.tell_run(&started.name).await?;
+                self.asked.notify_one();
+                Ok(started)
+            }
+            Restored::Different(run) => Err(engine::different(&run)),
+        }
+    }
+
+    async fn cancel(&self, run: &str) -> Result<(), Error> {
+        let was_waiting = self.store.cancel(run.to_owned(), self.now()).await?;
+        if !was_waiting && !self.cancelling.cancel(run) {
+            return match self.store.run(run.to_owned()).await? {
+                Some(found) if matches!(found.state, State::Ended(_)) => Ok(()),
+                // It is between two states: taken, and its worker not started yet.
+                Some(_) => {
+                    let why = "it is just being started; ask again";
+                    Err(Error::new(format!("cancel {run}"), Kind::Unavailable, why))
+                }
+                None => {
+                    let why = "there is none";
+                    Err(Error::new(format!("cancel {run}"), Kind::NotFound, why))
+                }
+            };
+        }
+        self.tell_run(run).await
+    }
+
+    async fn log(&self, run: &str) -> Result<String, Error> {
+        let doing = || format!("read the log of {run}");
+        let Some(found) = self.store.run(run.to_owned()).await? else {
+            return Err(Error::new(doing(), Kind::NotFound, "there is no such run"));
+        };
+        let read = self.programs.read_log(run, found.schedule.as_deref()).await;
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::new(doing(), Kind::NotFound, "its worker has said nothing yet")
+            }
+            _ => Error::new(doing(), Kind::Internal, error),
         })
     }
 
-    async fn refresh(&self) -> Result<Refreshed, Error> {
-        let (unchanged, interrupted) = self.store.sweep(self.clock.now().as_second()).await?;
-        for run in &interrupted {
-            let (name, database) = (&run.name, &run.database);
-            match run.component {
-                Component::Backup => {
-                    tracing::warn!(run = %name, %database, "this backup did not end before the scheduler did: nothing of it counts, and it is made again");
-                }
-                Component::Restore => {
-                    tracing::warn!(run = %name, %database, "this restore did not end before the scheduler did: a database that held something is as it was before, one that was empty or missing is not complete; ask for the restore again");
-                }
-            }
-        }
-        Ok(Refreshed {
-            unchanged,
-            removed: interrupted.len(),
-            ..Refreshed::default()
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.changes.all(self.store.clone())
+    }
+
+    async fn acknowledge(&self, run: &Run) -> Result<(), Error> {
+        let id = run.id.parse().map_err(|error: std::num::ParseIntError| {
+            Error::new(format!("remember run {}", run.name), Kind::Internal, error)
+        })?;
+        self.store.told(id).await?;
+        self.tell_runs(vec![id]).await
+    }
+
+    /// There is nothing to do beside the work: a request is kept as it is, and what a worker is told
+    /// is derived when it is started.
+    async fn tidy(&self) -> Result<Tidied, Error> {
+        let schedules = self.store.schedules().await?;
+        Ok(Tidied {
+            unchanged: schedules.len(),
+            ..Tidied::default()
         })
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        self.store.reach(self.clock.now().as_second()).await
+        self.store.reach(self.now()).await
     }
 
-    async fn run(&self, stop: CancellationToken, tell: &(dyn Fn(Finished) + Send + Sync)) {
-        let mut workers = JoinSet::new();
-        let mut forgetting = tokio::time::interval(FORGETTING);
-        let mut recounting = tokio::time::interval(MINUTE);
-        let mut trouble = Trouble::default();
-        while !stop.is_cancelled() {
-            trouble.tell(self.start(&mut workers, &stop).await);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(ended) = workers.join_next() => told(ended, tell),
-                () = self.asked.notified() => {}
-                _ = recounting.tick() => trouble.tell(self.recount().await),
-                _ = forgetting.tick() => trouble.tell(self.forget().await),
-                () = tokio::time::sleep(TICK) => {}
-            }
-        }
-        while let Some(ended) = workers.join_next().await {
-            told(ended, tell);
-        }
-    }
-}
-
-/// An error that comes every second is told once, and then every minute.
-#[derive(Debug, Default)]
-struct Trouble(Option<(String, Instant)>);
-
-impl Trouble {
-    fn tell(&mut self, outcome: Result<(), Error>) {
-        let Err(error) = outcome else { return };
-        let text = error.chain();
-        let known = self.0.as_ref();
-        if known.is_some_and(|(known, since)| *known == text && since.elapsed() < MINUTE) {
-            return;
-        }
-        tracing::error!(error = %text, "trying again every second");
-        self.0 = Some((text, Instant::now()));
-    }
-}
-
-fn told(
-    ended: Result<Option<Finished>, tokio::task::JoinError>,
-    tell: &(dyn Fn(Finished) + Send + Sync),
-) {
-    match ended {
-        Ok(Some(finished)) => tell(finished),
-        Ok(None) => {}
-        Err(error) => tracing::error!(%error, "a run was lost"),
+    async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>) {
+        // The file is ours alone.
+        leads.send_replace(true);
+        self.clone().work_on(&stop).await;
     }
 }
 

@@ -5,22 +5,29 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::client::Body;
 use kube::core::Request;
 use kube::{Client, Resource, ResourceExt as _};
 use tokio::time::Instant;
 
-use crate::engine::{Component, Error, Kind};
+use crate::domain::run::Component;
+use crate::engine::{Error, Kind};
 
 use super::error::{answered, is_busy, is_expired, silent};
-use super::render::{COMPONENT, DATABASE, MANAGED_BY, MANAGER, SCHEDULE};
+use super::keys::{COMPONENT, Key, MANAGED_BY, MANAGER, PLACE, SCHEDULE};
 
 /// The one field manager of all that we apply.
 pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
 /// How many objects one page of a list has.
 const PAGE: u32 = 250;
+/// How much of a log is read, from its end.
+const LOG_LINES: i64 = 2_000;
+const LOG_BYTES: i64 = 1024 * 1024;
 /// How often a list is begun again.
 pub(super) const RESTARTS: u32 = 3;
 /// Before an API server that is busy is asked again, first; then twice as long each time.
@@ -29,10 +36,11 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The kinds of objects that we work with, in our namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects {
-    cron_jobs: Api<CronJob>,
+    pub(super) cron_jobs: Api<CronJob>,
     pub(super) jobs: Api<Job>,
     pods: Api<Pod>,
     secrets: Api<Secret>,
+    leases: Api<Lease>,
     call_timeout: Duration,
 }
 
@@ -42,7 +50,8 @@ impl Objects {
             cron_jobs: Api::namespaced(client.clone(), namespace),
             jobs: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
-            secrets: Api::namespaced(client, namespace),
+            secrets: Api::namespaced(client.clone(), namespace),
+            leases: Api::namespaced(client, namespace),
             call_timeout,
         }
     }
@@ -130,15 +139,15 @@ impl Objects {
         .await
     }
 
-    /// A [`Kind::Conflict`] when the Job of that name is another one by now.
-    pub(crate) async fn start_job(&self, name: &str, started: &Job) -> Result<Job, Error> {
+    /// A [`Kind::Conflict`] when the Job of that name is another one by now than the change names.
+    pub(crate) async fn change_job(&self, name: &str, change: &Job) -> Result<Job, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patch = Patch::Merge(started);
+        let patch = Patch::Merge(change);
         self.call(
-            || format!("start Job {name}"),
+            || format!("change Job {name}"),
             || self.jobs.patch(name, &params, &patch),
         )
         .await
@@ -195,8 +204,8 @@ impl Objects {
 
     /// All Jobs of a schedule.
     pub(crate) async fn jobs_of(&self, schedule: &str) -> Result<Vec<Job>, Error> {
-        self.jobs_by(labelled(SCHEDULE, schedule, selected(Component::Backup)))
-            .await
+        let params = labelled(SCHEDULE, &[schedule], selected(Component::Backup));
+        self.jobs_by(params).await
     }
 
     async fn jobs_by(&self, params: ListParams) -> Result<Vec<Job>, Error> {
@@ -265,6 +274,48 @@ impl Objects {
         Ok(list.items)
     }
 
+    pub(crate) async fn log(&self, pod: &str, container: Option<String>) -> Result<String, Error> {
+        let params = LogParams {
+            container,
+            limit_bytes: Some(LOG_BYTES),
+            tail_lines: Some(LOG_LINES),
+            ..LogParams::default()
+        };
+        self.call(
+            || format!("read the log of pod {pod}"),
+            || self.pods.logs(pod, &params),
+        )
+        .await
+    }
+
+    pub(crate) async fn lease(&self, name: &str) -> Result<Option<Lease>, Error> {
+        self.call(
+            || format!("read Lease {name}"),
+            || self.leases.get_opt(name),
+        )
+        .await
+    }
+
+    /// A [`Kind::Conflict`] when there is one of that name.
+    pub(crate) async fn create_lease(&self, lease: &Lease) -> Result<Lease, Error> {
+        let params = creating();
+        self.call(
+            || format!("create Lease {}", lease.name_any()),
+            || self.leases.create(&params, lease),
+        )
+        .await
+    }
+
+    /// A [`Kind::Conflict`] when it has changed since it was read.
+    pub(crate) async fn replace_lease(&self, lease: &Lease) -> Result<Lease, Error> {
+        let (name, params) = (lease.name_any(), creating());
+        self.call(
+            || format!("write Lease {name}"),
+            || self.leases.replace(&name, &params, lease),
+        )
+        .await
+    }
+
     /// An API server that has too much to do, or is just starting, is asked again as long as there
     /// is time. When there is none left, its own words are the answer.
     async fn call<T, F: Future<Output = kube::Result<T>>>(
@@ -312,17 +363,16 @@ fn selected(component: Component) -> ListParams {
 }
 
 /// Restores that were begun by the version before have half of the digits.
-fn into(database: &str, mut params: ListParams) -> ListParams {
+fn into(database: &str, params: ListParams) -> ListParams {
     let half = database.get(..8).unwrap_or(database);
-    if let Some(labels) = &mut params.label_selector {
-        labels.push_str(&format!(",{DATABASE} in ({database},{half})"));
-    }
-    params
+    labelled(PLACE, &[database, half], params)
 }
 
-fn labelled(label: &str, value: &str, mut params: ListParams) -> ListParams {
+/// What the version before this one has made has its key, and what this one makes has both.
+fn labelled(key: Key, values: &[&str], mut params: ListParams) -> ListParams {
+    let key = key.before.unwrap_or(key.now);
     if let Some(labels) = &mut params.label_selector {
-        labels.push_str(&format!(",{label}={value}"));
+        labels.push_str(&format!(",{key} in ({})", values.join(",")));
     }
     params
 }

@@ -1,19 +1,21 @@
 //! What an object remembers of the request it was made for: everything but the secrets.
 
-use std::fmt::Write as _;
-
 use backuper::job::{Value, Var};
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::render::PARAMETERS;
-use crate::engine::TIMES_OF_CALL;
+use super::keys::{PARAMETERS, SPEC};
+use crate::domain::kept;
+use crate::domain::schedule::Schedule;
+use crate::engine::variables::Variables;
 
 /// A worker's variable as a pod's specification may show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// Its name.
-    pub name: String,
+    pub name: &'static str,
     /// Its value; none for a secret, which the Secret holds under the same name.
     pub value: Option<String>,
 }
@@ -23,7 +25,7 @@ impl Shown {
     #[must_use]
     pub fn of(vars: &[Var]) -> Vec<Self> {
         let shown = |var: &Var| Self {
-            name: var.name.to_owned(),
+            name: var.name,
             value: match &var.value {
                 Value::Plain(text) => Some(text.clone()),
                 Value::Secret(_) => None,
@@ -33,75 +35,82 @@ impl Shown {
     }
 }
 
-/// Tells restores apart. Neither secrets nor the time of the call are part of it: a call that is
-/// repeated after its answer was lost is the same.
-pub fn request(vars: &[Shown]) -> String {
-    let mut text = String::new();
-    let same = |it: &&Shown| !TIMES_OF_CALL.contains(&it.name.as_str());
-    for Shown { name, value } in vars.iter().filter(same) {
-        // Quoted, so that no value can pass for two variables; a String takes any text.
-        let _infallible = writeln!(text, "{name}={value:?}");
-    }
-    digest(&text)
-}
-
 /// What a CronJob is rendered from, beside the administrator's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameters {
-    /// When it runs.
-    pub schedule: String,
-    /// The worker's environment.
-    pub vars: Vec<Shown>,
-    /// The Secret that holds what `vars` do not show.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// The Secret that holds what is secret of it.
     pub secret: String,
 }
 
-impl Parameters {
-    /// As an annotation, to be recovered by [`recover`].
+impl Spec {
+    /// As an annotation, to be read by [`recover`].
     pub(super) fn text(&self) -> String {
-        let Self {
-            schedule,
-            vars,
-            secret,
-        } = self;
-        let vars: Vec<serde_json::Value> = vars
-            .iter()
-            .map(|Shown { name, value }| {
-                let value = value.clone().map_or(serde_json::Value::Null, Into::into);
-                serde_json::Value::Array(vec![name.clone().into(), value])
-            })
-            .collect();
-        let mut all = serde_json::Map::new();
-        all.insert("schedule".to_owned(), schedule.clone().into());
-        all.insert("env".to_owned(), vars.into());
-        all.insert("secret".to_owned(), secret.clone().into());
-        serde_json::Value::Object(all).to_string()
+        // Its maps have texts as keys: nothing of it can fail.
+        kept::write(self).unwrap_or_default()
     }
 }
 
-/// What a CronJob was rendered from. Where it names no Secret, that has the CronJob's own name: so
-/// it was when CronJobs had one Secret for good.
-pub fn recover(cron_job: &CronJob) -> Option<Parameters> {
-    let text = cron_job.metadata.annotations.as_ref()?.get(PARAMETERS)?;
-    let all: serde_json::Value = serde_json::from_str(text).ok()?;
-    let vars = all.get("env")?.as_array()?.iter().map(|pair| {
-        Some(Shown {
-            name: pair.get(0)?.as_str()?.to_owned(),
-            value: match pair.get(1)? {
-                serde_json::Value::Null => None,
-                value => Some(value.as_str()?.to_owned()),
-            },
-        })
-    });
-    let secret = match all.get("secret") {
-        Some(name) => name.as_str()?.to_owned(),
-        None => cron_job.metadata.name.clone()?,
+/// As the version before this one keeps a schedule: `vars` are those of its worker.
+pub(super) fn parameters(spec: &Spec, vars: &[Shown]) -> String {
+    let vars = vars
+        .iter()
+        .map(|it| (it.name.to_owned(), it.value.clone()))
+        .collect();
+    let written = Parameters {
+        schedule: spec.schedule.plan.cron.to_string(),
+        env: vars,
+        secret: Some(spec.secret.clone()),
     };
-    Some(Parameters {
-        schedule: all.get("schedule")?.as_str()?.to_owned(),
-        vars: vars.collect::<Option<_>>()?,
+    // Its maps have texts as keys: nothing of it can fail.
+    serde_json::to_string(&written).unwrap_or_default()
+}
+
+/// A schedule as the version before this one keeps it.
+#[derive(Serialize, Deserialize)]
+struct Parameters {
+    schedule: String,
+    env: Vec<(String, Option<String>)>,
+    secret: Option<String>,
+}
+
+/// What a CronJob was rendered from. Where the version before this one has written it, and it names no
+/// Secret, that has the CronJob's own name: so it was when CronJobs had one Secret for good.
+///
+/// # Errors
+/// A sentence that says why that cannot be known.
+pub fn recover(cron_job: &CronJob) -> Result<Spec, String> {
+    let annotations = cron_job.annotations();
+    if let Some(text) = SPEC.of(annotations) {
+        return kept::read(text).map_err(|error| backuper::text::chain(&error));
+    }
+    let text = PARAMETERS.of(annotations).ok_or("it does not say it")?;
+    let parameters: Result<Parameters, _> = serde_json::from_str(text);
+    let Parameters {
+        schedule,
+        env,
         secret,
+    } = parameters.map_err(|error| error.to_string())?;
+    let name = cron_job.name_any();
+    let variables: Variables = env.into_iter().collect();
+    let schedule = variables.schedule(&name, &schedule);
+    Ok(Spec {
+        schedule: schedule.ok_or("its worker's variables make no schedule")?,
+        secret: secret.unwrap_or(name),
     })
+}
+
+/// The database of a Job that the version before this one has made, by its worker's variables.
+pub(super) fn place_of(job: &Job) -> Option<String> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let env = pod.containers.iter().flat_map(|it| it.env.iter().flatten());
+    // As it is doubled for Kubernetes.
+    let value = |it: &String| it.replace("$$", "$");
+    let variables: Variables = env
+        .map(|it| (it.name.clone(), it.value.as_ref().map(value)))
+        .collect();
+    variables.place()
 }
 
 pub(super) fn digest(text: &str) -> String {

@@ -10,67 +10,55 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt as _;
 use secrecy::ExposeSecret as _;
 
-use crate::domain::schedule::Cron;
-use crate::engine::Component;
+use crate::domain::database::Database;
+use crate::domain::kept;
+use crate::domain::restore::Restore;
+use crate::domain::run::Component;
+use crate::domain::schedule::Schedule;
 
-use super::record::{Parameters, Shown, digest, request};
+use super::keys::{
+    COMPONENT, DATABASE, HOST, INSTANCE, MANAGED_BY, MANAGER, PARAMETERS, PLACE, QUEUE, RENDERED,
+    REQUEST, RETIRED, SCHEDULE, SPEC, STARTED, VERSION, label,
+};
+use super::record::{self, Shown, Spec, digest};
 use super::settings::Settings;
 pub(crate) use pod::containers;
 use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 
-/// The label that says an object is ours.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value.
-pub const MANAGER: &str = "postgres-adapter";
-/// The label that says whether an object is for backups or for restores.
-pub const COMPONENT: &str = "app.kubernetes.io/component";
-/// The label of a Job with the name of its schedule.
-pub const SCHEDULE: &str = "postgres-adapter/schedule";
-/// The label of a restore with the database it goes to.
-pub const DATABASE: &str = "postgres-adapter/database";
-/// The annotation of a CronJob that holds its worker's parameters, secrets by name only.
-pub const PARAMETERS: &str = "postgres-adapter/parameters";
-/// The annotation of a CronJob that tells whether rendering it anew would change it. A CronJob
-/// without it was left in the middle of being made.
-pub const RENDERED: &str = "postgres-adapter/rendered";
-/// The annotation of a CronJob with the Secrets of earlier renderings, which Jobs may still read.
-pub const RETIRED: &str = "postgres-adapter/retired-secrets";
-/// The annotation of a restore that tells requests apart.
-pub const REQUEST: &str = "postgres-adapter/request";
-/// The label of a Job that Kueue lets go when its queue allows.
-/// <https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>
-pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
-/// The annotation of a restore that was let go; without it, it has never run.
-pub const STARTED: &str = "postgres-adapter/started";
-
-/// What a backup always has, and what none has more than, unless the administrator says so.
-const SHORTEST_DEADLINE: Duration = Duration::from_secs(2 * 3600);
-const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-
 /// The CronJob of a schedule.
-pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> CronJob {
-    let mut labels = labels(Component::Backup);
+pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
+    let Spec { schedule, secret } = spec;
+    let Schedule { name, plan } = schedule;
+    let vars = Shown::of(&settings.workers.backup(schedule).to_env());
+    let about = About {
+        component: Component::Backup,
+        database: &plan.source,
+    };
+    let mut annotations = about.annotations();
+    SPEC.set(&mut annotations, &spec.text());
+    PARAMETERS.set(&mut annotations, &record::parameters(spec, &vars));
     let mut cron_job = CronJob {
         metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(labels.clone()),
-            annotations: Some(BTreeMap::from([(PARAMETERS.to_owned(), parameters.text())])),
+            name: Some(name.to_string()),
+            labels: Some(about.labels(settings)),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: None,
         status: None,
     };
-    labels.insert(SCHEDULE.to_owned(), name.to_owned());
+    let mut labels = about.labels(settings);
+    SCHEDULE.set(&mut labels, name.as_str());
     let mut queued = labels.clone();
     if let Some(queue) = &settings.queue {
         queued.insert(QUEUE.to_owned(), queue.clone());
     }
-    let deadline = settings.backup_deadline;
-    let deadline = deadline.unwrap_or_else(|| backup_deadline(&parameters.schedule));
+    let deadline = settings.limits.of_backup(&plan.cron);
     cron_job.spec = Some(CronJobSpec {
-        schedule: parameters.schedule.clone(),
+        schedule: plan.cron.to_string(),
         time_zone: Some("Etc/UTC".to_owned()),
         concurrency_policy: Some("Forbid".to_owned()),
         starting_deadline_seconds: Some(seconds(settings.starting_deadline)),
@@ -81,40 +69,23 @@ pub fn cron_job(settings: &Settings, name: &str, parameters: &Parameters) -> Cro
         job_template: JobTemplateSpec {
             metadata: Some(ObjectMeta {
                 labels: Some(queued),
+                annotations: Some(about.annotations()),
                 ..ObjectMeta::default()
             }),
             spec: Some(JobSpec {
                 active_deadline_seconds: Some(seconds(deadline)),
                 backoff_limit: Some(2),
                 pod_failure_policy: Some(retry_unless_wrong()),
-                template: pod(
-                    settings,
-                    Component::Backup,
-                    &parameters.secret,
-                    labels,
-                    &parameters.vars,
-                ),
+                template: pod(settings, Component::Backup, secret, labels, &vars),
                 ..JobSpec::default()
             }),
         },
     });
     let digest = digest(&format!("{cron_job:?}"));
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
-    annotations.insert(RENDERED.to_owned(), digest);
+    RENDERED.set(annotations, &digest);
+    VERSION.set(annotations, &settings.version);
     cron_job
-}
-
-/// How long a backup may take where the administrator has not said it. One that hangs keeps those
-/// after it from running: of an hourly schedule a whole day of them, were it a day for all. Three
-/// intervals are for one that is slow once, two hours for schedules that come more often than a
-/// large database can be read, and no backup has more than a day.
-fn backup_deadline(schedule: &str) -> Duration {
-    let cron: Option<Cron> = schedule.parse().ok();
-    let interval = cron.and_then(|it| it.shortest_interval());
-    interval.map_or(LONGEST_DEADLINE, |it| {
-        let three = it.unsigned_abs().saturating_mul(3);
-        three.clamp(SHORTEST_DEADLINE, LONGEST_DEADLINE)
-    })
 }
 
 /// The CronJob as it is made first: it does not run before its Secret is there. It is created and
@@ -123,7 +94,9 @@ fn backup_deadline(schedule: &str) -> Duration {
 pub fn gated(cron_job: &CronJob) -> CronJob {
     let mut metadata = cron_job.metadata.clone();
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove(RENDERED);
+        // What the version before this one does not apply must not outlive its next apply, and tell
+        // something else than it.
+        annotations.retain(|key, _| key == PARAMETERS.now);
     }
     let spec = cron_job.spec.as_ref();
     let pod = spec.and_then(|it| it.job_template.spec.as_ref()?.template.spec.as_ref());
@@ -182,20 +155,20 @@ pub fn replacing(mut cron_job: CronJob, found: &CronJob) -> CronJob {
 /// The name of a Secret for the rendering that takes the place of what was found: no other one has
 /// it, then or later, so that a Job of an earlier rendering never reads what is meant for another
 /// server. Two callers who want the same of the same find the same name.
-pub fn secret_name(found: &CronJob, vars: &[Shown]) -> String {
+pub fn secret_name(found: &CronJob, schedule: &Schedule) -> String {
     let (uid, version) = (&found.metadata.uid, &found.metadata.resource_version);
-    let digest = digest(&format!("{uid:?}\n{version:?}\n{}", request(vars)));
+    let plan = kept::write(&schedule.plan).unwrap_or_default();
+    let digest = digest(&format!("{uid:?}\n{version:?}\n{plan}"));
     let name = found.metadata.name.clone().unwrap_or_default();
     format!("{name}-{}", &digest[..16])
 }
 
 /// The Secrets of a CronJob's earlier renderings.
 pub fn retired(found: &CronJob) -> BTreeSet<String> {
-    let annotations = found.metadata.annotations.as_ref();
-    let names = annotations
-        .and_then(|it| it.get(RETIRED))
-        .map(String::as_str);
-    let names = names.unwrap_or_default().split(',');
+    let names = RETIRED
+        .of(found.annotations())
+        .unwrap_or_default()
+        .split(',');
     names
         .filter(|it| !it.is_empty())
         .map(str::to_owned)
@@ -207,7 +180,7 @@ pub fn remembering(mut cron_job: CronJob, retired: BTreeSet<String>) -> CronJob 
     if !retired.is_empty() {
         let names: Vec<String> = retired.into_iter().collect();
         let annotations = cron_job.metadata.annotations.get_or_insert_default();
-        annotations.insert(RETIRED.to_owned(), names.join(","));
+        RETIRED.set(annotations, &names.join(","));
     }
     cron_job
 }
@@ -224,7 +197,12 @@ pub fn reads(job: &Job, secret: &str) -> bool {
 }
 
 /// The Secret of a CronJob or Job, which it goes with.
-pub fn secret(component: Component, name: &str, owner: OwnerReference, vars: &[Var]) -> Secret {
+pub fn secret(
+    settings: &Settings,
+    name: &str,
+    owner: OwnerReference,
+    (about, vars): (&About<'_>, &[Var]),
+) -> Secret {
     let secret = |var: &Var| match &var.value {
         Value::Plain(_) => None,
         Value::Secret(text) => Some((
@@ -235,7 +213,7 @@ pub fn secret(component: Component, name: &str, owner: OwnerReference, vars: &[V
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(labels(component)),
+            labels: Some(about.labels(settings)),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
@@ -246,19 +224,26 @@ pub fn secret(component: Component, name: &str, owner: OwnerReference, vars: &[V
 }
 
 /// The Job of a restore, which waits to be started.
-pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Shown]) -> Job {
-    let mut labels = labels(Component::Restore);
-    labels.insert(DATABASE.to_owned(), database.to_owned());
+pub fn restore_job(settings: &Settings, name: &str, restore: &Restore) -> Job {
+    let vars = Shown::of(&settings.workers.restore(restore).to_env());
+    let about = About {
+        component: Component::Restore,
+        database: &restore.target,
+    };
+    let labels = about.labels(settings);
+    let mut annotations = about.annotations();
+    REQUEST.set(&mut annotations, &restore.request());
+    SPEC.set(&mut annotations, &kept::write(restore).unwrap_or_default());
     Job {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some(labels.clone()),
-            annotations: Some(BTreeMap::from([(REQUEST.to_owned(), request(vars))])),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
             suspend: Some(true),
-            active_deadline_seconds: Some(seconds(settings.restore_deadline)),
+            active_deadline_seconds: Some(seconds(settings.limits.restore)),
             ttl_seconds_after_finished: Some(
                 i32::try_from(settings.restore_ttl.as_secs()).unwrap_or(i32::MAX),
             ),
@@ -266,7 +251,7 @@ pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Show
             // A pod that is being evicted still writes: nothing takes its place, then or later.
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(never_again()),
-            template: pod(settings, Component::Restore, name, labels, vars),
+            template: pod(settings, Component::Restore, name, labels, &vars),
             ..JobSpec::default()
         }),
         status: None,
@@ -278,10 +263,12 @@ pub fn restore_job(settings: &Settings, name: &str, database: &str, vars: &[Show
 /// With the uid, no other Job is let go that has its name by now.
 pub fn started(settings: &Settings, uid: String) -> Job {
     let queue = settings.queue.as_ref();
+    let mut annotations = BTreeMap::new();
+    STARTED.set(&mut annotations, "true");
     Job {
         metadata: ObjectMeta {
             uid: Some(uid),
-            annotations: Some(BTreeMap::from([(STARTED.to_owned(), "true".to_owned())])),
+            annotations: Some(annotations),
             labels: queue.map(|it| BTreeMap::from([(QUEUE.to_owned(), it.clone())])),
             ..ObjectMeta::default()
         },
@@ -299,11 +286,37 @@ pub fn restore_name(unique: &[u8; 16]) -> String {
     format!("restore-{}-postgres", hex::encode(&unique[8..]))
 }
 
-fn labels(component: Component) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
-        (COMPONENT.to_owned(), component.word().to_owned()),
-    ])
+/// What an object is about.
+#[derive(Debug)]
+pub struct About<'a> {
+    /// For backups or for restores.
+    pub component: Component,
+    /// Which database.
+    pub database: &'a Database,
+}
+
+impl About<'_> {
+    /// What selects it, and what people tell it apart by.
+    fn labels(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
+            (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+            (COMPONENT.to_owned(), self.component.word().to_owned()),
+        ]);
+        if let Some(release) = &settings.release {
+            labels.insert(INSTANCE.to_owned(), release.clone());
+        }
+        let Database { host, name, .. } = self.database;
+        PLACE.set(&mut labels, &self.database.place_hash());
+        DATABASE.set(&mut labels, &label(name));
+        HOST.set(&mut labels, &label(host));
+        labels
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = BTreeMap::new();
+        DATABASE.set(&mut annotations, &self.database.place());
+        annotations
+    }
 }
 
 fn seconds(duration: Duration) -> i64 {

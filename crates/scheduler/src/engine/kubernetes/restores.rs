@@ -9,16 +9,22 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use super::error::is_lost_race;
-use super::record::{self, Shown};
-use super::{Kubernetes, contended, has_started, is_finished, owner, pause, render, uid};
-use crate::engine::{Component, Error, Kind, Restore, Running};
+use super::jobs::{has_started, has_succeeded, is_finished};
+use super::keys::REQUEST;
+use super::render::{self, About};
+use super::{Kubernetes, contended, owner, pause, uid};
+use crate::domain::restore::Restore;
+use crate::domain::run::Component;
+use crate::engine::{self, Error, Kind, Started, StartedBy};
 
+/// How long a restore that has ended well answers the same request again, where that has no name.
+const JUST_ENDED: SignedDuration = SignedDuration::from_mins(1);
 /// How long the first status of a Job is waited for.
 const FIRST_STATUS: Duration = Duration::from_secs(3);
 /// Between two looks at it.
@@ -30,6 +36,8 @@ const DOING: &str = "start a restore";
 enum Next<'a> {
     /// It is under way.
     Adopt(&'a Job),
+    /// It has ended well, and was asked for again: the answer to the first call may have been lost.
+    Answer(&'a Job),
     /// A different one is under way.
     Refuse(&'a Job),
     /// Somebody else has to end first.
@@ -44,20 +52,20 @@ enum Next<'a> {
 
 /// What one turn came to.
 enum Turn {
-    Done(Running),
+    Done(Started),
     /// The next turn finds something else.
     Again,
     Wait(Error),
 }
 
 impl Kubernetes {
-    pub(super) async fn restore_within_time(&self, restore: &Restore) -> Result<Running, Error> {
+    pub(super) async fn restore_within_time(&self, restore: &Restore) -> Result<Started, Error> {
         let name = render::restore_name(uuid::Uuid::new_v4().as_bytes());
         let until = Instant::now() + self.settings.contention_timeout;
         let mut attempt = 0;
         loop {
             let why = match Box::pin(self.try_restore(&name, restore)).await {
-                Ok(Turn::Done(running)) => return Ok(running),
+                Ok(Turn::Done(started)) => return Ok(started),
                 Ok(Turn::Again) => None,
                 Ok(Turn::Wait(why)) => Some(why),
                 Err(error) if is_lost_race(&error) => Some(contended(DOING, error)),
@@ -77,11 +85,16 @@ impl Kubernetes {
     }
 
     async fn try_restore(&self, name: &str, restore: &Restore) -> Result<Turn, Error> {
-        let jobs = self.objects.restores(Some(&restore.database)).await?;
-        let request = record::request(&Shown::of(&restore.vars));
-        match next(name, &request, &jobs) {
+        let jobs = self.restores(restore).await?;
+        let request = restore.request();
+        let ended = self.just_ended(&jobs, &request, restore).await?;
+        match ended.map_or_else(|| next(name, &request, &jobs), Next::Answer) {
             Next::Adopt(job) => self.adopted(name, job).await.map(Turn::Done),
-            Next::Refuse(job) => Err(different(job)),
+            Next::Answer(job) => Ok(Turn::Done(Started {
+                name: job.name_any(),
+                by: StartedBy::EarlierEnded,
+            })),
+            Next::Refuse(job) => Err(engine::different(&format!("Job {}", job.name_any()))),
             Next::Wait(why) => Ok(Turn::Wait(why)),
             Next::GiveWay(job) => {
                 self.objects.remove_job(job).await?;
@@ -90,20 +103,45 @@ impl Kubernetes {
             Next::Doubt(others) => self.doubt(&others).await,
             Next::Create => {
                 // The pods of a Job that was deleted have 30 seconds and more to end, and write.
-                if let Some(pod) = self.objects.pod_restoring(&restore.database).await? {
+                let place = restore.target.place_hash();
+                if let Some(pod) = self.objects.pod_restoring(&place).await? {
                     return Ok(Turn::Wait(still_running(&pod)));
                 }
-                let wanted = render::restore_job(
-                    &self.settings,
-                    name,
-                    &restore.database,
-                    &Shown::of(&restore.vars),
-                );
+                let wanted = render::restore_job(&self.settings, name, restore);
                 self.objects.create_job(&wanted).await?;
                 Ok(Turn::Again)
             }
             Next::Begin(job) => self.begin(job, restore).await,
         }
+    }
+
+    /// All restores into a database.
+    async fn restores(&self, restore: &Restore) -> Result<Vec<Job>, Error> {
+        let place = restore.target.place_hash();
+        self.objects.restores(Some(&place)).await
+    }
+
+    /// The same request's restore that has ended well: just now, or whenever it was where the request
+    /// has a name. Only where nothing is under way.
+    async fn just_ended<'a>(
+        &self,
+        jobs: &'a [Job],
+        request: &str,
+        restore: &Restore,
+    ) -> Result<Option<&'a Job>, Error> {
+        if jobs.iter().any(|it| !is_finished(it)) {
+            return Ok(None);
+        }
+        let same = jobs.iter().filter(|it| is_same(it, request));
+        let ended = same.filter_map(|it| Some((has_succeeded(it)?, it)));
+        let Some((at, job)) = ended.max_by_key(|(at, _)| *at) else {
+            return Ok(None);
+        };
+        let is_answer = !restore.request_id.is_empty() || {
+            let now = self.objects.time().await?;
+            at.duration_until(now) < JUST_ENDED
+        };
+        Ok(is_answer.then_some(job))
     }
 
     /// Removes what nobody has let go for long. Its age is told by the clock that dated it: ours
@@ -126,10 +164,15 @@ impl Kubernetes {
     async fn begin(&self, job: &Job, restore: &Restore) -> Result<Turn, Error> {
         let name = job.name_any();
         let owner = owner::<Job>(&name, &uid(job));
-        let secret = render::secret(Component::Restore, &name, owner, &restore.vars);
+        let about = About {
+            component: Component::Restore,
+            database: &restore.target,
+        };
+        let vars = self.settings.workers.restore(restore).to_env();
+        let secret = render::secret(&self.settings, &name, owner, (&about, &vars));
         self.objects.apply_secret(&secret).await?;
         let started = render::started(&self.settings, uid(job));
-        let started = self.objects.start_job(&name, &started).await?;
+        let started = self.objects.change_job(&name, &started).await?;
         if started.metadata.deletion_timestamp.is_some() {
             return Ok(Turn::Wait(being_deleted(&started)));
         }
@@ -137,11 +180,16 @@ impl Kubernetes {
     }
 
     /// One that is under way; `name` is the call's own.
-    async fn adopted(&self, name: &str, job: &Job) -> Result<Running, Error> {
+    async fn adopted(&self, name: &str, job: &Job) -> Result<Started, Error> {
         self.first_status(job).await;
-        Ok(Running {
+        let by = if job.name_any() == name {
+            StartedBy::ThisCall
+        } else {
+            StartedBy::Earlier
+        };
+        Ok(Started {
             name: job.name_any(),
-            adopted: job.name_any() != name,
+            by,
         })
     }
 
@@ -173,7 +221,7 @@ impl Kubernetes {
     /// an answer may have been lost; what cannot be removed now is removed as a crash's.
     async fn withdraw(&self, name: &str, restore: &Restore) {
         let removed = async {
-            let jobs = self.objects.restores(Some(&restore.database)).await?;
+            let jobs = self.restores(restore).await?;
             let mine = jobs
                 .iter()
                 .find(|it| it.name_any() == name && !has_started(it));
@@ -193,10 +241,8 @@ impl Kubernetes {
 
     /// Whether a Job that was not started is a crash's.
     pub(super) fn is_abandoned(&self, job: &Job, now: Timestamp) -> bool {
-        let age = job
-            .creation_timestamp()
-            .map(|it| it.0.duration_until(now).max(jiff::SignedDuration::ZERO));
-        age.is_some_and(|age| age.unsigned_abs() >= self.settings.abandoned_after)
+        let made = job.creation_timestamp();
+        made.is_some_and(|it| self.is_old(it.0, now))
     }
 }
 
@@ -206,8 +252,7 @@ fn next<'a>(name: &str, request: &str, jobs: &'a [Job]) -> Next<'a> {
     let started = |it: &&Job| has_started(it);
     let deleted = |it: &&Job| it.metadata.deletion_timestamp.is_some();
     if let Some(job) = under_way().find(|it| started(it) && !deleted(it)) {
-        let same = job.annotations().get(render::REQUEST).map(String::as_str) == Some(request);
-        return if same {
+        return if is_same(job, request) {
             Next::Adopt(job)
         } else {
             Next::Refuse(job)
@@ -234,12 +279,8 @@ fn has_run(status: Option<&JobStatus>) -> bool {
     })
 }
 
-fn different(job: &Job) -> Error {
-    let why = format!(
-        "Job {} is restoring something else into this database",
-        job.name_any()
-    );
-    Error::new(DOING, Kind::Precondition, why)
+fn is_same(job: &Job, request: &str) -> bool {
+    REQUEST.of(job.annotations()) == Some(request)
 }
 
 fn being_deleted(job: &Job) -> Error {

@@ -6,79 +6,90 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
 use super::error::is_lost_race;
-use super::record::{self, Parameters, Shown};
-use super::{Kubernetes, contended, owner, pause, render, uid};
-use crate::engine::{self, Component, Error, Kind, Schedule};
+use super::keys::{MANAGED_BY, MANAGER, RENDERED};
+use super::record::{self, Shown, Spec};
+use super::render::{self, About};
+use super::{Kubernetes, contended, owner, pause, uid};
+use crate::domain::name::Name;
+use crate::domain::run::Component;
+use crate::domain::schedule::Schedule;
+use crate::engine::{self, Error, Kind, Put, Whose};
 
 /// How often a lost race is run again.
 const ATTEMPTS: u64 = 8;
 
 impl Kubernetes {
-    pub(super) async fn ensure_schedule(&self, schedule: &Schedule) -> Result<(), Error> {
+    pub(super) async fn put_schedule(
+        &self,
+        schedule: &Schedule,
+        whose: Whose,
+    ) -> Result<Put, Error> {
         let (mut attempt, mut written) = (0, BTreeSet::new());
         loop {
             attempt += 1;
-            match Box::pin(self.try_ensure(schedule, &mut written)).await {
-                Err(error) if is_lost_race(&error) => {
-                    lost(attempt, "make", schedule, error).await?;
+            match Box::pin(self.try_put(schedule, whose, &mut written)).await {
+                Err(error) if is_lost_race(&error) && !is_missing(&error, whose) => {
+                    lost(attempt, schedule, error).await?;
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    pub(super) async fn update_schedule(
-        &self,
-        namespace: &str,
-        schedule: &Schedule,
-    ) -> Result<(), Error> {
-        let doing = || format!("update CronJob {namespace}/{}", schedule.name);
-        if namespace != self.settings.namespace {
-            let why = format!("only {} is served here", self.settings.namespace);
-            return Err(Error::new(doing(), Kind::Denied, why));
-        }
-        let (mut attempt, mut written) = (0, BTreeSet::new());
-        loop {
-            attempt += 1;
-            let Some(found) = self.objects.cron_job(&schedule.name).await? else {
-                return Err(Error::new(doing(), Kind::NotFound, "there is none"));
+    pub(super) async fn read_schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {
+        let found = self.objects.cron_job(name.as_str()).await?;
+        let found = found.filter(|it| self.is_ours(it));
+        Ok(found.and_then(|it| Some(record::recover(&it).ok()?.schedule)))
+    }
+
+    /// With its Jobs, whose pods are stopped.
+    pub(super) async fn delete_schedule(&self, name: &Name) -> Result<(), Error> {
+        for attempt in 0..ATTEMPTS {
+            let Some(found) = self.objects.cron_job(name.as_str()).await? else {
+                return Ok(());
             };
-            match Box::pin(self.complete(schedule, &found, &mut written)).await {
-                Err(error) if is_lost_race(&error) => {
-                    lost(attempt, "update", schedule, error).await?;
-                }
+            self.check_ours(&found)?;
+            match self.objects.remove_cron_job(&found).await {
+                Err(error) if is_lost_race(&error) => pause(attempt).await,
                 outcome => return outcome,
             }
         }
+        let why = "others keep changing it; ask again";
+        Err(Error::new(
+            format!("delete CronJob {name}"),
+            Kind::Unavailable,
+            why,
+        ))
     }
 
-    async fn try_ensure(
+    async fn try_put(
         &self,
         schedule: &Schedule,
+        whose: Whose,
         written: &mut BTreeSet<String>,
-    ) -> Result<(), Error> {
+    ) -> Result<Put, Error> {
         let name = &schedule.name;
-        let found = match self.objects.cron_job(name).await? {
+        match self.objects.cron_job(name.as_str()).await? {
             Some(found) => {
-                check_place(&found, schedule)?;
-                found
+                if whose == Whose::Its {
+                    check_same(&found, schedule)?;
+                }
+                self.complete(schedule, &found, written).await
             }
+            None if whose == Whose::Anybodys => Err(missing(name)),
             None => {
                 // Its Secret has no name yet, and it reads none.
-                let gate = render::gated(&self.render(schedule, name.clone()));
-                self.objects.create_cron_job(&gate).await?
+                let gate = render::gated(&self.render(schedule, name.to_string()));
+                let made = self.objects.create_cron_job(&gate).await?;
+                self.complete(schedule, &made, written).await?;
+                Ok(Put::Created)
             }
-        };
-        self.complete(schedule, &found, written).await
+        }
     }
 
     fn render(&self, schedule: &Schedule, secret: String) -> CronJob {
-        let parameters = Parameters {
-            schedule: schedule.cron.clone(),
-            vars: Shown::of(&schedule.vars),
-            secret,
-        };
-        render::cron_job(&self.settings, &schedule.name, &parameters)
+        let schedule = schedule.clone();
+        render::cron_job(&self.settings, &Spec { schedule, secret })
     }
 
     /// The Secret first, then the CronJob that may run: the very one that was found, as it was
@@ -89,47 +100,103 @@ impl Kubernetes {
         schedule: &Schedule,
         found: &CronJob,
         written: &mut BTreeSet<String>,
-    ) -> Result<(), Error> {
-        check_ours(found)?;
-        let is_whole = found.annotations().contains_key(render::RENDERED);
-        let before = is_whole.then(|| record::recover(found)).flatten();
-        let secret = secret_for(schedule, found, before.as_ref());
+    ) -> Result<Put, Error> {
+        self.check_ours(found)?;
+        let is_whole = RENDERED.of(found.annotations()).is_some();
+        let before = if is_whole {
+            record::recover(found).ok()
+        } else {
+            None
+        };
+        let secret = self.secret_for(schedule, found, before.as_ref());
         let mut retired = render::retired(found);
-        retired.extend(before.map(|it| it.secret));
+        retired.extend(before.iter().map(|it| it.secret.clone()));
         retired.extend(written.iter().cloned());
         retired.remove(&secret);
         let mut wanted = self.render(schedule, secret.clone());
         if !is_whole {
             wanted = render::released(wanted);
         }
-        let owner = owner::<CronJob>(&schedule.name, &uid(found));
-        let content = render::secret(Component::Backup, &secret, owner, &schedule.vars);
+        let owner = owner::<CronJob>(schedule.name.as_str(), &uid(found));
+        let about = About {
+            component: Component::Backup,
+            database: &schedule.plan.source,
+        };
+        let vars = self.settings.workers.backup(schedule).to_env();
+        let content = render::secret(&self.settings, &secret, owner, (&about, &vars));
         written.insert(secret);
         self.objects.apply_secret(&content).await?;
         let wanted = render::remembering(wanted, retired);
         self.objects
             .apply_cron_job(render::replacing(wanted, found))
-            .await
-            .map(drop)
+            .await?;
+        Ok(match before {
+            None => Put::Created,
+            Some(it) => match schedule.changes_from(&it.schedule.plan) {
+                changes if changes.is_empty() => Put::Unchanged,
+                changes => Put::Changed(changes),
+            },
+        })
+    }
+
+    /// The Secret stays while all that it may be sent to stays: a new password is for the retries of a
+    /// running Job as well. One that has its CronJob's own name is replaced, since another CronJob may
+    /// have that name next.
+    fn secret_for(&self, schedule: &Schedule, found: &CronJob, before: Option<&Spec>) -> String {
+        let shown = |it: &Schedule| Shown::of(&self.settings.workers.backup(it).to_env());
+        match before {
+            Some(it)
+                if shown(&it.schedule) == shown(schedule)
+                    && it.secret != schedule.name.as_str() =>
+            {
+                it.secret.clone()
+            }
+            _ => render::secret_name(found, schedule),
+        }
+    }
+
+    /// Whether a CronJob is ours to change.
+    fn check_ours(&self, found: &CronJob) -> Result<(), Error> {
+        let doing = || format!("change CronJob {}", found.name_any());
+        if found.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+            let why = "it is not one of ours";
+            return Err(Error::new(doing(), Kind::Precondition, why));
+        }
+        if !self.is_of_release(found) {
+            let why = "it is of another release of the adapter in this namespace";
+            return Err(Error::new(doing(), Kind::Precondition, why));
+        }
+        if found.metadata.deletion_timestamp.is_some() {
+            let why = "it is being deleted";
+            return Err(Error::new(doing(), Kind::Unavailable, why));
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, found: &CronJob) -> bool {
+        let managed = found.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
+        managed && self.is_of_release(found)
     }
 }
 
-/// The Secret stays while all that it may be sent to stays: a new password is for the retries of a
-/// running Job as well. One that has its CronJob's own name is replaced, since another CronJob may
-/// have that name next.
-fn secret_for(schedule: &Schedule, found: &CronJob, before: Option<&Parameters>) -> String {
-    let shown = Shown::of(&schedule.vars);
-    match before {
-        Some(it) if it.vars == shown && it.secret != schedule.name => it.secret.clone(),
-        _ => render::secret_name(found, &shown),
-    }
+fn missing(name: &Name) -> Error {
+    Error::new(
+        format!("update CronJob {name}"),
+        Kind::NotFound,
+        "there is none",
+    )
+}
+
+/// Whether nobody was quicker: what must be there was not there.
+fn is_missing(error: &Error, whose: Whose) -> bool {
+    whose == Whose::Anybodys && error.kind() == Kind::NotFound
 }
 
 /// Whoever loses a race looks again at what is there by now, but not for ever.
-async fn lost(attempt: u64, verb: &str, schedule: &Schedule, error: Error) -> Result<(), Error> {
+async fn lost(attempt: u64, schedule: &Schedule, error: Error) -> Result<(), Error> {
     if attempt >= ATTEMPTS {
         return Err(contended(
-            &format!("{verb} CronJob {}", schedule.name),
+            &format!("write CronJob {}", schedule.name),
             error,
         ));
     }
@@ -137,32 +204,13 @@ async fn lost(attempt: u64, verb: &str, schedule: &Schedule, error: Error) -> Re
     Ok(())
 }
 
-/// Whether a CronJob still serves the database and bucket that its name is for.
-fn check_place(found: &CronJob, schedule: &Schedule) -> Result<(), Error> {
-    let Some(parameters) = record::recover(found) else {
-        return Ok(());
-    };
-    let shown = parameters
-        .vars
-        .iter()
-        .filter_map(|it| Some((it.name.as_str(), it.value.as_deref()?)));
-    if engine::places(shown) == engine::places_of(schedule) {
-        Ok(())
-    } else {
-        Err(engine::occupied(&schedule.name))
+/// Whether a CronJob is still the schedule that its name is for.
+fn check_same(found: &CronJob, schedule: &Schedule) -> Result<(), Error> {
+    match record::recover(found) {
+        Ok(it) if !it.schedule.plan.is_same_schedule(&schedule.plan) => {
+            Err(engine::occupied(&schedule.name))
+        }
+        // What cannot be read is nobody's, and what was never completed is not there.
+        Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// Whether a CronJob is ours to change.
-fn check_ours(found: &CronJob) -> Result<(), Error> {
-    let doing = || format!("change CronJob {}", found.name_any());
-    if found.labels().get(render::MANAGED_BY).map(String::as_str) != Some(render::MANAGER) {
-        let why = "it is not one of ours";
-        return Err(Error::new(doing(), Kind::Precondition, why));
-    }
-    if found.metadata.deletion_timestamp.is_some() {
-        let why = "it is being deleted";
-        return Err(Error::new(doing(), Kind::Unavailable, why));
-    }
-    Ok(())
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::template::Template;
+use crate::domain::limits::Limits;
+use crate::workers::Workers;
 
 /// What an administrator decides about workers on Kubernetes.
 #[derive(Clone, Debug)]
@@ -19,10 +21,14 @@ pub struct Settings {
     pub run_as_user: Option<i64>,
     /// How late a backup may start before it counts as missed.
     pub starting_deadline: Duration,
-    /// How long a backup may take in all, retries included; none: what its schedule leaves.
-    pub backup_deadline: Option<Duration>,
-    /// How long a restore may take.
-    pub restore_deadline: Duration,
+    /// How long runs may take.
+    pub limits: Limits,
+    /// What workers are told.
+    pub workers: Workers,
+    /// The release of the chart that we belong to; none: there is one adapter in the namespace.
+    pub release: Option<String>,
+    /// Our version, `MAJOR.MINOR.PATCH`.
+    pub version: String,
     /// How many finished Jobs of a schedule are kept.
     pub successful_history: i32,
     /// How many failed Jobs of a schedule are kept.
@@ -38,8 +44,8 @@ pub struct Settings {
     /// How old, by the API server's clock, a Job that was never started must be to count as a
     /// crash's; and how long a Secret of an earlier rendering stays at least.
     pub abandoned_after: Duration,
-    /// How often all schedules are looked through for what is not as it should be.
-    pub refresh_every: Duration,
+    /// How long a Lease lasts that its holder does not renew.
+    pub lease: Duration,
     /// How long a call waits for what is in its way: another call, a Job that is being deleted.
     pub contention_timeout: Duration,
 }
@@ -51,6 +57,7 @@ impl Settings {
         namespace: impl Into<String>,
         backuper_image: impl Into<String>,
         restorer_image: impl Into<String>,
+        workers: Workers,
     ) -> Self {
         Self {
             namespace: namespace.into(),
@@ -59,8 +66,10 @@ impl Settings {
             service_account: None,
             run_as_user: Some(65532),
             starting_deadline: Duration::from_secs(3600),
-            backup_deadline: None,
-            restore_deadline: Duration::from_secs(24 * 3600),
+            limits: Limits::default(),
+            workers,
+            release: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             successful_history: 3,
             failed_history: 3,
             restore_ttl: Duration::from_secs(7 * 24 * 3600),
@@ -68,7 +77,7 @@ impl Settings {
             template: Template::default(),
             call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
-            refresh_every: Duration::from_secs(5 * 60),
+            lease: Duration::from_secs(15),
             contention_timeout: Duration::from_secs(5),
         }
     }

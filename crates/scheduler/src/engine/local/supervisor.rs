@@ -6,16 +6,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
-use secrecy::SecretString;
+use backuper::runtime::failure::EXPIRED;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::store::Started;
-use super::vars;
-use crate::engine::{Component, Ending};
+use super::secrets;
+use super::store::{Taken, Work};
+use crate::domain::run::{Component, Ending, Run};
+use crate::workers::Workers;
 
 /// How long a worker has from SIGTERM to SIGKILL: less than we have ourselves.
 const GRACE: Duration = Duration::from_secs(7);
 
+/// How much of a log file is read, from its end.
+const LOG_BYTES: u64 = 1024 * 1024;
+
+/// The worker could not be started.
+const NOT_STARTED: &str = "NotStarted";
+/// The worker was stopped, since it took longer than it may; Kubernetes' word for it.
+const DEADLINE: &str = "DeadlineExceeded";
 /// The worker ended, and not well.
 const FAILED: &str = "Failed";
 /// We were stopped, and so was it.
@@ -30,35 +39,47 @@ pub(super) struct Programs {
     pub(super) logs: PathBuf,
 }
 
+/// What ends a worker before it ends itself.
+#[derive(Debug)]
+pub(super) struct Until {
+    /// We are stopped.
+    pub(super) stop: CancellationToken,
+    /// Somebody has cancelled the run.
+    pub(super) cancelled: CancellationToken,
+    /// How long it may take.
+    pub(super) deadline: Duration,
+}
+
 impl Programs {
-    /// Runs a worker to its end, or to ours; gives how it ended, and its last sentence.
-    pub(super) async fn run(&self, run: &Started, stop: &CancellationToken) -> (Ending, String) {
+    /// Runs a worker to its end, or to ours; gives how it ended.
+    pub(super) async fn run(&self, taken: &Taken, workers: &Workers, until: &Until) -> Ending {
+        let run = &taken.run;
         let words = self.words.join(&run.name);
         // A worker writes into a file that is there, and makes none.
         if let Err(error) = std::fs::write(&words, "") {
-            let ending = failed("NotStarted", None, error.to_string());
-            return (ending, String::new());
+            return failed(NOT_STARTED, None, error.to_string());
         }
-        let ending = self.supervise(run, &words, stop).await;
-        let said = std::fs::read_to_string(&words).unwrap_or_default();
+        let ending = match environment(taken, workers) {
+            Some(environment) => self.supervise(run, environment, &words, until).await,
+            None => failed(
+                NOT_STARTED,
+                None,
+                "what it is to do cannot be read, or its schedule is gone".to_owned(),
+            ),
+        };
         if let Err(error) = std::fs::remove_file(&words) {
             tracing::warn!(run = %run.name, %error, "its last words stay");
         }
-        (ending, said)
+        ending
     }
 
-    async fn supervise(&self, run: &Started, words: &Path, stop: &CancellationToken) -> Ending {
-        let mut environment = Environment::default();
-        let Some(told) = vars::read(&run.vars) else {
-            return failed("NotStarted", None, "its settings are unreadable".to_owned());
-        };
-        for (name, value, secret) in told {
-            if secret {
-                environment.set_secret(&name, &SecretString::from(value));
-            } else {
-                environment.set(&name, value);
-            }
-        }
+    async fn supervise(
+        &self,
+        run: &Run,
+        mut environment: Environment,
+        words: &Path,
+        until: &Until,
+    ) -> Ending {
         environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
         let program = Program {
             path: match run.component {
@@ -72,17 +93,64 @@ impl Programs {
         };
         let log = match self.log(run) {
             Ok(log) => log,
-            Err(error) => return failed("NotStarted", None, format!("its log file: {error}")),
+            Err(error) => return failed(NOT_STARTED, None, format!("its log file: {error}")),
         };
         let mut child = match program.start_logged(log) {
             Ok(child) => child.with_grace(GRACE),
-            Err(error) => return failed("NotStarted", None, error.to_string()),
+            Err(error) => return failed(NOT_STARTED, None, error.to_string()),
         };
-        let said = || std::fs::read_to_string(words).unwrap_or_default();
-        match child.wait(stop).await {
-            Ok(status) if status.success() => Ending::Succeeded,
-            Ok(status) => failed(FAILED, status.code(), said()),
-            Err(error) => failed(STOPPED, None, error.to_string()),
+        let stop = until.stop.child_token();
+        let ended_by_us = async {
+            let ending = tokio::select! {
+                () = until.cancelled.cancelled() => Ending::Cancelled,
+                () = tokio::time::sleep(until.deadline) => failed(DEADLINE, None, "it took longer than it may (BACKUP_DEADLINE, RESTORE_DEADLINE), and was stopped".to_owned()),
+            };
+            stop.cancel();
+            ending
+        };
+        let waiting = child.wait(&stop);
+        tokio::pin!(waiting, ended_by_us);
+        let (status, by_us) = tokio::select! {
+            biased;
+            status = &mut waiting => (status, None),
+            ending = &mut ended_by_us => (waiting.await, Some(ending)),
+        };
+        let said = std::fs::read_to_string(words).unwrap_or_default();
+        match (status, by_us) {
+            (Ok(status), _) if status.success() => Ending::Succeeded {
+                message: (!said.is_empty()).then_some(said),
+            },
+            (_, Some(ending)) => ending,
+            (Ok(status), None) if status.code() == Some(i32::from(EXPIRED)) => Ending::Expired,
+            (Ok(status), None) => failed(FAILED, status.code(), said),
+            (Err(error), None) => failed(STOPPED, None, error.to_string()),
+        }
+    }
+
+    /// The end of a run's log file.
+    pub(super) async fn read_log(
+        &self,
+        run: &str,
+        schedule: Option<&str>,
+    ) -> std::io::Result<String> {
+        let mut file = tokio::fs::File::open(self.log_path(run, schedule)).await?;
+        let size = file.metadata().await?.len();
+        let from = size.saturating_sub(LOG_BYTES);
+        file.seek(std::io::SeekFrom::Start(from)).await?;
+        let mut bytes = Vec::new();
+        file.take(LOG_BYTES).read_to_end(&mut bytes).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// What a worker is told.
+fn environment(taken: &Taken, workers: &Workers) -> Option<Environment> {
+    match taken.work.as_ref()? {
+        Work::Backup(schedule, kept) => {
+            secrets::environment(workers.backup(schedule).to_env(), kept)
+        }
+        Work::Restore(restore, kept) => {
+            secrets::environment(workers.restore(restore).to_env(), kept)
         }
     }
 }
@@ -106,7 +174,7 @@ impl Programs {
     }
 
     /// The run's log file, which holds every try; nobody else may read it.
-    fn log(&self, run: &Started) -> std::io::Result<File> {
+    fn log(&self, run: &Run) -> std::io::Result<File> {
         let path = self.log_path(&run.name, run.schedule.as_deref());
         if let Some(folder) = path.parent() {
             DirBuilder::new()

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::engine::Component;
+use crate::domain::run::Component;
 
 use super::super::record::Shown;
 use super::super::settings::Settings;
@@ -92,13 +92,13 @@ fn variable(secret: &str, Shown { name, value }: &Shown) -> EnvVar {
     let reference = || EnvVarSource {
         secret_key_ref: Some(SecretKeySelector {
             name: secret.to_owned(),
-            key: name.clone(),
+            key: (*name).to_owned(),
             optional: None,
         }),
         ..EnvVarSource::default()
     };
     EnvVar {
-        name: name.clone(),
+        name: (*name).to_owned(),
         // Kubernetes expands $(NAME) and makes $$ one: doubled, every text arrives as it is.
         // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
         value: value.as_ref().map(|it| it.replace('$', "$$")),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::super::vars;
-use super::{CATCH_UP, Store};
-use crate::engine::{Component, Error};
+use super::Store;
+use super::runs::CATCH_UP;
+use crate::engine::Error;
 
 /// How long the end of a run is remembered, and its log file kept.
 const MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -20,6 +20,11 @@ const TOGETHER: i64 = 500;
 /// one that ends the scheduler each time must not do so for ever.
 const INTERRUPTIONS: i64 = 3;
 
+/// What an interrupted run means to those who depend on it.
+const INTERRUPTED_BACKUP: &str =
+    "this backup did not end before the scheduler did: nothing of it counts, and it is made again";
+const INTERRUPTED_RESTORE: &str = "this restore did not end before the scheduler did: a database that held something is as it was before, one that was empty or missing is not complete; ask for the restore again";
+
 /// The schedules whose runs the last process has left unfinished, but for those that it has been
 /// so with too often.
 const INTERRUPTED: &str = "
@@ -29,48 +34,30 @@ const INTERRUPTED: &str = "
             (SELECT max(e.id) FROM runs AS e WHERE e.schedule = r.schedule
               AND e.ended IS NOT NULL AND coalesce(e.reason, '') <> 'Interrupted'), 0)) < ?2";
 
-/// A run that the last process has left unfinished.
-#[derive(Debug)]
-pub(in crate::engine::local) struct Interrupted {
-    pub(in crate::engine::local) name: String,
-    pub(in crate::engine::local) component: Component,
-    /// `host:port/dbname`, where that can be read.
-    pub(in crate::engine::local) database: String,
-}
-
 /// A run that is not remembered any more.
 #[derive(Debug)]
 pub(in crate::engine::local) struct Forgotten {
+    pub(in crate::engine::local) id: i64,
     pub(in crate::engine::local) name: String,
     pub(in crate::engine::local) schedule: Option<String>,
 }
 
 impl Store {
-    /// How many schedules there are, and the runs that the last process has left unfinished; none
-    /// of those is called a success.
-    pub(in crate::engine::local) async fn sweep(
-        &self,
-        now: i64,
-    ) -> Result<(usize, Vec<Interrupted>), Error> {
-        self.within("bring the schedules up to date", move |it| {
-            let mut query =
-                it.prepare("SELECT name, component, vars FROM runs WHERE state = 'running'")?;
-            let rows = query.query_map([], |row| {
-                Ok(Interrupted {
-                    name: row.get(0)?,
-                    component: super::component(&row.get::<_, String>(1)?),
-                    database: vars::database(&row.get::<_, String>(2)?).unwrap_or_default(),
-                })
-            })?;
-            let interrupted = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    /// Ends the runs that the last process has left unfinished, and gives them; none of those is called
+    /// a success.
+    pub(in crate::engine::local) async fn sweep(&self, now: i64) -> Result<Vec<i64>, Error> {
+        self.within("end what the last process has left", move |it| {
             it.execute(&format!("{CATCH_UP} ({INTERRUPTED})"), [now, INTERRUPTIONS])?;
-            it.execute(
-                "UPDATE runs SET state = 'failed', reason = 'Interrupted', ended = ?1, vars = '[]' \
-                 WHERE state = 'running'",
-                [now],
+            let mut query = it.prepare(
+                "UPDATE runs SET state = 'failed', reason = 'Interrupted', ended = ?1, \
+                     message = iif(component = 'restore', ?2, ?3), vars = '[]', secrets = '{}' \
+                 WHERE state = 'running' RETURNING id",
             )?;
-            let count: i64 = it.query_row("SELECT count(*) FROM schedules", [], |it| it.get(0))?;
-            Ok((usize::try_from(count).unwrap_or(0), interrupted))
+            let rows = query.query_map(
+                params![now, INTERRUPTED_RESTORE, INTERRUPTED_BACKUP],
+                |row| row.get(0),
+            )?;
+            rows.collect()
         })
         .await
     }
@@ -85,12 +72,13 @@ impl Store {
                          (SELECT n.id FROM runs AS n WHERE n.schedule IS r.schedule
                            ORDER BY n.id DESC LIMIT 1 OFFSET ?2), 0)
                       LIMIT ?3)
-                 RETURNING name, schedule",
+                 RETURNING id, name, schedule",
             )?;
             let rows = query.query_map(params![now - memory, NEWEST - 1, TOGETHER], |row| {
                 Ok(Forgotten {
-                    name: row.get(0)?,
-                    schedule: row.get(1)?,
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    schedule: row.get(2)?,
                 })
             })?;
             rows.collect()

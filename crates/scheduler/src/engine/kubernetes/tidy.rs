@@ -1,5 +1,5 @@
-//! What a new version does at its start: what exists is brought up to date, and what a crash has
-//! left is removed.
+//! What the leader does every few minutes: what exists is brought up to date with this version and its
+//! settings, and what a crash has left is removed.
 
 use std::collections::BTreeSet;
 
@@ -7,23 +7,26 @@ use futures::stream::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
-use tokio_util::sync::CancellationToken;
+use semver::Version;
 
-use crate::engine::{Error, Refreshed};
+use crate::engine::{Error, Tidied};
 
 use super::apply::{FIELD_MANAGER, RESTARTS};
 use super::drift::has_drifted;
 use super::error::{is_expired, is_lost_race};
-use super::{Kubernetes, has_started, is_finished, record, render};
+use super::jobs::{has_started, is_finished};
+use super::keys::{RENDERED, VERSION};
+use super::record;
+use super::{Kubernetes, render};
 
 /// How many CronJobs are brought up to date side by side.
 const AT_ONCE: usize = 8;
 
 impl Kubernetes {
-    pub(super) async fn refresh_all(&self) -> Result<Refreshed, Error> {
+    pub(super) async fn tidy_all(&self) -> Result<Tidied, Error> {
         let mut restarts = 0;
         let schedules = loop {
-            match self.refresh_pages().await {
+            match self.tidy_schedules().await {
                 // What the pages are of is too old for another one; what was done stays done.
                 Err(error) if is_expired(&error) && restarts < RESTARTS => restarts += 1,
                 outcome => break outcome?,
@@ -32,117 +35,115 @@ impl Kubernetes {
         self.remove_unstarted().await.map(|it| schedules.and(it))
     }
 
-    async fn refresh_pages(&self) -> Result<Refreshed, Error> {
-        let mut refreshed = Refreshed::default();
+    async fn tidy_schedules(&self) -> Result<Tidied, Error> {
+        let mut tidied = Tidied::default();
         let mut page = String::new();
         loop {
-            let (cron_jobs, next) = self.objects.cron_jobs(&page).await?;
+            let (mut cron_jobs, next) = self.objects.cron_jobs(&page).await?;
+            cron_jobs.retain(|it| self.is_of_release(it));
             let outcomes = futures::stream::iter(cron_jobs)
-                .map(|it| async move { Box::pin(self.refresh_one(&it)).await })
+                .map(|it| async move { Box::pin(self.tidy_one(&it)).await })
                 .buffer_unordered(AT_ONCE);
-            refreshed = outcomes
-                .fold(refreshed, async |sum, one| sum.and(one))
-                .await;
+            tidied = outcomes.fold(tidied, async |sum, one| sum.and(one)).await;
             page = next;
             if page.is_empty() {
-                return Ok(refreshed);
-            }
-        }
-    }
-
-    /// What an older version or a person has written since is put right within minutes, and what
-    /// could not be written before is tried again.
-    pub(super) async fn refresh_regularly(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.settings.refresh_every) => {}
-            }
-            let refreshed = tokio::select! {
-                () = stop.cancelled() => return,
-                refreshed = Box::pin(self.refresh_all()) => refreshed,
-            };
-            match refreshed {
-                Ok(it) if it.updated + it.removed + it.left > 0 => {
-                    tracing::info!(refreshed = ?it, "the schedules are up to date");
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "trying again later"
-                    );
-                }
+                return Ok(tidied);
             }
         }
     }
 
     /// Restores that a crash has kept from being started.
-    async fn remove_unstarted(&self) -> Result<Refreshed, Error> {
-        let mut refreshed = Refreshed::default();
+    async fn remove_unstarted(&self) -> Result<Tidied, Error> {
+        let mut tidied = Tidied::default();
         let mut jobs = self.objects.restores(None).await?;
-        jobs.retain(|it| !is_finished(it) && !has_started(it));
+        jobs.retain(|it| self.is_of_release(it) && !is_finished(it) && !has_started(it));
         if jobs.is_empty() {
-            return Ok(refreshed);
+            return Ok(tidied);
         }
         let now = self.objects.time().await?;
         for job in jobs.iter().filter(|it| self.is_abandoned(it, now)) {
-            refreshed = refreshed.and(removed(self.objects.remove_job(job).await)?);
+            tidied = tidied.and(removed(self.objects.remove_job(job).await)?);
         }
-        Ok(refreshed)
+        Ok(tidied)
     }
 
     /// What one object meets stops no other.
-    async fn refresh_one(&self, found: &CronJob) -> Refreshed {
+    async fn tidy_one(&self, found: &CronJob) -> Tidied {
         let plan = found.name_any();
-        let mut outcome = self.try_refresh(&plan, found).await;
+        let mut outcome = self.try_tidy(&plan, found).await;
         if outcome.as_ref().is_err_and(is_lost_race) {
             // The CronJob controller writes its status whenever it starts a Job.
             outcome = match self.objects.cron_job(&plan).await {
-                Ok(Some(found)) => self.try_refresh(&plan, &found).await,
-                Ok(None) => Ok(Refreshed::default()),
+                Ok(Some(found)) => self.try_tidy(&plan, &found).await,
+                Ok(None) => Ok(Tidied::default()),
                 Err(error) => Err(error),
             };
         }
         outcome.unwrap_or_else(|error| {
-            tracing::warn!(%plan, error = &error as &dyn std::error::Error, "it stays as it was");
+            tracing::warn!(schedule = %plan, error = &error as &dyn std::error::Error, "it stays as it was");
             left()
         })
     }
 
-    async fn try_refresh(&self, name: &str, found: &CronJob) -> Result<Refreshed, Error> {
-        let Some(rendered) = found.annotations().get(render::RENDERED) else {
-            tracing::info!(plan = %name, "removing a CronJob that was never completed");
-            return removed(self.objects.remove_cron_job(found).await);
+    async fn try_tidy(&self, name: &str, found: &CronJob) -> Result<Tidied, Error> {
+        let Some(rendered) = RENDERED.of(found.annotations()) else {
+            return self.remove_unfinished(found).await;
         };
-        let Some(parameters) = record::recover(found) else {
-            tracing::warn!(plan = %name, "its parameters are unreadable; the next Update mends it");
-            return Ok(left());
+        if self.is_of_newer(found) {
+            tracing::debug!(schedule = %name, "a newer scheduler keeps it");
+            return Ok(unchanged());
+        }
+        let spec = match record::recover(found) {
+            Ok(spec) => spec,
+            Err(why) => {
+                tracing::warn!(schedule = %name, why, "what it is for cannot be read, so it stays as it is; an Update mends it");
+                return Ok(left());
+            }
         };
         let retired = render::retired(found);
         let still_read = self.remove_retired(found, &retired).await;
-        let wanted = render::cron_job(&self.settings, name, &parameters);
-        let is_new = wanted.annotations().get(render::RENDERED) != Some(rendered);
+        let wanted = render::cron_job(&self.settings, &spec);
+        let is_new = RENDERED.of(wanted.annotations()) != Some(rendered);
         let is_edited = !is_new && has_drifted(&wanted, found);
-        let mut refreshed = Refreshed {
+        let mut tidied = Tidied {
             removed: retired.len() - still_read.len(),
-            ..Refreshed::default()
+            ..Tidied::default()
         };
         if !is_new && !is_edited && still_read == retired {
-            refreshed.unchanged = 1;
-            return Ok(refreshed);
+            tidied.unchanged = 1;
+            return Ok(tidied);
         }
         let wanted = render::remembering(wanted, still_read);
         let wanted = render::replacing(wanted, found);
         let applied = self.objects.apply_cron_job(wanted).await?;
         let has_changed = applied.resource_version() != found.resource_version();
         if is_edited && has_changed {
-            tracing::warn!(plan = %name, "somebody has edited it; it is put right, and an Update is what changes it");
+            tracing::warn!(schedule = %name, "somebody has edited it; it is put right, and an Update is what changes it");
         }
         let is_updated = (is_new || is_edited) && has_changed;
-        refreshed.updated = usize::from(is_updated);
-        refreshed.unchanged = usize::from(!is_updated);
-        Ok(refreshed)
+        tidied.updated = usize::from(is_updated);
+        tidied.unchanged = usize::from(!is_updated);
+        Ok(tidied)
+    }
+
+    /// A CronJob that was never completed, unless its call is still at it.
+    async fn remove_unfinished(&self, found: &CronJob) -> Result<Tidied, Error> {
+        let made = found.creation_timestamp().map(|it| it.0);
+        let now = self.objects.time().await?;
+        if made.is_some_and(|it| !self.is_old(it, now)) {
+            return Ok(Tidied::default());
+        }
+        tracing::info!(schedule = %found.name_any(), "removing a CronJob that was never completed");
+        removed(self.objects.remove_cron_job(found).await)
+    }
+
+    /// Whether a newer version than ours has rendered it: while an update rolls, what it writes is not
+    /// written over.
+    fn is_of_newer(&self, found: &CronJob) -> bool {
+        let version = |text: &str| text.parse::<Version>().ok();
+        let theirs = VERSION.of(found.annotations()).and_then(version);
+        let ours = version(&self.settings.version);
+        theirs.zip(ours).is_some_and(|(theirs, ours)| theirs > ours)
     }
 
     /// Removes the Secrets of earlier renderings that no Job reads any more; gives those that stay.
@@ -158,7 +159,7 @@ impl Kubernetes {
             .await
             .unwrap_or_else(|error| {
                 let plan = found.name_any();
-                tracing::warn!(%plan, error = &error as &dyn std::error::Error, "the Secrets of earlier renderings stay");
+                tracing::warn!(schedule = %plan, error = &error as &dyn std::error::Error, "the Secrets of earlier renderings stay");
                 retired.clone()
             })
     }
@@ -170,9 +171,7 @@ impl Kubernetes {
     ) -> Result<BTreeSet<String>, Error> {
         let now = self.objects.time().await?;
         // The CronJob controller may still make a Job of the rendering that it has in its cache.
-        let settled = rendered_at(found).is_some_and(|it| {
-            it.duration_until(now).unsigned_abs() >= self.settings.abandoned_after
-        });
+        let settled = rendered_at(found).is_some_and(|it| self.is_old(it, now));
         if !settled {
             return Ok(retired.clone());
         }
@@ -197,22 +196,29 @@ fn rendered_at(found: &CronJob) -> Option<Timestamp> {
     ours.filter_map(|it| it.time.as_ref().map(|it| it.0)).max()
 }
 
+fn unchanged() -> Tidied {
+    Tidied {
+        unchanged: 1,
+        ..Tidied::default()
+    }
+}
+
 /// One schedule that stays as it was.
-fn left() -> Refreshed {
-    Refreshed {
+fn left() -> Tidied {
+    Tidied {
         left: 1,
-        ..Refreshed::default()
+        ..Tidied::default()
     }
 }
 
 /// Somebody who has changed the object meanwhile is at work on it: it is theirs.
-fn removed(outcome: Result<(), Error>) -> Result<Refreshed, Error> {
+fn removed(outcome: Result<(), Error>) -> Result<Tidied, Error> {
     match outcome {
-        Ok(()) => Ok(Refreshed {
+        Ok(()) => Ok(Tidied {
             removed: 1,
-            ..Refreshed::default()
+            ..Tidied::default()
         }),
-        Err(error) if is_lost_race(&error) => Ok(Refreshed::default()),
+        Err(error) if is_lost_race(&error) => Ok(Tidied::default()),
         Err(error) => Err(error),
     }
 }

@@ -1,15 +1,15 @@
-//! A new version of the scheduler, and what a crashed one has left.
+//! A new version of the scheduler beside an old one, and what a crashed one has left.
 
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt;
 use scheduler::engine::kubernetes::Kubernetes;
-use scheduler::engine::kubernetes::record::Parameters;
+use scheduler::engine::kubernetes::record::Spec;
+use scheduler::engine::kubernetes::render;
 use scheduler::engine::kubernetes::template::Template;
-use scheduler::engine::{Engine as _, Refreshed};
+use scheduler::engine::{Engine as _, Tidied, Whose};
 
-use super::runs::Told;
 use super::{engine, limited_client, schedule, settings};
-use crate::cluster::{Cluster, Namespace, eventually};
+use crate::cluster::{Cluster, Namespace};
 
 async fn all(namespace: &Namespace) -> Vec<CronJob> {
     let mut all = namespace.cron_jobs().await;
@@ -22,10 +22,12 @@ fn u45_a_new_version_brings_its_image_to_the_cron_jobs_that_exist() {
     Cluster::shared().within(async |namespace| {
         let old = engine(&namespace).await;
         for name in ["backup-1", "backup-2", "backup-3"] {
-            old.ensure(&schedule(name, "hunter2")).await.expect("made");
+            old.put(&schedule(name, "hunter2"), Whose::Its)
+                .await
+                .expect("made");
         }
         let before = all(&namespace).await;
-        let unchanged = old.refresh().await.expect("refreshed");
+        let unchanged = old.tidy().await.expect("tidied");
         assert_eq!(unchanged.unchanged, 3);
         let versions = |of: &[CronJob]| {
             of.iter()
@@ -38,12 +40,12 @@ fn u45_a_new_version_brings_its_image_to_the_cron_jobs_that_exist() {
         newer.backuper_image = "registry.local/backuper:2".to_owned();
         newer.template = Template::parse("spec: {nodeSelector: {disk: fast}}").expect("a template");
         let newer = Kubernetes::new(limited_client(&namespace).await, newer);
-        let refreshed = newer.refresh().await.expect("refreshed");
-        let expected = Refreshed {
+        let tidied = newer.tidy().await.expect("tidied");
+        let expected = Tidied {
             updated: 3,
-            ..Refreshed::default()
+            ..Tidied::default()
         };
-        assert_eq!(refreshed, expected);
+        assert_eq!(tidied, expected);
         for (before, after) in before.into_iter().zip(all(&namespace).await) {
             let (before, after) = (before.spec.expect("a spec"), after.spec.expect("a spec"));
             assert_eq!(before.schedule, after.schedule);
@@ -65,9 +67,9 @@ fn u45_a_new_version_brings_its_image_to_the_cron_jobs_that_exist() {
             );
             assert!(after.node_selector.is_some());
         }
-        assert_eq!(newer.refresh().await.expect("refreshed").unchanged, 3);
+        assert_eq!(newer.tidy().await.expect("tidied").unchanged, 3);
 
-        assert_eq!(old.refresh().await.expect("refreshed").updated, 3);
+        assert_eq!(old.tidy().await.expect("tidied").updated, 3);
         for cron_job in all(&namespace).await {
             let spec = cron_job
                 .spec
@@ -85,24 +87,17 @@ fn u45_a_new_version_brings_its_image_to_the_cron_jobs_that_exist() {
 fn other_peoples_cron_jobs_are_not_refreshed() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
-        let mut theirs = scheduler::engine::kubernetes::render::cron_job(
-            &settings(&namespace),
-            "theirs",
-            &Parameters {
-                schedule: "0 0 * * *".to_owned(),
-                vars: Vec::new(),
-                secret: "theirs".to_owned(),
-            },
-        );
+        let spec = Spec {
+            schedule: schedule("theirs", "it"),
+            secret: "theirs".to_owned(),
+        };
+        let mut theirs = render::cron_job(&settings(&namespace), &spec);
         theirs.labels_mut().clear();
         let api = namespace.api::<CronJob>();
         api.create(&kube::api::PostParams::default(), &theirs)
             .await
             .expect("new");
-        assert_eq!(
-            engine.refresh().await.expect("refreshed"),
-            Refreshed::default()
-        );
+        assert_eq!(engine.tidy().await.expect("tidied"), Tidied::default());
     });
 }
 
@@ -131,10 +126,10 @@ fn s29_an_edited_cron_job_is_put_right_and_keeps_what_others_have_added() {
     Cluster::shared().within(async |namespace| {
         let engine = engine(&namespace).await;
         let wanted = schedule("backup-1", "it");
-        engine.ensure(&wanted).await.expect("made");
+        engine.put(&wanted, Whose::Its).await.expect("made");
         let before = all(&namespace).await.remove(0);
         edit(&namespace, "backup-1").await;
-        assert_eq!(engine.refresh().await.expect("refreshed").updated, 1);
+        assert_eq!(engine.tidy().await.expect("tidied").updated, 1);
         let after = all(&namespace).await.remove(0);
         assert_eq!(after.labels()["team"], "data");
         let spec = |it: CronJob| {
@@ -151,30 +146,76 @@ fn s29_an_edited_cron_job_is_put_right_and_keeps_what_others_have_added() {
             env.sort_by(|one, other| one.name.cmp(&other.name));
         }
         assert_eq!(before, after);
-        assert_eq!(engine.refresh().await.expect("refreshed").unchanged, 1);
+        assert_eq!(engine.tidy().await.expect("tidied").unchanged, 1);
+    });
+}
+
+/// One of another version.
+async fn of_version(namespace: &Namespace, version: &str) -> Kubernetes {
+    let mut settings = settings(namespace);
+    settings.version = version.to_owned();
+    settings.backuper_image = format!("registry.local/backuper:{version}");
+    Kubernetes::new(limited_client(namespace).await, settings)
+}
+
+#[test]
+fn s20_an_older_replica_does_not_write_over_what_a_newer_one_has_rendered() {
+    Cluster::shared().within(async |namespace| {
+        let (old, new) = (
+            of_version(&namespace, "0.9.0").await,
+            of_version(&namespace, "0.10.0").await,
+        );
+        let wanted = schedule("backup-1", "it");
+        old.put(&wanted, Whose::Its).await.expect("made");
+        assert_eq!(new.tidy().await.expect("tidied").updated, 1);
+        let of = async || format!("{:?}", all(&namespace).await[0]);
+        for _ in 0..2 {
+            assert_eq!(old.tidy().await.expect("tidied").unchanged, 1);
+            assert!(of().await.contains("registry.local/backuper:0.10.0"));
+        }
+        // A call is answered by whoever gets it, and the newer one mends what it looks like.
+        let answered = old.put(&wanted, Whose::Anybodys).await;
+        answered.expect("the last call of the old one");
+        assert!(of().await.contains("registry.local/backuper:0.9.0"));
+        assert_eq!(new.tidy().await.expect("tidied").updated, 1);
+        assert!(of().await.contains("registry.local/backuper:0.10.0"));
     });
 }
 
 #[test]
-fn s20_what_an_old_replica_writes_during_an_update_is_put_right_while_the_new_one_runs() {
+fn s28_two_releases_in_one_namespace_leave_each_others_schedules_alone() {
     Cluster::shared().within(async |namespace| {
-        let old = engine(&namespace).await;
-        let mut newer = settings(&namespace);
-        newer.backuper_image = "registry.local/backuper:2".to_owned();
-        newer.refresh_every = std::time::Duration::from_millis(200);
-        let newer = Kubernetes::new(limited_client(&namespace).await, newer);
-        newer
-            .ensure(&schedule("backup-1", "it"))
+        let release = async |name: &str| {
+            let mut settings = settings(&namespace);
+            settings.release = Some(name.to_owned());
+            settings.backuper_image = format!("registry.local/backuper:{name}");
+            Kubernetes::new(limited_client(&namespace).await, settings)
+        };
+        let (one, other) = (release("one").await, release("other").await);
+        one.put(&schedule("backup-1", "it"), Whose::Its)
             .await
             .expect("made");
-        let _running = Told::by(&newer);
-        let wanted = schedule("backup-1", "it");
-        let updated = old.update(&namespace.name, &wanted).await;
-        updated.expect("the last call of the old one");
-        eventually("the image is the new one", async || {
-            let text = format!("{:?}", all(&namespace).await[0]);
-            text.contains("registry.local/backuper:2").then_some(())
-        })
-        .await;
+        other
+            .put(&schedule("backup-2", "it"), Whose::Its)
+            .await
+            .expect("made");
+        for engine in [&one, &other, &one] {
+            let tidied = engine.tidy().await.expect("tidied");
+            assert_eq!((tidied.unchanged, tidied.updated), (1, 0));
+        }
+        let error = other
+            .put(&schedule("backup-1", "it"), Whose::Anybodys)
+            .await;
+        let error = error.expect_err("another release's");
+        assert_eq!(error.kind(), scheduler::engine::Kind::Precondition);
+        let started = one
+            .start(&super::restore("shop", "0"))
+            .await
+            .expect("started");
+        assert!(other.cancel(&started.name).await.is_err());
+        assert_eq!(
+            namespace.jobs().await[0].labels()["app.kubernetes.io/instance"],
+            "one"
+        );
     });
 }

@@ -1,0 +1,38 @@
+//! A database and how to get into it.
+
+use serde::{Deserialize, Serialize};
+
+use super::credential::Credential;
+use super::name::long_hash;
+
+/// A database and how to get into it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Database {
+    /// A host name or an address.
+    pub host: String,
+    /// A port.
+    pub port: u16,
+    /// Its name, exactly as PostgreSQL knows it.
+    pub name: String,
+    /// The role.
+    pub user: String,
+    /// The role's password.
+    pub password: Credential,
+}
+
+impl Database {
+    /// `host:port/dbname`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let Self {
+            host, port, name, ..
+        } = self;
+        format!("{host}:{port}/{name}")
+    }
+
+    /// Sixteen hex digits for the place, the first eight of which were all before.
+    #[must_use]
+    pub fn place_hash(&self) -> String {
+        long_hash(&self.place())
+    }
+}

@@ -1,0 +1,230 @@
+//! What there is and what changes: two watches, of CronJobs and of Jobs, told in the domain's words.
+//! The watches are taken up again whatever happens to the API server.
+
+use futures::stream::{BoxStream, StreamExt as _, select};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::{WatchStreamExt as _, watcher};
+
+use super::Kubernetes;
+use super::apply::selector;
+use super::jobs::{has_condition, is_cancelled, is_finished, when};
+use super::keys::{COMPONENT, DATABASE, PLACE, RENDERED, SCHEDULE, TOLD};
+use super::record;
+use crate::domain::run::{Component, Ending, Run, State};
+use crate::engine::change::Things;
+use crate::engine::{Change, Scheduled};
+use backuper::runtime::failure::EXPIRED;
+
+/// Objects of one page of a list.
+const PAGE: u32 = 250;
+
+impl Kubernetes {
+    pub(super) fn watch(&self) -> BoxStream<'static, Change> {
+        select(self.watch_schedules(), self.watch_runs()).boxed()
+    }
+
+    fn watch_schedules(&self) -> BoxStream<'static, Change> {
+        let config = config(Some(Component::Backup));
+        let events = watcher(self.objects.cron_jobs.clone(), config).default_backoff();
+        let engine = self.clone();
+        let changes = events.filter_map(move |event| {
+            let change = match event {
+                Ok(event) => engine.schedule_change(event),
+                Err(error) => {
+                    broke(&error, "CronJobs");
+                    None
+                }
+            };
+            std::future::ready(change)
+        });
+        changes.boxed()
+    }
+
+    fn schedule_change(&self, event: watcher::Event<CronJob>) -> Option<Change> {
+        match event {
+            watcher::Event::Init => Some(Change::Listing(Things::Schedules)),
+            watcher::Event::InitDone => Some(Change::Listed(Things::Schedules)),
+            watcher::Event::InitApply(it) | watcher::Event::Apply(it) => self.scheduled(&it),
+            watcher::Event::Delete(it) => Some(Change::ScheduleGone(it.name_any().parse().ok()?)),
+        }
+    }
+
+    fn scheduled(&self, found: &CronJob) -> Option<Change> {
+        let is_whole = RENDERED.of(found.annotations()).is_some();
+        if !is_whole || !self.is_of_release(found) {
+            return None;
+        }
+        let spec = match record::recover(found) {
+            Ok(spec) => spec,
+            Err(why) => {
+                let schedule = found.name_any();
+                tracing::debug!(%schedule, why, "what it is for cannot be read");
+                return None;
+            }
+        };
+        let status = found.status.as_ref();
+        let last_success = status.and_then(|it| it.last_successful_time.as_ref());
+        Some(Change::Schedule(Box::new(Scheduled {
+            schedule: spec.schedule,
+            created: found
+                .creation_timestamp()
+                .map(|it| it.0)
+                .unwrap_or_default(),
+            suspended: found.spec.as_ref().and_then(|it| it.suspend) == Some(true),
+            last_success: last_success.map(|it| it.0),
+        })))
+    }
+
+    fn watch_runs(&self) -> BoxStream<'static, Change> {
+        let events = watcher(self.objects.jobs.clone(), config(None)).default_backoff();
+        let engine = self.clone();
+        // Of the first list: what had ended then, and was made by a version that tells nothing of it.
+        let mut is_first = true;
+        let events = events.map(move |event| {
+            let first = is_first;
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                is_first = false;
+            }
+            (event, first)
+        });
+        let changes = events.filter_map(move |(event, first)| {
+            let engine = engine.clone();
+            async move {
+                match event {
+                    Ok(event) => engine.run_change(event, first).await,
+                    Err(error) => {
+                        broke(&error, "Jobs");
+                        None
+                    }
+                }
+            }
+        });
+        changes.boxed()
+    }
+
+    async fn run_change(&self, event: watcher::Event<Job>, first: bool) -> Option<Change> {
+        match event {
+            watcher::Event::Init => Some(Change::Listing(Things::Runs)),
+            watcher::Event::InitDone => Some(Change::Listed(Things::Runs)),
+            watcher::Event::InitApply(job) | watcher::Event::Apply(job) => {
+                if !self.is_of_release(&job) {
+                    return None;
+                }
+                Some(Change::Run(Box::new(self.run_of(&job, first).await)))
+            }
+            watcher::Event::Delete(job) => Some(Change::RunGone(job.uid()?)),
+        }
+    }
+
+    pub(super) async fn run_of(&self, job: &Job, first: bool) -> Run {
+        let annotations = job.annotations();
+        let told: Option<Ending> = TOLD
+            .of(annotations)
+            .and_then(|it| serde_json::from_str(it).ok());
+        let is_ours = SCHEDULE.is_new(job.labels()) || PLACE.is_new(job.labels());
+        let is_finished = is_finished(job);
+        let is_told = told.is_some() || (first && !is_ours && is_finished);
+        let state = match (told, is_finished) {
+            (Some(ending), _) => State::Ended(ending),
+            (None, true) => State::Ended(self.ending(job, is_told).await),
+            (None, false) => unfinished(job),
+        };
+        let place = DATABASE.of(annotations).map(str::to_owned);
+        let status = job.status.as_ref();
+        Run {
+            component: component(job),
+            name: job.name_any(),
+            id: job.uid().unwrap_or_default(),
+            schedule: SCHEDULE.of(job.labels()).map(str::to_owned),
+            database: place.or_else(|| record::place_of(job)).unwrap_or_default(),
+            state,
+            created: job.creation_timestamp().map(|it| it.0).unwrap_or_default(),
+            started: status.and_then(|it| it.start_time.as_ref()).map(|it| it.0),
+            ended: ended(job),
+            told: is_told,
+        }
+    }
+
+    /// Why it ended so stands in its pods, for as long as they are there.
+    async fn ending(&self, job: &Job, is_old: bool) -> Ending {
+        let failure = has_condition(job, "Failed");
+        if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {
+            return Ending::Cancelled;
+        }
+        let pods = if is_old {
+            Vec::new()
+        } else {
+            let run = job.name_any();
+            self.objects.pods_of(&run).await.unwrap_or_else(|error| {
+                tracing::warn!(%run, error = &error as &dyn std::error::Error, "its pods do not tell how it ended");
+                Vec::new()
+            })
+        };
+        let (exit_code, message) = last_words(&pods);
+        match failure {
+            None => Ending::Succeeded { message },
+            Some(_) if exit_code == Some(i32::from(EXPIRED)) => Ending::Expired,
+            Some(condition) => Ending::Failed {
+                reason: condition.reason.clone().unwrap_or_default(),
+                exit_code,
+                message,
+            },
+        }
+    }
+}
+
+fn config(component: Option<Component>) -> watcher::Config {
+    watcher::Config::default()
+        .labels(&selector(component))
+        .page_size(PAGE)
+}
+
+fn broke(error: &watcher::Error, what: &str) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the watch of {what} broke; taking it up again"
+    );
+}
+
+fn component(job: &Job) -> Component {
+    match job.labels().get(COMPONENT) {
+        Some(word) if word == Component::Restore.word() => Component::Restore,
+        _ => Component::Backup,
+    }
+}
+
+fn unfinished(job: &Job) -> State {
+    let active = job.status.as_ref().and_then(|it| it.active);
+    if active > Some(0) {
+        State::Running
+    } else {
+        State::Waiting
+    }
+}
+
+fn ended(job: &Job) -> Option<jiff::Timestamp> {
+    let conditions = ["Complete", "Failed"];
+    conditions
+        .iter()
+        .find_map(|it| has_condition(job, it).and_then(when))
+}
+
+/// Of the pod that ended last.
+fn last_words(pods: &[Pod]) -> (Option<i32>, Option<String>) {
+    let newest = pods.iter().max_by_key(|it| it.creation_timestamp());
+    let statuses = newest.and_then(|it| it.status.as_ref()?.container_statuses.as_ref());
+    let mut ends: Vec<_> = statuses
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it.state.as_ref()?.terminated.as_ref())
+        .collect();
+    // Beside a worker that has failed, other containers of a template may have ended well.
+    ends.sort_by_key(|it| it.exit_code == 0);
+    let end = ends.first();
+    (
+        end.map(|it| it.exit_code),
+        end.and_then(|it| it.message.clone()),
+    )
+}

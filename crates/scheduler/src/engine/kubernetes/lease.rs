@@ -1,0 +1,201 @@
+//! Which of several schedulers leads: the one that holds a Lease of the namespace.
+//! <https://kubernetes.io/docs/concepts/architecture/leases/>
+//!
+//! A holder is given up when its Lease has not changed for as long as it lasts, by the clock of whoever
+//! waits: nobody's clock is compared with another's.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::ResourceExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Kubernetes;
+use super::error::is_lost_race;
+use crate::engine::{Error, Kind};
+
+/// Looks at a Lease within the time that it lasts.
+const LOOKS: u32 = 3;
+
+/// One scheduler's view of the Lease.
+#[derive(Debug)]
+struct Candidate {
+    /// Who we are: unlike any other, and unlike us after a restart.
+    name: String,
+    /// The version of the Lease that was seen last, and since when it has been that.
+    seen: Option<(String, Instant)>,
+    /// Until when we surely hold it.
+    held_until: Option<Instant>,
+}
+
+impl Kubernetes {
+    /// Takes the Lease when it is free, keeps it, and gives it back when stopped.
+    pub(super) async fn keep_lease(&self, stop: &CancellationToken, leads: &watch::Sender<bool>) {
+        let mut candidate = Candidate {
+            name: format!("postgres-adapter-{}", uuid::Uuid::new_v4()),
+            seen: None,
+            held_until: None,
+        };
+        let mut is_denied = false;
+        loop {
+            match self.try_lease(&mut candidate).await {
+                Ok(()) => is_denied = false,
+                // Where the Role is that of a version without a Lease, all schedulers lead, as they did.
+                Err(error) if error.kind() == Kind::Denied => {
+                    if !is_denied {
+                        tracing::warn!(
+                            error = error.chain(),
+                            "without the right to Leases every scheduler tidies and tells by itself; give the Role that right"
+                        );
+                    }
+                    is_denied = true;
+                }
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "the Lease is looked at again"
+                    );
+                }
+            }
+            let holds = candidate.held_until.is_some_and(|it| Instant::now() < it);
+            let lead = holds || is_denied;
+            if leads.send_if_modified(|it| std::mem::replace(it, lead) != lead) {
+                tracing::info!(leads = lead, "who leads has changed");
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(self.settings.lease / LOOKS) => {}
+            }
+        }
+        leads.send_replace(false);
+        if candidate.held_until.is_some() {
+            self.give_back(&candidate).await;
+        }
+    }
+
+    async fn try_lease(&self, candidate: &mut Candidate) -> Result<(), Error> {
+        let asked = Instant::now();
+        let Some(found) = self.objects.lease(&self.lease_name()).await? else {
+            let lease = self.lease(&candidate.name, None);
+            return self.take(candidate, asked, &lease, None).await;
+        };
+        let version = found.resource_version().unwrap_or_default();
+        let holder = found
+            .spec
+            .as_ref()
+            .and_then(|it| it.holder_identity.as_deref());
+        let is_ours = holder == Some(&candidate.name);
+        let is_free = holder.is_none_or(str::is_empty);
+        if !is_ours {
+            candidate.held_until = None;
+        }
+        let since = match &candidate.seen {
+            Some((seen, since)) if *seen == version => *since,
+            _ => asked,
+        };
+        candidate.seen = Some((version, since));
+        let has_ended = since.elapsed() > lasting(&found).unwrap_or(self.settings.lease);
+        if !(is_ours || is_free || has_ended) {
+            return Ok(());
+        }
+        let lease = self.lease(&candidate.name, Some(&found));
+        self.take(candidate, asked, &lease, Some(is_ours)).await
+    }
+
+    async fn take(
+        &self,
+        candidate: &mut Candidate,
+        asked: Instant,
+        lease: &Lease,
+        was_ours: Option<bool>,
+    ) -> Result<(), Error> {
+        let taken = match was_ours {
+            None => self.objects.create_lease(lease).await,
+            Some(_) => self.objects.replace_lease(lease).await,
+        };
+        match taken {
+            Ok(taken) => {
+                let version = taken.resource_version().unwrap_or_default();
+                candidate.seen = Some((version, Instant::now()));
+                candidate.held_until = Some(asked + self.settings.lease);
+                Ok(())
+            }
+            // Somebody was quicker.
+            Err(error) if is_lost_race(&error) => {
+                candidate.held_until = None;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Lease as its next holder has it, in place of what was found.
+    fn lease(&self, holder: &str, found: Option<&Lease>) -> Lease {
+        let before = found.and_then(|it| it.spec.as_ref());
+        let is_same = before.and_then(|it| it.holder_identity.as_deref()) == Some(holder);
+        let now = MicroTime(Timestamp::now());
+        let transitions = before.and_then(|it| it.lease_transitions).unwrap_or(0);
+        let acquired = before.and_then(|it| it.acquire_time.clone());
+        let seconds = i32::try_from(self.settings.lease.as_secs()).unwrap_or(i32::MAX);
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.lease_name()),
+                resource_version: found.and_then(ResourceExt::resource_version),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                lease_duration_seconds: Some(seconds.max(1)),
+                acquire_time: acquired.filter(|_| is_same).or_else(|| Some(now.clone())),
+                renew_time: Some(now),
+                lease_transitions: Some(if is_same {
+                    transitions
+                } else {
+                    transitions.saturating_add(1)
+                }),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// The next one need not wait until it ends.
+    async fn give_back(&self, candidate: &Candidate) {
+        let giving = async {
+            let Some(found) = self.objects.lease(&self.lease_name()).await? else {
+                return Ok(());
+            };
+            let holder = found
+                .spec
+                .as_ref()
+                .and_then(|it| it.holder_identity.as_deref());
+            if holder != Some(&candidate.name) {
+                return Ok(());
+            }
+            self.objects
+                .replace_lease(&self.lease("", Some(&found)))
+                .await
+                .map(drop)
+        };
+        if let Err(error) = giving.await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the Lease stays until it ends"
+            );
+        }
+    }
+
+    fn lease_name(&self) -> String {
+        let release = self.settings.release.as_deref();
+        format!("{}-leader", release.unwrap_or("postgres-adapter"))
+    }
+}
+
+/// How long a Lease lasts that its holder has made.
+fn lasting(lease: &Lease) -> Option<Duration> {
+    let seconds = lease.spec.as_ref()?.lease_duration_seconds?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}

@@ -1,0 +1,35 @@
+//! A worker's secrets as the store keeps them: apart from the request, which is kept without.
+
+use std::collections::BTreeMap;
+
+use backuper::child::Environment;
+use backuper::job::{Value, Var};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// The secret ones among a worker's variables, as JSON: workers need them after a restart.
+pub(super) fn write(vars: &[Var]) -> String {
+    let secrets = vars.iter().filter_map(|var| match &var.value {
+        Value::Plain(_) => None,
+        Value::Secret(text) => Some((var.name, text.expose_secret())),
+    });
+    let secrets: BTreeMap<&str, &str> = secrets.collect();
+    // Its keys are texts: nothing of it can fail.
+    serde_json::to_string(&secrets).unwrap_or_default()
+}
+
+/// A worker's environment: what is plain as `vars` have it, what is secret as it was kept. None where
+/// that cannot be read.
+pub(super) fn environment(vars: Vec<Var>, secrets: &str) -> Option<Environment> {
+    let secrets: BTreeMap<String, String> = serde_json::from_str(secrets).ok()?;
+    let mut environment = Environment::default();
+    for var in vars {
+        match var.value {
+            Value::Plain(text) => environment.set(var.name, text),
+            Value::Secret(_) => {
+                let kept = secrets.get(var.name)?;
+                environment.set_secret(var.name, &SecretString::from(kept.as_str()));
+            }
+        }
+    }
+    Some(environment)
+}

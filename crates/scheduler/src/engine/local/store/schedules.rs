@@ -1,0 +1,214 @@
+//! The schedules, and when each is due.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::Store;
+use crate::domain::kept;
+use crate::domain::schedule::Schedule;
+use crate::engine::{Error, Put, Scheduled, Whose};
+
+/// What to read of a schedule, for [`scheduled`].
+const SCHEDULED: &str = "SELECT s.name, s.spec, s.created, \
+    (SELECT max(r.ended) FROM runs AS r WHERE r.schedule = s.name AND r.state = 'succeeded') \
+    FROM schedules AS s";
+
+/// A schedule whose time has come.
+#[derive(Debug)]
+pub(in crate::engine::local) struct Due {
+    pub(in crate::engine::local) name: String,
+    pub(in crate::engine::local) cron: String,
+}
+
+/// What came of writing a schedule.
+#[derive(Debug)]
+pub(in crate::engine::local) enum Written {
+    Put(Put),
+    /// The name is another schedule's.
+    Occupied,
+    /// There is none, and there must be one.
+    Missing,
+}
+
+impl Store {
+    /// Makes a schedule what it should be. New times count from now on, old ones go on.
+    pub(in crate::engine::local) async fn put(
+        &self,
+        schedule: Schedule,
+        secrets: String,
+        [due, now]: [Option<i64>; 2],
+        whose: Whose,
+    ) -> Result<Written, Error> {
+        self.within("keep a schedule", move |it| {
+            let name = schedule.name.as_str();
+            let found: Option<Option<String>> = it
+                .query_row(
+                    "SELECT spec FROM schedules WHERE name = ?1",
+                    [name],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            if found.is_none() && whose == Whose::Anybodys {
+                return Ok(Written::Missing);
+            }
+            // What cannot be read is nobody's.
+            let before = found.flatten().and_then(|it| read(&it));
+            let is_anothers = before
+                .as_ref()
+                .is_some_and(|it| !it.plan.is_same_schedule(&schedule.plan));
+            if whose == Whose::Its && is_anothers {
+                return Ok(Written::Occupied);
+            }
+            it.execute(
+                "INSERT INTO schedules (name, cron, spec, secrets, due, created, vars) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, '[]') \
+                 ON CONFLICT (name) DO UPDATE SET spec = ?3, secrets = ?4, vars = '[]', \
+                     due = iif(cron = ?2, due, ?5), cron = ?2",
+                params![
+                    name,
+                    schedule.plan.cron.to_string(),
+                    kept::write(&schedule).map_err(unwritable)?,
+                    secrets,
+                    due,
+                    now
+                ],
+            )?;
+            Ok(Written::Put(match before {
+                None => Put::Created,
+                Some(before) => match schedule.changes_from(&before.plan) {
+                    changes if changes.is_empty() => Put::Unchanged,
+                    changes => Put::Changed(changes),
+                },
+            }))
+        })
+        .await
+    }
+
+    /// A schedule; none where there is none that can be read.
+    pub(in crate::engine::local) async fn schedule(
+        &self,
+        name: String,
+    ) -> Result<Option<Scheduled>, Error> {
+        self.within("read a schedule", move |it| {
+            let query = format!("{SCHEDULED} WHERE s.name = ?1");
+            it.query_row(&query, [name], scheduled)
+                .optional()
+                .map(Option::flatten)
+        })
+        .await
+    }
+
+    /// All schedules that can be read.
+    pub(in crate::engine::local) async fn schedules(&self) -> Result<Vec<Scheduled>, Error> {
+        self.within("read the schedules", |it| {
+            let mut query = it.prepare_cached(SCHEDULED)?;
+            let rows = query.query_map([], scheduled)?;
+            rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    /// Removes a schedule, and the runs of it that have not begun.
+    pub(in crate::engine::local) async fn delete(
+        &self,
+        name: String,
+        now: i64,
+    ) -> Result<(), Error> {
+        self.within("remove a schedule", move |it| {
+            it.execute(
+                "UPDATE runs SET state = 'cancelled', ended = ?2 \
+                 WHERE schedule = ?1 AND state = 'waiting'",
+                params![name, now],
+            )?;
+            it.execute("DELETE FROM schedules WHERE name = ?1", [name])
+        })
+        .await
+        .map(drop)
+    }
+
+    /// The schedules whose time has come and which have no run under way.
+    pub(in crate::engine::local) async fn due(&self, now: i64) -> Result<Vec<Due>, Error> {
+        self.within("look for what is due", move |it| {
+            let mut query = it.prepare_cached(
+                "SELECT name, cron FROM schedules AS s WHERE due <= ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM runs AS r WHERE r.schedule = s.name \
+                  AND r.state IN ('waiting', 'running'))",
+            )?;
+            let rows = query.query_map([now], |row| {
+                Ok(Due {
+                    name: row.get(0)?,
+                    cron: row.get(1)?,
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// When each schedule is due.
+    pub(in crate::engine::local) async fn all_due(&self) -> Result<Vec<(Due, Option<i64>)>, Error> {
+        self.within("read the schedules", move |it| {
+            let mut query = it.prepare_cached("SELECT name, cron, due FROM schedules")?;
+            let rows = query.query_map([], |row| {
+                let (name, cron) = (row.get(0)?, row.get(1)?);
+                Ok((Due { name, cron }, row.get(2)?))
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Sets when schedules are due; none: never, until that is set anew.
+    pub(in crate::engine::local) async fn set_due(
+        &self,
+        all: Vec<(Due, Option<i64>)>,
+    ) -> Result<(), Error> {
+        self.within("set when schedules are due", move |it| {
+            let mut update =
+                it.prepare_cached("UPDATE schedules SET due = ?1 WHERE name = ?2 AND cron = ?3")?;
+            for (Due { name, cron }, due) in all {
+                update.execute(params![due, name, cron])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The schedule and the secrets that a backup is run with.
+pub(super) fn for_a_run(
+    transaction: &Transaction<'_>,
+    name: &str,
+) -> rusqlite::Result<Option<(Schedule, String)>> {
+    let row: Option<(Option<String>, String)> = transaction
+        .query_row(
+            "SELECT spec, secrets FROM schedules WHERE name = ?1",
+            [name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    Ok(row.and_then(|(spec, secrets)| Some((read(&spec?)?, secrets))))
+}
+
+fn scheduled(row: &Row<'_>) -> rusqlite::Result<Option<Scheduled>> {
+    let spec: Option<String> = row.get(1)?;
+    let Some(schedule) = spec.and_then(|it| read(&it)) else {
+        return Ok(None);
+    };
+    let time = |seconds: Option<i64>| seconds.and_then(|it| Timestamp::from_second(it).ok());
+    Ok(Some(Scheduled {
+        schedule,
+        created: time(row.get(2)?).unwrap_or_default(),
+        suspended: false,
+        last_success: time(row.get(3)?),
+    }))
+}
+
+fn read(spec: &str) -> Option<Schedule> {
+    kept::read(spec).ok()
+}
+
+/// None that a test would not have shown.
+pub(super) fn unwritable(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error.into())
+}

@@ -1,0 +1,98 @@
+//! What versions before this one have kept of a request: the worker's variables, which are read back
+//! into the request here. Nothing new is kept like that.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use backuper::catalog::Revision;
+use backuper::job::maybe;
+use backuper::retention::Retention;
+
+use crate::domain::credential::Credential;
+use crate::domain::database::Database;
+use crate::domain::restore::Restore;
+use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::store::Store;
+
+/// A worker's variables, those that are secret without a value.
+#[derive(Debug, Default)]
+pub(super) struct Variables(BTreeMap<String, Option<String>>);
+
+impl FromIterator<(String, Option<String>)> for Variables {
+    fn from_iter<T: IntoIterator<Item = (String, Option<String>)>>(all: T) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
+impl Variables {
+    /// The schedule whose backuper had these variables.
+    pub(super) fn schedule(&self, name: &str, cron: &str) -> Option<Schedule> {
+        Some(Schedule {
+            name: name.parse().ok()?,
+            plan: Plan {
+                source: self.database()?,
+                store: self.store()?,
+                core: self.optional("CORE_ADDR")?,
+                cron: cron.parse().ok()?,
+                keep: Retention::from_str(self.plain("MAX_BACKUP_COUNT").unwrap_or_default())
+                    .ok()?,
+            },
+        })
+    }
+
+    /// The restore whose restorer had these variables.
+    pub(super) fn restore(&self) -> Option<Restore> {
+        let time = |name| self.optional(name);
+        Some(Restore {
+            target: self.database()?,
+            store: self.store()?,
+            revision: Revision::from_str(self.plain("BACKUP_REVISION")?).ok()?,
+            core: self.optional("CORE_ADDR")?,
+            request_id: String::new(),
+            as_of: time("RESTORE_AS_OF")?,
+            begin_by: time("RESTORE_BEGIN_BY")?,
+        })
+    }
+
+    /// `host:port/dbname`, and nothing more than that is needed for it.
+    pub(super) fn place(&self) -> Option<String> {
+        let port = self.plain("DB_PORT").unwrap_or("5432");
+        let (host, name) = (self.plain("DB_HOST")?, self.plain("DB_NAME")?);
+        Some(format!("{host}:{port}/{name}"))
+    }
+
+    fn database(&self) -> Option<Database> {
+        Some(Database {
+            host: self.plain("DB_HOST")?.to_owned(),
+            port: self.plain("DB_PORT").unwrap_or("5432").parse().ok()?,
+            name: self.plain("DB_NAME")?.to_owned(),
+            user: self.plain("DB_USER").unwrap_or_default().to_owned(),
+            password: self.credential("DB_PASSWORD"),
+        })
+    }
+
+    fn store(&self) -> Option<Store> {
+        Some(Store {
+            endpoint: self.optional("S3_ENDPOINT")?,
+            bucket: self.optional("S3_BUCKET_NAME")?,
+            keys: self.credential("S3_ACCESS_KEY"),
+        })
+    }
+
+    fn plain(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_deref()
+    }
+
+    /// None where it is not what it should be; `Some(None)` where it is not set.
+    fn optional<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Option<Option<T>> {
+        maybe(self.plain(name).unwrap_or_default()).ok()
+    }
+
+    fn credential<T>(&self, name: &str) -> Credential<T> {
+        if self.0.contains_key(name) {
+            Credential::Inline(None)
+        } else {
+            Credential::Ambient
+        }
+    }
+}

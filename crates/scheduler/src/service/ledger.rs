@@ -1,0 +1,205 @@
+//! One bounded index of all schedules and runs, fed by the engine's changes: what lists, metrics and
+//! checks of what is already there read. It is seconds behind at most, and is never written to by a call.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::domain::name::Name;
+use crate::domain::protection::{History, Protection};
+use crate::domain::run::{Component, Run, State};
+use crate::domain::schedule::{Plan, Schedule};
+use crate::engine::change::Things;
+use crate::engine::{Change, Scheduled};
+
+/// How many runs are known at once; those that were asked for first go first.
+const RUNS: usize = 200_000;
+
+/// The index.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<RwLock<Index>>);
+
+#[derive(Debug, Default)]
+struct Index {
+    schedules: BTreeMap<Name, Scheduled>,
+    /// By the schedules' names; of those too whose schedule is not known yet.
+    histories: HashMap<String, History>,
+    runs: HashMap<String, Run>,
+    /// The runs, those that were asked for first first.
+    order: BTreeSet<(Timestamp, String)>,
+    /// What is told anew and was not told again yet.
+    missing_schedules: HashSet<Name>,
+    missing_runs: HashSet<String>,
+    /// Whether all schedules were told once, and all runs.
+    has_schedules: bool,
+    has_runs: bool,
+}
+
+impl Ledger {
+    /// Takes in what an engine tells. Gives a run whose end is to be told, if this is one.
+    pub fn apply(&self, change: Change) -> Option<Run> {
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match change {
+            Change::Listing(Things::Schedules) => {
+                index.missing_schedules = index.schedules.keys().cloned().collect();
+            }
+            Change::Listing(Things::Runs) => {
+                index.missing_runs = index.runs.keys().cloned().collect();
+            }
+            Change::Listed(Things::Schedules) => {
+                for name in std::mem::take(&mut index.missing_schedules) {
+                    index.forget_schedule(&name);
+                }
+                let Index {
+                    schedules,
+                    histories,
+                    ..
+                } = &mut *index;
+                let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
+                histories.retain(|name, _| names.contains(name.as_str()));
+                index.has_schedules = true;
+            }
+            Change::Listed(Things::Runs) => {
+                for id in std::mem::take(&mut index.missing_runs) {
+                    index.forget_run(&id);
+                }
+                index.has_runs = true;
+            }
+            Change::Schedule(scheduled) => {
+                let name = scheduled.schedule.name.clone();
+                index.missing_schedules.remove(&name);
+                index.schedules.insert(name, *scheduled);
+            }
+            Change::ScheduleGone(name) => index.forget_schedule(&name),
+            Change::Run(run) => return index.take(*run),
+            Change::RunGone(id) => index.forget_run(&id),
+        }
+        None
+    }
+
+    /// The runs whose ends were not told.
+    #[must_use]
+    pub fn untold(&self) -> Vec<Run> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let untold = index.runs.values().filter(|it| is_untold(it));
+        untold.cloned().collect()
+    }
+
+    /// Remembers that the end of a run is told by this process; false where it was already.
+    #[must_use]
+    pub fn claim(&self, id: &str) -> bool {
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let run = index.runs.get_mut(id);
+        run.is_some_and(|it| !std::mem::replace(&mut it.told, true))
+    }
+
+    /// Whether all there is was told once.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        index.has_schedules && index.has_runs
+    }
+
+    /// The schedule that a plan is already kept as: same database, same bucket, same times.
+    #[must_use]
+    pub fn schedule_of(&self, plan: &Plan) -> Option<Schedule> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut schedules = index.schedules.values().map(|it| &it.schedule);
+        schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
+    }
+
+    /// How every schedule protects its database.
+    #[must_use]
+    pub fn protections(&self, now: Timestamp) -> Vec<Protection> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let protections = index.schedules.values().map(|it| {
+            let Scheduled {
+                schedule,
+                created,
+                suspended,
+                last_success,
+            } = it;
+            let history = index.histories.get(schedule.name.as_str());
+            let mut history = history.cloned().unwrap_or_default();
+            history.remember(*last_success);
+            let cron = &schedule.plan.cron;
+            Protection {
+                schedule: schedule.name.to_string(),
+                database: schedule.plan.source.place(),
+                created: *created,
+                suspended: *suspended,
+                next: if *suspended {
+                    None
+                } else {
+                    cron.next_after(now)
+                },
+                interval: cron.longest_interval(),
+                history,
+            }
+        });
+        protections.collect()
+    }
+
+    /// How many runs are in each state that is no end: `(component, state, count)`.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<(Component, &'static str, usize)> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = BTreeMap::new();
+        for component in [Component::Backup, Component::Restore] {
+            for state in [State::Waiting, State::Running] {
+                counts.insert((component, state.word()), 0);
+            }
+        }
+        for run in index.runs.values() {
+            if let Some(count) = counts.get_mut(&(run.component, run.state.word())) {
+                *count += 1;
+            }
+        }
+        counts
+            .into_iter()
+            .map(|((component, state), count)| (component, state, count))
+            .collect()
+    }
+}
+
+impl Index {
+    fn take(&mut self, mut run: Run) -> Option<Run> {
+        self.missing_runs.remove(&run.id);
+        if let Some(before) = self.runs.get(&run.id) {
+            // It has come late.
+            if !before.state.may_become(&run.state) {
+                return None;
+            }
+            run.told |= before.told;
+        }
+        if let Some(schedule) = &run.schedule {
+            let history = self.histories.entry(schedule.clone()).or_default();
+            history.add(&run);
+        }
+        self.order.insert((run.created, run.id.clone()));
+        let untold = is_untold(&run).then(|| run.clone());
+        self.runs.insert(run.id.clone(), run);
+        while self.runs.len() > RUNS
+            && let Some((_, id)) = self.order.pop_first()
+        {
+            self.runs.remove(&id);
+        }
+        untold
+    }
+
+    fn forget_run(&mut self, id: &str) {
+        if let Some(run) = self.runs.remove(id) {
+            self.order.remove(&(run.created, run.id));
+        }
+    }
+
+    fn forget_schedule(&mut self, name: &Name) {
+        self.schedules.remove(name);
+        self.histories.remove(name.as_str());
+    }
+}
+
+fn is_untold(run: &Run) -> bool {
+    !run.told && run.state.ending().is_some()
+}
