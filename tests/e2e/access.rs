@@ -53,6 +53,9 @@ fn the_scheduler_asks_for_nothing_that_its_role_does_not_give() {
         ("create", "secrets", true),
         ("patch", "cronjobs.batch", true),
         ("watch", "jobs.batch", true),
+        ("update", "leases.coordination.k8s.io", true),
+        ("create", "events.events.k8s.io", true),
+        ("create", "tokenreviews.authentication.k8s.io", false),
         ("get", "secrets", false),
         ("list", "secrets", false),
         ("delete", "pods", false),
@@ -116,7 +119,12 @@ fn everything_asked_was_given(world: &World) -> BTreeSet<(String, String)> {
             continue;
         }
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let asked = (text(&event["verb"]), text(&event["objectRef"]["resource"]));
+        let object = &event["objectRef"];
+        let resource = match object["subresource"].as_str() {
+            Some(part) => format!("{}/{part}", text(&object["resource"])),
+            None => text(&object["resource"]),
+        };
+        let asked = (text(&event["verb"]), resource);
         assert!(given.contains(&asked), "asked for {asked:?}: {line}");
         let code = &event["responseStatus"]["code"];
         assert_ne!(code, 403, "{line}");

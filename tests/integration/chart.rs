@@ -85,6 +85,7 @@ const COMBINATIONS: [&[&str]; 4] = [
         "tls.testClientSecret=a-client",
         "networkPolicy.enabled=true",
         "dashboard.enabled=true",
+        "access.tokenReview=true",
         "workers.kueueQueue=nightly",
         "workers.s3.caBundle.secret=s3-ca",
         "workers.database.caBundle.configMap=db-ca",
@@ -167,11 +168,11 @@ async fn is_taken(namespace: &Namespace, document: &Value) {
         // Admission asks for what a hook's pod refers to.
         object.data["spec"]["serviceAccountName"] = serde_json::json!("default");
     }
-    let objects: Api<DynamicObject> = Api::namespaced_with(
-        namespace.cluster.client(),
-        &namespace.name,
-        &ApiResource::from_gvk(&kind),
-    );
+    let (client, kind) = (namespace.cluster.client(), ApiResource::from_gvk(&kind));
+    let objects: Api<DynamicObject> = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+        None => Api::all_with(client, &kind),
+    };
     let name = object.metadata.name.clone().unwrap();
     let params = PatchParams::apply("chart-test").dry_run();
     let taken = objects.patch(&name, &params, &Patch::Apply(&object)).await;
@@ -243,6 +244,35 @@ fn the_role_is_the_one_that_the_tests_of_the_engine_run_with() {
     let tested = std::fs::read_to_string(repository().join("deploy/kubernetes/role.yaml")).unwrap();
     let tested: Role = serde_yaml_ng::from_str(&tested).unwrap();
     assert_eq!(role.rules, tested.rules);
+}
+
+/// S01, S04.
+#[test]
+fn the_scheduler_may_do_nothing_outside_its_namespace_unless_it_is_asked_for() {
+    let kinds = |values: &[&str]| {
+        let documents = documents(&render("system", "1.34.0", values).stdout);
+        let outside = documents
+            .into_iter()
+            .filter(|it| it["metadata"]["namespace"].is_null());
+        outside
+            .map(|it| it["kind"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(kinds(&[]).is_empty());
+    let review = "access.tokenReview=true";
+    assert_eq!(kinds(&[review]), ["ClusterRole", "ClusterRoleBinding"]);
+    assert!(kinds(&[review, "rbac.create=false"]).is_empty());
+}
+
+/// S24, S28: the label of its objects and the name of its Lease.
+#[test]
+fn the_scheduler_knows_its_release() {
+    let rendered = render("system", "1.34.0", &[]);
+    let deployment: Deployment = of_kind(&documents(&rendered.stdout), "Deployment");
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let env = pod.containers[0].env.clone().unwrap();
+    let release = env.iter().find(|it| it.name == "RELEASE_NAME");
+    assert_eq!(release.unwrap().value.as_deref(), Some("adapter"));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 {{- $workers := .Values.workers -}}
 - {name: ENGINE, value: kubernetes}
 - {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: RELEASE_NAME, value: {{ .Release.Name | quote }}}
 - {name: PORT, value: {{ include "adapter.port" . | quote }}}
 - {name: ALLOW_ANYONE, value: {{ not .Values.tls.clientCaSecret | quote }}}
 {{- with $workers.s3.ambientBuckets }}

@@ -10,6 +10,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of what belongs to no namespace, so that releases in several do not share it. */}}
+{{- define "adapter.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "adapter.name" .) -}}
+{{- end -}}
+
 {{/* The Service's name; the published chart put something behind its own. */}}
 {{- define "adapter.service" -}}
 {{- if .Values.sheduler.name -}}{{ .Values.sheduler.name }}-service{{- else -}}{{ include "adapter.name" . }}{{- end -}}
