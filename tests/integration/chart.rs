@@ -1,6 +1,8 @@
 //! The Helm chart, by the real Helm and against a real API server.
 
 mod alerts;
+mod network;
+mod notes;
 mod schemas;
 mod values;
 
@@ -70,6 +72,7 @@ const COMBINATIONS: [&[&str]; 4] = [
     &[],
     &[
         "replicas=1",
+        "networkPolicy.enabled=false",
         "podDisruptionBudget.enabled=false",
         "fullnameOverride=a-name-of-fifty-two-characters-which-is-the-longest1",
         "service.type=NodePort",
@@ -83,7 +86,11 @@ const COMBINATIONS: [&[&str]; 4] = [
         "tls.existingSecret=tls",
         "tls.clientCaSecret=clients.example",
         "tls.testClientSecret=a-client",
-        "networkPolicy.enabled=true",
+        "access.callersSecret=callers",
+        "networkPolicy.corePodLabels.app=core",
+        "networkPolicy.workerPorts:=[5432,9000]",
+        "networkPolicy.extraIngress:=[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}],\"ports\":[{\"port\":\"grpc\"}]}]",
+        "networkPolicy.extraWorkerEgress:=[{\"to\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}]}]",
         "dashboard.enabled=true",
         "access.tokenReview=true",
         "workers.kueueQueue=nightly",

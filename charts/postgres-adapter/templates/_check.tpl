@@ -30,9 +30,6 @@
 {{- $_ := set $off "prometheusRule" (dict "labels" dict) -}}
 {{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1")) -}}
 {{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1) -}}
-{{- $core := dict "kubernetes.io/metadata.name" "oiler-backup-system" -}}
-{{- $monitoring := dict "kubernetes.io/metadata.name" "monitoring" -}}
-{{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" $core "monitoringNamespaceLabels" $monitoring "workerPorts" (list 5432 443 80 9000 50051 9091)) -}}
 {{- range $name, $defaults := $off -}}
 {{- $given := index $.Values $name -}}
 {{- if not $given.enabled -}}

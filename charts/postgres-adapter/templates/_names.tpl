@@ -22,6 +22,9 @@
 
 {{- define "adapter.port" -}}{{ .Values.sheduler.port | default .Values.service.port }}{{- end -}}
 
+{{/* Whether nobody is asked who they are. */}}
+{{- define "adapter.allowsAnyone" -}}{{ not (or .Values.tls.clientCaSecret .Values.access.callersSecret) }}{{- end -}}
+
 {{- define "adapter.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -72,7 +75,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $mounts = append $mounts (dict "name" $name "mountPath" (printf "/etc/%s" $name) "readOnly" true) -}}
 {{- end -}}
 {{- end -}}
-{{- $template := deepCopy $workers.podTemplate -}}
+{{- $template := deepCopy (default (dict) $workers.podTemplate) -}}
 {{- $spec := default (dict) $template.spec -}}
 {{- $worker := dict "name" "worker" -}}{{- $others := list -}}
 {{- range default (list) $spec.containers -}}

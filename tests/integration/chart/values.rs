@@ -22,7 +22,7 @@ const ALONE: &[(&str, &str)] = &[
     ("tls.certManager.duration=1h", "issuerRef"),
     ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
     ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
-    ("networkPolicy.workerPorts:=[1]", "networkPolicy.enabled"),
+    ("networkPolicy.workerPorts:=[0]", "workerPorts"),
     ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
     (
         "workers.podTemplate.spec.nodeSelectors.a=b",
