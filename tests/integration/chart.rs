@@ -1,8 +1,10 @@
 //! The Helm chart, by the real Helm and against a real API server.
 
 mod alerts;
+mod namespaces;
 mod network;
 mod notes;
+mod policy;
 mod schemas;
 mod values;
 

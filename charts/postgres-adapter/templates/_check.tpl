@@ -5,6 +5,7 @@
 {{- include "adapter.checkImages" . -}}
 {{- include "adapter.checkAccounts" . -}}
 {{- include "adapter.checkTls" . -}}
+{{- include "adapter.checkPolicy" . -}}
 {{- with .Values.sheduler.namespace -}}
 {{- if ne . $.Release.Namespace -}}
 {{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $.Release.Namespace .) -}}
@@ -73,6 +74,19 @@
 {{- end -}}
 {{- if and .Values.sheduler.serviceAccountName .Values.serviceAccount.name -}}
 {{- fail "serviceAccount.name has no effect beside the deprecated sheduler.serviceAccountName: leave the latter out" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "adapter.checkPolicy" -}}
+{{- if .Values.admissionPolicy.enabled -}}
+{{- if semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version -}}
+{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30 or newer; this is %s" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- range (default (dict) (default (dict) .Values.workers.podTemplate).spec).volumes -}}
+{{- if .hostPath -}}
+{{- fail (printf "workers.podTemplate has the hostPath volume %s, which admissionPolicy.enabled refuses" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

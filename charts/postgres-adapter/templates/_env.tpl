@@ -9,7 +9,7 @@
 {{- define "adapter.ownEnv" -}}
 {{- $workers := .Values.workers -}}
 - {name: ENGINE, value: kubernetes}
-- {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: SYSTEM_NAMESPACE, value: {{ include "adapter.workerNamespace" . | quote }}}
 - {name: RELEASE_NAME, value: {{ .Release.Name | quote }}}
 - {name: PORT, value: {{ include "adapter.port" . | quote }}}
 - {name: ALLOW_ANYONE, value: {{ include "adapter.allowsAnyone" . | quote }}}

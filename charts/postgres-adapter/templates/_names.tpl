@@ -60,6 +60,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where CronJobs, Jobs and their Secrets are. */}}
+{{- define "adapter.workerNamespace" -}}{{ .Values.workers.namespace | default .Release.Namespace }}{{- end -}}
+
+{{/* The Secrets that are named anywhere in a pod template, a line each. */}}
+{{- define "adapter.secretsIn" -}}
+{{- if kindIs "slice" . -}}
+{{- range . -}}{{- include "adapter.secretsIn" . -}}{{- end -}}
+{{- else if kindIs "map" . -}}
+{{- range $key, $value := . -}}
+{{- if and (eq $key "secretName") (kindIs "string" $value) -}}{{ $value }}{{ "\n" }}{{- end -}}
+{{- if and (has $key (list "secret" "secretRef" "secretKeyRef")) (kindIs "map" $value) -}}
+{{- with $value.name -}}{{ . }}{{ "\n" }}{{- end -}}
+{{- end -}}
+{{- include "adapter.secretsIn" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the worker's pod template has, besides the user's own. */}}
 {{- define "adapter.podTemplate" -}}
 {{- $workers := .Values.workers -}}
