@@ -12,6 +12,7 @@ manifests() {
 # Rendered from charts/postgres-adapter by `make manifests`; change that and not this.
 #   kubectl create namespace oiler-backup-system
 #   kubectl apply -f postgres-adapter.yaml
+# The network policies let in the namespace oiler-backup-system, and the namespace monitoring to the metrics.
 R
     "$helm" template postgres-adapter "$chart" --namespace oiler-backup-system --no-hooks |
         grep -v -e '^# Source: ' -e 'helm.sh/chart:' -e 'app.kubernetes.io/managed-by: Helm'

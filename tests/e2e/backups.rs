@@ -97,7 +97,8 @@ fn what_was_made_for_a_request_goes_with_it() {
     eventually("everything is gone", async || {
         let cron_job = cron_jobs.get_opt(&name).await.ok()?;
         let secret = secrets.get_opt(&name).await.ok()?;
-        let labelled = ListParams::default().labels(&format!("postgres-adapter/schedule={name}"));
+        let labelled = format!("postgres-adapter.io/schedule={name}");
+        let labelled = ListParams::default().labels(&labelled);
         let jobs = jobs.list(&labelled).await.ok()?.items;
         (cron_job.is_none() && secret.is_none() && jobs.is_empty()).then_some(())
     });

@@ -129,6 +129,8 @@ impl Cluster {
                 format!("--service-account-key-file={}", file("sa.pub")),
                 format!("--service-account-signing-key-file={}", file("sa.key")),
                 format!("--cert-dir={}", self.folder.display()),
+                // What keeps privileged pods out has to be ours.
+                "--allow-privileged=true".to_owned(),
                 "--profiling=false".to_owned(),
             ],
         );

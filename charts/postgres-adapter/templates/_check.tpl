@@ -5,6 +5,7 @@
 {{- include "adapter.checkImages" . -}}
 {{- include "adapter.checkAccounts" . -}}
 {{- include "adapter.checkTls" . -}}
+{{- include "adapter.checkPolicy" . -}}
 {{- with .Values.sheduler.namespace -}}
 {{- if ne . $.Release.Namespace -}}
 {{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $.Release.Namespace .) -}}
@@ -30,9 +31,6 @@
 {{- $_ := set $off "prometheusRule" (dict "labels" dict) -}}
 {{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1")) -}}
 {{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1) -}}
-{{- $core := dict "kubernetes.io/metadata.name" "oiler-backup-system" -}}
-{{- $monitoring := dict "kubernetes.io/metadata.name" "monitoring" -}}
-{{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" $core "monitoringNamespaceLabels" $monitoring "workerPorts" (list 5432 443 80 9000 50051 9091)) -}}
 {{- range $name, $defaults := $off -}}
 {{- $given := index $.Values $name -}}
 {{- if not $given.enabled -}}
@@ -76,6 +74,19 @@
 {{- end -}}
 {{- if and .Values.sheduler.serviceAccountName .Values.serviceAccount.name -}}
 {{- fail "serviceAccount.name has no effect beside the deprecated sheduler.serviceAccountName: leave the latter out" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "adapter.checkPolicy" -}}
+{{- if .Values.admissionPolicy.enabled -}}
+{{- if semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version -}}
+{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30 or newer; this is %s" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- range (default (dict) (default (dict) .Values.workers.podTemplate).spec).volumes -}}
+{{- if .hostPath -}}
+{{- fail (printf "workers.podTemplate has the hostPath volume %s, which admissionPolicy.enabled refuses" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

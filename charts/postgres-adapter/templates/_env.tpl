@@ -9,9 +9,13 @@
 {{- define "adapter.ownEnv" -}}
 {{- $workers := .Values.workers -}}
 - {name: ENGINE, value: kubernetes}
-- {name: SYSTEM_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: SYSTEM_NAMESPACE, value: {{ include "adapter.workerNamespace" . | quote }}}
+- {name: RELEASE_NAME, value: {{ .Release.Name | quote }}}
 - {name: PORT, value: {{ include "adapter.port" . | quote }}}
-- {name: ALLOW_ANYONE, value: {{ not .Values.tls.clientCaSecret | quote }}}
+- {name: ALLOW_ANYONE, value: {{ include "adapter.allowsAnyone" . | quote }}}
+{{- if .Values.access.callersSecret }}
+- {name: ACCESS_FILE, value: /etc/grpc-callers/callers.yaml}
+{{- end }}
 {{- with $workers.s3.ambientBuckets }}
 - {name: AMBIENT_BUCKETS, value: {{ join "," . | quote }}}
 {{- end }}

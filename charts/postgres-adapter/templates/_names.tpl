@@ -10,12 +10,20 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of what belongs to no namespace, so that releases in several do not share it. */}}
+{{- define "adapter.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "adapter.name" .) -}}
+{{- end -}}
+
 {{/* The Service's name; the published chart put something behind its own. */}}
 {{- define "adapter.service" -}}
 {{- if .Values.sheduler.name -}}{{ .Values.sheduler.name }}-service{{- else -}}{{ include "adapter.name" . }}{{- end -}}
 {{- end -}}
 
 {{- define "adapter.port" -}}{{ .Values.sheduler.port | default .Values.service.port }}{{- end -}}
+
+{{/* Whether nobody is asked who they are. */}}
+{{- define "adapter.allowsAnyone" -}}{{ not (or .Values.tls.clientCaSecret .Values.access.callersSecret) }}{{- end -}}
 
 {{- define "adapter.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
@@ -52,6 +60,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where CronJobs, Jobs and their Secrets are. */}}
+{{- define "adapter.workerNamespace" -}}{{ .Values.workers.namespace | default .Release.Namespace }}{{- end -}}
+
+{{/* The Secrets that are named anywhere in a pod template, a line each. */}}
+{{- define "adapter.secretsIn" -}}
+{{- if kindIs "slice" . -}}
+{{- range . -}}{{- include "adapter.secretsIn" . -}}{{- end -}}
+{{- else if kindIs "map" . -}}
+{{- range $key, $value := . -}}
+{{- if and (eq $key "secretName") (kindIs "string" $value) -}}{{ $value }}{{ "\n" }}{{- end -}}
+{{- if and (has $key (list "secret" "secretRef" "secretKeyRef")) (kindIs "map" $value) -}}
+{{- with $value.name -}}{{ . }}{{ "\n" }}{{- end -}}
+{{- end -}}
+{{- include "adapter.secretsIn" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the worker's pod template has, besides the user's own. */}}
 {{- define "adapter.podTemplate" -}}
 {{- $workers := .Values.workers -}}
@@ -67,7 +93,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $mounts = append $mounts (dict "name" $name "mountPath" (printf "/etc/%s" $name) "readOnly" true) -}}
 {{- end -}}
 {{- end -}}
-{{- $template := deepCopy $workers.podTemplate -}}
+{{- $template := deepCopy (default (dict) $workers.podTemplate) -}}
 {{- $spec := default (dict) $template.spec -}}
 {{- $worker := dict "name" "worker" -}}{{- $others := list -}}
 {{- range default (list) $spec.containers -}}

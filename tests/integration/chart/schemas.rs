@@ -90,6 +90,11 @@ fn what_is_rendered_is_right_for_the_oldest_and_the_newest_kubernetes() {
             "dashboard.enabled=true",
         ];
         kubeconform(&schemas, &render("system", version, &others).stdout).expect_code(0);
+        if version != "1.29.15" {
+            let policy = ["admissionPolicy.enabled=true", "workers.namespace=workers"];
+            let rendered = render("system", version, &policy);
+            kubeconform(&schemas, &rendered.expect_code(0).stdout).expect_code(0);
+        }
         let wrong = render("system", version, &[])
             .stdout
             .replacen("replicas:", "replica:", 1);

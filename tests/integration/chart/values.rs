@@ -22,7 +22,7 @@ const ALONE: &[(&str, &str)] = &[
     ("tls.certManager.duration=1h", "issuerRef"),
     ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
     ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
-    ("networkPolicy.workerPorts:=[1]", "networkPolicy.enabled"),
+    ("networkPolicy.workerPorts:=[0]", "workerPorts"),
     ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
     (
         "workers.podTemplate.spec.nodeSelectors.a=b",
@@ -40,6 +40,7 @@ const ALONE: &[(&str, &str)] = &[
     ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
 ];
 
+const HOST_PATH: &str = "workers.podTemplate:={\"spec\":{\"volumes\":[{\"name\":\"disk\",\"hostPath\":{\"path\":\"/d\"}}]}}";
 const DIGEST: &str = "images.backuper.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Two values that cannot both be meant.
@@ -52,6 +53,10 @@ const TOGETHER: &[([&str; 2], &str)] = &[
         "workers.s3.caBundle",
     ),
     (["images.backuper.tag=v1", DIGEST], "images.backuper"),
+    (
+        ["admissionPolicy.enabled=true", HOST_PATH],
+        "hostPath volume disk",
+    ),
     (
         ["images.scheduler.tag=v1", "sheduler.image=a:1"],
         "sheduler.image",
@@ -103,4 +108,6 @@ fn a_value_that_is_not_used_or_not_possible_is_an_error() {
 fn an_older_kubernetes_than_is_supported_is_refused() {
     let old = render("system", "1.28.0", &[]);
     assert!(old.stderr.contains("1.28"), "{old}");
+    let old = render("system", "1.29.0", &["admissionPolicy.enabled=true"]);
+    assert!(old.stderr.contains("needs Kubernetes 1.30"), "{old}");
 }

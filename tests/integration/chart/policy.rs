@@ -1,0 +1,281 @@
+//! What the scheduler's account may make, by the ValidatingAdmissionPolicy of the chart on a real API server.
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use serde_json::{Value, json};
+
+use super::{documents, read, render};
+use crate::cluster::{Cluster, Namespace, eventually};
+
+const ACCOUNT: &str = "adapter-postgres-adapter";
+const VALUES: &[&str] = &[
+    "admissionPolicy.enabled=true",
+    "admissionPolicy.extraImages:=[\"registry.local/sidecar:1\"]",
+    "images.backuper.repository=registry.local/backuper",
+    "images.backuper.tag:=\"1\"",
+    "images.restorer.repository=registry.local/restorer",
+    "images.restorer.tag:=\"1\"",
+    "workers.podTemplate.spec.volumes:=[{\"name\":\"ca\",\"secret\":{\"secretName\":\"given\"}}]",
+];
+
+/// Objects that the policy is about, or that let the account make any.
+const KINDS: [&str; 4] = [
+    "Role",
+    "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
+
+/// What the engine applies, with the workers' account.
+fn golden<K: serde::de::DeserializeOwned>(name: &str, pod: &str) -> K {
+    let text = read(&format!("tests/golden/{name}.snap"));
+    let (_, yaml) = text[3..].split_once("\n---\n").unwrap();
+    let mut object: Value = serde_yaml_ng::from_str(yaml).unwrap();
+    if let Some(pod) = object.pointer_mut(pod) {
+        pod["serviceAccountName"] = json!(format!("{ACCOUNT}-workers"));
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+/// A restore's Job, suspended as it is made first.
+fn restore(number: usize) -> Job {
+    let job: Job = golden("restore_job", "/spec/template/spec");
+    let name = job.metadata.name.clone().unwrap();
+    let text = serde_json::to_string(&job).unwrap();
+    let own = text.replace(&name, &format!("restore-{number:08x}-postgres"));
+    serde_json::from_str(&own).unwrap()
+}
+
+/// Installs the policy, and gives a client of the scheduler's account once it holds.
+async fn installed(namespace: &Namespace) -> Client {
+    let rendered = render(&namespace.name, "1.34.0", VALUES)
+        .expect_code(0)
+        .stdout
+        .clone();
+    for document in documents(&rendered) {
+        if !KINDS.contains(&document["kind"].as_str().unwrap()) {
+            continue;
+        }
+        let object: DynamicObject = serde_yaml_ng::from_value(document).unwrap();
+        let kind = GroupVersionKind::try_from(object.types.as_ref().unwrap()).unwrap();
+        let (client, kind) = (namespace.cluster.client(), ApiResource::from_gvk(&kind));
+        let objects: Api<DynamicObject> = match &object.metadata.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+            None => Api::all_with(client, &kind),
+        };
+        objects
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+    }
+    let user = format!("system:serviceaccount:{}:{ACCOUNT}", namespace.name);
+    let client = namespace.cluster.client_as(&user);
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace.name);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let mut bad = restore(0);
+    bad.metadata.name = Some("no-worker".to_owned());
+    eventually("the policy holds", async || {
+        jobs.create(&dry, &bad).await.is_err().then_some(())
+    })
+    .await;
+    client
+}
+
+/// Where in a Job, what stands there, and a word of the refusal.
+fn others() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("/metadata/name", json!("mine"), "none of a schedule"),
+        (
+            "/spec/template/spec/containers/0/image",
+            json!("docker.io/miner:1"),
+            "images of workers",
+        ),
+        (
+            "/spec/template/spec/containers/0/command",
+            json!(["sh"]),
+            "what their images run",
+        ),
+        (
+            "/spec/template/spec/containers/0/lifecycle",
+            json!({"postStart": {"exec": {"command": ["sh"]}}}),
+            "what their images run",
+        ),
+        (
+            "/spec/template/spec/volumes",
+            json!([{"name": "worker-tmp", "hostPath": {"path": "/"}}]),
+            "hostPath",
+        ),
+        (
+            "/spec/template/spec/hostNetwork",
+            json!(true),
+            "hostNetwork",
+        ),
+        ("/spec/template/spec/hostPID", json!(true), "hostPID"),
+        (
+            "/spec/template/spec/serviceAccountName",
+            json!("default"),
+            "ServiceAccount",
+        ),
+        (
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(true),
+            "no token",
+        ),
+        (
+            "/spec/template/spec/volumes",
+            json!([{"name": "worker-tmp", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]),
+            "no token",
+        ),
+        (
+            "/spec/template/spec/volumes",
+            json!([{"name": "worker-tmp", "secret": {"secretName": "of-others"}}]),
+            "their own Secret",
+        ),
+        (
+            "/spec/template/spec/volumes",
+            json!([{"name": "worker-tmp", "projected": {"sources": [{"secret": {"name": "of-others"}}]}}]),
+            "their own Secret",
+        ),
+        (
+            "/spec/template/spec/containers/0/envFrom",
+            json!([{"secretRef": {"name": "of-others"}}]),
+            "their own Secret",
+        ),
+        (
+            "/spec/template/spec/containers/0/env",
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "of-others", "key": "k"}}}]),
+            "their own Secret",
+        ),
+        (
+            "/spec/template/spec/initContainers",
+            json!([{"name": "a", "image": "docker.io/miner:1"}]),
+            "images of workers",
+        ),
+        (
+            "/spec/template/spec/containers/0/securityContext",
+            json!({"privileged": true}),
+            "not privileged",
+        ),
+        (
+            "/spec/template/spec/containers/0/securityContext",
+            json!({}),
+            "restricted profile",
+        ),
+        (
+            "/spec/template/spec/containers/0/securityContext/capabilities",
+            json!({"drop": ["ALL"], "add": ["NET_ADMIN"]}),
+            "not privileged",
+        ),
+        (
+            "/spec/template/spec/containers/0/securityContext/runAsUser",
+            json!(0),
+            "restricted profile",
+        ),
+        (
+            "/spec/template/spec/securityContext",
+            json!({"runAsUser": 0}),
+            "restricted profile",
+        ),
+        (
+            "/spec/template/spec/securityContext/seccompProfile",
+            json!({"type": "Unconfined"}),
+            "restricted profile",
+        ),
+    ]
+}
+
+/// Puts a value where it stands, or where nothing does.
+fn with(job: &Job, path: &str, value: Value) -> Job {
+    let mut object = serde_json::to_value(job).unwrap();
+    let (parent, field) = path.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[field] = value;
+    serde_json::from_value(object).unwrap()
+}
+
+/// S04.
+#[test]
+fn the_schedulers_account_makes_workers_and_nothing_else() {
+    Cluster::shared().within(async |namespace| {
+        let client = installed(&namespace).await;
+        let jobs: Api<Job> = Api::namespaced(client, &namespace.name);
+        let create = PostParams::default();
+        for (number, (path, value, words)) in others().into_iter().enumerate() {
+            let job = with(&restore(number), path, value.clone());
+            let refused = jobs.create(&create, &job).await;
+            let refused = refused.expect_err(path).to_string();
+            assert!(refused.contains(words), "{path} {value}: {refused}");
+        }
+        let sidecar = json!({"name": "sidecar", "image": "registry.local/sidecar:1", "securityContext":
+            {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}});
+        for (path, value) in [
+            ("/spec/template/spec/containers/1", sidecar),
+            ("/spec/template/spec/volumes/1", json!({"name": "ca", "secret": {"secretName": "given"}})),
+        ] {
+            let (list, _) = path.rsplit_once('/').unwrap();
+            let job = restore(200);
+            let mut object = serde_json::to_value(&job).unwrap();
+            let list = object.pointer_mut(list).unwrap().as_array_mut().unwrap();
+            list.push(value);
+            let dry = PostParams {
+                dry_run: true,
+                ..PostParams::default()
+            };
+            let job = serde_json::from_value(object).unwrap();
+            jobs.create(&dry, &job).await.expect(path);
+        }
+        // Others are none of its concern.
+        let theirs = with(&restore(300), "/metadata/name", json!("somebody-elses"));
+        namespace.api::<Job>().create(&create, &theirs).await.unwrap();
+    });
+}
+
+#[test]
+fn all_that_the_engine_renders_is_let_in_and_nothing_half_made_runs() {
+    Cluster::shared().within(async |namespace| {
+        let client = installed(&namespace).await;
+        let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace.name);
+        let cron_jobs: Api<CronJob> = Api::namespaced(client, &namespace.name);
+        let create = PostParams::default();
+        let (patch, merge) = (PatchParams::default(), |it: Value| Patch::Merge(it));
+        let apply = PatchParams::apply("postgres-adapter").force();
+
+        let gated: CronJob = golden("cron_job_being_made", "/none");
+        let name = gated.metadata.name.clone().unwrap();
+        cron_jobs
+            .create(&create, &gated)
+            .await
+            .expect("bare and suspended");
+        let run = merge(json!({"spec": {"suspend": false}}));
+        let refused = cron_jobs.patch(&name, &patch, &run).await.unwrap_err();
+        assert!(refused.to_string().contains("ServiceAccount"), "{refused}");
+        let mut whole: CronJob = golden("cron_job", "/spec/jobTemplate/spec/template/spec");
+        whole.spec.as_mut().unwrap().suspend = Some(false);
+        cron_jobs
+            .patch(&name, &apply, &Patch::Apply(&whole))
+            .await
+            .expect("whole");
+
+        let restore = restore(1);
+        let name = restore.metadata.name.clone().unwrap();
+        jobs.create(&create, &restore).await.expect("suspended");
+        jobs.patch(&name, &patch, &run).await.expect("let go");
+
+        // Of an older version, or an administrator's: it is told of, and stays what it is.
+        let old = with(
+            &restore,
+            "/spec/template/spec/containers/0/image",
+            json!("registry.local/old:1"),
+        );
+        let old = with(&old, "/metadata/name", json!("restore-0b-postgres"));
+        namespace.api::<Job>().create(&create, &old).await.unwrap();
+        let noted = merge(json!({"metadata": {"annotations": {"a": "b"}}}));
+        jobs.patch("restore-0b-postgres", &patch, &noted)
+            .await
+            .expect("noted");
+    });
+}
