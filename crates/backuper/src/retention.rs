@@ -221,6 +221,33 @@ mod tests {
             .collect()
     }
 
+    /// S17.
+    #[test]
+    fn two_schedules_of_a_database_never_remove_each_others() {
+        let source = server(Some(1));
+        let of = |hour: i64, schedule: &str| {
+            let mut objects = objects(hour, &source, true);
+            let folder = Folder::new("app", at(hour), source.id());
+            let mut mark = objects[0].clone();
+            mark.key = folder.key(&crate::archive::key::schedule(schedule));
+            objects.push(mark);
+            objects
+        };
+        let all = [
+            objects(0, &source, true),
+            of(1, "nightly"),
+            of(2, "nightly"),
+            objects(3, &source, true),
+            of(4, "weekly"),
+            objects(5, &source, true),
+            of(6, "nightly"),
+        ]
+        .concat();
+        assert_eq!(hours(&chosen(&all, 5, 1).expired), [0, 3]);
+        assert_eq!(hours(&chosen(&all, 6, 2).expired), [1]);
+        assert_eq!(hours(&chosen(&all, 4, 1).expired), [] as [i64; 0]);
+    }
+
     #[test]
     fn u01_zero_keeps_everything() {
         let choice = chosen(&five(), 4, 0);

@@ -94,10 +94,7 @@ impl Service {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
         let mut names = Names::of(self.ledger.schedule_of(&plan));
         loop {
-            let schedule = Schedule {
-                name: names.name(&plan),
-                plan: plan.clone(),
-            };
+            let schedule = Schedule::new(names.name(&plan), plan.clone());
             match self.engine.put(&schedule, Whose::Its).await {
                 Ok(put) => return Ok(scheduled(schedule, put)),
                 Err(error) if error.kind() == Kind::Occupied => {
@@ -137,7 +134,7 @@ impl Service {
             })?;
             may(caller, Verb::Update, &found.plan.source.place())?;
         }
-        let schedule = Schedule { name, plan };
+        let schedule = Schedule::new(name, plan);
         let put = self.engine.put(&schedule, Whose::Anybodys).await?;
         Ok(scheduled(schedule, put))
     }
@@ -214,7 +211,7 @@ impl Names {
 }
 
 fn scheduled(schedule: Schedule, put: Put) -> Scheduled {
-    let Schedule { name, plan } = schedule;
+    let Schedule { name, plan, .. } = schedule;
     let database = plan.source.place();
     tracing::info!(schedule = %name, %database, ?put, "scheduled");
     Scheduled {

@@ -149,9 +149,11 @@ impl Workers {
             compression_level: settings.compression_level,
             max_backup_count: plan.keep,
             // Both are DNS labels.
-            schedule: schedule
-                .counts_apart()
-                .and_then(|it| it.as_str().parse().ok()),
+            schedule: if schedule.counts_apart {
+                schedule.name.as_str().parse().ok()
+            } else {
+                None
+            },
             lock_wait_timeout: settings.lock_wait_timeout,
             reporting: self.reporting(plan.core.as_ref()),
         }

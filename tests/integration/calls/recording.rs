@@ -86,7 +86,8 @@ impl Engine for Recording {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
         let mut schedules = self.schedules.lock().unwrap();
-        let wanted = schedule.clone();
+        let before = schedules.get(&schedule.name);
+        let wanted = schedule.clone().in_place_of(before);
         match schedules.insert(wanted.name.clone(), wanted) {
             None if whose == Whose::Anybodys => {
                 schedules.remove(&schedule.name);

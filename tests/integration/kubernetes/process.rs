@@ -146,7 +146,10 @@ fn a_cluster_that_does_not_answer_is_waited_for() {
     });
     std::fs::write(&kubeconfig, text.to_string()).unwrap();
     let mut process = Process::start(kubeconfig.to_str().unwrap(), "any", "1");
-    process.running.wait_until_it_prints("trying again");
+    process
+        .running
+        .wait_until_it_prints("the engine is not ready yet");
+    process.running.wait_until_it_prints("serving");
     block_on(async {
         assert_eq!(process.status("/livez").await, Some(200));
         assert_eq!(process.status("/readyz").await, Some(503));

@@ -176,7 +176,9 @@ async fn made_by_the_version_before(namespace: &Namespace) {
     let spec: serde_json::Value = serde_json::from_str(&spec).expect("JSON");
     let patch = serde_json::json!({
         "metadata": {"annotations": {
-            "postgres-adapter/parameters": parameters.to_string(), "postgres-adapter/rendered": "before"}},
+            "postgres-adapter/parameters": parameters.to_string(), "postgres-adapter/rendered": "before",
+            "postgres-adapter.io/spec": null, "postgres-adapter.io/rendered": null,
+            "postgres-adapter.io/version": null}},
         "spec": spec,
     });
     crons

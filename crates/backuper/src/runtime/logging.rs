@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-/// Our own events from INFO up; of libraries only what a person may have to act on.
-const FILTER: &str = "warn,backuper=info,restorer=info,scheduler=info";
+/// Our own events from INFO up; of libraries only what a person may have to act on. What Kubernetes'
+/// client says of a call that failed, we say with what it was for.
+const FILTER: &str = "warn,backuper=info,restorer=info,scheduler=info,kube_client=off";
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

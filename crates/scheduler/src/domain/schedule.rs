@@ -40,6 +40,10 @@ pub struct Schedule {
     pub name: Name,
     /// What it is.
     pub plan: Plan,
+    /// Whether its backups are counted apart from those of other schedules of the same database and
+    /// bucket. Those of the first one never are, and so it was with all before there could be several.
+    #[serde(default)]
+    pub counts_apart: bool,
 }
 
 impl Plan {
@@ -85,12 +89,25 @@ impl Plan {
 }
 
 impl Schedule {
-    /// The name under which its backups are counted apart from those of other schedules of the same
-    /// database and bucket; none for the first one, whose backups have always been without.
+    /// A plan under a name that was given to it or to another one before.
     #[must_use]
-    pub fn counts_apart(&self) -> Option<&Name> {
-        let is_first = (0..=TURNS).any(|turn| self.plan.name(turn) == self.name);
-        (!is_first).then_some(&self.name)
+    pub fn new(name: Name, plan: Plan) -> Self {
+        let is_first = (0..=TURNS).any(|turn| plan.name(turn) == name);
+        Self {
+            name,
+            plan,
+            counts_apart: !is_first,
+        }
+    }
+
+    /// In place of what was kept under its name: as long as its database and bucket stay, its backups
+    /// are counted as they were.
+    #[must_use]
+    pub fn in_place_of(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before.filter(|it| it.plan.has_place_of(&self.plan)) {
+            self.counts_apart = before.counts_apart;
+        }
+        self
     }
 
     /// What differs from what was kept, in the words of a request.

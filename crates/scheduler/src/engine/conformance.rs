@@ -74,6 +74,7 @@ pub fn schedule(name: &str) -> Schedule {
             cron: "30 3 * * *".parse().expect("a cron"),
             keep: Retention(7),
         },
+        counts_apart: false,
     }
 }
 

@@ -37,6 +37,7 @@ impl Variables {
                 keep: Retention::from_str(self.plain("MAX_BACKUP_COUNT").unwrap_or_default())
                     .ok()?,
             },
+            counts_apart: false,
         })
     }
 

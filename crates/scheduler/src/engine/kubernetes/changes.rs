@@ -1,11 +1,14 @@
 //! What there is and what changes: two watches, of CronJobs and of Jobs, told in the domain's words.
 //! The watches are taken up again whatever happens to the API server.
 
-use futures::stream::{BoxStream, StreamExt as _, select};
+use std::time::Duration;
+
+use backuper::runtime::failure::EXPIRED;
+use futures::stream::{BoxStream, Stream, StreamExt as _, select};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 
 use super::Kubernetes;
 use super::apply::selector;
@@ -15,8 +18,10 @@ use super::record;
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::engine::change::Things;
 use crate::engine::{Change, Scheduled};
-use backuper::runtime::failure::EXPIRED;
 
+/// Before a watch that broke is taken up again, first; then twice as long each time, so often.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const DOUBLINGS: u32 = 6;
 /// Objects of one page of a list.
 const PAGE: u32 = 250;
 
@@ -27,18 +32,10 @@ impl Kubernetes {
 
     fn watch_schedules(&self) -> BoxStream<'static, Change> {
         let config = config(Some(Component::Backup));
-        let events = watcher(self.objects.cron_jobs.clone(), config).default_backoff();
+        let events = watcher(self.objects.cron_jobs.clone(), config);
         let engine = self.clone();
-        let changes = events.filter_map(move |event| {
-            let change = match event {
-                Ok(event) => engine.schedule_change(event),
-                Err(error) => {
-                    broke(&error, "CronJobs");
-                    None
-                }
-            };
-            std::future::ready(change)
-        });
+        let changes = unbroken(events, "CronJobs")
+            .filter_map(move |event| std::future::ready(engine.schedule_change(event)));
         changes.boxed()
     }
 
@@ -78,28 +75,18 @@ impl Kubernetes {
     }
 
     fn watch_runs(&self) -> BoxStream<'static, Change> {
-        let events = watcher(self.objects.jobs.clone(), config(None)).default_backoff();
+        let events = watcher(self.objects.jobs.clone(), config(None));
         let engine = self.clone();
         // Of the first list: what had ended then, and was made by a version that tells nothing of it.
         let mut is_first = true;
-        let events = events.map(move |event| {
+        let events = unbroken(events, "Jobs").map(move |event| {
             let first = is_first;
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                is_first = false;
-            }
+            is_first &= !matches!(event, watcher::Event::InitDone);
             (event, first)
         });
         let changes = events.filter_map(move |(event, first)| {
             let engine = engine.clone();
-            async move {
-                match event {
-                    Ok(event) => engine.run_change(event, first).await,
-                    Err(error) => {
-                        broke(&error, "Jobs");
-                        None
-                    }
-                }
-            }
+            async move { engine.run_change(event, first).await }
         });
         changes.boxed()
     }
@@ -181,11 +168,41 @@ fn config(component: Option<Component>) -> watcher::Config {
         .page_size(PAGE)
 }
 
-fn broke(error: &watcher::Error, what: &str) {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "the watch of {what} broke; taking it up again"
-    );
+/// A watch that is taken up again whatever breaks it, after a pause that grows, and with one line in the
+/// log for each time that it breaks and heals.
+fn unbroken<K: Send + 'static>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    what: &'static str,
+) -> impl Stream<Item = watcher::Event<K>> + Send {
+    let state = (events.boxed(), 0_u32);
+    futures::stream::unfold(state, move |(mut events, mut errors)| async move {
+        loop {
+            match events.next().await? {
+                Ok(event) => {
+                    // That a list is begun says nothing of whether anybody answers.
+                    if errors > 0 && !matches!(event, watcher::Event::Init) {
+                        tracing::info!("the watch of {what} goes on");
+                        errors = 0;
+                    }
+                    return Some((event, (events, errors)));
+                }
+                Err(error) => {
+                    broke(&error, what, errors == 0);
+                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(errors.min(DOUBLINGS))).await;
+                    errors = errors.saturating_add(1);
+                }
+            }
+        }
+    })
+}
+
+fn broke(error: &watcher::Error, what: &str, is_first: bool) {
+    let error = error as &dyn std::error::Error;
+    if is_first {
+        tracing::warn!(error, "the watch of {what} broke; taking it up again");
+    } else {
+        tracing::debug!(error, "the watch of {what} is broken still");
+    }
 }
 
 fn component(job: &Job) -> Component {

@@ -31,7 +31,7 @@ use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 /// The CronJob of a schedule.
 pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let Spec { schedule, secret } = spec;
-    let Schedule { name, plan } = schedule;
+    let Schedule { name, plan, .. } = schedule;
     let vars = Shown::of(&settings.workers.backup(schedule).to_env());
     let about = About {
         component: Component::Backup,

@@ -108,6 +108,8 @@ impl Kubernetes {
         } else {
             None
         };
+        let kept = before.as_ref().map(|it| &it.schedule);
+        let schedule = &schedule.clone().in_place_of(kept);
         let secret = self.secret_for(schedule, found, before.as_ref());
         let mut retired = render::retired(found);
         retired.extend(before.iter().map(|it| it.secret.clone()));

@@ -40,11 +40,11 @@ impl Store {
         whose: Whose,
     ) -> Result<Written, Error> {
         self.within("keep a schedule", move |it| {
-            let name = schedule.name.as_str();
+            let name = schedule.name.to_string();
             let found: Option<Option<String>> = it
                 .query_row(
                     "SELECT spec FROM schedules WHERE name = ?1",
-                    [name],
+                    [&name],
                     |row| row.get(0),
                 )
                 .optional()?;
@@ -59,6 +59,7 @@ impl Store {
             if whose == Whose::Its && is_anothers {
                 return Ok(Written::Occupied);
             }
+            let schedule = schedule.in_place_of(before.as_ref());
             it.execute(
                 "INSERT INTO schedules (name, cron, spec, secrets, due, created, vars) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, '[]') \
