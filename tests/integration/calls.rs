@@ -31,7 +31,7 @@ use crate::testbed::block_on;
 use recording::{HERE, Recording, plain, secret_names};
 
 /// A server on loopback over an engine that only remembers.
-struct Server {
+pub(crate) struct Server {
     engine: Arc<Recording>,
     metrics: Metrics,
     port: u16,
@@ -51,7 +51,7 @@ impl Server {
         Self::start_for(tls, limits, Authentication::default()).await
     }
 
-    async fn start_for(
+    pub(crate) async fn start_for(
         tls: Option<Certificates>,
         limits: Limits,
         authentication: Authentication,
@@ -82,7 +82,7 @@ impl Server {
         Endpoint::from_shared(self.address()).unwrap()
     }
 
-    async fn client(&self) -> BackupServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> BackupServiceClient<Channel> {
         BackupServiceClient::new(self.endpoint().connect().await.unwrap())
     }
 }

@@ -1,5 +1,7 @@
 //! A scheduler's life from start to end.
 
+mod access;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +16,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::api::authenticate::Authentication;
 use crate::api::probe;
 use crate::api::server::{self, Api};
 use crate::api::tls::Certificates;
 use crate::config::{Choice, Config};
-use crate::domain::callers::Callers;
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
 use crate::engine::{Ending, Engine, Finished, Kind};
@@ -45,14 +45,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let tls = config.serving.probe_tls()?;
         return probe::ask(address, tls).await;
     }
-    let callers = config.access.callers()?;
     let mut files = config.serving.tls()?;
-    if let Some(files) = &mut files {
-        files.anonymous = callers.as_ref().is_some_and(Callers::have_tokens);
-    }
-    config
-        .access
-        .check(config.address(), files.as_ref(), callers.as_ref())?;
+    let authentication = access::authentication(config, files.as_mut()).await?;
     let has_tls = files.is_some();
     let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;
@@ -72,7 +66,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         () = shutdown.token().cancelled() => return stopped(),
     }
     let stop = CancellationToken::new();
-    let api = Api::new(service, metrics.clone(), Authentication::by(callers));
+    let api = Api::new(service, metrics.clone(), authentication);
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
     let mut work = tokio::spawn(background(engine, metrics, stop.clone()));
     admin.set_serving(true);

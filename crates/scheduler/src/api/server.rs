@@ -13,7 +13,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::authenticate::Authentication;
+use super::authenticate::{Authentication, Shown};
 use super::proto::backup_service_server::{BackupService, BackupServiceServer};
 use super::proto::{
     BackupRequest, BackupResponse, BackupRestore, BackupRestoreResponse, DESCRIPTORS,
@@ -62,10 +62,21 @@ pub struct Api {
 
 /// Who calls, from where, and what for.
 struct Asked {
-    caller: Result<Caller, Status>,
+    shown: Shown,
     address: String,
     /// The database, as the caller has written it.
     database: String,
+}
+
+impl Asked {
+    fn by<T>(request: &Request<T>, database: String) -> Self {
+        let address = request.remote_addr();
+        Self {
+            shown: Shown::by(request),
+            address: address.map_or_else(String::new, |it| it.to_string()),
+            database,
+        }
+    }
 }
 
 impl Api {
@@ -79,15 +90,6 @@ impl Api {
         }
     }
 
-    fn asked<T>(&self, request: &Request<T>, database: String) -> Asked {
-        let address = request.remote_addr();
-        Asked {
-            caller: self.authentication.caller(request),
-            address: address.map_or_else(String::new, |it| it.to_string()),
-            database,
-        }
-    }
-
     async fn counted<T>(
         &self,
         method: &'static str,
@@ -96,11 +98,11 @@ impl Api {
     ) -> Result<Response<T>, Status> {
         let mut call = self.metrics.call(method);
         let Asked {
-            caller,
+            shown,
             address,
             database,
         } = asked;
-        let (caller, outcome) = match caller {
+        let (caller, outcome) = match self.authentication.caller(shown).await {
             Ok(caller) => {
                 let outcome = work(&caller).await;
                 (caller.name, outcome)
@@ -184,7 +186,7 @@ impl BackupService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let asked = self.asked(&request, database_of(request.get_ref()));
+        let asked = Asked::by(&request, database_of(request.get_ref()));
         let work = async |caller: &Caller| self.backup(caller, request.into_inner()).await;
         self.counted("Backup", asked, work).await
     }
@@ -194,7 +196,7 @@ impl BackupService for Api {
         request: Request<UpdateBackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
         let plan = request.get_ref().request.as_ref();
-        let asked = self.asked(&request, plan.map(database_of).unwrap_or_default());
+        let asked = Asked::by(&request, plan.map(database_of).unwrap_or_default());
         let work = async |caller: &Caller| self.update(caller, request.into_inner()).await;
         self.counted("Update", asked, work).await
     }
@@ -209,7 +211,7 @@ impl BackupService for Api {
             db_name,
             ..
         } = request.get_ref();
-        let asked = self.asked(&request, format!("{db_uri}:{db_port}/{db_name}"));
+        let asked = Asked::by(&request, format!("{db_uri}:{db_port}/{db_name}"));
         let work = async |caller: &Caller| self.restore(caller, request.into_inner()).await;
         self.counted("Restore", asked, work).await
     }

@@ -22,6 +22,10 @@ pub struct Access {
     #[arg(env = "ACCESS_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
     pub file: Maybe<PathBuf>,
 
+    /// The audience that tokens of Kubernetes' ServiceAccounts must have been issued for, where ACCESS_FILE names such accounts.
+    #[arg(env = "ACCESS_AUDIENCE", default_value = "postgres-adapter", value_parser = audience)]
+    pub audience: String,
+
     /// Buckets that requests without keys may name, since the workers' surroundings have credentials for them: `BUCKET` of AWS or `https://endpoint/BUCKET`, separated by commas; `*` is any.
     #[arg(env = "AMBIENT_BUCKETS", default_value = "", value_parser = buckets)]
     pub ambient_buckets: List<Bucket>,
@@ -99,6 +103,15 @@ impl Access {
     }
 }
 
+fn audience(text: &str) -> Result<String, String> {
+    let text = if text.is_empty() {
+        "postgres-adapter"
+    } else {
+        text
+    };
+    Ok(text.to_owned())
+}
+
 fn buckets(text: &str) -> Result<List<Bucket>, String> {
     words(text).map(str::parse).collect()
 }
@@ -121,6 +134,7 @@ mod tests {
         let access = |allow_anyone| Access {
             allow_anyone,
             file: None,
+            audience: String::new(),
             ambient_buckets: List::default(),
             ambient_hosts: List::default(),
         };

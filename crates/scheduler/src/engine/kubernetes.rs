@@ -24,6 +24,7 @@ mod restores;
 mod schedules;
 pub mod settings;
 pub mod template;
+pub mod token_review;
 
 use std::time::Duration;
 
