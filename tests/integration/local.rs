@@ -1,5 +1,6 @@
 //! The local engine: its promises, its clock, its workers, and what a crash leaves.
 
+mod access;
 mod process;
 
 use std::os::unix::fs::PermissionsExt as _;

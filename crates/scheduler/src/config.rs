@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::Access;
@@ -162,7 +163,7 @@ impl Serving {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: self.tls_client_ca.clone(),
-                anonymous: false,
+                anonymous: Arc::default(),
             })),
             (None, None) if self.tls_client_ca.is_none() => Ok(None),
             _ => {

@@ -46,7 +46,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         return probe::ask(address, tls).await;
     }
     let mut files = config.serving.tls()?;
-    let authentication = access::authentication(config, files.as_mut()).await?;
+    let authentication = access::authentication(config, files.as_mut(), shutdown.token()).await?;
     let has_tls = files.is_some();
     let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;

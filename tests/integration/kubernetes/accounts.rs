@@ -1,5 +1,7 @@
 //! Callers that are ServiceAccounts: real tokens of a real API server, and those that it would not vouch for.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -13,6 +15,7 @@ use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::domain::callers::Callers;
 use scheduler::engine::kubernetes::token_review::TokenReviews;
 use scheduler::listener::Limits;
+use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use wiremock::matchers::path;
@@ -46,7 +49,8 @@ async fn server(config: Config, namespace: &str) -> Server {
         let reviews = reviews.clone();
         Box::pin(async move { reviews.user(&token).await })
     }));
-    let callers = Authentication::by(Some(list(namespace))).asking(Some(reviews));
+    let list = watch::Sender::new(Arc::new(list(namespace)));
+    let callers = Authentication::by(list.subscribe(), Some(reviews));
     Server::start_for(None, Limits::of_this_process(), callers).await
 }
 

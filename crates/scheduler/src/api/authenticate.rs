@@ -1,20 +1,23 @@
 //! Who a call comes from: a client certificate that an authority of ours signed, or a bearer token.
 
+mod list;
 mod reviews;
 
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 use tonic::{Request, Status};
 use x509_parser::extensions::GeneralName;
 
 use crate::domain::callers::{Caller, Callers, hash};
+pub use list::{List, Port};
 pub use reviews::{Ask, Reviews};
 
 /// What tells callers apart; without a list everybody is the same.
 #[derive(Clone, Debug, Default)]
 pub struct Authentication {
-    callers: Option<Arc<Callers>>,
+    callers: Option<watch::Receiver<Arc<Callers>>>,
     reviews: Option<Arc<Reviews>>,
 }
 
@@ -42,21 +45,13 @@ impl Shown {
 }
 
 impl Authentication {
-    /// By this list; none: nobody is asked.
+    /// By this list, as it is at each call. Tokens that are not in it are asked about, where it names
+    /// accounts of Kubernetes.
     #[must_use]
-    pub fn by(callers: Option<Callers>) -> Self {
+    pub fn by(callers: watch::Receiver<Arc<Callers>>, reviews: Option<Reviews>) -> Self {
         Self {
-            callers: callers.map(Arc::new),
-            reviews: None,
-        }
-    }
-
-    /// Tokens that are not in the list are asked about, where it names accounts of Kubernetes.
-    #[must_use]
-    pub fn asking(self, reviews: Option<Reviews>) -> Self {
-        Self {
+            callers: Some(callers),
             reviews: reviews.map(Arc::new),
-            ..self
         }
     }
 
@@ -65,8 +60,9 @@ impl Authentication {
         let Some(callers) = &self.callers else {
             return Ok(Caller::anybody());
         };
+        let callers = callers.borrow().clone();
         let found = match shown {
-            Shown::Token(token) => self.with_token(callers, token.expose_secret()).await?,
+            Shown::Token(token) => self.with_token(&callers, token.expose_secret()).await?,
             Shown::Certificate(names) => callers.with_certificate(&names).cloned(),
             Shown::Unreadable => None,
         };

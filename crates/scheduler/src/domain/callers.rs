@@ -181,6 +181,18 @@ impl Callers {
         Ok(Self(callers))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody may call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The caller with one of these names in its certificate.
     #[must_use]
     pub fn with_certificate(&self, names: &[String]) -> Option<&Caller> {

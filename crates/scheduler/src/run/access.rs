@@ -3,37 +3,44 @@
 use std::sync::Arc;
 
 use backuper::runtime::Failure;
+use tokio_util::sync::CancellationToken;
 
 use super::failure;
-use crate::api::authenticate::{Authentication, Reviews};
+use crate::api::authenticate::{Authentication, List, Port, Reviews};
 use crate::api::tls::Files;
 use crate::config::{Choice, Config};
-use crate::domain::callers::Callers;
 use crate::engine::kubernetes::token_review::TokenReviews;
 
 /// What tells callers apart, once it is sure that nobody is let in by mistake.
 pub(super) async fn authentication(
     config: &Config,
-    mut files: Option<&mut Files>,
+    files: Option<&mut Files>,
+    stop: &CancellationToken,
 ) -> Result<Authentication, Failure> {
-    let callers = config.access.callers()?;
-    if let Some(files) = &mut files {
-        files.anonymous = callers.as_ref().is_some_and(Callers::have_tokens);
-    }
-    let files = files.as_deref();
-    config
-        .access
-        .check(config.address(), files, callers.as_ref())?;
-    let reviews = match config.choice() {
-        Choice::Kubernetes if callers.is_some() => Some(reviews(&config.access.audience).await?),
-        Choice::Kubernetes | Choice::Local => None,
+    let access = &config.access;
+    access.check(config.address(), files.as_deref())?;
+    let Some(path) = access.file.clone() else {
+        return Ok(Authentication::default());
     };
-    if reviews.is_none() && callers.as_ref().is_some_and(Callers::have_users) {
-        return Err(Failure::refused(
-            "ACCESS_FILE: callers are known by serviceAccount or group, and there is no cluster to ask about their tokens; give them a token or a certificate",
-        ));
+    let has_cluster = config.choice() == Choice::Kubernetes;
+    let port = Port {
+        is_loopback: config.address().is_loopback(),
+        has_tls: files.is_some(),
+        asks_for_certificates: files.as_ref().is_some_and(|it| it.client_ca.is_some()),
+        has_cluster,
+    };
+    let list = List::open(path, port).await?;
+    if let Some(files) = files {
+        files.anonymous = list.anonymous();
     }
-    Ok(Authentication::by(callers).asking(reviews))
+    let reviews = if has_cluster {
+        Some(reviews(&access.audience).await?)
+    } else {
+        None
+    };
+    let authentication = Authentication::by(list.callers(), reviews);
+    tokio::spawn(list.follow(stop.clone()));
+    Ok(authentication)
 }
 
 async fn reviews(audience: &str) -> Result<Reviews, Failure> {
