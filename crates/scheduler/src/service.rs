@@ -1,5 +1,7 @@
 //! The use cases, in the domain's words, over whichever engine there is.
 
+pub mod checks;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
