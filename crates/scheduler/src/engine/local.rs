@@ -9,6 +9,7 @@
 
 mod clock;
 mod directories;
+mod lines;
 mod store;
 mod supervisor;
 mod vars;

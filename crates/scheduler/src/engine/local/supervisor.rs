@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
+use backuper::runtime::logging::LogFormat;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::store::Started;
-use super::vars;
+use super::{lines, vars};
 use crate::engine::{Component, Ending};
 
 /// How long a worker has from SIGTERM to SIGKILL: less than we have ourselves.
@@ -60,6 +61,8 @@ impl Programs {
             }
         }
         environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
+        // Whatever ours is: its lines become ours with their levels and fields.
+        environment.set("LOG_FORMAT", LogFormat::Json.to_string());
         let program = Program {
             path: match run.component {
                 Component::Backup => self.backuper.clone(),
@@ -74,7 +77,7 @@ impl Programs {
             Ok(log) => log,
             Err(error) => return failed("NotStarted", None, format!("its log file: {error}")),
         };
-        let mut child = match program.start_logged(log) {
+        let mut child = match program.start_listening(lines::of(run, log)) {
             Ok(child) => child.with_grace(GRACE),
             Err(error) => return failed("NotStarted", None, error.to_string()),
         };
