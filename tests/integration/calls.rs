@@ -19,8 +19,8 @@ use scheduler::api::{convert, status};
 use scheduler::engine::Kind;
 use scheduler::listener::{IDLE, Limits, Listener};
 use scheduler::metrics::Metrics;
-use scheduler::service::Service;
 use scheduler::service::ledger::Ledger;
+use scheduler::service::{Checks, Service};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -30,7 +30,7 @@ use crate::testbed::block_on;
 use recording::{HERE, Recording, plain, secret_names};
 
 /// A server on loopback over an engine that only remembers.
-struct Server {
+pub(crate) struct Server {
     engine: Arc<Recording>,
     metrics: Metrics,
     port: u16,
@@ -50,7 +50,7 @@ impl Server {
         Self::start_for(tls, limits, Authentication::default()).await
     }
 
-    async fn start_for(
+    pub(crate) async fn start_for(
         tls: Option<Certificates>,
         limits: Limits,
         authentication: Authentication,
@@ -81,7 +81,7 @@ impl Server {
         Endpoint::from_shared(self.address()).unwrap()
     }
 
-    async fn client(&self) -> BackupServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> BackupServiceClient<Channel> {
         BackupServiceClient::new(self.endpoint().connect().await.unwrap())
     }
 }
@@ -93,7 +93,7 @@ impl Drop for Server {
 }
 
 fn service(engine: Arc<Recording>) -> Service {
-    Service::new(engine, recording::workers(), Ledger::default())
+    Service::new(engine, recording::workers(), Ledger::default(), Checks::Off)
 }
 
 /// The fields that `google.rpc.BadRequest` names.

@@ -209,6 +209,11 @@ impl Cluster {
         self.folder.join("kubeconfig")
     }
 
+    /// The key that signs the tokens of ServiceAccounts, as PEM.
+    pub(crate) fn token_key(&self) -> String {
+        std::fs::read_to_string(self.folder.join("sa.key")).expect("the key")
+    }
+
     fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }

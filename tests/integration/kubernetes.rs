@@ -1,6 +1,7 @@
 //! The Kubernetes engine against a real API server and its controllers, with no more rights than
 //! `deploy/kubernetes/role.yaml` gives.
 
+mod accounts;
 mod answers;
 mod between;
 mod faults;

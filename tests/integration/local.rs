@@ -1,5 +1,7 @@
 //! The local engine: its promises, its clock, its workers, and what a crash leaves.
 
+mod access;
+mod lines;
 mod process;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -9,6 +9,7 @@ mod archives;
 mod backup;
 mod calls;
 mod chart;
+mod checks;
 mod cluster;
 mod ending;
 mod faults;

@@ -141,7 +141,7 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start(self) -> Result<Child, Error> {
-        self.spawn(None, None)
+        self.spawn(None)
     }
 
     /// Starts the program; `listener` gets each line of its stderr first.
@@ -149,18 +149,10 @@ impl Program {
     /// # Errors
     /// [`Error::Start`].
     pub fn start_listening(self, listener: Listener) -> Result<Child, Error> {
-        self.spawn(None, Some(listener))
+        self.spawn(Some(listener))
     }
 
-    /// Starts the program; every line of its stderr goes into a file as well as into our log.
-    ///
-    /// # Errors
-    /// [`Error::Start`].
-    pub fn start_logged(self, log: std::fs::File) -> Result<Child, Error> {
-        self.spawn(Some(log), None)
-    }
-
-    fn spawn(self, log: Option<std::fs::File>, listener: Option<Listener>) -> Result<Child, Error> {
+    fn spawn(self, listener: Option<Listener>) -> Result<Child, Error> {
         let Self {
             path,
             arguments,
@@ -192,7 +184,7 @@ impl Program {
             .map(Pid::from_raw);
         let stderr = inner.stderr.take();
         Ok(Child {
-            stderr: tokio::spawn(follow(name.clone(), stderr, log, listener)),
+            stderr: tokio::spawn(follow(name.clone(), stderr, listener)),
             grace: GRACE,
             name,
             inner,

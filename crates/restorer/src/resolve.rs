@@ -98,14 +98,27 @@ pub async fn backup(
     warn_of_others(&resolution, request.now);
     match resolution.found {
         Found::Ours(folder, manifest) => {
-            for stream in &manifest.streams {
-                present(storage.as_ref(), &folder, stream).await?;
-            }
+            whole(storage.as_ref(), &folder, &manifest).await?;
             let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
             Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
         Found::Object(object) => look_into(storage.as_ref(), object).await,
     }
+}
+
+/// Looks whether every stream is there with its size.
+///
+/// # Errors
+/// What is missing or damaged.
+pub async fn whole(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    for stream in &manifest.streams {
+        present(storage, folder, stream).await?;
+    }
+    Ok(())
 }
 
 /// Names what a person may have expected instead.

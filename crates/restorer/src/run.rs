@@ -129,7 +129,7 @@ async fn store(job: &RestoreJob) -> Result<Arc<dyn Storage>, Failure> {
 async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failure> {
     match job.revision {
         Revision::Named(_) => Ok(None),
-        Revision::Count(_) | Revision::At(_) => server::system_identifier(target).await,
+        Revision::Count(_) | Revision::At(_) => Ok(server::system_identifier(target).await?),
     }
 }
 

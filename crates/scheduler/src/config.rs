@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::Access;
-use backuper::job::{Maybe, duration, maybe};
+use backuper::job::{Maybe, duration, flag, maybe};
 use backuper::runtime::failure::Failure;
 use clap::{Args, Parser};
 
@@ -19,6 +20,8 @@ use crate::domain::limits::Limits;
 use crate::engine::kubernetes::settings::Settings as KubernetesSettings;
 use crate::engine::kubernetes::template::Template;
 use crate::engine::local::{Clock, Settings as LocalSettings};
+use crate::service::Checks;
+use crate::service::checks::Disk;
 use crate::workers::{WorkerSettings, Workers};
 
 /// What an exit code of the scheduler means; part of `--help`.
@@ -100,6 +103,10 @@ pub struct Serving {
     #[arg(env = "PORT", default_value = "50051", value_parser = port::<50051>)]
     pub port: u16,
 
+    /// false: the database, the bucket and the revision of a request are not tried before it is answered.
+    #[arg(env = "CHECK_REQUESTS", default_value = "true", action = clap::ArgAction::Set, value_parser = checked)]
+    pub check_requests: bool,
+
     /// Port of HTTP: /livez, /readyz and /metrics.
     #[arg(env = "ADMIN_PORT", default_value = "8080", value_parser = port::<8080>)]
     pub admin_port: u16,
@@ -167,7 +174,7 @@ impl Serving {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: self.tls_client_ca.clone(),
-                anonymous: false,
+                anonymous: Arc::default(),
             })),
             (None, None) if self.tls_client_ca.is_none() => Ok(None),
             _ => {
@@ -391,6 +398,16 @@ impl Config {
         self.serving.address.unwrap_or(IpAddr::V4(default))
     }
 
+    /// Whether requests are tried before they are answered.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        match (self.serving.check_requests, self.choice()) {
+            (false, _) => Checks::Off,
+            (true, Choice::Kubernetes) => Checks::On(Disk::Apart),
+            (true, Choice::Local) => Checks::On(Disk::Shared),
+        }
+    }
+
     /// The engine that is meant.
     #[must_use]
     pub fn choice(&self) -> Choice {
@@ -453,6 +470,10 @@ fn count<const DEFAULT: i32>(text: &str) -> Result<i32, String> {
         Ok(count @ 0..) => Ok(count),
         Ok(_) | Err(_) => Err("a count of 0 or more is needed".to_owned()),
     }
+}
+
+fn checked(text: &str) -> Result<bool, String> {
+    flag(if text.is_empty() { "true" } else { text })
 }
 
 fn workers(text: &str) -> Result<NonZeroU16, String> {

@@ -1,5 +1,7 @@
 //! A scheduler's life from start to end.
 
+mod access;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +17,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::api::authenticate::Authentication;
 use crate::api::probe;
 use crate::api::server::{self, Api};
 use crate::api::tls::Certificates;
 use crate::config::{Choice, Config};
-use crate::domain::callers::Callers;
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
 use crate::engine::{Engine, Kind};
@@ -51,14 +51,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let tls = config.serving.probe_tls()?;
         return probe::ask(address, tls).await;
     }
-    let callers = config.access.callers()?;
     let mut files = config.serving.tls()?;
-    if let Some(files) = &mut files {
-        files.anonymous = callers.as_ref().is_some_and(Callers::have_tokens);
-    }
-    config
-        .access
-        .check(config.address(), files.as_ref(), callers.as_ref())?;
+    let authentication = access::authentication(config, files.as_mut(), shutdown.token()).await?;
     let has_tls = files.is_some();
     let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;
@@ -67,13 +61,13 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
     let ledger = Ledger::default();
-    let service = Service::new(engine.clone(), workers, ledger.clone());
+    let service = Service::new(engine.clone(), workers, ledger.clone(), config.checks());
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());
     let stop = CancellationToken::new();
-    let api = Api::new(service, metrics.clone(), Authentication::by(callers));
+    let api = Api::new(service, metrics.clone(), authentication);
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
     let mut work = tokio::spawn(background(engine, ledger, metrics, stop.clone()));
     admin.set_serving(true);

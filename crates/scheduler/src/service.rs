@@ -1,5 +1,6 @@
 //! The use cases, in the domain's words, over whichever engine there is.
 
+pub mod checks;
 pub mod ledger;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Store;
 use crate::engine::{Engine, Error, Kind, Put, Started, Whose};
 use crate::workers::Workers;
+use checks::{Disk, Outcome};
 use ledger::Ledger;
 
 /// What the scheduler can be asked for.
@@ -24,6 +26,33 @@ pub struct Service {
     engine: Arc<dyn Engine>,
     workers: Workers,
     ledger: Ledger,
+    checks: Checks,
+}
+
+/// Whether requests are tried before they are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// They are; whose disk a directory as a store is on.
+    On(Disk),
+    /// They are not.
+    Off,
+}
+
+impl Checks {
+    /// None of it, where a call asks for that.
+    #[must_use]
+    pub fn unless(self, skipped: bool) -> Self {
+        if skipped { Self::Off } else { self }
+    }
+}
+
+/// A restore that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restoring {
+    /// The run.
+    pub started: Started,
+    /// The backup that comes back, where that could be found out.
+    pub backup: Option<checks::Backup>,
 }
 
 /// A schedule that was put.
@@ -41,12 +70,19 @@ impl Service {
     /// The use cases over an engine; `workers` is what its workers are told, and which places they may
     /// be sent to.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, workers: Workers, ledger: Ledger) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, workers: Workers, ledger: Ledger, checks: Checks) -> Self {
         Self {
             engine,
             workers,
             ledger,
+            checks,
         }
+    }
+
+    /// Whether requests are tried before they are answered.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        self.checks
     }
 
     /// What there is.
@@ -89,10 +125,26 @@ impl Service {
     /// Makes the one schedule of a plan's database, bucket and times what the plan says.
     ///
     /// # Errors
-    /// What the engine could not do.
-    pub async fn back_up(&self, caller: &Caller, plan: Plan) -> Result<Scheduled, Error> {
+    /// [`Kind::Precondition`] with the worker's sentence when its backups would surely fail, and what
+    /// the engine could not do.
+    pub async fn back_up(
+        &self,
+        caller: &Caller,
+        plan: Plan,
+        checks: Checks,
+    ) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
-        let mut names = Names::of(self.ledger.schedule_of(&plan));
+        let known = self.ledger.schedule_of(&plan);
+        let mut names = Names::of(known.as_ref());
+        let wanted = Schedule::new(names.name(&plan), plan.clone());
+        // What is there and stays as it is need not be tried each time that the core says it again.
+        let is_new = known.is_none_or(|it| !wanted.changes_from(&it.plan).is_empty());
+        if let Checks::On(disk) = checks
+            && is_new
+        {
+            let outcome = checks::backup(&self.workers.backup(&wanted), disk).await;
+            judged("schedule backups", &plan.source, outcome)?;
+        }
         loop {
             let schedule = Schedule::new(names.name(&plan), plan.clone());
             match self.engine.put(&schedule, Whose::Its).await {
@@ -142,21 +194,31 @@ impl Service {
     /// Starts a restore as of now, or finds the same one.
     ///
     /// # Errors
-    /// What the engine could not do.
+    /// [`Kind::Precondition`] with the worker's sentence when it would surely fail, and what the engine
+    /// could not do.
     pub async fn restore(
         &self,
         caller: &Caller,
         mut restore: Restore,
+        checks: Checks,
         now: Timestamp,
-    ) -> Result<Started, Error> {
+    ) -> Result<Restoring, Error> {
         self.permit(caller, Verb::Restore, &restore.target, &restore.store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
         restore.begin_by = self.begin_by(now);
-        let started = self.engine.start(&restore).await?;
         let database = restore.target.place();
+        let backup = match checks {
+            // One that is under way may be the same, and is not tried once more.
+            Checks::On(disk) if !self.ledger.is_restoring(&database) => {
+                let outcome = checks::restore(&self.workers.restore(&restore), disk).await;
+                judged("start a restore", &restore.target, outcome)?
+            }
+            Checks::On(_) | Checks::Off => None,
+        };
+        let started = self.engine.start(&restore).await?;
         tracing::info!(run = %started.name, %database, by = ?started.by, "restoring");
-        Ok(started)
+        Ok(Restoring { started, backup })
     }
 
     /// By when a restore that is asked for now must have begun.
@@ -178,9 +240,9 @@ struct Names {
 }
 
 impl Names {
-    fn of(known: Option<Schedule>) -> Self {
+    fn of(known: Option<&Schedule>) -> Self {
         Self {
-            known: known.map(|it| it.name),
+            known: known.map(|it| it.name.clone()),
             is_further: false,
             turn: 0,
         }
@@ -207,6 +269,18 @@ impl Names {
         }
         self.turn += 1;
         self.turn <= TURNS
+    }
+}
+
+/// What is surely wrong refuses a request; what cannot be known from here is said in the log.
+fn judged<T>(doing: &str, database: &Database, outcome: Outcome<T>) -> Result<Option<T>, Error> {
+    match outcome {
+        Outcome::Sound(found) => Ok(Some(found)),
+        Outcome::Wrong(sentence) => Err(Error::new(doing, Kind::Precondition, sentence)),
+        Outcome::Unknown(why) => {
+            tracing::info!(database = %database.place(), why, "it was not tried before the answer");
+            Ok(None)
+        }
     }
 }
 

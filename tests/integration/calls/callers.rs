@@ -1,11 +1,14 @@
 //! Who may do what: callers known by certificates and tokens, and what their roles let them do.
 
+use std::sync::Arc;
+
 use scheduler::api::authenticate::Authentication;
 use scheduler::api::proto::BackupRequest;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::tls::Certificates;
 use scheduler::domain::callers::Callers;
 use scheduler::listener::Limits;
+use tokio::sync::watch;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
@@ -41,10 +44,11 @@ fn list() -> Callers {
 /// A server that asks for certificates, takes tokens too, and has this list.
 async fn server(authority: &Authority) -> Server {
     let mut files = files(&authority.sign(&["localhost"]), Some(authority));
-    files.anonymous = true;
+    files.anonymous = Arc::new(true.into());
     let tls = Certificates::read(files).unwrap();
-    let limits = Limits::of_this_process();
-    Server::start_for(Some(tls), limits, Authentication::by(Some(list()))).await
+    let list = watch::Sender::new(Arc::new(list()));
+    let authentication = Authentication::by(list.subscribe(), None);
+    Server::start_for(Some(tls), Limits::of_this_process(), authentication).await
 }
 
 fn client(

@@ -78,7 +78,7 @@ pub(super) fn files(own: &Signed, clients: Option<&Authority>) -> Files {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
         client_ca: clients.map(|_| folder.join("ca.crt")),
-        anonymous: false,
+        anonymous: Arc::default(),
     };
     write(&files, own);
     if let (Some(authority), Some(path)) = (clients, &files.client_ca) {

@@ -13,21 +13,25 @@ use crate::calls::requests;
 use crate::cluster::{Cluster, Namespace, eventually};
 use crate::testbed::postgres::free_port;
 use crate::testbed::programs::{Running, scheduler};
-use crate::testbed::{block_on, env, folder};
+use crate::testbed::{Env, block_on, env, folder};
 
 /// What a stop may take.
 const STOP: Duration = Duration::from_secs(10);
 
-struct Process {
-    running: Running,
-    port: u16,
+pub(super) struct Process {
+    pub(super) running: Running,
+    pub(super) port: u16,
     admin_port: u16,
 }
 
 impl Process {
     fn start(kubeconfig: &str, namespace: &str, version: &str) -> Self {
+        Self::start_with(kubeconfig, namespace, version, &Env::new())
+    }
+
+    pub(super) fn start_with(kubeconfig: &str, namespace: &str, version: &str, more: &Env) -> Self {
         let (port, admin_port) = (free_port(), free_port());
-        let running = scheduler(&env([
+        let mut env = env([
             ("KUBECONFIG", kubeconfig),
             ("SYSTEM_NAMESPACE", namespace),
             (
@@ -41,8 +45,9 @@ impl Process {
             ("LISTEN_ADDRESS", "127.0.0.1"),
             ("PORT", &port.to_string()),
             ("ADMIN_PORT", &admin_port.to_string()),
-        ]))
-        .start();
+        ]);
+        env.extend(more.iter().cloned());
+        let running = scheduler(&env).start();
         Self {
             running,
             port,
@@ -56,7 +61,7 @@ impl Process {
         Some(answer.status().as_u16())
     }
 
-    async fn ready(&self) -> BackupServiceClient<Channel> {
+    pub(super) async fn ready(&self) -> BackupServiceClient<Channel> {
         eventually("it is ready", async || {
             (self.status("/readyz").await == Some(200)).then_some(())
         })
@@ -67,7 +72,7 @@ impl Process {
     }
 
     #[track_caller]
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.running.signal(Signal::SIGTERM);
         self.running.wait_within(STOP).expect_code(0);
     }

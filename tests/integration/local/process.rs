@@ -17,7 +17,7 @@ fn start(data: &Path) -> (Running, u16) {
     start_with(data, &env([]))
 }
 
-fn start_with(data: &Path, more: &Env) -> (Running, u16) {
+pub(super) fn start_with(data: &Path, more: &Env) -> (Running, u16) {
     let (port, admin_port) = (free_port(), free_port());
     let own = env([
         ("ENGINE", "local"),

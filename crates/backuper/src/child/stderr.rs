@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::Write as _;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::ChildStderr;
@@ -73,7 +72,6 @@ fn keep(kept: &mut VecDeque<String>, line: String) {
 pub(super) async fn follow(
     program: String,
     stderr: Option<ChildStderr>,
-    mut log: Option<std::fs::File>,
     listener: Option<Listener>,
 ) -> Vec<String> {
     let mut kept = VecDeque::with_capacity(KEPT_LINES);
@@ -89,12 +87,6 @@ pub(super) async fn follow(
                     continue;
                 }
                 tracing::info!(%program, "{line}");
-                if let Some(file) = &mut log
-                    && let Err(error) = writeln!(file, "{line}")
-                {
-                    tracing::warn!(%program, %error, "its log file takes no more");
-                    log = None;
-                }
                 keep(&mut kept, line);
             }
             Ok(None) => break,

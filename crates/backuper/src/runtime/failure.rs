@@ -122,7 +122,7 @@ pub fn refuse_to_start(instead: Instead) -> ExitCode {
             Err(_closed) => ExitCode::FAILURE,
         },
         Instead::Refuse(sentence) => {
-            super::logging::start(super::logging::LogFormat::Text);
+            super::logging::start(super::settings::log_format());
             let nowhere_else = Path::new("/dev/termination-log");
             conclude(Err(Failure::refused(sentence)), nowhere_else)
         }

@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
+use super::logging::LogFormat;
+
 /// Why a program does not begin its work.
 #[derive(Debug)]
 pub enum Instead {
@@ -58,6 +60,15 @@ where
         .map(|(name, value)| format!("--{name}={value}").into())
         .collect();
     parse(named_after_variables(T::command()), &arguments)
+}
+
+/// What LOG_FORMAT says, for a program whose other settings cannot be read.
+#[must_use]
+pub fn log_format() -> LogFormat {
+    #[expect(clippy::disallowed_methods, reason = "clap reads all settings or none")]
+    let set = std::env::var("LOG_FORMAT");
+    let format = set.ok().and_then(|it| it.parse().ok());
+    format.unwrap_or_default()
 }
 
 /// Warns of variables that look like settings and are none. For when logging has been started.

@@ -1,44 +1,91 @@
 //! Who a call comes from: a client certificate that an authority of ours signed, or a bearer token.
 
+mod list;
+mod reviews;
+
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 use tonic::{Request, Status};
 use x509_parser::extensions::GeneralName;
 
-use crate::domain::callers::{Caller, Callers};
+use crate::domain::callers::{Caller, Callers, hash};
+pub use list::{List, Port};
+pub use reviews::{Ask, Reviews};
 
 /// What tells callers apart; without a list everybody is the same.
 #[derive(Clone, Debug, Default)]
-pub struct Authentication(Option<Arc<Callers>>);
+pub struct Authentication {
+    callers: Option<watch::Receiver<Arc<Callers>>>,
+    reviews: Option<Arc<Reviews>>,
+}
+
+/// What a call shows of who has sent it.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// A bearer token.
+    Token(SecretString),
+    /// The names in a client certificate; none without one.
+    Certificate(Vec<String>),
+    /// An `authorization` that is no bearer token.
+    Unreadable,
+}
+
+impl Shown {
+    /// A token that is wrong is not made good by a certificate.
+    pub(super) fn by<T>(request: &Request<T>) -> Self {
+        let Some(value) = request.metadata().get("authorization") else {
+            return Self::Certificate(names(request));
+        };
+        let text = value.to_str().ok();
+        let token = text.and_then(|it| it.strip_prefix("Bearer "));
+        token.map_or(Self::Unreadable, |it| Self::Token(it.into()))
+    }
+}
 
 impl Authentication {
-    /// By this list; none: nobody is asked.
+    /// By this list, as it is at each call. Tokens that are not in it are asked about, where it names
+    /// accounts of Kubernetes.
     #[must_use]
-    pub fn by(callers: Option<Callers>) -> Self {
-        Self(callers.map(Arc::new))
+    pub fn by(callers: watch::Receiver<Arc<Callers>>, reviews: Option<Reviews>) -> Self {
+        Self {
+            callers: Some(callers),
+            reviews: reviews.map(Arc::new),
+        }
     }
 
     /// Who calls.
-    pub(super) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let Some(callers) = &self.0 else {
+    pub(super) async fn caller(&self, shown: Shown) -> Result<Caller, Status> {
+        let Some(callers) = &self.callers else {
             return Ok(Caller::anybody());
         };
-        let authorization = request.metadata().get("authorization");
-        let found = match authorization {
-            Some(value) => {
-                let token = value
-                    .to_str()
-                    .ok()
-                    .and_then(|it| it.strip_prefix("Bearer "));
-                token.and_then(|it| callers.with_token(it))
-            }
-            None => callers.with_certificate(&names(request)),
+        let callers = callers.borrow().clone();
+        let found = match shown {
+            Shown::Token(token) => self.with_token(&callers, token.expose_secret()).await?,
+            Shown::Certificate(names) => callers.with_certificate(&names).cloned(),
+            Shown::Unreadable => None,
         };
-        found.cloned().ok_or_else(|| {
+        found.ok_or_else(|| {
             Status::unauthenticated(
                 "nobody of the scheduler's list of callers (ACCESS_FILE): a client certificate or `authorization: Bearer TOKEN` of one of them is needed",
             )
         })
+    }
+
+    async fn with_token(&self, callers: &Callers, token: &str) -> Result<Option<Caller>, Status> {
+        if let Some(caller) = callers.with_token(&hash(token)) {
+            return Ok(Some(caller.clone()));
+        }
+        let Some(reviews) = self.reviews.as_ref().filter(|_| callers.have_users()) else {
+            return Ok(None);
+        };
+        // Whoever is nobody yet is not told what the cluster says.
+        let user = reviews.user(token).await.map_err(|error| {
+            tracing::warn!(error = error.chain(), "a token cannot be checked");
+            Status::unavailable("whose token this is cannot be checked now; try again")
+        })?;
+        Ok(user.and_then(|it| callers.with_user(&it).cloned()))
     }
 }
 

@@ -13,7 +13,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
-use super::authenticate::Authentication;
+use super::authenticate::{Authentication, Shown};
 use super::proto::backup_service_server::{BackupService, BackupServiceServer};
 use super::proto::{
     BackupRequest, BackupResponse, BackupRestore, BackupRestoreResponse, DESCRIPTORS,
@@ -25,7 +25,7 @@ use crate::domain::callers::Caller;
 use crate::engine::{Put, StartedBy};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
-use crate::service::{Scheduled, Service};
+use crate::service::{Restoring, Scheduled, Service};
 
 /// How long one call may take; its client may have given up long before.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,10 +63,21 @@ pub struct Api {
 
 /// Who calls, from where, and what for.
 struct Asked {
-    caller: Result<Caller, Status>,
+    shown: Shown,
     address: String,
     /// The database, as the caller has written it.
     database: String,
+}
+
+impl Asked {
+    fn by<T>(request: &Request<T>, database: String) -> Self {
+        let address = request.remote_addr();
+        Self {
+            shown: Shown::by(request),
+            address: address.map_or_else(String::new, |it| it.to_string()),
+            database,
+        }
+    }
 }
 
 impl Api {
@@ -80,15 +91,6 @@ impl Api {
         }
     }
 
-    fn asked<T>(&self, request: &Request<T>, database: String) -> Asked {
-        let address = request.remote_addr();
-        Asked {
-            caller: self.authentication.caller(request),
-            address: address.map_or_else(String::new, |it| it.to_string()),
-            database,
-        }
-    }
-
     async fn counted<T>(
         &self,
         method: &'static str,
@@ -97,11 +99,11 @@ impl Api {
     ) -> Result<Response<T>, Status> {
         let mut call = self.metrics.call(method);
         let Asked {
-            caller,
+            shown,
             address,
             database,
         } = asked;
-        let (caller, outcome) = match caller {
+        let (caller, outcome) = match self.authentication.caller(shown).await {
             Ok(caller) => {
                 let outcome = work(&caller).await;
                 (caller.name, outcome)
@@ -127,8 +129,9 @@ impl Api {
         caller: &Caller,
         request: BackupRequest,
     ) -> Result<BackupResponse, Status> {
+        let checks = self.service.checks().unless(request.skip_checks);
         let plan = convert::plan(request).map_err(|it| status::invalid(&it))?;
-        let scheduled = self.service.back_up(caller, plan).await;
+        let scheduled = self.service.back_up(caller, plan, checks).await;
         let scheduled = scheduled.map_err(|it| status::failed(&it))?;
         Ok(self.scheduled("scheduled", &scheduled))
     }
@@ -168,18 +171,24 @@ impl Api {
         caller: &Caller,
         request: BackupRestore,
     ) -> Result<BackupRestoreResponse, Status> {
+        let checks = self.service.checks().unless(request.skip_checks);
         let restore = convert::restore(request).map_err(|it| status::invalid(&it))?;
-        let started = self.service.restore(caller, restore, Timestamp::now());
-        let started = started.await.map_err(|it| status::failed(&it))?;
+        let restoring = self
+            .service
+            .restore(caller, restore, checks, Timestamp::now());
+        let Restoring { started, backup } = restoring.await.map_err(|it| status::failed(&it))?;
         let status = match started.by {
-            StartedBy::ThisCall => "restore started",
-            StartedBy::Earlier => "this restore is already running",
+            StartedBy::ThisCall => {
+                let of = backup.map_or_else(String::new, |it| format!(": {it} comes back"));
+                format!("restore started{of}")
+            }
+            StartedBy::Earlier => "this restore is already running".to_owned(),
             StartedBy::EarlierEnded => {
-                "this restore has ended well already, and was not begun again; give it another request_id to restore once more"
+                "this restore has ended well already, and was not begun again; give it another request_id to restore once more".to_owned()
             }
         };
         Ok(BackupRestoreResponse {
-            status: status.to_owned(),
+            status,
             job_name: started.name,
             job_namespace: self.service.namespace().to_owned(),
         })
@@ -192,7 +201,7 @@ impl BackupService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let asked = self.asked(&request, database_of(request.get_ref()));
+        let asked = Asked::by(&request, database_of(request.get_ref()));
         let work = async |caller: &Caller| self.backup(caller, request.into_inner()).await;
         self.counted("Backup", asked, work).await
     }
@@ -202,7 +211,7 @@ impl BackupService for Api {
         request: Request<UpdateBackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
         let plan = request.get_ref().request.as_ref();
-        let asked = self.asked(&request, plan.map(database_of).unwrap_or_default());
+        let asked = Asked::by(&request, plan.map(database_of).unwrap_or_default());
         let work = async |caller: &Caller| self.update(caller, request.into_inner()).await;
         self.counted("Update", asked, work).await
     }
@@ -217,7 +226,7 @@ impl BackupService for Api {
             db_name,
             ..
         } = request.get_ref();
-        let asked = self.asked(&request, format!("{db_uri}:{db_port}/{db_name}"));
+        let asked = Asked::by(&request, format!("{db_uri}:{db_port}/{db_name}"));
         let work = async |caller: &Caller| self.restore(caller, request.into_inner()).await;
         self.counted("Restore", asked, work).await
     }

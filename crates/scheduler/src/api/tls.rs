@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backuper::runtime::Failure;
@@ -36,8 +37,8 @@ pub struct Files {
     pub key: PathBuf,
     /// `GRPC_TLS_CLIENT_CA`: the authorities whose clients are let in; none lets every client in.
     pub client_ca: Option<PathBuf>,
-    /// Whether clients without a certificate are let in too, since they may have tokens.
-    pub anonymous: bool,
+    /// Whether clients without a certificate are let in too, since they may have tokens; it may change.
+    pub anonymous: Arc<AtomicBool>,
 }
 
 /// What stands in the files; the key is why it has no `Debug`.
@@ -54,6 +55,8 @@ pub struct Certificates {
     files: Files,
     pem: Pem,
     current: Arc<ServerConfig>,
+    /// What was wrong with the files the last time.
+    wrong: Option<Failure>,
 }
 
 impl std::fmt::Debug for Certificates {
@@ -78,6 +81,7 @@ impl Certificates {
             files,
             pem,
             current,
+            wrong: None,
         })
     }
 
@@ -111,17 +115,22 @@ impl Certificates {
             let changed = pem != self.pem;
             Ok(changed.then_some((config(&pem)?, pem)))
         });
+        let wrong = renewed.as_ref().err().cloned();
         match renewed {
             Ok(Some((config, pem))) => {
                 self.current = Arc::new(config);
+                if pem.anonymous == self.pem.anonymous {
+                    tracing::info!("the TLS certificate was renewed");
+                }
                 self.pem = pem;
-                tracing::info!("the TLS certificate was renewed");
             }
             Ok(None) => {}
+            Err(error) if self.wrong.as_ref() == Some(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "the TLS certificate stays as it was");
             }
         }
+        self.wrong = wrong;
     }
 }
 
@@ -134,7 +143,7 @@ impl Files {
             client_ca: client_ca
                 .map(|it| read("GRPC_TLS_CLIENT_CA", it))
                 .transpose()?,
-            anonymous: self.anonymous,
+            anonymous: self.anonymous.load(Ordering::Relaxed),
         })
     }
 }

@@ -7,9 +7,8 @@ use backuper::job::{Maybe, flag, maybe};
 use backuper::runtime::failure::Failure;
 use clap::Args;
 
-use crate::api::tls::{Files, read};
+use crate::api::tls::Files;
 use crate::domain::access::{Bucket, Places};
-use crate::domain::callers::Callers;
 
 /// Who may call, and for which places the workers lend their own credentials.
 #[derive(Clone, Debug, Args)]
@@ -21,6 +20,10 @@ pub struct Access {
     /// YAML file with the list of callers, their certificates or tokens, and their roles; empty: everybody who is let in may do everything.
     #[arg(env = "ACCESS_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
     pub file: Maybe<PathBuf>,
+
+    /// The audience that tokens of Kubernetes' ServiceAccounts must have been issued for, where ACCESS_FILE names such accounts.
+    #[arg(env = "ACCESS_AUDIENCE", default_value = "postgres-adapter", value_parser = audience)]
+    pub audience: String,
 
     /// Buckets that requests without keys may name, since the workers' surroundings have credentials for them: `BUCKET` of AWS or `https://endpoint/BUCKET`, separated by commas; `*` is any.
     #[arg(env = "AMBIENT_BUCKETS", default_value = "", value_parser = buckets)]
@@ -44,46 +47,13 @@ impl Access {
         }
     }
 
-    /// The list of callers; none: there is none.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with it.
-    pub fn callers(&self) -> Result<Option<Callers>, Failure> {
-        let Some(path) = &self.file else {
-            return Ok(None);
-        };
-        let bytes = read("ACCESS_FILE", path)?;
-        let callers = Callers::parse(&String::from_utf8_lossy(&bytes));
-        let callers = callers
-            .map_err(|why| Failure::refused(format!("ACCESS_FILE: {}: {why}", path.display())))?;
-        Ok(Some(callers))
-    }
-
-    /// Refuses to serve everybody by mistake, and to take tokens that others can read.
+    /// Refuses to serve everybody by mistake.
     ///
     /// # Errors
     /// A sentence that says what to set.
-    pub fn check(
-        &self,
-        address: IpAddr,
-        tls: Option<&Files>,
-        callers: Option<&Callers>,
-    ) -> Result<(), Failure> {
+    pub fn check(&self, address: IpAddr, tls: Option<&Files>) -> Result<(), Failure> {
         let asks_for_certificates = tls.is_some_and(|it| it.client_ca.is_some());
-        if callers.is_some_and(Callers::have_certificates) && !asks_for_certificates {
-            return Err(Failure::refused(
-                "ACCESS_FILE: callers are known by certificates, and nobody is asked for one; set GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CLIENT_CA",
-            ));
-        }
-        if address.is_loopback() {
-            return Ok(());
-        }
-        if callers.is_some_and(Callers::have_tokens) && tls.is_none() {
-            return Err(Failure::refused(
-                "ACCESS_FILE: callers are known by tokens, which everybody on the way could read; set GRPC_TLS_CERT and GRPC_TLS_KEY",
-            ));
-        }
-        if callers.is_some() || asks_for_certificates {
+        if address.is_loopback() || self.file.is_some() || asks_for_certificates {
             return Ok(());
         }
         if self.allow_anyone {
@@ -97,6 +67,15 @@ impl Access {
             "LISTEN_ADDRESS: everybody who reaches {address} could back up and restore; set GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CLIENT_CA to let in those with a certificate of yours, or LISTEN_ADDRESS=127.0.0.1, or ALLOW_ANYONE=true where the network keeps others out"
         )))
     }
+}
+
+fn audience(text: &str) -> Result<String, String> {
+    let text = if text.is_empty() {
+        "postgres-adapter"
+    } else {
+        text
+    };
+    Ok(text.to_owned())
 }
 
 fn buckets(text: &str) -> Result<List<Bucket>, String> {
@@ -113,46 +92,38 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// S01.
     #[test]
     fn nobody_is_served_to_everybody_by_mistake() {
-        let access = |allow_anyone| Access {
+        let access = |allow_anyone, file: Option<&str>| Access {
             allow_anyone,
-            file: None,
+            file: file.map(Into::into),
+            audience: String::new(),
             ambient_buckets: List::default(),
             ambient_hosts: List::default(),
         };
         let any = IpAddr::from([0, 0, 0, 0]);
-        let error = access(false).check(any, None, None).unwrap_err();
+        let error = access(false, None).check(any, None).unwrap_err();
         assert!(error.sentence.contains("ALLOW_ANYONE"), "{error}");
-        assert!(access(true).check(any, None, None).is_ok());
+        assert!(access(true, None).check(any, None).is_ok());
+        assert!(access(false, Some("callers.yaml")).check(any, None).is_ok());
         for loopback in ["127.0.0.1", "127.1.2.3", "::1"] {
             let loopback = loopback.parse().unwrap();
-            assert!(access(false).check(loopback, None, None).is_ok());
+            assert!(access(false, None).check(loopback, None).is_ok());
         }
         let files = |client_ca: Option<&str>| Files {
             certificate: "c".into(),
             key: "k".into(),
             client_ca: client_ca.map(Into::into),
-            anonymous: false,
+            anonymous: Arc::default(),
         };
         let (asked, plain) = (files(Some("ca")), files(None));
-        let may = |allowed, tls: Option<&Files>, callers: Option<&Callers>| {
-            access(allowed).check(any, tls, callers).is_ok()
-        };
-        assert!(may(false, Some(&asked), None));
-        assert!(!may(false, Some(&plain), None));
-        let list = |identity: &str| {
-            let text = format!("callers: [{{name: a, {identity}, role: operator}}]");
-            Callers::parse(&text).unwrap()
-        };
-        let token = list(&format!("token: 'sha256:{}'", "0".repeat(64)));
-        assert!(!may(true, None, Some(&token)), "in plain text");
-        assert!(may(false, Some(&plain), Some(&token)));
-        let certificate = list("certificate: a");
-        assert!(!may(true, Some(&plain), Some(&certificate)));
-        assert!(may(false, Some(&asked), Some(&certificate)));
+        let may = |tls: &Files| access(false, None).check(any, Some(tls)).is_ok();
+        assert!(may(&asked));
+        assert!(!may(&plain));
     }
 }

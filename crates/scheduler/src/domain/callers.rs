@@ -95,7 +95,25 @@ fn matches(pattern: &str, text: &str) -> bool {
     ends.into_iter().any(|at| matches(rest, &text[at..]))
 }
 
-/// All who may call, each known by a client certificate or by a token.
+/// Whom a token belongs to that Kubernetes has issued, in Kubernetes' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `system:serviceaccount:NAMESPACE:NAME`.
+    pub name: String,
+    /// `system:serviceaccounts:NAMESPACE`, for instance.
+    pub groups: Vec<String>,
+}
+
+/// The SHA-256 of a token: what is kept of it.
+pub type TokenHash = [u8; 32];
+
+/// What is kept of a token.
+#[must_use]
+pub fn hash(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
+}
+
+/// All who may call, each known by a client certificate, by a token, or by an account of Kubernetes.
 #[derive(Clone, Debug, Default)]
 pub struct Callers(Vec<(Identity, Caller)>);
 
@@ -103,8 +121,12 @@ pub struct Callers(Vec<(Identity, Caller)>);
 enum Identity {
     /// A name in the client's certificate.
     Certificate(String),
-    /// The SHA-256 of a bearer token.
-    Token(Vec<u8>),
+    /// A bearer token of ours.
+    Token(TokenHash),
+    /// The user that a token of Kubernetes belongs to.
+    User(String),
+    /// A group that this user is in.
+    Group(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,11 +136,13 @@ struct File {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Entry {
     name: String,
     certificate: Option<String>,
     token: Option<String>,
+    service_account: Option<String>,
+    group: Option<String>,
     role: Role,
     #[serde(default)]
     places: Vec<String>,
@@ -157,36 +181,62 @@ impl Callers {
         Ok(Self(callers))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody may call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The caller with one of these names in its certificate.
     #[must_use]
     pub fn with_certificate(&self, names: &[String]) -> Option<&Caller> {
-        let mut all = self.0.iter();
-        let has = |identity: &Identity| match identity {
-            Identity::Certificate(name) => names.contains(name),
-            Identity::Token(_) => false,
-        };
-        all.find(|it| has(&it.0)).map(|it| &it.1)
+        self.first(|it| matches!(it, Identity::Certificate(name) if names.contains(name)))
     }
 
     /// The caller with this token.
     #[must_use]
-    pub fn with_token(&self, token: &str) -> Option<&Caller> {
-        let hash = Identity::Token(Sha256::digest(token).to_vec());
-        self.0.iter().find(|it| it.0 == hash).map(|it| &it.1)
+    pub fn with_token(&self, token: &TokenHash) -> Option<&Caller> {
+        self.first(|it| matches!(it, Identity::Token(hash) if hash == token))
     }
 
-    /// Whether somebody is known by a token.
+    /// The caller that is this user of Kubernetes; else the first whose group it is in.
+    #[must_use]
+    pub fn with_user(&self, user: &User) -> Option<&Caller> {
+        let own = self.first(|it| matches!(it, Identity::User(name) if *name == user.name));
+        own.or_else(|| {
+            self.first(|it| matches!(it, Identity::Group(name) if user.groups.contains(name)))
+        })
+    }
+
+    /// Whether somebody is known by a token, of ours or of Kubernetes.
     #[must_use]
     pub fn have_tokens(&self) -> bool {
-        let mut all = self.0.iter();
-        all.any(|it| matches!(it.0, Identity::Token(_)))
+        self.have_users() || self.first(|it| matches!(it, Identity::Token(_))).is_some()
     }
 
     /// Whether somebody is known by a certificate.
     #[must_use]
     pub fn have_certificates(&self) -> bool {
-        let mut all = self.0.iter();
-        all.any(|it| matches!(it.0, Identity::Certificate(_)))
+        let found = self.first(|it| matches!(it, Identity::Certificate(_)));
+        found.is_some()
+    }
+
+    /// Whether somebody is known as a user of Kubernetes, or by a group.
+    #[must_use]
+    pub fn have_users(&self) -> bool {
+        let found = self.first(|it| matches!(it, Identity::User(_) | Identity::Group(_)));
+        found.is_some()
+    }
+
+    fn first(&self, is_it: impl Fn(&Identity) -> bool) -> Option<&Caller> {
+        let found = self.0.iter().find(|(identity, _)| is_it(identity));
+        found.map(|(_, caller)| caller)
     }
 }
 
@@ -196,27 +246,20 @@ impl Entry {
             name,
             certificate,
             token,
+            service_account,
+            group,
             role,
             places,
         } = self;
         let wrong = |why: &str| Wrong(format!("{name}: {why}"));
-        let identity = match (certificate, token) {
-            (Some(certificate), None) if !certificate.is_empty() => {
-                Identity::Certificate(certificate)
-            }
-            (None, Some(token)) => {
-                let hash = token.strip_prefix("sha256:").map(hex::decode);
-                match hash {
-                    Some(Ok(hash)) if hash.len() == 32 => Identity::Token(hash),
-                    _ => {
-                        return Err(wrong(
-                            "token is not sha256: and 64 hex digits, as `printf %s TOKEN | sha256sum` prints",
-                        ));
-                    }
-                }
-            }
-            _ => return Err(wrong("it needs either a certificate or a token")),
+        let identity = match (certificate, token, service_account, group) {
+            (Some(name), None, None, None) if !name.is_empty() => Ok(Identity::Certificate(name)),
+            (None, Some(token), None, None) => token_of(&token),
+            (None, None, Some(account), None) => account_of(&account),
+            (None, None, None, Some(name)) if !name.is_empty() => Ok(Identity::Group(name)),
+            _ => Err("it needs one of certificate, token, serviceAccount and group"),
         };
+        let identity = identity.map_err(wrong)?;
         let rights = match (role, places.is_empty()) {
             (Role::Viewer, true) => Rights::Nothing,
             (Role::Operator, true) => Rights::Everything,
@@ -225,6 +268,27 @@ impl Entry {
             (_, false) => return Err(wrong("only an owner has places")),
         };
         Ok((identity, Caller { name, rights }))
+    }
+}
+
+fn token_of(text: &str) -> Result<Identity, &'static str> {
+    let hash = text.strip_prefix("sha256:").map(hex::decode);
+    let hash = hash.and_then(|it| TokenHash::try_from(it.ok()?).ok());
+    hash.map(Identity::Token)
+        .ok_or("token is not sha256: and 64 hex digits, as `printf %s TOKEN | sha256sum` prints")
+}
+
+/// The user name that Kubernetes gives an account.
+fn account_of(text: &str) -> Result<Identity, &'static str> {
+    let is_word = |it: &str| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        !it.is_empty() && it.chars().all(allowed)
+    };
+    match text.split_once('/') {
+        Some((namespace, name)) if is_word(namespace) && is_word(name) => Ok(Identity::User(
+            format!("system:serviceaccount:{namespace}:{name}"),
+        )),
+        _ => Err("serviceAccount is not NAMESPACE/NAME"),
     }
 }
 
@@ -248,9 +312,9 @@ callers:
         let core = callers
             .with_certificate(&["x".into(), "oiler-core".into()])
             .unwrap();
-        let team = callers.with_token("secret").unwrap();
+        let team = callers.with_token(&hash("secret")).unwrap();
         let eyes = callers.with_certificate(&["grafana".into()]).unwrap();
-        assert_eq!(callers.with_token("secret2"), None);
+        assert_eq!(callers.with_token(&hash("secret2")), None);
         assert_eq!(callers.with_certificate(&["team-a".into()]), None);
         let may = |caller: &Caller, place: &str| caller.may(Verb::Restore, place).is_ok();
         assert!(may(core, "anywhere:1/x") && !may(eyes, "anywhere:1/x"));
@@ -270,7 +334,7 @@ callers:
     #[test]
     fn a_list_with_a_mistake_is_none() {
         for (wrong, word) in [
-            ("callers: [{name: a, role: operator}]", "either"),
+            ("callers: [{name: a, role: operator}]", "one of"),
             ("callers: [{name: a, certificate: a, role: king}]", "king"),
             (
                 "callers: [{name: a, certificate: a, role: owner}]",
@@ -285,6 +349,18 @@ callers:
                 "sha256",
             ),
             (
+                "callers: [{name: a, token: hunter2, group: b, role: viewer}]",
+                "one of",
+            ),
+            (
+                "callers: [{name: a, serviceAccount: ci, role: viewer}]",
+                "NAMESPACE/NAME",
+            ),
+            (
+                "callers: [{name: a, serviceAccount: 'a:b/c', role: viewer}]",
+                "NAMESPACE/NAME",
+            ),
+            (
                 "callers: [{name: a, certificate: a, role: viewer, more: 1}]",
                 "more",
             ),
@@ -297,6 +373,27 @@ callers:
             assert!(error.contains(word), "{wrong}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_user_of_kubernetes_is_known_by_its_name_before_its_groups() {
+        let callers = "
+callers:
+- {name: all, group: 'system:serviceaccounts:team-a', role: viewer}
+- {name: ci, serviceAccount: team-a/ci, role: operator}
+";
+        let callers = Callers::parse(callers).unwrap();
+        let user = |name: &str, group: &str| User {
+            name: format!("system:serviceaccount:{name}"),
+            groups: vec![format!("system:serviceaccounts{group}")],
+        };
+        let name = |user: User| callers.with_user(&user).map(|it| it.name.as_str());
+        assert_eq!(name(user("team-a:ci", ":team-a")), Some("ci"));
+        assert_eq!(name(user("team-a:web", ":team-a")), Some("all"));
+        assert_eq!(name(user("team-b:ci", ":team-b")), None);
+        assert_eq!(name(user("team-a:ci2", "")), None);
+        assert!(callers.have_tokens() && callers.have_users());
+        assert!(!callers.have_certificates());
     }
 
     #[test]

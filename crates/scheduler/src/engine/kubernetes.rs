@@ -28,6 +28,7 @@ mod schedules;
 pub mod settings;
 pub mod template;
 mod tidy;
+pub mod token_review;
 
 use std::path::Path;
 use std::time::Duration;

@@ -10,6 +10,7 @@
 mod changes;
 mod clock;
 mod directories;
+mod lines;
 mod secrets;
 mod store;
 mod supervisor;

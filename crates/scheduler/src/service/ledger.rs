@@ -109,6 +109,17 @@ impl Ledger {
         schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
     }
 
+    /// Whether something is being restored into a database, `host:port/dbname`.
+    #[must_use]
+    pub fn is_restoring(&self, database: &str) -> bool {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        index.runs.values().any(|it| {
+            it.component == Component::Restore
+                && it.database == database
+                && it.state.ending().is_none()
+        })
+    }
+
     /// How every schedule protects its database.
     #[must_use]
     pub fn protections(&self, now: Timestamp) -> Vec<Protection> {

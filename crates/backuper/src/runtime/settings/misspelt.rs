@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 /// Every setting of our three programs: one file of variables may be meant for all of them.
 pub const NAMES: &[&str] = &[
+    "ACCESS_AUDIENCE",
     "ACCESS_FILE",
     "ADMIN_PORT",
     "ALLOW_ANYONE",

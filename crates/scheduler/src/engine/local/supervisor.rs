@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
 use backuper::runtime::failure::EXPIRED;
+use backuper::runtime::logging::LogFormat;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::secrets;
 use super::store::{Taken, Work};
+use super::{lines, secrets};
 use crate::domain::run::{Component, Ending, Run};
 use crate::workers::Workers;
 
@@ -81,6 +82,8 @@ impl Programs {
         until: &Until,
     ) -> Ending {
         environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
+        // Whatever ours is: its lines become ours with their levels and fields.
+        environment.set("LOG_FORMAT", LogFormat::Json.to_string());
         let program = Program {
             path: match run.component {
                 Component::Backup => self.backuper.clone(),
@@ -95,7 +98,7 @@ impl Programs {
             Ok(log) => log,
             Err(error) => return failed(NOT_STARTED, None, format!("its log file: {error}")),
         };
-        let mut child = match program.start_logged(log) {
+        let mut child = match program.start_listening(lines::of(run, log)) {
             Ok(child) => child.with_grace(GRACE),
             Err(error) => return failed(NOT_STARTED, None, error.to_string()),
         };

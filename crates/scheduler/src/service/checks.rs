@@ -1,0 +1,183 @@
+//! What a worker would meet first, found out while the caller waits: is the database there, does the
+//! password let in, is the bucket there, which backup is meant. With the workers' own code, so in their
+//! own words. Nothing is written anywhere, and nothing is locked.
+//!
+//! The scheduler may stand elsewhere than its workers. So only what the other side has answered is
+//! [`Outcome::Wrong`]; what our own way to it, our files or our credentials may be the cause of is
+//! [`Outcome::Unknown`].
+
+mod found;
+mod trouble;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::archive::key;
+use backuper::job::{BackupJob, StoreSettings};
+use backuper::postgres::{Kind, Target, identity, probe};
+use backuper::storage::{self, Access, Endpoint, Storage};
+use restorer::job::RestoreJob;
+use restorer::resolve;
+use restorer::target::server;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub use found::Backup;
+use trouble::{Trouble, both};
+
+/// How long all of it may take.
+pub const LIMIT: Duration = Duration::from_secs(5);
+/// What sessions of ours are called in the server.
+const APPLICATION: &str = "scheduler";
+/// Requests that are looked at at once: each holds two connections to a server of the caller's choice.
+static PLACES: Semaphore = Semaphore::const_new(32);
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// All that could be tried is as it should be; what was found.
+    Sound(T),
+    /// The other side has said what is wrong: the worker's own sentence, with what to do.
+    Wrong(String),
+    /// It cannot be known from here; why.
+    Unknown(String),
+}
+
+/// A database that can be backed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its server's major version: 15 of 15.18.
+    pub major: u32,
+}
+
+/// Whose disk a `file://` store is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// This machine's, which the workers share; the engine has permitted the directory that is named.
+    Shared,
+    /// Other machines'. Nothing of ours is looked at in its stead.
+    Apart,
+}
+
+/// Tries what a backuper would try first.
+pub async fn backup(job: &BackupJob, disk: Disk) -> Outcome<Database> {
+    let deadline = Instant::now() + LIMIT;
+    let target = job.database.target();
+    let looked = looking(deadline, async {
+        let prefix = format!("{}/", key::encode(target.database()));
+        let (database, store) = tokio::join!(
+            within(deadline, &target, source(&target)),
+            within(deadline, "the store", store(&job.store, &prefix, disk)),
+        );
+        both(database, store)
+    });
+    outcome(Box::pin(looked).await.map(|(database, _storage)| database))
+}
+
+/// Tries what a restorer would try first, and finds the backup that is meant.
+pub async fn restore(job: &RestoreJob, disk: Disk) -> Outcome<Backup> {
+    let deadline = Instant::now() + LIMIT;
+    let target = job.database.target();
+    let looked = looking(deadline, async {
+        let prefix = resolve::prefix(job);
+        let (server, store) = tokio::join!(
+            within(deadline, &target, server_of(&target)),
+            within(deadline, "the store", store(&job.store, &prefix, disk)),
+        );
+        let backup = match store {
+            Ok(storage) => {
+                let system = server.as_ref().ok().copied();
+                found::backup(job, &target, storage.as_ref(), system, deadline).await
+            }
+            Err(trouble) => Err(trouble),
+        };
+        both(server, backup)
+    });
+    outcome(Box::pin(looked).await.map(|(_system, backup)| backup))
+}
+
+fn outcome<T>(looked: Result<T, Trouble>) -> Outcome<T> {
+    match looked {
+        Ok(found) => Outcome::Sound(found),
+        Err(Trouble::Wrong(sentence)) => Outcome::Wrong(sentence),
+        Err(Trouble::Unknown(sentence)) => Outcome::Unknown(sentence),
+    }
+}
+
+/// Waits for a place, and looks.
+async fn looking<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let place = tokio::time::timeout_at(deadline, PLACES.acquire()).await;
+    let Ok(Ok(_place)) = place else {
+        let sentence = "too many other requests are being looked at";
+        return Err(Trouble::Unknown(sentence.to_owned()));
+    };
+    work.await
+}
+
+/// Whoever does not answer in time may answer a worker all the same.
+async fn within<T>(
+    deadline: Instant,
+    whom: impl std::fmt::Display,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let done = tokio::time::timeout_at(deadline, work).await;
+    done.unwrap_or_else(|_elapsed| {
+        let seconds = LIMIT.as_secs();
+        Err(Trouble::Unknown(format!(
+            "{whom} did not answer within {seconds} s"
+        )))
+    })
+}
+
+/// A database whose rows the role may read, all of them.
+async fn source(target: &Target) -> Result<Database, Trouble> {
+    let entrance = Box::pin(target.enter(APPLICATION)).await?;
+    let session = &entrance.session;
+    probe::has_readable_names(session, target).await?;
+    probe::may_read_all(session, target).await?;
+    Ok(Database {
+        major: session.major(),
+    })
+}
+
+/// The identifier of the server that is restored to. A database that is missing is made by the
+/// restorer, and so is nothing wrong.
+async fn server_of(target: &Target) -> Result<Option<u64>, Trouble> {
+    match Box::pin(target.enter(APPLICATION)).await {
+        Ok(entrance) => Ok(identity::system_identifier(&entrance.session, target).await?),
+        Err(error) if error.kind == Kind::NoDatabase => {
+            Ok(server::system_identifier(target).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A store that may be listed. Whether it may be written to is not tried, since that leaves an object
+/// where keys may not delete, or where time is up in the middle.
+async fn store(
+    settings: &StoreSettings,
+    prefix: &str,
+    disk: Disk,
+) -> Result<Arc<dyn Storage>, Trouble> {
+    settings.check().map_err(Trouble::Wrong)?;
+    match settings.endpoint {
+        Some(Endpoint::Directory(_)) if disk == Disk::Apart => {
+            let sentence = "the directory is on the workers' machines, where only they can look";
+            return Err(Trouble::Unknown(sentence.to_owned()));
+        }
+        Some(Endpoint::Directory(_)) => {}
+        // Ours would be others than theirs, and are not for callers to use.
+        _ if settings.access_key.is_none() => {
+            let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
+            return Err(Trouble::Unknown(sentence.to_owned()));
+        }
+        _ => {}
+    }
+    let storage = storage::connect(&settings.config()).await?;
+    storage.probe(prefix, Access::Read).await?;
+    Ok(storage)
+}
