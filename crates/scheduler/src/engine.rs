@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::name::Name;
 use crate::domain::restore::Restore;
-use crate::domain::run::Run;
+use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
+use crate::domain::store::Store;
 pub use change::{Change, Scheduled};
 pub use error::{Error, Kind};
 
@@ -33,6 +34,10 @@ pub use error::{Error, Kind};
 pub trait Engine: Debug + Send + Sync {
     /// The namespace that holds all of it.
     fn namespace(&self) -> &str;
+
+    /// Whether a worker for this may have this store: a directory must be one that requests may name,
+    /// and must outlast the worker. [`Kind::Denied`] when not.
+    fn permit(&self, component: Component, store: &Store) -> Result<(), Error>;
 
     /// Makes the schedule of that name what it should be, in everything. [`Kind::Occupied`] when it is
     /// another one's than `whose` says, [`Kind::NotFound`] when it must be there and is not,

@@ -13,6 +13,7 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
 use crate::domain::name::Name;
 use crate::domain::restore::Restore;
+use crate::domain::run::Component;
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Store;
 use crate::engine::{Engine, Error, Kind, Put, Started, Whose};
@@ -134,6 +135,7 @@ impl Service {
         checks: Checks,
     ) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
+        self.engine.permit(Component::Backup, &plan.store)?;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
         let wanted = Schedule::new(names.name(&plan), plan.clone());
@@ -204,6 +206,7 @@ impl Service {
         now: Timestamp,
     ) -> Result<Restoring, Error> {
         self.permit(caller, Verb::Restore, &restore.target, &restore.store)?;
+        self.engine.permit(Component::Restore, &restore.store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
         restore.begin_by = self.begin_by(now);

@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "called by tests alone; it lives here so that every engine's tests can"
 )]
 

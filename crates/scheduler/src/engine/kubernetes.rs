@@ -116,16 +116,6 @@ impl Kubernetes {
         }
     }
 
-    /// A directory as the store must outlast the pod that writes into it.
-    fn permit(&self, component: Component, store: &Store) -> Result<(), Error> {
-        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
-            return Ok(());
-        };
-        let (worker, _) = render::containers(component);
-        let kept = self.settings.template.keeps(Path::new(directory), worker);
-        kept.map_err(engine::not_a_store)
-    }
-
     /// Whether an object is of our release of the chart. Those of a version that did not say it are
     /// anybody's.
     fn is_of_release<K: Resource>(&self, object: &K) -> bool {
@@ -144,6 +134,15 @@ impl Kubernetes {
 impl Engine for Kubernetes {
     fn namespace(&self) -> &str {
         &self.settings.namespace
+    }
+
+    fn permit(&self, component: Component, store: &Store) -> Result<(), Error> {
+        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
+            return Ok(());
+        };
+        let (worker, _) = render::containers(component);
+        let kept = self.settings.template.keeps(Path::new(directory), worker);
+        kept.map_err(engine::not_a_store)
     }
 
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {

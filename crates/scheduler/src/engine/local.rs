@@ -32,7 +32,7 @@ use crate::domain::cron::Cron;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
 use crate::domain::restore::Restore;
-use crate::domain::run::{Run, State};
+use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store as Bucket;
 use crate::engine::{self, Change, Engine, Error, Kind, Put, Started, Tidied, Whose};
@@ -139,16 +139,6 @@ impl Local {
         self.clock.now().as_second()
     }
 
-    /// A directory as the store must be one that requests may name.
-    fn permit(&self, store: &Bucket) -> Result<(), Error> {
-        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
-            return Ok(());
-        };
-        let directory = Path::new(directory);
-        let permitted = directories::permit(self.file_root.as_deref(), directory);
-        permitted.map_err(engine::not_a_store)
-    }
-
     async fn tell_schedule(&self, name: &Name) -> Result<(), Error> {
         if let Some(scheduled) = self.store.schedule(name.to_string()).await? {
             self.changes.schedule(scheduled);
@@ -180,8 +170,17 @@ impl Engine for Local {
         NAMESPACE
     }
 
+    fn permit(&self, _component: Component, store: &Bucket) -> Result<(), Error> {
+        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
+            return Ok(());
+        };
+        let directory = Path::new(directory);
+        let permitted = directories::permit(self.file_root.as_deref(), directory);
+        permitted.map_err(engine::not_a_store)
+    }
+
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
-        self.permit(&schedule.plan.store)?;
+        self.permit(Component::Backup, &schedule.plan.store)?;
         let now = self.clock.now();
         let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
         let secrets = secrets::write(&self.workers.backup(schedule).to_env());
@@ -217,7 +216,7 @@ impl Engine for Local {
     }
 
     async fn start(&self, restore: &Restore) -> Result<Started, Error> {
-        self.permit(&restore.store)?;
+        self.permit(Component::Restore, &restore.store)?;
         let secrets = secrets::write(&self.workers.restore(restore).to_env());
         let kept = self.store.restore(restore.clone(), secrets, self.now());
         match kept.await? {
