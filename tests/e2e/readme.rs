@@ -105,7 +105,7 @@ fn rows_of_the_table(site: &Site, shell: &mut Shell, section: &str, name: &str) 
     assert!(listed.contains(name), "{listed}");
     let again = command("back up now")
         .replace("NAME", name)
-        .replace(" now", " readme-again");
+        .replace(" now-$(date +%s)", " readme-again");
     shell.run(&again);
     site.succeeds("readme-again");
     let pod = &site.pods_of("readme-again")[0];

@@ -4,6 +4,7 @@ mod alerts;
 mod namespaces;
 mod network;
 mod notes;
+mod options;
 mod policy;
 mod schemas;
 mod values;
@@ -73,6 +74,10 @@ const COMBINATIONS: [&[&str]; 4] = [
     &[],
     &[
         "replicas=1",
+        "openshift=true",
+        "global.imageRegistry=mirror.example:5000/all",
+        "strategy.type=Recreate",
+        "extraObjects:=[\"{kind: ConfigMap, apiVersion: v1, metadata: {name: '{{ .Release.Name }}-more', namespace: '{{ .Release.Namespace }}'}}\"]",
         "networkPolicy.enabled=false",
         "podDisruptionBudget.enabled=false",
         "fullnameOverride=a-name-of-fifty-two-characters-which-is-the-longest1",
@@ -105,6 +110,9 @@ const COMBINATIONS: [&[&str]; 4] = [
         "extraVolumeMounts:=[{\"name\":\"v\",\"mountPath\":\"/v\"}]",
         "images.pullSecrets:=[{\"name\":\"registry\"}]",
         "podLabels.team=data",
+        "commonLabels.team=platform",
+        "commonLabels.cost=backups",
+        "podSecurityContext.runAsUser=1234",
         "podAnnotations.why=because",
         "nodeSelector.disk=ssd",
         "tolerations:=[{\"operator\":\"Exists\"}]",
@@ -242,7 +250,7 @@ fn the_service_can_have_the_name_that_the_cores_config_map_has() {
     let documents = documents(&rendered.stdout);
     let services = documents.iter().filter(|it| it["kind"] == "Service");
     let names: Vec<_> = services.map(|it| it["metadata"]["name"].clone()).collect();
-    assert_eq!(names, ["pg-adapter"]);
+    assert_eq!(names, ["pg-adapter", "pg-adapter-metrics"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
-{{/* What cannot be said in a schema: above all, a value that is given and has no effect is an error. */}}
+{{/* What cannot be said in a schema: values that contradict each other. */}}
 {{- define "adapter.check" -}}
-{{- include "adapter.checkSwitches" . -}}
 {{- include "adapter.checkEnv" . -}}
 {{- include "adapter.checkImages" . -}}
 {{- include "adapter.checkAccounts" . -}}
@@ -17,28 +16,6 @@
 {{- range $name, $bundle := dict "workers.s3.caBundle" .Values.workers.s3.caBundle "workers.database.caBundle" .Values.workers.database.caBundle -}}
 {{- if and $bundle.secret $bundle.configMap -}}
 {{- fail (printf "%s has a secret and a configMap: one of them is needed" $name) -}}
-{{- end -}}
-{{- if and (ne $bundle.key "ca.crt") (not $bundle.secret) (not $bundle.configMap) -}}
-{{- fail (printf "%s.key has no effect without a secret or a configMap beside it" $name) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{/* What belongs to something that is switched off; the values are the chart's defaults. */}}
-{{- define "adapter.checkSwitches" -}}
-{{- $off := dict -}}
-{{- $_ := set $off "serviceMonitor" (dict "interval" "30s" "labels" dict) -}}
-{{- $_ := set $off "prometheusRule" (dict "labels" dict) -}}
-{{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1")) -}}
-{{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1) -}}
-{{- range $name, $defaults := $off -}}
-{{- $given := index $.Values $name -}}
-{{- if not $given.enabled -}}
-{{- range $key, $default := $defaults -}}
-{{- if ne (index $given $key | toJson) ($default | toJson) -}}
-{{- fail (printf "%s.%s has no effect without %s.enabled" $name $key $name) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -67,11 +44,6 @@
 {{- end -}}
 
 {{- define "adapter.checkAccounts" -}}
-{{- range $name, $account := dict "serviceAccount" .Values.serviceAccount "workers.serviceAccount" .Values.workers.serviceAccount -}}
-{{- if and $account.annotations (not $account.create) -}}
-{{- fail (printf "%s.annotations has no effect without %s.create: annotate the account itself" $name $name) -}}
-{{- end -}}
-{{- end -}}
 {{- if and .Values.sheduler.serviceAccountName .Values.serviceAccount.name -}}
 {{- fail "serviceAccount.name has no effect beside the deprecated sheduler.serviceAccountName: leave the latter out" -}}
 {{- end -}}
@@ -100,17 +72,63 @@
 {{- if and $tls.existingSecret $issuer -}}
 {{- fail "tls.existingSecret and tls.certManager.issuerRef are both given: one of them is needed" -}}
 {{- end -}}
-{{- else -}}
-{{- range $name, $given := dict "existingSecret" $tls.existingSecret "clientCaSecret" $tls.clientCaSecret "testClientSecret" $tls.testClientSecret "certManager.issuerRef" $issuer -}}
-{{- if $given -}}
-{{- fail (printf "tls.%s has no effect without tls.enabled" $name) -}}
+{{- else if $tls.clientCaSecret -}}
+{{- fail "tls.clientCaSecret needs tls.enabled: without TLS nobody is asked for a certificate" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values that are given and have no effect: a line each, for NOTES. They may stand in an overlay of several releases. */}}
+{{- define "adapter.warnings" -}}
+{{- $off := dict -}}
+{{- $_ := set $off "serviceMonitor" (dict "interval" "30s" "scrapeTimeout" "" "labels" dict "relabelings" list "metricRelabelings" list) -}}
+{{- $_ := set $off "prometheusRule" (dict "labels" dict "alertLabels" dict "disabled" list "additionalRules" list) -}}
+{{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1")) -}}
+{{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1) -}}
+{{- $_ := set $off "admissionPolicy" (dict "extraImages" list) -}}
+{{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" dict "corePodLabels" dict "monitoringNamespaceLabels" dict "extraIngress" list "workerPorts" list "extraWorkerEgress" list) -}}
+{{- range $name, $defaults := $off -}}
+{{- $given := index $.Values $name -}}
+{{- if not $given.enabled -}}
+{{- range $key, $default := $defaults -}}
+{{- if ne (index $given $key | toJson) ($default | toJson) }}
+{{ $name }}.{{ $key }} has no effect without {{ $name }}.enabled.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and (ne $tls.certManager.duration "2160h") (not $issuer) -}}
-{{- fail "tls.certManager.duration has no effect without tls.certManager.issuerRef" -}}
 {{- end -}}
-{{- if and $tls.testClientSecret (not $tls.clientCaSecret) -}}
-{{- fail "tls.testClientSecret has no effect without tls.clientCaSecret" -}}
+{{- range $name, $bundle := dict "workers.s3.caBundle" .Values.workers.s3.caBundle "workers.database.caBundle" .Values.workers.database.caBundle -}}
+{{- if and (ne $bundle.key "ca.crt") (not $bundle.secret) (not $bundle.configMap) }}
+{{ $name }}.key has no effect without a secret or a configMap beside it.
+{{- end -}}
+{{- end -}}
+{{- range $name, $account := dict "serviceAccount" .Values.serviceAccount "workers.serviceAccount" .Values.workers.serviceAccount -}}
+{{- if and $account.annotations (not $account.create) }}
+{{ $name }}.annotations has no effect without {{ $name }}.create: annotate the account itself.
+{{- end -}}
+{{- end -}}
+{{- range $key, $_ := .Values.serviceAccount.annotations -}}
+{{- if has $key (list "eks.amazonaws.com/role-arn" "iam.gke.io/gcp-service-account" "azure.workload.identity/client-id") }}
+serviceAccount.annotations has {{ $key }}, and the scheduler asks no cloud for anything: the workers do, so set workers.serviceAccount.annotations, and name the buckets in workers.s3.ambientBuckets.
+{{- end -}}
+{{- end -}}
+{{- if and .Values.workers.serviceAccount.annotations (not .Values.workers.s3.ambientBuckets) }}
+workers.serviceAccount.annotations give the workers credentials that no request may use: name the buckets in workers.s3.ambientBuckets.
+{{- end -}}
+{{- if and .Values.access.tokenReview (not .Values.access.callersSecret) }}
+access.tokenReview has no effect without access.callersSecret, the list that names ServiceAccounts.
+{{- end -}}
+{{- $tls := .Values.tls -}}
+{{- if not $tls.enabled -}}
+{{- range $name, $given := dict "existingSecret" $tls.existingSecret "testClientSecret" $tls.testClientSecret "certManager.issuerRef" $tls.certManager.issuerRef -}}
+{{- if $given }}
+tls.{{ $name }} has no effect without tls.enabled.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (ne $tls.certManager.duration "2160h") (not $tls.certManager.issuerRef) }}
+tls.certManager.duration has no effect without tls.certManager.issuerRef.
+{{- end -}}
+{{- if and $tls.testClientSecret (not $tls.clientCaSecret) }}
+tls.testClientSecret has no effect without tls.clientCaSecret.
 {{- end -}}
 {{- end -}}

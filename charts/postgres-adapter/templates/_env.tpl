@@ -24,7 +24,7 @@
 - {name: BACKUPER_VERSION, value: {{ include "adapter.image" (list . "backuper" .Values.backuper.image) | quote }}}
 - {name: RESTORER_VERSION, value: {{ include "adapter.image" (list . "restorer" .Values.restorer.image) | quote }}}
 - {name: WORKER_SERVICE_ACCOUNT, value: {{ include "adapter.workerAccount" . | quote }}}
-- {name: WORKER_RUN_AS_USER, value: {{ $workers.runAsUser | int64 | quote }}}
+- {name: WORKER_RUN_AS_USER, value: {{ if or .Values.openshift (not $workers.runAsUser) }}image{{ else }}{{ $workers.runAsUser | int64 | quote }}{{ end }}}
 - {name: WORKER_POD_TEMPLATE, value: /etc/postgres-adapter/pod-template.yaml}
 - {name: STARTING_DEADLINE, value: {{ $workers.startingDeadline | quote }}}
 - {name: BACKUP_DEADLINE, value: {{ $workers.backupDeadline | quote }}}

@@ -37,6 +37,9 @@ app.kubernetes.io/part-of: oiler-backup
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "adapter.account" -}}
@@ -55,9 +58,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $root := index . 0 -}}{{- $given := index . 2 -}}
 {{- $image := index $root.Values.images (index . 1) -}}
 {{- if $given -}}{{ $given }}
-{{- else if $image.digest -}}{{ $image.repository }}@{{ $image.digest }}
-{{- else -}}{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- else -}}
+{{- $repository := $image.repository -}}
+{{- with (default (dict) $root.Values.global).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
 {{- end -}}
+{{- if $image.digest -}}{{ $repository }}@{{ $image.digest }}
+{{- else -}}{{ $repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A pod's security context: on OpenShift the namespace gives the ids. */}}
+{{- define "adapter.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext -}}
+{{- if .Values.openshift -}}{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}{{- end -}}
+{{- toYaml $context -}}
 {{- end -}}
 
 {{/* Where CronJobs, Jobs and their Secrets are. */}}
@@ -99,11 +115,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range default (list) $spec.containers -}}
 {{- if eq .name "worker" -}}{{- $worker = . -}}{{- else -}}{{- $others = append $others . -}}{{- end -}}
 {{- end -}}
-{{- if not (hasKey $worker "resources") -}}{{- $_ := set $worker "resources" $workers.resources -}}{{- end -}}
+{{- $_ := set $worker "resources" (mergeOverwrite (deepCopy (default (dict) $workers.resources)) (default (dict) $worker.resources)) -}}
 {{- with $mounts -}}{{- $_ := set $worker "volumeMounts" (concat . (default (list) $worker.volumeMounts)) -}}{{- end -}}
 {{- $_ := set $spec "containers" (prepend $others $worker) -}}
 {{- with $volumes -}}{{- $_ := set $spec "volumes" (concat . (default (list) $spec.volumes)) -}}{{- end -}}
 {{- with .Values.images.pullSecrets -}}{{- if not $spec.imagePullSecrets -}}{{- $_ := set $spec "imagePullSecrets" . -}}{{- end -}}{{- end -}}
 {{- $_ := set $template "spec" $spec -}}
+{{- with .Values.commonLabels -}}
+{{- $metadata := default (dict) $template.metadata -}}
+{{- $_ := set $metadata "labels" (mergeOverwrite (deepCopy .) (default (dict) $metadata.labels)) -}}
+{{- $_ := set $template "metadata" $metadata -}}
+{{- end -}}
 {{- toYaml $template -}}
 {{- end -}}

@@ -7,6 +7,7 @@ use scheduler::metrics::Metrics;
 use serde_yaml_ng::Value;
 
 use super::{documents, kept_by_with, read, render};
+use crate::testbed::folder;
 use crate::testbed::programs::{Prepared, repository};
 
 const RULES: &str = "charts/postgres-adapter/files/alerts.yaml";
@@ -126,5 +127,66 @@ fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
             count += 1;
         }
         assert!(count >= 4, "{file}");
+    }
+}
+
+/// All queries of the dashboard, by the name of their panel.
+fn queries() -> Vec<(String, String)> {
+    let dashboard = parsed("charts/postgres-adapter/files/dashboard.json");
+    let panels = dashboard["panels"].as_sequence().unwrap().iter();
+    let text = |it: &Value| it.as_str().unwrap().to_owned();
+    panels
+        .flat_map(|panel| {
+            let targets = panel["targets"].as_sequence().unwrap().iter();
+            targets.map(move |it| (text(&panel["title"]), text(&it["expr"])))
+        })
+        .collect()
+}
+
+#[test]
+fn the_dashboards_queries_are_ones_that_prometheus_understands() {
+    let rules: Vec<_> = queries()
+        .into_iter()
+        .enumerate()
+        .map(|(number, (_, query))| serde_json::json!({"record": format!("query:{number}"), "expr": query}))
+        .collect();
+    assert!(rules.len() > 20);
+    let rules = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    let file = folder("dashboard").join("rules.yaml");
+    std::fs::write(&file, rules.to_string()).unwrap();
+    let bin = kept_by_with("promtool.sh", &[]);
+    Prepared::new(bin.join("promtool"))
+        .args(["check", "rules", file.to_str().unwrap()])
+        .succeed();
+}
+
+/// S25: and without a Pushgateway.
+#[test]
+fn the_dashboard_answers_for_every_database_from_the_scheduler_alone() {
+    let queries = queries();
+    for (panel, query) in &queries {
+        let pushed = query.contains("postgres_backup_") || query.contains("postgres_restore_");
+        assert!(!pushed, "{panel}: {query}");
+    }
+    let table: String = queries
+        .into_iter()
+        .filter(|(panel, _)| panel == "Databases")
+        .map(|(_, query)| query)
+        .collect();
+    for answer in [
+        "created_timestamp",
+        "last_success_timestamp",
+        "last_failure_timestamp",
+        "last_run_succeeded",
+        "last_duration",
+        "last_stored_bytes",
+        "next_run_timestamp",
+        "interval",
+        "suspended",
+    ] {
+        assert!(
+            table.contains(&format!("postgres_adapter_schedule_{answer}")),
+            "{answer}"
+        );
     }
 }

@@ -38,3 +38,94 @@ fn a_port_that_serves_anybody_is_said_with_who_reaches_it() {
         assert!(!said.contains("ALLOW_ANYONE"), "{said}");
     }
 }
+
+/// Values, and some words of what is said about them.
+const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
+    (
+        &["serviceMonitor.interval=10s"],
+        "without serviceMonitor.enabled",
+    ),
+    (
+        &["prometheusRule.labels.a=b"],
+        "without prometheusRule.enabled",
+    ),
+    (
+        &[
+            "networkPolicy.enabled=false",
+            "networkPolicy.workerPorts:=[1]",
+        ],
+        "without networkPolicy.enabled",
+    ),
+    (
+        &[
+            "podDisruptionBudget.enabled=false",
+            "podDisruptionBudget.maxUnavailable=2",
+        ],
+        "without podDisruptionBudget.enabled",
+    ),
+    (
+        &["admissionPolicy.extraImages:=[\"a:1\"]"],
+        "without admissionPolicy.enabled",
+    ),
+    (
+        &["workers.s3.caBundle.key=ca.pem"],
+        "workers.s3.caBundle.key has no effect",
+    ),
+    (
+        &[
+            "serviceAccount.create=false",
+            "serviceAccount.annotations.a=b",
+        ],
+        "serviceAccount.annotations has no effect",
+    ),
+    (
+        &[
+            "workers.serviceAccount.create=false",
+            "workers.serviceAccount.annotations.a=b",
+        ],
+        "workers.serviceAccount.annotations has no effect",
+    ),
+    (
+        &["serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=a"],
+        "set workers.serviceAccount.annotations",
+    ),
+    (
+        &["workers.serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=a"],
+        "workers.s3.ambientBuckets",
+    ),
+    (&["access.tokenReview=true"], "access.callersSecret"),
+    (
+        &["tls.existingSecret=x"],
+        "tls.existingSecret has no effect",
+    ),
+    (&["tls.testClientSecret=x"], "without tls.clientCaSecret"),
+    (
+        &["tls.certManager.issuerRef.name=x"],
+        "tls.certManager.issuerRef has no effect",
+    ),
+    (
+        &["tls.certManager.duration=1h"],
+        "tls.certManager.duration has no effect",
+    ),
+];
+
+/// In an overlay of several releases they do no harm, and an upgrade must not fail for them.
+#[test]
+fn values_without_an_effect_are_warned_of() {
+    for (values, words) in WITHOUT_EFFECT {
+        let said = notes(values);
+        let warned = said
+            .lines()
+            .any(|it| it.starts_with("WARNING: ") && it.contains(words));
+        assert!(warned, "{values:?}: {said}");
+    }
+    let said = notes(&[]);
+    assert!(!said.contains("no effect"), "{said}");
+}
+
+#[test]
+fn what_helm_uninstall_leaves_is_said() {
+    let said = notes(&["workers.namespace=elsewhere"]);
+    assert!(said.contains("helm uninstall"), "{said}");
+    assert!(said.contains("kubectl -n elsewhere patch {} -p"), "{said}");
+}

@@ -86,107 +86,92 @@ async fn installed(namespace: &Namespace) -> Client {
     client
 }
 
-/// Where in a Job, what stands there, and a word of the refusal.
-fn others() -> Vec<(&'static str, Value, &'static str)> {
+/// Where in a pod's spec, what stands there, and a word of the refusal.
+fn other_pods() -> Vec<(&'static str, Value, &'static str)> {
+    let volume = |it: Value| {
+        let mut it = it;
+        it["name"] = json!("worker-tmp");
+        json!([it])
+    };
+    let projected = |it: Value| volume(json!({"projected": {"sources": [it]}}));
+    let token = json!({"serviceAccountToken": {"path": "t"}});
+    let secret = json!({"secret": {"name": "of-others"}});
     vec![
-        ("/metadata/name", json!("mine"), "none of a schedule"),
         (
-            "/spec/template/spec/containers/0/image",
-            json!("docker.io/miner:1"),
-            "images of workers",
-        ),
-        (
-            "/spec/template/spec/containers/0/command",
-            json!(["sh"]),
-            "what their images run",
-        ),
-        (
-            "/spec/template/spec/containers/0/lifecycle",
-            json!({"postStart": {"exec": {"command": ["sh"]}}}),
-            "what their images run",
-        ),
-        (
-            "/spec/template/spec/volumes",
-            json!([{"name": "worker-tmp", "hostPath": {"path": "/"}}]),
+            "volumes",
+            volume(json!({"hostPath": {"path": "/"}})),
             "hostPath",
         ),
+        ("hostNetwork", json!(true), "hostNetwork"),
+        ("hostPID", json!(true), "hostPID"),
+        ("serviceAccountName", json!("default"), "ServiceAccount"),
+        ("automountServiceAccountToken", json!(true), "no token"),
+        ("volumes", projected(token), "no token"),
         (
-            "/spec/template/spec/hostNetwork",
-            json!(true),
-            "hostNetwork",
-        ),
-        ("/spec/template/spec/hostPID", json!(true), "hostPID"),
-        (
-            "/spec/template/spec/serviceAccountName",
-            json!("default"),
-            "ServiceAccount",
-        ),
-        (
-            "/spec/template/spec/automountServiceAccountToken",
-            json!(true),
-            "no token",
-        ),
-        (
-            "/spec/template/spec/volumes",
-            json!([{"name": "worker-tmp", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]),
-            "no token",
-        ),
-        (
-            "/spec/template/spec/volumes",
-            json!([{"name": "worker-tmp", "secret": {"secretName": "of-others"}}]),
+            "volumes",
+            volume(json!({"secret": {"secretName": "of-others"}})),
             "their own Secret",
         ),
+        ("volumes", projected(secret), "their own Secret"),
         (
-            "/spec/template/spec/volumes",
-            json!([{"name": "worker-tmp", "projected": {"sources": [{"secret": {"name": "of-others"}}]}}]),
-            "their own Secret",
-        ),
-        (
-            "/spec/template/spec/containers/0/envFrom",
-            json!([{"secretRef": {"name": "of-others"}}]),
-            "their own Secret",
-        ),
-        (
-            "/spec/template/spec/containers/0/env",
-            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "of-others", "key": "k"}}}]),
-            "their own Secret",
-        ),
-        (
-            "/spec/template/spec/initContainers",
+            "initContainers",
             json!([{"name": "a", "image": "docker.io/miner:1"}]),
             "images of workers",
         ),
         (
-            "/spec/template/spec/containers/0/securityContext",
-            json!({"privileged": true}),
-            "not privileged",
-        ),
-        (
-            "/spec/template/spec/containers/0/securityContext",
-            json!({}),
-            "restricted profile",
-        ),
-        (
-            "/spec/template/spec/containers/0/securityContext/capabilities",
-            json!({"drop": ["ALL"], "add": ["NET_ADMIN"]}),
-            "not privileged",
-        ),
-        (
-            "/spec/template/spec/containers/0/securityContext/runAsUser",
-            json!(0),
-            "restricted profile",
-        ),
-        (
-            "/spec/template/spec/securityContext",
+            "securityContext",
             json!({"runAsUser": 0}),
             "restricted profile",
         ),
         (
-            "/spec/template/spec/securityContext/seccompProfile",
+            "securityContext/seccompProfile",
             json!({"type": "Unconfined"}),
             "restricted profile",
         ),
     ]
+}
+
+/// The same of the worker's container.
+fn other_containers() -> Vec<(&'static str, Value, &'static str)> {
+    let hook = json!({"postStart": {"exec": {"command": ["sh"]}}});
+    let variable =
+        json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "of-others", "key": "k"}}}]);
+    let all = json!([{"secretRef": {"name": "of-others"}}]);
+    let added = json!({"drop": ["ALL"], "add": ["NET_ADMIN"]});
+    vec![
+        ("image", json!("docker.io/miner:1"), "images of workers"),
+        ("command", json!(["sh"]), "what their images run"),
+        ("lifecycle", hook, "what their images run"),
+        ("envFrom", all, "their own Secret"),
+        ("env", variable, "their own Secret"),
+        (
+            "securityContext",
+            json!({"privileged": true}),
+            "not privileged",
+        ),
+        ("securityContext", json!({}), "restricted profile"),
+        ("securityContext/capabilities", added, "not privileged"),
+        ("securityContext/runAsUser", json!(0), "restricted profile"),
+    ]
+}
+
+/// Jobs that are no worker's: where in them, what stands there, and a word of the refusal.
+fn others() -> Vec<(String, Value, &'static str)> {
+    let pod = "/spec/template/spec";
+    let pods = other_pods().into_iter();
+    let containers = other_containers().into_iter();
+    let name = (
+        "/metadata/name".to_owned(),
+        json!("mine"),
+        "none of a schedule",
+    );
+    pods.map(|(path, value, words)| (format!("{pod}/{path}"), value, words))
+        .chain(
+            containers
+                .map(|(path, value, words)| (format!("{pod}/containers/0/{path}"), value, words)),
+        )
+        .chain([name])
+        .collect()
 }
 
 /// Puts a value where it stands, or where nothing does.
@@ -205,9 +190,9 @@ fn the_schedulers_account_makes_workers_and_nothing_else() {
         let jobs: Api<Job> = Api::namespaced(client, &namespace.name);
         let create = PostParams::default();
         for (number, (path, value, words)) in others().into_iter().enumerate() {
-            let job = with(&restore(number), path, value.clone());
+            let job = with(&restore(number), &path, value.clone());
             let refused = jobs.create(&create, &job).await;
-            let refused = refused.expect_err(path).to_string();
+            let refused = refused.expect_err(&path).to_string();
             assert!(refused.contains(words), "{path} {value}: {refused}");
         }
         let sidecar = json!({"name": "sidecar", "image": "registry.local/sidecar:1", "securityContext":

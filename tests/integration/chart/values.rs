@@ -17,13 +17,7 @@ const ALONE: &[(&str, &str)] = &[
     ("sheduler.namespace=elsewhere", "elsewhere"),
     ("tls.enabled=true", "tls.existingSecret"),
     ("tls.clientCaSecret=x", "tls.enabled"),
-    ("tls.existingSecret=x", "tls.enabled"),
-    ("tls.certManager.issuerRef.name=x", "tls.enabled"),
-    ("tls.certManager.duration=1h", "issuerRef"),
-    ("serviceMonitor.interval=10s", "serviceMonitor.enabled"),
-    ("prometheusRule.labels.a=b", "prometheusRule.enabled"),
     ("networkPolicy.workerPorts:=[0]", "workerPorts"),
-    ("workers.s3.caBundle.key=ca.pem", "workers.s3.caBundle.key"),
     (
         "workers.podTemplate.spec.nodeSelectors.a=b",
         "nodeSelectors",
@@ -36,6 +30,7 @@ const ALONE: &[(&str, &str)] = &[
         "fullnameOverride=a-name-of-fifty-three-characters-is-one-more-than-fit",
         "fullnameOverride",
     ),
+    ("commonLabels.app\\.kubernetes\\.io/name=x", "propertyName"),
     ("service.adminPort=50051", "service.adminPort"),
     ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
 ];
@@ -62,29 +57,8 @@ const TOGETHER: &[([&str; 2], &str)] = &[
         "sheduler.image",
     ),
     (
-        [
-            "serviceAccount.create=false",
-            "serviceAccount.annotations.a=b",
-        ],
-        "serviceAccount.annotations",
-    ),
-    (
-        [
-            "workers.serviceAccount.create=false",
-            "workers.serviceAccount.annotations.a=b",
-        ],
-        "workers.serviceAccount.annotations",
-    ),
-    (
         ["sheduler.serviceAccountName=a", "serviceAccount.name=b"],
         "sheduler.serviceAccountName",
-    ),
-    (
-        [
-            "podDisruptionBudget.enabled=false",
-            "podDisruptionBudget.maxUnavailable=2",
-        ],
-        "podDisruptionBudget.enabled",
     ),
 ];
 
@@ -95,7 +69,7 @@ fn is_refused(values: &[&str], words: &str) {
 }
 
 #[test]
-fn a_value_that_is_not_used_or_not_possible_is_an_error() {
+fn values_that_are_unknown_or_contradict_each_other_are_an_error() {
     for (value, words) in ALONE {
         is_refused(&[value], words);
     }
