@@ -3,13 +3,16 @@
 
 mod accounts;
 mod answers;
+mod before;
 mod between;
 mod faults;
 mod golden;
+mod lease;
 mod process;
 mod promises;
 mod queue;
 mod races;
+mod refusals;
 mod restores;
 mod runs;
 mod schedules;

@@ -34,38 +34,41 @@ pub struct Metrics {
 /// What a scrape shows of each schedule.
 const OF_SCHEDULES: [(&str, &str); 9] = [
     (
-        "created_timestamp_seconds",
+        "postgres_adapter_schedule_created_timestamp_seconds",
         "When the schedule was made, seconds since 1970.",
     ),
     (
-        "last_success_timestamp_seconds",
+        "postgres_adapter_schedule_last_success_timestamp_seconds",
         "When the schedule's last good backup ended, seconds since 1970.",
     ),
     (
-        "last_failure_timestamp_seconds",
+        "postgres_adapter_schedule_last_failure_timestamp_seconds",
         "When a run of the schedule last failed, seconds since 1970.",
     ),
     (
-        "last_run_succeeded",
+        "postgres_adapter_schedule_last_run_succeeded",
         "1 when the schedule's last run was a good backup, 0 when it failed.",
     ),
     (
-        "last_duration_seconds",
+        "postgres_adapter_schedule_last_duration_seconds",
         "How long the schedule's last good backup took.",
     ),
     (
-        "last_stored_bytes",
+        "postgres_adapter_schedule_last_stored_bytes",
         "Bytes of the schedule's last good backup in the store.",
     ),
     (
-        "next_run_timestamp_seconds",
+        "postgres_adapter_schedule_next_run_timestamp_seconds",
         "When the schedule runs next, seconds since 1970.",
     ),
     (
-        "interval_seconds",
+        "postgres_adapter_schedule_interval_seconds",
         "The longest time between two runs of the schedule.",
     ),
-    ("suspended", "1 when the schedule does not run for now."),
+    (
+        "postgres_adapter_schedule_suspended",
+        "1 when the schedule does not run for now.",
+    ),
 ];
 
 /// Gauges that are set anew at each scrape.
@@ -83,7 +86,7 @@ impl Schedules {
     fn new(registry: &Registry) -> prometheus::Result<Self> {
         let mut gauges = Vec::new();
         for (name, help) in OF_SCHEDULES {
-            let opts = Opts::new(format!("postgres_adapter_schedule_{name}"), help);
+            let opts = Opts::new(name, help);
             let gauge = GaugeVec::new(opts, &["schedule", "database"])?;
             registry.register(Box::new(gauge.clone()))?;
             gauges.push(gauge);

@@ -115,13 +115,8 @@ fn alerts_and_the_dashboard_speak_of_metrics_that_are_there() {
         let mut count = 0;
         for found in name.find_iter(&text) {
             let metric = found.as_str().trim_end_matches("_bucket");
-            // Until the scheduler has an observer of runs, which brings all of them.
-            let is_awaited = !sources.contains("\"postgres_adapter_leader\"")
-                && (metric == "postgres_adapter_leader"
-                    || metric == "postgres_adapter_runs"
-                    || metric.starts_with("postgres_adapter_schedule"));
             assert!(
-                is_awaited || sources.contains(&format!("\"{metric}\"")),
+                sources.contains(&format!("\"{metric}\"")),
                 "{file}: {metric}"
             );
             count += 1;

@@ -46,7 +46,7 @@ async fn pods_made(namespace: &Namespace, count: usize) -> Vec<String> {
 }
 
 /// Waits until so many ends are told.
-async fn wait_for(told: &Told, count: usize) -> Vec<Run> {
+pub(super) async fn wait_for(told: &Told, count: usize) -> Vec<Run> {
     eventually("the Jobs are told", async || {
         let seen = told.seen();
         (seen.len() >= count).then_some(seen)

@@ -31,6 +31,7 @@ fn restore(data: &Path, more: &Env) -> (String, String, Vec<String>, Running) {
         database_type: "postgres".to_owned(),
         s3_endpoint: format!("file://{}", store.display()),
         backup_revision: "0".to_owned(),
+        skip_checks: true,
         ..BackupRestore::default()
     };
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();

@@ -53,6 +53,7 @@ fn a_backup_after_an_update_to_another_database_gets_a_schedule_of_its_own() {
         db_name: "shop".to_owned(),
         schedule: "0 0 1 1 *".to_owned(),
         s3_endpoint: "file:///tmp/nowhere".to_owned(),
+        skip_checks: true,
         ..BackupRequest::default()
     };
     let crm = BackupRequest {
@@ -159,6 +160,7 @@ fn a_run_that_a_kill_cut_short_is_named_at_the_next_start() {
         db_name: "shop".to_owned(),
         schedule: "@every 1s".to_owned(),
         s3_endpoint: "file:///tmp/nowhere".to_owned(),
+        skip_checks: true,
         ..BackupRequest::default()
     };
     let name = block_on(async {
@@ -220,6 +222,7 @@ fn a_request_names_no_directory_but_below_the_one_that_is_set() {
         db_name: "shop".to_owned(),
         schedule: "@daily".to_owned(),
         s3_endpoint: endpoint.to_owned(),
+        skip_checks: true,
         ..BackupRequest::default()
     };
     block_on(async {
@@ -285,6 +288,7 @@ fn each_call_leaves_a_line_that_says_who_made_it() {
         db_name: "shop".to_owned(),
         schedule: "@daily".to_owned(),
         s3_endpoint: "file:///tmp/nowhere".to_owned(),
+        skip_checks: true,
         ..BackupRequest::default()
     };
     block_on(async {
