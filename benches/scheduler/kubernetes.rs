@@ -27,9 +27,9 @@ type Client = BackupServiceClient<Channel>;
 pub(crate) async fn measure(namespace: Namespace) {
     println!("## Calls beside many schedules\n");
     println!(
-        "| schedules | Backup p50 / p99 | ÷ none | Update p50 / p99 | ÷ none | Restore p50 / p99 | ÷ none | Backup a second, {AT_ONCE} at once | start | start with a new image | memory, at most |"
+        "| schedules | Backup p50 / p99 | ÷ none | Update p50 / p99 | ÷ none | Restore p50 / p99 | ÷ none | Backup a second, {AT_ONCE} at once | start | tidied | tidied with a new image | scrape | memory, at most |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let (mut present, mut version) = (0, 0);
     let mut none = None;
     for wanted in setting("BENCH_SCHEDULES", "0 100 1000 10000").split_whitespace() {
@@ -46,19 +46,20 @@ pub(crate) async fn measure(namespace: Namespace) {
         present = wanted;
         filling.stop();
         let process = start(&namespace, version);
-        let serving = process.serving;
+        let (serving, tidied) = (process.serving, process.tidied());
         process.stop();
         version += 1;
         let process = start(&namespace, version);
+        let anew = process.tidied();
         let calls = Calls::measure(&namespace, &process.client().await).await;
         let none = none.get_or_insert_with(|| calls.clone());
         println!(
-            "| {wanted} | {} | {} | {} | {:.0} | {serving:.1?} | {:.1?} | {} MiB |",
+            "| {wanted} | {} | {} | {} | {:.0} | {serving:.1?} | {tidied:.1?} | {anew:.1?} | {:.1?} | {} MiB |",
             calls.backup.beside(&none.backup),
             calls.update.beside(&none.update),
             calls.restore.beside(&none.restore),
             calls.a_second,
-            process.serving,
+            process.scrape().await.0,
             process.memory().1,
         );
         process.stop();

@@ -31,6 +31,67 @@ pub(crate) fn measure() {
     println!();
 }
 
+/// What a history costs: a start, a tick that finds nothing due, a scrape and memory, with as many schedules
+/// and ended runs as a year of them leaves.
+pub(crate) fn measure_history() {
+    let (schedules, runs) = (
+        count("BENCH_KEPT_SCHEDULES", "10000"),
+        count("BENCH_KEPT_RUNS", "100000"),
+    );
+    println!("## {schedules} schedules and {runs} ended runs of the local engine\n");
+    println!("| | start | a second without work | scrape | lines of it | memory, at most |");
+    println!("|---|---|---|---|---|---|");
+    let data = folder("data");
+    history(&data, 1, 0);
+    kept(&data, "1 schedule, no run");
+    history(&data, schedules, runs);
+    kept(&data, "all of them");
+    println!();
+}
+
+fn kept(data: &Path, label: &str) {
+    let process = start(data, Path::new("/bin/true"), "2");
+    let restart = process.serving;
+    std::thread::sleep(Duration::from_secs(3));
+    let before = process.cpu();
+    std::thread::sleep(Duration::from_secs(10));
+    let tick = (process.cpu() - before) / 10.0;
+    let (scrape, lines) = block_on(process.scrape());
+    println!(
+        "| {label} | {restart:.1?} | {:.1} ms of CPU | {scrape:.1?} | {lines} | {} MiB |",
+        tick * 1000.0,
+        process.memory().1
+    );
+    process.stop();
+}
+
+/// Writes a history as the engine would have, which would take it a while.
+fn history(data: &Path, schedules: usize, runs: usize) {
+    let process = start(data, Path::new("/bin/true"), "2");
+    block_on(async {
+        let client = process.client().await;
+        let calls = futures::stream::iter(0..schedules).map(async |number| {
+            let request = backup(format!("kept-{number}"), "0 0 1 1 *");
+            client.clone().backup(request).await.map(drop)
+        });
+        let made = calls.buffer_unordered(AT_ONCE).try_collect::<()>();
+        made.await.expect("schedules");
+    });
+    process.stop();
+    let file = rusqlite::Connection::open(data.join("scheduler.sqlite")).unwrap();
+    let each = runs / schedules;
+    file.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO runs (name, component, schedule, place, vars, state, exit_code, message, created, started, ended, told)
+         SELECT s.name || '-' || i, 'backup', s.name, 'db:5432/kept', '[]', 'succeeded', 0,
+             'backup complete and verified: kept/x (3 tables, 50 bytes dumped, 7 bytes stored, 0.1 s)',
+             unixepoch() - i * 3600, unixepoch() - i * 3600, unixepoch() - i * 3600 + 10, 1
+         FROM schedules AS s, n WHERE ?1 > 0",
+        [i64::try_from(each).unwrap()],
+    )
+    .unwrap();
+}
+
 fn row(due: usize, workers: &str) {
     let (data, programs) = (folder("data"), folder("programs"));
     let (worker, seen) = (programs.join("worker"), programs.join("seen"));

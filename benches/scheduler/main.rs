@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `BENCH_SCHEDULES` | 0 100 1000 10000 | how many are there when calls are measured |
 //! | `BENCH_CALLS` | 1000 | calls of each kind |
+//! | `BENCH_KEPT_SCHEDULES`, `BENCH_KEPT_RUNS` | 10000, 100000 | of the local engine, kept |
 //! | `BENCH_DUE` | 1000 | schedules that are due in the same minute |
 
 #![expect(
@@ -37,6 +38,7 @@ mod testbed;
 use scheduler::api::proto::{BackupRequest, BackupRestore};
 
 fn main() {
+    local::measure_history();
     local::measure();
     cluster::Cluster::shared().within(kubernetes::measure);
 }

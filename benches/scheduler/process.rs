@@ -15,8 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct Process {
     running: Running,
     port: u16,
-    /// From the start until it serves, which it does when all schedules are as this version wants
-    /// them.
+    admin_port: u16,
+    begun: Instant,
+    /// From the start until it serves.
     pub(crate) serving: Duration,
 }
 
@@ -27,6 +28,8 @@ impl Process {
             ("LISTEN_ADDRESS", "127.0.0.1"),
             ("PORT", &port.to_string()),
             ("ADMIN_PORT", &admin_port.to_string()),
+            // What is measured is the scheduler, and not how soon a name is not found.
+            ("CHECK_REQUESTS", "false"),
         ]);
         all.extend(more);
         let prepared = scheduler(&all);
@@ -40,7 +43,27 @@ impl Process {
             serving: begun.elapsed(),
             running,
             port,
+            admin_port,
+            begun,
         }
+    }
+
+    /// From the start until all schedules are as this version wants them.
+    pub(crate) fn tidied(&self) -> Duration {
+        while !self.running.printed().contains("up to date") {
+            let took = self.begun.elapsed();
+            assert!(took < PATIENCE, "{}", self.running.printed());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.begun.elapsed()
+    }
+
+    /// How long a scrape of the metrics takes, and how many lines it has.
+    pub(crate) async fn scrape(&self) -> (Duration, usize) {
+        let begun = Instant::now();
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin_port);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        (begun.elapsed(), text.lines().count())
     }
 
     pub(crate) async fn client(&self) -> BackupServiceClient<Channel> {

@@ -6,7 +6,7 @@ pub mod ledger;
 use std::sync::Arc;
 
 use backuper::catalog::Revision;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::access::Places;
 use crate::domain::callers::{Caller, Verb};
@@ -65,6 +65,8 @@ pub struct Scheduled {
     pub put: Put,
     /// When it runs next.
     pub next: Option<Timestamp>,
+    /// How old the oldest backup that is kept becomes, where that is very young.
+    pub short_history: Option<SignedDuration>,
 }
 
 impl Service {
@@ -291,10 +293,15 @@ fn scheduled(schedule: Schedule, put: Put) -> Scheduled {
     let Schedule { name, plan, .. } = schedule;
     let database = plan.source.place();
     tracing::info!(schedule = %name, %database, ?put, "scheduled");
+    let short_history = plan.short_history();
+    if let Some(history) = short_history {
+        tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");
+    }
     Scheduled {
         name,
         put,
         next: plan.cron.next_after(Timestamp::now()),
+        short_history,
     }
 }
 

@@ -126,8 +126,8 @@ async fn refused(namespace: &Namespace, which: usize, refusal: Refusal) -> (Kube
 
 /// Does something with any one of its calls refused, and then without.
 fn at_each_call(
-    attempt: impl AsyncFn(&Kubernetes) -> Result<(), Error>,
-    then: impl AsyncFn(&Namespace),
+    attempt: &impl AsyncFn(&Kubernetes) -> Result<(), Error>,
+    then: &impl AsyncFn(&Namespace),
 ) {
     Cluster::shared().within(async |outer| {
         for refusal in REFUSALS {
@@ -164,11 +164,11 @@ fn at_each_call(
 #[test]
 fn a_schedule_is_made_or_can_be_asked_for_again_whichever_call_is_refused() {
     at_each_call(
-        async |engine| {
+        &async |engine: &Kubernetes| {
             let wanted = schedule("backup-0a1b2c3d-postgres", "it");
             engine.put(&wanted, Whose::Its).await.map(drop)
         },
-        async |namespace| {
+        &async |namespace: &Namespace| {
             let all = namespace.cron_jobs().await;
             assert!(all.len() == 1 && !is_suspended(&all[0]), "{all:?}");
         },
@@ -178,7 +178,7 @@ fn a_schedule_is_made_or_can_be_asked_for_again_whichever_call_is_refused() {
 #[test]
 fn a_restore_is_begun_once_or_can_be_asked_for_again_whichever_call_is_refused() {
     at_each_call(
-        async |engine| engine.start(&restore("shop", "0")).await.map(drop),
-        async |namespace| assert_eq!(namespace.started_jobs().await.len(), 1),
+        &async |engine: &Kubernetes| engine.start(&restore("shop", "0")).await.map(drop),
+        &async |namespace: &Namespace| assert_eq!(namespace.started_jobs().await.len(), 1),
     );
 }

@@ -152,15 +152,23 @@ impl Api {
     }
 
     fn scheduled(&self, verb: &str, scheduled: &Scheduled) -> BackupResponse {
-        let Scheduled { name, put, next } = scheduled;
+        let Scheduled {
+            name,
+            put,
+            next,
+            short_history,
+        } = scheduled;
         let done = match put {
             Put::Created => "created".to_owned(),
             Put::Unchanged => "unchanged".to_owned(),
             Put::Changed(what) => format!("changed {}", what.join(", ")),
         };
         let next = next.map_or_else(String::new, |it| format!("; the next run is at {it}"));
+        let short = short_history.map_or_else(String::new, |it| {
+            format!("; with this max_backup_count no backup that is kept is older than {it:#}")
+        });
         BackupResponse {
-            status: format!("{verb}: {done}{next}"),
+            status: format!("{verb}: {done}{next}{short}"),
             cronjob_name: name.to_string(),
             cronjob_namespace: self.service.namespace().to_owned(),
         }

@@ -3,6 +3,7 @@
 use backuper::report::CoreAddress;
 use backuper::retention::Retention;
 use backuper::storage::Bucket;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 
@@ -11,6 +12,8 @@ use super::database::Database;
 use super::name::Name;
 use super::store::Store;
 
+/// What is kept of a schedule's backups should reach back so far.
+const SHORT_HISTORY: SignedDuration = SignedDuration::from_hours(72);
 /// How many names are tried where Updates have given some to other databases.
 pub const TURNS: u8 = 8;
 
@@ -63,6 +66,15 @@ impl Plan {
             endpoint.unwrap_or_default(),
             bucket.unwrap_or_default(),
         )
+    }
+
+    /// How old the oldest backup that is kept becomes, where that is less than three days: what nobody
+    /// has noticed over a weekend is then in every backup.
+    #[must_use]
+    pub fn short_history(&self) -> Option<SignedDuration> {
+        let count = i32::try_from(self.keep.0).ok().filter(|it| *it > 0)?;
+        let history = self.cron.longest_interval()?.checked_mul(count)?;
+        (history < SHORT_HISTORY).then_some(history)
     }
 
     /// Whether both are the same schedule of a caller: same place, same times. Retention and
@@ -127,5 +139,64 @@ impl Schedule {
         .into_iter()
         .filter_map(|(word, differs)| differs.then_some(word))
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credential::Credential;
+
+    fn plan(cron: &str, keep: u32) -> Plan {
+        Plan {
+            source: Database {
+                host: "db".to_owned(),
+                port: 5432,
+                name: "shop".to_owned(),
+                user: "me".to_owned(),
+                password: Credential::Ambient,
+            },
+            store: Store {
+                endpoint: None,
+                bucket: "backups".parse().ok(),
+                keys: Credential::Ambient,
+            },
+            core: None,
+            cron: cron.parse().unwrap(),
+            keep: Retention(keep),
+        }
+    }
+
+    #[test]
+    fn a_history_of_less_than_three_days_is_short() {
+        let minutes = |cron, keep| plan(cron, keep).short_history().map(|it| it.as_mins());
+        assert_eq!(minutes("*/15 * * * *", 7), Some(105));
+        assert_eq!(minutes("@hourly", 71), Some(71 * 60));
+        for (cron, keep) in [
+            ("@hourly", 72),
+            ("@daily", 3),
+            ("*/15 * * * *", 0),
+            ("@weekly", 1),
+        ] {
+            assert_eq!(minutes(cron, keep), None, "{cron} {keep}");
+        }
+    }
+
+    /// Backups that were made before there could be several schedules are counted as they were.
+    #[test]
+    fn what_is_counted_apart_stays_so_as_long_as_its_place_stays() {
+        let first = Schedule::new(plan("@daily", 7).name(0), plan("@daily", 7));
+        let further = Schedule::new(plan("@hourly", 7).further_name(0), plan("@hourly", 7));
+        assert!(!first.counts_apart && further.counts_apart);
+        let old = Schedule {
+            counts_apart: false,
+            ..further.clone()
+        };
+        let kept = Schedule::new(further.name.clone(), plan("@weekly", 7)).in_place_of(Some(&old));
+        assert!(!kept.counts_apart);
+        let mut elsewhere = plan("@weekly", 7);
+        elsewhere.source.name = "crm".to_owned();
+        let moved = Schedule::new(further.name, elsewhere).in_place_of(Some(&old));
+        assert!(moved.counts_apart, "crm may have a first one");
     }
 }
