@@ -171,6 +171,8 @@ impl Site {
             s3_secret_key: request.s3_secret_key,
             s3_bucket_name: request.s3_bucket_name,
             backup_revision: revision.to_owned(),
+            // Each is one of its own, however soon it comes after the last.
+            request_id: uuid::Uuid::new_v4().to_string(),
             ..BackupRestore::default()
         }
     }

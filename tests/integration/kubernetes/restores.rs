@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use scheduler::domain::restore::Restore;
 use scheduler::engine::{Engine as _, Kind, StartedBy};
@@ -152,6 +153,30 @@ fn s14_a_minute_later_the_same_request_is_a_new_one_unless_it_has_a_name() {
         );
         let other = later.start(&named("b")).await.expect("started");
         assert_eq!(other.by, StartedBy::ThisCall);
+    });
+}
+
+/// The core asks once for each of its objects, and puts that on the Job when it has heard the answer.
+#[test]
+fn s14_what_the_core_asks_for_once_more_is_restored_once_more() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let request = namespace.cluster.create_backup_request().await;
+        let first = engine.start(&restore("shop", "0")).await.expect("started");
+        let jobs = namespace.api::<Job>();
+        let mut job = jobs.get(&first.name).await.expect("the Job");
+        job.owner_references_mut().push(OwnerReference {
+            api_version: "backup.oiler.backup/v1".to_owned(),
+            kind: "BackupRequest".to_owned(),
+            name: request.name_any(),
+            uid: request.uid().expect("a uid"),
+            ..OwnerReference::default()
+        });
+        let put = jobs.replace(&first.name, &Default::default(), &job).await;
+        put.expect("the core's PUT");
+        end_well(&namespace, &first.name).await;
+        let again = engine.start(&restore("shop", "0")).await.expect("started");
+        assert_eq!(again.by, StartedBy::ThisCall);
     });
 }
 

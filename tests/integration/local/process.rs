@@ -176,7 +176,8 @@ fn a_run_that_a_kill_cut_short_is_named_at_the_next_start() {
     wait_for("the worker", || began.exists().then_some(()));
     running.signal(Signal::SIGKILL);
     running.wait();
-    let (running, _port) = start_with(&data, &more);
+    let (mut running, _port) = start_with(&data, &more);
+    running.wait_until_it_prints("did not end before");
     let printed = running.printed();
     let line = printed.lines().find(|it| it.contains("did not end before"));
     let line = line.unwrap_or_else(|| panic!("{printed}"));

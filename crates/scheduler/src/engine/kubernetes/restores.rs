@@ -122,7 +122,8 @@ impl Kubernetes {
     }
 
     /// The same request's restore that has ended well: just now, or whenever it was where the request
-    /// has a name. Only where nothing is under way.
+    /// has a name. Only where nothing is under way. One that the core has put its object on was
+    /// answered, and heard; the core has no names for requests, and each of its objects is one.
     async fn just_ended<'a>(
         &self,
         jobs: &'a [Job],
@@ -137,10 +138,12 @@ impl Kubernetes {
         let Some((at, job)) = ended.max_by_key(|(at, _)| *at) else {
             return Ok(None);
         };
-        let is_answer = !restore.request_id.is_empty() || {
-            let now = self.objects.time().await?;
-            at.duration_until(now) < JUST_ENDED
-        };
+        let was_heard = !job.owner_references().is_empty();
+        let is_answer = !restore.request_id.is_empty()
+            || !was_heard && {
+                let now = self.objects.time().await?;
+                at.duration_until(now) < JUST_ENDED
+            };
         Ok(is_answer.then_some(job))
     }
 
