@@ -1,6 +1,7 @@
 //! The local engine: its promises, its clock, its workers, and what a crash leaves.
 
 mod access;
+mod answers;
 mod lines;
 mod process;
 

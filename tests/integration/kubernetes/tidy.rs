@@ -182,6 +182,44 @@ fn s20_an_older_replica_does_not_write_over_what_a_newer_one_has_rendered() {
     });
 }
 
+/// What the version before this one writes while an update rolls: its own annotations alone, with the
+/// variables that it was given.
+#[test]
+fn s20_what_the_version_before_writes_over_ours_is_read_back_whole() {
+    Cluster::shared().within(async |namespace| {
+        let engine = engine(&namespace).await;
+        let mut wanted = schedule("backup-1", "it");
+        wanted.counts_apart = true;
+        engine.put(&wanted, Whose::Its).await.expect("made");
+        let mut written: CronJob = namespace.api().get("backup-1").await.expect("it");
+        written.metadata.managed_fields = None;
+        let before = |key: &str| !key.starts_with("postgres-adapter.io/");
+        written.annotations_mut().retain(|key, _| before(key));
+        let rendered = "postgres-adapter/rendered".to_owned();
+        written
+            .annotations_mut()
+            .insert(rendered, "before".to_owned());
+        let params = kube::api::PatchParams::apply("postgres-adapter").force();
+        let api = namespace.api::<CronJob>();
+        written.metadata.resource_version = None;
+        let patch = kube::api::Patch::Apply(&written);
+        let applied = api
+            .patch("backup-1", &params, &patch)
+            .await
+            .expect("applied");
+        assert!(
+            applied.annotations().keys().all(|it| before(it)),
+            "{applied:?}"
+        );
+        let name = wanted.name.clone();
+        let kept = engine.schedule(&name).await.expect("read").expect("known");
+        assert!(kept.counts_apart && kept.changes_from(&wanted.plan).is_empty());
+        assert_eq!(engine.tidy().await.expect("tidied").updated, 1);
+        let put = engine.put(&wanted, Whose::Its).await.expect("found");
+        assert_eq!(put, scheduler::engine::Put::Unchanged);
+    });
+}
+
 #[test]
 fn s28_two_releases_in_one_namespace_leave_each_others_schedules_alone() {
     Cluster::shared().within(async |namespace| {

@@ -13,7 +13,7 @@ use crate::testbed::programs::{Running, scheduler};
 use crate::testbed::{Env, block_on, env, folder, wait_for};
 use crate::workers::with;
 
-fn start(data: &Path) -> (Running, u16) {
+pub(super) fn start(data: &Path) -> (Running, u16) {
     start_with(data, &env([]))
 }
 

@@ -37,7 +37,8 @@ impl Variables {
                 keep: Retention::from_str(self.plain("MAX_BACKUP_COUNT").unwrap_or_default())
                     .ok()?,
             },
-            counts_apart: false,
+            // The version before this one does not know it, and has kept it among the others.
+            counts_apart: self.plain("BACKUP_SCHEDULE").is_some(),
         })
     }
 
