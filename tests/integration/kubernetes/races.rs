@@ -324,7 +324,7 @@ fn s10_the_cores_put_right_after_the_answer_meets_no_conflict() {
         let jobs = namespace.api::<Job>();
         jobs.get_opt("none").await.expect("an answer");
         let mut conflicts = 0;
-        for number in 0..50 {
+        for number in 0..100 {
             let wanted = restore(&format!("{number:08x}"), "0");
             let running = engine.start(&wanted).await.expect("started");
             let put = put_like_the_core(&jobs, &running.name, &owner).await;
