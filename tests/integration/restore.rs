@@ -396,9 +396,11 @@ fn u25_a_core_without_the_call_does_not_fail_a_restore() {
     stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
     stage.back_up(&env([]));
     let core = Core::start(Mood::Released);
-    stage
-        .restore(&var("CORE_ADDR", &core.address()))
-        .expect_code(0);
+    let ended = stage.restore(&var("CORE_ADDR", &core.address()));
+    ended.expect_code(0);
+    let told = |it: &&str| it.contains("INFO") && it.contains("does not take reports");
+    assert_eq!(ended.stderr.lines().filter(told).count(), 1, "{ended}");
+    assert!(!ended.stderr.contains("WARN"), "{ended}");
     let core = Core::start(Mood::Recording);
     stage
         .restore(&var("CORE_ADDR", &core.address()))

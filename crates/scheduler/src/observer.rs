@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::run::{Ending, Run};
@@ -15,6 +16,9 @@ use crate::service::ledger::Ledger;
 
 /// Before what the engine could not remember is said to it again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// How many ends the engine is asked to remember at once.
+const AT_ONCE: usize = 16;
 
 /// What the observer needs.
 #[derive(Debug)]
@@ -33,13 +37,13 @@ impl Observer {
     /// Until stopped; what has ended by then is told.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.engine.changes();
-        let mut unacknowledged: Vec<Run> = Vec::new();
+        let mut acknowledging = Acknowledging::new(self.engine.clone());
         let mut again = tokio::time::interval(AGAIN);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.next() => match change {
-                    Some(change) => unacknowledged.extend(self.hear(change).await),
+                    Some(change) => self.hear(change, &mut acknowledging),
                     None => changes = self.engine.changes(),
                 },
                 changed = self.leads.changed() => {
@@ -47,58 +51,87 @@ impl Observer {
                         break;
                     }
                     self.metrics.leads(*self.leads.borrow_and_update());
-                    unacknowledged.extend(self.tell_untold().await);
+                    self.tell_untold(&mut acknowledging);
                 }
-                _ = again.tick() => {
-                    for run in std::mem::take(&mut unacknowledged) {
-                        unacknowledged.extend(self.acknowledge(run).await);
-                    }
-                }
+                Some(done) = acknowledging.working.join_next() => acknowledging.done(done),
+                _ = again.tick() => acknowledging.again(),
             }
         }
         while let Some(Some(change)) = changes.next().now_or_never() {
-            self.hear(change).await;
+            self.hear(change, &mut acknowledging);
         }
+        acknowledging.working.join_all().await;
     }
 
-    async fn hear(&self, change: Change) -> Option<Run> {
-        let untold = self.ledger.apply(change)?;
-        if *self.leads.borrow() {
-            self.tell(untold).await
-        } else {
-            None
+    fn hear(&self, change: Change, acknowledging: &mut Acknowledging) {
+        if let Some(run) = self.ledger.apply(change)
+            && *self.leads.borrow()
+        {
+            self.tell(run, acknowledging);
         }
     }
 
     /// What has ended while nobody led.
-    async fn tell_untold(&self) -> Vec<Run> {
-        let mut unacknowledged = Vec::new();
+    fn tell_untold(&self, acknowledging: &mut Acknowledging) {
         if *self.leads.borrow() {
             for run in self.ledger.untold() {
-                unacknowledged.extend(self.tell(run).await);
+                self.tell(run, acknowledging);
             }
         }
-        unacknowledged
     }
 
-    /// Gives the run back where the engine could not remember that it was told.
-    async fn tell(&self, run: Run) -> Option<Run> {
-        if !self.ledger.claim(&run.id) {
-            return None;
+    fn tell(&self, run: Run, acknowledging: &mut Acknowledging) {
+        if let Some(ending) = run.state.ending()
+            && self.ledger.claim(&run.id)
+        {
+            self.metrics.count(run.component, ending);
+            log(&run, ending);
+            acknowledging.start(run);
         }
-        let ending = run.state.ending()?;
-        self.metrics.count(run.component, ending);
-        log(&run, ending);
-        self.acknowledge(run).await
+    }
+}
+
+/// The ends that the engine is to remember as told, beside what else goes on.
+#[derive(Debug)]
+struct Acknowledging {
+    engine: Arc<dyn Engine>,
+    working: JoinSet<Option<Run>>,
+    places: Arc<Semaphore>,
+    /// What it could not remember.
+    failed: Vec<Run>,
+}
+
+impl Acknowledging {
+    fn new(engine: Arc<dyn Engine>) -> Self {
+        Self {
+            engine,
+            working: JoinSet::new(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            failed: Vec::new(),
+        }
     }
 
-    async fn acknowledge(&self, run: Run) -> Option<Run> {
-        match self.engine.acknowledge(&run).await {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::debug!(run = %run.name, error = error.chain(), "that its end was told is said again");
-                Some(run)
-            }
+    fn start(&mut self, run: Run) {
+        let (engine, places) = (self.engine.clone(), self.places.clone());
+        self.working.spawn(async move {
+            // Nobody closes it.
+            let _place = places.acquire().await.ok()?;
+            let error = engine.acknowledge(&run).await.err()?;
+            tracing::debug!(run = %run.name, error = error.chain(), "that its end was told is said again");
+            Some(run)
+        });
+    }
+
+    fn done(&mut self, done: Result<Option<Run>, JoinError>) {
+        match done {
+            Ok(run) => self.failed.extend(run),
+            Err(error) => tracing::error!(%error, "that an end was told is not remembered"),
+        }
+    }
+
+    fn again(&mut self) {
+        for run in std::mem::take(&mut self.failed) {
+            self.start(run);
         }
     }
 }

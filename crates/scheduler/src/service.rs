@@ -138,6 +138,7 @@ impl Service {
     ) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
         self.engine.permit(Component::Backup, &plan.store)?;
+        self.ledger.settle().await;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
         let wanted = Schedule::new(names.name(&plan), plan.clone());

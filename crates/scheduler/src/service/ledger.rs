@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -13,6 +14,8 @@ use crate::domain::schedule::{Plan, Schedule};
 use crate::engine::change::Things;
 use crate::engine::{Change, Scheduled};
 
+/// How long a call waits for the schedules after a start.
+const SETTLING: Duration = Duration::from_secs(3);
 /// How many runs are known at once; those that were asked for first go first.
 const RUNS: usize = 200_000;
 
@@ -31,9 +34,9 @@ struct Index {
     /// What is told anew and was not told again yet.
     missing_schedules: HashSet<Name>,
     missing_runs: HashSet<String>,
-    /// Whether all schedules were told once, and all runs.
+    /// Whether the schedules are being told for the first time, and whether all were told once.
+    awaits_schedules: bool,
     has_schedules: bool,
-    has_runs: bool,
 }
 
 impl Ledger {
@@ -43,6 +46,7 @@ impl Ledger {
         match change {
             Change::Listing(Things::Schedules) => {
                 index.missing_schedules = index.schedules.keys().cloned().collect();
+                index.awaits_schedules = !index.has_schedules;
             }
             Change::Listing(Things::Runs) => {
                 index.missing_runs = index.runs.keys().cloned().collect();
@@ -59,12 +63,12 @@ impl Ledger {
                 let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
                 histories.retain(|name, _| names.contains(name.as_str()));
                 index.has_schedules = true;
+                index.awaits_schedules = false;
             }
             Change::Listed(Things::Runs) => {
                 for id in std::mem::take(&mut index.missing_runs) {
                     index.forget_run(&id);
                 }
-                index.has_runs = true;
             }
             Change::Schedule(scheduled) => {
                 let name = scheduled.schedule.name.clone();
@@ -94,11 +98,17 @@ impl Ledger {
         run.is_some_and(|it| !std::mem::replace(&mut it.told, true))
     }
 
-    /// Whether all there is was told once.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
+    /// Waits while the schedules are told for the first time, but not for long.
+    pub async fn settle(&self) {
+        let until = Instant::now() + SETTLING;
+        while self.awaits_schedules() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn awaits_schedules(&self) -> bool {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        index.has_schedules && index.has_runs
+        index.awaits_schedules
     }
 
     /// The schedule that a plan is already kept as: same database, same bucket, same times.

@@ -40,6 +40,7 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let mut annotations = about.annotations();
     SPEC.set(&mut annotations, &spec.text());
     PARAMETERS.set(&mut annotations, &record::parameters(spec, &vars));
+    VERSION.set(&mut annotations, &settings.version);
     let mut cron_job = CronJob {
         metadata: ObjectMeta {
             name: Some(name.to_string()),
@@ -84,7 +85,6 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let digest = digest(&format!("{cron_job:?}"));
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     RENDERED.set(annotations, &digest);
-    VERSION.set(annotations, &settings.version);
     cron_job
 }
 

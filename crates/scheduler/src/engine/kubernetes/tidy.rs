@@ -69,18 +69,18 @@ impl Kubernetes {
 
     /// What one object meets stops no other.
     async fn tidy_one(&self, found: &CronJob) -> Tidied {
-        let plan = found.name_any();
-        let mut outcome = self.try_tidy(&plan, found).await;
+        let schedule = found.name_any();
+        let mut outcome = self.try_tidy(&schedule, found).await;
         if outcome.as_ref().is_err_and(is_lost_race) {
             // The CronJob controller writes its status whenever it starts a Job.
-            outcome = match self.objects.cron_job(&plan).await {
-                Ok(Some(found)) => self.try_tidy(&plan, &found).await,
+            outcome = match self.objects.cron_job(&schedule).await {
+                Ok(Some(found)) => self.try_tidy(&schedule, &found).await,
                 Ok(None) => Ok(Tidied::default()),
                 Err(error) => Err(error),
             };
         }
         outcome.unwrap_or_else(|error| {
-            tracing::warn!(schedule = %plan, error = &error as &dyn std::error::Error, "it stays as it was");
+            tracing::warn!(%schedule, error = &error as &dyn std::error::Error, "it stays as it was");
             left()
         })
     }
@@ -158,8 +158,8 @@ impl Kubernetes {
         self.try_remove_retired(found, retired)
             .await
             .unwrap_or_else(|error| {
-                let plan = found.name_any();
-                tracing::warn!(schedule = %plan, error = &error as &dyn std::error::Error, "the Secrets of earlier renderings stay");
+                let schedule = found.name_any();
+                tracing::warn!(%schedule, error = &error as &dyn std::error::Error, "the Secrets of earlier renderings stay");
                 retired.clone()
             })
     }
