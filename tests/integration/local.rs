@@ -494,6 +494,18 @@ fn a_file_of_the_versions_before_is_taken_over() {
         ] {
             assert!(found.lines().any(|it| it == line), "{line}:\n{found}");
         }
+        let copies = std::fs::read_dir(&data).unwrap().filter(|it| {
+            let name = it.as_ref().unwrap().file_name().into_string().unwrap();
+            let mode = it
+                .as_ref()
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode();
+            name.starts_with("scheduler.sqlite.v") && mode & 0o777 == 0o600
+        });
+        assert_eq!(copies.count(), 1, "the older version can go back to it");
         let engine = time.open(&data, &script);
         let name = conformance::named("backup-1-postgres");
         let schedule = block_on(engine.schedule(&name)).unwrap().expect("read");
@@ -622,4 +634,64 @@ fn what_a_worker_has_said_can_be_read() {
     assert!(log.contains("it dumps"), "{log}");
     let error = block_on(engine.log("restore-00000000-postgres")).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
+}
+
+/// What is secret of the administrator's settings is nobody's request, and reaches what is kept.
+#[test]
+fn a_setting_that_is_made_or_changed_reaches_the_schedules_and_restores_that_wait() {
+    let (data, out) = (folder("data"), folder("out").join("env"));
+    let script = worker(&format!("env >> {}", out.display()));
+    let with = |url: Option<&str>| {
+        let mut settings = settings(&data, &script);
+        let url = url.map(|it| it.parse().unwrap());
+        settings.workers.settings.pushgateway_url = url;
+        Arc::new(Local::open(settings).unwrap())
+    };
+    let engine = with(None);
+    block_on(engine.put(&every_second(), Whose::Its)).unwrap();
+    block_on(engine.start(&conformance::restore("one", "0", 1))).unwrap();
+    drop(engine);
+    for url in [
+        "http://user:first@gateway:9091",
+        "http://user:second@gateway:9091",
+    ] {
+        let seen = watch(with(Some(url)), |it| it.len() >= 2);
+        assert!(seen.iter().all(succeeded), "{seen:?}");
+        let found = std::fs::read_to_string(&out).unwrap();
+        assert!(found.contains(url), "{found}");
+    }
+}
+
+/// S30's kind: neither a try that was put off nor an end by a clock that ran ahead outlasts it.
+#[test]
+fn what_a_clock_that_ran_ahead_has_dated_is_not_believed() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let (data, time) = (folder("data"), Time::standing());
+    let failing = worker("exit 1");
+    let slow = Local::open(Settings {
+        backoff: [Duration::from_secs(10); 2],
+        clock: Clock::Set(time.0.clone()),
+        restorer: "/bin/true".into(),
+        ..settings(&data, &failing)
+    });
+    let engine = Arc::new(slow.unwrap());
+    time.pass(YEAR);
+    block_on(engine.put(&every(60), Whose::Its)).unwrap();
+    let first = block_on(engine.start(&conformance::restore("one", "0", 1))).unwrap();
+    time.pass(60);
+    let told = Told::by(engine.clone());
+    wait(&told, |it| it.len() == 1);
+    let waits = "SELECT count(*) FROM runs WHERE not_before > 1831536000";
+    wait_for("a try that is put off", || {
+        (kept(&data, waits) == 1).then_some(())
+    });
+    told.stop();
+    drop(engine);
+    time.pass(-YEAR - 60);
+    let engine = Arc::new(time.open(&data, Path::new("/bin/true")));
+    let seen = watch(engine.clone(), |it| !it.is_empty());
+    assert_eq!(seen[0].component, Component::Backup);
+    let again = block_on(engine.start(&conformance::restore("one", "0", 2))).unwrap();
+    assert_eq!(again.by, StartedBy::ThisCall);
+    assert_ne!(again.name, first.name);
 }

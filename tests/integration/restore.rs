@@ -116,7 +116,7 @@ fn a_restore_that_comes_too_late_does_not_begin() {
     stage.back_up(&env([]));
     stage.database.sql("UPDATE t SET n = 2");
     let late = stage.restore(&var("RESTORE_BEGIN_BY", "2026-01-01T00:00:00Z"));
-    late.expect_code(2);
+    late.expect_code(4);
     assert!(late.last_line().contains("expired"), "{late}");
     assert_eq!(stage.database.sql("SELECT n FROM t"), "2");
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(15);

@@ -84,12 +84,36 @@ pub trait Engine: Debug + Send + Sync {
 }
 
 /// Which schedule of a name may be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// One for the same database, bucket and times; it is made where there is none.
     Its,
     /// Whichever there is; there must be one.
     Anybodys,
+    /// One of this database, `host:port/dbname`; there must be one.
+    OfDatabase(String),
+}
+
+impl Whose {
+    /// Whether there must be one already.
+    fn must_be_there(&self) -> bool {
+        matches!(self, Self::Anybodys | Self::OfDatabase(_))
+    }
+
+    /// Whether a schedule may be changed into the one that is wanted.
+    fn lets(&self, found: &Schedule, wanted: &Schedule) -> Result<(), Error> {
+        match self {
+            Self::Anybodys => Ok(()),
+            Self::Its if found.plan.is_same_schedule(&wanted.plan) => Ok(()),
+            Self::Its => Err(occupied(&wanted.name)),
+            Self::OfDatabase(database) if found.plan.source.place() == *database => Ok(()),
+            Self::OfDatabase(_) => {
+                let why = "it is another database's by now";
+                let doing = format!("change schedule {}", wanted.name);
+                Err(Error::new(doing, Kind::Denied, why))
+            }
+        }
+    }
 }
 
 /// What [`Engine::put`] did.

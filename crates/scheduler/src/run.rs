@@ -60,7 +60,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let engine = engine(config, workers.clone()).await?;
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
-    let ledger = Ledger::default();
+    let ledger = Ledger::awaiting();
     let service = Service::new(engine.clone(), workers, ledger.clone(), config.checks());
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;

@@ -138,22 +138,23 @@ impl Service {
     ) -> Result<Scheduled, Error> {
         self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
         self.engine.permit(Component::Backup, &plan.store)?;
-        self.ledger.settle().await;
+        let is_known = self.ledger.settle().await;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
-        let wanted = Schedule::new(names.name(&plan), plan.clone());
-        // What is there and stays as it is need not be tried each time that the core says it again.
-        let is_new = known.is_none_or(|it| !wanted.changes_from(&it.plan).is_empty());
-        if let Checks::On(disk) = checks
-            && is_new
-        {
+        if let Checks::On(disk) = checks {
+            let wanted = self.named(names.name(&plan), plan.clone());
             let outcome = checks::backup(&self.workers.backup(&wanted), disk).await;
             judged("schedule backups", &plan.source, outcome)?;
         }
         loop {
-            let schedule = Schedule::new(names.name(&plan), plan.clone());
+            let schedule = self.named(names.name(&plan), plan.clone());
             match self.engine.put(&schedule, Whose::Its).await {
                 Ok(put) => return Ok(scheduled(schedule, put)),
+                Err(error) if error.kind() == Kind::Occupied && !is_known => {
+                    // Under which name it may be kept already, nobody knows yet.
+                    let why = "the schedules that there are have not been read yet; ask again";
+                    return Err(Error::new("schedule backups", Kind::Unavailable, why));
+                }
                 Err(error) if error.kind() == Kind::Occupied => {
                     let other = self.engine.schedule(&schedule.name).await?;
                     if !names.go_on(&plan, other.as_ref()) {
@@ -183,16 +184,20 @@ impl Service {
             return Err(Error::new(doing(), Kind::Denied, why));
         }
         // Names can be guessed: whose schedule it is says the schedule.
-        if !caller.may_everything() {
+        let whose = if caller.may_everything() {
+            Whose::Anybodys
+        } else {
             let found = self.engine.schedule(&name).await?;
             let found = found.ok_or_else(|| {
                 let why = "there is none whose database is known";
                 Error::new(doing(), Kind::NotFound, why)
             })?;
-            may(caller, Verb::Update, &found.plan.source.place())?;
-        }
-        let schedule = Schedule::new(name, plan);
-        let put = self.engine.put(&schedule, Whose::Anybodys).await?;
+            let database = found.plan.source.place();
+            may(caller, Verb::Update, &database)?;
+            Whose::OfDatabase(database)
+        };
+        let schedule = self.named(name, plan);
+        let put = self.engine.put(&schedule, whose).await?;
         Ok(scheduled(schedule, put))
     }
 
@@ -225,6 +230,14 @@ impl Service {
         let started = self.engine.start(&restore).await?;
         tracing::info!(run = %started.name, %database, by = ?started.by, "restoring");
         Ok(Restoring { started, backup })
+    }
+
+    /// A plan under a name; its backups are counted apart where those of another schedule would be
+    /// counted with them.
+    fn named(&self, name: Name, plan: Plan) -> Schedule {
+        let mut schedule = Schedule::new(name, plan);
+        schedule.counts_apart |= self.ledger.has_first_beside(&schedule);
+        schedule
     }
 
     /// By when a restore that is asked for now must have begun.

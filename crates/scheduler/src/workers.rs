@@ -8,7 +8,7 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
-use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings};
+use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings, Value, Var};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::{CoreAddress, PushgatewayUrl};
@@ -183,6 +183,14 @@ impl Workers {
             keep_going: self.settings.restore_keep_going,
             reporting: self.reporting(core.as_ref()),
         }
+    }
+
+    /// What is secret of the administrator's settings, and so of every worker.
+    #[must_use]
+    pub fn own_secrets(&self) -> Vec<Var> {
+        let own = self.reporting(None).to_env();
+        let is_secret = |it: &Var| matches!(it.value, Value::Secret(_));
+        own.into_iter().filter(is_secret).collect()
     }
 
     fn database(&self, database: &Database) -> DatabaseSettings {

@@ -210,6 +210,40 @@ fn s22_a_schedule_of_the_version_before_keeps_its_secret_until_it_is_written_ane
     });
 }
 
+/// What is secret of the administrator's settings is in no request, and pods must find it.
+#[test]
+fn a_setting_that_is_made_or_changed_reaches_the_secrets_that_exist() {
+    Cluster::shared().within(async |namespace| {
+        let with = async |url: Option<&str>| {
+            let mut settings = settings(&namespace);
+            settings.workers.settings.pushgateway_url = url.map(|it| it.parse().expect("a URL"));
+            Kubernetes::new(limited_client(&namespace).await, settings)
+        };
+        let wanted = schedule(NAME, "hunter2");
+        let engine = with(None).await;
+        engine.put(&wanted, Whose::Its).await.expect("made");
+        for url in [
+            "http://user:first@gateway:9091",
+            "http://user:second@gateway:9091",
+        ] {
+            let engine = with(Some(url)).await;
+            assert_eq!(engine.tidy().await.expect("tidied").updated, 1);
+            let secret = current(&namespace).await;
+            let found: Secret = namespace.api().get(&secret).await.expect("the Secret");
+            let data = found.data.expect("data");
+            let text = |name: &str| String::from_utf8(data[name].0.clone()).expect("text");
+            assert_eq!(text("PUSHGATEWAY_URL"), url);
+            assert_eq!(text("DB_PASSWORD"), "hunter2", "the request's own stays");
+            let cron_job = format!("{:?}", namespace.cron_jobs().await);
+            assert!(!cron_job.contains("gateway:9091"), "{cron_job}");
+            nothing_runs_without_its_secret(&namespace).await;
+            assert_eq!(engine.tidy().await.expect("tidied").unchanged, 1);
+            let put = engine.put(&wanted, Whose::Its).await.expect("put");
+            assert_eq!(put, scheduler::engine::Put::Unchanged);
+        }
+    });
+}
+
 #[test]
 fn s22_the_secret_of_a_restore_goes_when_it_has_ended() {
     Cluster::shared().within(async |namespace| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
-use scheduler::api::proto::{BackupRequest, BackupRestore};
+use scheduler::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -129,6 +129,25 @@ fn a_restores_answer_names_the_backup_and_a_repeated_call_restores_nothing_twice
             .printed()
             .contains("backup complete and verified")
             .then_some(())
+    });
+    // No other backup comes in between.
+    let yearly = UpdateBackupRequest {
+        request: Some(BackupRequest {
+            schedule: "0 0 1 1 *".to_owned(),
+            ..backup(&database, &place)
+        }),
+        cronjob_name: answer.cronjob_name,
+        cronjob_namespace: answer.cronjob_namespace,
+    };
+    let changed = block_on(client.update(yearly)).unwrap().into_inner();
+    assert!(
+        changed.status.starts_with("updated: changed schedule; "),
+        "{changed:?}"
+    );
+    wait_for("all backups have ended", || {
+        let printed = running.printed();
+        let count = |words: &str| printed.matches(words).count();
+        (count(" started run=backup-") == count("backup succeeded")).then_some(())
     });
     database.sql("DELETE FROM t");
     let call = BackupRestore {

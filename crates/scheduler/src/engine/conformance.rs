@@ -158,6 +158,11 @@ async fn a_schedule_that_was_given_to_another_database_is_not_taken_back(engine:
         .put(&second, Whose::Its)
         .await
         .expect("it is its own");
+    let of = |name: &str| Whose::OfDatabase(format!("db.example:5432/{name}"));
+    let error = engine.put(&first, of("shop")).await;
+    assert_eq!(error.expect_err("it is crm's").kind(), Kind::Denied);
+    engine.put(&first, of("crm")).await.expect("crm's own");
+    engine.put(&second, of("shop")).await.expect("shop's own");
     engine.put(&first, Whose::Anybodys).await.expect("changed");
     engine.put(&first, Whose::Its).await.expect("its own again");
 }

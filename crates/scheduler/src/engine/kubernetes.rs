@@ -147,7 +147,7 @@ impl Engine for Kubernetes {
 
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
         self.permit(Component::Backup, &schedule.plan.store)?;
-        self.put_schedule(schedule, whose).await
+        self.put_schedule(schedule, &whose).await
     }
 
     async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {

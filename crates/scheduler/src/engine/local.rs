@@ -189,7 +189,7 @@ impl Engine for Local {
         let written = self.store.put(schedule.clone(), secrets, times, whose);
         let put = match written.await? {
             Written::Put(put) => put,
-            Written::Occupied => return Err(engine::occupied(name)),
+            Written::Refused(error) => return Err(error),
             Written::Missing => {
                 let doing = format!("update schedule {name}");
                 return Err(Error::new(doing, Kind::NotFound, "there is none"));

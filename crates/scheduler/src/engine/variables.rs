@@ -10,8 +10,9 @@ use backuper::retention::Retention;
 
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
+use crate::domain::name::Name;
 use crate::domain::restore::Restore;
-use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Store;
 
 /// A worker's variables, those that are secret without a value.
@@ -27,18 +28,22 @@ impl FromIterator<(String, Option<String>)> for Variables {
 impl Variables {
     /// The schedule whose backuper had these variables.
     pub(super) fn schedule(&self, name: &str, cron: &str) -> Option<Schedule> {
+        let name: Name = name.parse().ok()?;
+        let plan = Plan {
+            source: self.database()?,
+            store: self.store()?,
+            core: self.optional("CORE_ADDR")?,
+            cron: cron.parse().ok()?,
+            keep: Retention::from_str(self.plain("MAX_BACKUP_COUNT").unwrap_or_default()).ok()?,
+        };
+        // The version before this one does not know the variable: it has kept it among the others, or its
+        // own Update has left it out.
+        let counts_apart = self.plain("BACKUP_SCHEDULE").is_some()
+            || (0..=TURNS).any(|turn| plan.further_name(turn) == name);
         Some(Schedule {
-            name: name.parse().ok()?,
-            plan: Plan {
-                source: self.database()?,
-                store: self.store()?,
-                core: self.optional("CORE_ADDR")?,
-                cron: cron.parse().ok()?,
-                keep: Retention::from_str(self.plain("MAX_BACKUP_COUNT").unwrap_or_default())
-                    .ok()?,
-            },
-            // The version before this one does not know it, and has kept it among the others.
-            counts_apart: self.plain("BACKUP_SCHEDULE").is_some(),
+            name,
+            plan,
+            counts_apart,
         })
     }
 

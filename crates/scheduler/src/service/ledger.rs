@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::name::Name;
 use crate::domain::protection::{History, Protection};
@@ -14,6 +14,8 @@ use crate::domain::schedule::{Plan, Schedule};
 use crate::engine::change::Things;
 use crate::engine::{Change, Scheduled};
 
+/// How far another clock may be ahead of ours.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// How long a call waits for the schedules after a start.
 const SETTLING: Duration = Duration::from_secs(3);
 /// How many runs are known at once; those that were asked for first go first.
@@ -98,12 +100,23 @@ impl Ledger {
         run.is_some_and(|it| !std::mem::replace(&mut it.told, true))
     }
 
-    /// Waits while the schedules are told for the first time, but not for long.
-    pub async fn settle(&self) {
+    /// One that an engine is about to tell what there is.
+    #[must_use]
+    pub fn awaiting() -> Self {
+        let ledger = Self::default();
+        let mut index = ledger.0.write().unwrap_or_else(PoisonError::into_inner);
+        index.awaits_schedules = true;
+        drop(index);
+        ledger
+    }
+
+    /// Waits while the schedules are told for the first time, but not for long; whether they are known.
+    pub async fn settle(&self) -> bool {
         let until = Instant::now() + SETTLING;
         while self.awaits_schedules() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        !self.awaits_schedules()
     }
 
     fn awaits_schedules(&self) -> bool {
@@ -117,6 +130,16 @@ impl Ledger {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut schedules = index.schedules.values().map(|it| &it.schedule);
         schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
+    }
+
+    /// Whether a database and bucket have another schedule whose backups are counted with those of no
+    /// schedule.
+    #[must_use]
+    pub fn has_first_beside(&self, schedule: &Schedule) -> bool {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        index.schedules.values().map(|it| &it.schedule).any(|it| {
+            it.name != schedule.name && !it.counts_apart && it.plan.has_place_of(&schedule.plan)
+        })
     }
 
     /// Whether something is being restored into a database, `host:port/dbname`.
@@ -134,6 +157,7 @@ impl Ledger {
     #[must_use]
     pub fn protections(&self, now: Timestamp) -> Vec<Protection> {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let soon = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
         let protections = index.schedules.values().map(|it| {
             let Scheduled {
                 schedule,
@@ -143,7 +167,7 @@ impl Ledger {
             } = it;
             let history = index.histories.get(schedule.name.as_str());
             let mut history = history.cloned().unwrap_or_default();
-            history.remember(*last_success);
+            history.remember(last_success.filter(|it| *it <= soon));
             let cron = &schedule.plan.cron;
             Protection {
                 schedule: schedule.name.to_string(),
@@ -194,7 +218,13 @@ impl Index {
             }
             run.told |= before.told;
         }
-        if let Some(schedule) = &run.schedule {
+        // A success that a clock which ran ahead has dated would hide every failure after it.
+        let soon = Timestamp::now()
+            .saturating_add(AHEAD)
+            .unwrap_or(Timestamp::MAX);
+        if let Some(schedule) = &run.schedule
+            && run.ended.is_none_or(|it| it <= soon)
+        {
             let history = self.histories.entry(schedule.clone()).or_default();
             history.add(&run);
         }

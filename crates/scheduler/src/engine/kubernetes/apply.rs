@@ -23,6 +23,8 @@ use super::keys::{COMPONENT, Key, MANAGED_BY, MANAGER, PLACE, SCHEDULE};
 
 /// The one field manager of all that we apply.
 pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
+/// The field manager of what is the administrator's in the Secrets of requests.
+const SETTINGS_MANAGER: &str = "postgres-adapter-settings";
 /// How many objects one page of a list has.
 const PAGE: u32 = 250;
 /// How much of a log is read, from its end.
@@ -111,6 +113,18 @@ impl Objects {
     pub(crate) async fn apply_secret(&self, secret: &Secret) -> Result<Secret, Error> {
         let (name, params) = (secret.name_any(), applying());
         let patch = Patch::Apply(secret);
+        self.call(
+            || format!("apply Secret {name}"),
+            || self.secrets.patch(&name, &params, &patch),
+        )
+        .await
+    }
+
+    /// Writes some of a Secret beside what else is in it, as a manager of its own.
+    pub(crate) async fn add_to_secret(&self, some: &Secret) -> Result<Secret, Error> {
+        let name = some.name_any();
+        let params = PatchParams::apply(SETTINGS_MANAGER).force();
+        let patch = Patch::Apply(some);
         self.call(
             || format!("apply Secret {name}"),
             || self.secrets.patch(&name, &params, &patch),

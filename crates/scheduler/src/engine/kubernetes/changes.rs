@@ -57,7 +57,7 @@ impl Kubernetes {
             Ok(spec) => spec,
             Err(why) => {
                 let schedule = found.name_any();
-                tracing::debug!(%schedule, why, "what it is for cannot be read");
+                tracing::debug!(%schedule, %why, "what it is for cannot be read");
                 return None;
             }
         };

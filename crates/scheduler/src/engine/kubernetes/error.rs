@@ -44,6 +44,13 @@ pub fn is_lost_race(error: &Error) -> bool {
     matches!(error.kind(), Kind::NotFound | Kind::Conflict)
 }
 
+/// Whether the API server knows who we are, and does not let us.
+pub(crate) fn is_forbidden(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let answer = source.and_then(|it| it.downcast_ref::<Answer>());
+    answer.is_some_and(|it| it.code == 403)
+}
+
 /// Whether the pages of a list are too old to be gone on with.
 pub(crate) fn is_expired(error: &Error) -> bool {
     let source = std::error::Error::source(error);

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubernetes;
-use super::error::is_lost_race;
-use crate::engine::{Error, Kind};
+use super::error::{is_forbidden, is_lost_race};
+use crate::engine::Error;
 
 /// Looks at a Lease within the time that it lasts.
 const LOOKS: u32 = 3;
@@ -32,6 +32,46 @@ struct Candidate {
     held_until: Option<Instant>,
 }
 
+impl Candidate {
+    fn holds(&self) -> bool {
+        self.held_until.is_some_and(|it| Instant::now() < it)
+    }
+
+    /// Does something that may take long; leads no more as soon as the Lease may be another's. None when
+    /// that came first, or a stop.
+    async fn while_held<T>(
+        &mut self,
+        stop: &CancellationToken,
+        leads: &watch::Sender<bool>,
+        work: impl AsyncFnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let until = self.held_until;
+        let ends = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            done = work(self) => Some(done),
+            () = ends => None,
+        };
+        if done.is_none() {
+            self.held_until = None;
+            lead(leads, false);
+        }
+        done
+    }
+}
+
+fn lead(leads: &watch::Sender<bool>, lead: bool) {
+    if leads.send_if_modified(|it| std::mem::replace(it, lead) != lead) {
+        tracing::info!(leads = lead, "who leads has changed");
+    }
+}
+
 impl Kubernetes {
     /// Takes the Lease when it is free, keeps it, and gives it back when stopped.
     pub(super) async fn keep_lease(&self, stop: &CancellationToken, leads: &watch::Sender<bool>) {
@@ -41,11 +81,12 @@ impl Kubernetes {
             held_until: None,
         };
         let mut is_denied = false;
-        loop {
-            match self.try_lease(&mut candidate).await {
-                Ok(()) => is_denied = false,
+        while !stop.is_cancelled() {
+            let outcome = candidate.while_held(stop, leads, async |it| self.try_lease(it).await);
+            match outcome.await {
+                Some(Ok(())) => is_denied = false,
                 // Where the Role is that of a version without a Lease, all schedulers lead, as they did.
-                Err(error) if error.kind() == Kind::Denied => {
+                Some(Err(error)) if is_forbidden(&error) => {
                     if !is_denied {
                         tracing::warn!(
                             error = error.chain(),
@@ -54,22 +95,18 @@ impl Kubernetes {
                     }
                     is_denied = true;
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         "the Lease is looked at again"
                     );
                 }
+                None => continue,
             }
-            let holds = candidate.held_until.is_some_and(|it| Instant::now() < it);
-            let lead = holds || is_denied;
-            if leads.send_if_modified(|it| std::mem::replace(it, lead) != lead) {
-                tracing::info!(leads = lead, "who leads has changed");
-            }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = tokio::time::sleep(self.settings.lease / LOOKS) => {}
-            }
+            lead(leads, candidate.holds() || is_denied);
+            let pause = self.settings.lease / LOOKS;
+            let waiting = async |_: &mut Candidate| tokio::time::sleep(pause).await;
+            candidate.while_held(stop, leads, waiting).await;
         }
         leads.send_replace(false);
         if candidate.held_until.is_some() {

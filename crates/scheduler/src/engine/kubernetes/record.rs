@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{PARAMETERS, SPEC};
-use crate::domain::kept;
+use crate::domain::kept::{self, Unreadable};
 use crate::domain::schedule::Schedule;
 use crate::engine::variables::Variables;
 
@@ -75,28 +75,41 @@ struct Parameters {
     secret: Option<String>,
 }
 
+/// Why what a CronJob is for cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknown {
+    /// What was kept of it cannot be read.
+    #[error(transparent)]
+    Kept(#[from] Unreadable),
+    /// Something of it is missing.
+    #[error("{0}")]
+    Missing(&'static str),
+}
+
 /// What a CronJob was rendered from. Where the version before this one has written it, and it names no
 /// Secret, that has the CronJob's own name: so it was when CronJobs had one Secret for good.
 ///
 /// # Errors
-/// A sentence that says why that cannot be known.
-pub fn recover(cron_job: &CronJob) -> Result<Spec, String> {
+/// [`Unknown`].
+pub fn recover(cron_job: &CronJob) -> Result<Spec, Unknown> {
     let annotations = cron_job.annotations();
     if let Some(text) = SPEC.of(annotations) {
-        return kept::read(text).map_err(|error| backuper::text::chain(&error));
+        return Ok(kept::read(text)?);
     }
-    let text = PARAMETERS.of(annotations).ok_or("it does not say it")?;
+    let missing = Unknown::Missing;
+    let text = PARAMETERS.of(annotations);
+    let text = text.ok_or(missing("it does not say it"))?;
     let parameters: Result<Parameters, _> = serde_json::from_str(text);
     let Parameters {
         schedule,
         env,
         secret,
-    } = parameters.map_err(|error| error.to_string())?;
+    } = parameters.map_err(Unreadable::from)?;
     let name = cron_job.name_any();
     let variables: Variables = env.into_iter().collect();
     let schedule = variables.schedule(&name, &schedule);
     Ok(Spec {
-        schedule: schedule.ok_or("its worker's variables make no schedule")?,
+        schedule: schedule.ok_or(missing("its worker's variables make no schedule"))?,
         secret: secret.unwrap_or(name),
     })
 }

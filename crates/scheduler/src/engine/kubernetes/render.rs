@@ -82,10 +82,22 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
             }),
         },
     });
-    let digest = digest(&format!("{cron_job:?}"));
+    // What is secret of the settings is in the Secret alone, which is to be written anew with it.
+    let own = own_digest(&settings.workers.own_secrets());
+    let digest = digest(&format!("{cron_job:?}{own}"));
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     RENDERED.set(annotations, &digest);
     cron_job
+}
+
+fn own_digest(own: &[Var]) -> String {
+    let mut text = String::new();
+    for var in own {
+        if let Value::Secret(secret) = &var.value {
+            text.push_str(&format!("{}={:?}\n", var.name, secret.expose_secret()));
+        }
+    }
+    if text.is_empty() { text } else { digest(&text) }
 }
 
 /// The CronJob as it is made first: it does not run before its Secret is there. It is created and

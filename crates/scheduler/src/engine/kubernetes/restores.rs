@@ -142,7 +142,7 @@ impl Kubernetes {
         let is_answer = !restore.request_id.is_empty()
             || !was_heard && {
                 let now = self.objects.time().await?;
-                at.duration_until(now) < JUST_ENDED
+                at.duration_until(now).abs() < JUST_ENDED
             };
         Ok(is_answer.then_some(job))
     }

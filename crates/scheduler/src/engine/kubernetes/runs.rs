@@ -40,8 +40,8 @@ impl Kubernetes {
         }
     }
 
-    /// A Job that has pods is ended by its own deadline, and so stays to be looked at; one that has
-    /// none is never let go.
+    /// A Job that has pods is ended by its own deadline, and so stays to be looked at; one that waits says
+    /// that it was cancelled, and goes.
     pub(super) async fn cancel_run(&self, name: &str) -> Result<(), Error> {
         let doing = || format!("cancel Job {name}");
         let found = self.objects.job(name).await?;
@@ -68,7 +68,17 @@ impl Kubernetes {
             id: job.uid().unwrap_or_default(),
             ..self.run_of(&job, false).await
         };
-        self.annotate(&run, CANCELLED, "true", at_once).await
+        self.annotate(&run, CANCELLED, "true", at_once).await?;
+        if !waits(&job) {
+            return Ok(());
+        }
+        // A queue would let it go whatever it says.
+        match self.objects.job(name).await? {
+            Some(seen) if seen.uid() == job.uid() && waits(&seen) => {
+                self.objects.remove_job(&seen).await
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) async fn log_of(&self, name: &str) -> Result<String, Error> {

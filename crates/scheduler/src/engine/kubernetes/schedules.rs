@@ -7,13 +7,14 @@ use kube::ResourceExt as _;
 
 use super::error::is_lost_race;
 use super::keys::{MANAGED_BY, MANAGER, RENDERED};
-use super::record::{self, Shown, Spec};
+use super::record::{self, Shown, Spec, Unknown};
 use super::render::{self, About};
 use super::{Kubernetes, contended, owner, pause, uid};
+use crate::domain::kept::Unreadable;
 use crate::domain::name::Name;
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
-use crate::engine::{self, Error, Kind, Put, Whose};
+use crate::engine::{Error, Kind, Put, Whose};
 
 /// How often a lost race is run again.
 const ATTEMPTS: u64 = 8;
@@ -22,7 +23,7 @@ impl Kubernetes {
     pub(super) async fn put_schedule(
         &self,
         schedule: &Schedule,
-        whose: Whose,
+        whose: &Whose,
     ) -> Result<Put, Error> {
         let (mut attempt, mut written) = (0, BTreeSet::new());
         loop {
@@ -65,18 +66,16 @@ impl Kubernetes {
     async fn try_put(
         &self,
         schedule: &Schedule,
-        whose: Whose,
+        whose: &Whose,
         written: &mut BTreeSet<String>,
     ) -> Result<Put, Error> {
         let name = &schedule.name;
         match self.objects.cron_job(name.as_str()).await? {
             Some(found) => {
-                if whose == Whose::Its {
-                    check_same(&found, schedule)?;
-                }
+                check_whose(&found, schedule, whose)?;
                 self.complete(schedule, &found, written).await
             }
-            None if whose == Whose::Anybodys => Err(missing(name)),
+            None if whose.must_be_there() => Err(missing(name)),
             None => {
                 // Its Secret has no name yet, and it reads none.
                 let gate = render::gated(&self.render(schedule, name.to_string()));
@@ -190,8 +189,8 @@ fn missing(name: &Name) -> Error {
 }
 
 /// Whether nobody was quicker: what must be there was not there.
-fn is_missing(error: &Error, whose: Whose) -> bool {
-    whose == Whose::Anybodys && error.kind() == Kind::NotFound
+fn is_missing(error: &Error, whose: &Whose) -> bool {
+    whose.must_be_there() && error.kind() == Kind::NotFound
 }
 
 /// Whoever loses a race looks again at what is there by now, but not for ever.
@@ -206,13 +205,17 @@ async fn lost(attempt: u64, schedule: &Schedule, error: Error) -> Result<(), Err
     Ok(())
 }
 
-/// Whether a CronJob is still the schedule that its name is for.
-fn check_same(found: &CronJob, schedule: &Schedule) -> Result<(), Error> {
+/// Whether a CronJob is still whose the caller takes it for.
+fn check_whose(found: &CronJob, schedule: &Schedule, whose: &Whose) -> Result<(), Error> {
     match record::recover(found) {
-        Ok(it) if !it.schedule.plan.is_same_schedule(&schedule.plan) => {
-            Err(engine::occupied(&schedule.name))
+        Ok(it) => whose.lets(&it.schedule, schedule),
+        // A person's Update says all of it anew.
+        Err(_) if *whose == Whose::Anybodys => Ok(()),
+        Err(Unknown::Kept(newer @ Unreadable::Newer(_))) => {
+            let doing = format!("make schedule {}", schedule.name);
+            Err(Error::new(doing, Kind::Precondition, newer))
         }
         // What cannot be read is nobody's, and what was never completed is not there.
-        Ok(_) | Err(_) => Ok(()),
+        Err(_) => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 use semver::Version;
 
+use crate::domain::run::Component;
 use crate::engine::{Error, Tidied};
 
 use super::apply::{FIELD_MANAGER, RESTARTS};
@@ -16,8 +17,9 @@ use super::drift::has_drifted;
 use super::error::{is_expired, is_lost_race};
 use super::jobs::{has_started, is_finished};
 use super::keys::{RENDERED, VERSION};
-use super::record;
-use super::{Kubernetes, render};
+use super::record::{self, Spec};
+use super::render::{self, About};
+use super::{Kubernetes, owner, uid};
 
 /// How many CronJobs are brought up to date side by side.
 const AT_ONCE: usize = 8;
@@ -96,7 +98,7 @@ impl Kubernetes {
         let spec = match record::recover(found) {
             Ok(spec) => spec,
             Err(why) => {
-                tracing::warn!(schedule = %name, why, "what it is for cannot be read, so it stays as it is; an Update mends it");
+                tracing::warn!(schedule = %name, %why, "what it is for cannot be read, so it stays as it is; an Update mends it");
                 return Ok(left());
             }
         };
@@ -113,6 +115,7 @@ impl Kubernetes {
             tidied.unchanged = 1;
             return Ok(tidied);
         }
+        self.write_own_secrets(found, &spec).await?;
         let wanted = render::remembering(wanted, still_read);
         let wanted = render::replacing(wanted, found);
         let applied = self.objects.apply_cron_job(wanted).await?;
@@ -124,6 +127,22 @@ impl Kubernetes {
         tidied.updated = usize::from(is_updated);
         tidied.unchanged = usize::from(!is_updated);
         Ok(tidied)
+    }
+
+    /// What is secret of the administrator's settings is part of a rendering; the request's own secrets
+    /// beside it, which nobody reads back, stay as they are.
+    async fn write_own_secrets(&self, found: &CronJob, spec: &Spec) -> Result<(), Error> {
+        let own = self.settings.workers.own_secrets();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let about = About {
+            component: Component::Backup,
+            database: &spec.schedule.plan.source,
+        };
+        let owner = owner::<CronJob>(&found.name_any(), &uid(found));
+        let content = render::secret(&self.settings, &spec.secret, owner, (&about, &own));
+        self.objects.add_to_secret(&content).await.map(drop)
     }
 
     /// A CronJob that was never completed, unless its call is still at it.

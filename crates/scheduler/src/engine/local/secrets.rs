@@ -17,14 +17,17 @@ pub(super) fn write(vars: &[Var]) -> String {
     serde_json::to_string(&secrets).unwrap_or_default()
 }
 
-/// A worker's environment: what is plain as `vars` have it, what is secret as it was kept. None where
-/// that cannot be read.
+/// A worker's environment: what is at hand as `vars` have it, the administrator's own secrets among that;
+/// what is secret of a request, and so is not at hand, as it was kept. None where that cannot be read.
 pub(super) fn environment(vars: Vec<Var>, secrets: &str) -> Option<Environment> {
     let secrets: BTreeMap<String, String> = serde_json::from_str(secrets).ok()?;
     let mut environment = Environment::default();
     for var in vars {
         match var.value {
             Value::Plain(text) => environment.set(var.name, text),
+            Value::Secret(text) if !text.expose_secret().is_empty() => {
+                environment.set_secret(var.name, &text);
+            }
             Value::Secret(_) => {
                 let kept = secrets.get(var.name)?;
                 environment.set_secret(var.name, &SecretString::from(kept.as_str()));

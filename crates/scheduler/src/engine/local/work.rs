@@ -102,6 +102,9 @@ impl Local {
     /// by this version.
     async fn recount(&self) -> Result<(), Error> {
         let now = self.clock.now();
+        let longest = self.backoff.iter().max().copied().unwrap_or_default();
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+        self.store.hurry(now.as_second(), longest).await?;
         let mut wrong = Vec::new();
         for (schedule, due) in self.store.all_due().await? {
             let Ok(next) = next(&schedule.cron, now) else {
@@ -155,7 +158,11 @@ impl Local {
             cancelled,
             deadline: self.time_left(taken),
         };
-        let ending = self.programs.run(taken, &self.workers, &until).await;
+        let mut ending = self.programs.run(taken, &self.workers, &until).await;
+        if until.cancelled.is_cancelled() && !matches!(ending, Ending::Succeeded { .. }) {
+            // It may have ended by itself in the same moment, and is not tried again.
+            ending = Ending::Cancelled;
+        }
         let pause = self.pause(taken, &ending);
         loop {
             let now = self.now();

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::schedules::unwritable;
 use crate::domain::kept;
+use crate::domain::restore::Restore;
 use crate::engine::variables::Variables;
 
 /// The shape of the tables. A file of a newer one is refused.
@@ -147,24 +148,35 @@ fn schedules(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 /// Restores that wait over the update are begun by this version, so they are understood by it.
 fn restores(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let mut query = transaction.prepare("SELECT id, vars FROM runs WHERE ended IS NULL")?;
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rows: Vec<(i64, String)> = rows.collect::<rusqlite::Result<_>>()?;
-    for (id, vars) in rows {
+    let mut query =
+        transaction.prepare("SELECT id, component, vars FROM runs WHERE ended IS NULL")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(i64, String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    for (id, component, vars) in rows {
         let Some(before) = Before::read(&vars) else {
             continue;
         };
-        let restore = before.plain.restore();
+        // What a backup needs stands with its schedule.
+        let restore = (component == "restore")
+            .then(|| before.plain.restore())
+            .flatten();
+        let secrets = if restore.is_some() {
+            before.secrets
+        } else {
+            "{}".to_owned()
+        };
+        let request = restore.as_ref().map(Restore::request);
         let spec = restore.as_ref().map(kept::write).transpose();
         transaction.execute(
-            "UPDATE runs SET place = ?2, spec = ?3, secrets = ?4, begin_by = ?5, vars = '[]' \
-             WHERE id = ?1",
+            "UPDATE runs SET place = ?2, spec = ?3, secrets = ?4, begin_by = ?5, \
+                 request = coalesce(?6, request), vars = '[]' WHERE id = ?1",
             params![
                 id,
                 before.plain.place(),
                 spec.map_err(unwritable)?,
-                before.secrets,
+                secrets,
                 restore.and_then(|it| it.begin_by).map(|it| it.as_second()),
+                request,
             ],
         )?;
     }

@@ -1,8 +1,8 @@
 //! Opening the file: one scheduler at a time.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        keep_before(&connection, folder)?;
         let version = shape(&mut connection)?;
         connection.busy_timeout(BUSY)?;
         Ok((connection, version))
@@ -41,6 +42,32 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         return Err(wrong(newer));
     }
     Ok((connection, lock))
+}
+
+/// A copy of a file of an older version, which that version can go back to.
+fn keep_before(connection: &Connection, folder: &Path) -> rusqlite::Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if !(1..VERSION).contains(&version) {
+        return Ok(());
+    }
+    let copy = folder.join(format!("scheduler.sqlite.v{version}"));
+    if copy.exists() {
+        return Ok(());
+    }
+    let into = copy.to_string_lossy();
+    let kept = connection.execute("VACUUM INTO ?1", [into.as_ref()]);
+    let kept = kept.map_err(io::Error::other);
+    // It has secrets in it.
+    let kept = kept.and_then(|_| std::fs::set_permissions(&copy, Permissions::from_mode(0o600)));
+    let copy = copy.display();
+    match kept {
+        Ok(()) => {
+            tracing::warn!(%copy, "an older scheduler has written the schedules; they are brought into this version's shape, and a copy for the older one is kept");
+        }
+        // What follows is one transaction, and loses nothing.
+        Err(error) => tracing::warn!(%copy, %error, "no copy is kept for the older scheduler"),
+    }
+    Ok(())
 }
 
 fn options() -> OpenOptions {

@@ -103,16 +103,18 @@ impl Store {
                     Restored::Different(name)
                 });
             }
-            let since = if restore.request_id.is_empty() {
-                now - JUST_ENDED
+            // An end of the future was told by a clock that ran ahead.
+            let (since, until) = if restore.request_id.is_empty() {
+                (now - JUST_ENDED, now)
             } else {
-                0
+                (0, i64::MAX)
             };
             let ended = it
                 .query_row(
                     "SELECT name FROM runs WHERE database = ?1 AND request = ?2 \
-                     AND state = 'succeeded' AND ended > ?3 ORDER BY id DESC LIMIT 1",
-                    params![database, request, since],
+                     AND state = 'succeeded' AND ended > ?3 AND ended <= ?4 \
+                     ORDER BY id DESC LIMIT 1",
+                    params![database, request, since, until],
                     |row| row.get(0),
                 )
                 .optional()?;
@@ -148,7 +150,7 @@ impl Store {
     pub(in crate::engine::local) async fn expire(&self, now: i64) -> Result<Vec<i64>, Error> {
         self.within("end what has waited too long", move |it| {
             let mut query = it.prepare_cached(
-                "UPDATE runs SET state = 'expired', ended = ?1, secrets = '{}' \
+                "UPDATE runs SET state = 'expired', ended = ?1, vars = '[]', secrets = '{}' \
                  WHERE state = 'waiting' AND begin_by < ?1 RETURNING id",
             )?;
             let rows = query.query_map([now], |row| row.get(0))?;
@@ -209,6 +211,22 @@ impl Store {
         .map(drop)
     }
 
+    /// A run that waits for its next try longer than any does was put off by a clock that ran ahead.
+    pub(in crate::engine::local) async fn hurry(
+        &self,
+        now: i64,
+        longest: i64,
+    ) -> Result<(), Error> {
+        self.within("look at runs that wait", move |it| {
+            it.execute(
+                "UPDATE runs SET not_before = ?1 WHERE state = 'waiting' AND not_before > ?2",
+                [now, now.saturating_add(longest)],
+            )
+        })
+        .await
+        .map(drop)
+    }
+
     /// How a run ended. Its secrets are forgotten.
     pub(in crate::engine::local) async fn end(
         &self,
@@ -249,7 +267,7 @@ impl Store {
     ) -> Result<bool, Error> {
         self.within("cancel a run", move |it| {
             it.execute(
-                "UPDATE runs SET state = 'cancelled', ended = ?2, secrets = '{}' \
+                "UPDATE runs SET state = 'cancelled', ended = ?2, vars = '[]', secrets = '{}' \
                  WHERE name = ?1 AND state = 'waiting'",
                 params![name, now],
             )

@@ -25,7 +25,7 @@ pub(in crate::engine::local) struct Due {
 pub(in crate::engine::local) enum Written {
     Put(Put),
     /// The name is another schedule's.
-    Occupied,
+    Refused(Error),
     /// There is none, and there must be one.
     Missing,
 }
@@ -48,16 +48,15 @@ impl Store {
                     |row| row.get(0),
                 )
                 .optional()?;
-            if found.is_none() && whose == Whose::Anybodys {
+            if found.is_none() && whose.must_be_there() {
                 return Ok(Written::Missing);
             }
             // What cannot be read is nobody's.
             let before = found.flatten().and_then(|it| read(&it));
-            let is_anothers = before
-                .as_ref()
-                .is_some_and(|it| !it.plan.is_same_schedule(&schedule.plan));
-            if whose == Whose::Its && is_anothers {
-                return Ok(Written::Occupied);
+            if let Some(before) = &before
+                && let Err(refusal) = whose.lets(before, &schedule)
+            {
+                return Ok(Written::Refused(refusal));
             }
             let schedule = schedule.in_place_of(before.as_ref());
             it.execute(
@@ -117,7 +116,7 @@ impl Store {
     ) -> Result<(), Error> {
         self.within("remove a schedule", move |it| {
             it.execute(
-                "UPDATE runs SET state = 'cancelled', ended = ?2 \
+                "UPDATE runs SET state = 'cancelled', ended = ?2, vars = '[]', secrets = '{}' \
                  WHERE schedule = ?1 AND state = 'waiting'",
                 params![name, now],
             )?;
