@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 
 use super::site::Site;
-use super::world::{SYSTEM, block_on, eventually, kubectl, run, try_run};
+use super::world::{SYSTEM, block_on, eventually, kubectl, try_run};
 
 #[test]
 fn a_wrong_password_and_a_missing_bucket_are_one_sentence_each_and_not_tried_again() {
@@ -35,17 +35,11 @@ fn a_wrong_password_and_a_missing_bucket_are_one_sentence_each_and_not_tried_aga
             assert!(said.contains(word), "{word}: {said}");
         }
     }
-    let address = site.world.adapter.clone();
+    let address = site.world.metrics.clone();
+    // Of two schedulers one leads, and tells; the Service asks either.
     eventually("the metric", async || {
-        let metrics = run(
-            "curl",
-            &[
-                "--silent",
-                "--max-time",
-                "10",
-                &format!("http://{address}:8080/metrics"),
-            ],
-        );
+        let url = format!("http://{address}:8080/metrics");
+        let (_, metrics, _) = try_run("curl", &["--silent", "--max-time", "10", &url]);
         let counted = |it: &str| {
             it.starts_with("postgres_adapter_runs_finished_total")
                 && it.contains("exit_code=\"2\"")

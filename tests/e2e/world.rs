@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) s3: String,
     /// The address of the adapter's Service.
     pub(crate) adapter: String,
+    /// That of its metrics'.
+    pub(crate) metrics: String,
 }
 
 pub(crate) fn repository() -> &'static Path {
@@ -183,6 +185,7 @@ impl World {
             postgres: address(SERVERS, "postgres"),
             s3: address(SERVERS, "s3"),
             adapter: address(SYSTEM, RELEASE),
+            metrics: address(SYSTEM, &format!("{RELEASE}-metrics")),
             client: client.clone(),
         }
     }

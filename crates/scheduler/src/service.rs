@@ -1,14 +1,16 @@
 //! The use cases, in the domain's words, over whichever engine there is.
 
+mod addresses;
 pub mod checks;
 pub mod ledger;
 
 use std::sync::Arc;
 
 use backuper::catalog::Revision;
+use backuper::report::CoreAddress;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::access::Places;
+use crate::domain::access::{self, Places, Refusal};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
 use crate::domain::name::Name;
@@ -103,12 +105,11 @@ impl Service {
         &self,
         caller: &Caller,
         verb: Verb,
-        database: &Database,
-        store: &Store,
+        (database, store, core): (&Database, &Store, Option<&CoreAddress>),
     ) -> Result<(), Error> {
         may(caller, verb, &database.place())?;
-        let permitted = self.places().permit(database, store);
-        permitted.map_err(|why| Error::new("use what the request names", Kind::Denied, why))
+        let permitted = self.places().permit(database, store, core);
+        permitted.map_err(not_permitted)
     }
 
     /// The namespace that holds what is made.
@@ -136,12 +137,15 @@ impl Service {
         plan: Plan,
         checks: Checks,
     ) -> Result<Scheduled, Error> {
-        self.permit(caller, Verb::Backup, &plan.source, &plan.store)?;
+        let named = (&plan.source, &plan.store, plan.core.as_ref());
+        self.permit(caller, Verb::Backup, named)?;
         self.engine.permit(Component::Backup, &plan.store)?;
         let is_known = self.ledger.settle().await;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
         if let Checks::On(disk) = checks {
+            let hosts = access::hosts(&plan.source, &plan.store, plan.core.as_ref());
+            addresses::permit(hosts).await.map_err(not_permitted)?;
             let wanted = self.named(names.name(&plan), plan.clone());
             let outcome = checks::backup(&self.workers.backup(&wanted), disk).await;
             judged("schedule backups", &plan.source, outcome)?;
@@ -177,7 +181,8 @@ impl Service {
         name: Name,
         plan: Plan,
     ) -> Result<Scheduled, Error> {
-        self.permit(caller, Verb::Update, &plan.source, &plan.store)?;
+        let named = (&plan.source, &plan.store, plan.core.as_ref());
+        self.permit(caller, Verb::Update, named)?;
         let doing = || format!("change schedule {name}");
         if namespace != self.namespace() {
             let why = format!("only {} is served here", self.namespace());
@@ -213,7 +218,9 @@ impl Service {
         checks: Checks,
         now: Timestamp,
     ) -> Result<Restoring, Error> {
-        self.permit(caller, Verb::Restore, &restore.target, &restore.store)?;
+        let named = (&restore.target, &restore.store, restore.core.as_ref());
+        self.permit(caller, Verb::Restore, named)?;
+        let hosts = access::hosts(named.0, named.1, named.2);
         self.engine.permit(Component::Restore, &restore.store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
@@ -222,6 +229,7 @@ impl Service {
         let backup = match checks {
             // One that is under way may be the same, and is not tried once more.
             Checks::On(disk) if !self.ledger.is_restoring(&database) => {
+                addresses::permit(hosts).await.map_err(not_permitted)?;
                 let outcome = checks::restore(&self.workers.restore(&restore), disk).await;
                 judged("start a restore", &restore.target, outcome)?
             }
@@ -289,6 +297,10 @@ impl Names {
         self.turn += 1;
         self.turn <= TURNS
     }
+}
+
+fn not_permitted(why: Refusal) -> Error {
+    Error::new("use what the request names", Kind::Denied, why)
 }
 
 /// What is surely wrong refuses a request; what cannot be known from here is said in the log.

@@ -102,6 +102,14 @@ fn meaning(action: &'static str, location: String, error: &io::Error) -> Error {
     }
 }
 
+/// An object's file: what is no regular one (a device, a pipe) has no end, or never answers.
+fn regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    File::open(path)
+}
+
 #[async_trait]
 impl Storage for FileStorage {
     fn location(&self) -> String {
@@ -152,7 +160,7 @@ impl Storage for FileStorage {
         let name = key.to_owned();
         self.blocking("reading", key, move || {
             let metadata = fs::metadata(path)?;
-            if metadata.is_dir() {
+            if !metadata.is_file() {
                 return Err(io::ErrorKind::NotFound.into());
             }
             object(name, &metadata)
@@ -164,7 +172,7 @@ impl Storage for FileStorage {
         let path = self.path(key)?;
         let found = self
             .blocking("verifying", key, move || {
-                let mut file = File::open(path)?;
+                let mut file = regular(&path)?;
                 let mut sha256 = Sha256::new();
                 let mut buffer = vec![0; CHUNK];
                 let mut size = 0;
@@ -193,20 +201,23 @@ impl Storage for FileStorage {
         let object = self.stat(key).await?;
         super::within(key, object.size, limit)?;
         let path = self.path(key)?;
-        self.blocking("reading", key, move || fs::read(path).map(Bytes::from))
-            .await
+        // What has grown since it was looked at is not read either.
+        self.blocking("reading", key, move || {
+            let mut bytes = Vec::new();
+            let most = u64::try_from(limit).unwrap_or(u64::MAX);
+            regular(&path)?.take(most).read_to_end(&mut bytes)?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
     }
 
     async fn open(&self, key: &str) -> Result<Body, Error> {
         let path = self.path(key)?;
         let (file, size) = self
             .blocking("reading", key, move || {
-                let file = File::open(path)?;
-                let metadata = file.metadata()?;
-                if metadata.is_dir() {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                Ok((file, metadata.len()))
+                let file = regular(&path)?;
+                let size = file.metadata()?.len();
+                Ok((file, size))
             })
             .await?;
         let (sender, receiver) = mpsc::channel(2);

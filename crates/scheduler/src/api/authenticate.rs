@@ -28,19 +28,24 @@ pub(super) enum Shown {
     Token(SecretString),
     /// The names in a client certificate; none without one.
     Certificate(Vec<String>),
-    /// An `authorization` that is no bearer token.
+    /// An `authorization` that is no bearer token, or more than one.
     Unreadable,
 }
 
 impl Shown {
     /// A token that is wrong is not made good by a certificate.
     pub(super) fn by<T>(request: &Request<T>) -> Self {
-        let Some(value) = request.metadata().get("authorization") else {
+        let mut values = request.metadata().get_all("authorization").iter();
+        let Some(value) = values.next() else {
             return Self::Certificate(names(request));
         };
-        let text = value.to_str().ok();
+        // Of two, nobody knows which one a proxy has looked at.
+        let text = value.to_str().ok().filter(|_| values.next().is_none());
         let token = text.and_then(|it| it.strip_prefix("Bearer "));
-        token.map_or(Self::Unreadable, |it| Self::Token(it.into()))
+        match token {
+            Some(token) if !token.is_empty() => Self::Token(token.into()),
+            Some(_) | None => Self::Unreadable,
+        }
     }
 }
 
@@ -89,7 +94,7 @@ impl Authentication {
     }
 }
 
-/// The names in the client's certificate: DNS names, URIs, and the common name.
+/// The names in the client's certificate: DNS names and URIs, or else the common name.
 fn names<T>(request: &Request<T>) -> Vec<String> {
     let certificates = request.peer_certs();
     let own = certificates.as_ref().and_then(|it| it.first());
@@ -104,7 +109,10 @@ fn names<T>(request: &Request<T>) -> Vec<String> {
             _ => None,
         })
         .collect();
-    let common = parsed.subject().iter_common_name();
-    names.extend(common.filter_map(|it| Some(it.as_str().ok()?.to_owned())));
+    // As RFC 6125 has it: where a certificate names somebody in its own way, its subject does not count.
+    if names.is_empty() {
+        let common = parsed.subject().iter_common_name();
+        names.extend(common.filter_map(|it| Some(it.as_str().ok()?.to_owned())));
+    }
     names
 }

@@ -220,8 +220,8 @@ impl Door {
         if let Some(field) = alone {
             self.take::<()>(field, Err(Wrong(both)));
         }
-        let access = self.take("s3_access_key", name::without_nul(&access));
-        let secret_key = self.take("s3_secret_key", name::without_nul(&secret_key));
+        let access = self.take("s3_access_key", name::header(&access));
+        let secret_key = self.take("s3_secret_key", name::header(&secret_key));
         let keys = secret(access?).zip(secret(secret_key?));
         Some(Store {
             endpoint: endpoint?,

@@ -30,6 +30,11 @@ use crate::service::{Restoring, Scheduled, Service};
 /// How long one call may take; its client may have given up long before.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The largest message that is read, in bytes: names, keys and passwords of 16 KiB each are longer than
+/// anybody's.
+const MESSAGE: usize = 128 << 10;
+/// How much of a database's name stands in a call's line.
+const SHOWN: usize = 256;
 /// How often a client is asked whether it is there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(15);
@@ -75,7 +80,8 @@ impl Asked {
         Self {
             shown: Shown::by(request),
             address: address.map_or_else(String::new, |it| it.to_string()),
-            database,
+            // It may be anything, and anybody's.
+            database: database.chars().take(SHOWN).collect(),
         }
     }
 }
@@ -270,7 +276,7 @@ pub async fn serve(
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(BackupServiceServer::new(api));
+        .add_service(BackupServiceServer::new(api).max_decoding_message_size(MESSAGE));
     // Nobody new is let in when those who watch have been told, and not before.
     let closed = CancellationToken::new();
     let closing = closed.clone();

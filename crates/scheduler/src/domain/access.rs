@@ -8,7 +8,10 @@ use std::str::FromStr;
 
 use backuper::storage::{self, Endpoint};
 
+use backuper::report::CoreAddress;
+
 use super::database::Database;
+use super::name::is_number_like;
 use super::store::Store;
 
 /// What the administrator lists.
@@ -59,6 +62,9 @@ pub enum Refusal {
         "{0} is a link-local address: what answers there is this machine's or its cloud's, and no database or store of yours"
     )]
     LinkLocal(String),
+    /// An address in a form that hides which one it is.
+    #[error("{0} is an address in another form than four decimal numbers")]
+    Disguised(String),
     /// No keys, and the bucket is not listed.
     #[error(
         "no S3 keys were given, and the workers' own credentials are lent for listed buckets alone; give s3_access_key and s3_secret_key, or list {0} in AMBIENT_BUCKETS"
@@ -71,11 +77,20 @@ impl Places {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn permit(&self, database: &Database, store: &Store) -> Result<(), Refusal> {
+    pub fn permit(
+        &self,
+        database: &Database,
+        store: &Store,
+        core: Option<&CoreAddress>,
+    ) -> Result<(), Refusal> {
         let endpoint = store.endpoint.as_ref();
-        let hosts = std::iter::once(database.host.as_str()).chain(endpoint.and_then(host_of));
-        if let Some(host) = hosts.into_iter().find(|it| is_link_local(it)) {
-            return Err(Refusal::LinkLocal(host.to_owned()));
+        for host in hosts(database, store, core) {
+            if host.parse().is_ok_and(is_link_local) {
+                return Err(Refusal::LinkLocal(host));
+            }
+            if host.parse::<IpAddr>().is_err() && is_number_like(&host) {
+                return Err(Refusal::Disguised(host));
+            }
         }
         let needs_no_keys = matches!(endpoint, Some(Endpoint::Directory(_)));
         if needs_no_keys || store.keys.is_given() || self.lends_for(store) {
@@ -104,24 +119,37 @@ impl Places {
     }
 }
 
-/// The host of a URL.
-fn host_of(endpoint: &Endpoint) -> Option<&str> {
-    let Endpoint::Url(url) = endpoint else {
-        return None;
+/// The hosts that a request names: those of its database, its store and its core.
+#[must_use]
+pub fn hosts(database: &Database, store: &Store, core: Option<&CoreAddress>) -> Vec<String> {
+    let endpoint = match &store.endpoint {
+        Some(Endpoint::Url(url)) => Some(url.clone()),
+        Some(Endpoint::Directory(_)) | None => None,
     };
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    match authority.strip_prefix('[') {
+    let urls = endpoint.into_iter().chain(core.map(ToString::to_string));
+    let named = urls.filter_map(|it| host_of(&it));
+    std::iter::once(database.host.clone())
+        .chain(named)
+        .collect()
+}
+
+/// The host of a URL, or of `host:port`.
+fn host_of(url: &str) -> Option<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.trim_start_matches('/').split('/').next()?;
+    let host = match authority.strip_prefix('[') {
         Some(address) => address.split(']').next(),
         None => authority.split(':').next(),
-    }
+    };
+    host.filter(|it| !it.is_empty()).map(str::to_owned)
 }
 
 /// Where clouds serve credentials to whoever asks: RFC 3927, and RFC 4291, 2.5.6; AWS's by IPv6 too.
-fn is_link_local(host: &str) -> bool {
-    match host.parse() {
-        Ok(IpAddr::V4(address)) => address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => {
             let mapped = address
                 .to_ipv4_mapped()
                 .is_some_and(|it| it.is_link_local());
@@ -129,7 +157,6 @@ fn is_link_local(host: &str) -> bool {
                 || address.is_unicast_link_local()
                 || address.segments()[..3] == [0xfd00, 0x0ec2, 0]
         }
-        Err(_not_an_address) => false,
     }
 }
 
@@ -174,21 +201,24 @@ mod tests {
         let of_aws = store("", "backups", None);
         let of_ours = store("https://s3.example", "backups", None);
         let listed = places(&["backups"]);
-        assert!(listed.permit(&db, &of_aws).is_ok());
-        let refused = listed.permit(&db, &of_ours).unwrap_err();
+        assert!(listed.permit(&db, &of_aws, None).is_ok());
+        let refused = listed.permit(&db, &of_ours, None).unwrap_err();
         assert_eq!(
             refused,
             Refusal::NotLent("https://s3.example/backups".to_owned())
         );
         let listed = places(&["https://S3.example:443/backups", "others"]);
-        assert!(listed.permit(&db, &of_ours).is_ok());
-        assert!(listed.permit(&db, &of_aws).is_err());
-        assert!(places(&["*"]).permit(&db, &of_ours).is_ok());
+        assert!(listed.permit(&db, &of_ours, None).is_ok());
+        assert!(listed.permit(&db, &of_aws, None).is_err());
+        assert!(places(&["*"]).permit(&db, &of_ours, None).is_ok());
         let none = places(&[]);
-        assert!(none.permit(&db, &of_aws).is_err());
-        assert!(none.permit(&db, &store("", "backups", Some("key"))).is_ok());
+        assert!(none.permit(&db, &of_aws, None).is_err());
         assert!(
-            none.permit(&db, &store("file:///backups", "", None))
+            none.permit(&db, &store("", "backups", Some("key")), None)
+                .is_ok()
+        );
+        assert!(
+            none.permit(&db, &store("file:///backups", "", None), None)
                 .is_ok()
         );
     }
@@ -203,7 +233,7 @@ mod tests {
             "::ffff:169.254.1.1",
             "fd00:ec2::254",
         ] {
-            let refused = places(&["*"]).permit(&login(host), &keys("https://s3"));
+            let refused = places(&["*"]).permit(&login(host), &keys("https://s3"), None);
             assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{host}");
         }
         for endpoint in [
@@ -211,13 +241,30 @@ mod tests {
             "http://169.254.1.1:9000/x",
             "http://[fe80::1]:9000",
         ] {
-            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint));
+            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint), None);
             assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{endpoint}");
+        }
+        for endpoint in [
+            "http://2852015437",
+            "http://0xa9fe4d4d:9000",
+            "http://0251.0376.1",
+        ] {
+            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint), None);
+            assert!(matches!(refused, Err(Refusal::Disguised(_))), "{endpoint}");
+        }
+        for core in [
+            "169.254.1.1:80",
+            "http://169.254.169.254:80",
+            "dns:///169.254.169.254:80",
+        ] {
+            let core = core.parse().ok();
+            let refused = places(&["*"]).permit(&login("db"), &keys("https://s3"), core.as_ref());
+            assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{core:?}");
         }
         for host in ["10.0.0.1", "127.0.0.1", "::1", "169.254.example"] {
             assert!(
                 places(&[])
-                    .permit(&login(host), &keys("http://[::1]:9000"))
+                    .permit(&login(host), &keys("http://[::1]:9000"), None)
                     .is_ok(),
                 "{host}"
             );

@@ -64,7 +64,7 @@ impl Caller {
         let may = match &self.rights {
             Rights::Nothing => false,
             Rights::Everything => true,
-            Rights::Places(patterns) => patterns.iter().any(|it| matches(it, place)),
+            Rights::Places(patterns) => patterns.iter().any(|it| is_place(it, place)),
         };
         if may {
             return Ok(());
@@ -81,6 +81,30 @@ impl Caller {
     pub fn may_everything(&self) -> bool {
         self.rights == Rights::Everything
     }
+}
+
+/// Host, port and name are matched each for itself: the name is the caller's choice, and may look like
+/// anything.
+fn is_place(pattern: &str, place: &str) -> bool {
+    let parts = |text: &str| {
+        let (server, name) = text.split_once('/')?;
+        let (host, port) = server.rsplit_once(':')?;
+        Some([host.to_owned(), port.to_owned(), name.to_owned()])
+    };
+    if pattern == "*" {
+        return true;
+    }
+    let both = parts(pattern).zip(parts(place));
+    both.is_some_and(|(pattern, place)| {
+        let mut pairs = pattern.iter().zip(&place);
+        pairs.all(|(pattern, part)| matches(pattern, part))
+    })
+}
+
+/// Whether a text is `host:port/dbname` with stars, or a star alone.
+fn is_pattern(text: &str) -> bool {
+    let server = text.split_once('/').map(|(server, _)| server);
+    text == "*" || server.is_some_and(|it| it.contains(':'))
 }
 
 /// A star stands for any text.
@@ -260,6 +284,11 @@ impl Entry {
             _ => Err("it needs one of certificate, token, serviceAccount and group"),
         };
         let identity = identity.map_err(wrong)?;
+        if let Some(place) = places.iter().find(|it| !is_pattern(it)) {
+            return Err(wrong(&format!(
+                "{place:?} is no place: HOST:PORT/DBNAME is needed, each with stars, or * alone"
+            )));
+        }
         let rights = match (role, places.is_empty()) {
             (Role::Viewer, true) => Rights::Nothing,
             (Role::Operator, true) => Rights::Everything,
@@ -272,9 +301,14 @@ impl Entry {
 }
 
 fn token_of(text: &str) -> Result<Identity, &'static str> {
-    let hash = text.strip_prefix("sha256:").map(hex::decode);
-    let hash = hash.and_then(|it| TokenHash::try_from(it.ok()?).ok());
-    hash.map(Identity::Token)
+    let given = text.strip_prefix("sha256:").map(hex::decode);
+    let given = given.and_then(|it| TokenHash::try_from(it.ok()?).ok());
+    // What `printf %s "$TOKEN"` gives where TOKEN is not set would let in everybody.
+    if given == Some(hash("")) {
+        return Err("token is the hash of an empty text: the token was not set");
+    }
+    given
+        .map(Identity::Token)
         .ok_or("token is not sha256: and 64 hex digits, as `printf %s TOKEN | sha256sum` prints")
 }
 
@@ -341,7 +375,7 @@ callers:
                 "places",
             ),
             (
-                "callers: [{name: a, certificate: a, role: viewer, places: [x]}]",
+                "callers: [{name: a, certificate: a, role: viewer, places: ['*']}]",
                 "places",
             ),
             (
@@ -409,5 +443,40 @@ callers:
         ] {
             assert_eq!(matches(pattern, text), wanted, "{pattern} {text}");
         }
+    }
+
+    /// A database's name is the caller's choice, and may look like another host.
+    #[test]
+    fn a_place_is_matched_part_by_part() {
+        for (pattern, place, wanted) in [
+            (
+                "*.team-a.example:5432/*",
+                "db.team-a.example:5432/shop",
+                true,
+            ),
+            (
+                "*.team-a.example:5432/*",
+                "evil:5432/x.team-a.example:5432/y",
+                false,
+            ),
+            ("db:5432/a*", "db:5432/a_b", true),
+            ("db*:5432/a", "db:1/x:5432/a", false),
+            ("*:*/shop", "[::1]:5432/shop", true),
+            ("::1:5432/*", "::1:5432/x", true),
+            ("*", "anything:1/at all", true),
+            ("db:5432", "db:5432/shop", false),
+        ] {
+            assert_eq!(is_place(pattern, place), wanted, "{pattern} {place}");
+        }
+    }
+
+    #[test]
+    fn what_lets_in_everybody_by_mistake_is_refused() {
+        let unset = "callers: [{name: a, token: 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', role: operator}]";
+        let refused = Callers::parse(unset).unwrap_err().to_string();
+        assert!(refused.contains("empty"), "{refused}");
+        let nowhere = "callers: [{name: a, certificate: a, role: owner, places: [db]}]";
+        let refused = Callers::parse(nowhere).unwrap_err().to_string();
+        assert!(refused.contains("HOST:PORT/DBNAME"), "{refused}");
     }
 }

@@ -103,6 +103,11 @@ pub fn host(text: &str) -> Result<String, Wrong> {
         return Ok(address.to_string());
     }
     let bare = text.strip_suffix('.').unwrap_or(text);
+    if is_number_like(bare) {
+        return Err(Wrong(
+            "an IPv4 address is written as four decimal numbers, such as 10.0.0.1",
+        ));
+    }
     // Underscores are in no host name, and in many that people have given to containers.
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let label =
@@ -114,6 +119,16 @@ pub fn host(text: &str) -> Result<String, Wrong> {
             "a host name or an IP address is needed, without scheme, port or path",
         ))
     }
+}
+
+/// Whether a host would be taken for an IPv4 address in one of the forms that inet_aton(3) reads
+/// (`2130706433`, `0x7f.1`), of which no name is one: a name does not end in a number.
+#[must_use]
+pub fn is_number_like(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_decimal = !last.is_empty() && last.chars().all(|it| it.is_ascii_digit());
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    is_decimal || hex.is_some_and(|it| it.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 /// A port that something can listen on.
@@ -153,6 +168,17 @@ pub fn request_id(text: &str) -> Result<String, Wrong> {
             "128 printable ASCII characters at most are needed, without spaces",
         ))
     }
+}
+
+/// A key that can stand in an HTTP header; empty is none.
+///
+/// # Errors
+/// When it has others than printable ASCII characters, or is too long.
+pub fn header(text: &str) -> Result<String, Wrong> {
+    if !text.chars().all(|it| it.is_ascii_graphic()) {
+        return Err(Wrong("it has others than printable ASCII characters in it"));
+    }
+    without_nul(text)
 }
 
 /// A text that can stand in an environment.
@@ -226,6 +252,10 @@ mod tests {
             "a..b",
             "-oProxy",
             "db,other",
+            "2852015437",
+            "0xa9fe4d4d",
+            "169.254.19789",
+            "0251.0376.0115.0115",
             &"x".repeat(254),
         ] {
             assert!(host(bad).is_err(), "{bad}");

@@ -16,6 +16,8 @@ mod store;
 mod supervisor;
 mod work;
 
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +107,7 @@ impl Local {
         let store = Store::open(&data_dir)?;
         let folder = |name: &str| {
             let path = data_dir.join(name);
-            std::fs::create_dir_all(&path).map_err(|error| {
+            private(&path).map_err(|error| {
                 let doing = format!("make {}", path.display());
                 Error::new(doing, Kind::Precondition, error)
             })?;
@@ -226,6 +228,12 @@ impl Engine for Local {
                 Ok(started)
             }
             Restored::Different(run) => Err(engine::different(&run)),
+            Restored::Interrupted(run) => {
+                let why = format!(
+                    "{run} of this request_id did not end before the scheduler did, and may have been complete: look at the database, and give another request_id if it is to be restored"
+                );
+                Err(Error::new("start a restore", Kind::Precondition, why))
+            }
         }
     }
 
@@ -293,6 +301,12 @@ impl Engine for Local {
         leads.send_replace(true);
         self.clone().work_on(&stop).await;
     }
+}
+
+/// Makes a folder that is nobody else's to read.
+fn private(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// When a schedule is due next, in seconds.

@@ -28,6 +28,11 @@ pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// when the four parts of [`super::parts`] share 100 kB/s.
 const PER_MIB: Duration = Duration::from_secs(40);
 
+/// What an answer may have that is no object, in bytes: a page of a thousand keys of 1 KiB has two MiB.
+const DOCUMENT: u64 = 16 << 20;
+/// How long such an answer may take in all.
+const DOCUMENT_WITHIN: Duration = Duration::from_secs(120);
+
 /// Speaks HTTP for the SDK.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
@@ -88,6 +93,7 @@ impl Http {
             &self.client
         };
         let (parts, body) = request.into_parts();
+        let is_object = is_object(&parts.uri);
         let (body, sent) = Sending::new(body);
         let body = if body.is_end_stream() {
             reqwest::Body::from(bytes::Bytes::new())
@@ -103,9 +109,24 @@ impl Http {
             }
         };
         let response: http::Response<reqwest::Body> = response.into();
-        let response = response.map(|it| SdkBody::from_body_1_x(Receiving::new(it, self.limits)));
+        let is_object = is_object && response.status().is_success();
+        let response = response.map(|it| {
+            let body = Receiving::new(it, self.limits);
+            // The SDK reads everything but objects whole into memory.
+            SdkBody::from_body_1_x(if is_object {
+                body
+            } else {
+                body.bounded(DOCUMENT, DOCUMENT_WITHIN)
+            })
+        });
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
     }
+}
+
+/// Whether a request is for an object's content, as the SDK says it.
+fn is_object(uri: &http::Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    query.split('&').any(|it| it == "x-id=GetObject")
 }
 
 fn failed(error: reqwest::Error) -> ConnectorError {

@@ -107,6 +107,14 @@ pub(super) struct Receiving<B> {
     body: B,
     idle: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    bounds: Option<Bounds>,
+}
+
+/// What an answer may have that is read whole into memory.
+#[derive(Debug)]
+struct Bounds {
+    left: u64,
+    ends: Pin<Box<Sleep>>,
 }
 
 impl<B> Receiving<B> {
@@ -117,8 +125,38 @@ impl<B> Receiving<B> {
             body,
             idle,
             waiting,
+            bounds: None,
         }
     }
+
+    /// One that has at most so many bytes, and comes within a time.
+    pub(super) fn bounded(self, bytes: u64, within: Duration) -> Self {
+        let bounds = Bounds {
+            left: bytes,
+            ends: Box::pin(sleep(within)),
+        };
+        Self {
+            bounds: Some(bounds),
+            ..self
+        }
+    }
+
+    /// Counts what has come; none where that is too much.
+    fn count(&mut self, bytes: usize) -> Option<()> {
+        if let Some(bounds) = &mut self.bounds {
+            bounds.left = bounds.left.checked_sub(bytes as u64)?;
+        }
+        Some(())
+    }
+}
+
+/// Why an answer was not read to its end.
+#[derive(Debug, thiserror::Error)]
+enum Unbounded {
+    #[error("the answer is longer than any that an S3 server gives to this request")]
+    Bytes,
+    #[error("the answer took longer than any that an S3 server gives to this request")]
+    Time,
 }
 
 /// Why a body ended that stood still.
@@ -137,8 +175,20 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(bounds) = &mut self.bounds
+            && bounds.ends.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(Unbounded::Time.into())));
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             self.waiting = None;
+            let bytes = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => 0,
+            };
+            if self.count(bytes).is_none() {
+                return Poll::Ready(Some(Err(Unbounded::Bytes.into())));
+            }
             return Poll::Ready(frame.map(|it| it.map_err(Into::into)));
         }
         let idle = self.idle;

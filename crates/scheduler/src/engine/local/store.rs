@@ -72,9 +72,12 @@ fn answered(doing: impl Into<String>, error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
             Kind::Unavailable
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::NotADatabase) => {
-            Kind::Precondition
-        }
+        Some(
+            ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::NotADatabase
+            | ErrorCode::DatabaseCorrupt,
+        ) => Kind::Precondition,
         _ => Kind::Internal,
     };
     Error::new(doing, kind, error)

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,7 +126,15 @@ impl Programs {
             },
             (_, Some(ending)) => ending,
             (Ok(status), None) if status.code() == Some(i32::from(EXPIRED)) => Ending::Expired,
-            (Ok(status), None) => failed(FAILED, status.code(), said),
+            (Ok(status), None) => {
+                let said = match status.signal() {
+                    Some(signal) if said.is_empty() => format!(
+                        "the worker was ended by signal {signal}, and not by us; the system does that where memory is short"
+                    ),
+                    _ => said,
+                };
+                failed(FAILED, status.code(), said)
+            }
             (Err(error), None) => failed(STOPPED, None, error.to_string()),
         }
     }
@@ -208,6 +217,11 @@ impl Programs {
             }
         }
     }
+}
+
+/// A worker that was not started.
+pub(super) fn not_started(why: String) -> Ending {
+    failed(NOT_STARTED, None, why)
 }
 
 /// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is. A

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::store::Taken;
+use super::store::{Taken, Work};
 use super::supervisor::{self, Until};
 use super::{Local, next};
-use crate::domain::run::Ending;
-use crate::engine::{Change, Error};
+use crate::domain::run::{Component, Ending};
+use crate::engine::{Change, Engine as _, Error};
 
 /// How often the clock is looked at, and what could not be kept is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -23,19 +23,26 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The workers that are running, by their runs' names, each with what ends it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cancelling(Arc<Mutex<HashMap<String, CancellationToken>>>);
+pub(super) struct Cancelling(Arc<Mutex<HashMap<String, (Component, CancellationToken)>>>);
 
 impl Cancelling {
     /// Ends a worker; whether there was one.
     pub(super) fn cancel(&self, run: &str) -> bool {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.get(run).inspect(|it| it.cancel()).is_some()
+        running.get(run).inspect(|it| it.1.cancel()).is_some()
     }
 
-    fn begin(&self, run: &str) -> CancellationToken {
+    /// How many backups are running.
+    fn backups(&self) -> usize {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let backups = running.values().filter(|it| it.0 == Component::Backup);
+        backups.count()
+    }
+
+    fn begin(&self, run: &str, component: Component) -> CancellationToken {
         let token = CancellationToken::new();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(run.to_owned(), token.clone());
+        running.insert(run.to_owned(), (component, token.clone()));
         token
     }
 
@@ -132,10 +139,17 @@ impl Local {
         let expired = self.store.expire(self.now()).await?;
         self.tell_runs(expired).await?;
         self.enqueue().await?;
+        // The last place is for restores: backups that hang, and be they of somebody else's database, keep
+        // none waiting.
+        let for_backups = self.max_workers.saturating_sub(1).max(1);
         while workers.len() < self.max_workers
-            && let Some(taken) = self.store.take(self.now()).await?
+            && let Some(taken) = {
+                let restores_alone = self.cancelling.backups() >= for_backups;
+                self.store.take(self.now(), restores_alone).await?
+            }
         {
-            let cancelled = self.cancelling.begin(&taken.run.name);
+            let component = taken.run.component;
+            let cancelled = self.cancelling.begin(&taken.run.name, component);
             let engine = self.clone();
             let stop = stop.clone();
             workers.spawn(async move {
@@ -158,7 +172,10 @@ impl Local {
             cancelled,
             deadline: self.time_left(taken),
         };
-        let mut ending = self.programs.run(taken, &self.workers, &until).await;
+        let mut ending = match self.permits(taken) {
+            Ok(()) => self.programs.run(taken, &self.workers, &until).await,
+            Err(error) => supervisor::not_started(error.chain()),
+        };
         if until.cancelled.is_cancelled() && !matches!(ending, Ending::Succeeded { .. }) {
             // It may have ended by itself in the same moment, and is not tried again.
             ending = Ending::Cancelled;
@@ -188,13 +205,20 @@ impl Local {
         }
     }
 
+    /// Links below FILE_ROOT may lead elsewhere by now than when the call was made.
+    fn permits(&self, taken: &Taken) -> Result<(), Error> {
+        match &taken.work {
+            Some(Work::Backup(it, _)) => self.permit(Component::Backup, &it.plan.store),
+            Some(Work::Restore(it, _)) => self.permit(Component::Restore, &it.store),
+            None => Ok(()),
+        }
+    }
+
     /// How long a run may still take, all its tries together.
     fn time_left(&self, taken: &Taken) -> Duration {
         let all = match &taken.work {
-            Some(super::store::Work::Backup(schedule, _)) => {
-                self.limits.of_backup(&schedule.plan.cron)
-            }
-            Some(super::store::Work::Restore(..)) | None => self.limits.restore,
+            Some(Work::Backup(schedule, _)) => self.limits.of_backup(&schedule.plan.cron),
+            Some(Work::Restore(..)) | None => self.limits.restore,
         };
         let began = taken.run.started.map_or(0, Timestamp::as_second);
         let used = self.now().saturating_sub(began).max(0);

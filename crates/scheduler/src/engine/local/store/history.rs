@@ -23,7 +23,7 @@ const INTERRUPTIONS: i64 = 3;
 /// What an interrupted run means to those who depend on it.
 const INTERRUPTED_BACKUP: &str =
     "this backup did not end before the scheduler did: nothing of it counts, and it is made again";
-const INTERRUPTED_RESTORE: &str = "this restore did not end before the scheduler did: a database that held something is as it was before, one that was empty or missing is not complete; ask for the restore again";
+const INTERRUPTED_RESTORE: &str = "this restore did not end before the scheduler did, and whether it was complete by then is not known: look at the database, and ask for the restore again, under another request_id, if what it should have brought back is not there";
 
 /// The schedules whose runs the last process has left unfinished, but for those that it has been
 /// so with too often.

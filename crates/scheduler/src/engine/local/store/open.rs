@@ -31,6 +31,7 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        is_sound(&connection)?;
         keep_before(&connection, folder)?;
         let version = shape(&mut connection)?;
         connection.busy_timeout(BUSY)?;
@@ -42,6 +43,16 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         return Err(wrong(newer));
     }
     Ok((connection, lock))
+}
+
+/// A file with damaged pages would look like one with fewer schedules.
+fn is_sound(connection: &Connection) -> rusqlite::Result<()> {
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if said == "ok" {
+        return Ok(());
+    }
+    let damaged = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(damaged, Some(said)))
 }
 
 /// A copy of a file of an older version, which that version can go back to.

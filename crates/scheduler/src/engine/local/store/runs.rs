@@ -50,6 +50,8 @@ pub(in crate::engine::local) enum Restored {
     Started(Started),
     /// This run restores something else into the database.
     Different(String),
+    /// This run of the same name was cut short, and may have been complete.
+    Interrupted(String),
 }
 
 impl Store {
@@ -109,6 +111,19 @@ impl Store {
             } else {
                 (0, i64::MAX)
             };
+            if !restore.request_id.is_empty() {
+                let interrupted = it
+                    .query_row(
+                        "SELECT name FROM runs WHERE database = ?1 AND request = ?2 \
+                         AND reason = 'Interrupted' ORDER BY id DESC LIMIT 1",
+                        [&database, &request],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+                if let Some(name) = interrupted {
+                    return Ok(Restored::Interrupted(name));
+                }
+            }
             let ended = it
                 .query_row(
                     "SELECT name FROM runs WHERE database = ?1 AND request = ?2 \
@@ -160,17 +175,21 @@ impl Store {
     }
 
     /// The run that is to start now, which then counts as running: restores first, for somebody waits for
-    /// them, and then the one that has waited longest.
-    pub(in crate::engine::local) async fn take(&self, now: i64) -> Result<Option<Taken>, Error> {
+    /// them, and then, where backups may run too, the one that has waited longest.
+    pub(in crate::engine::local) async fn take(
+        &self,
+        now: i64,
+        restores_alone: bool,
+    ) -> Result<Option<Taken>, Error> {
         self.within("start a run", move |it| {
             let taken: Option<(i64, i64, Option<String>, String)> = it
                 .query_row(
                     "UPDATE runs SET state = 'running', attempt = attempt + 1, \
                          started = coalesce(started, ?1) WHERE id = \
                      (SELECT id FROM runs WHERE state = 'waiting' AND not_before <= ?1 \
-                      ORDER BY component = 'restore' DESC, id LIMIT 1) \
+                      AND (component = 'restore' OR NOT ?2) ORDER BY component = 'restore' DESC, id LIMIT 1) \
                      RETURNING id, attempt, spec, secrets",
-                    [now],
+                    params![now, restores_alone],
                     |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
                 )
                 .optional()?;

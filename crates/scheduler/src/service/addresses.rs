@@ -1,0 +1,26 @@
+//! Where the hosts of a request lead: to no link-local address, whatever their names say.
+
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+
+use crate::domain::access::{Refusal, is_link_local};
+
+/// How long a name may take; one that nobody knows refuses nothing.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Looks the names up.
+pub(super) async fn permit(hosts: Vec<String>) -> Result<(), Refusal> {
+    let lookups = hosts.into_iter().map(async |host| {
+        let found = tokio::time::timeout(LIMIT, lookup_host((host.as_str(), 0))).await;
+        let mut addresses = found.ok()?.ok()?;
+        let is_refused = addresses.any(|it| is_link_local(it.ip()));
+        drop(addresses);
+        is_refused.then_some(host)
+    });
+    let refused = futures::future::join_all(lookups).await;
+    match refused.into_iter().flatten().next() {
+        Some(host) => Err(Refusal::LinkLocal(host)),
+        None => Ok(()),
+    }
+}
