@@ -695,3 +695,81 @@ fn what_a_clock_that_ran_ahead_has_dated_is_not_believed() {
     assert_eq!(again.by, StartedBy::ThisCall);
     assert_ne!(again.name, first.name);
 }
+
+/// A restore that is cut short past its commit is complete, and nobody knows it: its name is not taken for
+/// a wish to have it once more.
+#[test]
+fn a_restore_that_a_kill_cut_short_is_not_begun_again_by_its_name() {
+    let data = folder("data");
+    let engine = open(&data, Path::new("/bin/true"));
+    let named = |id: &str| {
+        let mut restore = conformance::restore("one", "0", 1);
+        restore.request_id = id.to_owned();
+        restore
+    };
+    let first = block_on(engine.start(&named("late"))).unwrap();
+    drop(engine);
+    // As a process that was killed leaves it.
+    file(&data)
+        .execute("UPDATE runs SET state = 'running'", [])
+        .unwrap();
+    let engine = Arc::new(open(&data, Path::new("/bin/true")));
+    let seen = watch(engine.clone(), |it| it.len() == 1);
+    let said = seen[0].state.ending().and_then(Ending::message).unwrap();
+    assert!(said.contains("whether it was complete"), "{said}");
+    let error = block_on(engine.start(&named("late"))).unwrap_err();
+    assert_eq!(error.kind(), Kind::Precondition);
+    assert!(error.chain().contains(&first.name), "{}", error.chain());
+    let other = block_on(engine.start(&named("later"))).unwrap();
+    assert_eq!(other.by, StartedBy::ThisCall);
+}
+
+/// Backups that hang keep no restore waiting.
+#[test]
+fn the_last_place_of_workers_is_for_restores() {
+    let out = folder("out");
+    let began = out.join("began");
+    let script = worker(&format!("touch {}; exec sleep 600", began.display()));
+    let settings = Settings {
+        max_workers: 2,
+        restorer: "/bin/true".into(),
+        ..settings(&folder("data"), &script)
+    };
+    let engine = Arc::new(Local::open(settings).unwrap());
+    for number in 1..4 {
+        let mut schedule = every_second();
+        schedule.name = conformance::named(&format!("backup-{number}-postgres"));
+        block_on(engine.put(&schedule, Whose::Its)).unwrap();
+    }
+    let told = Told::by(engine.clone());
+    wait_for("a backup", || began.exists().then_some(()));
+    a_few_ticks();
+    block_on(engine.start(&conformance::restore("one", "0", 1))).unwrap();
+    wait(&told, |it| it.len() == 1);
+    let seen = told.stop();
+    assert_eq!(seen[0].component, Component::Restore);
+    assert!(succeeded(&seen[0]), "{seen:?}");
+}
+
+/// Pages that are damaged would look like fewer schedules.
+#[test]
+fn a_damaged_file_is_told_at_the_start() {
+    let data = folder("data");
+    let engine = open(&data, Path::new("/bin/true"));
+    for number in 0..200 {
+        let mut schedule = every(3_600);
+        schedule.name = conformance::named(&format!("backup-{number}-postgres"));
+        block_on(engine.put(&schedule, Whose::Its)).unwrap();
+    }
+    drop(engine);
+    let path = data.join("scheduler.sqlite");
+    file(&data)
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4_096].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let error = Local::open(settings(&data, Path::new("/bin/true"))).unwrap_err();
+    assert_eq!(error.kind(), Kind::Precondition, "{}", error.chain());
+}

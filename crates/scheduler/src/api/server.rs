@@ -75,7 +75,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn by<T>(request: &Request<T>, database: String) -> Self {
+    fn by<T>(request: &Request<T>, database: &str) -> Self {
         let address = request.remote_addr();
         Self {
             shown: Shown::by(request),
@@ -215,7 +215,7 @@ impl BackupService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
-        let asked = Asked::by(&request, database_of(request.get_ref()));
+        let asked = Asked::by(&request, &database_of(request.get_ref()));
         let work = async |caller: &Caller| self.backup(caller, request.into_inner()).await;
         self.counted("Backup", asked, work).await
     }
@@ -225,7 +225,7 @@ impl BackupService for Api {
         request: Request<UpdateBackupRequest>,
     ) -> Result<Response<BackupResponse>, Status> {
         let plan = request.get_ref().request.as_ref();
-        let asked = Asked::by(&request, plan.map(database_of).unwrap_or_default());
+        let asked = Asked::by(&request, &plan.map(database_of).unwrap_or_default());
         let work = async |caller: &Caller| self.update(caller, request.into_inner()).await;
         self.counted("Update", asked, work).await
     }
@@ -240,7 +240,7 @@ impl BackupService for Api {
             db_name,
             ..
         } = request.get_ref();
-        let asked = Asked::by(&request, format!("{db_uri}:{db_port}/{db_name}"));
+        let asked = Asked::by(&request, &format!("{db_uri}:{db_port}/{db_name}"));
         let work = async |caller: &Caller| self.restore(caller, request.into_inner()).await;
         self.counted("Restore", asked, work).await
     }

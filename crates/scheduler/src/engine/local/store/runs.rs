@@ -1,7 +1,7 @@
 //! The runs, from their beginning to their end.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Store;
 use super::schedules::{Due, for_a_run, unwritable};
@@ -88,54 +88,8 @@ impl Store {
     ) -> Result<Restored, Error> {
         self.within("keep a restore", move |it| {
             let (database, request) = (restore.target.place_hash(), restore.request());
-            let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-            let under_way = it
-                .query_row(
-                    "SELECT name, request FROM runs \
-                     WHERE database = ?1 AND state IN ('waiting', 'running')",
-                    [&database],
-                    pair,
-                )
-                .optional()?;
-            if let Some((name, same)) = under_way {
-                let by = StartedBy::Earlier;
-                return Ok(if same == request {
-                    Restored::Started(Started { name, by })
-                } else {
-                    Restored::Different(name)
-                });
-            }
-            // An end of the future was told by a clock that ran ahead.
-            let (since, until) = if restore.request_id.is_empty() {
-                (now - JUST_ENDED, now)
-            } else {
-                (0, i64::MAX)
-            };
-            if !restore.request_id.is_empty() {
-                let interrupted = it
-                    .query_row(
-                        "SELECT name FROM runs WHERE database = ?1 AND request = ?2 \
-                         AND reason = 'Interrupted' ORDER BY id DESC LIMIT 1",
-                        [&database, &request],
-                        |row| row.get(0),
-                    )
-                    .optional()?;
-                if let Some(name) = interrupted {
-                    return Ok(Restored::Interrupted(name));
-                }
-            }
-            let ended = it
-                .query_row(
-                    "SELECT name FROM runs WHERE database = ?1 AND request = ?2 \
-                     AND state = 'succeeded' AND ended > ?3 AND ended <= ?4 \
-                     ORDER BY id DESC LIMIT 1",
-                    params![database, request, since, until],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            if let Some(name) = ended {
-                let by = StartedBy::EarlierEnded;
-                return Ok(Restored::Started(Started { name, by }));
+            if let Some(found) = asked_for_before(it, &restore, [&database, &request], now)? {
+                return Ok(found);
             }
             it.execute(
                 "INSERT INTO runs (name, component, database, place, request, spec, secrets, \
@@ -349,6 +303,57 @@ impl Store {
         .await
         .map(drop)
     }
+}
+
+/// What the same request, or another one for the database, has come to: under way, cut short, or ended
+/// well just now.
+fn asked_for_before(
+    transaction: &Transaction<'_>,
+    restore: &Restore,
+    [database, request]: [&str; 2],
+    now: i64,
+) -> rusqlite::Result<Option<Restored>> {
+    let pair = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let under_way = transaction
+        .query_row(
+            "SELECT name, request FROM runs \
+             WHERE database = ?1 AND state IN ('waiting', 'running')",
+            [database],
+            pair,
+        )
+        .optional()?;
+    if let Some((name, same)) = under_way {
+        let by = StartedBy::Earlier;
+        return Ok(Some(if same == request {
+            Restored::Started(Started { name, by })
+        } else {
+            Restored::Different(name)
+        }));
+    }
+    let is_named = !restore.request_id.is_empty();
+    // An end of the future was told by a clock that ran ahead.
+    let (since, until) = if is_named {
+        (0, i64::MAX)
+    } else {
+        (now - JUST_ENDED, now)
+    };
+    let ended: Option<(String, String)> = transaction
+        .query_row(
+            "SELECT name, state FROM runs WHERE database = ?1 AND request = ?2 AND \
+             (state = 'succeeded' AND ended > ?3 AND ended <= ?4 OR ?5 AND reason = 'Interrupted') \
+             ORDER BY id DESC LIMIT 1",
+            params![database, request, since, until, is_named],
+            pair,
+        )
+        .optional()?;
+    Ok(ended.map(|(name, state)| {
+        if state == "succeeded" {
+            let by = StartedBy::EarlierEnded;
+            Restored::Started(Started { name, by })
+        } else {
+            Restored::Interrupted(name)
+        }
+    }))
 }
 
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
