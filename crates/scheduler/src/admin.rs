@@ -67,14 +67,22 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let shown = || {
-        let ledger = admin.service.ledger();
-        Shown {
+    let Admin {
+        service, metrics, ..
+    } = admin;
+    // Ten thousand schedules are 80,000 lines: calls do not wait for them.
+    let writing = tokio::task::spawn_blocking(move || {
+        let ledger = service.ledger();
+        metrics.text(|| Shown {
             schedules: ledger.protections(Timestamp::now()),
             runs: ledger.unfinished(),
-        }
+        })
+    });
+    let written = match writing.await {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     };
-    match admin.metrics.text(shown) {
+    match written {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be shown");

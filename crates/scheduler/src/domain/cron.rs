@@ -259,7 +259,12 @@ impl Fields {
                 let at = date.at(hour, minute, 0, 0);
                 return TimeZone::UTC.to_timestamp(at).ok();
             }
-            date = date.tomorrow().ok()?;
+            // A yearly schedule would look at each day of the year otherwise.
+            date = if bit(self.months, date.month()) {
+                date.tomorrow().ok()?
+            } else {
+                date.last_of_month().tomorrow().ok()?
+            };
             from = None;
         }
         None

@@ -27,7 +27,7 @@ pub struct Ledger(Arc<RwLock<Index>>);
 
 #[derive(Debug, Default)]
 struct Index {
-    schedules: BTreeMap<Name, Scheduled>,
+    schedules: BTreeMap<Name, Known>,
     /// By the schedules' names; of those too whose schedule is not known yet.
     histories: HashMap<String, History>,
     runs: HashMap<String, Run>,
@@ -41,9 +41,21 @@ struct Index {
     has_schedules: bool,
 }
 
+/// A schedule, and what is counted once and not at each look.
+#[derive(Debug)]
+struct Known {
+    scheduled: Scheduled,
+    /// The longest time between two runs.
+    interval: Option<SignedDuration>,
+}
+
 impl Ledger {
     /// Takes in what an engine tells. Gives a run whose end is to be told, if this is one.
     pub fn apply(&self, change: Change) -> Option<Run> {
+        let interval = match &change {
+            Change::Schedule(it) => it.schedule.plan.cron.longest_interval(),
+            _ => None,
+        };
         let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match change {
             Change::Listing(Things::Schedules) => {
@@ -75,7 +87,12 @@ impl Ledger {
             Change::Schedule(scheduled) => {
                 let name = scheduled.schedule.name.clone();
                 index.missing_schedules.remove(&name);
-                index.schedules.insert(name, *scheduled);
+                let scheduled = *scheduled;
+                let known = Known {
+                    scheduled,
+                    interval,
+                };
+                index.schedules.insert(name, known);
             }
             Change::ScheduleGone(name) => index.forget_schedule(&name),
             Change::Run(run) => return index.take(*run),
@@ -128,7 +145,7 @@ impl Ledger {
     #[must_use]
     pub fn schedule_of(&self, plan: &Plan) -> Option<Schedule> {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut schedules = index.schedules.values().map(|it| &it.schedule);
+        let mut schedules = index.schedules.values().map(|it| &it.scheduled.schedule);
         schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
     }
 
@@ -137,7 +154,8 @@ impl Ledger {
     #[must_use]
     pub fn has_first_beside(&self, schedule: &Schedule) -> bool {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        index.schedules.values().map(|it| &it.schedule).any(|it| {
+        let mut schedules = index.schedules.values().map(|it| &it.scheduled.schedule);
+        schedules.any(|it| {
             it.name != schedule.name && !it.counts_apart && it.plan.has_place_of(&schedule.plan)
         })
     }
@@ -164,7 +182,7 @@ impl Ledger {
                 created,
                 suspended,
                 last_success,
-            } = it;
+            } = &it.scheduled;
             let history = index.histories.get(schedule.name.as_str());
             let mut history = history.cloned().unwrap_or_default();
             history.remember(last_success.filter(|it| *it <= soon));
@@ -179,7 +197,7 @@ impl Ledger {
                 } else {
                     cron.next_after(now)
                 },
-                interval: cron.longest_interval(),
+                interval: it.interval,
                 history,
             }
         });

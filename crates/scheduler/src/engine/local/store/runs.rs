@@ -19,8 +19,10 @@ pub(super) const CATCH_UP: &str =
 /// How long a restore that has ended well answers the same request again, in seconds, where that has
 /// no name.
 const JUST_ENDED: i64 = 60;
-/// How many runs are told of at a start.
-const NEWEST: i64 = 100_000;
+/// How many runs of each schedule are told of at a start, and of all restores: as many as Kubernetes keeps.
+const NEWEST: i64 = 3;
+/// How many in all.
+const MOST: i64 = 100_000;
 
 /// What to read of a run, for [`run`].
 const RUN: &str = "SELECT id, name, component, schedule, place, state, reason, exit_code, message, \
@@ -271,11 +273,16 @@ impl Store {
         .await
     }
 
-    /// The newest runs.
+    /// The newest runs, and those that have not ended, or whose end was not told.
     pub(in crate::engine::local) async fn runs(&self) -> Result<Vec<Run>, Error> {
         self.within("read the runs", |it| {
-            let mut query = it.prepare_cached(&format!("{RUN} ORDER BY id DESC LIMIT {NEWEST}"))?;
-            let rows = query.query_map([], run)?;
+            let mut query = it.prepare_cached(&format!(
+                "{RUN} WHERE state IN ('waiting', 'running') OR id IN (SELECT id FROM \
+                     (SELECT id, told, row_number() OVER \
+                         (PARTITION BY schedule ORDER BY id DESC) AS place FROM runs) \
+                     WHERE place <= ?1 OR told = 0) ORDER BY id DESC LIMIT {MOST}"
+            ))?;
+            let rows = query.query_map([NEWEST], run)?;
             rows.collect()
         })
         .await
