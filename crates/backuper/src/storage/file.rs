@@ -5,6 +5,7 @@ mod writing;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -102,12 +103,17 @@ fn meaning(action: &'static str, location: String, error: &io::Error) -> Error {
     }
 }
 
-/// An object's file: what is no regular one (a device, a pipe) has no end, or never answers.
-fn regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
+/// An object's file. A device is none, since it has no end.
+fn open_object(path: &Path) -> io::Result<File> {
+    if !may_be_object(&fs::metadata(path)?) {
         return Err(io::ErrorKind::NotFound.into());
     }
     File::open(path)
+}
+
+fn may_be_object(metadata: &fs::Metadata) -> bool {
+    let kind = metadata.file_type();
+    !(kind.is_dir() || kind.is_char_device() || kind.is_block_device())
 }
 
 #[async_trait]
@@ -160,7 +166,7 @@ impl Storage for FileStorage {
         let name = key.to_owned();
         self.blocking("reading", key, move || {
             let metadata = fs::metadata(path)?;
-            if !metadata.is_file() {
+            if !may_be_object(&metadata) {
                 return Err(io::ErrorKind::NotFound.into());
             }
             object(name, &metadata)
@@ -172,7 +178,7 @@ impl Storage for FileStorage {
         let path = self.path(key)?;
         let found = self
             .blocking("verifying", key, move || {
-                let mut file = regular(&path)?;
+                let mut file = open_object(&path)?;
                 let mut sha256 = Sha256::new();
                 let mut buffer = vec![0; CHUNK];
                 let mut size = 0;
@@ -205,7 +211,7 @@ impl Storage for FileStorage {
         self.blocking("reading", key, move || {
             let mut bytes = Vec::new();
             let most = u64::try_from(limit).unwrap_or(u64::MAX);
-            regular(&path)?.take(most).read_to_end(&mut bytes)?;
+            open_object(&path)?.take(most).read_to_end(&mut bytes)?;
             Ok(Bytes::from(bytes))
         })
         .await
@@ -215,7 +221,7 @@ impl Storage for FileStorage {
         let path = self.path(key)?;
         let (file, size) = self
             .blocking("reading", key, move || {
-                let file = regular(&path)?;
+                let file = open_object(&path)?;
                 let size = file.metadata()?.len();
                 Ok((file, size))
             })
