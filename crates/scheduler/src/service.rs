@@ -51,7 +51,7 @@ impl Checks {
 
 /// A restore that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restoring {
+pub struct RestoreAnswer {
     /// The run.
     pub started: Started,
     /// The backup that comes back, where that could be found out.
@@ -60,7 +60,7 @@ pub struct Restoring {
 
 /// A schedule that was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scheduled {
+pub struct ScheduleAnswer {
     /// Its name.
     pub name: Name,
     /// What was done for it.
@@ -100,8 +100,9 @@ impl Service {
         &self.workers.places
     }
 
-    /// Whether this caller may do this, with what the request names.
-    fn permit(
+    /// Whether this caller may do this, with what the request names. Where its names lead is asked
+    /// whatever the call says: only the administrator says that nothing is looked up.
+    async fn permit(
         &self,
         caller: &Caller,
         verb: Verb,
@@ -109,7 +110,14 @@ impl Service {
     ) -> Result<(), Error> {
         may(caller, verb, &database.place())?;
         let permitted = self.places().permit(database, store, core);
-        permitted.map_err(not_permitted)
+        permitted.map_err(not_permitted)?;
+        match self.checks {
+            Checks::On(_) => {
+                let hosts = access::hosts(database, store, core);
+                addresses::permit(hosts).await.map_err(not_permitted)
+            }
+            Checks::Off => Ok(()),
+        }
     }
 
     /// The namespace that holds what is made.
@@ -136,16 +144,14 @@ impl Service {
         caller: &Caller,
         plan: Plan,
         checks: Checks,
-    ) -> Result<Scheduled, Error> {
+    ) -> Result<ScheduleAnswer, Error> {
         let named = (&plan.source, &plan.store, plan.core.as_ref());
-        self.permit(caller, Verb::Backup, named)?;
+        self.permit(caller, Verb::Backup, named).await?;
         self.engine.permit(Component::Backup, &plan.store)?;
         let is_known = self.ledger.settle().await;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
         if let Checks::On(disk) = checks {
-            let hosts = access::hosts(&plan.source, &plan.store, plan.core.as_ref());
-            addresses::permit(hosts).await.map_err(not_permitted)?;
             let wanted = self.named(names.name(&plan), plan.clone());
             let outcome = checks::backup(&self.workers.backup(&wanted), disk).await;
             judged("schedule backups", &plan.source, outcome)?;
@@ -180,9 +186,9 @@ impl Service {
         namespace: &str,
         name: Name,
         plan: Plan,
-    ) -> Result<Scheduled, Error> {
+    ) -> Result<ScheduleAnswer, Error> {
         let named = (&plan.source, &plan.store, plan.core.as_ref());
-        self.permit(caller, Verb::Update, named)?;
+        self.permit(caller, Verb::Update, named).await?;
         let doing = || format!("change schedule {name}");
         if namespace != self.namespace() {
             let why = format!("only {} is served here", self.namespace());
@@ -217,10 +223,9 @@ impl Service {
         mut restore: Restore,
         checks: Checks,
         now: Timestamp,
-    ) -> Result<Restoring, Error> {
+    ) -> Result<RestoreAnswer, Error> {
         let named = (&restore.target, &restore.store, restore.core.as_ref());
-        self.permit(caller, Verb::Restore, named)?;
-        let hosts = access::hosts(named.0, named.1, named.2);
+        self.permit(caller, Verb::Restore, named).await?;
         self.engine.permit(Component::Restore, &restore.store)?;
         // A count means what it meant when it was asked for; backups made since are not counted.
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
@@ -229,7 +234,6 @@ impl Service {
         let backup = match checks {
             // One that is under way may be the same, and is not tried once more.
             Checks::On(disk) if !self.ledger.is_restoring(&database) => {
-                addresses::permit(hosts).await.map_err(not_permitted)?;
                 let outcome = checks::restore(&self.workers.restore(&restore), disk).await;
                 judged("start a restore", &restore.target, outcome)?
             }
@@ -237,7 +241,7 @@ impl Service {
         };
         let started = self.engine.start(&restore).await?;
         tracing::info!(run = %started.name, %database, by = ?started.by, "restoring");
-        Ok(Restoring { started, backup })
+        Ok(RestoreAnswer { started, backup })
     }
 
     /// A plan under a name; its backups are counted apart where those of another schedule would be
@@ -315,7 +319,7 @@ fn judged<T>(doing: &str, database: &Database, outcome: Outcome<T>) -> Result<Op
     }
 }
 
-fn scheduled(schedule: Schedule, put: Put) -> Scheduled {
+fn scheduled(schedule: Schedule, put: Put) -> ScheduleAnswer {
     let Schedule { name, plan, .. } = schedule;
     let database = plan.source.place();
     tracing::info!(schedule = %name, %database, ?put, "scheduled");
@@ -323,7 +327,7 @@ fn scheduled(schedule: Schedule, put: Put) -> Scheduled {
     if let Some(history) = short_history {
         tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");
     }
-    Scheduled {
+    ScheduleAnswer {
         name,
         put,
         next: plan.cron.next_after(Timestamp::now()),

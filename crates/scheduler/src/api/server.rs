@@ -25,7 +25,7 @@ use crate::domain::callers::Caller;
 use crate::engine::{Put, StartedBy};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
-use crate::service::{Restoring, Scheduled, Service};
+use crate::service::{RestoreAnswer, ScheduleAnswer, Service};
 
 /// How long one call may take; its client may have given up long before.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -157,8 +157,8 @@ impl Api {
         Ok(self.scheduled("updated", &changed))
     }
 
-    fn scheduled(&self, verb: &str, scheduled: &Scheduled) -> BackupResponse {
-        let Scheduled {
+    fn scheduled(&self, verb: &str, scheduled: &ScheduleAnswer) -> BackupResponse {
+        let ScheduleAnswer {
             name,
             put,
             next,
@@ -190,7 +190,8 @@ impl Api {
         let restoring = self
             .service
             .restore(caller, restore, checks, Timestamp::now());
-        let Restoring { started, backup } = restoring.await.map_err(|it| status::failed(&it))?;
+        let RestoreAnswer { started, backup } =
+            restoring.await.map_err(|it| status::failed(&it))?;
         let status = match started.by {
             StartedBy::ThisCall => {
                 let of = backup.map_or_else(String::new, |it| format!(": {it} comes back"));
