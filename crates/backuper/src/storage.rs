@@ -11,7 +11,6 @@
 //! - Deleting what is not there is success.
 
 pub mod config;
-#[cfg(test)]
 mod conformance;
 pub mod file;
 pub mod memory;

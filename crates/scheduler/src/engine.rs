@@ -7,7 +7,7 @@ pub mod kubernetes;
 pub mod local;
 mod variables;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -127,6 +127,16 @@ pub enum Put {
     Changed(Vec<&'static str>),
 }
 
+impl fmt::Display for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created => f.write_str("created"),
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Changed(what) => write!(f, "changed {}", what.join(", ")),
+        }
+    }
+}
+
 /// A restore that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -145,6 +155,17 @@ pub enum StartedBy {
     Earlier,
     /// An earlier one, and it has ended well.
     EarlierEnded,
+}
+
+impl StartedBy {
+    /// For the log.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::ThisCall => "this call",
+            Self::Earlier => "an earlier call",
+            Self::EarlierEnded => "an earlier call, which has ended well",
+        }
+    }
 }
 
 /// What [`Engine::tidy`] did.

@@ -23,7 +23,7 @@ use crate::api::tls::Certificates;
 use crate::config::{Choice, Config};
 use crate::engine::kubernetes::Kubernetes;
 use crate::engine::local::Local;
-use crate::engine::{Engine, Kind};
+use crate::engine::{Engine, Kind, Tidied};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
@@ -211,7 +211,19 @@ async fn tidy(engine: &dyn Engine, mut leads: watch::Receiver<bool>, stop: &Canc
         let pause = match tidied {
             Ok(tidied) => {
                 if is_first || tidied.found_something() {
-                    tracing::info!(?tidied, "the schedules are up to date");
+                    let Tidied {
+                        unchanged,
+                        updated,
+                        removed,
+                        left,
+                    } = tidied;
+                    tracing::info!(
+                        unchanged,
+                        updated,
+                        removed,
+                        left,
+                        "the schedules are up to date"
+                    );
                 }
                 is_first = false;
                 TIDYING

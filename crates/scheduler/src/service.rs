@@ -240,7 +240,7 @@ impl Service {
             Checks::On(_) | Checks::Off => None,
         };
         let started = self.engine.start(&restore).await?;
-        tracing::info!(run = %started.name, %database, by = ?started.by, "restoring");
+        tracing::info!(run = %started.name, %database, by = started.by.word(), "restoring");
         Ok(RestoreAnswer { started, backup })
     }
 
@@ -322,7 +322,7 @@ fn judged<T>(doing: &str, database: &Database, outcome: Outcome<T>) -> Result<Op
 fn scheduled(schedule: Schedule, put: Put) -> ScheduleAnswer {
     let Schedule { name, plan, .. } = schedule;
     let database = plan.source.place();
-    tracing::info!(schedule = %name, %database, ?put, "scheduled");
+    tracing::info!(schedule = %name, %database, done = %put, "scheduled");
     let short_history = plan.short_history();
     if let Some(history) = short_history {
         tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");

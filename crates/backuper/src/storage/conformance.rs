@@ -1,5 +1,7 @@
 //! What every store promises, tried on each: in memory, in a directory, on an S3 server.
 
+#![cfg(test)]
+
 mod directory;
 
 use std::fs;

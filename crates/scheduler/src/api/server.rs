@@ -22,7 +22,7 @@ use super::proto::{
 use super::tls::Certificates;
 use super::{convert, status};
 use crate::domain::callers::Caller;
-use crate::engine::{Put, StartedBy};
+use crate::engine::StartedBy;
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
 use crate::service::{RestoreAnswer, ScheduleAnswer, Service};
@@ -164,17 +164,12 @@ impl Api {
             next,
             short_history,
         } = scheduled;
-        let done = match put {
-            Put::Created => "created".to_owned(),
-            Put::Unchanged => "unchanged".to_owned(),
-            Put::Changed(what) => format!("changed {}", what.join(", ")),
-        };
         let next = next.map_or_else(String::new, |it| format!("; the next run is at {it}"));
         let short = short_history.map_or_else(String::new, |it| {
             format!("; with this max_backup_count no backup that is kept is older than {it:#}")
         });
         BackupResponse {
-            status: format!("{verb}: {done}{next}{short}"),
+            status: format!("{verb}: {put}{next}{short}"),
             cronjob_name: name.to_string(),
             cronjob_namespace: self.service.namespace().to_owned(),
         }
