@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod lines;
+mod names;
 mod process;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -9,7 +9,7 @@ use scheduler::api::proto::{BackupRequest, UpdateBackupRequest};
 use tonic::transport::Endpoint;
 
 use crate::testbed::postgres::{free_port, shared};
-use crate::testbed::programs::{Running, scheduler};
+use crate::testbed::programs::{Prepared, Running, scheduler};
 use crate::testbed::{Env, block_on, env, folder, wait_for};
 use crate::workers::with;
 
@@ -18,6 +18,14 @@ pub(super) fn start(data: &Path) -> (Running, u16) {
 }
 
 pub(super) fn start_with(data: &Path, more: &Env) -> (Running, u16) {
+    start_as(scheduler, data, more)
+}
+
+pub(super) fn start_as(
+    program: impl FnOnce(&Env) -> Prepared,
+    data: &Path,
+    more: &Env,
+) -> (Running, u16) {
     let (port, admin_port) = (free_port(), free_port());
     let own = env([
         ("ENGINE", "local"),
@@ -26,7 +34,7 @@ pub(super) fn start_with(data: &Path, more: &Env) -> (Running, u16) {
         ("PORT", &port.to_string()),
         ("ADMIN_PORT", &admin_port.to_string()),
     ]);
-    let mut running = scheduler(&with(&own, more)).start();
+    let mut running = program(&with(&own, more)).start();
     running.wait_until_it_prints("serving");
     (running, port)
 }

@@ -32,6 +32,16 @@ pub fn scheduler(env: &Env) -> Prepared {
     ours("scheduler", env)
 }
 
+/// The scheduler on a machine that has this file as its `/etc/hosts`. Only root may mount it.
+pub fn scheduler_with_hosts(hosts: &Path, env: &Env) -> Prepared {
+    let mounted = "mount --bind \"$0\" /etc/hosts && exec setpriv --pdeathsig KILL -- \"$1\"";
+    Prepared::new("unshare")
+        .args(["--mount", "sh", "-c", mounted])
+        .arg(hosts)
+        .arg(folder().join("scheduler"))
+        .envs(env)
+}
+
 /// Where the built programs are.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();

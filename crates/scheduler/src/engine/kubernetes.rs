@@ -25,6 +25,7 @@ pub mod render;
 mod restores;
 mod runs;
 mod schedules;
+mod select;
 pub mod settings;
 pub mod template;
 mod tidy;
@@ -116,6 +117,11 @@ impl Kubernetes {
         }
     }
 
+    /// Whether an object is the adapter's, and of our release of it.
+    fn is_ours<K: Resource>(&self, object: &K) -> bool {
+        is_managed(object) && self.is_of_release(object)
+    }
+
     /// Whether an object is of our release of the chart. Those of a version that did not say it are
     /// anybody's.
     fn is_of_release<K: Resource>(&self, object: &K) -> bool {
@@ -190,6 +196,12 @@ impl Engine for Kubernetes {
     async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>) {
         self.keep_lease(&stop, &leads).await;
     }
+}
+
+/// Whether an object is the adapter's.
+fn is_managed<K: Resource>(object: &K) -> bool {
+    let manager = object.labels().get(keys::MANAGED_BY);
+    manager.is_some_and(|it| it == keys::MANAGER)
 }
 
 fn uid<K: Resource>(object: &K) -> String {

@@ -19,7 +19,8 @@ use crate::domain::run::Component;
 use crate::engine::{Error, Kind};
 
 use super::error::{answered, is_busy, is_expired, silent};
-use super::keys::{COMPONENT, Key, MANAGED_BY, MANAGER, PLACE, SCHEDULE};
+use super::keys::SCHEDULE;
+use super::select::{into, labelled, selected};
 
 /// The one field manager of all that we apply.
 pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
@@ -42,7 +43,7 @@ pub(crate) struct Objects {
     pub(super) jobs: Api<Job>,
     pods: Api<Pod>,
     secrets: Api<Secret>,
-    leases: Api<Lease>,
+    pub(super) leases: Api<Lease>,
     call_timeout: Duration,
 }
 
@@ -302,37 +303,9 @@ impl Objects {
         .await
     }
 
-    pub(crate) async fn lease(&self, name: &str) -> Result<Option<Lease>, Error> {
-        self.call(
-            || format!("read Lease {name}"),
-            || self.leases.get_opt(name),
-        )
-        .await
-    }
-
-    /// A [`Kind::Conflict`] when there is one of that name.
-    pub(crate) async fn create_lease(&self, lease: &Lease) -> Result<Lease, Error> {
-        let params = creating();
-        self.call(
-            || format!("create Lease {}", lease.name_any()),
-            || self.leases.create(&params, lease),
-        )
-        .await
-    }
-
-    /// A [`Kind::Conflict`] when it has changed since it was read.
-    pub(crate) async fn replace_lease(&self, lease: &Lease) -> Result<Lease, Error> {
-        let (name, params) = (lease.name_any(), creating());
-        self.call(
-            || format!("write Lease {name}"),
-            || self.leases.replace(&name, &params, lease),
-        )
-        .await
-    }
-
     /// An API server that has too much to do, or is just starting, is asked again as long as there
     /// is time. When there is none left, its own words are the answer.
-    async fn call<T, F: Future<Output = kube::Result<T>>>(
+    pub(super) async fn call<T, F: Future<Output = kube::Result<T>>>(
         &self,
         doing: impl FnOnce() -> String,
         call: impl Fn() -> F,
@@ -363,35 +336,7 @@ impl Objects {
     }
 }
 
-/// What selects our objects.
-pub(crate) fn selector(component: Option<Component>) -> String {
-    let ours = format!("{MANAGED_BY}={MANAGER}");
-    match component {
-        Some(component) => format!("{ours},{COMPONENT}={}", component.word()),
-        None => ours,
-    }
-}
-
-fn selected(component: Component) -> ListParams {
-    ListParams::default().labels(&selector(Some(component)))
-}
-
-/// Restores that were begun by the version before have half of the digits.
-fn into(database: &str, params: ListParams) -> ListParams {
-    let half = database.get(..8).unwrap_or(database);
-    labelled(PLACE, &[database, half], params)
-}
-
-/// What the version before this one has made has its key, and what this one makes has both.
-fn labelled(key: Key, values: &[&str], mut params: ListParams) -> ListParams {
-    let key = key.before.unwrap_or(key.now);
-    if let Some(labels) = &mut params.label_selector {
-        labels.push_str(&format!(",{key} in ({})", values.join(",")));
-    }
-    params
-}
-
-fn creating() -> PostParams {
+pub(super) fn creating() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()

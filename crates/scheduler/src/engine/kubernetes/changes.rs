@@ -11,10 +11,10 @@ use kube::ResourceExt as _;
 use kube::runtime::watcher;
 
 use super::Kubernetes;
-use super::apply::selector;
 use super::jobs::{has_condition, is_cancelled, is_finished, when};
 use super::keys::{COMPONENT, DATABASE, PLACE, RENDERED, SCHEDULE, TOLD};
 use super::record;
+use super::select::selector;
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::engine::change::Things;
 use crate::engine::{Change, Scheduled};

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubernetes;
+use super::apply::{Objects, creating};
 use super::error::{is_forbidden, is_lost_race};
 use crate::engine::Error;
 
@@ -72,6 +73,36 @@ fn lead(leads: &watch::Sender<bool>, lead: bool) {
     }
 }
 
+impl Objects {
+    async fn lease(&self, name: &str) -> Result<Option<Lease>, Error> {
+        self.call(
+            || format!("read Lease {name}"),
+            || self.leases.get_opt(name),
+        )
+        .await
+    }
+
+    /// A [`Kind::Conflict`] when there is one of that name.
+    async fn create_lease(&self, lease: &Lease) -> Result<Lease, Error> {
+        let params = creating();
+        self.call(
+            || format!("create Lease {}", lease.name_any()),
+            || self.leases.create(&params, lease),
+        )
+        .await
+    }
+
+    /// A [`Kind::Conflict`] when it has changed since it was read.
+    async fn replace_lease(&self, lease: &Lease) -> Result<Lease, Error> {
+        let (name, params) = (lease.name_any(), creating());
+        self.call(
+            || format!("write Lease {name}"),
+            || self.leases.replace(&name, &params, lease),
+        )
+        .await
+    }
+}
+
 impl Kubernetes {
     /// Takes the Lease when it is free, keeps it, and gives it back when stopped.
     pub(super) async fn keep_lease(&self, stop: &CancellationToken, leads: &watch::Sender<bool>) {
@@ -118,7 +149,7 @@ impl Kubernetes {
         let asked = Instant::now();
         let Some(found) = self.objects.lease(&self.lease_name()).await? else {
             let lease = self.lease(&candidate.name, None);
-            return self.take(candidate, asked, &lease, None).await;
+            return self.take(candidate, asked, &lease).await;
         };
         let version = found.resource_version().unwrap_or_default();
         let holder = found
@@ -140,17 +171,17 @@ impl Kubernetes {
             return Ok(());
         }
         let lease = self.lease(&candidate.name, Some(&found));
-        self.take(candidate, asked, &lease, Some(is_ours)).await
+        self.take(candidate, asked, &lease).await
     }
 
+    /// Makes the Lease where it names no version that it replaces.
     async fn take(
         &self,
         candidate: &mut Candidate,
         asked: Instant,
         lease: &Lease,
-        was_ours: Option<bool>,
     ) -> Result<(), Error> {
-        let taken = match was_ours {
+        let taken = match lease.resource_version() {
             None => self.objects.create_lease(lease).await,
             Some(_) => self.objects.replace_lease(lease).await,
         };

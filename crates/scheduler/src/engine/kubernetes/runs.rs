@@ -7,10 +7,10 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource as _, ResourceExt};
 use std::collections::BTreeMap;
 
-use super::Kubernetes;
 use super::error::is_lost_race;
 use super::jobs::{is_finished, waits};
-use super::keys::{CANCELLED, Key, MANAGED_BY, MANAGER, TOLD};
+use super::keys::{CANCELLED, Key, TOLD};
+use super::{Kubernetes, is_managed};
 use crate::domain::run::{Component, Ending, Run};
 use crate::engine::{Error, Kind};
 
@@ -49,7 +49,7 @@ impl Kubernetes {
         let Some(job) = found else {
             return Err(Error::new(doing(), Kind::NotFound, "there is none"));
         };
-        if job.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+        if !is_managed(&job) {
             return Err(Error::new(
                 doing(),
                 Kind::Precondition,

@@ -6,10 +6,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
 use super::error::is_lost_race;
-use super::keys::{MANAGED_BY, MANAGER, RENDERED};
+use super::keys::RENDERED;
 use super::record::{self, Shown, Spec, Unknown};
 use super::render::{self, About};
-use super::{Kubernetes, contended, owner, pause, uid};
+use super::{Kubernetes, contended, is_managed, owner, pause, uid};
 use crate::domain::kept::Unreadable;
 use crate::domain::name::Name;
 use crate::domain::run::Component;
@@ -159,7 +159,7 @@ impl Kubernetes {
     /// Whether a CronJob is ours to change.
     fn check_ours(&self, found: &CronJob) -> Result<(), Error> {
         let doing = || format!("change CronJob {}", found.name_any());
-        if found.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+        if !is_managed(found) {
             let why = "it is not one of ours";
             return Err(Error::new(doing(), Kind::Precondition, why));
         }
@@ -172,11 +172,6 @@ impl Kubernetes {
             return Err(Error::new(doing(), Kind::Unavailable, why));
         }
         Ok(())
-    }
-
-    fn is_ours(&self, found: &CronJob) -> bool {
-        let managed = found.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
-        managed && self.is_of_release(found)
     }
 }
 

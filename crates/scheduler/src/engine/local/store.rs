@@ -3,6 +3,7 @@
 mod history;
 mod migrate;
 mod open;
+mod restores;
 mod runs;
 mod schedules;
 
@@ -13,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 use crate::engine::{Error, Kind};
-pub(super) use runs::{Restored, Taken, Work};
+pub(super) use restores::Restored;
+pub(super) use runs::{Taken, Work};
 pub(super) use schedules::Written;
 
 /// The file.
