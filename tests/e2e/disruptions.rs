@@ -206,16 +206,8 @@ fn schedulers_that_are_killed_between_calls_leave_nothing_half_made() {
         let pod = spec.job_template.spec.unwrap().template.spec.unwrap();
         let variables = pod.containers.iter().flat_map(|it| it.env.iter().flatten());
         let secrets: std::collections::BTreeSet<String> = variables
-            .filter_map(|it| {
-                Some(
-                    it.value_from
-                        .as_ref()?
-                        .secret_key_ref
-                        .as_ref()?
-                        .name
-                        .clone(),
-                )
-            })
+            .filter_map(|it| it.value_from.as_ref()?.secret_key_ref.as_ref())
+            .map(|it| it.name.clone())
             .collect();
         assert_eq!(secrets.len(), 1, "{secrets:?}");
         for secret in &secrets {

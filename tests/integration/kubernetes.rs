@@ -120,16 +120,8 @@ fn secret_in(pod: Option<&PodSpec>) -> Option<String> {
     let env = pod?.containers[0].env.as_ref()?;
     let mut names: Vec<String> = env
         .iter()
-        .filter_map(|it| {
-            Some(
-                it.value_from
-                    .as_ref()?
-                    .secret_key_ref
-                    .as_ref()?
-                    .name
-                    .clone(),
-            )
-        })
+        .filter_map(|it| it.value_from.as_ref()?.secret_key_ref.as_ref())
+        .map(|it| it.name.clone())
         .collect();
     names.dedup();
     assert!(names.len() <= 1, "{names:?}");

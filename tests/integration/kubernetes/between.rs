@@ -1,16 +1,20 @@
-//! What stands between an engine and the API server: requests that are lost or held back, and
-//! answers of an API server whose clock is ahead.
+//! What stands between an engine and the API server: requests that are lost, held back or refused,
+//! answers that are lost, and an API server whose clock is ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::DATE;
 use http::{Method, Request, Response};
+use http_body::Body as HttpBody;
+use http_body_util::{Either, Full};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::{Body, ClientBuilder};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
+use serde_json::json;
 use tokio::sync::{Mutex, Semaphore};
 use tower::{BoxError, Layer, Service, ServiceExt as _};
 
@@ -22,6 +26,12 @@ use crate::cluster::Namespace;
 pub(super) enum Fate {
     Sent,
     Lost,
+    /// It is sent, and its answer is lost.
+    Unheard,
+    /// The API server answers with this code and does nothing.
+    Refused(u16),
+    /// It arrives nowhere, and nobody says so.
+    Silent,
     /// It is sent when somebody adds a permit.
     Held(Arc<Semaphore>),
 }
@@ -92,11 +102,12 @@ where
     S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<B>;
+    type Response = Response<Either<B, Full<Bytes>>>;
     type Error = BoxError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(
         &mut self,
@@ -109,9 +120,12 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, rules) = (self.inner.clone(), self.rules.clone());
         Box::pin(async move {
-            match (rules.fate)(&request) {
-                Fate::Sent => {}
+            let fate = (rules.fate)(&request);
+            match &fate {
+                Fate::Sent | Fate::Unheard => {}
                 Fate::Lost => return Err("it is lost".into()),
+                Fate::Refused(code) => return refusal(*code),
+                Fate::Silent => std::future::pending().await,
                 Fate::Held(until) => until.acquire().await?.forget(),
             }
             let mut inner = inner.lock().await;
@@ -119,13 +133,25 @@ where
             let answer = ready.call(request);
             drop(inner);
             let mut answer = answer.await.map_err(Into::into)?;
+            if matches!(fate, Fate::Unheard) {
+                return Err("its answer is lost".into());
+            }
             if let Some(date) = answer.headers_mut().get_mut(DATE) {
                 let told = rfc2822::DateTimeParser::new().parse_timestamp(date.as_bytes());
                 *date = as_http(told? + rules.ahead).parse()?;
             }
-            Ok(answer)
+            Ok(answer.map(Either::Left))
         })
     }
+}
+
+fn refusal<B>(code: u16) -> Result<Response<Either<B, Full<Bytes>>>, BoxError> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "not now", "reason": "Any", "code": code,
+    });
+    let answer = Response::builder().status(code);
+    Ok(answer.body(Either::Right(status.to_string().into()))?)
 }
 
 fn as_http(time: Timestamp) -> String {

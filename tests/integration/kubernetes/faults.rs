@@ -1,18 +1,15 @@
 //! A scheduler that dies between any two of its calls.
 
-use std::sync::Arc;
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
-use kube::client::{Body, ClientBuilder};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::{Engine as _, Whose};
-use tower::{BoxError, Layer, Service};
 
+use super::between::{Between, Fate};
 use super::{
     is_suspended, limited_client, nothing_runs_without_its_secret, restore, schedule, settings,
-    user,
 };
 use crate::cluster::{Cluster, Namespace};
 
@@ -27,93 +24,18 @@ enum Death {
     After,
 }
 
-/// Lets some calls through and then none.
-#[derive(Clone, Debug)]
-struct Mortal {
-    left: Arc<AtomicUsize>,
-    death: Death,
-}
-
-#[derive(Clone, Debug)]
-struct MortalService<S> {
-    inner: S,
-    rules: Mortal,
-}
-
-impl<S> Layer<S> for Mortal {
-    type Service = MortalService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        MortalService {
-            inner,
-            rules: self.clone(),
-        }
-    }
-}
-
-impl<S, B> Service<Request<Body>> for MortalService<S>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Send + 'static,
-{
-    type Response = Response<B>;
-    type Error = BoxError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
-
-    fn poll_ready(
-        &mut self,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let alive = self
-            .rules
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
-        let last_words = |rules: &Mortal| {
-            let dying = rules.left.load(Ordering::SeqCst) == 0;
-            dying && matches!(rules.death, Death::After)
-        };
-        if alive.is_err() {
-            return Box::pin(async { Err("dead".into()) });
-        }
-        let unheard = last_words(&self.rules);
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let answer = call.await.map_err(Into::into)?;
-            if unheard {
-                return Err("the answer is not heard".into());
-            }
-            Ok(answer)
-        })
-    }
-}
-
 /// An engine that dies at its call number `calls` (counted from 0).
 async fn mortal(namespace: &Namespace, calls: usize, death: Death) -> Kubernetes {
-    drop(limited_client(namespace).await);
-    let mut config = namespace.cluster.config();
-    config.auth_info.impersonate = Some(user(namespace));
-    config.default_retry = false;
-    let left = match death {
-        Death::Before => calls,
-        Death::After => calls + 1,
-    };
-    let rules = Mortal {
-        left: Arc::new(AtomicUsize::new(left)),
-        death,
-    };
-    let client = ClientBuilder::try_from(config)
-        .expect("a client")
-        .with_layer(&rules)
-        .build();
-    Kubernetes::new(client, settings(namespace))
+    let so_far = AtomicUsize::new(0);
+    let between = Between::new(move |_| {
+        let call = so_far.fetch_add(1, Ordering::SeqCst);
+        match (call.cmp(&calls), death) {
+            (Less, _) => Fate::Sent,
+            (Equal, Death::After) => Fate::Unheard,
+            (Equal, Death::Before) | (Greater, _) => Fate::Lost,
+        }
+    });
+    between.engine(namespace, settings(namespace)).await
 }
 
 async fn immortal(namespace: &Namespace) -> Kubernetes {
