@@ -12,6 +12,7 @@ use crate::engine::{Error, Started, StartedBy};
 /// How long a restore that has ended well answers the same request again, in seconds, where that has
 /// no name.
 const JUST_ENDED: i64 = 60;
+
 /// What came of asking for a restore.
 #[derive(Debug)]
 pub(in crate::engine::local) enum Restored {
