@@ -1,8 +1,10 @@
 //! Restores that meet what another call, a crash or a person has left.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -64,6 +66,27 @@ fn s11_what_was_never_started_is_made_anew_with_the_new_calls_time() {
         let job = the_one_started(&namespace).await;
         assert_eq!(variable(&job, "RESTORE_AS_OF"), Some(as_of(&today)));
         assert_eq!(namespace.jobs().await.len(), 1);
+    });
+}
+
+#[test]
+fn s11_what_was_not_started_is_withdrawn_though_it_changes_meanwhile() {
+    Cluster::shared().within(async |namespace| {
+        let refusals = AtomicUsize::new(0);
+        let unlucky = Between::new(move |it| {
+            let is_removed = it.method() == Method::DELETE && it.uri().path().contains("/jobs/");
+            if is_removed && refusals.fetch_add(1, Ordering::SeqCst) < 2 {
+                Fate::Refused(409)
+            } else if writes_a_secret(it) {
+                Fate::Lost
+            } else {
+                Fate::Sent
+            }
+        });
+        let unlucky = unlucky.engine(&namespace, settings(&namespace)).await;
+        let error = unlucky.start(&restore(DATABASE, "0")).await;
+        assert_eq!(error.expect_err("no Secret").kind(), Kind::Unavailable);
+        assert_eq!(namespace.jobs().await.len(), 0);
     });
 }
 

@@ -272,3 +272,76 @@ impl Index {
 fn is_untold(run: &Run) -> bool {
     !run.told && run.state.ending().is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::Ending;
+
+    fn run(id: &str, state: State) -> Box<Run> {
+        let created = Timestamp::from_second(1_800_000_000).unwrap();
+        Box::new(Run {
+            component: Component::Restore,
+            name: format!("restore-{id}-postgres"),
+            id: id.to_owned(),
+            schedule: None,
+            database: "db:5432/shop".to_owned(),
+            ended: state.ending().map(|_| created),
+            state,
+            created,
+            started: Some(created),
+            told: false,
+        })
+    }
+
+    fn ended(id: &str) -> Box<Run> {
+        run(id, State::Ended(Ending::Cancelled))
+    }
+
+    #[test]
+    fn an_end_that_was_claimed_is_given_to_nobody_again_whatever_the_engine_remembers() {
+        let ledger = Ledger::default();
+        assert!(ledger.apply(Change::Run(ended("1"))).is_some());
+        assert_eq!(ledger.untold().len(), 1);
+        assert!(ledger.claim("1"));
+        assert!(!ledger.claim("1"));
+        assert_eq!(ledger.untold(), []);
+        // It could not remember that it was told, and tells all it has anew.
+        assert!(ledger.apply(Change::Listing(Things::Runs)).is_none());
+        assert!(ledger.apply(Change::Run(ended("1"))).is_none());
+        assert!(ledger.apply(Change::Listed(Things::Runs)).is_none());
+        assert_eq!(ledger.untold(), []);
+    }
+
+    #[test]
+    fn what_is_not_told_again_is_gone() {
+        let ledger = Ledger::default();
+        for id in ["1", "2"] {
+            ledger.apply(Change::Run(run(id, State::Running)));
+        }
+        ledger.apply(Change::Listing(Things::Runs));
+        ledger.apply(Change::Run(run("2", State::Running)));
+        assert!(ledger.is_restoring("db:5432/shop"));
+        ledger.apply(Change::Listed(Things::Runs));
+        let running = |ledger: &Ledger| {
+            let counts = ledger.unfinished().into_iter();
+            counts.map(|(_, _, count)| count).sum::<usize>()
+        };
+        assert_eq!(running(&ledger), 1);
+        ledger.apply(Change::RunGone("2".to_owned()));
+        assert_eq!(running(&ledger), 0);
+        assert!(!ledger.is_restoring("db:5432/shop"));
+    }
+
+    #[test]
+    fn what_comes_late_undoes_no_end() {
+        let ledger = Ledger::default();
+        ledger.apply(Change::Run(ended("1")));
+        assert!(
+            ledger
+                .apply(Change::Run(run("1", State::Running)))
+                .is_none()
+        );
+        assert!(!ledger.is_restoring("db:5432/shop"));
+    }
+}

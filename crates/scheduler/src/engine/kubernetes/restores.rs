@@ -29,6 +29,8 @@ const JUST_ENDED: SignedDuration = SignedDuration::from_mins(1);
 const FIRST_STATUS: Duration = Duration::from_secs(3);
 /// Between two looks at it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
+/// How often a Job that changes while it is removed is removed again.
+const WITHDRAWALS: u64 = 4;
 const DOING: &str = "start a restore";
 
 /// What a call for a restore does next.
@@ -223,22 +225,32 @@ impl Kubernetes {
     /// What this call has made and not started goes with it. Whether it has is asked anew, since
     /// an answer may have been lost; what cannot be removed now is removed as a crash's.
     async fn withdraw(&self, name: &str, restore: &Restore) {
-        let removed = async {
-            let jobs = self.restores(restore).await?;
-            let mine = jobs
-                .iter()
-                .find(|it| it.name_any() == name && !has_started(it));
-            match mine {
-                Some(job) => self.objects.remove_job(job).await,
-                None => Ok(()),
+        let mut removed = self.try_withdraw(name, restore).await;
+        for attempt in 0..WITHDRAWALS {
+            match &removed {
+                // Its controller has just written its first status.
+                Err(error) if is_lost_race(error) => pause(attempt).await,
+                _ => break,
             }
-        };
-        if let Err(error) = removed.await {
+            removed = self.try_withdraw(name, restore).await;
+        }
+        if let Err(error) = removed {
             tracing::debug!(
                 run = name,
                 error = &error as &dyn std::error::Error,
                 "it stays until it counts as a crash's"
             );
+        }
+    }
+
+    async fn try_withdraw(&self, name: &str, restore: &Restore) -> Result<(), Error> {
+        let jobs = self.restores(restore).await?;
+        let mine = jobs
+            .iter()
+            .find(|it| it.name_any() == name && !has_started(it));
+        match mine {
+            Some(job) => self.objects.remove_job(job).await,
+            None => Ok(()),
         }
     }
 
