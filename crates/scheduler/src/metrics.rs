@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -28,7 +29,8 @@ pub struct Metrics {
     call_seconds: HistogramVec,
     connections: IntGaugeVec,
     leader: IntGauge,
-    schedules: Schedules,
+    /// One scrape at a time.
+    scraping: Arc<Mutex<()>>,
 }
 
 /// What a scrape shows of each schedule.
@@ -71,84 +73,74 @@ const OF_SCHEDULES: [(&str, &str); 9] = [
     ),
 ];
 
-/// Gauges that are set anew at each scrape.
-#[derive(Clone, Debug)]
-struct Schedules {
-    /// As [`OF_SCHEDULES`] has them.
-    gauges: Vec<GaugeVec>,
-    count: IntGauge,
-    runs: IntGaugeVec,
-    /// One scrape at a time.
-    setting: Arc<Mutex<()>>,
+/// What [`OF_SCHEDULES`] shows of one; none: it shows nothing of it.
+fn of_schedule(protection: &Protection) -> [Option<f64>; OF_SCHEDULES.len()] {
+    let Protection {
+        schedule: _,
+        database: _,
+        created,
+        suspended,
+        next,
+        interval,
+        history,
+    } = protection;
+    let time = |it: Timestamp| number(it.as_second());
+    [
+        Some(time(*created)),
+        history.last_success.map(time),
+        history.last_failure.map(time),
+        history.last_succeeded().map(|it| f64::from(u8::from(it))),
+        history.seconds.map(number),
+        history
+            .stored_bytes
+            .and_then(|it| i64::try_from(it).ok())
+            .map(number),
+        next.map(time),
+        interval.map(|it| number(it.as_secs())),
+        Some(f64::from(u8::from(*suspended))),
+    ]
 }
 
-impl Schedules {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let mut gauges = Vec::new();
-        for (name, help) in OF_SCHEDULES {
-            let opts = Opts::new(name, help);
-            let gauge = GaugeVec::new(opts, &["schedule", "database"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            gauges.push(gauge);
+/// Writes what a scrape shows of schedules and runs, one metric after another: those of ten thousand
+/// schedules take more memory than all else.
+fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
+    let Shown { schedules, runs } = shown;
+    let mut add = |gauge: &dyn Collector| {
+        let found = gauge.collect();
+        if found.iter().all(|it| it.get_metric().is_empty()) {
+            return Ok(());
         }
-        let count = IntGauge::new(
-            "postgres_adapter_schedules",
-            "Schedules that there are; only the leader shows them.",
-        )?;
-        registry.register(Box::new(count.clone()))?;
-        let opts = Opts::new(
-            "postgres_adapter_runs",
-            "Runs that have not ended, by component and state: waiting or running; only the leader shows them.",
-        );
-        let runs = IntGaugeVec::new(opts, &["component", "state"])?;
-        registry.register(Box::new(runs.clone()))?;
-        Ok(Self {
-            gauges,
-            count,
-            runs,
-            setting: Arc::default(),
-        })
+        TextEncoder::new().encode_utf8(&found, text)
+    };
+    let count = IntGauge::new(
+        "postgres_adapter_schedules",
+        "Schedules that there are; only the leader shows them.",
+    )?;
+    count.set(i64::try_from(schedules.len()).unwrap_or(i64::MAX));
+    add(&count)?;
+    let opts = Opts::new(
+        "postgres_adapter_runs",
+        "Runs that have not ended, by component and state: waiting or running; only the leader shows them.",
+    );
+    let gauge = IntGaugeVec::new(opts, &["component", "state"])?;
+    for (component, state, count) in runs {
+        gauge
+            .with_label_values(&[component.word(), state])
+            .set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
-
-    fn clear(&self) {
-        for gauge in &self.gauges {
-            gauge.reset();
-        }
-        self.runs.reset();
-        self.count.set(0);
-    }
-
-    fn set(&self, protection: &Protection) {
-        let Protection {
-            schedule,
-            database,
-            created,
-            suspended,
-            next,
-            interval,
-            history,
-        } = protection;
-        let time = |it: Timestamp| number(it.as_second());
-        let values = [
-            Some(time(*created)),
-            history.last_success.map(time),
-            history.last_failure.map(time),
-            history.last_succeeded().map(|it| f64::from(u8::from(it))),
-            history.seconds.map(number),
-            history
-                .stored_bytes
-                .and_then(|it| i64::try_from(it).ok())
-                .map(number),
-            next.map(time),
-            interval.map(|it| number(it.as_secs())),
-            Some(f64::from(u8::from(*suspended))),
-        ];
-        for (gauge, value) in self.gauges.iter().zip(values) {
-            if let Some(value) = value {
-                gauge.with_label_values(&[schedule, database]).set(value);
+    add(&gauge)?;
+    for (at, (name, help)) in OF_SCHEDULES.into_iter().enumerate() {
+        let gauge = GaugeVec::new(Opts::new(name, help), &["schedule", "database"])?;
+        for protection in schedules {
+            let values = of_schedule(protection);
+            if let Some(value) = values.get(at).copied().flatten() {
+                let labels = [protection.schedule.as_str(), &protection.database];
+                gauge.with_label_values(&labels).set(value);
             }
         }
+        add(&gauge)?;
     }
+    Ok(())
 }
 
 #[expect(
@@ -211,7 +203,6 @@ impl Metrics {
             "1 on the scheduler that leads, which tidies up and tells how runs end; 0 on the others.",
         )?;
         registry.register(Box::new(leader.clone()))?;
-        let schedules = Schedules::new(&registry)?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             registry,
@@ -220,7 +211,7 @@ impl Metrics {
             call_seconds,
             connections,
             leader,
-            schedules,
+            scraping: Arc::default(),
         })
     }
 
@@ -266,24 +257,12 @@ impl Metrics {
     /// # Errors
     /// When a metric is inconsistent; none that a caller could cause.
     pub fn text(&self, shown: impl FnOnce() -> Shown) -> prometheus::Result<String> {
-        let setting = &self.schedules.setting;
-        let _one_at_a_time = setting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.schedules.clear();
+        let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
         if self.leader.get() == 1 {
-            let Shown { schedules, runs } = shown();
-            let count = i64::try_from(schedules.len()).unwrap_or(i64::MAX);
-            self.schedules.count.set(count);
-            for protection in &schedules {
-                self.schedules.set(protection);
-            }
-            for (component, state, count) in runs {
-                let gauge = &self.schedules.runs;
-                gauge
-                    .with_label_values(&[component.word(), state])
-                    .set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
+            write(&shown(), &mut text)?;
         }
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        Ok(text)
     }
 }
 
