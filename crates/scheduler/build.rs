@@ -1,5 +1,5 @@
-//! Compiles proto/backup.proto: the server, a client for tests and the demo, and the descriptors
-//! that reflection serves. protox stands in for protoc, so that `cargo build` needs nothing but
+//! Compiles proto/: the servers, clients for tests, the demo and people, and the descriptors that
+//! reflection serves. protox stands in for protoc, so that `cargo build` needs nothing but
 //! cargo.
 
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let protos = ["../../proto/backup.proto"];
-    println!("cargo:rerun-if-changed={}", protos[0]);
-    let descriptors = protox::compile(protos, ["../../proto"])?;
-    std::fs::write(
-        out_dir()?.join("backup_descriptor.bin"),
-        descriptors.encode_to_vec(),
-    )?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    for name in ["backup", "operations"] {
+        let proto = format!("../../proto/{name}.proto");
+        println!("cargo:rerun-if-changed={proto}");
+        let descriptors = protox::compile([proto], ["../../proto"])?;
+        let path = out_dir()?.join(format!("{name}_descriptor.bin"));
+        std::fs::write(path, descriptors.encode_to_vec())?;
+        tonic_prost_build::configure().compile_fds(descriptors)?;
+    }
     Ok(())
 }
 

@@ -242,7 +242,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["service", "metrics", "listener"],
             &["api", "admin", "observer"],
             &["config"],
-            &["run"],
+            &["cli", "run"],
         ],
     ),
 ];

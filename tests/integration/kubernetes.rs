@@ -8,6 +8,7 @@ mod between;
 mod faults;
 mod golden;
 mod lease;
+mod operations;
 mod process;
 mod promises;
 mod queue;

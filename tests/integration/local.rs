@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod lines;
 mod names;
+mod operations;
 mod process;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use scheduler::domain::limits::Limits;
 use scheduler::domain::run::{Component, Ending, Run, State};
 use scheduler::domain::schedule::Schedule;
@@ -631,9 +633,16 @@ fn what_a_worker_has_said_can_be_read() {
         .unwrap()
         .name;
     watch(engine.clone(), |it| it.len() == 1);
-    let log = block_on(engine.log(&run)).unwrap();
-    assert!(log.contains("it dumps"), "{log}");
-    let error = block_on(engine.log("restore-00000000-postgres")).unwrap_err();
+    let lines = block_on(async {
+        let lines = engine.lines(&run, false).await.unwrap();
+        lines.map(Result::unwrap).collect::<Vec<String>>().await
+    });
+    assert!(
+        lines.len() == 1 && lines[0].contains("it dumps"),
+        "{lines:?}"
+    );
+    let error = block_on(engine.lines("restore-00000000-postgres", false)).map(drop);
+    let error = error.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
 }
 
@@ -727,7 +736,7 @@ fn a_restore_that_a_kill_cut_short_is_not_begun_again_by_its_name() {
 
 /// Backups that hang keep no restore waiting.
 #[test]
-fn the_last_place_of_workers_is_for_restores() {
+fn a_restore_finds_a_place_though_backups_have_them_all() {
     let out = folder("out");
     let began = out.join("began");
     let script = worker(&format!("touch {}; exec sleep 600", began.display()));

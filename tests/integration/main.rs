@@ -21,6 +21,7 @@ mod indexes;
 mod keep_going;
 mod kubernetes;
 mod local;
+mod operations;
 mod owners;
 mod preflight;
 mod progress;

@@ -26,6 +26,21 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A text as a person sees it: what would do something to a terminal, or begin a line, is shown as its
+/// escape.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// An error and its causes, the outermost first.
 pub fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),

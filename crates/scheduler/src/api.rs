@@ -1,7 +1,11 @@
-//! The gRPC door: `backup.BackupService` as in the oiler-backup contract.
+//! The gRPC doors: `backup.BackupService` as in the oiler-backup contract, and `postgres_adapter.v1` for
+//! everybody else.
 
 pub mod authenticate;
-pub mod convert;
+mod calls;
+pub mod client;
+pub mod oiler;
+mod operations;
 pub mod probe;
 pub mod proto;
 pub mod server;

@@ -9,6 +9,7 @@ pub mod database;
 pub mod kept;
 pub mod limits;
 pub mod name;
+pub mod progress;
 pub mod protection;
 pub mod restore;
 pub mod run;

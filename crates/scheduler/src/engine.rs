@@ -51,6 +51,15 @@ pub trait Engine: Debug + Send + Sync {
     /// gone is success.
     async fn delete(&self, name: &Name) -> Result<(), Error>;
 
+    /// Lets a schedule rest, or run again at its times. What runs already goes on; a schedule that is so
+    /// already is success. [`Kind::NotFound`] when there is none.
+    async fn suspend(&self, name: &Name, suspended: bool) -> Result<(), Error>;
+
+    /// Starts a run of a schedule beside its times, or finds the one that is under way; where the request
+    /// has a name, one of that name that has ended is found too. One that is suspended runs as well.
+    /// [`Kind::NotFound`] when there is none.
+    async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error>;
+
     /// Starts a restore, or finds the same one: under way, or ended well just now.
     /// [`Kind::Precondition`] when a different one into the same database is under way.
     async fn start(&self, restore: &Restore) -> Result<Started, Error>;
@@ -59,9 +68,10 @@ pub trait Engine: Debug + Send + Sync {
     /// has ended. [`Kind::NotFound`] when there is none.
     async fn cancel(&self, run: &str) -> Result<(), Error>;
 
-    /// The end of what a run's worker has said. [`Kind::NotFound`] when there is no such run, or
-    /// nothing of it is kept.
-    async fn log(&self, run: &str) -> Result<String, Error>;
+    /// What a run's worker has said, line by line, from the last mebibyte of it on; with `follow` also
+    /// what it says from then on, until the run has ended. [`Kind::NotFound`] when there is no such run,
+    /// or nothing of it is kept.
+    async fn lines(&self, run: &str, follow: bool) -> Result<Lines, Error>;
 
     /// All schedules and runs that there are, and then what changes of them. See [`Change`].
     fn changes(&self) -> BoxStream<'static, Change>;
@@ -82,6 +92,9 @@ pub trait Engine: Debug + Send + Sync {
     /// that tidies and tells.
     async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>);
 }
+
+/// The lines of a log. After an error there are no more.
+pub type Lines = BoxStream<'static, Result<String, Error>>;
 
 /// Which schedule of a name may be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,6 +216,21 @@ impl Tidied {
 /// What a directory that may not be a store leads to.
 fn not_a_store(why: String) -> Error {
     Error::new("use the store that is named", Kind::Denied, why)
+}
+
+/// What tells a request from others: its name, or one that no other has.
+fn request_or_any(request_id: &str) -> String {
+    if request_id.is_empty() {
+        uuid::Uuid::new_v4().to_string()
+    } else {
+        request_id.to_owned()
+    }
+}
+
+/// What a schedule leads to that is not there.
+fn no_schedule(doing: &str, name: &Name) -> Error {
+    let why = "there is none";
+    Error::new(format!("{doing} schedule {name}"), Kind::NotFound, why)
 }
 
 fn occupied(name: &Name) -> Error {

@@ -1,4 +1,4 @@
-//! The accept loop of a port: a limited number of connections, none of which may be silent for long.
+//! The accept loop of a port or a socket: a limited number of connections, none of which may be silent for long.
 //! Whoever has reached the limit is told in the log; new clients then wait until others have gone.
 
 use std::future::Future as _;
@@ -12,9 +12,10 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
+use tokio_util::either::Either;
 
 /// How long a connection may be silent. Clients of gRPC answer our pings much sooner.
 pub const IDLE: Duration = Duration::from_secs(75);
@@ -53,10 +54,31 @@ impl Limits {
     }
 }
 
-/// A port that is listened on.
+/// A port of a network, or a socket of this machine.
+#[derive(Debug)]
+pub enum Port {
+    /// A port.
+    Tcp(TcpListener),
+    /// A socket.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Port {
+    fn from(port: TcpListener) -> Self {
+        Self::Tcp(port)
+    }
+}
+
+impl From<UnixListener> for Port {
+    fn from(socket: UnixListener) -> Self {
+        Self::Unix(socket)
+    }
+}
+
+/// A port or a socket that is listened on.
 #[derive(Debug)]
 pub struct Listener {
-    port: TcpListener,
+    port: Port,
     limits: Limits,
     free: Arc<Semaphore>,
     open: IntGauge,
@@ -66,9 +88,9 @@ pub struct Listener {
 impl Listener {
     /// A port with these limits; `open` counts its connections.
     #[must_use]
-    pub fn new(port: TcpListener, limits: Limits, open: IntGauge) -> Self {
+    pub fn new(port: impl Into<Port>, limits: Limits, open: IntGauge) -> Self {
         Self {
-            port,
+            port: port.into(),
             limits,
             free: Arc::new(Semaphore::new(limits.connections)),
             open,
@@ -76,18 +98,12 @@ impl Listener {
         }
     }
 
-    /// The next client.
-    pub async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next client, and where it is; those of a socket are on this machine.
+    pub async fn accept(&mut self) -> (Connection, Option<SocketAddr>) {
         let place = self.place().await;
         loop {
             match self.port.accept().await {
-                Ok((stream, address)) => {
-                    // An answer is small and is not kept waiting for more.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, %address, "small packets may wait");
-                    }
-                    return (self.connection(stream, place), address);
-                }
+                Ok((stream, address)) => return (self.connection(stream, place), address),
                 // Out of file descriptors, for instance: asking at once would not help.
                 Err(error) => {
                     self.warn(&format!("the system gives no connection: {error}"));
@@ -102,7 +118,10 @@ impl Listener {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.port.local_addr()
+        match &self.port {
+            Port::Tcp(port) => port.local_addr(),
+            Port::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
@@ -115,7 +134,7 @@ impl Listener {
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
-    fn connection(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) -> Connection {
+    fn connection(&self, stream: Stream, place: Option<OwnedSemaphorePermit>) -> Connection {
         self.open.inc();
         Connection {
             stream,
@@ -131,28 +150,49 @@ impl Listener {
             return;
         }
         self.warned = Some(Instant::now());
-        let address = self.port.local_addr().ok();
+        let address = self.local_addr().ok();
         tracing::warn!(?address, why, "new clients wait");
     }
 }
 
 impl axum::serve::Listener for Listener {
     type Io = Connection;
-    type Addr = SocketAddr;
+    type Addr = Option<SocketAddr>;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Connection, Option<SocketAddr>) {
         Self::accept(self).await
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Self::local_addr(self)
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        Self::local_addr(self).map(Some)
+    }
+}
+
+type Stream = Either<TcpStream, UnixStream>;
+
+impl Port {
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(port) => {
+                let (stream, address) = port.accept().await?;
+                // An answer is small and is not kept waiting for more.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, %address, "small packets may wait");
+                }
+                Ok((Either::Left(stream), Some(address)))
+            }
+            Self::Unix(socket) => {
+                let (stream, _unnamed) = socket.accept().await?;
+                Ok((Either::Right(stream), None))
+            }
+        }
     }
 }
 
 /// A client's connection, which ends when nothing comes for too long.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     limit: Duration,
     idle: Pin<Box<Sleep>>,
     open: IntGauge,
@@ -160,10 +200,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The bare connection.
+    /// The connection over a network; none over a socket.
     #[must_use]
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.stream {
+            Either::Left(stream) => Some(stream),
+            Either::Right(_) => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A scheduler's life from start to end.
 
 mod access;
+mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::api::authenticate::Authentication;
 use crate::api::probe;
 use crate::api::server::{self, Api};
 use crate::api::tls::Certificates;
@@ -47,9 +49,8 @@ const TIDYING_AGAIN: Duration = Duration::from_secs(15);
 /// # Errors
 /// What is wrong and what to do about it, with the exit code.
 pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, Failure> {
-    if let Some(address) = config.serving.probe.as_ref() {
-        let tls = config.serving.probe_tls()?;
-        return probe::ask(address, tls).await;
+    if let Some((address, trust)) = config.serving.probed()? {
+        return probe::ask(&address, &trust).await;
     }
     let mut files = config.serving.tls()?;
     let authentication = access::authentication(config, files.as_mut(), shutdown.token()).await?;
@@ -67,8 +68,14 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());
     let stop = CancellationToken::new();
-    let api = Api::new(service, metrics.clone(), authentication);
+    let api = Api::new(service.clone(), metrics.clone(), authentication);
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
+    let here = socket::listen(config, &metrics)?;
+    let here = here.map(|(listener, socket)| {
+        let api = Api::new(service, metrics.clone(), Authentication::of_machine());
+        let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
+        (serving, socket)
+    });
     let mut work = tokio::spawn(background(engine, ledger, metrics, stop.clone()));
     admin.set_serving(true);
     tracing::info!(
@@ -96,6 +103,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     }
     stop.cancel();
     farewell(calls, work).await;
+    drop(here);
     outcome
 }
 

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
+use secrecy::SecretString;
 
 use super::logging::LogFormat;
 
@@ -69,6 +70,17 @@ pub fn log_format() -> LogFormat {
     let set = std::env::var("LOG_FORMAT");
     let format = set.ok().and_then(|it| it.parse().ok());
     format.unwrap_or_default()
+}
+
+/// A secret that is no argument of a command; none where it is not set or empty.
+#[must_use]
+pub fn secret(name: &str) -> Option<SecretString> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "clap would let it be an argument too"
+    )]
+    let set = std::env::var(name);
+    set.ok().filter(|it| !it.is_empty()).map(SecretString::from)
 }
 
 /// Warns of variables that look like settings and are none. For when logging has been started.

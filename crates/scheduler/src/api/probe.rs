@@ -1,11 +1,11 @@
 //! The door from outside: asks a scheduler whether it is healthy and what it serves.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use backuper::runtime::Failure;
+use backuper::runtime::failure::Verdict;
 use futures::{StreamExt as _, stream};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use super::tls::read;
+use super::client::{Address, Trust, connect};
 
 /// The service that must be there.
 const SERVICE: &str = "backup.BackupService";
@@ -25,39 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// delay.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Where what a client needs for TLS stands, as PEM.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    /// `PROBE_CA`: the authorities of the scheduler's certificate.
-    pub authorities: PathBuf,
-    /// `PROBE_CERT` and `PROBE_KEY`: what the client shows, if it must.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-impl Trust {
-    fn read(&self) -> Result<ClientTlsConfig, Failure> {
-        let authorities = Certificate::from_pem(read("PROBE_CA", &self.authorities)?);
-        let tls = ClientTlsConfig::new().ca_certificate(authorities);
-        let Some((certificate, key)) = &self.identity else {
-            return Ok(tls);
-        };
-        let certificate = read("PROBE_CERT", certificate)?;
-        let key = read("PROBE_KEY", key)?;
-        Ok(tls.identity(Identity::from_pem(certificate, key)))
-    }
-}
-
-/// Asks the scheduler at `address` (`host:port`), for half a minute if need be; over TLS, if
-/// it is given. Gives the sentence that says what it serves.
+/// Asks the scheduler at an address, for half a minute if need be. Gives the sentence that says what it
+/// serves.
 ///
 /// # Errors
 /// What it did not answer, or answered otherwise.
-pub async fn ask(address: &str, tls: Option<Trust>) -> Result<String, Failure> {
-    let tls = tls.as_ref().map(Trust::read).transpose()?;
+pub async fn ask(address: &Address, trust: &Trust) -> Result<String, Failure> {
     let begun = Instant::now();
     loop {
-        match once(address, tls.as_ref()).await {
-            Err(failure) if begun.elapsed() < LIMIT => {
+        match once(address, trust).await {
+            Err(failure) if failure.verdict == Verdict::TryAgain && begun.elapsed() < LIMIT => {
                 tracing::warn!(error = %failure, "asking again");
             }
             answered => return answered,
@@ -66,16 +43,15 @@ pub async fn ask(address: &str, tls: Option<Trust>) -> Result<String, Failure> {
     }
 }
 
-async fn once(address: &str, tls: Option<&ClientTlsConfig>) -> Result<String, Failure> {
+pub(crate) async fn once(address: &Address, trust: &Trust) -> Result<String, Failure> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
         Failure::try_again(format!("{address} {what}: {why}"))
     };
-    let channel = connect(address, tls)
-        .await
-        .map_err(|error| failed("does not answer", &deepest(&error)))?;
-    let request = HealthCheckRequest {
+    let channel = connect(address, trust).await?;
+    let mut request = Request::new(HealthCheckRequest {
         service: SERVICE.to_owned(),
-    };
+    });
+    request.set_timeout(PATIENCE);
     let answer = HealthClient::new(channel.clone()).check(request).await;
     let health = answer.map_err(|status| failed("does not tell its health", &status.message()))?;
     let health = health.into_inner().status();
@@ -110,23 +86,4 @@ async fn once(address: &str, tls: Option<&ClientTlsConfig>) -> Result<String, Fa
         ));
     }
     Err(failed("does not serve", &SERVICE))
-}
-
-/// tonic's own words say nothing of what has happened.
-fn deepest<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
-    error.source().map_or(error, deepest)
-}
-
-async fn connect(
-    address: &str,
-    tls: Option<&ClientTlsConfig>,
-) -> Result<Channel, tonic::transport::Error> {
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE);
-    if let Some(tls) = tls {
-        endpoint = endpoint.tls_config(tls.clone())?;
-    }
-    endpoint.connect().await
 }

@@ -3,8 +3,16 @@
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::convert::Violation;
 use crate::engine::{Error, Kind};
+
+/// What is wrong with one field of a message. Values are not repeated: some are secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field as the message names it; `request.db_port` for one in a message of its own.
+    pub field: String,
+    /// What is wrong.
+    pub why: String,
+}
 
 /// The code for what an engine could not do.
 #[must_use]

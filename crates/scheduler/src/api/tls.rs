@@ -205,7 +205,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> 
 async fn introduce(
     acceptor: TlsAcceptor,
     client: Connection,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     inside: mpsc::Sender<io::Result<TlsStream<Connection>>>,
 ) {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(client)).await {
@@ -213,7 +213,7 @@ async fn introduce(
             // Only a server that is stopping takes no more clients.
             let _gone = inside.send(Ok(stream)).await;
         }
-        Ok(Err(error)) => tracing::info!(%address, %error, "a TLS handshake failed"),
-        Err(_elapsed) => tracing::info!(%address, "a TLS handshake took too long"),
+        Ok(Err(error)) => tracing::info!(?address, %error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::info!(?address, "a TLS handshake took too long"),
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::limits::Limits;
 use crate::engine::local::{Clock, Settings};
 use crate::workers::Workers;
 
+/// The socket in DATA_DIR by which commands on this machine reach the scheduler.
+pub const SOCKET: &str = "scheduler.sock";
+
 /// Workers on this machine.
 #[derive(Clone, Debug, Args)]
 pub struct Machine {

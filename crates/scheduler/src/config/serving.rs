@@ -8,7 +8,7 @@ use backuper::job::{Maybe, flag, maybe};
 use backuper::runtime::failure::Failure;
 use clap::Args;
 
-use crate::api::probe::Trust;
+use crate::api::client::{Address, Trust};
 use crate::api::tls::Files;
 
 /// Where the scheduler listens.
@@ -60,27 +60,40 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Where what a probe needs for TLS stands; none: it asks without.
+    /// What a probe asks, and what it needs for TLS; none: this scheduler serves.
     ///
     /// # Errors
-    /// A sentence that says which variable is missing.
-    pub fn probe_tls(&self) -> Result<Option<Trust>, Failure> {
+    /// A sentence that says which variable is missing or wrong.
+    pub fn probed(&self) -> Result<Option<(Address, Trust)>, Failure> {
+        let Some(address) = &self.probe else {
+            return Ok(None);
+        };
         let identity = match (&self.probe_cert, &self.probe_key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (Some(certificate), Some(key)) => Some([
+                ("PROBE_CERT", certificate.clone()),
+                ("PROBE_KEY", key.clone()),
+            ]),
             _ => {
                 let sentence = "PROBE_CERT and PROBE_KEY go together; set both or none";
                 return Err(Failure::refused(sentence));
             }
         };
-        match &self.probe_ca {
-            Some(authorities) => Ok(Some(Trust {
-                authorities: authorities.clone(),
-                identity,
-            })),
-            None if identity.is_none() => Ok(None),
-            None => Err(Failure::refused("PROBE_CERT and PROBE_KEY need PROBE_CA")),
+        if identity.is_some() && self.probe_ca.is_none() {
+            return Err(Failure::refused("PROBE_CERT and PROBE_KEY need PROBE_CA"));
         }
+        let address = match &self.probe_ca {
+            Some(_) => Address::Tls(address.clone()),
+            None => Address::Plain(address.clone()),
+        };
+        let authorities = self.probe_ca.clone().map(|it| ("PROBE_CA", it));
+        Ok(Some((
+            address,
+            Trust {
+                authorities,
+                identity,
+            },
+        )))
     }
 
     /// Where TLS's certificate stands; none: gRPC without TLS.

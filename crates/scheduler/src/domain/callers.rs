@@ -12,6 +12,16 @@ pub enum Verb {
     Update,
     /// To restore.
     Restore,
+    /// To see a schedule, its runs and what they said.
+    View,
+    /// To run a schedule beside its times.
+    Run,
+    /// To suspend a schedule or let it go on.
+    Suspend,
+    /// To delete a schedule.
+    Delete,
+    /// To end a run.
+    Cancel,
 }
 
 /// Somebody who calls.
@@ -24,7 +34,7 @@ pub struct Caller {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rights {
-    Nothing,
+    Viewing,
     Everything,
     Places(Vec<String>),
 }
@@ -43,6 +53,11 @@ fn word(verb: Verb) -> &'static str {
         Verb::Backup => "back up",
         Verb::Update => "change the schedule of",
         Verb::Restore => "restore into",
+        Verb::View => "view",
+        Verb::Run => "run the schedule of",
+        Verb::Suspend => "suspend or resume the schedule of",
+        Verb::Delete => "delete the schedule of",
+        Verb::Cancel => "cancel a run of",
     }
 }
 
@@ -56,13 +71,22 @@ impl Caller {
         }
     }
 
+    /// Whoever may open a socket that is the scheduler's own user's.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        Self {
+            name: "this machine".to_owned(),
+            rights: Rights::Everything,
+        }
+    }
+
     /// Whether it may do this with a database, `host:port/dbname`.
     ///
     /// # Errors
     /// [`Forbidden`].
     pub fn may(&self, verb: Verb, place: &str) -> Result<(), Forbidden> {
         let may = match &self.rights {
-            Rights::Nothing => false,
+            Rights::Viewing => verb == Verb::View,
             Rights::Everything => true,
             Rights::Places(patterns) => patterns.iter().any(|it| is_place(it, place)),
         };
@@ -83,9 +107,10 @@ impl Caller {
     }
 }
 
-/// Host, port and name are matched each for itself: the name is the caller's choice, and may look like
-/// anything.
-fn is_place(pattern: &str, place: &str) -> bool {
+/// Whether a pattern, `host:port/dbname` with stars or a star alone, means a place. Host, port and name are
+/// matched each for itself: the name is the caller's choice, and may look like anything.
+#[must_use]
+pub fn is_place(pattern: &str, place: &str) -> bool {
     let parts = |text: &str| {
         let (server, name) = text.split_once('/')?;
         let (host, port) = server.rsplit_once(':')?;
@@ -102,7 +127,8 @@ fn is_place(pattern: &str, place: &str) -> bool {
 }
 
 /// Whether a text is `host:port/dbname` with stars, or a star alone.
-fn is_pattern(text: &str) -> bool {
+#[must_use]
+pub fn is_pattern(text: &str) -> bool {
     let server = text.split_once('/').map(|(server, _)| server);
     text == "*" || server.is_some_and(|it| it.contains(':'))
 }
@@ -290,7 +316,7 @@ impl Entry {
             )));
         }
         let rights = match (role, places.is_empty()) {
-            (Role::Viewer, true) => Rights::Nothing,
+            (Role::Viewer, true) => Rights::Viewing,
             (Role::Operator, true) => Rights::Everything,
             (Role::Owner, false) => Rights::Places(places),
             (Role::Owner, true) => return Err(wrong("an owner needs places")),

@@ -48,6 +48,14 @@ impl Name {
         Self(format!("backup-{}-postgres", short_hash(&identity)))
     }
 
+    /// The name of a run that somebody asks for beside the schedule's times; with the same request it is
+    /// the same. It has a label's 63 characters at most.
+    #[must_use]
+    pub fn run_now(&self, request: &str) -> String {
+        let hash = hex::encode(&Sha256::digest(format!("{}\n{request}", self.0))[..3]);
+        format!("{}-now-{hash}", self.0)
+    }
+
     /// The name as a text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -4,6 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::run::{Component, Ending, Run};
 
+/// How many characters of a failure's sentence are kept.
+const SENTENCE: usize = 500;
+
 /// What is known of a schedule's runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
@@ -11,6 +14,8 @@ pub struct History {
     pub last_success: Option<Timestamp>,
     /// When the last run ended that was no good backup.
     pub last_failure: Option<Timestamp>,
+    /// Why, in the worker's sentence or the reason's one word; what is long is cut.
+    pub failure: Option<String>,
     /// How long the last good backup took.
     pub seconds: Option<i64>,
     /// How large it is in the store, in bytes.
@@ -32,10 +37,14 @@ impl History {
                 let message = message.as_deref();
                 self.stored_bytes = message.and_then(backuper::summary::stored_bytes);
             }
-            Ending::Failed { .. } | Ending::Expired => {
-                self.last_failure = self.last_failure.max(Some(ended));
+            Ending::Failed { .. } | Ending::Expired if self.last_failure <= Some(ended) => {
+                self.last_failure = Some(ended);
+                self.failure = Some(sentence(ending));
             }
-            Ending::Succeeded { .. } | Ending::Cancelled => {}
+            Ending::Succeeded { .. }
+            | Ending::Failed { .. }
+            | Ending::Expired
+            | Ending::Cancelled => {}
         }
     }
 
@@ -56,6 +65,15 @@ impl History {
         }
         Some(self.last_success > self.last_failure)
     }
+}
+
+fn sentence(ending: &Ending) -> String {
+    let reason = match ending {
+        Ending::Failed { reason, .. } => reason.as_str(),
+        other => other.word(),
+    };
+    let sentence = ending.message().unwrap_or(reason);
+    sentence.chars().take(SENTENCE).collect()
 }
 
 /// A schedule and how it protects its database.

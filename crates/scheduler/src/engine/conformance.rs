@@ -111,6 +111,8 @@ pub async fn keeps_its_promises(engine: Arc<dyn Engine>) {
     callers_at_the_same_time_agree(&engine).await;
     one_restore_at_a_time_into_a_database(&engine).await;
     a_run_that_was_cancelled_does_not_begin(&engine).await;
+    a_schedule_rests_until_it_is_let_go(&engine).await;
+    a_schedule_runs_when_somebody_asks(&engine).await;
     what_is_kept_is_told(&engine).await;
     what_is_deleted_is_gone(&engine).await;
     tidying_finds_nothing_to_do(&engine).await;
@@ -240,6 +242,63 @@ pub async fn told(engine: &Arc<dyn Engine>, is_it: impl Fn(&Run) -> bool) -> Run
     };
     let waited = tokio::time::timeout(SOON, waiting).await;
     waited.expect("the run is told in time")
+}
+
+async fn a_schedule_rests_until_it_is_let_go(engine: &Arc<dyn Engine>) {
+    let wanted = schedule("backup-00000008-postgres");
+    let error = engine.suspend(&wanted.name, true).await;
+    assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
+    engine.put(&wanted, Whose::Its).await.expect("made");
+    for suspended in [true, true, false, false, true] {
+        engine
+            .suspend(&wanted.name, suspended)
+            .await
+            .expect("it is there");
+        let becomes = |it: &Change| matches!(it, Change::Schedule(it) if it.schedule.name == wanted.name && it.suspended == suspended);
+        heard(engine, becomes).await;
+    }
+    engine.put(&wanted, Whose::Its).await.expect("unchanged");
+    let still = |it: &Change| matches!(it, Change::Schedule(it) if it.schedule.name == wanted.name && it.suspended);
+    heard(engine, still).await;
+}
+
+async fn a_schedule_runs_when_somebody_asks(engine: &Arc<dyn Engine>) {
+    let wanted = schedule("backup-00000009-postgres");
+    let error = engine.run(&wanted.name, "").await;
+    assert_eq!(error.expect_err("there is none").kind(), Kind::NotFound);
+    engine.put(&wanted, Whose::Its).await.expect("made");
+    engine
+        .suspend(&wanted.name, true)
+        .await
+        .expect("it is there");
+    let started = engine.run(&wanted.name, "one").await.expect("started");
+    assert_eq!(started.by, StartedBy::ThisCall);
+    for request in ["one", "two", ""] {
+        let again = engine.run(&wanted.name, request).await.expect("found");
+        assert_eq!(again.by, StartedBy::Earlier, "{request}");
+        assert_eq!(again.name, started.name, "{request}");
+    }
+    let run = told(engine, |it| it.name == started.name).await;
+    assert_eq!(run.schedule.as_deref(), Some(wanted.name.as_str()));
+    assert_eq!(run.database, "db.example:5432/shop");
+    engine.cancel(&started.name).await.expect("cancelled");
+    told(engine, |it| {
+        it.name == started.name && it.state.ending().is_some()
+    })
+    .await;
+    let again = engine.run(&wanted.name, "one").await.expect("found");
+    assert_eq!(again.by, StartedBy::EarlierEnded);
+    let other = engine.run(&wanted.name, "two").await.expect("started");
+    assert_eq!(other.by, StartedBy::ThisCall);
+    engine.delete(&wanted.name).await.expect("deleted");
+}
+
+/// Waits for a change.
+async fn heard(engine: &Arc<dyn Engine>, is_it: impl Fn(&Change) -> bool) {
+    let mut changes = engine.changes();
+    let hearing = async { while !is_it(&changes.next().await.expect("it goes on")) {} };
+    let heard = tokio::time::timeout(SOON, hearing).await;
+    heard.expect("it is told in time");
 }
 
 async fn what_is_kept_is_told(engine: &Arc<dyn Engine>) {

@@ -20,6 +20,7 @@ pub mod error;
 mod jobs;
 pub mod keys;
 mod lease;
+mod logs;
 pub mod record;
 pub mod render;
 mod restores;
@@ -49,7 +50,7 @@ use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store;
-use crate::engine::{self, Change, Engine, Error, Kind, Put, Started, Tidied, Whose};
+use crate::engine::{self, Change, Engine, Error, Kind, Lines, Put, Started, Tidied, Whose};
 use apply::Objects;
 use error::answered;
 use settings::Settings;
@@ -164,6 +165,14 @@ impl Engine for Kubernetes {
         self.delete_schedule(name).await
     }
 
+    async fn suspend(&self, name: &Name, suspended: bool) -> Result<(), Error> {
+        self.suspend_schedule(name, suspended).await
+    }
+
+    async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {
+        self.run_schedule(name, request_id).await
+    }
+
     async fn start(&self, restore: &Restore) -> Result<Started, Error> {
         self.permit(Component::Restore, &restore.store)?;
         self.restore_within_time(restore).await
@@ -173,8 +182,8 @@ impl Engine for Kubernetes {
         self.cancel_run(run).await
     }
 
-    async fn log(&self, run: &str) -> Result<String, Error> {
-        self.log_of(run).await
+    async fn lines(&self, run: &str, follow: bool) -> Result<Lines, Error> {
+        self.lines_of(run, follow).await
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {

@@ -11,6 +11,7 @@ mod changes;
 mod clock;
 mod directories;
 mod lines;
+mod logs;
 mod secrets;
 mod store;
 mod supervisor;
@@ -37,7 +38,7 @@ use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store as Bucket;
-use crate::engine::{self, Change, Engine, Error, Kind, Put, Started, Tidied, Whose};
+use crate::engine::{self, Change, Engine, Error, Kind, Lines, Put, Started, Tidied, Whose};
 use crate::workers::Workers;
 use changes::Changes;
 pub use clock::Clock;
@@ -189,15 +190,17 @@ impl Engine for Local {
         let times = [due, Some(now.as_second())];
         let name = &schedule.name;
         let written = self.store.put(schedule.clone(), secrets, times, whose);
-        let put = match written.await? {
-            Written::Put(put) => put,
+        let (put, kept) = match written.await? {
+            Written::Put(put, kept) => (put, kept),
             Written::Refused(error) => return Err(error),
             Written::Missing => {
                 let doing = format!("update schedule {name}");
                 return Err(Error::new(doing, Kind::NotFound, "there is none"));
             }
         };
-        self.tell_schedule(name).await?;
+        if let Some(kept) = kept {
+            self.changes.tell(Change::Schedule(kept));
+        }
         self.asked.notify_one();
         Ok(put)
     }
@@ -215,6 +218,26 @@ impl Engine for Local {
             self.changes.run(run);
         }
         Ok(())
+    }
+
+    async fn suspend(&self, name: &Name, suspended: bool) -> Result<(), Error> {
+        if !self.store.suspend(name.to_string(), suspended).await? {
+            return Err(engine::no_schedule("suspend", name));
+        }
+        self.tell_schedule(name).await?;
+        self.asked.notify_one();
+        Ok(())
+    }
+
+    async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {
+        let run = name.run_now(&engine::request_or_any(request_id));
+        let begun = self.store.begin_now(name.to_string(), run, self.now());
+        let Some(started) = begun.await? else {
+            return Err(engine::no_schedule("run", name));
+        };
+        self.tell_run(&started.name).await?;
+        self.asked.notify_one();
+        Ok(started)
     }
 
     async fn start(&self, restore: &Restore) -> Result<Started, Error> {
@@ -256,18 +279,8 @@ impl Engine for Local {
         self.tell_run(run).await
     }
 
-    async fn log(&self, run: &str) -> Result<String, Error> {
-        let doing = || format!("read the log of {run}");
-        let Some(found) = self.store.run(run.to_owned()).await? else {
-            return Err(Error::new(doing(), Kind::NotFound, "there is no such run"));
-        };
-        let read = self.programs.read_log(run, found.schedule.as_deref()).await;
-        read.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::new(doing(), Kind::NotFound, "its worker has said nothing yet")
-            }
-            _ => Error::new(doing(), Kind::Internal, error),
-        })
+    async fn lines(&self, run: &str, follow: bool) -> Result<Lines, Error> {
+        self.read_lines(run, follow).await
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
@@ -278,8 +291,10 @@ impl Engine for Local {
         let id = run.id.parse().map_err(|error: std::num::ParseIntError| {
             Error::new(format!("remember run {}", run.name), Kind::Internal, error)
         })?;
-        self.store.told(id).await?;
-        self.tell_runs(vec![id]).await
+        if let Some(run) = self.store.told(id).await? {
+            self.changes.run(run);
+        }
+        Ok(())
     }
 
     /// There is nothing to do beside the work: a request is kept as it is, and what a worker is told

@@ -1,53 +1,60 @@
 //! One bounded index of all schedules and runs, fed by the engine's changes: what lists, metrics and
 //! checks of what is already there read. It is seconds behind at most, and is never written to by a call.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod index;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use tokio::sync::watch;
 
+use crate::domain::callers::is_place;
 use crate::domain::name::Name;
-use crate::domain::protection::{History, Protection};
+use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
-use crate::engine::change::Things;
-use crate::engine::{Change, Scheduled};
+use crate::engine::Change;
+use index::{Index, is_untold};
 
-/// How far another clock may be ahead of ours.
-const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// How long a call waits for the schedules after a start.
 const SETTLING: Duration = Duration::from_secs(3);
-/// How many runs are known at once; those that were asked for first go first.
-const RUNS: usize = 200_000;
 
 /// The index.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Arc<RwLock<Index>>);
-
-#[derive(Debug, Default)]
-struct Index {
-    schedules: BTreeMap<Name, Known>,
-    /// By the schedules' names; of those too whose schedule is not known yet.
-    histories: HashMap<String, History>,
-    runs: HashMap<String, Run>,
-    /// The runs, those that were asked for first first.
-    order: BTreeSet<(Timestamp, String)>,
-    /// What is told anew and was not told again yet.
-    missing_schedules: HashSet<Name>,
-    missing_runs: HashSet<String>,
-    /// Whether the schedules are being told for the first time, and whether all were told once.
-    awaits_schedules: bool,
-    has_schedules: bool,
+pub struct Ledger {
+    index: Arc<RwLock<Index>>,
+    changed: watch::Sender<()>,
 }
 
-/// A schedule, and what is counted once and not at each look.
-#[derive(Debug)]
-struct Known {
-    scheduled: Scheduled,
-    /// The longest time between two runs.
-    interval: Option<SignedDuration>,
+/// A schedule, and how it protects its database.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// What it is.
+    pub schedule: Schedule,
+    /// What its runs came to.
+    pub protection: Protection,
 }
+
+/// Which runs are asked for; what is left out means any.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of this schedule.
+    pub schedule: Option<String>,
+    /// Of these databases: `host:port/dbname` with stars.
+    pub database: Option<String>,
+    /// Of this kind.
+    pub component: Option<Component>,
+    /// In one of these states, by [`State::word`].
+    pub states: Vec<&'static str>,
+    /// Asked for since.
+    pub since: Option<Timestamp>,
+}
+
+/// Where a page of runs begins: behind the run that was asked for then, and has this id.
+pub type Behind = (Timestamp, String);
 
 impl Ledger {
     /// Takes in what an engine tells. Gives a run whose end is to be told, if this is one.
@@ -56,55 +63,23 @@ impl Ledger {
             Change::Schedule(it) => it.schedule.plan.cron.longest_interval(),
             _ => None,
         };
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match change {
-            Change::Listing(Things::Schedules) => {
-                index.missing_schedules = index.schedules.keys().cloned().collect();
-                index.awaits_schedules = !index.has_schedules;
-            }
-            Change::Listing(Things::Runs) => {
-                index.missing_runs = index.runs.keys().cloned().collect();
-            }
-            Change::Listed(Things::Schedules) => {
-                for name in std::mem::take(&mut index.missing_schedules) {
-                    index.forget_schedule(&name);
-                }
-                let Index {
-                    schedules,
-                    histories,
-                    ..
-                } = &mut *index;
-                let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
-                histories.retain(|name, _| names.contains(name.as_str()));
-                index.has_schedules = true;
-                index.awaits_schedules = false;
-            }
-            Change::Listed(Things::Runs) => {
-                for id in std::mem::take(&mut index.missing_runs) {
-                    index.forget_run(&id);
-                }
-            }
-            Change::Schedule(scheduled) => {
-                let name = scheduled.schedule.name.clone();
-                index.missing_schedules.remove(&name);
-                let scheduled = *scheduled;
-                let known = Known {
-                    scheduled,
-                    interval,
-                };
-                index.schedules.insert(name, known);
-            }
-            Change::ScheduleGone(name) => index.forget_schedule(&name),
-            Change::Run(run) => return index.take(*run),
-            Change::RunGone(id) => index.forget_run(&id),
-        }
-        None
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let untold = index.apply(change, interval);
+        drop(index);
+        self.changed.send_replace(());
+        untold
+    }
+
+    /// Tells of every change of anything.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The runs whose ends were not told.
     #[must_use]
     pub fn untold(&self) -> Vec<Run> {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let untold = index.runs.values().filter(|it| is_untold(it));
         untold.cloned().collect()
     }
@@ -112,7 +87,7 @@ impl Ledger {
     /// Remembers that the end of a run is told by this process; false where it was already.
     #[must_use]
     pub fn claim(&self, id: &str) -> bool {
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let run = index.runs.get_mut(id);
         run.is_some_and(|it| !std::mem::replace(&mut it.told, true))
     }
@@ -121,7 +96,7 @@ impl Ledger {
     #[must_use]
     pub fn awaiting() -> Self {
         let ledger = Self::default();
-        let mut index = ledger.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut index = ledger.index.write().unwrap_or_else(PoisonError::into_inner);
         index.awaits_schedules = true;
         drop(index);
         ledger
@@ -137,15 +112,15 @@ impl Ledger {
     }
 
     fn awaits_schedules(&self) -> bool {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.awaits_schedules
     }
 
     /// The schedule that a plan is already kept as: same database, same bucket, same times.
     #[must_use]
     pub fn schedule_of(&self, plan: &Plan) -> Option<Schedule> {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut schedules = index.schedules.values().map(|it| &it.scheduled.schedule);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut schedules = index.of_place(plan);
         schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
     }
 
@@ -153,17 +128,15 @@ impl Ledger {
     /// schedule.
     #[must_use]
     pub fn has_first_beside(&self, schedule: &Schedule) -> bool {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut schedules = index.schedules.values().map(|it| &it.scheduled.schedule);
-        schedules.any(|it| {
-            it.name != schedule.name && !it.counts_apart && it.plan.has_place_of(&schedule.plan)
-        })
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut schedules = index.of_place(&schedule.plan);
+        schedules.any(|it| it.name != schedule.name && !it.counts_apart)
     }
 
     /// Whether something is being restored into a database, `host:port/dbname`.
     #[must_use]
     pub fn is_restoring(&self, database: &str) -> bool {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.runs.values().any(|it| {
             it.component == Component::Restore
                 && it.database == database
@@ -174,40 +147,71 @@ impl Ledger {
     /// How every schedule protects its database.
     #[must_use]
     pub fn protections(&self, now: Timestamp) -> Vec<Protection> {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let soon = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
-        let protections = index.schedules.values().map(|it| {
-            let Scheduled {
-                schedule,
-                created,
-                suspended,
-                last_success,
-            } = &it.scheduled;
-            let history = index.histories.get(schedule.name.as_str());
-            let mut history = history.cloned().unwrap_or_default();
-            history.remember(last_success.filter(|it| *it <= soon));
-            let cron = &schedule.plan.cron;
-            Protection {
-                schedule: schedule.name.to_string(),
-                database: schedule.plan.source.place(),
-                created: *created,
-                suspended: *suspended,
-                next: if *suspended {
-                    None
-                } else {
-                    cron.next_after(now)
-                },
-                interval: it.interval,
-                history,
-            }
-        });
-        protections.collect()
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let known = index.schedules.values();
+        known.map(|it| index.protection(it, now)).collect()
+    }
+
+    /// A schedule, and how it protects its database.
+    #[must_use]
+    pub fn overview(&self, name: &Name, now: Timestamp) -> Option<Overview> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let known = index.schedules.get(name)?;
+        Some(index.overview(known, now))
+    }
+
+    /// The schedules that a caller is to have, by name, behind one of them; at most so many.
+    #[must_use]
+    pub fn overviews(
+        &self,
+        now: Timestamp,
+        behind: Option<&Name>,
+        most: usize,
+        is_wanted: impl Fn(&Schedule) -> bool,
+    ) -> Vec<Overview> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let schedules = index.schedules.range::<Name, _>((from, Bound::Unbounded));
+        let wanted = schedules.filter(|(_, it)| is_wanted(&it.scheduled.schedule));
+        let overviews = wanted.map(|(_, it)| index.overview(it, now));
+        overviews.take(most).collect()
+    }
+
+    /// The newest run of this name.
+    #[must_use]
+    pub fn run(&self, name: &str) -> Option<Run> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let runs = index.runs.values().filter(|it| it.name == name);
+        runs.max_by_key(|it| it.created).cloned()
+    }
+
+    /// The runs that are asked for and that a caller is to have, the newest first; at most so many.
+    #[must_use]
+    pub fn runs(
+        &self,
+        wanted: &Wanted,
+        behind: Option<Behind>,
+        most: usize,
+        is_wanted: impl Fn(&Run) -> bool,
+    ) -> Vec<Run> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let from = wanted.since.map(|it| (it, String::new()));
+        // A range that ends before it begins is none.
+        if from.is_some() && behind.is_some() && from >= behind {
+            return Vec::new();
+        }
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        let to = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let newest_first = index.order.range((from, to)).rev();
+        let runs = newest_first.filter_map(|(_, id)| index.runs.get(id));
+        let runs = runs.filter(|it| wanted.has(it) && is_wanted(it));
+        runs.take(most).cloned().collect()
     }
 
     /// How many runs are in each state that is no end: `(component, state, count)`.
     #[must_use]
     pub fn unfinished(&self) -> Vec<(Component, &'static str, usize)> {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = BTreeMap::new();
         for component in [Component::Backup, Component::Restore] {
             for state in [State::Waiting, State::Running] {
@@ -226,57 +230,31 @@ impl Ledger {
     }
 }
 
-impl Index {
-    fn take(&mut self, mut run: Run) -> Option<Run> {
-        self.missing_runs.remove(&run.id);
-        if let Some(before) = self.runs.get(&run.id) {
-            // It has come late.
-            if !before.state.may_become(&run.state) {
-                return None;
-            }
-            run.told |= before.told;
-        }
-        // A success that a clock which ran ahead has dated would hide every failure after it.
-        let soon = Timestamp::now()
-            .saturating_add(AHEAD)
-            .unwrap_or(Timestamp::MAX);
-        if let Some(schedule) = &run.schedule
-            && run.ended.is_none_or(|it| it <= soon)
-        {
-            let history = self.histories.entry(schedule.clone()).or_default();
-            history.add(&run);
-        }
-        self.order.insert((run.created, run.id.clone()));
-        let untold = is_untold(&run).then(|| run.clone());
-        self.runs.insert(run.id.clone(), run);
-        while self.runs.len() > RUNS
-            && let Some((_, id)) = self.order.pop_first()
-        {
-            self.runs.remove(&id);
-        }
-        untold
+impl Wanted {
+    fn has(&self, run: &Run) -> bool {
+        let Self {
+            schedule,
+            database,
+            component,
+            states,
+            since,
+        } = self;
+        let is_of = |pattern: &String| is_place(pattern, &run.database);
+        schedule
+            .as_ref()
+            .is_none_or(|it| Some(it) == run.schedule.as_ref())
+            && database.as_ref().is_none_or(is_of)
+            && component.is_none_or(|it| it == run.component)
+            && (states.is_empty() || states.contains(&run.state.word()))
+            && since.is_none_or(|it| it <= run.created)
     }
-
-    fn forget_run(&mut self, id: &str) {
-        if let Some(run) = self.runs.remove(id) {
-            self.order.remove(&(run.created, run.id));
-        }
-    }
-
-    fn forget_schedule(&mut self, name: &Name) {
-        self.schedules.remove(name);
-        self.histories.remove(name.as_str());
-    }
-}
-
-fn is_untold(run: &Run) -> bool {
-    !run.told && run.state.ending().is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::run::Ending;
+    use crate::engine::change::Things;
 
     fn run(id: &str, state: State) -> Box<Run> {
         let created = Timestamp::from_second(1_800_000_000).unwrap();

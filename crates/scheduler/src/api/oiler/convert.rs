@@ -9,22 +9,14 @@ use backuper::retention::Retention;
 use backuper::storage::Endpoint;
 use secrecy::SecretString;
 
-use super::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
+use crate::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
+use crate::api::status::Violation;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::{self, Name, Wrong};
 use crate::domain::restore::Restore;
 use crate::domain::schedule::Plan;
 use crate::domain::store::{Keys, Store};
-
-/// What is wrong with one field of a message. Values are not repeated: some are secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The field as the message names it; `request.db_port` for one in a message of its own.
-    pub field: String,
-    /// What is wrong.
-    pub why: String,
-}
 
 /// What Update is about.
 #[derive(Clone, Debug)]

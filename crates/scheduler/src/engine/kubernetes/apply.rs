@@ -1,7 +1,9 @@
 //! What is done in the cluster, one call each: no decisions.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
+use futures::AsyncBufRead;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -13,6 +15,7 @@ use kube::api::{
 use kube::client::Body;
 use kube::core::Request;
 use kube::{Client, Resource, ResourceExt as _};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::domain::run::Component;
@@ -111,6 +114,20 @@ impl Objects {
         .await
     }
 
+    /// A [`Kind::Conflict`] when the CronJob of that name is another one by now than the change names.
+    pub(crate) async fn change_cron_job<T: Serialize + Debug>(
+        &self,
+        name: &str,
+        change: &T,
+    ) -> Result<CronJob, Error> {
+        let (params, patch) = (changing(), Patch::Merge(change));
+        self.call(
+            || format!("change CronJob {name}"),
+            || self.cron_jobs.patch(name, &params, &patch),
+        )
+        .await
+    }
+
     pub(crate) async fn apply_secret(&self, secret: &Secret) -> Result<Secret, Error> {
         let (name, params) = (secret.name_any(), applying());
         let patch = Patch::Apply(secret);
@@ -156,11 +173,7 @@ impl Objects {
 
     /// A [`Kind::Conflict`] when the Job of that name is another one by now than the change names.
     pub(crate) async fn change_job(&self, name: &str, change: &Job) -> Result<Job, Error> {
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(change);
+        let (params, patch) = (changing(), Patch::Merge(change));
         self.call(
             || format!("change Job {name}"),
             || self.jobs.patch(name, &params, &patch),
@@ -303,6 +316,25 @@ impl Objects {
         .await
     }
 
+    /// What a pod has said, and what it says from then on, until it has ended.
+    pub(crate) async fn follow_log(
+        &self,
+        pod: &str,
+        container: Option<String>,
+    ) -> Result<impl AsyncBufRead + Send + use<>, Error> {
+        let params = LogParams {
+            container,
+            follow: true,
+            tail_lines: Some(LOG_LINES),
+            ..LogParams::default()
+        };
+        self.call(
+            || format!("read the log of pod {pod}"),
+            || self.pods.log_stream(pod, &params),
+        )
+        .await
+    }
+
     /// An API server that has too much to do, or is just starting, is asked again as long as there
     /// is time. When there is none left, its own words are the answer.
     pub(super) async fn call<T, F: Future<Output = kube::Result<T>>>(
@@ -340,6 +372,13 @@ pub(super) fn creating() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
+    }
+}
+
+fn changing() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

@@ -16,6 +16,9 @@ pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// <https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>
 pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
+/// The annotation of a Job that a person has made from a CronJob; `kubectl create job` writes it too.
+pub const INSTANTIATED: &str = "cronjob.kubernetes.io/instantiate";
+
 /// The label of a Job with the name of its schedule.
 pub const SCHEDULE: Key = Key {
     now: "postgres-adapter.io/schedule",

@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::events::{Event, EventType};
-use kube::{Resource as _, ResourceExt};
+use kube::{Resource as _, ResourceExt as _};
 use std::collections::BTreeMap;
 
 use super::error::is_lost_race;
@@ -79,26 +79,6 @@ impl Kubernetes {
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    pub(super) async fn log_of(&self, name: &str) -> Result<String, Error> {
-        let mut pods = self.objects.pods_of(name).await?;
-        pods.sort_by_key(ResourceExt::creation_timestamp);
-        let Some(pod) = pods.pop() else {
-            let why = "none of its pods is there any more";
-            return Err(Error::new(
-                format!("read the log of Job {name}"),
-                Kind::NotFound,
-                why,
-            ));
-        };
-        let containers = pod.spec.iter().flat_map(|it| &it.containers);
-        let worker = containers.map(|it| it.name.clone()).find(|it| {
-            [Component::Backup, Component::Restore]
-                .iter()
-                .any(|component| super::render::containers(*component).0 == it)
-        });
-        self.objects.log(&pod.name_any(), worker).await
     }
 
     async fn annotate(

@@ -6,6 +6,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
 
 use super::error::is_lost_race;
+use super::jobs::is_finished;
 use super::keys::RENDERED;
 use super::record::{self, Shown, Spec, Unknown};
 use super::render::{self, About};
@@ -14,7 +15,7 @@ use crate::domain::kept::Unreadable;
 use crate::domain::name::Name;
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
-use crate::engine::{Error, Kind, Put, Whose};
+use crate::engine::{self, Error, Kind, Put, Started, StartedBy, Whose};
 
 /// How often a lost race is run again.
 const ATTEMPTS: u64 = 8;
@@ -61,6 +62,61 @@ impl Kubernetes {
             Kind::Unavailable,
             why,
         ))
+    }
+
+    /// As `kubectl patch` does it: the field is no other's, so that what a person does there counts too.
+    pub(super) async fn suspend_schedule(&self, name: &Name, suspended: bool) -> Result<(), Error> {
+        let found = self.found("suspend", name).await?;
+        let change = render::suspension(uid(&found), suspended);
+        let changed = self.objects.change_cron_job(name.as_str(), &change).await;
+        changed.map(drop)
+    }
+
+    /// A Job as the CronJob would make it. The CronJob keeps count of it, and removes it with the others.
+    pub(super) async fn run_schedule(
+        &self,
+        name: &Name,
+        request_id: &str,
+    ) -> Result<Started, Error> {
+        let found = self.found("run", name).await?;
+        let run = name.run_now(&engine::request_or_any(request_id));
+        let jobs = self.objects.jobs_of(name.as_str()).await?;
+        let known = jobs.iter().find(|it| it.name_any() == run);
+        let under_way = || jobs.iter().find(|it| !is_finished(it));
+        if let Some(job) = known.or_else(under_way) {
+            return Ok(Started {
+                name: job.name_any(),
+                by: if is_finished(job) {
+                    StartedBy::EarlierEnded
+                } else {
+                    StartedBy::Earlier
+                },
+            });
+        }
+        let started = |by| Started {
+            name: run.clone(),
+            by,
+        };
+        match self
+            .objects
+            .create_job(&render::run_now(&found, &run))
+            .await
+        {
+            Ok(_) => Ok(started(StartedBy::ThisCall)),
+            // The same request at the same time.
+            Err(error) if error.kind() == Kind::Conflict => Ok(started(StartedBy::Earlier)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A CronJob of ours that may run.
+    async fn found(&self, doing: &str, name: &Name) -> Result<CronJob, Error> {
+        let found = self.objects.cron_job(name.as_str()).await?;
+        let is_whole = |it: &CronJob| RENDERED.of(it.annotations()).is_some();
+        let found = found.filter(is_whole);
+        let found = found.ok_or_else(|| engine::no_schedule(doing, name))?;
+        self.check_ours(&found)?;
+        Ok(found)
     }
 
     async fn try_put(

@@ -9,7 +9,6 @@ use std::time::Duration;
 use backuper::child::{Environment, Output, Program};
 use backuper::runtime::failure::EXPIRED;
 use backuper::runtime::logging::LogFormat;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::store::{Taken, Work};
@@ -19,9 +18,6 @@ use crate::workers::Workers;
 
 /// How long a worker has from SIGTERM to SIGKILL: less than we have ourselves.
 const GRACE: Duration = Duration::from_secs(7);
-
-/// How much of a log file is read, from its end.
-const LOG_BYTES: u64 = 1024 * 1024;
 
 /// The worker could not be started.
 const NOT_STARTED: &str = "NotStarted";
@@ -138,21 +134,6 @@ impl Programs {
             (Err(error), None) => failed(STOPPED, None, error.to_string()),
         }
     }
-
-    /// The end of a run's log file.
-    pub(super) async fn read_log(
-        &self,
-        run: &str,
-        schedule: Option<&str>,
-    ) -> std::io::Result<String> {
-        let mut file = tokio::fs::File::open(self.log_path(run, schedule)).await?;
-        let size = file.metadata().await?.len();
-        let from = size.saturating_sub(LOG_BYTES);
-        file.seek(std::io::SeekFrom::Start(from)).await?;
-        let mut bytes = Vec::new();
-        file.take(LOG_BYTES).read_to_end(&mut bytes).await?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
 }
 
 /// What a worker is told.
@@ -198,7 +179,7 @@ impl Programs {
         options.create(true).append(true).mode(0o600).open(path)
     }
 
-    fn log_path(&self, run: &str, schedule: Option<&str>) -> PathBuf {
+    pub(super) fn log_path(&self, run: &str, schedule: Option<&str>) -> PathBuf {
         let folder = self.logs.join(schedule.unwrap_or("restores"));
         folder.join(format!("{run}.log"))
     }

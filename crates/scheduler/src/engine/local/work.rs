@@ -32,11 +32,12 @@ impl Cancelling {
         running.get(run).inspect(|it| it.1.cancel()).is_some()
     }
 
-    /// How many backups are running.
-    fn backups(&self) -> usize {
+    /// How many backups and how many restores are running.
+    fn running(&self) -> [usize; 2] {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let backups = running.values().filter(|it| it.0 == Component::Backup);
-        backups.count()
+        let backups = backups.count();
+        [backups, running.len() - backups]
     }
 
     fn begin(&self, run: &str, component: Component) -> CancellationToken {
@@ -139,14 +140,8 @@ impl Local {
         let expired = self.store.expire(self.now()).await?;
         self.tell_runs(expired).await?;
         self.enqueue().await?;
-        // The last place is for restores: backups that hang, and be they of somebody else's database, keep
-        // none waiting.
-        let for_backups = self.max_workers.saturating_sub(1).max(1);
-        while workers.len() < self.max_workers
-            && let Some(taken) = {
-                let restores_alone = self.cancelling.backups() >= for_backups;
-                self.store.take(self.now(), restores_alone).await?
-            }
+        while let Some(restores_alone) = self.free_place()
+            && let Some(taken) = self.store.take(self.now(), restores_alone).await?
         {
             let component = taken.run.component;
             let cancelled = self.cancelling.begin(&taken.run.name, component);
@@ -158,6 +153,16 @@ impl Local {
             });
         }
         Ok(())
+    }
+
+    /// Whether a worker may be started, and whether only for a restore. One restore more than there are
+    /// places may run: backups that hang, and be they of somebody else's database, keep none waiting.
+    fn free_place(&self) -> Option<bool> {
+        let [backups, restores] = self.cancelling.running();
+        match backups + restores {
+            running if running < self.max_workers => Some(false),
+            running => (running == self.max_workers && restores == 0).then_some(true),
+        }
     }
 
     /// One try of a run, to its end and until that is kept; when we are stopped before that, the next
@@ -181,7 +186,7 @@ impl Local {
             ending = Ending::Cancelled;
         }
         let pause = self.pause(taken, &ending);
-        loop {
+        let kept = loop {
             let now = self.now();
             let kept = match pause {
                 Some(pause) => {
@@ -190,18 +195,21 @@ impl Local {
                 }
                 None => self.store.end(taken.id, ending.clone(), now).await,
             };
-            let Err(error) = kept else { break };
+            let error = match kept {
+                Ok(kept) => break kept,
+                Err(error) => error,
+            };
             tracing::error!(run = %run.name, schedule, database = %run.database, error = error.chain(), "how it ended is not kept yet; trying again in a second");
             if stop.is_cancelled() {
                 return;
             }
             tokio::time::sleep(TICK).await;
-        }
+        };
         if let (Some(pause), Ending::Failed { message, .. }) = (pause, &ending) {
             tracing::warn!(run = %run.name, schedule, database = %run.database, ?pause, error = message.as_deref().unwrap_or_default(), "it failed, and is tried again");
         }
-        if let Err(error) = self.tell_runs(vec![taken.id]).await {
-            tracing::warn!(run = %run.name, error = error.chain(), "its end is not told");
+        if let Some(kept) = kept {
+            self.changes.run(kept);
         }
     }
 

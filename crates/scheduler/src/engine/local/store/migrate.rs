@@ -38,7 +38,7 @@ const TABLES: &str = "
 ";
 
 /// What earlier shapes lacked: the table, the column and its declaration.
-const COLUMNS: [(&str, &str, &str); 11] = [
+const COLUMNS: [(&str, &str, &str); 12] = [
     ("runs", "attempt", "INTEGER NOT NULL DEFAULT 0"),
     ("runs", "not_before", "INTEGER NOT NULL DEFAULT 0"),
     ("runs", "spec", "TEXT"),
@@ -50,6 +50,7 @@ const COLUMNS: [(&str, &str, &str); 11] = [
     ("schedules", "spec", "TEXT"),
     ("schedules", "secrets", "TEXT NOT NULL DEFAULT '{}'"),
     ("schedules", "created", "INTEGER"),
+    ("schedules", "suspended", "INTEGER NOT NULL DEFAULT 0"),
 ];
 
 const INDEXES: &str = "

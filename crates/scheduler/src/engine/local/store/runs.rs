@@ -1,7 +1,7 @@
 //! The runs, from their beginning to their end.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Store;
 use super::schedules::{Due, for_a_run};
@@ -9,15 +9,15 @@ use crate::domain::kept;
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::domain::schedule::Schedule;
-use crate::engine::Error;
 use crate::engine::local::supervisor::STOPPED;
+use crate::engine::{Error, Started, StartedBy};
 
 /// A backup that was interrupted counts as missed: its schedule is due again.
 pub(super) const CATCH_UP: &str =
     "UPDATE schedules SET due = min(coalesce(due, ?1), ?1) WHERE name IN";
 
-/// How many runs of each schedule are told of at a start, and of all restores: as many as Kubernetes keeps.
-const NEWEST: i64 = 3;
+/// How many runs of each schedule are told of at a start, and of all restores.
+const NEWEST: i64 = 20;
 /// How many in all.
 const MOST: i64 = 100_000;
 
@@ -68,6 +68,45 @@ impl Store {
         .await
     }
 
+    /// A run of a schedule beside its times, or the one that is under way, or the one of this name; none
+    /// where there is no such schedule.
+    pub(in crate::engine::local) async fn begin_now(
+        &self,
+        schedule: String,
+        name: String,
+        now: i64,
+    ) -> Result<Option<Started>, Error> {
+        self.within("keep a run", move |it| {
+            let found: Option<(String, bool)> = it
+                .query_row(
+                    "SELECT name, ended IS NOT NULL FROM runs WHERE schedule = ?1 AND \
+                     (name = ?2 OR state IN ('waiting', 'running')) ORDER BY name = ?2 DESC LIMIT 1",
+                    [&schedule, &name],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            if let Some((name, has_ended)) = found {
+                let by = if has_ended {
+                    StartedBy::EarlierEnded
+                } else {
+                    StartedBy::Earlier
+                };
+                return Ok(Some(Started { name, by }));
+            }
+            let Some((kept, _)) = for_a_run(it, &schedule)? else {
+                return Ok(None);
+            };
+            it.execute(
+                "INSERT INTO runs (name, component, schedule, place, vars, state, created) \
+                 VALUES (?1, 'backup', ?2, ?3, '[]', 'waiting', ?4)",
+                params![name, schedule, kept.plan.source.place(), now],
+            )?;
+            let by = StartedBy::ThisCall;
+            Ok(Some(Started { name, by }))
+        })
+        .await
+    }
+
     /// The run that is to start now, which then counts as running: restores first, for somebody waits for
     /// them, and then, where backups may run too, the one that has waited longest.
     pub(in crate::engine::local) async fn take(
@@ -108,20 +147,20 @@ impl Store {
         .await
     }
 
-    /// A run that failed and is to be tried again, not before a time.
+    /// A run that failed and is to be tried again, not before a time; gives it as it is then.
     pub(in crate::engine::local) async fn again(
         &self,
         id: i64,
         not_before: i64,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Run>, Error> {
         self.within("keep a run that is to be tried again", move |it| {
             it.execute(
                 "UPDATE runs SET state = 'waiting', not_before = ?2 WHERE id = ?1",
                 [id, not_before],
-            )
+            )?;
+            of_id(it, id)
         })
         .await
-        .map(drop)
     }
 
     /// A run that waits for its next try longer than any does was put off by a clock that ran ahead.
@@ -140,13 +179,13 @@ impl Store {
         .map(drop)
     }
 
-    /// How a run ended. Its secrets are forgotten.
+    /// How a run ended; gives it as it is then. Its secrets are forgotten.
     pub(in crate::engine::local) async fn end(
         &self,
         id: i64,
         ending: Ending,
         now: i64,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Run>, Error> {
         self.within("keep the end of a run", move |it| {
             if matches!(&ending, Ending::Failed { reason, .. } if reason == STOPPED) {
                 let which = "SELECT schedule FROM runs WHERE id = ?2";
@@ -166,10 +205,10 @@ impl Store {
                 "UPDATE runs SET state = ?2, reason = ?3, exit_code = ?4, message = ?5, \
                  ended = ?6, vars = '[]', secrets = '{}' WHERE id = ?1",
                 params![id, state, reason, exit_code, message, now],
-            )
+            )?;
+            of_id(it, id)
         })
         .await
-        .map(drop)
     }
 
     /// Ends a run that waits; whether there was one.
@@ -201,11 +240,7 @@ impl Store {
     /// These runs.
     pub(in crate::engine::local) async fn runs_of(&self, ids: Vec<i64>) -> Result<Vec<Run>, Error> {
         self.within("read runs", move |it| {
-            let mut query = it.prepare_cached(&format!("{RUN} WHERE id = ?1"))?;
-            let rows = ids.iter().filter_map(|id| {
-                let row = query.query_row([id], run);
-                row.optional().transpose()
-            });
+            let rows = ids.iter().filter_map(|id| of_id(it, *id).transpose());
             rows.collect()
         })
         .await
@@ -218,7 +253,7 @@ impl Store {
                 "{RUN} WHERE state IN ('waiting', 'running') OR id IN (SELECT id FROM \
                      (SELECT id, told, row_number() OVER \
                          (PARTITION BY schedule ORDER BY id DESC) AS place FROM runs) \
-                     WHERE place <= ?1 OR told = 0) ORDER BY id DESC LIMIT {MOST}"
+                     WHERE place <= ?1 OR told = 0 ORDER BY told, place LIMIT {MOST})"
             ))?;
             let rows = query.query_map([NEWEST], run)?;
             rows.collect()
@@ -240,14 +275,19 @@ impl Store {
         .await
     }
 
-    /// Remembers that the end of a run was told.
-    pub(in crate::engine::local) async fn told(&self, id: i64) -> Result<(), Error> {
+    /// Remembers that the end of a run was told; gives it as it is then.
+    pub(in crate::engine::local) async fn told(&self, id: i64) -> Result<Option<Run>, Error> {
         self.within("remember what was told", move |it| {
-            it.execute("UPDATE runs SET told = 1 WHERE id = ?1", [id])
+            it.execute("UPDATE runs SET told = 1 WHERE id = ?1", [id])?;
+            of_id(it, id)
         })
         .await
-        .map(drop)
     }
+}
+
+fn of_id(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Run>> {
+    let mut query = transaction.prepare_cached(&format!("{RUN} WHERE id = ?1"))?;
+    query.query_row([id], run).optional()
 }
 
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {

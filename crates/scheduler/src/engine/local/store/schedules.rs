@@ -10,7 +10,8 @@ use crate::engine::{Error, Put, Scheduled, Whose};
 
 /// What to read of a schedule, for [`scheduled`].
 const SCHEDULED: &str = "SELECT s.name, s.spec, s.created, \
-    (SELECT max(r.ended) FROM runs AS r WHERE r.schedule = s.name AND r.state = 'succeeded') \
+    (SELECT max(r.ended) FROM runs AS r WHERE r.schedule = s.name AND r.state = 'succeeded'), \
+    s.suspended \
     FROM schedules AS s";
 
 /// A schedule whose time has come.
@@ -23,7 +24,7 @@ pub(in crate::engine::local) struct Due {
 /// What came of writing a schedule.
 #[derive(Debug)]
 pub(in crate::engine::local) enum Written {
-    Put(Put),
+    Put(Put, Option<Box<Scheduled>>),
     /// The name is another schedule's.
     Refused(Error),
     /// There is none, and there must be one.
@@ -73,13 +74,14 @@ impl Store {
                     now
                 ],
             )?;
-            Ok(Written::Put(match before {
+            let put = match before {
                 None => Put::Created,
                 Some(before) => match schedule.changes_from(&before.plan) {
                     changes if changes.is_empty() => Put::Unchanged,
                     changes => Put::Changed(changes),
                 },
-            }))
+            };
+            Ok(Written::Put(put, read_scheduled(it, &name)?.map(Box::new)))
         })
         .await
     }
@@ -89,13 +91,8 @@ impl Store {
         &self,
         name: String,
     ) -> Result<Option<Scheduled>, Error> {
-        self.within("read a schedule", move |it| {
-            let query = format!("{SCHEDULED} WHERE s.name = ?1");
-            it.query_row(&query, [name], scheduled)
-                .optional()
-                .map(Option::flatten)
-        })
-        .await
+        self.within("read a schedule", move |it| read_scheduled(it, &name))
+            .await
     }
 
     /// All schedules that can be read.
@@ -126,11 +123,28 @@ impl Store {
         .map(drop)
     }
 
+    /// Lets a schedule rest, or run again; whether there is one. What it has missed meanwhile is due then,
+    /// once.
+    pub(in crate::engine::local) async fn suspend(
+        &self,
+        name: String,
+        suspended: bool,
+    ) -> Result<bool, Error> {
+        self.within("suspend a schedule", move |it| {
+            it.execute(
+                "UPDATE schedules SET suspended = ?2 WHERE name = ?1",
+                params![name, suspended],
+            )
+        })
+        .await
+        .map(|count| count > 0)
+    }
+
     /// The schedules whose time has come and which have no run under way.
     pub(in crate::engine::local) async fn due(&self, now: i64) -> Result<Vec<Due>, Error> {
         self.within("look for what is due", move |it| {
             let mut query = it.prepare_cached(
-                "SELECT name, cron FROM schedules AS s WHERE due <= ?1 AND NOT EXISTS \
+                "SELECT name, cron FROM schedules AS s WHERE due <= ?1 AND suspended = 0 AND NOT EXISTS \
                  (SELECT 1 FROM runs AS r WHERE r.schedule = s.name \
                   AND r.state IN ('waiting', 'running'))",
             )?;
@@ -190,6 +204,15 @@ pub(super) fn for_a_run(
     Ok(row.and_then(|(spec, secrets)| Some((read(&spec?)?, secrets))))
 }
 
+fn read_scheduled(
+    transaction: &Transaction<'_>,
+    name: &str,
+) -> rusqlite::Result<Option<Scheduled>> {
+    let mut query = transaction.prepare_cached(&format!("{SCHEDULED} WHERE s.name = ?1"))?;
+    let found = query.query_row([name], scheduled).optional();
+    found.map(Option::flatten)
+}
+
 fn scheduled(row: &Row<'_>) -> rusqlite::Result<Option<Scheduled>> {
     let spec: Option<String> = row.get(1)?;
     let Some(schedule) = spec.and_then(|it| read(&it)) else {
@@ -199,7 +222,7 @@ fn scheduled(row: &Row<'_>) -> rusqlite::Result<Option<Scheduled>> {
     Ok(Some(Scheduled {
         schedule,
         created: time(row.get(2)?).unwrap_or_default(),
-        suspended: false,
+        suspended: row.get(4)?,
         last_success: time(row.get(3)?),
     }))
 }

@@ -1,0 +1,283 @@
+//! `postgres_adapter.v1.Operations`: what people and programs ask for beside the contract.
+
+mod convert;
+
+use futures::stream::{BoxStream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::calls::{About, Asked, Calls, Purpose};
+use super::proto::v1;
+use super::proto::v1::operations_server::Operations;
+use super::status;
+use crate::domain::callers::Caller;
+use crate::service::Service;
+
+type Stream<T> = BoxStream<'static, Result<T, Status>>;
+
+/// Our own service.
+#[derive(Debug)]
+pub(super) struct Ours {
+    service: Service,
+    calls: Calls,
+    /// Streams end when the server stops.
+    stop: CancellationToken,
+}
+
+impl Ours {
+    pub(super) fn new(service: Service, calls: Calls, stop: CancellationToken) -> Self {
+        Self {
+            service,
+            calls,
+            stop,
+        }
+    }
+
+    async fn list_schedules(
+        &self,
+        caller: &Caller,
+        request: &v1::ListSchedulesRequest,
+    ) -> Result<v1::ListSchedulesResponse, Status> {
+        let (page, database) = convert::schedules(request).map_err(|it| status::invalid(&it))?;
+        let (behind, most) = (page.behind.as_ref(), page.size + 1);
+        let found = self
+            .service
+            .schedules(caller, database.as_deref(), behind, most);
+        let mut found = found.await.map_err(|it| status::failed(&it))?;
+        let next = next(&mut found, page.size, convert::token_of_schedule);
+        Ok(v1::ListSchedulesResponse {
+            schedules: found.into_iter().map(convert::schedule).collect(),
+            next_page_token: next,
+        })
+    }
+
+    async fn suspend(
+        &self,
+        caller: &Caller,
+        name: &str,
+        suspended: bool,
+    ) -> Result<v1::Schedule, Status> {
+        let name = convert::schedule_name(name).map_err(|it| status::invalid(&it))?;
+        let done = self.service.suspend(caller, &name, suspended).await;
+        done.map(convert::schedule)
+            .map_err(|it| status::failed(&it))
+    }
+
+    async fn run_now(
+        &self,
+        caller: &Caller,
+        request: &v1::RunScheduleRequest,
+    ) -> Result<v1::StartedRun, Status> {
+        let v1::RunScheduleRequest { name, request_id } = request;
+        let name = convert::schedule_name(name).map_err(|it| status::invalid(&it))?;
+        let request_id = convert::request_id(request_id).map_err(|it| status::invalid(&it))?;
+        let started = self.service.run_now(caller, &name, &request_id).await;
+        started
+            .map(convert::started)
+            .map_err(|it| status::failed(&it))
+    }
+
+    fn list_runs(
+        &self,
+        caller: &Caller,
+        request: &v1::ListRunsRequest,
+    ) -> Result<v1::ListRunsResponse, Status> {
+        let (page, wanted) = convert::runs(request).map_err(|it| status::invalid(&it))?;
+        let mut found = self
+            .service
+            .runs(caller, &wanted, page.behind, page.size + 1);
+        let next = next(&mut found, page.size, convert::token_of_run);
+        Ok(v1::ListRunsResponse {
+            runs: found.into_iter().map(convert::run).collect(),
+            next_page_token: next,
+        })
+    }
+
+    async fn read_log(
+        &self,
+        caller: &Caller,
+        request: &v1::ReadLogRequest,
+    ) -> Result<Stream<v1::LogLine>, Status> {
+        let v1::ReadLogRequest { run, follow } = request;
+        let run = convert::run_name("run", run).map_err(|it| status::invalid(&it))?;
+        let lines = self.service.lines(caller, &run, *follow).await;
+        let lines = lines.map_err(|it| status::failed(&it))?;
+        Ok(self.until_stopped(lines.map(|line| match line {
+            Ok(text) => Ok(v1::LogLine { text }),
+            Err(error) => Err(status::failed(&error)),
+        })))
+    }
+
+    fn watch_run(
+        &self,
+        caller: &Caller,
+        request: &v1::WatchRunRequest,
+    ) -> Result<Stream<v1::Run>, Status> {
+        let name = convert::run_name("name", &request.name).map_err(|it| status::invalid(&it))?;
+        let watched = self.service.watch(caller, &name);
+        let watched = watched.map_err(|it| status::failed(&it))?;
+        Ok(self.until_stopped(watched.map(|it| Ok(convert::watched(it)))))
+    }
+
+    fn until_stopped<T: Send + 'static>(
+        &self,
+        stream: impl futures::Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Stream<T> {
+        let stop = self.stop.clone();
+        stream.take_until(stop.cancelled_owned()).boxed()
+    }
+}
+
+/// What the next page begins behind, where there is one; what is too much of this page goes.
+fn next<T>(found: &mut Vec<T>, size: usize, token: impl FnOnce(&T) -> String) -> String {
+    if found.len() <= size {
+        return String::new();
+    }
+    found.truncate(size);
+    found.last().map(token).unwrap_or_default()
+}
+
+fn named<T>(request: &Request<T>, name: impl FnOnce(&T) -> &String) -> Asked {
+    let about = About::Named(name(request.get_ref()).clone());
+    Asked::by(request, about)
+}
+
+#[tonic::async_trait]
+impl Operations for Ours {
+    type WatchRunStream = Stream<v1::Run>;
+    type ReadLogStream = Stream<v1::LogLine>;
+
+    async fn list_schedules(
+        &self,
+        request: Request<v1::ListSchedulesRequest>,
+    ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
+        let asked = Asked::by(&request, About::All);
+        let work = async |caller: &Caller| self.list_schedules(caller, request.get_ref()).await;
+        let purpose = Purpose::Read("ListSchedules");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn get_schedule(
+        &self,
+        request: Request<v1::GetScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| {
+            let name = convert::schedule_name(&request.get_ref().name);
+            let name = name.map_err(|it| status::invalid(&it))?;
+            let found = self.service.overview(caller, &name).await;
+            found
+                .map(convert::schedule)
+                .map_err(|it| status::failed(&it))
+        };
+        let purpose = Purpose::Read("GetSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn suspend_schedule(
+        &self,
+        request: Request<v1::SuspendScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work =
+            async |caller: &Caller| self.suspend(caller, &request.get_ref().name, true).await;
+        let purpose = Purpose::Change("SuspendSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn resume_schedule(
+        &self,
+        request: Request<v1::ResumeScheduleRequest>,
+    ) -> Result<Response<v1::Schedule>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work =
+            async |caller: &Caller| self.suspend(caller, &request.get_ref().name, false).await;
+        let purpose = Purpose::Change("ResumeSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn delete_schedule(
+        &self,
+        request: Request<v1::DeleteScheduleRequest>,
+    ) -> Result<Response<()>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| {
+            let name = convert::schedule_name(&request.get_ref().name);
+            let name = name.map_err(|it| status::invalid(&it))?;
+            let deleted = self.service.delete(caller, &name).await;
+            deleted.map_err(|it| status::failed(&it))
+        };
+        let purpose = Purpose::Change("DeleteSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn run_schedule(
+        &self,
+        request: Request<v1::RunScheduleRequest>,
+    ) -> Result<Response<v1::StartedRun>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| self.run_now(caller, request.get_ref()).await;
+        let purpose = Purpose::Change("RunSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Result<Response<v1::ListRunsResponse>, Status> {
+        let asked = Asked::by(&request, About::All);
+        let work = async |caller: &Caller| self.list_runs(caller, request.get_ref());
+        let purpose = Purpose::Read("ListRuns");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::Run>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| {
+            let name = convert::run_name("name", &request.get_ref().name);
+            let name = name.map_err(|it| status::invalid(&it))?;
+            let found = self.service.run(caller, &name);
+            found.map(convert::run).map_err(|it| status::failed(&it))
+        };
+        let purpose = Purpose::Read("GetRun");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn watch_run(
+        &self,
+        request: Request<v1::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| self.watch_run(caller, request.get_ref());
+        let purpose = Purpose::Read("WatchRun");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn read_log(
+        &self,
+        request: Request<v1::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let asked = named(&request, |it| &it.run);
+        let work = async |caller: &Caller| self.read_log(caller, request.get_ref()).await;
+        let purpose = Purpose::Read("ReadLog");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<v1::CancelRunRequest>,
+    ) -> Result<Response<v1::Run>, Status> {
+        let asked = named(&request, |it| &it.name);
+        let work = async |caller: &Caller| {
+            let name = convert::run_name("name", &request.get_ref().name);
+            let name = name.map_err(|it| status::invalid(&it))?;
+            let ended = self.service.cancel(caller, &name).await;
+            ended.map(convert::run).map_err(|it| status::failed(&it))
+        };
+        let purpose = Purpose::Change("CancelRun");
+        self.calls.answer(purpose, asked, work).await
+    }
+}

@@ -1,0 +1,210 @@
+//! What the ledger holds, and what changes make of it.
+
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Overview;
+use crate::domain::name::Name;
+use crate::domain::protection::{History, Protection};
+use crate::domain::run::Run;
+use crate::domain::schedule::{Plan, Schedule};
+use crate::engine::change::Things;
+use crate::engine::{Change, Scheduled};
+
+/// How far another clock may be ahead of ours.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+/// How many runs are known at once; those that were asked for first go first.
+const RUNS: usize = 200_000;
+
+/// A database, an endpoint and a bucket.
+type Place = (String, String, String);
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) schedules: BTreeMap<Name, Known>,
+    /// The schedules of a database and bucket, [`Plan::place`]: calls ask for them.
+    pub(super) by_place: HashMap<Place, BTreeSet<Name>>,
+    /// By the schedules' names; of those too whose schedule is not known yet.
+    pub(super) histories: HashMap<String, History>,
+    pub(super) runs: HashMap<String, Run>,
+    /// The runs, those that were asked for first first.
+    pub(super) order: BTreeSet<(Timestamp, String)>,
+    /// What is told anew and was not told again yet.
+    pub(super) missing_schedules: HashSet<Name>,
+    pub(super) missing_runs: HashSet<String>,
+    /// Whether the schedules are being told for the first time, and whether all were told once.
+    pub(super) awaits_schedules: bool,
+    pub(super) has_schedules: bool,
+}
+
+/// A schedule, and what is counted once and not at each look.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) scheduled: Scheduled,
+    /// The longest time between two runs.
+    pub(super) interval: Option<SignedDuration>,
+}
+
+impl Index {
+    /// Takes a change in; `interval` is the longest time between two runs, of a schedule. Gives a run whose
+    /// end is to be told, if this is one.
+    pub(super) fn apply(
+        &mut self,
+        change: Change,
+        interval: Option<SignedDuration>,
+    ) -> Option<Run> {
+        match change {
+            Change::Listing(Things::Schedules) => {
+                self.missing_schedules = self.schedules.keys().cloned().collect();
+                self.awaits_schedules = !self.has_schedules;
+            }
+            Change::Listing(Things::Runs) => {
+                self.missing_runs = self.runs.keys().cloned().collect();
+            }
+            Change::Listed(Things::Schedules) => {
+                for name in std::mem::take(&mut self.missing_schedules) {
+                    self.forget_schedule(&name);
+                }
+                let Self {
+                    schedules,
+                    histories,
+                    ..
+                } = self;
+                let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
+                histories.retain(|name, _| names.contains(name.as_str()));
+                self.has_schedules = true;
+                self.awaits_schedules = false;
+            }
+            Change::Listed(Things::Runs) => {
+                for id in std::mem::take(&mut self.missing_runs) {
+                    self.forget_run(&id);
+                }
+            }
+            Change::Schedule(scheduled) => {
+                let name = scheduled.schedule.name.clone();
+                self.missing_schedules.remove(&name);
+                let known = Known {
+                    scheduled: *scheduled,
+                    interval,
+                };
+                self.know_schedule(name, known);
+            }
+            Change::ScheduleGone(name) => self.forget_schedule(&name),
+            Change::Run(run) => return self.take(*run),
+            Change::RunGone(id) => self.forget_run(&id),
+        }
+        None
+    }
+
+    pub(super) fn overview(&self, known: &Known, now: Timestamp) -> Overview {
+        Overview {
+            schedule: known.scheduled.schedule.clone(),
+            protection: self.protection(known, now),
+        }
+    }
+
+    pub(super) fn protection(&self, known: &Known, now: Timestamp) -> Protection {
+        let Known {
+            scheduled:
+                Scheduled {
+                    schedule,
+                    created,
+                    suspended,
+                    last_success,
+                },
+            interval,
+        } = known;
+        let soon = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+        let history = self.histories.get(schedule.name.as_str());
+        let mut history = history.cloned().unwrap_or_default();
+        history.remember(last_success.filter(|it| *it <= soon));
+        let cron = &schedule.plan.cron;
+        Protection {
+            schedule: schedule.name.to_string(),
+            database: schedule.plan.source.place(),
+            created: *created,
+            suspended: *suspended,
+            next: if *suspended {
+                None
+            } else {
+                cron.next_after(now)
+            },
+            interval: *interval,
+            history,
+        }
+    }
+
+    fn take(&mut self, mut run: Run) -> Option<Run> {
+        self.missing_runs.remove(&run.id);
+        if let Some(before) = self.runs.get(&run.id) {
+            // It has come late.
+            if !before.state.may_become(&run.state) {
+                return None;
+            }
+            run.told |= before.told;
+        }
+        // A success that a clock which ran ahead has dated would hide every failure after it.
+        let soon = Timestamp::now()
+            .saturating_add(AHEAD)
+            .unwrap_or(Timestamp::MAX);
+        if let Some(schedule) = &run.schedule
+            && run.ended.is_none_or(|it| it <= soon)
+        {
+            let history = self.histories.entry(schedule.clone()).or_default();
+            history.add(&run);
+        }
+        self.order.insert((run.created, run.id.clone()));
+        let untold = is_untold(&run).then(|| run.clone());
+        self.runs.insert(run.id.clone(), run);
+        while self.runs.len() > RUNS
+            && let Some((_, id)) = self.order.pop_first()
+        {
+            self.runs.remove(&id);
+        }
+        untold
+    }
+
+    fn forget_run(&mut self, id: &str) {
+        if let Some(run) = self.runs.remove(id) {
+            self.order.remove(&(run.created, run.id));
+        }
+    }
+
+    pub(super) fn of_place(&self, plan: &Plan) -> impl Iterator<Item = &Schedule> {
+        let names = self.by_place.get(&plan.place()).into_iter().flatten();
+        let known = names.filter_map(|it| self.schedules.get(it));
+        known.map(|it| &it.scheduled.schedule)
+    }
+
+    fn know_schedule(&mut self, name: Name, known: Known) {
+        self.forget_place(&name);
+        let place = known.scheduled.schedule.plan.place();
+        self.by_place.entry(place).or_default().insert(name.clone());
+        self.schedules.insert(name, known);
+    }
+
+    fn forget_place(&mut self, name: &Name) {
+        let Some(known) = self.schedules.get(name) else {
+            return;
+        };
+        let place = known.scheduled.schedule.plan.place();
+        if let Entry::Occupied(mut names) = self.by_place.entry(place) {
+            names.get_mut().remove(name);
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
+    }
+
+    fn forget_schedule(&mut self, name: &Name) {
+        self.forget_place(name);
+        self.schedules.remove(name);
+        self.histories.remove(name.as_str());
+    }
+}
+
+pub(super) fn is_untold(run: &Run) -> bool {
+    !run.told && run.state.ending().is_some()
+}

@@ -1,0 +1,107 @@
+//! Operations on Kubernetes: CronJobs and Jobs as schedules and runs.
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::ResourceExt as _;
+use scheduler::api::proto::{BackupRequest, v1};
+
+use super::is_suspended;
+use super::process::Process;
+use crate::calls::requests;
+use crate::cluster::{Cluster, Namespace, eventually};
+use crate::operations;
+use crate::testbed::env;
+
+fn yearly() -> BackupRequest {
+    BackupRequest {
+        schedule: "0 0 1 1 *".to_owned(),
+        skip_checks: true,
+        ..requests::backup()
+    }
+}
+
+/// A scheduler that tries no request before it answers.
+fn unchecked(namespace: &Namespace) -> Process {
+    let kubeconfig = namespace.cluster.kubeconfig();
+    let off = env([("CHECK_REQUESTS", "false")]);
+    Process::start_with(kubeconfig.to_str().unwrap(), &namespace.name, "1", &off)
+}
+
+#[test]
+fn a_cron_job_is_seen_and_changed() {
+    Cluster::shared().within(async |namespace| {
+        let process = unchecked(&namespace);
+        let mut oiler = process.ready().await;
+        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
+        let name = answer.cronjob_name;
+        let mut client = operations::client(process.port).await;
+        operations::what_is_wrong_is_named(&mut client).await;
+        let database = "db.example:5432/shop";
+        operations::a_schedule_is_seen_and_changed(&mut client, &name, database).await;
+        assert!(namespace.cron_jobs().await.is_empty());
+        eventually("the Jobs go with it", async || {
+            namespace.jobs().await.is_empty().then_some(())
+        })
+        .await;
+        process.stop();
+    });
+}
+
+/// As `kubectl` shows and does it.
+#[test]
+fn what_is_done_here_is_what_kubectl_shows() {
+    Cluster::shared().within(async |namespace| {
+        let process = unchecked(&namespace);
+        let mut oiler = process.ready().await;
+        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
+        let name = answer.cronjob_name;
+        let mut client = operations::client(process.port).await;
+        eventually("it is seen", async || {
+            operations::get(&mut client.clone(), &name).await.ok()
+        })
+        .await;
+        let request = v1::SuspendScheduleRequest { name: name.clone() };
+        client.suspend_schedule(request).await.unwrap();
+        let found: CronJob = namespace.api().get(&name).await.unwrap();
+        assert!(is_suspended(&found));
+        let request = v1::RunScheduleRequest {
+            name: name.clone(),
+            request_id: String::new(),
+        };
+        let started = client.run_schedule(request).await.unwrap().into_inner();
+        let job: Job = namespace.api().get(&started.name).await.unwrap();
+        assert_eq!(job.owner_references()[0].name, name);
+        assert_eq!(
+            job.annotations()["cronjob.kubernetes.io/instantiate"],
+            "manual"
+        );
+        let pod = namespace.pod_of(&started.name).await;
+        namespace
+            .end_pod(&pod.name_any(), 0, "backup complete and verified")
+            .await;
+        let seen = operations::watched(&mut client, &started.name).await;
+        let last = seen.last().unwrap();
+        assert_eq!(last.state(), v1::run::State::Succeeded);
+        assert_eq!(last.message, "backup complete and verified");
+        let found = eventually("its success is seen", async || {
+            let found = operations::get(&mut client.clone(), &name).await.ok()?;
+            let outcome = found.protection.as_ref()?.last_outcome();
+            (outcome == v1::protection::Outcome::Succeeded).then_some(found)
+        })
+        .await;
+        assert!(found.suspended);
+        let request = v1::RunScheduleRequest {
+            name,
+            request_id: String::new(),
+        };
+        let second = client.run_schedule(request).await.unwrap().into_inner();
+        assert_ne!(second.name, started.name);
+        let request = v1::CancelRunRequest { name: second.name };
+        eventually("it is cancelled", async || {
+            let cancelled = client.clone().cancel_run(request.clone()).await.ok()?;
+            let state = cancelled.into_inner().state();
+            (state == v1::run::State::Cancelled).then_some(())
+        })
+        .await;
+        process.stop();
+    });
+}

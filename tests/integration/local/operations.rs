@@ -1,0 +1,293 @@
+//! Operations and commands on one machine, with the real workers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use scheduler::api::proto::{BackupRequest, v1};
+use tonic::transport::Endpoint;
+
+use super::process::{start, start_with};
+use crate::operations;
+use crate::testbed::postgres::{Database, shared};
+use crate::testbed::programs::{Ended, scheduler};
+use crate::testbed::{block_on, env, folder, wait_for};
+
+fn request(database: &Database<'_>, store: &Path) -> BackupRequest {
+    let all = database.env();
+    let value = |name: &str| {
+        let found = all.iter().find(|(it, _)| it == name);
+        found.unwrap().1.clone()
+    };
+    BackupRequest {
+        db_uri: value("DB_HOST"),
+        db_port: value("DB_PORT").parse().unwrap(),
+        db_user: value("DB_USER"),
+        db_pass: value("DB_PASSWORD"),
+        db_name: value("DB_NAME"),
+        schedule: "0 0 1 1 *".to_owned(),
+        s3_endpoint: format!("file://{}", store.display()),
+        max_backup_count: 3,
+        ..BackupRequest::default()
+    }
+}
+
+async fn made(port: u16, request: BackupRequest) -> String {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
+    let answer = client.backup(request).await.unwrap();
+    answer.into_inner().cronjob_name
+}
+
+fn place(request: &BackupRequest) -> String {
+    let BackupRequest {
+        db_uri,
+        db_port,
+        db_name,
+        ..
+    } = request;
+    format!("{db_uri}:{db_port}/{db_name}")
+}
+
+#[test]
+fn a_schedule_is_seen_and_changed_and_what_is_wrong_is_named() {
+    let database = shared().database("operations");
+    let (running, port) = start(&folder("data"));
+    let request = request(&database, &folder("store"));
+    let database = place(&request);
+    block_on(async {
+        let name = made(port, request).await;
+        let mut client = operations::client(port).await;
+        operations::what_is_wrong_is_named(&mut client).await;
+        operations::a_schedule_is_seen_and_changed(&mut client, &name, &database).await;
+    });
+    let log = running.printed();
+    assert!(
+        log.contains("method=\"SuspendSchedule\"") || log.contains("method=SuspendSchedule"),
+        "{log}"
+    );
+    assert!(
+        !log.contains("GetSchedule\" code"),
+        "reads are no changes: {log}"
+    );
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+/// What is in pages is each in one of them.
+#[test]
+fn lists_have_pages() {
+    let (_running, port) = start(&folder("data"));
+    block_on(async {
+        let mut names = Vec::new();
+        for number in 0..5 {
+            let request = BackupRequest {
+                db_uri: "db.example".to_owned(),
+                db_port: 5432,
+                db_user: "u".to_owned(),
+                db_name: format!("shop-{number}"),
+                schedule: "0 0 1 1 *".to_owned(),
+                s3_endpoint: "file:///tmp/nowhere".to_owned(),
+                skip_checks: true,
+                ..BackupRequest::default()
+            };
+            names.push(made(port, request).await);
+        }
+        names.sort();
+        let mut client = operations::client(port).await;
+        for name in &names {
+            let name = name.clone();
+            let request_id = String::new();
+            let request = v1::RunScheduleRequest { name, request_id };
+            client.run_schedule(request).await.unwrap();
+        }
+        let mut request = v1::ListSchedulesRequest {
+            page_size: 2,
+            ..v1::ListSchedulesRequest::default()
+        };
+        let (mut seen, mut pages) = (Vec::new(), Vec::new());
+        loop {
+            let answer = client.list_schedules(request.clone()).await.unwrap();
+            let answer = answer.into_inner();
+            pages.push(answer.schedules.len());
+            seen.extend(answer.schedules.into_iter().map(|it| it.name));
+            request.page_token = answer.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((seen, pages), (names.clone(), vec![2, 2, 1]));
+        let mut request = v1::ListRunsRequest {
+            page_size: 2,
+            ..v1::ListRunsRequest::default()
+        };
+        let mut seen = Vec::new();
+        loop {
+            let answer = client.list_runs(request.clone()).await.unwrap();
+            let answer = answer.into_inner();
+            seen.extend(answer.runs.into_iter().map(|it| it.schedule));
+            request.page_token = answer.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, names);
+    });
+}
+
+fn command(data: &Path, arguments: &[&str]) -> Ended {
+    let env = env([("DATA_DIR", data.to_str().unwrap())]);
+    scheduler(&env).args(arguments).run()
+}
+
+/// Without an address: by the socket in DATA_DIR.
+#[test]
+fn commands_reach_the_scheduler_of_this_machine_and_show_what_there_is() {
+    let database = shared().database("commands");
+    database.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) n");
+    let (data, store) = (folder("data"), folder("store"));
+    let (running, port) = start(&data);
+    let call = |arguments: &[&str]| command(&data, arguments);
+    let none = call(&["ls"]);
+    none.expect_code(0);
+    assert!(none.stdout.contains("there are no schedules"), "{none}");
+    let request = request(&database, &store);
+    let place = place(&request);
+    let name = block_on(made(port, request));
+    let listed = call(&["ls"]);
+    assert!(listed.stdout.contains("no run yet"), "{listed}");
+    let waited = call(&["run", &name, "--wait"]);
+    waited.expect_code(0);
+    assert!(
+        waited
+            .stdout
+            .contains("succeeded: backup complete and verified"),
+        "{waited}"
+    );
+    let listed = call(&["ls", "--database", "*:*/*"]);
+    let line = listed.stdout.lines().find(|it| it.contains(&name));
+    let line = line.unwrap_or_else(|| panic!("{listed}"));
+    assert!(
+        line.contains(&place) && line.trim_end().ends_with("ok"),
+        "{line}"
+    );
+    let json = call(&["ls", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let first = &json["schedules"][0];
+    assert_eq!(first["name"], name);
+    assert_eq!(first["protection"]["lastOutcome"], "SUCCEEDED");
+    let yaml = call(&["show", &name, "-o", "yaml"]);
+    assert!(yaml.stdout.contains(&format!("name: {name}")), "{yaml}");
+    let shown = call(&["show", &name]);
+    assert!(shown.stdout.contains("Last backup:"), "{shown}");
+    let runs = call(&["runs", "--schedule", &name, "--state", "succeeded"]);
+    let line = runs
+        .stdout
+        .lines()
+        .nth(1)
+        .unwrap_or_else(|| panic!("{runs}"));
+    let run = line.split_whitespace().next().unwrap().to_owned();
+    let shown = call(&["show", &run]);
+    assert!(shown.stdout.contains("succeeded"), "{shown}");
+    let log = call(&["logs", &run]);
+    assert!(log.stdout.contains("backup complete and verified"), "{log}");
+    let followed = call(&["logs", "--follow", &run]);
+    assert_eq!(followed.stdout, log.stdout);
+    call(&["suspend", &name]).expect_code(0);
+    wait_for("it rests", || {
+        call(&["ls"]).stdout.contains("suspended").then_some(())
+    });
+    call(&["resume", &name]).expect_code(0);
+    call(&["delete", &name]).expect_code(0);
+    call(&["delete", &name]).expect_code(0);
+    let missing = call(&["show", &name]);
+    missing.expect_code(2);
+    assert!(
+        missing.stderr.contains("there is none that you may see"),
+        "{missing}"
+    );
+    let probed = call(&["probe"]);
+    probed.expect_code(0);
+    assert!(probed.stdout.contains("backup.BackupService"), "{probed}");
+    assert!(
+        running.printed().contains("caller=\"this machine\""),
+        "{}",
+        running.printed()
+    );
+    running.signal(Signal::SIGTERM);
+    running.wait_within(Duration::from_secs(10)).expect_code(0);
+    assert!(!data.join("scheduler.sock").exists());
+    let gone = command(&data, &["ls", "--address", &format!("127.0.0.1:{port}")]);
+    gone.expect_code(1);
+    assert!(gone.stderr.contains("does not answer"), "{gone}");
+}
+
+/// What fails is told with its sentence, wherever one looks.
+#[test]
+fn a_run_that_fails_is_seen_with_its_sentence() {
+    let database = shared().database("commands");
+    let (data, store) = (folder("data"), folder("store"));
+    let (_running, port) = start_with(&data, &env([("CHECK_REQUESTS", "false")]));
+    let wrong = BackupRequest {
+        db_pass: "wrong".to_owned(),
+        ..request(&database, &store)
+    };
+    let name = block_on(made(port, wrong));
+    let waited = command(&data, &["run", &name, "--wait"]);
+    waited.expect_code(3);
+    assert!(
+        waited.stdout.contains("password authentication failed"),
+        "{waited}"
+    );
+    let listed = command(&data, &["ls"]);
+    assert!(listed.stdout.contains("FAILED: "), "{listed}");
+    assert!(
+        listed.stdout.contains("password authentication failed"),
+        "{listed}"
+    );
+    let runs = command(&data, &["runs", "--state", "failed", "--since", "1h"]);
+    assert!(
+        runs.stdout.contains("password authentication failed"),
+        "{runs}"
+    );
+    block_on(async {
+        let mut client = operations::client(port).await;
+        let all = v1::ListRunsRequest::default();
+        let runs = client.list_runs(all).await.unwrap().into_inner().runs;
+        let failure = runs[0].failure.clone().unwrap();
+        assert_eq!(
+            (failure.reason.as_str(), failure.exit_code),
+            ("Failed", Some(2))
+        );
+        let seen = operations::watched(&mut client, &runs[0].name).await;
+        assert_eq!(seen, [runs[0].clone()], "it has ended");
+    });
+}
+
+#[test]
+fn a_command_that_is_wrong_says_so_with_exit_code_2() {
+    let data = folder("data");
+    for arguments in [
+        vec!["lss"],
+        vec!["ls", "--password", "x"],
+        vec!["show"],
+        vec!["runs", "--since", "yesterday"],
+        vec!["ls", "--address", "ftp://x:1"],
+    ] {
+        let ended = command(&data, &arguments);
+        ended.expect_code(2);
+        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+    }
+    let help = command(&data, &["help"]);
+    help.expect_code(0);
+    for command in ["ls", "runs", "suspend", "Exit codes:", "ADAPTER_ADDRESS"] {
+        assert!(help.stdout.contains(command), "{command}: {help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = command(&data, &["completions", shell]);
+        script.expect_code(0);
+        assert!(script.stdout.contains("suspend"), "{shell}: {script}");
+    }
+}
