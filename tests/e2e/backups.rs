@@ -105,17 +105,19 @@ fn what_was_made_for_a_request_goes_with_it() {
 }
 
 #[test]
-fn the_core_takes_the_example_of_a_restore() {
+fn a_core_takes_the_examples_with_its_own_fields() {
     World::get();
-    let example = repository().join("deploy/examples/backup-restore.yaml");
-    let example = example.to_str().unwrap();
-    super::world::kubectl(&[
-        "create",
-        "--dry-run=server",
-        "--validate=strict",
-        "-f",
-        example,
-    ]);
+    for example in [
+        "backup-request.yaml",
+        "backup-restore.yaml",
+        "before-may-2025/backup-request.yaml",
+        "before-may-2025/backup-restore.yaml",
+    ] {
+        let path = repository().join("deploy/examples").join(example);
+        let path = path.to_str().unwrap();
+        let strict = "--validate=strict";
+        super::world::kubectl(&["create", "--dry-run=server", strict, "-f", path]);
+    }
 }
 
 #[test]

@@ -108,6 +108,11 @@ fn rows_of_the_table(site: &Site, shell: &mut Shell, section: &str, name: &str) 
         .replace(" now-$(date +%s)", " readme-again");
     shell.run(&again);
     site.succeeds("readme-again");
+    let waited = shell.run(&command("back up now, and wait").replace("NAME", name));
+    assert!(waited.contains("succeeded: backup complete"), "{waited}");
+    let said = command("read what a run says").replace("RUN", "readme-again");
+    let said = shell.run(&said);
+    assert!(said.contains("backup complete and verified"), "{said}");
     let pod = &site.pods_of("readme-again")[0];
     let pod = pod.metadata.name.clone().unwrap();
     let described = shell.run(&command("read why a run failed").replace("POD", &pod));
@@ -115,5 +120,8 @@ fn rows_of_the_table(site: &Site, shell: &mut Shell, section: &str, name: &str) 
     shell.run(&command("pause a schedule").replace("NAME", name));
     assert_eq!(site.cron_job(name).spec.unwrap().suspend, Some(true));
     shell.run(&command("end a schedule").replace("NAME", name));
-    assert!(!shell.run(&command("see what there is")).contains(name));
+    super::world::eventually("it is not listed any more", async || {
+        let listed = shell.run(&command("see what there is"));
+        (!listed.contains(name)).then_some(())
+    });
 }

@@ -33,6 +33,7 @@ use recording::{HERE, Recording, plain, secret_names};
 /// A server on loopback over an engine that only remembers.
 pub(crate) struct Server {
     engine: Arc<Recording>,
+    ledger: Ledger,
     metrics: Metrics,
     port: u16,
     stop: CancellationToken,
@@ -61,12 +62,13 @@ impl Server {
         let listener = Listener::new(listener, limits, metrics.connections("grpc"));
         let started = Self {
             engine: Arc::default(),
+            ledger: Ledger::default(),
             metrics,
             port: listener.local_addr().unwrap().port(),
             stop: CancellationToken::new(),
         };
         let api = Api::new(
-            service(started.engine.clone()),
+            service(started.engine.clone(), started.ledger.clone()),
             started.metrics.clone(),
             authentication,
         );
@@ -93,8 +95,8 @@ impl Drop for Server {
     }
 }
 
-fn service(engine: Arc<Recording>) -> Service {
-    Service::new(engine, recording::workers(), Ledger::default(), Checks::Off)
+fn service(engine: Arc<Recording>, ledger: Ledger) -> Service {
+    Service::new(engine, recording::workers(), ledger, Checks::Off)
 }
 
 /// The fields that `google.rpc.BadRequest` names.

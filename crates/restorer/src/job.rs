@@ -8,7 +8,7 @@ use backuper::catalog::{NotARevision, Revision};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
     DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, jobs, lock_wait_timeout,
-    time,
+    maybe, time,
 };
 use clap::Parser;
 use jiff::Timestamp;
@@ -33,6 +33,10 @@ pub struct RestoreJob {
     /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
     #[arg(help_heading = "Restore", env = "BACKUP_REVISION", default_value = "latest", value_parser = revision)]
     pub revision: Revision,
+
+    /// HOST:PORT/DBNAME: numbers and times count the backups of this database; empty: those of the database that is restored into.
+    #[arg(help_heading = "Restore", env = "BACKUP_SOURCE", default_value = "", value_parser = maybe::<BackupSource>)]
+    pub source: Maybe<BackupSource>,
 
     /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
     #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = time)]
@@ -61,6 +65,46 @@ pub struct RestoreJob {
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
+}
+
+/// The database whose backups are meant, where it is another than the one that is restored into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSource {
+    /// Host name or IP address, as the backups name it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database's name.
+    pub database: String,
+}
+
+impl FromStr for BackupSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = || {
+            let (server, database) = text.split_once('/')?;
+            let (host, port) = server.rsplit_once(':')?;
+            let is_whole = !host.is_empty() && !database.is_empty();
+            is_whole.then_some(Self {
+                host: host.to_owned(),
+                port: port.parse().ok()?,
+                database: database.to_owned(),
+            })
+        };
+        parts().ok_or("HOST:PORT/DBNAME is needed")
+    }
+}
+
+impl std::fmt::Display for BackupSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            host,
+            port,
+            database,
+        } = self;
+        write!(formatter, "{host}:{port}/{database}")
+    }
 }
 
 /// Who owns what is restored.
@@ -106,6 +150,7 @@ impl RestoreJob {
             database,
             store,
             revision,
+            source,
             as_of,
             begin_by,
             jobs,
@@ -117,6 +162,8 @@ impl RestoreJob {
         let mut vars = database.to_env();
         vars.extend(store.to_env());
         vars.push(Var::plain("BACKUP_REVISION", revision.to_string()));
+        let source = source.as_ref().map(ToString::to_string);
+        vars.extend(source.map(|it| Var::plain("BACKUP_SOURCE", it)));
         vars.extend(as_of.map(|it| Var::plain("RESTORE_AS_OF", it.to_string())));
         vars.extend(begin_by.map(|it| Var::plain("RESTORE_BEGIN_BY", it.to_string())));
         vars.extend(jobs.map(|it| Var::plain("RESTORE_JOBS", it.to_string())));
@@ -154,6 +201,7 @@ mod tests {
             ("S3_ENDPOINT", "http://s3:9000"),
             ("S3_BUCKET_NAME", "backups"),
             ("BACKUP_REVISION", "2026-11-20T21:05:27Z"),
+            ("BACKUP_SOURCE", "::1:5432/a/b"),
             ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
             ("RESTORE_BEGIN_BY", "2026-11-20T21:20:27Z"),
             ("RESTORE_JOBS", "2"),

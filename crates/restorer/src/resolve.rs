@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Identity, Manifest, key};
 use backuper::catalog::{self, Found, Request, Resolution, Revision};
+use backuper::postgres::Target;
 use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
@@ -63,10 +64,32 @@ impl Backup {
     }
 }
 
+/// The database whose backups are looked at.
+#[must_use]
+pub fn database(job: &RestoreJob) -> &str {
+    let source = job.source.as_ref();
+    source.map_or(&job.database.name, |it| &it.database)
+}
+
+/// Whose backups are meant: those of the target, whose server is `system`, or of another database.
+#[must_use]
+pub fn source(job: &RestoreJob, target: &Target, system: Option<u64>) -> Identity {
+    match &job.source {
+        None => catalog::identity_of(target, system),
+        // Which server that is, nobody asks it.
+        Some(source) => Identity {
+            host: source.host.clone(),
+            port: source.port,
+            database: source.database.clone(),
+            system: None,
+        },
+    }
+}
+
 /// What the keys of all that is looked at begin with: nobody has to allow more than that.
 #[must_use]
 pub fn prefix(job: &RestoreJob) -> String {
-    let database = &job.database.name;
+    let database = database(job);
     match &job.revision {
         Revision::Named(name) if Folder::parse(database, name).is_err() => {
             let folder = name.split_once('/').map(|(folder, _)| format!("{folder}/"));
@@ -76,19 +99,19 @@ pub fn prefix(job: &RestoreJob) -> String {
     }
 }
 
-/// Finds the backup that is meant for this target, and looks whether all of it is there.
+/// Finds the backup that is meant, of this source, and looks whether all of it is there.
 ///
 /// # Errors
 /// What is missing or damaged, and where.
 pub async fn backup(
     job: &RestoreJob,
     storage: &Arc<dyn Storage>,
-    target: &Identity,
+    source: &Identity,
     stop: &CancellationToken,
 ) -> Result<Backup, Failure> {
     let request = Request {
         revision: &job.revision,
-        target,
+        target: source,
         as_of: job.as_of,
         now: Timestamp::now(),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use backuper::catalog::{self, Revision};
+use backuper::catalog::Revision;
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::failure::Verdict;
@@ -56,7 +56,7 @@ async fn attempt(
     let preparing = async {
         let (storage, system) = tokio::join!(store(job), system(job, target));
         let (storage, system) = (storage?, system?);
-        let identity = catalog::identity_of(target, system);
+        let identity = resolve::source(job, target, system);
         let backup = resolve::backup(job, &storage, &identity, stop).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))

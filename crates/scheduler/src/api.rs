@@ -4,6 +4,7 @@
 pub mod authenticate;
 mod calls;
 pub mod client;
+mod door;
 pub mod oiler;
 mod operations;
 pub mod probe;

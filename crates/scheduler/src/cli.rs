@@ -14,7 +14,7 @@ use crate::api::client::{self, Answer, Client};
 use crate::api::probe;
 use crate::api::proto::v1;
 use output::Output;
-use settings::{Asked, Command, RunsAsked};
+use settings::{Asked, Command, RestoreAsked, RunsAsked};
 
 /// What the exit code is where a run that was waited for has not ended well.
 const RUN_FAILED: u8 = 3;
@@ -74,6 +74,7 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
             request_id,
             wait,
         } => return call.run(name, request_id, wait).await,
+        Command::Restore(wanted) => return call.restore(&wanted).await,
         Command::Suspend { name } => {
             let request = v1::SuspendScheduleRequest { name };
             let answer = call.client.suspend_schedule(request).await;
@@ -181,6 +182,18 @@ impl Call<'_> {
             return self.watch(started.name).await;
         }
         self.output.give("StartedRun", &started, table::started)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {
+        let answer = self.client.restore_backup(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        let run = answer.run.as_ref().map(|it| it.name.clone());
+        if let (Some(run), true) = (run, wanted.wait) {
+            return self.watch(run).await;
+        }
+        self.output
+            .give("RestoreBackupResponse", &answer, table::restored)?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -7,10 +7,12 @@ pub mod kubernetes;
 pub mod local;
 mod variables;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +48,10 @@ pub trait Engine: Debug + Send + Sync {
 
     /// The schedule of that name; none where there is none that can be read.
     async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error>;
+
+    /// What is secret of a schedule, by the names of its worker's variables; none where the engine can keep
+    /// secrets and not read them. For trying a request before it is answered, and nothing else.
+    async fn secrets(&self, name: &Name) -> Result<Option<Secrets>, Error>;
 
     /// Removes a schedule with all that belongs to it, its backups in the store excepted. One that is
     /// gone is success.
@@ -92,6 +98,9 @@ pub trait Engine: Debug + Send + Sync {
     /// that tidies and tells.
     async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>);
 }
+
+/// Secrets by the names of a worker's variables.
+pub type Secrets = BTreeMap<String, SecretString>;
 
 /// The lines of a log. After an error there are no more.
 pub type Lines = BoxStream<'static, Result<String, Error>>;

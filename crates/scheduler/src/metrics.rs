@@ -175,20 +175,20 @@ impl Metrics {
         registry.register(Box::new(runs.clone()))?;
         let opts = Opts::new(
             "postgres_adapter_calls_total",
-            "Calls of the BackupService that have been answered or given up, by gRPC code.",
+            "Calls that have been answered or given up, by method and gRPC code.",
         );
         let calls = IntCounterVec::new(opts, &["method", "code"])?;
         registry.register(Box::new(calls.clone()))?;
         let opts = HistogramOpts::new(
             "postgres_adapter_call_duration_seconds",
-            "How long calls of the BackupService took.",
+            "How long calls took; those that stream until they began to.",
         );
         let opts = opts.buckets(CALL_BUCKETS.to_vec());
         let call_seconds = HistogramVec::new(opts, &["method"])?;
         registry.register(Box::new(call_seconds.clone()))?;
         let opts = Opts::new(
             "postgres_adapter_connections",
-            "Connections that clients have now, by port: grpc or http.",
+            "Connections that clients have now, by port: grpc or http, and socket on one machine.",
         );
         let connections = IntGaugeVec::new(opts, &["port"])?;
         registry.register(Box::new(connections.clone()))?;

@@ -70,7 +70,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let stop = CancellationToken::new();
     let api = Api::new(service.clone(), metrics.clone(), authentication);
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
-    let here = socket::listen(config, &metrics)?;
+    let here = socket::listen(config, &metrics);
     let here = here.map(|(listener, socket)| {
         let api = Api::new(service, metrics.clone(), Authentication::of_machine());
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));

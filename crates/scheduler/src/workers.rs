@@ -170,11 +170,16 @@ impl Workers {
             request_id: _,
             as_of,
             begin_by,
+            source,
+            // Whoever keeps the schedule's secrets puts them in.
+            lent: _,
         } = restore;
         RestoreJob {
             database: self.database(target),
             store: self.store(store),
             revision: revision.clone(),
+            // It is a place of ours.
+            source: source.as_ref().and_then(|it| it.parse().ok()),
             as_of: *as_of,
             begin_by: *begin_by,
             jobs: self.settings.restore_jobs,

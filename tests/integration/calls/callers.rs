@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use scheduler::api::authenticate::Authentication;
-use scheduler::api::proto::BackupRequest;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
+use scheduler::api::proto::v1::operations_client::OperationsClient;
+use scheduler::api::proto::{BackupRequest, v1};
 use scheduler::api::tls::Certificates;
 use scheduler::domain::callers::Callers;
+use scheduler::engine::{Change, Scheduled};
 use scheduler::listener::Limits;
 use tokio::sync::watch;
 use tonic::metadata::MetadataValue;
@@ -56,6 +59,10 @@ fn client(
     authority: &Authority,
     certificate: Option<&str>,
 ) -> BackupServiceClient<Channel> {
+    BackupServiceClient::new(channel(server, authority, certificate))
+}
+
+fn channel(server: &Server, authority: &Authority, certificate: Option<&str>) -> Channel {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(authority.pem()))
         .domain_name("localhost");
@@ -64,7 +71,7 @@ fn client(
         tls = tls.identity(Identity::from_pem(signed.pem, signed.key_pem));
     }
     let endpoint = Endpoint::from_shared(format!("https://localhost:{}", server.port)).unwrap();
-    BackupServiceClient::new(endpoint.tls_config(tls).unwrap().connect_lazy())
+    endpoint.tls_config(tls).unwrap().connect_lazy()
 }
 
 fn with<T>(token: &str, message: T) -> Request<T> {
@@ -172,4 +179,94 @@ fn an_owner_reaches_its_own_places_alone_and_takes_nobody_elses_schedule() {
             .await
             .expect("its own");
     });
+}
+
+/// A server whose ledger has a schedule of each of both teams; their names.
+async fn with_schedules(authority: &Authority) -> (Server, [String; 2]) {
+    let server = server(authority).await;
+    let mut oiler = client(&server, authority, None);
+    let mut names = Vec::new();
+    for host in ["db.team-a.example", "db.team-b.example"] {
+        let made = oiler.backup(with("Bearer operators", at(host))).await;
+        names.push(made.expect("made").into_inner().cronjob_name);
+    }
+    let all = server.engine.schedules.lock().unwrap().clone();
+    for schedule in all.into_values() {
+        server.ledger.apply(Change::Schedule(Box::new(Scheduled {
+            schedule,
+            created: Timestamp::now(),
+            suspended: false,
+            last_success: None,
+        })));
+    }
+    (server, names.try_into().unwrap())
+}
+
+fn code<T>(answer: Result<T, tonic::Status>) -> Code {
+    answer.err().map_or(Code::Ok, |it| it.code())
+}
+
+/// What a caller may not see is not in its lists, and what it may see and not change is refused.
+#[test]
+fn operations_show_and_change_what_a_role_lets_them() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let listed = async |certificate: Option<&str>, token: &str| {
+            let request = with(token, v1::ListSchedulesRequest::default());
+            let mut client = operations(&server, &authority, certificate);
+            let answer = client.list_schedules(request).await.unwrap().into_inner();
+            answer.schedules.len()
+        };
+        assert_eq!(listed(None, "Bearer operators").await, 2);
+        assert_eq!(listed(None, "Bearer team-as").await, 1);
+        assert_eq!(listed(Some("grafana"), "").await, 2);
+        for (certificate, token, name, wanted) in [
+            (None, "Bearer team-as", &own, Code::Ok),
+            (None, "Bearer team-as", &other, Code::NotFound),
+            (Some("grafana"), "", &own, Code::PermissionDenied),
+            (Some("stranger"), "", &own, Code::Unauthenticated),
+        ] {
+            let name = name.clone();
+            let request = with(token, v1::SuspendScheduleRequest { name });
+            let mut client = operations(&server, &authority, certificate);
+            let answer = code(client.suspend_schedule(request).await);
+            assert_eq!(answer, wanted, "{certificate:?} {token}");
+        }
+    });
+}
+
+/// A copy of a database is its data.
+#[test]
+fn an_owner_restores_its_own_backups_into_its_own_databases_alone() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        for (schedule, host, wanted) in [
+            (&own, "db2.team-a.example", Code::Ok),
+            (&own, "db.team-b.example", Code::PermissionDenied),
+            (&other, "db2.team-a.example", Code::NotFound),
+        ] {
+            let request = v1::RestoreBackupRequest {
+                schedule: schedule.clone(),
+                backup: "0".to_owned(),
+                target: Some(v1::Target {
+                    host: host.to_owned(),
+                    ..v1::Target::default()
+                }),
+                ..v1::RestoreBackupRequest::default()
+            };
+            let mut client = operations(&server, &authority, None);
+            let answer = client.restore_backup(with("Bearer team-as", request)).await;
+            assert_eq!(code(answer), wanted, "{schedule} into {host}");
+        }
+    });
+}
+
+fn operations(
+    server: &Server,
+    authority: &Authority,
+    certificate: Option<&str>,
+) -> OperationsClient<Channel> {
+    OperationsClient::new(channel(server, authority, certificate))
 }

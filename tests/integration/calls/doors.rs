@@ -8,6 +8,7 @@ use scheduler::api::tls::{Certificates, Files};
 use scheduler::engine::Kind;
 use scheduler::listener::{Limits, Listener};
 use scheduler::metrics::Metrics;
+use scheduler::service::ledger::Ledger;
 use serde_json::json;
 use tonic::Status;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -171,7 +172,8 @@ fn readiness_follows_the_engine_and_liveness_does_not() {
     block_on(async {
         let engine = Arc::new(Recording::default());
         let metrics = Metrics::new().unwrap();
-        let admin = Admin::new(service(engine.clone()), metrics.clone());
+        let service = service(engine.clone(), Ledger::default());
+        let admin = Admin::new(service, metrics.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let limits = Limits::of_this_process();
         let listener = Listener::new(listener, limits, metrics.connections("http"));

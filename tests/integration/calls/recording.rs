@@ -16,7 +16,7 @@ use scheduler::domain::run::{Component, Run};
 use scheduler::domain::schedule::Schedule;
 use scheduler::domain::store::Store;
 use scheduler::engine::{
-    Change, Engine, Error, Kind, Lines, Put, Started, StartedBy, Tidied, Whose,
+    Change, Engine, Error, Kind, Lines, Put, Secrets, Started, StartedBy, Tidied, Whose,
 };
 use scheduler::workers::Workers;
 use tokio::sync::{Notify, watch};
@@ -119,6 +119,10 @@ impl Engine for Recording {
             return Ok(None);
         }
         Ok(self.schedules.lock().unwrap().get(name).cloned())
+    }
+
+    async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {
+        self.check().map(|()| None)
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {

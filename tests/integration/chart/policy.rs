@@ -4,6 +4,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
+use scheduler::engine::kubernetes::render::run_now;
 use serde_json::{Value, json};
 
 use super::{documents, read, render};
@@ -244,6 +245,24 @@ fn all_that_the_engine_renders_is_let_in_and_nothing_half_made_runs() {
             .patch(&name, &apply, &Patch::Apply(&whole))
             .await
             .expect("whole");
+
+        let made = cron_jobs.get(&name).await.unwrap();
+        let now = run_now(&made, &format!("{name}-now-0a1b2c"));
+        jobs.create(&create, &now).await.expect("run now");
+        let variables = "/spec/template/spec/containers/0/env";
+        let others = json!([{"name": "A", "valueFrom":
+            {"secretKeyRef": {"name": "backup-ffffffff-postgres-0011", "key": "k"}}}]);
+        let other = with(&now, variables, others);
+        let other = with(
+            &other,
+            "/metadata/name",
+            json!(format!("{name}-now-0a1b2d")),
+        );
+        let refused = jobs.create(&create, &other).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("their own Secret"),
+            "{refused}"
+        );
 
         let restore = restore(1);
         let name = restore.metadata.name.clone().unwrap();

@@ -103,7 +103,7 @@ fn a_template_with_a_field_that_pods_do_not_have_is_refused_by_its_path() {
 #[test]
 fn the_golden_restore() {
     let wanted = conformance::restore("shop", "0", 0);
-    let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted);
+    let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted, None);
     check("restore_job", &job);
 }
 

@@ -1,5 +1,7 @@
 //! Operations on Kubernetes: CronJobs and Jobs as schedules and runs.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt as _;
 use scheduler::api::proto::{BackupRequest, v1};
@@ -104,4 +106,77 @@ fn what_is_done_here_is_what_kubectl_shows() {
         .await;
         process.stop();
     });
+}
+
+/// The scheduler cannot read what a schedule has: the pod does.
+#[test]
+fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
+    Cluster::shared().within(async |namespace| {
+        let process = unchecked(&namespace);
+        let mut oiler = process.ready().await;
+        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
+        let name = answer.cronjob_name;
+        let mut client = operations::client(process.port).await;
+        eventually("it is seen", async || {
+            operations::get(&mut client.clone(), &name).await.ok()
+        })
+        .await;
+        let found: CronJob = namespace.api().get(&name).await.unwrap();
+        let lender = super::secret_of(&found);
+        let own = v1::RestoreBackupRequest {
+            schedule: name.clone(),
+            backup: "0".to_owned(),
+            ..v1::RestoreBackupRequest::default()
+        };
+        let answer = client.restore_backup(own).await.unwrap().into_inner();
+        assert_eq!(answer.database, "db.example:5432/shop");
+        let run = answer.run.unwrap().name;
+        let read = read_from(&namespace, &run).await;
+        for variable in ["DB_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"] {
+            assert_eq!(read[variable], lender, "{read:?}");
+        }
+        let elsewhere = v1::RestoreBackupRequest {
+            schedule: name.clone(),
+            backup: "0".to_owned(),
+            target: Some(v1::Target {
+                host: "other.example".to_owned(),
+                password: "theirs".to_owned(),
+                ..v1::Target::default()
+            }),
+            ..v1::RestoreBackupRequest::default()
+        };
+        let answer = client.restore_backup(elsewhere).await.unwrap().into_inner();
+        assert_eq!(answer.database, "other.example:5432/shop");
+        let run = answer.run.unwrap().name;
+        let read = read_from(&namespace, &run).await;
+        assert_eq!(read["DB_PASSWORD"], run);
+        assert_eq!(read["S3_SECRET_KEY"], lender);
+        // Without a password of its own, one for another server is not shown ours.
+        let bare = v1::RestoreBackupRequest {
+            schedule: name,
+            backup: "0".to_owned(),
+            target: Some(v1::Target {
+                host: "third.example".to_owned(),
+                ..v1::Target::default()
+            }),
+            ..v1::RestoreBackupRequest::default()
+        };
+        let answer = client.restore_backup(bare).await.unwrap().into_inner();
+        let run = answer.run.unwrap().name;
+        let read = read_from(&namespace, &run).await;
+        assert!(!read.contains_key("DB_PASSWORD"), "{read:?}");
+        process.stop();
+    });
+}
+
+/// The Secret that each variable of a Job's worker is read from.
+async fn read_from(namespace: &Namespace, job: &str) -> BTreeMap<String, String> {
+    let job: Job = namespace.api().get(job).await.unwrap();
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let variables = pod.containers[0].env.clone().unwrap().into_iter();
+    let read = variables.filter_map(|it| {
+        let secret = it.value_from?.secret_key_ref?.name;
+        Some((it.name, secret))
+    });
+    read.collect()
 }

@@ -266,6 +266,89 @@ fn a_run_that_fails_is_seen_with_its_sentence() {
     });
 }
 
+/// Nobody types credentials again on the worst day of the year.
+#[test]
+fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
+    let cluster = shared();
+    let database = cluster.database("commands");
+    database.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) n");
+    let (data, store) = (folder("data"), folder("store"));
+    let (running, port) = start(&data);
+    let name = block_on(made(port, request(&database, &store)));
+    let call = |arguments: &[&str]| command(&data, arguments);
+    let none = call(&["restore", &name, "--in-place"]);
+    none.expect_code(2);
+    assert!(none.stderr.contains("none at all"), "{none}");
+    call(&["run", &name, "--wait"]).expect_code(0);
+    database.sql("DELETE FROM t");
+    let only = call(&["restore", &name, "--in-place", "--validate-only"]);
+    only.expect_code(0);
+    let words = format!(
+        "nothing is restored; into {}",
+        place(&request(&database, &store))
+    );
+    assert!(only.stdout.contains(&words), "{only}");
+    let folder = format!("{}/", database.name());
+    assert!(only.stdout.contains(&folder), "it names the backup: {only}");
+    let count = |database: &Database<'_>| database.sql("SELECT count(*) FROM t");
+    assert_eq!(count(&database).trim(), "0");
+    let back = call(&["restore", &name, "--in-place", "--wait"]);
+    back.expect_code(0);
+    assert!(
+        back.stdout.contains("succeeded: restore complete"),
+        "{back}"
+    );
+    assert_eq!(count(&database).trim(), "1000");
+
+    let copy = format!("{}_copy", database.name());
+    let into = call(&[
+        "restore",
+        &name,
+        "--into",
+        &copy,
+        "--wait",
+        "--request-id",
+        "one",
+    ]);
+    into.expect_code(0);
+    assert_eq!(count(&cluster.existing(&copy)).trim(), "1000");
+    let again = call(&["restore", &name, "--into", &copy, "--request-id", "one"]);
+    again.expect_code(0);
+    assert!(
+        again
+            .stdout
+            .contains("was begun by the same request before"),
+        "{again}"
+    );
+
+    refused_restores(&data, &name);
+    let gone = call(&["restore", "backup-ffffffff-postgres", "--in-place"]);
+    gone.expect_code(2);
+    let log = running.printed();
+    assert!(
+        log.contains("method=RestoreBackup") || log.contains("method=\"RestoreBackup\""),
+        "{log}"
+    );
+}
+
+fn refused_restores(data: &Path, name: &str) {
+    for (arguments, words) in [
+        (&["--in-place", "--backup", "99"][..], "99"),
+        (&["--in-place", "--backup", ""], "backup: it is empty"),
+        (&[], "--in-place"),
+        (&["--in-place", "--into", "x"], "cannot be used with"),
+        (&["--into", "x:y/z"], "HOST:PORT/DBNAME is needed"),
+        // The schedule's password is for its own role alone.
+        (&["--in-place", "--user", "somebody"], "password"),
+    ] {
+        let mut all = vec!["restore", name];
+        all.extend(arguments);
+        let refused = command(data, &all);
+        refused.expect_code(2);
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+    }
+}
+
 #[test]
 fn a_command_that_is_wrong_says_so_with_exit_code_2() {
     let data = folder("data");

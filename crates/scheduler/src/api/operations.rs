@@ -1,8 +1,10 @@
 //! `postgres_adapter.v1.Operations`: what people and programs ask for beside the contract.
 
-mod convert;
+mod answers;
+mod requests;
 
 use futures::stream::{BoxStream, StreamExt as _};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -38,15 +40,15 @@ impl Ours {
         caller: &Caller,
         request: &v1::ListSchedulesRequest,
     ) -> Result<v1::ListSchedulesResponse, Status> {
-        let (page, database) = convert::schedules(request).map_err(|it| status::invalid(&it))?;
+        let (page, database) = requests::schedules(request).map_err(|it| status::invalid(&it))?;
         let (behind, most) = (page.behind.as_ref(), page.size + 1);
         let found = self
             .service
             .schedules(caller, database.as_deref(), behind, most);
         let mut found = found.await.map_err(|it| status::failed(&it))?;
-        let next = next(&mut found, page.size, convert::token_of_schedule);
+        let next = next(&mut found, page.size, answers::token_of_schedule);
         Ok(v1::ListSchedulesResponse {
-            schedules: found.into_iter().map(convert::schedule).collect(),
+            schedules: found.into_iter().map(answers::schedule).collect(),
             next_page_token: next,
         })
     }
@@ -57,9 +59,9 @@ impl Ours {
         name: &str,
         suspended: bool,
     ) -> Result<v1::Schedule, Status> {
-        let name = convert::schedule_name(name).map_err(|it| status::invalid(&it))?;
+        let name = requests::schedule_name(name).map_err(|it| status::invalid(&it))?;
         let done = self.service.suspend(caller, &name, suspended).await;
-        done.map(convert::schedule)
+        done.map(answers::schedule)
             .map_err(|it| status::failed(&it))
     }
 
@@ -69,11 +71,28 @@ impl Ours {
         request: &v1::RunScheduleRequest,
     ) -> Result<v1::StartedRun, Status> {
         let v1::RunScheduleRequest { name, request_id } = request;
-        let name = convert::schedule_name(name).map_err(|it| status::invalid(&it))?;
-        let request_id = convert::request_id(request_id).map_err(|it| status::invalid(&it))?;
+        let name = requests::schedule_name(name).map_err(|it| status::invalid(&it))?;
+        let request_id = requests::request_id(request_id).map_err(|it| status::invalid(&it))?;
         let started = self.service.run_now(caller, &name, &request_id).await;
         started
-            .map(convert::started)
+            .map(answers::started)
+            .map_err(|it| status::failed(&it))
+    }
+
+    async fn restore_backup(
+        &self,
+        caller: &Caller,
+        request: v1::RestoreBackupRequest,
+    ) -> Result<v1::RestoreBackupResponse, Status> {
+        let checks = self.service.checks().unless(request.skip_checks);
+        let wanted = requests::restore(request).map_err(|it| status::invalid(&it))?;
+        let now = Timestamp::now();
+        let answer = self
+            .service
+            .restore_of_schedule(caller, wanted, checks, now);
+        answer
+            .await
+            .map(answers::restored)
             .map_err(|it| status::failed(&it))
     }
 
@@ -82,13 +101,13 @@ impl Ours {
         caller: &Caller,
         request: &v1::ListRunsRequest,
     ) -> Result<v1::ListRunsResponse, Status> {
-        let (page, wanted) = convert::runs(request).map_err(|it| status::invalid(&it))?;
+        let (page, wanted) = requests::runs(request).map_err(|it| status::invalid(&it))?;
         let mut found = self
             .service
             .runs(caller, &wanted, page.behind, page.size + 1);
-        let next = next(&mut found, page.size, convert::token_of_run);
+        let next = next(&mut found, page.size, answers::token_of_run);
         Ok(v1::ListRunsResponse {
-            runs: found.into_iter().map(convert::run).collect(),
+            runs: found.into_iter().map(answers::run).collect(),
             next_page_token: next,
         })
     }
@@ -99,7 +118,7 @@ impl Ours {
         request: &v1::ReadLogRequest,
     ) -> Result<Stream<v1::LogLine>, Status> {
         let v1::ReadLogRequest { run, follow } = request;
-        let run = convert::run_name("run", run).map_err(|it| status::invalid(&it))?;
+        let run = requests::run_name("run", run).map_err(|it| status::invalid(&it))?;
         let lines = self.service.lines(caller, &run, *follow).await;
         let lines = lines.map_err(|it| status::failed(&it))?;
         Ok(self.until_stopped(lines.map(|line| match line {
@@ -113,10 +132,10 @@ impl Ours {
         caller: &Caller,
         request: &v1::WatchRunRequest,
     ) -> Result<Stream<v1::Run>, Status> {
-        let name = convert::run_name("name", &request.name).map_err(|it| status::invalid(&it))?;
+        let name = requests::run_name("name", &request.name).map_err(|it| status::invalid(&it))?;
         let watched = self.service.watch(caller, &name);
         let watched = watched.map_err(|it| status::failed(&it))?;
-        Ok(self.until_stopped(watched.map(|it| Ok(convert::watched(it)))))
+        Ok(self.until_stopped(watched.map(|it| Ok(answers::watched(it)))))
     }
 
     fn until_stopped<T: Send + 'static>(
@@ -163,11 +182,11 @@ impl Operations for Ours {
     ) -> Result<Response<v1::Schedule>, Status> {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| {
-            let name = convert::schedule_name(&request.get_ref().name);
+            let name = requests::schedule_name(&request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
             let found = self.service.overview(caller, &name).await;
             found
-                .map(convert::schedule)
+                .map(answers::schedule)
                 .map_err(|it| status::failed(&it))
         };
         let purpose = Purpose::Read("GetSchedule");
@@ -202,7 +221,7 @@ impl Operations for Ours {
     ) -> Result<Response<()>, Status> {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| {
-            let name = convert::schedule_name(&request.get_ref().name);
+            let name = requests::schedule_name(&request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
             let deleted = self.service.delete(caller, &name).await;
             deleted.map_err(|it| status::failed(&it))
@@ -218,6 +237,16 @@ impl Operations for Ours {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| self.run_now(caller, request.get_ref()).await;
         let purpose = Purpose::Change("RunSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn restore_backup(
+        &self,
+        request: Request<v1::RestoreBackupRequest>,
+    ) -> Result<Response<v1::RestoreBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.schedule);
+        let work = async |caller: &Caller| self.restore_backup(caller, request.into_inner()).await;
+        let purpose = Purpose::Change("RestoreBackup");
         self.calls.answer(purpose, asked, work).await
     }
 
@@ -237,10 +266,10 @@ impl Operations for Ours {
     ) -> Result<Response<v1::Run>, Status> {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| {
-            let name = convert::run_name("name", &request.get_ref().name);
+            let name = requests::run_name("name", &request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
             let found = self.service.run(caller, &name);
-            found.map(convert::run).map_err(|it| status::failed(&it))
+            found.map(answers::run).map_err(|it| status::failed(&it))
         };
         let purpose = Purpose::Read("GetRun");
         self.calls.answer(purpose, asked, work).await
@@ -272,10 +301,10 @@ impl Operations for Ours {
     ) -> Result<Response<v1::Run>, Status> {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| {
-            let name = convert::run_name("name", &request.get_ref().name);
+            let name = requests::run_name("name", &request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
             let ended = self.service.cancel(caller, &name).await;
-            ended.map(convert::run).map_err(|it| status::failed(&it))
+            ended.map(answers::run).map_err(|it| status::failed(&it))
         };
         let purpose = Purpose::Change("CancelRun");
         self.calls.answer(purpose, asked, work).await

@@ -1,12 +1,12 @@
 //! What a command is told: its arguments, and the environment. Secrets are never arguments, which anybody
 //! on the machine can read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backuper::runtime::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::output::Format;
 use crate::api::client::{Address, Trust};
@@ -61,6 +61,8 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Restores a backup of a schedule.
+    Restore(RestoreAsked),
     /// Lets a schedule rest.
     Suspend {
         /// The schedule's name.
@@ -101,6 +103,86 @@ pub(super) enum Command {
         /// Which shell.
         shell: Shell,
     },
+}
+
+/// Which backup, and where to.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("place").required(true)))]
+pub(super) struct RestoreAsked {
+    /// The schedule's name.
+    schedule: String,
+    /// A count from the newest backup, a folder name, an object key, or an RFC 3339 time.
+    #[arg(long, default_value = "latest")]
+    backup: String,
+    /// Over the schedule's own database, whose data the backup replaces.
+    #[arg(long, group = "place")]
+    in_place: bool,
+    /// Into this database: DBNAME, or HOST:PORT/DBNAME of another server.
+    #[arg(long, group = "place")]
+    into: Option<String>,
+    /// The role that restores; the schedule's where it is not given.
+    #[arg(long)]
+    user: Option<String>,
+    /// File with the role's password; ADAPTER_DB_PASSWORD may have it too. Without both, the schedule's.
+    #[arg(long)]
+    password_file: Option<PathBuf>,
+    /// Begin only one restore however often this is asked for under this name.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Restore nothing, and say what would be.
+    #[arg(long)]
+    validate_only: bool,
+    /// Do not try the database, the store and the backup before.
+    #[arg(long)]
+    skip_checks: bool,
+    /// Wait until it has ended, and say how far it is meanwhile.
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+impl RestoreAsked {
+    pub(super) fn request(&self) -> Result<v1::RestoreBackupRequest, Failure> {
+        let password = match &self.password_file {
+            Some(path) => Some(read("--password-file", path)?),
+            None => backuper::runtime::settings::secret("ADAPTER_DB_PASSWORD"),
+        };
+        let mut target = v1::Target {
+            user: self.user.clone().unwrap_or_default(),
+            password: password.map_or_else(String::new, |it| it.expose_secret().to_owned()),
+            ..v1::Target::default()
+        };
+        match self.into.as_deref().map(|it| (it, it.split_once('/'))) {
+            Some((_, Some((server, name)))) => {
+                let place = server.rsplit_once(':').and_then(|(host, port)| {
+                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    Some((host.to_owned(), port.parse::<u16>().ok()?))
+                });
+                let (host, port) = place.ok_or_else(|| {
+                    Failure::refused("--into: DBNAME or HOST:PORT/DBNAME is needed")
+                })?;
+                (target.host, target.port) = (host, port.into());
+                name.clone_into(&mut target.dbname);
+            }
+            Some((name, None)) => name.clone_into(&mut target.dbname),
+            None => {}
+        }
+        Ok(v1::RestoreBackupRequest {
+            schedule: self.schedule.clone(),
+            backup: self.backup.clone(),
+            target: Some(target),
+            request_id: self.request_id.clone().unwrap_or_default(),
+            skip_checks: self.skip_checks,
+            validate_only: self.validate_only,
+        })
+    }
+}
+
+/// A secret in a file; a line's end is none of it.
+fn read(setting: &str, path: &Path) -> Result<SecretString, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::refused(format!("{setting}: {}: {error}", path.display())))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(SecretString::from(text))
 }
 
 /// Which runs.
@@ -245,12 +327,7 @@ impl Server {
 
     pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
         match &self.token_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::refused(format!("ADAPTER_TOKEN_FILE: {}: {error}", path.display()))
-                })?;
-                Ok(Some(SecretString::from(text.trim_end().to_owned())))
-            }
+            Some(path) => read("ADAPTER_TOKEN_FILE", path).map(Some),
             None => Ok(backuper::runtime::settings::secret("ADAPTER_TOKEN")),
         }
     }

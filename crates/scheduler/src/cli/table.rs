@@ -193,6 +193,23 @@ pub(super) fn started(it: &v1::StartedRun) -> String {
     }
 }
 
+/// A restore that was begun, or that would be.
+pub(super) fn restored(it: &v1::RestoreBackupResponse) -> String {
+    let database = shown(&it.database);
+    let backup = it.backup.as_ref().map_or_else(String::new, |it| {
+        let taken = it.taken_time.as_ref().and_then(moment);
+        let taken = taken.map_or_else(none, |it| format!("{it:.0}"));
+        format!(": {} of {taken}, {}", shown(&it.key), size(it.stored_bytes))
+    });
+    match &it.run {
+        Some(run) => format!(
+            "{}into {database}{backup}\n",
+            started(run).replace('\n', " ")
+        ),
+        None => format!("nothing is restored; into {database} would come back{backup}\n"),
+    }
+}
+
 /// How far a run is, in a line.
 pub(super) fn progress(it: &v1::Run) -> String {
     let name = shown(&it.name);

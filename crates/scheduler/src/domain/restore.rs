@@ -8,6 +8,7 @@ use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
 
 use super::database::Database;
+use super::name::Name;
 use super::store::Store;
 
 /// A restore as it is asked for.
@@ -30,6 +31,33 @@ pub struct Restore {
     pub as_of: Option<Timestamp>,
     /// It does not begin after this time, for it would take what was written meanwhile; none: whenever.
     pub begin_by: Option<Timestamp>,
+    /// The database whose backups are meant, `host:port/dbname`; none: the one that is restored into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The schedule that lends it credentials; none: the request has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<Lent>,
+}
+
+/// Credentials of a schedule that a restore uses without anybody's having them in hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// The schedule; the keys of its store are lent in any case.
+    pub by: Name,
+    /// Whether the password of its database is lent too.
+    pub password: bool,
+}
+
+impl Lent {
+    /// Whether a worker's variable has what is lent, by its name.
+    #[must_use]
+    pub fn has(&self, variable: &str) -> bool {
+        match variable {
+            "S3_ACCESS_KEY" | "S3_SECRET_KEY" => true,
+            "DB_PASSWORD" => self.password,
+            _ => false,
+        }
+    }
 }
 
 impl Restore {
@@ -45,9 +73,11 @@ impl Restore {
             request_id,
             as_of: _,
             begin_by: _,
+            source,
+            lent,
         } = self;
         // Quoted, so that no value can pass for two.
-        let text = format!(
+        let mut text = format!(
             "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
             target.place(),
             target.user,
@@ -56,6 +86,12 @@ impl Restore {
             core.as_ref().map(ToString::to_string),
             request_id,
         );
+        if let Some(source) = source {
+            text.push_str(&format!("\n{source:?}"));
+        }
+        if let Some(Lent { by, password }) = lent {
+            text.push_str(&format!("\n{:?}\n{password}", by.as_str()));
+        }
         hex::encode(&Sha256::digest(text)[..16])
     }
 }

@@ -100,6 +100,8 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         request_id: String::new(),
         as_of: time(0),
         begin_by: time(15),
+        source: None,
+        lent: None,
     }
 }
 

@@ -50,7 +50,9 @@ use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store;
-use crate::engine::{self, Change, Engine, Error, Kind, Lines, Put, Started, Tidied, Whose};
+use crate::engine::{
+    self, Change, Engine, Error, Kind, Lines, Put, Secrets, Started, Tidied, Whose,
+};
 use apply::Objects;
 use error::answered;
 use settings::Settings;
@@ -159,6 +161,11 @@ impl Engine for Kubernetes {
 
     async fn schedule(&self, name: &Name) -> Result<Option<Schedule>, Error> {
         self.read_schedule(name).await
+    }
+
+    async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {
+        // Its Role lets it write Secrets, and read none.
+        Ok(None)
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {

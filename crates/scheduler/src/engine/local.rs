@@ -38,7 +38,9 @@ use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store as Bucket;
-use crate::engine::{self, Change, Engine, Error, Kind, Lines, Put, Started, Tidied, Whose};
+use crate::engine::{
+    self, Change, Engine, Error, Kind, Lines, Put, Secrets, Started, Tidied, Whose,
+};
 use crate::workers::Workers;
 use changes::Changes;
 pub use clock::Clock;
@@ -210,6 +212,11 @@ impl Engine for Local {
         Ok(found.map(|it| it.schedule))
     }
 
+    async fn secrets(&self, name: &Name) -> Result<Option<Secrets>, Error> {
+        let kept = self.store.secrets(name.to_string()).await?;
+        Ok(kept.and_then(|it| secrets::read(&it)))
+    }
+
     async fn delete(&self, name: &Name) -> Result<(), Error> {
         self.store.delete(name.to_string(), self.now()).await?;
         self.changes.tell(Change::ScheduleGone(name.clone()));
@@ -249,6 +256,11 @@ impl Engine for Local {
                 self.tell_run(&started.name).await?;
                 self.asked.notify_one();
                 Ok(started)
+            }
+            Restored::NothingToLend(schedule) => {
+                let why =
+                    format!("schedule {schedule}, which was to lend its credentials, is gone");
+                Err(Error::new("start a restore", Kind::NotFound, why))
             }
             Restored::Different(run) => Err(engine::different(&run)),
             Restored::Interrupted(run) => {

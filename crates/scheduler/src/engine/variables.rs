@@ -58,6 +58,8 @@ impl Variables {
             request_id: String::new(),
             as_of: time("RESTORE_AS_OF")?,
             begin_by: time("RESTORE_BEGIN_BY")?,
+            source: None,
+            lent: None,
         })
     }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use backuper::runtime::Failure;
 use tokio::net::UnixListener;
 
 use crate::config::local::SOCKET;
@@ -15,8 +14,6 @@ use crate::metrics::Metrics;
 
 /// Clients of the socket at once.
 const CONNECTIONS: usize = 64;
-/// What a socket's path may have, in bytes, with the NUL at its end: unix(7).
-const LONGEST: usize = 108;
 
 /// A socket's file, which goes with the value.
 #[derive(Debug)]
@@ -32,28 +29,25 @@ impl Drop for Socket {
 
 /// Listens, where workers are on this machine; the engine has DATA_DIR for itself by now, so a file that is
 /// there is one of a scheduler that was killed.
-pub(super) fn listen(
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Option<(Listener, Socket)>, Failure> {
+pub(super) fn listen(config: &Config, metrics: &Metrics) -> Option<(Listener, Socket)> {
     if config.choice() == Choice::Kubernetes {
-        return Ok(None);
+        return None;
     }
     let path = config.machine.data_dir.join(SOCKET);
-    if path.as_os_str().len() >= LONGEST {
-        tracing::warn!(path = %path.display(), "this path is too long for a socket: commands on this machine need ADAPTER_ADDRESS");
-        return Ok(None);
-    }
-    let socket = bound(&path).map_err(|error| {
-        let sentence = format!("{} cannot be listened on: {error}", path.display());
-        Failure::refused(sentence)
-    })?;
+    let socket = match bound(&path) {
+        Ok(socket) => socket,
+        // The port is served all the same.
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "commands on this machine need ADAPTER_ADDRESS: their socket cannot be listened on");
+            return None;
+        }
+    };
     let limits = Limits {
         connections: CONNECTIONS,
         ..Limits::of_this_process()
     };
     let listener = Listener::new(socket, limits, metrics.connections("socket"));
-    Ok(Some((listener, Socket(path))))
+    Some((listener, Socket(path)))
 }
 
 /// The folder is ours alone, so that nobody else comes in before the file is ours alone too.

@@ -177,6 +177,13 @@ impl Ledger {
         overviews.take(most).collect()
     }
 
+    /// The run of this id.
+    #[must_use]
+    pub fn run_of_id(&self, id: &str) -> Option<Run> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.runs.get(id).cloned()
+    }
+
     /// The newest run of this name.
     #[must_use]
     pub fn run(&self, name: &str) -> Option<Run> {

@@ -111,8 +111,7 @@ impl Watching {
             let progress = tokio::select! {
                 changed = self.changed.changed() => {
                     changed.ok()?;
-                    let now = self.service.ledger.run(&self.run.name);
-                    let now = now.filter(|it| it.id == self.run.id)?;
+                    let now = self.service.ledger.run_of_id(&self.run.id)?;
                     self.is_told = now.state == self.run.state && now.started == self.run.started;
                     self.run = now;
                     None

@@ -1,14 +1,13 @@
 //! From messages to the domain's words: all that is wrong with a message is found at once.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use backuper::catalog::Revision;
-use backuper::job::{Maybe, maybe};
+use backuper::job::maybe;
 use backuper::retention::Retention;
 use backuper::storage::Endpoint;
-use secrecy::SecretString;
 
+use crate::api::door::{Door, filled, secret};
 use crate::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use crate::api::status::Violation;
 use crate::domain::credential::Credential;
@@ -53,7 +52,7 @@ pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
     let name = door.take("cronjob_name", cronjob_name.parse());
     let namespace = door.take("cronjob_namespace", filled(&cronjob_namespace));
     let request = door.take("request", request.ok_or(Wrong("it is missing")));
-    door.prefix = "request.";
+    door.below("request.");
     let plan = request.and_then(|it| door.plan(it));
     let change = (|| {
         Some(Change {
@@ -108,39 +107,14 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
             request_id: request_id?,
             as_of: None,
             begin_by: None,
+            source: None,
+            lent: None,
         })
     })();
     door.opened(restore)
 }
 
-/// Collects what is wrong.
-#[derive(Debug, Default)]
-struct Door {
-    prefix: &'static str,
-    violations: Vec<Violation>,
-}
-
 impl Door {
-    fn opened<T>(self, value: Option<T>) -> Result<T, Vec<Violation>> {
-        match value {
-            Some(value) if self.violations.is_empty() => Ok(value),
-            _ => Err(self.violations),
-        }
-    }
-
-    fn take<T>(&mut self, field: &str, value: Result<T, impl Display>) -> Option<T> {
-        match value {
-            Ok(value) => Some(value),
-            Err(why) => {
-                self.violations.push(Violation {
-                    field: format!("{}{field}", self.prefix),
-                    why: why.to_string(),
-                });
-                None
-            }
-        }
-    }
-
     fn plan(&mut self, request: BackupRequest) -> Option<Plan> {
         let BackupRequest {
             db_uri,
@@ -221,15 +195,4 @@ impl Door {
             keys: Credential::from(keys.map(|(access, secret)| Keys { access, secret })),
         })
     }
-}
-
-fn filled(text: &str) -> Result<String, Wrong> {
-    if text.is_empty() {
-        return Err(Wrong("it is empty"));
-    }
-    name::without_nul(text)
-}
-
-fn secret(text: String) -> Maybe<SecretString> {
-    (!text.is_empty()).then(|| SecretString::from(text))
 }

@@ -78,7 +78,13 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
                 active_deadline_seconds: Some(seconds(deadline)),
                 backoff_limit: Some(2),
                 pod_failure_policy: Some(retry_unless_wrong()),
-                template: pod(settings, Component::Backup, secret, labels, &vars),
+                template: pod(
+                    settings,
+                    Component::Backup,
+                    &|_| secret.clone(),
+                    labels,
+                    &vars,
+                ),
                 ..JobSpec::default()
             }),
         },
@@ -286,12 +292,21 @@ pub fn secret(
     }
 }
 
-/// The Job of a restore, which waits to be started.
-pub fn restore_job(settings: &Settings, name: &str, restore: &Restore) -> Job {
+/// The Job of a restore, which waits to be started; `lender` is the Secret that lends it credentials.
+pub fn restore_job(
+    settings: &Settings,
+    name: &str,
+    restore: &Restore,
+    lender: Option<&str>,
+) -> Job {
     let vars = Shown::of(&settings.workers.restore(restore).to_env());
     let about = About {
         component: Component::Restore,
         database: &restore.target,
+    };
+    let secret = |variable: &str| {
+        let is_lent = restore.lent.as_ref().is_some_and(|it| it.has(variable));
+        lender.filter(|_| is_lent).unwrap_or(name).to_owned()
     };
     let labels = about.labels(settings);
     let mut annotations = about.annotations();
@@ -314,7 +329,7 @@ pub fn restore_job(settings: &Settings, name: &str, restore: &Restore) -> Job {
             // A pod that is being evicted still writes: nothing takes its place, then or later.
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(never_again()),
-            template: pod(settings, Component::Restore, name, labels, &vars),
+            template: pod(settings, Component::Restore, &secret, labels, &vars),
             ..JobSpec::default()
         }),
         status: None,

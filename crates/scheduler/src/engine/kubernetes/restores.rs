@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::error::is_lost_race;
 use super::jobs::{has_started, has_succeeded, is_finished};
 use super::keys::REQUEST;
+use super::record;
 use super::render::{self, About};
 use super::{Kubernetes, contended, owner, pause, uid};
 use crate::domain::restore::Restore;
@@ -109,12 +110,31 @@ impl Kubernetes {
                 if let Some(pod) = self.objects.pod_restoring(&place).await? {
                     return Ok(Turn::Wait(still_running(&pod)));
                 }
-                let wanted = render::restore_job(&self.settings, name, restore);
+                let lender = self.lender(restore).await?;
+                let wanted = render::restore_job(&self.settings, name, restore, lender.as_deref());
                 self.objects.create_job(&wanted).await?;
                 Ok(Turn::Again)
             }
             Next::Begin(job) => self.begin(job, restore).await,
         }
+    }
+
+    /// The Secret of the schedule that lends a restore its credentials, as it is now.
+    async fn lender(&self, restore: &Restore) -> Result<Option<String>, Error> {
+        let Some(lent) = &restore.lent else {
+            return Ok(None);
+        };
+        let found = self.objects.cron_job(lent.by.as_str()).await?;
+        let spec = found.filter(|it| self.is_ours(it));
+        let spec = spec.and_then(|it| record::recover(&it).ok());
+        let spec = spec.ok_or_else(|| {
+            let why = format!(
+                "schedule {}, which was to lend its credentials, is gone",
+                lent.by
+            );
+            Error::new(DOING, Kind::NotFound, why)
+        })?;
+        Ok(Some(spec.secret))
     }
 
     /// All restores into a database.

@@ -195,6 +195,8 @@ impl Kubernetes {
             return Ok(retired.clone());
         }
         let mut jobs = self.objects.jobs_of(&found.name_any()).await?;
+        // A schedule lends its credentials.
+        jobs.extend(self.objects.restores(None).await?);
         jobs.retain(|it| !is_finished(it));
         let (read, unread): (BTreeSet<_>, BTreeSet<_>) = retired
             .iter()

@@ -6,6 +6,8 @@ use backuper::child::Environment;
 use backuper::job::{Value, Var};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::domain::restore::Lent;
+
 /// The secret ones among a worker's variables, as JSON: workers need them after a restart.
 pub(super) fn write(vars: &[Var]) -> String {
     let secrets = vars.iter().filter_map(|var| match &var.value {
@@ -15,6 +17,22 @@ pub(super) fn write(vars: &[Var]) -> String {
     let secrets: BTreeMap<&str, &str> = secrets.collect();
     // Its keys are texts: nothing of it can fail.
     serde_json::to_string(&secrets).unwrap_or_default()
+}
+
+/// What [`write`] has written; none where that cannot be read.
+pub(super) fn read(kept: &str) -> Option<BTreeMap<String, SecretString>> {
+    let kept: BTreeMap<String, String> = serde_json::from_str(kept).ok()?;
+    let secrets = kept.into_iter();
+    Some(secrets.map(|(name, it)| (name, it.into())).collect())
+}
+
+/// A restore's secrets with those that a schedule lends it; none where what was kept cannot be read.
+pub(super) fn lending(own: &str, schedules: &str, lent: &Lent) -> Option<String> {
+    let mut secrets: BTreeMap<String, String> = serde_json::from_str(own).ok()?;
+    let schedules: BTreeMap<String, String> = serde_json::from_str(schedules).ok()?;
+    secrets.extend(schedules.into_iter().filter(|(name, _)| lent.has(name)));
+    // Its keys are texts: nothing of it can fail.
+    Some(serde_json::to_string(&secrets).unwrap_or_default())
 }
 
 /// A worker's environment: what is at hand as `vars` have it, the administrator's own secrets among that;

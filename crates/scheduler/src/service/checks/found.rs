@@ -46,10 +46,10 @@ pub(super) async fn backup(
     deadline: Instant,
 ) -> Result<Backup, Trouble> {
     let listing = within(deadline, "the store", async {
-        Ok(catalog::list(storage, target.database()).await?)
+        Ok(catalog::list(storage, resolve::database(job)).await?)
     });
     let listing = listing.await?;
-    let identity = catalog::identity_of(target, system.flatten());
+    let identity = resolve::source(job, target, system.flatten());
     let request = Request {
         revision: &job.revision,
         target: &identity,
@@ -60,7 +60,7 @@ pub(super) async fn backup(
     let resolved = match resolving.await {
         Ok(resolved) => resolved,
         // What else the store holds takes long to list, and is no more than advice.
-        Err(_elapsed) if has_none(&listing, &job.revision) => Err(none(job, target, storage)),
+        Err(_elapsed) if has_none(&listing, &job.revision) => Err(none(job, storage)),
         Err(_elapsed) => {
             let sentence = "the store took too long to say which backup is meant";
             return Err(Trouble::Unknown(sentence.to_owned()));
@@ -69,7 +69,7 @@ pub(super) async fn backup(
     match resolved {
         Ok(resolution) => {
             is_whole(storage, &resolution, deadline).await?;
-            Ok(described(target, &resolution.found))
+            Ok(described(resolve::database(job), &resolution.found))
         }
         Err(error @ catalog::Error::Storage(_)) => Err(error.into()),
         Err(error) if system.is_some() || does_not_depend(&listing, &job.revision) => {
@@ -94,10 +94,10 @@ fn does_not_depend(listing: &Listing, revision: &Revision) -> bool {
     }
 }
 
-fn none(job: &RestoreJob, target: &Target, storage: &dyn Storage) -> catalog::Error {
+fn none(job: &RestoreJob, storage: &dyn Storage) -> catalog::Error {
     catalog::Error::NoSuch {
         revision: job.revision.to_string(),
-        database: target.database().to_owned(),
+        database: resolve::database(job).to_owned(),
         location: storage.location(),
         reason: "there is none at all".to_owned(),
     }
@@ -117,7 +117,7 @@ async fn is_whole(
     Ok(looked.unwrap_or(Ok(()))?)
 }
 
-fn described(target: &Target, found: &Found) -> Backup {
+fn described(database: &str, found: &Found) -> Backup {
     match found {
         Found::Ours(folder, manifest) => Backup {
             key: folder.prefix().trim_end_matches('/').to_owned(),
@@ -130,7 +130,7 @@ fn described(target: &Target, found: &Found) -> Backup {
             modified,
             ..
         }) => {
-            let published = Published::parse_key(target.database(), key);
+            let published = Published::parse_key(database, key);
             Backup {
                 taken_at: published.map_or(*modified, |it| it.started),
                 key: key.clone(),

@@ -33,11 +33,11 @@ pub(crate) fn containers(component: Component) -> (&'static str, &'static str) {
     }
 }
 
-/// The pods of a worker.
+/// The pods of a worker; `secret` is which Secret has a variable's value.
 pub(super) fn pod(
     settings: &Settings,
     component: Component,
-    secret: &str,
+    secret: &dyn Fn(&str) -> String,
     labels: BTreeMap<String, String>,
     vars: &[Shown],
 ) -> PodTemplateSpec {
@@ -88,10 +88,10 @@ pub(super) fn pod(
     settings.template.under(pod, other)
 }
 
-fn variable(secret: &str, Shown { name, value }: &Shown) -> EnvVar {
+fn variable(secret: &dyn Fn(&str) -> String, Shown { name, value }: &Shown) -> EnvVar {
     let reference = || EnvVarSource {
         secret_key_ref: Some(SecretKeySelector {
-            name: secret.to_owned(),
+            name: secret(name),
             key: (*name).to_owned(),
             optional: None,
         }),

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Store;
-use super::schedules::unwritable;
+use super::schedules::{for_a_run, unwritable};
 use crate::domain::kept;
-use crate::domain::restore::Restore;
+use crate::domain::restore::{Lent, Restore};
+use crate::engine::local::secrets;
 use crate::engine::{Error, Started, StartedBy};
 
 /// How long a restore that has ended well answers the same request again, in seconds, where that has
@@ -17,6 +18,8 @@ const JUST_ENDED: i64 = 60;
 #[derive(Debug)]
 pub(in crate::engine::local) enum Restored {
     Started(Started),
+    /// The schedule that was to lend its credentials is gone.
+    NothingToLend(String),
     /// This run restores something else into the database.
     Different(String),
     /// This run of the same name was cut short, and may have been complete.
@@ -36,6 +39,13 @@ impl Store {
             if let Some(found) = asked_for_before(it, &restore, [&database, &request], now)? {
                 return Ok(found);
             }
+            let secrets = match &restore.lent {
+                None => secrets,
+                Some(lent) => match lending(it, &secrets, lent)? {
+                    Some(secrets) => secrets,
+                    None => return Ok(Restored::NothingToLend(lent.by.to_string())),
+                },
+            };
             it.execute(
                 "INSERT INTO runs (name, component, database, place, request, spec, secrets, \
                      begin_by, vars, state, created) \
@@ -72,6 +82,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// The restore's secrets with those of the schedule as they are now.
+fn lending(
+    transaction: &Transaction<'_>,
+    own: &str,
+    lent: &Lent,
+) -> rusqlite::Result<Option<String>> {
+    let found = for_a_run(transaction, lent.by.as_str())?;
+    Ok(found.and_then(|(_, schedules)| secrets::lending(own, &schedules, lent)))
 }
 
 /// What the same request, or another one for the database, has come to: under way, cut short, or ended

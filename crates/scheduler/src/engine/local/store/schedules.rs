@@ -95,6 +95,18 @@ impl Store {
             .await
     }
 
+    /// What is secret of a schedule, as it is kept.
+    pub(in crate::engine::local) async fn secrets(
+        &self,
+        name: String,
+    ) -> Result<Option<String>, Error> {
+        self.within("read the secrets of a schedule", move |it| {
+            let found = for_a_run(it, &name)?;
+            Ok(found.map(|(_, secrets)| secrets))
+        })
+        .await
+    }
+
     /// All schedules that can be read.
     pub(in crate::engine::local) async fn schedules(&self) -> Result<Vec<Scheduled>, Error> {
         self.within("read the schedules", |it| {

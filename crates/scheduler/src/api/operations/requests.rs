@@ -1,20 +1,20 @@
-//! Between the messages of `postgres_adapter.v1` and the domain's words.
+//! From the messages of `postgres_adapter.v1` to the domain's words.
 
 use std::str::FromStr as _;
 
+use backuper::catalog::Revision;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use crate::api::door::{Door, filled, secret};
 use crate::api::proto::v1;
 use crate::api::status::Violation;
 use crate::domain::callers::is_pattern;
 use crate::domain::name::{self, Name};
-use crate::domain::protection::{History, Protection};
-use crate::domain::run::{Component, Ending, Run, State};
-use crate::engine::{Started, StartedBy};
-use crate::service::ledger::{Behind, Overview, Wanted};
-use crate::service::runs::Watched;
+use crate::domain::run::Component;
+use crate::service::ledger::{Behind, Wanted};
+use crate::service::restores::{Elsewhere, OfSchedule};
 
 /// How many a page has where the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -109,146 +109,60 @@ pub(super) fn request_id(text: &str) -> Result<String, Vec<Violation>> {
     name::request_id(text).map_err(|why| vec![violation("request_id", why)])
 }
 
-pub(super) fn schedule(overview: Overview) -> v1::Schedule {
-    let Overview {
+/// Reads a request for a restore.
+pub(super) fn restore(request: v1::RestoreBackupRequest) -> Result<OfSchedule, Vec<Violation>> {
+    let v1::RestoreBackupRequest {
         schedule,
-        protection,
-    } = overview;
-    let Protection {
-        schedule: name,
-        database,
-        created,
-        suspended,
-        next,
-        interval: _,
-        history,
-    } = protection;
-    let plan = schedule.plan;
-    v1::Schedule {
-        name,
-        database,
-        user: plan.source.user,
-        store: plan.store.place(),
-        cron: plan.cron.to_string(),
-        max_backup_count: plan.keep.0,
-        core_addr: plan.core.map_or_else(String::new, |it| it.to_string()),
-        create_time: Some(time(created)),
-        suspended,
-        next_run_time: next.map(time),
-        protection: Some(protected(history)),
-    }
-}
-
-fn protected(history: History) -> v1::Protection {
-    use v1::protection::Outcome;
-    let outcome = match history.last_succeeded() {
-        None => Outcome::Unspecified,
-        Some(true) => Outcome::Succeeded,
-        Some(false) => Outcome::Failed,
+        backup,
+        target,
+        request_id,
+        // Not of the restore, but of the call.
+        skip_checks: _,
+        validate_only,
+    } = request;
+    let mut door = Door::default();
+    let schedule = door.take("schedule", schedule.parse());
+    // A restore replaces data: which backup it takes is said, not guessed.
+    let revision = match backup.as_str() {
+        "" => Err("it is empty; 0 or latest is the newest backup".to_owned()),
+        text => Revision::from_str(text).map_err(|error| error.to_string()),
     };
-    let History {
-        last_success,
-        last_failure,
-        failure,
-        seconds,
-        stored_bytes,
-    } = history;
-    v1::Protection {
-        last_outcome: outcome.into(),
-        last_success_time: last_success.map(time),
-        last_failure_time: last_failure.map(time),
-        last_failure: failure.unwrap_or_default(),
-        last_duration: seconds.map(|it| duration(SignedDuration::from_secs(it))),
-        last_stored_bytes: stored_bytes.unwrap_or_default(),
-    }
-}
-
-pub(super) fn run(run: Run) -> v1::Run {
-    let Run {
-        component,
-        name,
-        id,
-        schedule,
-        database,
-        state,
-        created,
-        started,
-        ended,
-        told: _,
-    } = run;
-    let message = state.ending().and_then(Ending::message).map(str::to_owned);
-    let failure = match &state {
-        State::Ended(Ending::Failed {
-            reason, exit_code, ..
-        }) => Some(v1::Failure {
-            reason: reason.clone(),
-            exit_code: *exit_code,
-        }),
-        _ => None,
-    };
-    v1::Run {
-        name,
-        uid: id,
-        kind: match component {
-            Component::Backup => v1::run::Kind::Backup,
-            Component::Restore => v1::run::Kind::Restore,
-        }
-        .into(),
-        schedule: schedule.unwrap_or_default(),
-        database,
-        state: match state {
-            State::Waiting => v1::run::State::Waiting,
-            State::Running => v1::run::State::Running,
-            State::Ended(Ending::Succeeded { .. }) => v1::run::State::Succeeded,
-            State::Ended(Ending::Failed { .. }) => v1::run::State::Failed,
-            State::Ended(Ending::Cancelled) => v1::run::State::Cancelled,
-            State::Ended(Ending::Expired) => v1::run::State::Expired,
-        }
-        .into(),
-        create_time: Some(time(created)),
-        start_time: started.map(time),
-        end_time: ended.map(time),
-        message: message.unwrap_or_default(),
-        failure,
-        progress: None,
-    }
-}
-
-pub(super) fn watched(watched: Watched) -> v1::Run {
-    let progress = watched.progress.map(|it| v1::Progress {
-        bytes: it.bytes,
-        bytes_per_second: it.bytes_per_second,
-        tables_done: it.tables_done,
-        tables: it.tables,
-        time_left: it.left.map(duration),
-    });
-    v1::Run {
-        progress,
-        ..run(watched.run)
-    }
-}
-
-pub(super) fn started(started: Started) -> v1::StartedRun {
-    use v1::started_run::By;
-    let Started { name, by } = started;
-    let by = match by {
-        StartedBy::ThisCall => By::ThisCall,
-        StartedBy::Earlier => By::Earlier,
-        StartedBy::EarlierEnded => By::EarlierEnded,
-    };
-    v1::StartedRun {
-        name,
-        by: by.into(),
-    }
-}
-
-/// What the next page begins behind: nothing that a caller could make up to see more than it may.
-pub(super) fn token_of_schedule(last: &Overview) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(last.schedule.name.as_str())
-}
-
-pub(super) fn token_of_run(last: &Run) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", last.created, last.id))
+    let revision = door.take("backup", revision);
+    let request_id = door.take("request_id", name::request_id(&request_id));
+    door.below("target.");
+    let v1::Target {
+        host,
+        port,
+        dbname,
+        user,
+        password,
+    } = target.unwrap_or_default();
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let host = door.take("host", given(host).map(|it| name::host(&it)).transpose());
+    let port = door.take(
+        "port",
+        (port != 0).then(|| name::port(port.into())).transpose(),
+    );
+    let name = given(dbname).map(|it| name::identifier(&it));
+    let name = door.take("dbname", name.transpose());
+    let user = door.take("user", given(user).map(|it| filled(&it)).transpose());
+    let password = door.take("password", name::without_nul(&password));
+    let wanted = (|| {
+        Some(OfSchedule {
+            schedule: schedule?,
+            revision: revision?,
+            target: Elsewhere {
+                host: host?,
+                port: port?,
+                name: name?,
+                user: user?,
+                password: secret(password?),
+            },
+            request_id: request_id?,
+            validate_only,
+        })
+    })();
+    door.opened(wanted)
 }
 
 fn token(text: &str, wrong: &mut Vec<Violation>) -> Option<String> {
@@ -316,19 +230,5 @@ fn opened<T>(value: T, wrong: Vec<Violation>) -> Result<T, Vec<Violation>> {
         Ok(value)
     } else {
         Err(wrong)
-    }
-}
-
-fn time(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
-    }
-}
-
-fn duration(duration: SignedDuration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: duration.as_secs(),
-        nanos: duration.subsec_nanos(),
     }
 }

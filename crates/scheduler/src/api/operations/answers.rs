@@ -1,0 +1,180 @@
+//! From the domain's words to the messages of `postgres_adapter.v1`.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+
+use crate::api::client::time;
+use crate::api::proto::v1;
+use crate::domain::protection::{History, Protection};
+use crate::domain::run::{Component, Ending, Run, State};
+use crate::engine::{Started, StartedBy};
+use crate::service::ledger::Overview;
+use crate::service::restores::OfScheduleAnswer;
+use crate::service::runs::Watched;
+
+pub(super) fn schedule(overview: Overview) -> v1::Schedule {
+    let Overview {
+        schedule,
+        protection,
+    } = overview;
+    let Protection {
+        schedule: name,
+        database,
+        created,
+        suspended,
+        next,
+        interval: _,
+        history,
+    } = protection;
+    let plan = schedule.plan;
+    v1::Schedule {
+        name,
+        database,
+        user: plan.source.user,
+        store: plan.store.place(),
+        cron: plan.cron.to_string(),
+        max_backup_count: plan.keep.0,
+        core_addr: plan.core.map_or_else(String::new, |it| it.to_string()),
+        create_time: Some(time(created)),
+        suspended,
+        next_run_time: next.map(time),
+        protection: Some(protected(history)),
+    }
+}
+
+fn protected(history: History) -> v1::Protection {
+    use v1::protection::Outcome;
+    let outcome = match history.last_succeeded() {
+        None => Outcome::Unspecified,
+        Some(true) => Outcome::Succeeded,
+        Some(false) => Outcome::Failed,
+    };
+    let History {
+        last_success,
+        last_failure,
+        failure,
+        seconds,
+        stored_bytes,
+    } = history;
+    v1::Protection {
+        last_outcome: outcome.into(),
+        last_success_time: last_success.map(time),
+        last_failure_time: last_failure.map(time),
+        last_failure: failure.unwrap_or_default(),
+        last_duration: seconds.map(|it| duration(SignedDuration::from_secs(it))),
+        last_stored_bytes: stored_bytes.unwrap_or_default(),
+    }
+}
+
+pub(super) fn run(run: Run) -> v1::Run {
+    let Run {
+        component,
+        name,
+        id,
+        schedule,
+        database,
+        state,
+        created,
+        started,
+        ended,
+        told: _,
+    } = run;
+    let message = state.ending().and_then(Ending::message).map(str::to_owned);
+    let failure = match &state {
+        State::Ended(Ending::Failed {
+            reason, exit_code, ..
+        }) => Some(v1::Failure {
+            reason: reason.clone(),
+            exit_code: *exit_code,
+        }),
+        _ => None,
+    };
+    v1::Run {
+        name,
+        uid: id,
+        kind: match component {
+            Component::Backup => v1::run::Kind::Backup,
+            Component::Restore => v1::run::Kind::Restore,
+        }
+        .into(),
+        schedule: schedule.unwrap_or_default(),
+        database,
+        state: match state {
+            State::Waiting => v1::run::State::Waiting,
+            State::Running => v1::run::State::Running,
+            State::Ended(Ending::Succeeded { .. }) => v1::run::State::Succeeded,
+            State::Ended(Ending::Failed { .. }) => v1::run::State::Failed,
+            State::Ended(Ending::Cancelled) => v1::run::State::Cancelled,
+            State::Ended(Ending::Expired) => v1::run::State::Expired,
+        }
+        .into(),
+        create_time: Some(time(created)),
+        start_time: started.map(time),
+        end_time: ended.map(time),
+        message: message.unwrap_or_default(),
+        failure,
+        progress: None,
+    }
+}
+
+pub(super) fn watched(watched: Watched) -> v1::Run {
+    let progress = watched.progress.map(|it| v1::Progress {
+        bytes: it.bytes,
+        bytes_per_second: it.bytes_per_second,
+        tables_done: it.tables_done,
+        tables: it.tables,
+        time_left: it.left.map(duration),
+    });
+    v1::Run {
+        progress,
+        ..run(watched.run)
+    }
+}
+
+pub(super) fn started(started: Started) -> v1::StartedRun {
+    use v1::started_run::By;
+    let Started { name, by } = started;
+    let by = match by {
+        StartedBy::ThisCall => By::ThisCall,
+        StartedBy::Earlier => By::Earlier,
+        StartedBy::EarlierEnded => By::EarlierEnded,
+    };
+    v1::StartedRun {
+        name,
+        by: by.into(),
+    }
+}
+
+pub(super) fn restored(answer: OfScheduleAnswer) -> v1::RestoreBackupResponse {
+    let OfScheduleAnswer {
+        started: run,
+        database,
+        backup,
+    } = answer;
+    v1::RestoreBackupResponse {
+        run: run.map(started),
+        database,
+        backup: backup.map(|it| v1::FoundBackup {
+            key: it.key,
+            taken_time: Some(time(it.taken_at)),
+            stored_bytes: it.bytes,
+        }),
+    }
+}
+
+/// What the next page begins behind: nothing that a caller could make up to see more than it may.
+pub(super) fn token_of_schedule(last: &Overview) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(last.schedule.name.as_str())
+}
+
+pub(super) fn token_of_run(last: &Run) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", last.created, last.id))
+}
+
+fn duration(duration: SignedDuration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: duration.as_secs(),
+        nanos: duration.subsec_nanos(),
+    }
+}
