@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "BACKUP_JOBS",
     "BACKUP_REVISION",
     "BACKUP_SCHEDULE",
+    "BACKUP_SOURCE",
     "CHECK_REQUESTS",
     "COMPRESSION_LEVEL",
     "CORE_ADDR",
