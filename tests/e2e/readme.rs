@@ -113,6 +113,13 @@ fn rows_of_the_table(site: &Site, shell: &mut Shell, section: &str, name: &str) 
     let said = command("read what a run says").replace("RUN", "readme-again");
     let said = shell.run(&said);
     assert!(said.contains("backup complete and verified"), "{said}");
+    let backups = shell.run(&command("see its backups").replace("NAME", name));
+    assert!(backups.contains("verified"), "{backups}");
+    let sum = site.checksum();
+    site.sql("DROP TABLE items");
+    let back = shell.run(&command("bring the newest back").replace("NAME", name));
+    assert!(back.contains("succeeded: restore complete"), "{back}");
+    assert_eq!(site.checksum(), sum);
     let pod = &site.pods_of("readme-again")[0];
     let pod = pod.metadata.name.clone().unwrap();
     let described = shell.run(&command("read why a run failed").replace("POD", &pod));

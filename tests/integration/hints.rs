@@ -203,6 +203,8 @@ fn a_misspelt_variable_is_told_of_with_the_nearest_name() {
 fn the_list_of_settings_is_that_of_all_programs() {
     let all: BTreeSet<String> = [
         names_of::<backuper::job::BackupJob>(),
+        names_of::<backuper::job::ListJob>(),
+        vec!["BACKUPER_TASK".to_owned()],
         names_of::<restorer::job::RestoreJob>(),
         names_of::<scheduler::config::Config>(),
     ]

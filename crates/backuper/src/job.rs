@@ -8,9 +8,11 @@
 //! a Kubernetes manifest with a blank value makes of it.
 
 pub mod database;
+pub mod list;
 pub mod parse;
 pub mod reporting;
 pub mod schedule;
+pub mod source;
 pub mod store;
 pub mod var;
 
@@ -24,9 +26,11 @@ use crate::archive::codec::CompressionLevel;
 use crate::retention::Retention;
 
 pub use database::DatabaseSettings;
+pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
 pub use schedule::ScheduleName;
+pub use source::BackupSource;
 pub use store::StoreSettings;
 pub use var::{Value, Var};
 

@@ -5,7 +5,7 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 6   run, worker, main
+//! level 6   run, listing, worker, main
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
@@ -26,6 +26,7 @@ pub mod child;
 pub mod cleanup;
 pub mod dump;
 pub mod job;
+pub mod listing;
 pub mod postgres;
 pub mod progress;
 pub mod publish;

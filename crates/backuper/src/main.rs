@@ -1,11 +1,15 @@
-//! The backuper's binary: one backup, one exit code.
+//! The backuper's binary: one backup, or one list of them; one exit code.
 
 use std::process::ExitCode;
 
-use backuper::job::BackupJob;
-use backuper::run;
-use backuper::worker;
+use backuper::job::{BackupJob, ListJob};
+use backuper::runtime::{failure, settings};
+use backuper::{listing, run, worker};
 
 fn main() -> std::io::Result<ExitCode> {
-    worker::run("backup", |job: &BackupJob| &job.reporting, run::backup)
+    match settings::is_to_list() {
+        Ok(false) => worker::run("backup", |job: &BackupJob| &job.reporting, run::backup),
+        Ok(true) => worker::run("list", |job: &ListJob| &job.reporting, listing::list),
+        Err(instead) => Ok(failure::refuse_to_start(instead)),
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use backuper::catalog::{NotARevision, Revision};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, jobs, lock_wait_timeout,
-    maybe, time,
+    BackupSource, DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, jobs,
+    lock_wait_timeout, maybe, time,
 };
 use clap::Parser;
 use jiff::Timestamp;
@@ -65,46 +65,6 @@ pub struct RestoreJob {
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
-}
-
-/// The database whose backups are meant, where it is another than the one that is restored into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupSource {
-    /// Host name or IP address, as the backups name it.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// The database's name.
-    pub database: String,
-}
-
-impl FromStr for BackupSource {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = || {
-            let (server, database) = text.split_once('/')?;
-            let (host, port) = server.rsplit_once(':')?;
-            let is_whole = !host.is_empty() && !database.is_empty();
-            is_whole.then_some(Self {
-                host: host.to_owned(),
-                port: port.parse().ok()?,
-                database: database.to_owned(),
-            })
-        };
-        parts().ok_or("HOST:PORT/DBNAME is needed")
-    }
-}
-
-impl std::fmt::Display for BackupSource {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            host,
-            port,
-            database,
-        } = self;
-        write!(formatter, "{host}:{port}/{database}")
-    }
 }
 
 /// Who owns what is restored.

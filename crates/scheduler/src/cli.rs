@@ -74,6 +74,7 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
             request_id,
             wait,
         } => return call.run(name, request_id, wait).await,
+        Command::Backups { schedule } => call.list_backups(schedule).await?,
         Command::Restore(wanted) => return call.restore(&wanted).await,
         Command::Suspend { name } => {
             let request = v1::SuspendScheduleRequest { name };
@@ -183,6 +184,19 @@ impl Call<'_> {
         }
         self.output.give("StartedRun", &started, table::started)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn list_backups(&mut self, schedule: String) -> Result<(), Failure> {
+        let request = v1::ListBackupsRequest {
+            schedule,
+            page_size: 1_000,
+            page_token: String::new(),
+        };
+        let answer = self.client.list_backups(request).await;
+        let answer = client::answered(answer)?;
+        self.output.give("ListBackupsResponse", &answer, |it| {
+            table::backups(&it.backups)
+        })
     }
 
     async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {

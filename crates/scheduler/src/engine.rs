@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
+use backuper::listing::Listed;
 use futures::stream::BoxStream;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -52,6 +53,11 @@ pub trait Engine: Debug + Send + Sync {
     /// What is secret of a schedule, by the names of its worker's variables; none where the engine can keep
     /// secrets and not read them. For trying a request before it is answered, and nothing else.
     async fn secrets(&self, name: &Name) -> Result<Option<Secrets>, Error>;
+
+    /// The backups of a schedule's database in its store, the newest first, as a worker lists them: it runs
+    /// at once and for seconds, is no run, and leaves nothing. [`Kind::NotFound`] when there is no such
+    /// schedule, [`Kind::Precondition`] with the worker's sentence when it could not.
+    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error>;
 
     /// Removes a schedule with all that belongs to it, its backups in the store excepted. One that is
     /// gone is success.

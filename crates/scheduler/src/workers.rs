@@ -8,7 +8,9 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
-use backuper::job::{BackupJob, DatabaseSettings, ReportingSettings, Value, Var};
+use backuper::job::{
+    BackupJob, BackupSource, DatabaseSettings, ListJob, ReportingSettings, Value, Var,
+};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::{CoreAddress, PushgatewayUrl};
@@ -187,6 +189,27 @@ impl Workers {
             owners: self.settings.restore_owners,
             keep_going: self.settings.restore_keep_going,
             reporting: self.reporting(core.as_ref()),
+        }
+    }
+
+    /// What a backuper is told that lists the backups of a schedule's database.
+    #[must_use]
+    pub fn list(&self, schedule: &Schedule) -> ListJob {
+        let Database {
+            host, port, name, ..
+        } = &schedule.plan.source;
+        ListJob {
+            source: BackupSource {
+                host: host.clone(),
+                port: *port,
+                database: name.clone(),
+            },
+            store: self.store(&schedule.plan.store),
+            // Nobody is told of it.
+            reporting: ReportingSettings {
+                pushgateway_url: None,
+                ..self.reporting(None)
+            },
         }
     }
 

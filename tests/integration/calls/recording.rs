@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backuper::job::{Value, Var};
+use backuper::listing::Listed;
 use backuper::runtime::settings::read_from;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, pending};
@@ -119,6 +120,10 @@ impl Engine for Recording {
             return Ok(None);
         }
         Ok(self.schedules.lock().unwrap().get(name).cloned())
+    }
+
+    async fn backups(&self, _name: &Name) -> Result<Vec<Listed>, Error> {
+        self.check().map(|()| Vec::new())
     }
 
     async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {

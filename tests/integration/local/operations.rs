@@ -280,6 +280,7 @@ fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
     none.expect_code(2);
     assert!(none.stderr.contains("none at all"), "{none}");
     call(&["run", &name, "--wait"]).expect_code(0);
+    let key = &newest(&data, &name, &place(&request(&database, &store)));
     database.sql("DELETE FROM t");
     let only = call(&["restore", &name, "--in-place", "--validate-only"]);
     only.expect_code(0);
@@ -292,7 +293,7 @@ fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
     assert!(only.stdout.contains(&folder), "it names the backup: {only}");
     let count = |database: &Database<'_>| database.sql("SELECT count(*) FROM t");
     assert_eq!(count(&database).trim(), "0");
-    let back = call(&["restore", &name, "--in-place", "--wait"]);
+    let back = call(&["restore", &name, "--in-place", "--wait", "--backup", key]);
     back.expect_code(0);
     assert!(
         back.stdout.contains("succeeded: restore complete"),
@@ -329,6 +330,23 @@ fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
         log.contains("method=RestoreBackup") || log.contains("method=\"RestoreBackup\""),
         "{log}"
     );
+}
+
+/// The newest backup, as it is listed.
+fn newest(data: &Path, name: &str, place: &str) -> String {
+    let listed = command(data, &["backups", name]);
+    listed.expect_code(0);
+    let line = listed
+        .stdout
+        .lines()
+        .nth(1)
+        .unwrap_or_else(|| panic!("{listed}"));
+    assert!(line.contains(place), "{line}");
+    assert!(line.trim_end().ends_with("verified"), "{line}");
+    let listed = command(data, &["backups", name, "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed["backups"][0]["tables"], "1");
+    listed["backups"][0]["key"].as_str().unwrap().to_owned()
 }
 
 fn refused_restores(data: &Path, name: &str) {

@@ -72,6 +72,26 @@ pub fn log_format() -> LogFormat {
     format.unwrap_or_default()
 }
 
+/// Whether a backuper is to list backups and to make none, by `BACKUPER_TASK`: its settings are others then.
+///
+/// # Errors
+/// A sentence where the variable has neither word.
+pub fn is_to_list() -> Result<bool, Instead> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it says which settings clap is to read"
+    )]
+    let task = std::env::var("BACKUPER_TASK").unwrap_or_default();
+    match task.as_str() {
+        "" | "backup" => Ok(false),
+        "list" => Ok(true),
+        _ => {
+            let sentence = "BACKUPER_TASK: backup or list is needed";
+            Err(Instead::Refuse(sentence.to_owned()))
+        }
+    }
+}
+
 /// A secret that is no argument of a command; none where it is not set or empty.
 #[must_use]
 pub fn secret(name: &str) -> Option<SecretString> {

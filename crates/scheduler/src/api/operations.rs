@@ -3,6 +3,7 @@
 mod answers;
 mod requests;
 
+use backuper::listing::Listed;
 use futures::stream::{BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,25 @@ impl Ours {
         started
             .map(answers::started)
             .map_err(|it| status::failed(&it))
+    }
+
+    async fn list_backups(
+        &self,
+        caller: &Caller,
+        request: &v1::ListBackupsRequest,
+    ) -> Result<v1::ListBackupsResponse, Status> {
+        let (name, page) = requests::backups(request).map_err(|it| status::invalid(&it))?;
+        let found = self.service.backups(caller, &name).await;
+        let found = found.map_err(|it| status::failed(&it))?.into_iter();
+        let mut found: Vec<Listed> = match page.behind {
+            None => found.collect(),
+            Some(last) => found.skip_while(|it| it.key != last).skip(1).collect(),
+        };
+        let next = next(&mut found, page.size, answers::token_of_backup);
+        Ok(v1::ListBackupsResponse {
+            backups: found.into_iter().map(answers::backup).collect(),
+            next_page_token: next,
+        })
     }
 
     async fn restore_backup(
@@ -237,6 +257,16 @@ impl Operations for Ours {
         let asked = named(&request, |it| &it.name);
         let work = async |caller: &Caller| self.run_now(caller, request.get_ref()).await;
         let purpose = Purpose::Change("RunSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn list_backups(
+        &self,
+        request: Request<v1::ListBackupsRequest>,
+    ) -> Result<Response<v1::ListBackupsResponse>, Status> {
+        let asked = named(&request, |it| &it.schedule);
+        let work = async |caller: &Caller| self.list_backups(caller, request.get_ref()).await;
+        let purpose = Purpose::Read("ListBackups");
         self.calls.answer(purpose, asked, work).await
     }
 

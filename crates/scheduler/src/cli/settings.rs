@@ -61,6 +61,11 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Lists the backups of a schedule's database in its store.
+    Backups {
+        /// The schedule's name.
+        schedule: String,
+    },
     /// Restores a backup of a schedule.
     Restore(RestoreAsked),
     /// Lets a schedule rest.

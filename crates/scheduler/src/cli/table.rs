@@ -193,6 +193,46 @@ pub(super) fn started(it: &v1::StartedRun) -> String {
     }
 }
 
+/// Backups, the newest first, each with the count by which a restore may name it.
+pub(super) fn backups(all: &[v1::Backup]) -> String {
+    if all.is_empty() {
+        return "there are no backups\n".to_owned();
+    }
+    let mut table = table([
+        "BACKUP", "TAKEN", "SIZE", "TABLES", "OF", "SERVER", "STATUS",
+    ]);
+    let now = Timestamp::now();
+    for it in all {
+        let taken = it.snapshot_time.as_ref().or(it.start_time.as_ref());
+        table.add_row([
+            shown(&it.key),
+            taken.and_then(moment).map_or_else(none, |it| ago(it, now)),
+            size(it.stored_bytes),
+            if it.tables == 0 {
+                none()
+            } else {
+                it.tables.to_string()
+            },
+            if it.source.is_empty() {
+                none()
+            } else {
+                shown(&it.source)
+            },
+            if it.server_version.is_empty() {
+                none()
+            } else {
+                shown(&it.server_version)
+            },
+            match (it.problem.is_empty(), it.verify_time.is_some()) {
+                (false, _) => format!("NOT WHOLE: {}", shown(&it.problem)),
+                (true, true) => "verified".to_owned(),
+                (true, false) => "ok".to_owned(),
+            },
+        ]);
+    }
+    format!("{table}\n")
+}
+
 /// A restore that was begun, or that would be.
 pub(super) fn restored(it: &v1::RestoreBackupResponse) -> String {
     let database = shown(&it.database);

@@ -56,6 +56,13 @@ impl Name {
         format!("{}-now-{hash}", self.0)
     }
 
+    /// The name of a Job that lists the schedule's backups, once for each call.
+    #[must_use]
+    pub fn listing(&self, call: &str) -> String {
+        let hash = hex::encode(&Sha256::digest(call)[..3]);
+        format!("{}-lst-{hash}", self.0)
+    }
+
     /// The name as a text.
     #[must_use]
     pub fn as_str(&self) -> &str {

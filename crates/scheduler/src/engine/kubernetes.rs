@@ -20,6 +20,7 @@ pub mod error;
 mod jobs;
 pub mod keys;
 mod lease;
+mod listing;
 mod logs;
 pub mod record;
 pub mod render;
@@ -36,6 +37,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use backuper::listing::Listed;
 use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -166,6 +168,10 @@ impl Engine for Kubernetes {
     async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {
         // Its Role lets it write Secrets, and read none.
         Ok(None)
+    }
+
+    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error> {
+        self.list_backups(name).await
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod changes;
 mod clock;
 mod directories;
 mod lines;
+mod listing;
 mod logs;
 mod secrets;
 mod store;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use backuper::listing::Listed;
 use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -215,6 +217,17 @@ impl Engine for Local {
     async fn secrets(&self, name: &Name) -> Result<Option<Secrets>, Error> {
         let kept = self.store.secrets(name.to_string()).await?;
         Ok(kept.and_then(|it| secrets::read(&it)))
+    }
+
+    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error> {
+        let found = self.store.schedule(name.to_string()).await?;
+        let kept = self.store.secrets(name.to_string()).await?;
+        let Some((found, kept)) = found.zip(kept) else {
+            return Err(engine::no_schedule("list the backups of", name));
+        };
+        self.permit(Component::Backup, &found.schedule.plan.store)?;
+        let job = self.workers.list(&found.schedule);
+        self.programs.list(name, &job, &kept).await
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {

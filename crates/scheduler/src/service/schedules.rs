@@ -1,5 +1,6 @@
 //! Schedules: to make, change, see, suspend, run and delete them.
 
+use backuper::listing::Listed;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks;
@@ -186,6 +187,15 @@ impl Service {
         let overview = self.overview(caller, name).await?;
         may(caller, Verb::Run, &overview.protection.database)?;
         self.engine.run(name, request_id).await
+    }
+
+    /// The backups of a schedule's database in its store, the newest first.
+    ///
+    /// # Errors
+    /// As [`Self::overview`], and what the engine or its worker could not do.
+    pub async fn backups(&self, caller: &Caller, name: &Name) -> Result<Vec<Listed>, Error> {
+        self.overview(caller, name).await?;
+        self.engine.backups(name).await
     }
 
     /// Waits until the schedules are known, but not for long.

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "AMBIENT_BUCKETS",
     "AMBIENT_HOSTS",
     "BACKUPER_BINARY",
+    "BACKUPER_TASK",
     "BACKUPER_VERSION",
     "BACKUP_DEADLINE",
     "BACKUP_JOBS",

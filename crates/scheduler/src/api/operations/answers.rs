@@ -1,5 +1,6 @@
 //! From the domain's words to the messages of `postgres_adapter.v1`.
 
+use backuper::listing::Listed;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
@@ -144,6 +145,41 @@ pub(super) fn started(started: Started) -> v1::StartedRun {
         name,
         by: by.into(),
     }
+}
+
+pub(super) fn backup(backup: Listed) -> v1::Backup {
+    let Listed {
+        key,
+        started_at,
+        snapshot_at,
+        verified_at,
+        stored_bytes,
+        dumped_bytes,
+        tables,
+        source,
+        server_version,
+        made_by,
+        schedule,
+        problem,
+    } = backup;
+    v1::Backup {
+        key,
+        start_time: Some(time(started_at)),
+        snapshot_time: snapshot_at.map(time),
+        verify_time: verified_at.map(time),
+        stored_bytes,
+        dumped_bytes: dumped_bytes.unwrap_or_default(),
+        tables: tables.unwrap_or_default(),
+        source: source.unwrap_or_default(),
+        server_version: server_version.unwrap_or_default(),
+        made_by: made_by.unwrap_or_default(),
+        schedule: schedule.unwrap_or_default(),
+        problem: problem.unwrap_or_default(),
+    }
+}
+
+pub(super) fn token_of_backup(last: &Listed) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(&last.key)
 }
 
 pub(super) fn restored(answer: OfScheduleAnswer) -> v1::RestoreBackupResponse {

@@ -91,6 +91,26 @@ pub(super) fn runs(
     opened((Page { behind, size }, wanted), wrong)
 }
 
+/// Reads a request for backups.
+pub(super) fn backups(
+    request: &v1::ListBackupsRequest,
+) -> Result<(Name, Page<String>), Vec<Violation>> {
+    let v1::ListBackupsRequest {
+        schedule,
+        page_size,
+        page_token,
+    } = request;
+    let mut wrong = Vec::new();
+    let name = schedule.parse().map_err(|why| violation("schedule", why));
+    let name = name.map_err(|it| wrong.push(it)).ok();
+    let behind = token(page_token, &mut wrong);
+    let size = size(*page_size, &mut wrong);
+    match name {
+        Some(name) => opened((name, Page { behind, size }), wrong),
+        None => Err(wrong),
+    }
+}
+
 /// A schedule's name.
 pub(super) fn schedule_name(name: &str) -> Result<Name, Vec<Violation>> {
     name.parse().map_err(|why| vec![violation("name", why)])

@@ -229,7 +229,7 @@ fn ended(job: &Job) -> Option<jiff::Timestamp> {
 }
 
 /// Of the pod that ended last.
-fn last_words(pods: &[Pod]) -> (Option<i32>, Option<String>) {
+pub(super) fn last_words(pods: &[Pod]) -> (Option<i32>, Option<String>) {
     let newest = pods.iter().max_by_key(|it| it.creation_timestamp());
     let statuses = newest.and_then(|it| it.status.as_ref()?.container_statuses.as_ref());
     let mut ends: Vec<_> = statuses

@@ -1,5 +1,6 @@
 //! What we want in the cluster: all decisions, no I/O, nothing that can fail.
 
+mod operations;
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,6 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt as _;
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 
 use crate::domain::database::Database;
 use crate::domain::kept;
@@ -21,11 +21,12 @@ use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
 
 use super::keys::{
-    COMPONENT, DATABASE, HOST, INSTANCE, INSTANTIATED, MANAGED_BY, MANAGER, PARAMETERS, PLACE,
-    QUEUE, RENDERED, REQUEST, RETIRED, SCHEDULE, SPEC, STARTED, VERSION, label,
+    COMPONENT, DATABASE, HOST, INSTANCE, MANAGED_BY, MANAGER, PARAMETERS, PLACE, QUEUE, RENDERED,
+    REQUEST, RETIRED, SCHEDULE, SPEC, STARTED, VERSION, label,
 };
 use super::record::{self, Shown, Spec, digest};
 use super::settings::Settings;
+pub use operations::{Suspension, listing_job, run_now, suspension};
 pub(crate) use pod::containers;
 use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 
@@ -95,56 +96,6 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     RENDERED.set(annotations, &digest);
     cron_job
-}
-
-/// A run of a CronJob beside its times, as `kubectl create job --from` makes it.
-pub fn run_now(cron_job: &CronJob, name: &str) -> Job {
-    let template = cron_job.spec.as_ref().map(|it| it.job_template.clone());
-    let JobTemplateSpec { metadata, spec } = template.unwrap_or_default();
-    let ObjectMeta {
-        labels,
-        annotations,
-        ..
-    } = metadata.unwrap_or_default();
-    let mut annotations = annotations.unwrap_or_default();
-    annotations.insert(INSTANTIATED.to_owned(), "manual".to_owned());
-    let uid = cron_job.uid().unwrap_or_default();
-    Job {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            labels,
-            annotations: Some(annotations),
-            owner_references: Some(vec![super::owner::<CronJob>(&cron_job.name_any(), &uid)]),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
-    }
-}
-
-/// The change that lets a CronJob rest, or run again.
-#[derive(Clone, Debug, Serialize)]
-pub struct Suspension {
-    metadata: Meant,
-    spec: Suspended,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Meant {
-    uid: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Suspended {
-    suspend: bool,
-}
-
-/// With the uid, no other CronJob is suspended that has its name by now.
-pub fn suspension(uid: String, suspend: bool) -> Suspension {
-    Suspension {
-        metadata: Meant { uid },
-        spec: Suspended { suspend },
-    }
 }
 
 fn own_digest(own: &[Var]) -> String {

@@ -110,7 +110,7 @@ impl Kubernetes {
     }
 
     /// A CronJob of ours that may run.
-    async fn found(&self, doing: &str, name: &Name) -> Result<CronJob, Error> {
+    pub(super) async fn found(&self, doing: &str, name: &Name) -> Result<CronJob, Error> {
         let found = self.objects.cron_job(name.as_str()).await?;
         let is_whole = |it: &CronJob| RENDERED.of(it.annotations()).is_some();
         let found = found.filter(is_whole);

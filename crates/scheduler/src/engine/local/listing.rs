@@ -1,0 +1,89 @@
+//! A backuper as a child process that lists backups.
+
+use std::time::Duration;
+
+use backuper::child::{Output, Program};
+use backuper::job::ListJob;
+use backuper::listing::{self, Listed};
+use backuper::runtime::logging::{Line, LogFormat};
+use tokio::io::AsyncReadExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::secrets;
+use super::supervisor::Programs;
+use crate::domain::name::Name;
+use crate::engine::{Error, Kind};
+
+/// How long it may take: a call waits for it.
+const LIMIT: Duration = Duration::from_secs(45);
+/// How much it may print, in bytes.
+const PRINTED: u64 = 16 << 20;
+/// Lists that are made at once.
+static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(4);
+
+impl Programs {
+    /// Lists the backups of a schedule's database; `kept` is what is secret of the schedule.
+    pub(super) async fn list(
+        &self,
+        schedule: &Name,
+        job: &ListJob,
+        kept: &str,
+    ) -> Result<Vec<Listed>, Error> {
+        let doing = || format!("list the backups of schedule {schedule}");
+        // Nobody closes it.
+        let _place = PLACES.acquire().await;
+        let Some(mut environment) = secrets::environment(job.to_env(), kept) else {
+            let why = "what is secret of it cannot be read";
+            return Err(Error::new(doing(), Kind::Internal, why));
+        };
+        let words = self.words.join(format!("list-{}", uuid::Uuid::new_v4()));
+        let failed = |kind, why: String| Error::new(doing(), kind, why);
+        // A worker writes into a file that is there, and makes none.
+        std::fs::write(&words, "").map_err(|error| failed(Kind::Unavailable, error.to_string()))?;
+        environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
+        environment.set("LOG_FORMAT", LogFormat::Json.to_string());
+        let program = Program {
+            path: self.backuper.clone(),
+            arguments: Vec::new(),
+            environment,
+            stdin: false,
+            stdout: Output::Piped,
+        };
+        let listing = tokio::time::timeout(LIMIT, listed(program));
+        let outcome = listing.await;
+        let said = std::fs::read_to_string(&words).unwrap_or_default();
+        if let Err(error) = std::fs::remove_file(&words) {
+            tracing::warn!(%schedule, %error, "its last words stay");
+        }
+        match outcome {
+            Ok(Ok(Some(backups))) => Ok(backups),
+            Ok(Ok(None)) if !said.is_empty() => Err(failed(Kind::Precondition, said)),
+            Ok(Ok(None)) => {
+                let why = "its worker failed and has not said why";
+                Err(failed(Kind::Unavailable, why.to_owned()))
+            }
+            Ok(Err(why)) => Err(failed(Kind::Unavailable, why)),
+            Err(_elapsed) => {
+                let why = format!("its store did not answer within {} s", LIMIT.as_secs());
+                Err(failed(Kind::Unavailable, why))
+            }
+        }
+    }
+}
+
+/// What it prints; none: it has failed.
+async fn listed(program: Program) -> Result<Option<Vec<Listed>>, String> {
+    let own = |line: &str| Line::parse(line).is_some();
+    let listener = backuper::child::Listener::new(own);
+    let mut child = program
+        .start_listening(listener)
+        .map_err(|error| error.to_string())?;
+    let mut printed = String::new();
+    if let Some(stdout) = child.take_stdout() {
+        let read = stdout.take(PRINTED).read_to_string(&mut printed).await;
+        read.map_err(|error| error.to_string())?;
+    }
+    let status = child.wait(&CancellationToken::new()).await;
+    let status = status.map_err(|error| error.to_string())?;
+    Ok(status.success().then(|| listing::parse(printed.lines())))
+}
