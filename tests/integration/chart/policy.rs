@@ -264,6 +264,16 @@ fn all_that_the_engine_renders_is_let_in_and_nothing_half_made_runs() {
             "{refused}"
         );
 
+        let list = with(&now, "/metadata/name", json!(format!("{name}-lst-0a1b2c")));
+        jobs.create(&create, &list).await.expect("a list");
+        // A schedule lends a restore what it has.
+        let lent = json!([{"name": "S3_SECRET_KEY", "valueFrom": {"secretKeyRef":
+            {"name": "backup-0a1b2c3d-postgres-0011223344556677", "key": "S3_SECRET_KEY"}}}]);
+        let lent = with(&restore(2), variables, lent);
+        jobs.create(&create, &lent)
+            .await
+            .expect("a restore of a schedule's");
+
         let restore = restore(1);
         let name = restore.metadata.name.clone().unwrap();
         jobs.create(&create, &restore).await.expect("suspended");

@@ -2,6 +2,7 @@
 
 use backuper::listing::Listed;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::checks;
 use super::ledger::Overview;
@@ -11,6 +12,9 @@ use crate::domain::name::Name;
 use crate::domain::run::Component;
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::engine::{Error, Kind, Put, Started, Whose};
+
+/// Lists of backups that are made at once: each is a worker.
+static LISTS: Semaphore = Semaphore::const_new(4);
 
 /// A schedule that was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +199,8 @@ impl Service {
     /// As [`Self::overview`], and what the engine or its worker could not do.
     pub async fn backups(&self, caller: &Caller, name: &Name) -> Result<Vec<Listed>, Error> {
         self.overview(caller, name).await?;
+        // Nobody closes it.
+        let _place = LISTS.acquire().await;
         self.engine.backups(name).await
     }
 

@@ -18,8 +18,6 @@ use crate::engine::{Error, Kind};
 const LIMIT: Duration = Duration::from_secs(45);
 /// How much it may print, in bytes.
 const PRINTED: u64 = 16 << 20;
-/// Lists that are made at once.
-static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(4);
 
 impl Programs {
     /// Lists the backups of a schedule's database; `kept` is what is secret of the schedule.
@@ -30,8 +28,6 @@ impl Programs {
         kept: &str,
     ) -> Result<Vec<Listed>, Error> {
         let doing = || format!("list the backups of schedule {schedule}");
-        // Nobody closes it.
-        let _place = PLACES.acquire().await;
         let Some(mut environment) = secrets::environment(job.to_env(), kept) else {
             let why = "what is secret of it cannot be read";
             return Err(Error::new(doing(), Kind::Internal, why));
