@@ -73,15 +73,23 @@ pub(crate) async fn a_schedule_is_seen_and_changed(
     it_rests(client, name).await;
     let name = name.to_owned();
     let begun = it_runs(client, &name).await;
-    for _ in 0..2 {
-        let request = v1::DeleteScheduleRequest { name: name.clone() };
-        client.delete_schedule(request).await.unwrap();
-    }
+    let request = v1::DeleteScheduleRequest {
+        name: name.clone(),
+        allow_missing: false,
+    };
+    client.delete_schedule(request.clone()).await.unwrap();
     eventually("it is gone", async || {
         let found = get(&mut client.clone(), &name).await;
         found.err().filter(|it| it.code() == Code::NotFound)
     })
     .await;
+    let again = client.delete_schedule(request.clone()).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound, "{again}");
+    let request = v1::DeleteScheduleRequest {
+        allow_missing: true,
+        ..request
+    };
+    client.delete_schedule(request).await.unwrap();
     let request = v1::RunScheduleRequest {
         name,
         request_id: String::new(),

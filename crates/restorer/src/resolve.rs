@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backuper::archive::manifest::Stream;
-use backuper::archive::{Folder, Identity, Manifest, key};
+use backuper::archive::{Folder, Identity, Manifest, SystemIdentifier, key};
 use backuper::catalog::{self, Found, Request, Resolution, Revision};
 use backuper::postgres::Target;
 use backuper::runtime::{Failure, Verdict};
@@ -76,13 +76,16 @@ pub fn database(job: &RestoreJob) -> &str {
 pub fn source(job: &RestoreJob, target: &Target, system: Option<u64>) -> Identity {
     match &job.source {
         None => catalog::identity_of(target, system),
-        // Which server that is, nobody asks it.
-        Some(source) => Identity {
-            host: source.host.clone(),
-            port: source.port,
-            database: source.database.clone(),
-            system: None,
-        },
+        Some(source) => {
+            let is_there = source.host == target.host() && source.port == target.port();
+            Identity {
+                host: source.host.clone(),
+                port: source.port,
+                database: source.database.clone(),
+                // What another server is, nobody asks it.
+                system: system.filter(|_| is_there).map(SystemIdentifier::from),
+            }
+        }
     }
 }
 
@@ -114,6 +117,7 @@ pub async fn backup(
         target: source,
         as_of: job.as_of,
         now: Timestamp::now(),
+        by_name: job.source.is_some(),
     };
     let resolution = catalog::resolve(storage.as_ref(), request)
         .await

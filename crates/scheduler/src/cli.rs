@@ -202,12 +202,19 @@ impl Call<'_> {
     async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {
         let answer = self.client.restore_backup(wanted.request()?).await;
         let answer = client::answered(answer)?;
-        let run = answer.run.as_ref().map(|it| it.name.clone());
-        if let (Some(run), true) = (run, wanted.wait) {
-            return self.watch(run).await;
+        let begun = answer.run.as_ref().filter(|_| wanted.wait);
+        if let Some(run) = begun {
+            if run.by() != v1::started_run::By::ThisCall {
+                self.output.complain(table::started(run).trim_end());
+            }
+            return self.watch(run.name.clone()).await;
         }
         self.output
             .give("RestoreBackupResponse", &answer, table::restored)?;
+        if answer.run.is_none() && !answer.not_tried.is_empty() {
+            let sentence = format!("it could not be tried: {}", answer.not_tried);
+            return Err(Failure::try_again(sentence));
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -223,13 +230,16 @@ impl Call<'_> {
     }
 
     async fn delete(&mut self, name: String) -> Result<(), Failure> {
-        let request = v1::DeleteScheduleRequest { name: name.clone() };
-        let answer = self.client.delete_schedule(request).await;
+        let request = v1::DeleteScheduleRequest {
+            name: name.clone(),
+            allow_missing: false,
+        };
+        let answer = self.client.delete_schedule(request.clone()).await;
         client::answered(answer)?;
-        self.output.say(&format!(
-            "{} deleted; its backups stay in the store",
-            table::shown(&name)
-        ))
+        self.output.give("DeleteScheduleRequest", &request, |it| {
+            let name = table::shown(&it.name);
+            format!("{name} deleted; its backups stay in the store\n")
+        })
     }
 
     async fn logs(&mut self, run: String, follow: bool) -> Result<(), Failure> {
@@ -238,7 +248,9 @@ impl Call<'_> {
         let mut lines = client::answered(answer)?;
         loop {
             match lines.message().await {
-                Ok(Some(line)) => self.output.say(&table::shown(&line.text))?,
+                Ok(Some(line)) => self.output.give_line("LogLine", &line, |it| {
+                    format!("{}\n", table::shown(&it.text))
+                })?,
                 Ok(None) => return Ok(()),
                 Err(status) => return Err(client::failure(&status)),
             }

@@ -114,14 +114,18 @@ fn not_permitted(why: Refusal) -> Error {
     Error::new("use what the request names", Kind::Denied, why)
 }
 
-/// What is surely wrong refuses a request; what cannot be known from here is said in the log.
-fn judged<T>(doing: &str, database: &Database, outcome: Outcome<T>) -> Result<Option<T>, Error> {
+/// What is surely wrong refuses a request; what cannot be known from here is said in the log, and why.
+fn judged<T>(
+    doing: &str,
+    database: &Database,
+    outcome: Outcome<T>,
+) -> Result<Result<T, String>, Error> {
     match outcome {
-        Outcome::Sound(found) => Ok(Some(found)),
+        Outcome::Sound(found) => Ok(Ok(found)),
         Outcome::Wrong(sentence) => Err(Error::new(doing, Kind::Precondition, sentence)),
         Outcome::Unknown(why) => {
             tracing::info!(database = %database.place(), why, "it was not tried before the answer");
-            Ok(None)
+            Ok(Err(why))
         }
     }
 }

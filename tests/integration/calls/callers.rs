@@ -252,6 +252,7 @@ fn an_owner_restores_its_own_backups_into_its_own_databases_alone() {
                 backup: "0".to_owned(),
                 target: Some(v1::Target {
                     host: host.to_owned(),
+                    dbname: "shop".to_owned(),
                     ..v1::Target::default()
                 }),
                 ..v1::RestoreBackupRequest::default()

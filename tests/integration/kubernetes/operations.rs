@@ -140,6 +140,7 @@ fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
             backup: "0".to_owned(),
             target: Some(v1::Target {
                 host: "other.example".to_owned(),
+                dbname: "shop".to_owned(),
                 password: "theirs".to_owned(),
                 ..v1::Target::default()
             }),
@@ -157,6 +158,7 @@ fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
             backup: "0".to_owned(),
             target: Some(v1::Target {
                 host: "third.example".to_owned(),
+                dbname: "shop".to_owned(),
                 ..v1::Target::default()
             }),
             ..v1::RestoreBackupRequest::default()

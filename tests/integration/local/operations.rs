@@ -193,6 +193,10 @@ fn commands_reach_the_scheduler_of_this_machine_and_show_what_there_is() {
     assert!(shown.stdout.contains("succeeded"), "{shown}");
     let log = call(&["logs", &run]);
     assert!(log.stdout.contains("backup complete and verified"), "{log}");
+    let json = call(&["logs", &run, "-o", "json"]);
+    let first: serde_json::Value =
+        serde_json::from_str(json.stdout.lines().next().unwrap()).unwrap();
+    assert!(first["text"].is_string(), "{json}");
     let followed = call(&["logs", "--follow", &run]);
     assert_eq!(followed.stdout, log.stdout);
     call(&["suspend", &name]).expect_code(0);
@@ -201,7 +205,7 @@ fn commands_reach_the_scheduler_of_this_machine_and_show_what_there_is() {
     });
     call(&["resume", &name]).expect_code(0);
     call(&["delete", &name]).expect_code(0);
-    call(&["delete", &name]).expect_code(0);
+    call(&["delete", &name]).expect_code(2);
     let missing = call(&["show", &name]);
     missing.expect_code(2);
     assert!(
@@ -301,27 +305,7 @@ fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
     );
     assert_eq!(count(&database).trim(), "1000");
 
-    let copy = format!("{}_copy", database.name());
-    let into = call(&[
-        "restore",
-        &name,
-        "--into",
-        &copy,
-        "--wait",
-        "--request-id",
-        "one",
-    ]);
-    into.expect_code(0);
-    assert_eq!(count(&cluster.existing(&copy)).trim(), "1000");
-    let again = call(&["restore", &name, "--into", &copy, "--request-id", "one"]);
-    again.expect_code(0);
-    assert!(
-        again
-            .stdout
-            .contains("was begun by the same request before"),
-        "{again}"
-    );
-
+    comes_back_elsewhere(&data, &name, &format!("{}_copy", database.name()));
     refused_restores(&data, &name);
     let gone = call(&["restore", "backup-ffffffff-postgres", "--in-place"]);
     gone.expect_code(2);
@@ -329,6 +313,59 @@ fn a_schedules_backup_comes_back_with_the_schedules_credentials() {
     assert!(
         log.contains("method=RestoreBackup") || log.contains("method=\"RestoreBackup\""),
         "{log}"
+    );
+}
+
+fn comes_back_elsewhere(data: &Path, name: &str, copy: &str) {
+    let into = command(
+        data,
+        &[
+            "restore",
+            name,
+            "--into",
+            copy,
+            "--wait",
+            "--request-id",
+            "one",
+        ],
+    );
+    into.expect_code(0);
+    assert_eq!(
+        shared().existing(copy).sql("SELECT count(*) FROM t").trim(),
+        "1000"
+    );
+    let untried = command(
+        data,
+        &[
+            "restore",
+            name,
+            "--into",
+            "127.0.0.1:1/x",
+            "--validate-only",
+        ],
+    );
+    untried.expect_code(1);
+    assert!(
+        untried.stderr.contains("it could not be tried"),
+        "{untried}"
+    );
+    // Each command is a restore of its own.
+    shared().existing(copy).sql("DROP TABLE t");
+    command(data, &["restore", name, "--into", copy, "--wait"]).expect_code(0);
+    assert_eq!(
+        shared().existing(copy).sql("SELECT count(*) FROM t").trim(),
+        "1000"
+    );
+    let again = command(
+        data,
+        &["restore", name, "--into", copy, "--request-id", "one"],
+    );
+    again.expect_code(0);
+    assert!(
+        again
+            .stdout
+            .contains("was begun by the same request before"),
+        "{again}"
     );
 }
 
@@ -355,9 +392,28 @@ fn refused_restores(data: &Path, name: &str) {
         (&["--in-place", "--backup", ""], "backup: it is empty"),
         (&[], "--in-place"),
         (&["--in-place", "--into", "x"], "cannot be used with"),
+        // What a variable that is not set leaves of a place is none.
+        (&["--into", ""], "HOST:PORT/DBNAME is needed"),
+        (&["--into", "127.0.0.1:5432/"], "HOST:PORT/DBNAME is needed"),
+        (&["--into", ":5432/x"], "HOST:PORT/DBNAME is needed"),
+        (&["--into", "127.0.0.1:0/x"], "HOST:PORT/DBNAME is needed"),
         (&["--into", "x:y/z"], "HOST:PORT/DBNAME is needed"),
+        // Another's backup is none of the schedule's, though its keys can read it.
+        (
+            &[
+                "--in-place",
+                "--backup",
+                "other/2026-11-26-12-44-52-backup-d727f5ed",
+            ],
+            "none of the backups of",
+        ),
+        (&["--in-place", "--password-file", "/dev/null"], "--into"),
+        (
+            &["--into", "x", "--password-file", "/dev/null"],
+            "it is empty",
+        ),
         // The schedule's password is for its own role alone.
-        (&["--in-place", "--user", "somebody"], "password"),
+        (&["--into", "x", "--user", "somebody"], "password"),
     ] {
         let mut all = vec!["restore", name];
         all.extend(arguments);
@@ -391,4 +447,52 @@ fn a_command_that_is_wrong_says_so_with_exit_code_2() {
         script.expect_code(0);
         assert!(script.stdout.contains("suspend"), "{shell}: {script}");
     }
+}
+
+#[test]
+fn settings_of_commands_that_are_empty_are_unset_and_tokens_are_not_shown_to_everybody() {
+    let data = folder("data");
+    let (_running, _port) = start(&data);
+    let empty = env([
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("ADAPTER_ADDRESS", ""),
+        ("ADAPTER_CA", ""),
+        ("ADAPTER_CERT", ""),
+        ("ADAPTER_KEY", ""),
+        ("ADAPTER_TOKEN", ""),
+        ("ADAPTER_TOKEN_FILE", ""),
+        ("PORT", ""),
+    ]);
+    scheduler(&empty).args(["ls"]).run().expect_code(0);
+    let plain = env([
+        ("ADAPTER_ADDRESS", "http://192.0.2.1:50051"),
+        ("ADAPTER_TOKEN", "hunter2"),
+    ]);
+    let refused = scheduler(&plain).args(["ls"]).run();
+    refused.expect_code(2);
+    assert!(refused.stderr.contains("over TLS alone"), "{refused}");
+    assert!(!refused.printed().contains("hunter2"), "{refused}");
+}
+
+/// It does not run at the time that an answer would promise.
+#[test]
+fn a_suspended_schedule_is_answered_as_one() {
+    let database = shared().database("operations");
+    let (_running, port) = start(&folder("data"));
+    let request = request(&database, &folder("store"));
+    block_on(async {
+        let name = made(port, request.clone()).await;
+        let mut client = operations::client(port).await;
+        let suspend = v1::SuspendScheduleRequest { name };
+        client.suspend_schedule(suspend).await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut oiler = BackupServiceClient::new(endpoint.connect().await.unwrap());
+        let changed = BackupRequest {
+            max_backup_count: 9,
+            ..request
+        };
+        let answer = oiler.backup(changed).await.unwrap().into_inner();
+        assert!(answer.status.contains("it is suspended"), "{answer:?}");
+        assert!(!answer.status.contains("next run"), "{answer:?}");
+    });
 }

@@ -1,15 +1,17 @@
 //! Which backup a revision means.
 
+mod named;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::origin::{self, Origin};
 use super::{Backup, Error, Listing, Revision, databases, is_of_the_future, list, read_manifest};
-use crate::archive::key::{self, Folder, MANIFEST, Published};
+use crate::archive::key::{Folder, Published};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Identity, SourceId};
-use crate::storage::{self, Kind, Object, Storage};
+use crate::storage::{Object, Storage};
 
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 10;
@@ -26,6 +28,9 @@ pub struct Request<'a> {
     pub as_of: Option<Timestamp>,
     /// This machine's clock.
     pub now: Timestamp,
+    /// Whether the source was named as such: then its name is enough where its server is none of those
+    /// in the store, and no other's backup is taken, not even by its name.
+    pub by_name: bool,
 }
 
 /// What a revision means.
@@ -116,6 +121,16 @@ enum Wanted {
     At(Timestamp),
 }
 
+/// Whether a moment is after a time. One that is said without a fraction is all of its second, as people
+/// are shown it.
+fn is_after(moment: Timestamp, time: Timestamp) -> bool {
+    if time.subsec_nanosecond() == 0 {
+        moment.as_second() > time.as_second()
+    } else {
+        moment > time
+    }
+}
+
 struct Question<'a> {
     storage: &'a dyn Storage,
     request: Request<'a>,
@@ -164,41 +179,6 @@ impl Candidate<'_> {
 }
 
 impl Question<'_> {
-    async fn named(&self, name: &str) -> Result<Found, Error> {
-        let name = name.trim_end_matches('/');
-        let folder = match Folder::parse(&self.request.target.database, name) {
-            Ok(folder) => Some(folder),
-            Err(key::NotOurs) => match by_key(name) {
-                Named::Folder(folder) => Some(folder),
-                // Its schema alone would be restored as if it were all.
-                Named::Part(folder) => {
-                    let folder = folder.prefix();
-                    let whole = folder.trim_end_matches('/');
-                    return Err(
-                        self.no_such(format!("it is only a part of a backup; name {whole}"))
-                    );
-                }
-                Named::Else => None,
-            },
-        };
-        if let Some(folder) = folder {
-            return match read_manifest(self.storage, &folder).await {
-                Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
-                Err(Error::Storage(error)) if error.kind == Kind::NotFound => {
-                    Err(self.no_such("the folder has no manifest, so it holds no complete backup"))
-                }
-                Err(error) => Err(error),
-            };
-        }
-        match self.storage.stat(name).await {
-            Ok(object) => Ok(Found::Object(object)),
-            Err(error) if error.kind == storage::Kind::NotFound => {
-                Err(self.no_such("there is no such object"))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
     async fn count(&self, candidates: &[Candidate<'_>], count: u32) -> Result<Found, Error> {
         let mut passed = 0;
         for candidate in candidates {
@@ -220,7 +200,7 @@ impl Question<'_> {
         for candidate in candidates.iter().filter(|it| it.started() <= time) {
             match self.open(candidate).await? {
                 // Its folder's time is older than its snapshot, by the time that took.
-                Found::Ours(_, manifest) if manifest.snapshot_at > time => {}
+                Found::Ours(_, manifest) if is_after(manifest.snapshot_at, time) => {}
                 found => return Ok(found),
             }
         }
@@ -293,6 +273,9 @@ impl Question<'_> {
             return Ok(Sources::of(own));
         }
         if target.system.is_none() {
+            return self.called_like_the_target(listing).await;
+        }
+        if own.is_empty() && self.request.by_name {
             return self.called_like_the_target(listing).await;
         }
         if own.is_empty() {
@@ -386,32 +369,11 @@ impl Question<'_> {
     }
 }
 
-/// What a key in the bucket names.
-#[derive(Debug, PartialEq, Eq)]
-enum Named {
-    /// One of our backups: `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json`.
-    Folder(Folder),
-    /// Another object in the folder of one.
-    Part(Folder),
-    /// Something else.
-    Else,
-}
-
-fn by_key(key: &str) -> Named {
-    match Folder::parse_key(key) {
-        Ok((folder, "" | MANIFEST)) => Named::Folder(folder),
-        Ok((folder, _part)) => Named::Part(folder),
-        Err(key::NotOurs) => match Folder::parse_key(&format!("{key}/")) {
-            Ok((folder, "")) => Named::Folder(folder),
-            Ok(_) | Err(key::NotOurs) => Named::Else,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::archive::SystemIdentifier;
+    use crate::archive::key::{self, MANIFEST};
     use crate::storage::memory::MemoryStorage;
 
     const NOW: &str = "2026-11-25T12:00:00Z";
@@ -477,8 +439,56 @@ mod tests {
             target,
             as_of: None,
             now: NOW.parse().unwrap(),
+            by_name: false,
         };
         resolve(storage, request).await
+    }
+
+    /// The same, where the source was named as such.
+    async fn ask_by_name(
+        storage: &MemoryStorage,
+        target: &Identity,
+        revision: &str,
+    ) -> Result<Resolution, Error> {
+        let revision = revision.parse().unwrap();
+        let request = Request {
+            revision: &revision,
+            target,
+            as_of: None,
+            now: NOW.parse().unwrap(),
+            by_name: true,
+        };
+        resolve(storage, request).await
+    }
+
+    /// Nobody reads another's backup by knowing its name, and a server that was made anew finds its own.
+    #[tokio::test]
+    async fn a_source_that_is_named_is_found_by_its_name_and_no_other_is_taken() {
+        let (one, other) = (server("db1", Some(1)), server("db2", Some(2)));
+        let storage = store(&[(&one, "10"), (&other, "11")]).await;
+        let anew = server("db1", Some(3));
+        assert!(ask(&storage, &anew, "0").await.is_err());
+        let found = ask_by_name(&storage, &anew, "0").await.unwrap();
+        assert_eq!(day(&found), "10");
+        let folder = |of: &Identity, day: &str| {
+            let folder = Folder::new("app", at(day), of.id()).prefix();
+            folder.trim_end_matches('/').to_owned()
+        };
+        let own = ask_by_name(&storage, &anew, &folder(&one, "10")).await;
+        assert_eq!(day(&own.unwrap()), "10");
+        let theirs = folder(&other, "11");
+        let (_, bare) = theirs.split_once('/').unwrap();
+        for key in [
+            &theirs,
+            bare,
+            "crm/2026-11-11-00-00-00-backup-0a1b2c3d",
+            "other/secret",
+        ] {
+            let error = ask_by_name(&storage, &anew, key).await.unwrap_err();
+            assert!(matches!(error, Error::NoSuch { .. }), "{key}: {error}");
+        }
+        let error = ask_by_name(&storage, &anew, &theirs).await.unwrap_err();
+        assert!(error.to_string().contains("a backup of db2"), "{error}");
     }
 
     /// The day of the backup that was found.
@@ -627,20 +637,6 @@ mod tests {
             "BACKUP_REVISION",
         ] {
             assert!(sentence.contains(words), "{sentence}");
-        }
-    }
-
-    #[test]
-    fn a_folder_and_its_manifest_name_the_backup_and_its_other_objects_do_not() {
-        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
-        let expected = || Folder::parse("app", &folder[4..]).unwrap();
-        for key in [folder, &format!("{folder}/manifest.json")] {
-            assert_eq!(by_key(key), Named::Folder(expected()), "{key}");
-        }
-        let part = format!("{folder}/schema.dump");
-        assert_eq!(by_key(&part), Named::Part(expected()));
-        for key in ["app", "app/notes.txt", "app/2026-11-19-21-05-27-backup.sql"] {
-            assert_eq!(by_key(key), Named::Else, "{key}");
         }
     }
 }

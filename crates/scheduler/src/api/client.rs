@@ -123,6 +123,13 @@ pub async fn reach(
     trust: &Trust,
     token: Option<&SecretString>,
 ) -> Result<Client, Failure> {
+    if let (Some(_), Address::Plain(plain)) = (token, address)
+        && !is_of_machine(plain)
+    {
+        let sentence =
+            format!("{address}: a token is shown over TLS alone; give an https:// address");
+        return Err(Failure::refused(sentence));
+    }
     let bearer = token.map(|it| {
         let value = format!("Bearer {}", it.expose_secret()).parse();
         let mut value: MetadataValue<Ascii> = value.map_err(|_not_ascii| {
@@ -134,6 +141,14 @@ pub async fn reach(
     let bearer = Bearer(bearer.transpose()?);
     let channel = connect(address, trust).await?;
     Ok(OperationsClient::with_interceptor(channel, bearer))
+}
+
+/// Whether `host:port` is this machine's own.
+fn is_of_machine(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |it: std::net::IpAddr| it.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 pub(super) async fn connect(address: &Address, trust: &Trust) -> Result<Channel, Failure> {
@@ -181,7 +196,17 @@ pub fn failure(status: &Status) -> Failure {
             | Code::Unknown
             | Code::Internal
     );
-    let sentence = status.message().to_owned();
+    // What broke says tonic in words of the protocol.
+    let is_broken =
+        status.message().contains("h2 protocol error") || status.code() == Code::Unknown;
+    let sentence = if is_broken {
+        format!(
+            "the connection to the scheduler broke ({}); what was begun goes on where the scheduler does: `scheduler runs` shows it",
+            status.message()
+        )
+    } else {
+        status.message().to_owned()
+    };
     if may_pass {
         Failure::try_again(sentence)
     } else {

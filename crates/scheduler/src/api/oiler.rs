@@ -61,14 +61,20 @@ impl Oiler {
             name,
             put,
             next,
+            is_suspended,
             short_history,
         } = scheduled;
+        let rests = if *is_suspended {
+            "; it is suspended, and does not run until it is resumed"
+        } else {
+            ""
+        };
         let next = next.map_or_else(String::new, |it| format!("; the next run is at {it}"));
         let short = short_history.map_or_else(String::new, |it| {
             format!("; with this max_backup_count no backup that is kept is older than {it:#}")
         });
         BackupResponse {
-            status: format!("{verb}: {put}{next}{short}"),
+            status: format!("{verb}: {put}{next}{rests}{short}"),
             cronjob_name: name.to_string(),
             cronjob_namespace: self.service.namespace().to_owned(),
         }

@@ -14,6 +14,7 @@ use super::proto::v1;
 use super::proto::v1::operations_server::Operations;
 use super::status;
 use crate::domain::callers::Caller;
+use crate::engine::Kind;
 use crate::service::Service;
 
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
@@ -243,8 +244,12 @@ impl Operations for Ours {
         let work = async |caller: &Caller| {
             let name = requests::schedule_name(&request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
-            let deleted = self.service.delete(caller, &name).await;
-            deleted.map_err(|it| status::failed(&it))
+            match self.service.delete(caller, &name).await {
+                Err(error) if error.kind() == Kind::NotFound && request.get_ref().allow_missing => {
+                    Ok(())
+                }
+                deleted => deleted.map_err(|it| status::failed(&it)),
+            }
         };
         let purpose = Purpose::Change("DeleteSchedule");
         self.calls.answer(purpose, asked, work).await

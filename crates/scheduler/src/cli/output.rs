@@ -72,7 +72,7 @@ impl Output {
 
     fn print(&mut self, text: &str) -> Result<(), Failure> {
         let printed = self.write_all(text.as_bytes()).and_then(|()| self.flush());
-        printed.map_err(|error| Failure::refused(format!("standard output: {error}")))
+        printed.map_err(|error| Failure::try_again(format!("standard output: {error}")))
     }
 }
 

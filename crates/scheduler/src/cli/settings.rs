@@ -1,8 +1,11 @@
 //! What a command is told: its arguments, and the environment. Secrets are never arguments, which anybody
 //! on the machine can read.
 
+use std::io::Read as _;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
+use backuper::job::{Maybe, maybe};
 use backuper::runtime::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -11,7 +14,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::output::Format;
 use crate::api::client::{Address, Trust};
 use crate::api::proto::v1;
-use crate::config::local::SOCKET;
+use crate::config::local::{SOCKET, data_dir};
+
+/// What a secret may have at most, in bytes.
+const SECRET: u64 = 16 * 1024;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -147,46 +153,70 @@ pub(super) struct RestoreAsked {
 
 impl RestoreAsked {
     pub(super) fn request(&self) -> Result<v1::RestoreBackupRequest, Failure> {
+        if self.in_place && (self.user.is_some() || self.password_file.is_some()) {
+            let sentence =
+                "--user and --password-file go with --into: the schedule has its own role";
+            return Err(Failure::refused(sentence));
+        }
         let password = match &self.password_file {
             Some(path) => Some(read("--password-file", path)?),
             None => backuper::runtime::settings::secret("ADAPTER_DB_PASSWORD"),
         };
-        let mut target = v1::Target {
-            user: self.user.clone().unwrap_or_default(),
-            password: password.map_or_else(String::new, |it| it.expose_secret().to_owned()),
-            ..v1::Target::default()
-        };
-        match self.into.as_deref().map(|it| (it, it.split_once('/'))) {
-            Some((_, Some((server, name)))) => {
-                let place = server.rsplit_once(':').and_then(|(host, port)| {
-                    let host = host.trim_start_matches('[').trim_end_matches(']');
-                    Some((host.to_owned(), port.parse::<u16>().ok()?))
-                });
-                let (host, port) = place.ok_or_else(|| {
-                    Failure::refused("--into: DBNAME or HOST:PORT/DBNAME is needed")
-                })?;
-                (target.host, target.port) = (host, port.into());
-                name.clone_into(&mut target.dbname);
-            }
-            Some((name, None)) => name.clone_into(&mut target.dbname),
-            None => {}
-        }
+        let target = self.into.as_deref().map(|into| {
+            let (host, port, dbname) = place(into)?;
+            Ok::<_, Failure>(v1::Target {
+                host,
+                port,
+                dbname,
+                user: self.user.clone().unwrap_or_default(),
+                password: password.map_or_else(String::new, |it| it.expose_secret().to_owned()),
+            })
+        });
+        // Each command is a restore of its own: an answer that was lost is not asked for again.
+        let any = || uuid::Uuid::new_v4().to_string();
         Ok(v1::RestoreBackupRequest {
             schedule: self.schedule.clone(),
             backup: self.backup.clone(),
-            target: Some(target),
-            request_id: self.request_id.clone().unwrap_or_default(),
+            target: target.transpose()?,
+            request_id: self.request_id.clone().unwrap_or_else(any),
             skip_checks: self.skip_checks,
             validate_only: self.validate_only,
         })
     }
 }
 
+/// `DBNAME` or `HOST:PORT/DBNAME`; what is not named is never taken for the schedule's.
+fn place(into: &str) -> Result<(String, i32, String), Failure> {
+    let wrong = || Failure::refused("--into: DBNAME or HOST:PORT/DBNAME is needed");
+    let Some((server, name)) = into.split_once('/') else {
+        let name = Some(into).filter(|it| !it.is_empty()).ok_or_else(wrong)?;
+        return Ok((String::new(), 0, name.to_owned()));
+    };
+    let (host, port) = server.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port: NonZeroU16 = port.parse().map_err(|_not_a_port| wrong())?;
+    if host.is_empty() || name.is_empty() {
+        return Err(wrong());
+    }
+    Ok((host.to_owned(), port.get().into(), name.to_owned()))
+}
+
 /// A secret in a file; a line's end is none of it.
 fn read(setting: &str, path: &Path) -> Result<SecretString, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::refused(format!("{setting}: {}: {error}", path.display())))?;
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::refused(format!("{setting}: {}: {why}", path.display()))
+    };
+    let file = std::fs::File::open(path).map_err(|it| wrong(&it))?;
+    let mut text = String::new();
+    let read = file.take(SECRET + 1).read_to_string(&mut text);
+    let length = read.map_err(|it| wrong(&it))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
+    if text.is_empty() {
+        return Err(wrong(&"it is empty"));
+    }
+    if u64::try_from(length).is_ok_and(|it| it > SECRET) {
+        return Err(wrong(&"it is longer than 16 KiB"));
+    }
     Ok(SecretString::from(text))
 }
 
@@ -209,7 +239,7 @@ pub(super) struct RunsAsked {
     #[arg(long, value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,
     /// How many at most.
-    #[arg(short = 'n', long = "most", default_value_t = 20)]
+    #[arg(short = 'n', long = "most", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) most: u16,
 }
 
@@ -265,38 +295,26 @@ impl RunsAsked {
 pub(super) struct Server {
     /// http://HOST:PORT, https://HOST:PORT or unix:/PATH; empty: the socket in DATA_DIR where there is one, and
     /// 127.0.0.1 at PORT otherwise.
-    #[arg(long, env = "ADAPTER_ADDRESS", global = true, hide_env_values = true)]
-    address: Option<Address>,
+    #[arg(long, env = "ADAPTER_ADDRESS", global = true, hide_env_values = true, default_value = "", hide_default_value = true, value_parser = maybe::<Address>)]
+    address: Maybe<Address>,
     /// PEM file with the authorities of the scheduler's certificate; empty: the system's.
-    #[arg(long, env = "ADAPTER_CA", global = true)]
-    ca: Option<PathBuf>,
+    #[arg(long, env = "ADAPTER_CA", global = true, default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    ca: Maybe<PathBuf>,
     /// PEM file with the certificate that is shown to the scheduler.
-    #[arg(long, env = "ADAPTER_CERT", global = true, requires = "key")]
-    cert: Option<PathBuf>,
+    #[arg(long, env = "ADAPTER_CERT", global = true, default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    cert: Maybe<PathBuf>,
     /// PEM file with the key of the certificate.
-    #[arg(long, env = "ADAPTER_KEY", global = true, requires = "cert")]
-    key: Option<PathBuf>,
+    #[arg(long, env = "ADAPTER_KEY", global = true, default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    key: Maybe<PathBuf>,
     /// File with the token that is shown to the scheduler; ADAPTER_TOKEN may have the token itself.
-    #[arg(long, env = "ADAPTER_TOKEN_FILE", global = true)]
-    token_file: Option<PathBuf>,
+    #[arg(long, env = "ADAPTER_TOKEN_FILE", global = true, default_value = "", hide_default_value = true, value_parser = maybe::<PathBuf>)]
+    token_file: Maybe<PathBuf>,
     /// Where a scheduler on this machine keeps what it has.
-    #[arg(
-        env = "DATA_DIR",
-        long,
-        hide = true,
-        default_value = "/var/lib/postgres-adapter",
-        global = true
-    )]
+    #[arg(env = "DATA_DIR", long, hide = true, default_value = "", global = true, value_parser = data_dir)]
     data_dir: PathBuf,
     /// Its port.
-    #[arg(
-        env = "PORT",
-        long,
-        hide = true,
-        default_value_t = 50051,
-        global = true
-    )]
-    port: u16,
+    #[arg(env = "PORT", long, hide = true, default_value = "", global = true)]
+    port: String,
 }
 
 impl Server {
@@ -308,7 +326,8 @@ impl Server {
         if socket.exists() {
             Address::Socket(socket)
         } else {
-            Address::Plain(format!("127.0.0.1:{}", self.port))
+            let port = Some(self.port.as_str()).filter(|it| !it.is_empty());
+            Address::Plain(format!("127.0.0.1:{}", port.unwrap_or("50051")))
         }
     }
 

@@ -246,6 +246,7 @@ pub(super) fn restored(it: &v1::RestoreBackupResponse) -> String {
             "{}into {database}{backup}\n",
             started(run).replace('\n', " ")
         ),
+        None if it.backup.is_none() => format!("nothing is restored into {database}\n"),
         None => format!("nothing is restored; into {database} would come back{backup}\n"),
     }
 }

@@ -78,7 +78,11 @@ fn workers(text: &str) -> Result<NonZeroU16, String> {
         .map_err(|_not_a_count| "a count of 1 or more is needed".to_owned())
 }
 
-fn data_dir(text: &str) -> Result<PathBuf, String> {
+/// The folder that `DATA_DIR` names, or the default one.
+///
+/// # Errors
+/// None.
+pub(crate) fn data_dir(text: &str) -> Result<PathBuf, String> {
     Ok(match text {
         "" => "/var/lib/postgres-adapter".into(),
         text => text.into(),

@@ -111,6 +111,14 @@ impl Ledger {
         !self.awaits_schedules()
     }
 
+    /// Waits until a run is known that an engine has just been asked for, but not for long: whoever is
+    /// told its name may ask for it at once.
+    pub async fn has_heard_of(&self, name: &str) {
+        let mut changed = self.changed();
+        let heard = async { while self.run(name).is_none() && changed.changed().await.is_ok() {} };
+        drop(tokio::time::timeout(SETTLING, heard).await);
+    }
+
     fn awaits_schedules(&self) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.awaits_schedules

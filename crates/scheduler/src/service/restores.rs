@@ -13,7 +13,7 @@ use crate::domain::name::Name;
 use crate::domain::restore::{Lent, Restore};
 use crate::domain::run::Component;
 use crate::domain::store::Keys;
-use crate::engine::{Error, Started};
+use crate::engine::{Error, Started, StartedBy};
 
 /// A restore that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct OfScheduleAnswer {
     pub started: Option<Started>,
     /// The database that is restored into, `host:port/dbname`.
     pub database: String,
-    /// The backup that comes back, where that could be found out.
-    pub backup: Option<checks::Backup>,
+    /// The backup that comes back, or why that was not found out.
+    pub backup: Result<checks::Backup, String>,
 }
 
 impl Service {
@@ -89,9 +89,9 @@ impl Service {
         // Otherwise whoever owns a database could read another's in it.
         may(caller, Verb::Restore, &plan.source.place())?;
         let (target, password) = target.beside(&plan.source);
-        let source = plan.source.place();
         let mut restore = Restore {
-            source: (source != target.place()).then_some(source),
+            // Its own backups and nobody else's, whatever server is there by now.
+            source: Some(plan.source.place()),
             target,
             store: plan.store,
             revision,
@@ -106,12 +106,17 @@ impl Service {
         };
         self.allow(caller, &restore).await?;
         self.timed(&mut restore, now);
-        let backup = self.found(&restore, checks).await?;
+        let mut backup = self.found(&restore, checks).await?;
         let database = restore.target.place();
         let started = if validate_only {
             None
         } else {
-            Some(self.begin(&restore).await?)
+            let started = self.begin(&restore).await?;
+            if started.by != StartedBy::ThisCall {
+                backup = Err("an earlier call has begun it".to_owned());
+            }
+            self.ledger.has_heard_of(&started.name).await;
+            Some(started)
         };
         Ok(OfScheduleAnswer {
             started,
@@ -134,7 +139,7 @@ impl Service {
     ) -> Result<RestoreAnswer, Error> {
         self.allow(caller, &restore).await?;
         self.timed(&mut restore, now);
-        let backup = self.found(&restore, checks).await?;
+        let backup = self.found(&restore, checks).await?.ok();
         let started = self.begin(&restore).await?;
         Ok(RestoreAnswer { started, backup })
     }
@@ -151,22 +156,25 @@ impl Service {
         restore.begin_by = self.begin_by(now);
     }
 
-    /// The backup that is meant, where that can be found out.
+    /// The backup that is meant, or why that cannot be found out.
     async fn found(
         &self,
         restore: &Restore,
         checks: Checks,
-    ) -> Result<Option<checks::Backup>, Error> {
+    ) -> Result<Result<checks::Backup, String>, Error> {
         let Checks::On(disk) = checks else {
-            return Ok(None);
+            return Ok(Err(
+                "nothing was tried, as the call or CHECK_REQUESTS says".to_owned()
+            ));
         };
         // One that is under way may be the same, and is not tried once more.
         if self.ledger.is_restoring(&restore.target.place()) {
-            return Ok(None);
+            let why = "something is being restored into the database already";
+            return Ok(Err(why.to_owned()));
         }
         let Some(restore) = self.with_secrets(restore).await? else {
-            tracing::info!(database = %restore.target.place(), "what a schedule lends cannot be read here, so it was not tried before the answer");
-            return Ok(None);
+            let why = "only the restore's own pod can read what the schedule lends it";
+            return Ok(Err(why.to_owned()));
         };
         let outcome = checks::restore(&self.workers.restore(&restore), disk).await;
         judged("start a restore", &restore.target, outcome)

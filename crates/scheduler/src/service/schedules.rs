@@ -23,8 +23,10 @@ pub struct ScheduleAnswer {
     pub name: Name,
     /// What was done for it.
     pub put: Put,
-    /// When it runs next.
+    /// When it runs next; none while it is suspended.
     pub next: Option<Timestamp>,
+    /// Whether it does not run for now.
+    pub is_suspended: bool,
     /// How old the oldest backup that is kept becomes, where that is very young.
     pub short_history: Option<SignedDuration>,
 }
@@ -50,12 +52,12 @@ impl Service {
         if let Checks::On(disk) = checks {
             let wanted = self.named(names.name(&plan), plan.clone());
             let outcome = checks::backup(&self.workers.backup(&wanted), disk).await;
-            judged("schedule backups", &plan.source, outcome)?;
+            drop(judged("schedule backups", &plan.source, outcome)?);
         }
         loop {
             let schedule = self.named(names.name(&plan), plan.clone());
             match self.engine.put(&schedule, Whose::Its).await {
-                Ok(put) => return Ok(scheduled(schedule, put)),
+                Ok(put) => return Ok(self.scheduled(schedule, put)),
                 Err(error) if error.kind() == Kind::Occupied && !is_known => {
                     // Under which name it may be kept already, nobody knows yet.
                     let why = "the schedules that there are have not been read yet; ask again";
@@ -105,7 +107,7 @@ impl Service {
         };
         let schedule = self.named(name, plan);
         let put = self.engine.put(&schedule, whose).await?;
-        Ok(scheduled(schedule, put))
+        Ok(self.scheduled(schedule, put))
     }
 
     /// The schedules that a caller may see, by name, behind one of them; at most so many.
@@ -167,13 +169,9 @@ impl Service {
     /// Deletes a schedule; its backups stay.
     ///
     /// # Errors
-    /// [`Kind::Denied`], and what the engine could not do. One that is not there is success.
+    /// As [`Self::overview`]; [`Kind::Denied`], and what the engine could not do.
     pub async fn delete(&self, caller: &Caller, name: &Name) -> Result<(), Error> {
-        let overview = match self.overview(caller, name).await {
-            Ok(overview) => overview,
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let overview = self.overview(caller, name).await?;
         may(caller, Verb::Delete, &overview.protection.database)?;
         self.engine.delete(name).await
     }
@@ -190,7 +188,9 @@ impl Service {
     ) -> Result<Started, Error> {
         let overview = self.overview(caller, name).await?;
         may(caller, Verb::Run, &overview.protection.database)?;
-        self.engine.run(name, request_id).await
+        let started = self.engine.run(name, request_id).await?;
+        self.ledger.has_heard_of(&started.name).await;
+        Ok(started)
     }
 
     /// The backups of a schedule's database in its store, the newest first.
@@ -202,6 +202,26 @@ impl Service {
         // Nobody closes it.
         let _place = LISTS.acquire().await;
         self.engine.backups(name).await
+    }
+
+    fn scheduled(&self, schedule: Schedule, put: Put) -> ScheduleAnswer {
+        let Schedule { name, plan, .. } = schedule;
+        let database = plan.source.place();
+        tracing::info!(schedule = %name, %database, done = %put, "scheduled");
+        let short_history = plan.short_history();
+        if let Some(history) = short_history {
+            tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");
+        }
+        let now = Timestamp::now();
+        let known = self.ledger.overview(&name, now);
+        let is_suspended = known.is_some_and(|it| it.protection.suspended);
+        ScheduleAnswer {
+            next: plan.cron.next_after(now).filter(|_| !is_suspended),
+            is_suspended,
+            name,
+            put,
+            short_history,
+        }
     }
 
     /// Waits until the schedules are known, but not for long.
@@ -262,21 +282,5 @@ impl Names {
         }
         self.turn += 1;
         self.turn <= TURNS
-    }
-}
-
-fn scheduled(schedule: Schedule, put: Put) -> ScheduleAnswer {
-    let Schedule { name, plan, .. } = schedule;
-    let database = plan.source.place();
-    tracing::info!(schedule = %name, %database, done = %put, "scheduled");
-    let short_history = plan.short_history();
-    if let Some(history) = short_history {
-        tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");
-    }
-    ScheduleAnswer {
-        name,
-        put,
-        next: plan.cron.next_after(Timestamp::now()),
-        short_history,
     }
 }

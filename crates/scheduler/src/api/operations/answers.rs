@@ -191,7 +191,8 @@ pub(super) fn restored(answer: OfScheduleAnswer) -> v1::RestoreBackupResponse {
     v1::RestoreBackupResponse {
         run: run.map(started),
         database,
-        backup: backup.map(|it| v1::FoundBackup {
+        not_tried: backup.as_ref().err().cloned().unwrap_or_default(),
+        backup: backup.ok().map(|it| v1::FoundBackup {
             key: it.key,
             taken_time: Some(time(it.taken_at)),
             stored_bytes: it.bytes,

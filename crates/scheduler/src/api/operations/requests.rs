@@ -150,6 +150,7 @@ pub(super) fn restore(request: v1::RestoreBackupRequest) -> Result<OfSchedule, V
     let revision = door.take("backup", revision);
     let request_id = door.take("request_id", name::request_id(&request_id));
     door.below("target.");
+    let is_elsewhere = target.is_some();
     let v1::Target {
         host,
         port,
@@ -163,7 +164,8 @@ pub(super) fn restore(request: v1::RestoreBackupRequest) -> Result<OfSchedule, V
         "port",
         (port != 0).then(|| name::port(port.into())).transpose(),
     );
-    let name = given(dbname).map(|it| name::identifier(&it));
+    // What a variable that is not set makes of a name would be the schedule's own database.
+    let name = is_elsewhere.then(|| name::identifier(&dbname));
     let name = door.take("dbname", name.transpose());
     let user = door.take("user", given(user).map(|it| filled(&it)).transpose());
     let password = door.take("password", name::without_nul(&password));

@@ -55,6 +55,7 @@ pub(super) async fn backup(
         target: &identity,
         as_of: job.as_of,
         now: Timestamp::now(),
+        by_name: job.source.is_some(),
     };
     let resolving = tokio::time::timeout_at(deadline, catalog::resolve(storage, request));
     let resolved = match resolving.await {

@@ -1,0 +1,110 @@
+//! Backups that are named by a folder or a key.
+
+use super::{Error, Found, Question};
+use crate::archive::key::{self, Folder, MANIFEST, Published};
+use crate::archive::manifest::Manifest;
+use crate::catalog::read_manifest;
+use crate::storage::Kind;
+
+impl Question<'_> {
+    pub(super) async fn named(&self, name: &str) -> Result<Found, Error> {
+        let name = name.trim_end_matches('/');
+        let folder = match Folder::parse(&self.request.target.database, name) {
+            Ok(folder) => Some(folder),
+            Err(key::NotOurs) => match by_key(name) {
+                Named::Folder(folder) => Some(folder),
+                // Its schema alone would be restored as if it were all.
+                Named::Part(folder) => {
+                    let folder = folder.prefix();
+                    let whole = folder.trim_end_matches('/');
+                    return Err(
+                        self.no_such(format!("it is only a part of a backup; name {whole}"))
+                    );
+                }
+                Named::Else => None,
+            },
+        };
+        self.is_of_the_source(name, folder.as_ref())?;
+        if let Some(folder) = folder {
+            return match read_manifest(self.storage, &folder).await {
+                Ok(manifest) if self.request.by_name && !self.has_made(&manifest) => {
+                    let source = &manifest.source.identity();
+                    Err(self.no_such(format!("it is a backup of {source}")))
+                }
+                Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
+                Err(Error::Storage(error)) if error.kind == Kind::NotFound => {
+                    Err(self.no_such("the folder has no manifest, so it holds no complete backup"))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        match self.storage.stat(name).await {
+            Ok(object) => Ok(Found::Object(object)),
+            Err(error) if error.kind == Kind::NotFound => {
+                Err(self.no_such("there is no such object"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a key may be one of the source's, where no other may be taken: nothing else is looked at.
+    fn is_of_the_source(&self, key: &str, folder: Option<&Folder>) -> Result<(), Error> {
+        let database = &self.request.target.database;
+        let is_its = match folder {
+            Some(folder) => folder.database() == database,
+            None => Published::parse_key(database, key).is_ok(),
+        };
+        if is_its || !self.request.by_name {
+            return Ok(());
+        }
+        Err(self.no_such(format!("it is none of the backups of {database}")))
+    }
+
+    fn has_made(&self, manifest: &Manifest) -> bool {
+        let (target, source) = (self.request.target, manifest.source.identity());
+        let is_same_server = target.system.is_some() && target.system == source.system;
+        source.database == target.database
+            && (is_same_server || source.id_by_name() == target.id_by_name())
+    }
+}
+
+/// What a key in the bucket names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// One of our backups: `DBNAME/FOLDER` and `DBNAME/FOLDER/manifest.json`.
+    Folder(Folder),
+    /// Another object in the folder of one.
+    Part(Folder),
+    /// Something else.
+    Else,
+}
+
+fn by_key(key: &str) -> Named {
+    match Folder::parse_key(key) {
+        Ok((folder, "" | MANIFEST)) => Named::Folder(folder),
+        Ok((folder, _part)) => Named::Part(folder),
+        Err(key::NotOurs) => match Folder::parse_key(&format!("{key}/")) {
+            Ok((folder, "")) => Named::Folder(folder),
+            Ok(_) | Err(key::NotOurs) => Named::Else,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_and_its_manifest_name_the_backup_and_its_other_objects_do_not() {
+        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
+        let expected = || Folder::parse("app", &folder[4..]).unwrap();
+        for key in [folder, &format!("{folder}/manifest.json")] {
+            assert_eq!(by_key(key), Named::Folder(expected()), "{key}");
+        }
+        let part = format!("{folder}/schema.dump");
+        assert_eq!(by_key(&part), Named::Part(expected()));
+        for key in ["app", "app/notes.txt", "app/2026-11-19-21-05-27-backup.sql"] {
+            assert_eq!(by_key(key), Named::Else, "{key}");
+        }
+    }
+}
