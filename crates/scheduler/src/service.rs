@@ -15,6 +15,7 @@ use crate::domain::access::{self, Places, Refusal};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
 use crate::domain::store::Store;
+use crate::engine::change::Things;
 use crate::engine::{Engine, Error, Kind};
 use crate::workers::Workers;
 use checks::{Disk, Outcome};
@@ -93,6 +94,21 @@ impl Service {
             }
             Checks::Off => Ok(()),
         }
+    }
+
+    /// Waits until the ledger knows all there is, but not for long.
+    async fn known(&self, things: Things) -> Result<(), Error> {
+        if self.ledger.settle(things).await {
+            return Ok(());
+        }
+        let (doing, why) = match things {
+            Things::Schedules => (
+                "look at the schedules",
+                "they have not been read yet; ask again",
+            ),
+            Things::Runs => ("look at the runs", "they have not been read yet; ask again"),
+        };
+        Err(Error::new(doing, Kind::Unavailable, why))
     }
 
     /// The namespace that holds what is made.

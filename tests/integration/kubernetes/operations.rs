@@ -21,21 +21,26 @@ fn yearly() -> BackupRequest {
     }
 }
 
-/// A scheduler that tries no request before it answers.
-fn unchecked(namespace: &Namespace) -> Process {
+/// A scheduler that tries no request before it answers, and a schedule that it shows.
+async fn scheduled(namespace: &Namespace) -> (Process, operations::Client, String) {
     let kubeconfig = namespace.cluster.kubeconfig();
     let off = env([("CHECK_REQUESTS", "false")]);
-    Process::start_with(kubeconfig.to_str().unwrap(), &namespace.name, "1", &off)
+    let process = Process::start_with(kubeconfig.to_str().unwrap(), &namespace.name, "1", &off);
+    let mut oiler = process.ready().await;
+    let answer = oiler.backup(yearly()).await.unwrap().into_inner();
+    let name = answer.cronjob_name;
+    let client = operations::client(process.port).await;
+    eventually("it is seen", async || {
+        operations::get(&mut client.clone(), &name).await.ok()
+    })
+    .await;
+    (process, client, name)
 }
 
 #[test]
 fn a_cron_job_is_seen_and_changed() {
     Cluster::shared().within(async |namespace| {
-        let process = unchecked(&namespace);
-        let mut oiler = process.ready().await;
-        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
-        let name = answer.cronjob_name;
-        let mut client = operations::client(process.port).await;
+        let (process, mut client, name) = scheduled(&namespace).await;
         operations::what_is_wrong_is_named(&mut client).await;
         let database = "db.example:5432/shop";
         operations::a_schedule_is_seen_and_changed(&mut client, &name, database).await;
@@ -52,15 +57,7 @@ fn a_cron_job_is_seen_and_changed() {
 #[test]
 fn what_is_done_here_is_what_kubectl_shows() {
     Cluster::shared().within(async |namespace| {
-        let process = unchecked(&namespace);
-        let mut oiler = process.ready().await;
-        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
-        let name = answer.cronjob_name;
-        let mut client = operations::client(process.port).await;
-        eventually("it is seen", async || {
-            operations::get(&mut client.clone(), &name).await.ok()
-        })
-        .await;
+        let (process, mut client, name) = scheduled(&namespace).await;
         let request = v1::SuspendScheduleRequest { name: name.clone() };
         client.suspend_schedule(request).await.unwrap();
         let found: CronJob = namespace.api().get(&name).await.unwrap();
@@ -112,15 +109,7 @@ fn what_is_done_here_is_what_kubectl_shows() {
 #[test]
 fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
     Cluster::shared().within(async |namespace| {
-        let process = unchecked(&namespace);
-        let mut oiler = process.ready().await;
-        let answer = oiler.backup(yearly()).await.unwrap().into_inner();
-        let name = answer.cronjob_name;
-        let mut client = operations::client(process.port).await;
-        eventually("it is seen", async || {
-            operations::get(&mut client.clone(), &name).await.ok()
-        })
-        .await;
+        let (process, mut client, name) = scheduled(&namespace).await;
         let found: CronJob = namespace.api().get(&name).await.unwrap();
         let lender = super::secret_of(&found);
         let own = v1::RestoreBackupRequest {

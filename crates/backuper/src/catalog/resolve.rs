@@ -433,15 +433,7 @@ mod tests {
         target: &Identity,
         revision: &str,
     ) -> Result<Resolution, Error> {
-        let revision = revision.parse().unwrap();
-        let request = Request {
-            revision: &revision,
-            target,
-            as_of: None,
-            now: NOW.parse().unwrap(),
-            by_name: false,
-        };
-        resolve(storage, request).await
+        asked(storage, target, revision, false).await
     }
 
     /// The same, where the source was named as such.
@@ -450,13 +442,22 @@ mod tests {
         target: &Identity,
         revision: &str,
     ) -> Result<Resolution, Error> {
+        asked(storage, target, revision, true).await
+    }
+
+    async fn asked(
+        storage: &MemoryStorage,
+        target: &Identity,
+        revision: &str,
+        by_name: bool,
+    ) -> Result<Resolution, Error> {
         let revision = revision.parse().unwrap();
         let request = Request {
             revision: &revision,
             target,
             as_of: None,
             now: NOW.parse().unwrap(),
-            by_name: true,
+            by_name,
         };
         resolve(storage, request).await
     }

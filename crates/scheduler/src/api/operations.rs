@@ -117,15 +117,15 @@ impl Ours {
             .map_err(|it| status::failed(&it))
     }
 
-    fn list_runs(
+    async fn list_runs(
         &self,
         caller: &Caller,
         request: &v1::ListRunsRequest,
     ) -> Result<v1::ListRunsResponse, Status> {
         let (page, wanted) = requests::runs(request).map_err(|it| status::invalid(&it))?;
-        let mut found = self
-            .service
-            .runs(caller, &wanted, page.behind, page.size + 1);
+        let (behind, most) = (page.behind, page.size + 1);
+        let found = self.service.runs(caller, &wanted, behind, most).await;
+        let mut found = found.map_err(|it| status::failed(&it))?;
         let next = next(&mut found, page.size, answers::token_of_run);
         Ok(v1::ListRunsResponse {
             runs: found.into_iter().map(answers::run).collect(),
@@ -148,13 +148,13 @@ impl Ours {
         })))
     }
 
-    fn watch_run(
+    async fn watch_run(
         &self,
         caller: &Caller,
         request: &v1::WatchRunRequest,
     ) -> Result<Stream<v1::Run>, Status> {
         let name = requests::run_name("name", &request.name).map_err(|it| status::invalid(&it))?;
-        let watched = self.service.watch(caller, &name);
+        let watched = self.service.watch(caller, &name).await;
         let watched = watched.map_err(|it| status::failed(&it))?;
         Ok(self.until_stopped(watched.map(|it| Ok(answers::watched(it)))))
     }
@@ -290,7 +290,7 @@ impl Operations for Ours {
         request: Request<v1::ListRunsRequest>,
     ) -> Result<Response<v1::ListRunsResponse>, Status> {
         let asked = Asked::by(&request, About::All);
-        let work = async |caller: &Caller| self.list_runs(caller, request.get_ref());
+        let work = async |caller: &Caller| self.list_runs(caller, request.get_ref()).await;
         let purpose = Purpose::Read("ListRuns");
         self.calls.answer(purpose, asked, work).await
     }
@@ -303,7 +303,7 @@ impl Operations for Ours {
         let work = async |caller: &Caller| {
             let name = requests::run_name("name", &request.get_ref().name);
             let name = name.map_err(|it| status::invalid(&it))?;
-            let found = self.service.run(caller, &name);
+            let found = self.service.run(caller, &name).await;
             found.map(answers::run).map_err(|it| status::failed(&it))
         };
         let purpose = Purpose::Read("GetRun");
@@ -315,7 +315,7 @@ impl Operations for Ours {
         request: Request<v1::WatchRunRequest>,
     ) -> Result<Response<Self::WatchRunStream>, Status> {
         let asked = named(&request, |it| &it.name);
-        let work = async |caller: &Caller| self.watch_run(caller, request.get_ref());
+        let work = async |caller: &Caller| self.watch_run(caller, request.get_ref()).await;
         let purpose = Purpose::Read("WatchRun");
         self.calls.answer(purpose, asked, work).await
     }

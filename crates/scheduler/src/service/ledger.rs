@@ -17,6 +17,7 @@ use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
 use crate::engine::Change;
+use crate::engine::change::Things;
 use index::{Index, is_untold};
 
 /// How long a call waits for the schedules after a start.
@@ -97,18 +98,19 @@ impl Ledger {
     pub fn awaiting() -> Self {
         let ledger = Self::default();
         let mut index = ledger.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.awaits_schedules = true;
+        index.first_schedules.is_awaited = true;
+        index.first_runs.is_awaited = true;
         drop(index);
         ledger
     }
 
-    /// Waits while the schedules are told for the first time, but not for long; whether they are known.
-    pub async fn settle(&self) -> bool {
+    /// Waits while these are told for the first time, but not for long; whether they are known.
+    pub async fn settle(&self, things: Things) -> bool {
         let until = Instant::now() + SETTLING;
-        while self.awaits_schedules() && Instant::now() < until {
+        while self.awaits(things) && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        !self.awaits_schedules()
+        !self.awaits(things)
     }
 
     /// Waits until a run is known that an engine has just been asked for, but not for long: whoever is
@@ -119,9 +121,12 @@ impl Ledger {
         drop(tokio::time::timeout(SETTLING, heard).await);
     }
 
-    fn awaits_schedules(&self) -> bool {
+    fn awaits(&self, things: Things) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.awaits_schedules
+        match things {
+            Things::Schedules => index.first_schedules.is_awaited,
+            Things::Runs => index.first_runs.is_awaited,
+        }
     }
 
     /// The schedule that a plan is already kept as: same database, same bucket, same times.
@@ -269,7 +274,6 @@ impl Wanted {
 mod tests {
     use super::*;
     use crate::domain::run::Ending;
-    use crate::engine::change::Things;
 
     fn run(id: &str, state: State) -> Box<Run> {
         let created = Timestamp::from_second(1_800_000_000).unwrap();

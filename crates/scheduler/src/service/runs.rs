@@ -8,28 +8,33 @@ use super::{Service, may};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::progress::Progress;
 use crate::domain::run::{Run, State};
+use crate::engine::change::Things;
 use crate::engine::{Error, Kind, Lines};
 
 impl Service {
     /// The runs that are asked for and that a caller may see, the newest first, behind one of them; at
     /// most so many.
-    #[must_use]
-    pub fn runs(
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while they are not known yet.
+    pub async fn runs(
         &self,
         caller: &Caller,
         wanted: &Wanted,
         behind: Option<Behind>,
         most: usize,
-    ) -> Vec<Run> {
+    ) -> Result<Vec<Run>, Error> {
+        self.known(Things::Runs).await?;
         let is_seen = |it: &Run| may_see(caller, it);
-        self.ledger.runs(wanted, behind, most, is_seen)
+        Ok(self.ledger.runs(wanted, behind, most, is_seen))
     }
 
     /// The newest run of a name.
     ///
     /// # Errors
     /// [`Kind::NotFound`] where there is none that the caller may see.
-    pub fn run(&self, caller: &Caller, name: &str) -> Result<Run, Error> {
+    pub async fn run(&self, caller: &Caller, name: &str) -> Result<Run, Error> {
+        self.known(Things::Runs).await?;
         let found = self.ledger.run(name).filter(|it| may_see(caller, it));
         found.ok_or_else(|| {
             let doing = format!("find run {name}");
@@ -42,7 +47,7 @@ impl Service {
     /// # Errors
     /// As [`Self::run`]; [`Kind::Denied`], and what the engine could not do.
     pub async fn cancel(&self, caller: &Caller, name: &str) -> Result<Run, Error> {
-        let run = self.run(caller, name)?;
+        let run = self.run(caller, name).await?;
         may(caller, Verb::Cancel, &run.database)?;
         self.engine.cancel(&run.name).await?;
         Ok(self.ledger.run(name).unwrap_or(run))
@@ -54,7 +59,7 @@ impl Service {
     /// # Errors
     /// As [`Self::run`], and what the engine could not do.
     pub async fn lines(&self, caller: &Caller, name: &str, follow: bool) -> Result<Lines, Error> {
-        let run = self.run(caller, name)?;
+        let run = self.run(caller, name).await?;
         self.engine.lines(&run.name, follow).await
     }
 
@@ -62,9 +67,13 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn watch(&self, caller: &Caller, name: &str) -> Result<BoxStream<'static, Watched>, Error> {
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<BoxStream<'static, Watched>, Error> {
         let changed = self.ledger.changed();
-        let run = self.run(caller, name)?;
+        let run = self.run(caller, name).await?;
         let watching = Watching {
             service: self.clone(),
             changed,

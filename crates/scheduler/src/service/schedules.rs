@@ -11,6 +11,7 @@ use crate::domain::callers::{Caller, Verb, is_place};
 use crate::domain::name::Name;
 use crate::domain::run::Component;
 use crate::domain::schedule::{Plan, Schedule, TURNS};
+use crate::engine::change::Things;
 use crate::engine::{Error, Kind, Put, Started, Whose};
 
 /// Lists of backups that are made at once: each is a worker.
@@ -46,7 +47,7 @@ impl Service {
         let named = (&plan.source, &plan.store, plan.core.as_ref());
         self.permit(caller, Verb::Backup, named).await?;
         self.engine.permit(Component::Backup, &plan.store)?;
-        let is_known = self.ledger.settle().await;
+        let is_known = self.ledger.settle(Things::Schedules).await;
         let known = self.ledger.schedule_of(&plan);
         let mut names = Names::of(known.as_ref());
         if let Checks::On(disk) = checks {
@@ -121,7 +122,7 @@ impl Service {
         behind: Option<&Name>,
         most: usize,
     ) -> Result<Vec<Overview>, Error> {
-        self.known("list schedules").await?;
+        self.known(Things::Schedules).await?;
         let is_wanted = |it: &Schedule| {
             let place = it.plan.source.place();
             database.is_none_or(|it| is_place(it, &place)) && caller.may(Verb::View, &place).is_ok()
@@ -135,7 +136,7 @@ impl Service {
     /// # Errors
     /// [`Kind::NotFound`] where there is none that the caller may see.
     pub async fn overview(&self, caller: &Caller, name: &Name) -> Result<Overview, Error> {
-        self.known("read the schedule").await?;
+        self.known(Things::Schedules).await?;
         let found = self.ledger.overview(name, Timestamp::now());
         let is_seen = |it: &Overview| caller.may(Verb::View, &it.protection.database).is_ok();
         found.filter(is_seen).ok_or_else(|| {
@@ -222,15 +223,6 @@ impl Service {
             put,
             short_history,
         }
-    }
-
-    /// Waits until the schedules are known, but not for long.
-    async fn known(&self, doing: &str) -> Result<(), Error> {
-        if self.ledger.settle().await {
-            return Ok(());
-        }
-        let why = "the schedules that there are have not been read yet; ask again";
-        Err(Error::new(doing, Kind::Unavailable, why))
     }
 
     /// A plan under a name; its backups are counted apart where those of another schedule would be

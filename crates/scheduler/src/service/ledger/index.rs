@@ -34,9 +34,29 @@ pub(super) struct Index {
     /// What is told anew and was not told again yet.
     pub(super) missing_schedules: HashSet<Name>,
     pub(super) missing_runs: HashSet<String>,
-    /// Whether the schedules are being told for the first time, and whether all were told once.
-    pub(super) awaits_schedules: bool,
-    pub(super) has_schedules: bool,
+    /// How far the first telling of each is.
+    pub(super) first_schedules: First,
+    pub(super) first_runs: First,
+}
+
+/// Whether something is being told for the first time.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    pub(super) is_awaited: bool,
+    is_over: bool,
+}
+
+impl First {
+    fn begins(&mut self) {
+        self.is_awaited = !self.is_over;
+    }
+
+    fn ends(&mut self) {
+        *self = Self {
+            is_awaited: false,
+            is_over: true,
+        };
+    }
 }
 
 /// A schedule, and what is counted once and not at each look.
@@ -58,9 +78,10 @@ impl Index {
         match change {
             Change::Listing(Things::Schedules) => {
                 self.missing_schedules = self.schedules.keys().cloned().collect();
-                self.awaits_schedules = !self.has_schedules;
+                self.first_schedules.begins();
             }
             Change::Listing(Things::Runs) => {
+                self.first_runs.begins();
                 self.missing_runs = self.runs.keys().cloned().collect();
             }
             Change::Listed(Things::Schedules) => {
@@ -74,10 +95,10 @@ impl Index {
                 } = self;
                 let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
                 histories.retain(|name, _| names.contains(name.as_str()));
-                self.has_schedules = true;
-                self.awaits_schedules = false;
+                self.first_schedules.ends();
             }
             Change::Listed(Things::Runs) => {
+                self.first_runs.ends();
                 for id in std::mem::take(&mut self.missing_runs) {
                     self.forget_run(&id);
                 }
