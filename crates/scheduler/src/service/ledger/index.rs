@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,14 +19,11 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// How many runs are known at once; those that were asked for first go first.
 const RUNS: usize = 200_000;
 
-/// A database, an endpoint and a bucket.
-type Place = (String, String, String);
-
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) schedules: BTreeMap<Name, Known>,
-    /// The schedules of a database and bucket, [`Plan::place`]: calls ask for them.
-    pub(super) by_place: HashMap<Place, BTreeSet<Name>>,
+    /// The schedules of a database and bucket, by a hash of [`Plan::place`]: calls ask for them.
+    pub(super) by_place: HashMap<u64, Vec<Name>>,
     /// By the schedules' names; of those too whose schedule is not known yet.
     pub(super) histories: HashMap<String, History>,
     pub(super) runs: HashMap<String, Run>,
@@ -194,15 +192,17 @@ impl Index {
     }
 
     pub(super) fn of_place(&self, plan: &Plan) -> impl Iterator<Item = &Schedule> {
-        let names = self.by_place.get(&plan.place()).into_iter().flatten();
+        let names = self.by_place.get(&hash_of(plan)).into_iter().flatten();
         let known = names.filter_map(|it| self.schedules.get(it));
-        known.map(|it| &it.scheduled.schedule)
+        let schedules = known.map(|it| &it.scheduled.schedule);
+        // Two places may have one hash.
+        schedules.filter(|it| it.plan.has_place_of(plan))
     }
 
     fn know_schedule(&mut self, name: Name, known: Known) {
         self.forget_place(&name);
-        let place = known.scheduled.schedule.plan.place();
-        self.by_place.entry(place).or_default().insert(name.clone());
+        let place = hash_of(&known.scheduled.schedule.plan);
+        self.by_place.entry(place).or_default().push(name.clone());
         self.schedules.insert(name, known);
     }
 
@@ -210,9 +210,9 @@ impl Index {
         let Some(known) = self.schedules.get(name) else {
             return;
         };
-        let place = known.scheduled.schedule.plan.place();
+        let place = hash_of(&known.scheduled.schedule.plan);
         if let Entry::Occupied(mut names) = self.by_place.entry(place) {
-            names.get_mut().remove(name);
+            names.get_mut().retain(|it| it != name);
             if names.get().is_empty() {
                 names.remove();
             }
@@ -224,6 +224,12 @@ impl Index {
         self.schedules.remove(name);
         self.histories.remove(name.as_str());
     }
+}
+
+fn hash_of(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    plan.place().hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(super) fn is_untold(run: &Run) -> bool {
