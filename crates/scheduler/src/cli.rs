@@ -288,11 +288,15 @@ impl Call<'_> {
         let answer = self.client.cancel_run(request).await;
         let run = client::answered(answer)?;
         self.output.give("Run", &run, |it| {
-            format!(
-                "{} is {}\n",
-                table::shown(&it.name),
-                table::state(it.state())
-            )
+            let name = table::shown(&it.name);
+            match it.state() {
+                v1::run::State::Waiting | v1::run::State::Running => {
+                    format!(
+                        "{name} is being cancelled; `scheduler watch {name}` says how it ends\n"
+                    )
+                }
+                ended => format!("{name} has ended: {}\n", table::state(ended)),
+            }
         })
     }
 }

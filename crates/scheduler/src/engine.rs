@@ -72,7 +72,8 @@ pub trait Engine: Debug + Send + Sync {
     /// [`Kind::NotFound`] when there is none.
     async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error>;
 
-    /// Starts a restore, or finds the same one: under way, or ended well just now.
+    /// Starts a restore, or finds the same one: under way, ended well just now, or however it has ended
+    /// where the request has a name.
     /// [`Kind::Precondition`] when a different one into the same database is under way.
     async fn start(&self, restore: &Restore) -> Result<Started, Error>;
 
@@ -181,7 +182,7 @@ pub enum StartedBy {
     ThisCall,
     /// An earlier one, and it is under way.
     Earlier,
-    /// An earlier one, and it has ended well.
+    /// An earlier one, and it has ended.
     EarlierEnded,
 }
 
@@ -191,7 +192,7 @@ impl StartedBy {
         match self {
             Self::ThisCall => "this call",
             Self::Earlier => "an earlier call",
-            Self::EarlierEnded => "an earlier call, which has ended well",
+            Self::EarlierEnded => "an earlier call, which has ended",
         }
     }
 }
@@ -255,6 +256,6 @@ fn occupied(name: &Name) -> Error {
 
 /// What a restore into a database that something else is being restored into meets.
 fn different(run: &str) -> Error {
-    let why = format!("{run} is restoring something else into this database");
+    let why = format!("{run} is restoring into this database, as another request has asked");
     Error::new("start a restore", Kind::Precondition, why)
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::run::{Ending, Run};
+use crate::domain::run::{Ending, Run, State};
 use crate::engine::{Change, Engine};
 use crate::metrics::Metrics;
 use crate::service::ledger::Ledger;
@@ -19,6 +19,10 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// How many ends the engine is asked to remember at once.
 const AT_ONCE: usize = 16;
+
+/// What is known of a run that somebody has removed.
+const REMOVED: &str =
+    "it was removed before it had ended; what a restore has done by then, only the database says";
 
 /// What the observer needs.
 #[derive(Debug)]
@@ -64,11 +68,31 @@ impl Observer {
     }
 
     fn hear(&self, change: Change, acknowledging: &mut Acknowledging) {
+        if let Change::RunGone(id) = &change
+            && *self.leads.borrow()
+        {
+            self.tell_removed(id);
+        }
         if let Some(run) = self.ledger.apply(change)
             && *self.leads.borrow()
         {
             self.tell(run, acknowledging);
         }
+    }
+
+    /// A run that was removed under its worker: nobody else says anything of it.
+    fn tell_removed(&self, id: &str) {
+        let run = self.ledger.run_of_id(id);
+        let Some(run) = run.filter(|it| it.state == State::Running) else {
+            return;
+        };
+        let ending = Ending::Failed {
+            reason: "Removed".to_owned(),
+            exit_code: None,
+            message: Some(REMOVED.to_owned()),
+        };
+        self.metrics.count(run.component, &ending);
+        log(&run, &ending);
     }
 
     /// What has ended while nobody led.

@@ -171,3 +171,36 @@ async fn read_from(namespace: &Namespace, job: &str) -> BTreeMap<String, String>
     });
     read.collect()
 }
+
+/// Whoever looks at backups has made none.
+#[test]
+fn a_list_of_backups_is_no_run_and_leaves_nothing() {
+    Cluster::shared().within(async |namespace| {
+        let (process, client, name) = scheduled(&namespace).await;
+        let listing = tokio::spawn({
+            let mut client = client.clone();
+            let request = v1::ListBackupsRequest {
+                schedule: name.clone(),
+                ..v1::ListBackupsRequest::default()
+            };
+            async move { client.list_backups(request).await }
+        });
+        let job = eventually("its Job", async || namespace.jobs().await.pop()).await;
+        let pod = namespace.pod_of(&job.name_any()).await.name_any();
+        let runs = v1::ListRunsRequest::default();
+        let runs = client.clone().list_runs(runs).await.unwrap().into_inner();
+        assert_eq!(runs.runs, []);
+        namespace.end_pod(&pod, 2, "the bucket is not there").await;
+        let status = listing.await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
+        assert!(
+            status.message().contains("the bucket is not there"),
+            "{status}"
+        );
+        eventually("the Job is gone", async || {
+            namespace.jobs().await.is_empty().then_some(())
+        })
+        .await;
+        process.stop();
+    });
+}

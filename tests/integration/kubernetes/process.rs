@@ -131,10 +131,13 @@ fn u45_a_new_version_brings_its_images_to_the_schedules_that_exist() {
         process.stop();
         let process = in_namespace(&namespace, "2");
         process.ready().await;
-        let cron_jobs = namespace.cron_jobs().await;
-        let text = format!("{cron_jobs:?}");
-        assert!(text.contains("registry.local/backuper:2"), "{text}");
-        assert!(!text.contains("registry.local/backuper:1"), "{text}");
+        // Calls are answered while it tidies.
+        eventually("the new images", async || {
+            let text = format!("{:?}", namespace.cron_jobs().await);
+            let is_new = text.contains("registry.local/backuper:2");
+            (is_new && !text.contains("registry.local/backuper:1")).then_some(())
+        })
+        .await;
         process.stop();
     });
 }

@@ -189,3 +189,24 @@ fn an_api_server_that_stops_is_unavailable_within_seconds_and_all_goes_on_when_i
         assert_eq!(names, [first, second], "each once");
     });
 }
+
+/// A restore that was complete before anybody could stop it has replaced the data.
+#[test]
+fn what_was_complete_when_somebody_cancelled_it_is_no_cancelled_run() {
+    Cluster::shared().within(async |namespace| {
+        let engine = Arc::new(engine(&namespace).await);
+        let told = Told::by(engine.clone());
+        let started = engine
+            .start(&restore("cccc3333", "0"))
+            .await
+            .expect("started");
+        let pod = namespace.pod_of(&started.name).await.name_any();
+        namespace.end_pod(&pod, 0, "restore complete").await;
+        engine.cancel(&started.name).await.expect("it has ended");
+        let run = wait_for(&told, 1).await.remove(0);
+        let expected = Ending::Succeeded {
+            message: Some("restore complete".to_owned()),
+        };
+        assert_eq!(run.state, State::Ended(expected));
+    });
+}

@@ -168,7 +168,10 @@ fn a_restores_answer_names_the_backup_and_a_repeated_call_restores_nothing_twice
     database.sql("DELETE FROM t");
     let again = block_on(client.restore(call)).unwrap().into_inner();
     assert_eq!(again.job_name, started.job_name);
-    assert!(again.status.contains("has ended well already"), "{again:?}");
+    assert!(
+        again.status.contains("was begun before and has ended"),
+        "{again:?}"
+    );
     assert_eq!(
         database.sql("SELECT count(*) FROM t").trim(),
         "0",

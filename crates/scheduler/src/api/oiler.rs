@@ -99,7 +99,7 @@ impl Oiler {
             }
             StartedBy::Earlier => "this restore is already running".to_owned(),
             StartedBy::EarlierEnded => {
-                "this restore has ended well already, and was not begun again; give it another request_id to restore once more".to_owned()
+                "this restore was begun before and has ended, and was not begun again; give it another request_id to restore once more".to_owned()
             }
         };
         Ok(BackupRestoreResponse {

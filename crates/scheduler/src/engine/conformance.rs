@@ -229,6 +229,22 @@ async fn a_run_that_was_cancelled_does_not_begin(engine: &Arc<dyn Engine>) {
     assert_eq!(run.state, State::Ended(Ending::Cancelled));
     let next = engine.start(&restore("six", "1", 2)).await;
     assert_ne!(next.expect("nothing is under way").name, started.name);
+    a_request_that_was_cancelled_is_not_begun_by_repeating_it(engine).await;
+}
+
+async fn a_request_that_was_cancelled_is_not_begun_by_repeating_it(engine: &Arc<dyn Engine>) {
+    let named = |call| Restore {
+        request_id: "monday".to_owned(),
+        ..restore("ten", "0", call)
+    };
+    let started = engine.start(&named(1)).await.expect("started");
+    engine.cancel(&started.name).await.expect("cancelled");
+    let is_over = |it: &Run| it.name == started.name && it.state.ending().is_some();
+    let run = told(engine, is_over).await;
+    engine.acknowledge(&run).await.expect("told");
+    let again = engine.start(&named(2)).await.expect("found");
+    assert_eq!(again.name, started.name);
+    assert_eq!(again.by, StartedBy::EarlierEnded);
 }
 
 /// A run that is told, in the state that is asked for.
@@ -311,7 +327,8 @@ async fn what_is_kept_is_told(engine: &Arc<dyn Engine>) {
     while listed < 2 {
         let change = tokio::time::timeout(SOON, changes.next()).await;
         match change.expect("in time").expect("it goes on") {
-            Change::Listing(Things::Schedules | Things::Runs) => {}
+            // What is gone is of a schedule that was deleted before this.
+            Change::Listing(Things::Schedules | Things::Runs) | Change::RunGone(_) => {}
             Change::Listed(_) => listed += 1,
             Change::Schedule(it) => names.push(it.schedule.name.to_string()),
             Change::Run(run) => runs.push(run.database),

@@ -274,6 +274,7 @@ impl Wanted {
 mod tests {
     use super::*;
     use crate::domain::run::Ending;
+    use crate::engine::Scheduled;
 
     fn run(id: &str, state: State) -> Box<Run> {
         let created = Timestamp::from_second(1_800_000_000).unwrap();
@@ -340,5 +341,43 @@ mod tests {
                 .is_none()
         );
         assert!(!ledger.is_restoring("db:5432/shop"));
+    }
+
+    /// After an Update the schedule is another database's.
+    #[test]
+    fn what_a_schedule_did_for_another_database_protects_this_one_in_nothing() {
+        let ledger = Ledger::default();
+        let mut schedule = crate::engine::conformance::schedule("backup-00000001-postgres");
+        let told = |schedule: &Schedule, last_success| {
+            ledger.apply(Change::Schedule(Box::new(Scheduled {
+                schedule: schedule.clone(),
+                created: Timestamp::UNIX_EPOCH,
+                suspended: false,
+                last_success,
+            })));
+        };
+        let ended = Timestamp::from_second(1_700_000_000).unwrap();
+        told(&schedule, None);
+        ledger.apply(Change::Run(Box::new(Run {
+            component: Component::Backup,
+            name: "backup-00000001-postgres-1".to_owned(),
+            id: "7".to_owned(),
+            schedule: Some(schedule.name.to_string()),
+            database: schedule.plan.source.place(),
+            state: State::Ended(Ending::Succeeded { message: None }),
+            created: ended,
+            started: Some(ended),
+            ended: Some(ended),
+            told: true,
+        })));
+        let last = |ledger: &Ledger| {
+            let known = ledger.protections(ended).remove(0);
+            known.history.last_success
+        };
+        told(&schedule, Some(ended));
+        assert_eq!(last(&ledger), Some(ended));
+        schedule.plan.source.name = "crm".to_owned();
+        told(&schedule, Some(ended));
+        assert_eq!(last(&ledger), None);
     }
 }

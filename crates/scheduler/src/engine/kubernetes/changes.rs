@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::runtime::watcher;
 
 use super::Kubernetes;
-use super::jobs::{has_condition, is_cancelled, is_finished, when};
+use super::jobs::{has_condition, has_pod_succeeded, is_cancelled, is_finished, when};
 use super::keys::{COMPONENT, DATABASE, PLACE, RENDERED, SCHEDULE, TOLD};
 use super::record;
 use super::select::selector;
@@ -118,6 +118,7 @@ impl Kubernetes {
             (None, true) => State::Ended(self.ending(job, is_told).await),
             (None, false) => unfinished(job),
         };
+        let has_begun = state != State::Waiting;
         let place = DATABASE.of(annotations).map(str::to_owned);
         let status = job.status.as_ref();
         Run {
@@ -128,7 +129,10 @@ impl Kubernetes {
             database: place.or_else(|| record::place_of(job)).unwrap_or_default(),
             state,
             created: job.creation_timestamp().map(|it| it.0).unwrap_or_default(),
-            started: status.and_then(|it| it.start_time.as_ref()).map(|it| it.0),
+            started: status
+                .and_then(|it| it.start_time.as_ref())
+                .map(|it| it.0)
+                .filter(|_| has_begun),
             ended: ended(job),
             told: is_told,
         }
@@ -137,9 +141,6 @@ impl Kubernetes {
     /// Why it ended so stands in its pods, for as long as they are there.
     async fn ending(&self, job: &Job, is_old: bool) -> Ending {
         let failure = has_condition(job, "Failed");
-        if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {
-            return Ending::Cancelled;
-        }
         let pods = if is_old {
             Vec::new()
         } else {
@@ -150,6 +151,14 @@ impl Kubernetes {
             })
         };
         let (exit_code, message) = last_words(&pods);
+        if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {
+            // What was complete before it could be stopped is complete, whatever its Job is called.
+            return if exit_code == Some(0) || has_pod_succeeded(job) {
+                Ending::Succeeded { message }
+            } else {
+                Ending::Cancelled
+            };
+        }
         match failure {
             None => Ending::Succeeded { message },
             Some(_) if exit_code == Some(i32::from(EXPIRED)) => Ending::Expired,
@@ -212,9 +221,14 @@ fn component(job: &Job) -> Component {
     }
 }
 
+/// A pod that waits for a node, an image or a Secret is none that runs; one that is being stopped does.
 fn unfinished(job: &Job) -> State {
-    let active = job.status.as_ref().and_then(|it| it.active);
-    if active > Some(0) {
+    let status = job.status.as_ref();
+    let counts = [
+        status.and_then(|it| it.ready),
+        status.and_then(|it| it.terminating),
+    ];
+    if counts.into_iter().any(|it| it > Some(0)) {
         State::Running
     } else {
         State::Waiting

@@ -38,6 +38,12 @@ pub(super) fn is_cancelled(job: &Job) -> bool {
     CANCELLED.of(job.annotations()).is_some()
 }
 
+/// Whether one of its pods has ended well.
+pub(super) fn has_pod_succeeded(job: &Job) -> bool {
+    let succeeded = job.status.as_ref().and_then(|it| it.succeeded);
+    succeeded > Some(0)
+}
+
 /// Whether no pod was made for it yet, and none is while it is suspended.
 pub(super) fn waits(job: &Job) -> bool {
     let is_suspended = job.spec.as_ref().and_then(|it| it.suspend) == Some(true);

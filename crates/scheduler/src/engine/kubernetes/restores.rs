@@ -143,8 +143,8 @@ impl Kubernetes {
         self.objects.restores(Some(&place)).await
     }
 
-    /// The same request's restore that has ended well: just now, or whenever it was where the request
-    /// has a name. Only where nothing is under way. One that the core has put its object on was
+    /// The same request's restore that has ended: well and just now, or however and whenever it was where
+    /// the request has a name. Only where nothing is under way. One that the core has put its object on was
     /// answered, and heard; the core has no names for requests, and each of its objects is one.
     async fn just_ended<'a>(
         &self,
@@ -156,16 +156,19 @@ impl Kubernetes {
             return Ok(None);
         }
         let same = jobs.iter().filter(|it| is_same(it, request));
+        if !restore.request_id.is_empty() {
+            // However it has ended: whoever has cancelled it does not want it to come with a repeated call.
+            return Ok(same.max_by_key(|it| it.creation_timestamp()));
+        }
         let ended = same.filter_map(|it| Some((has_succeeded(it)?, it)));
         let Some((at, job)) = ended.max_by_key(|(at, _)| *at) else {
             return Ok(None);
         };
         let was_heard = !job.owner_references().is_empty();
-        let is_answer = !restore.request_id.is_empty()
-            || !was_heard && {
-                let now = self.objects.time().await?;
-                at.duration_until(now).abs() < JUST_ENDED
-            };
+        let is_answer = !was_heard && {
+            let now = self.objects.time().await?;
+            at.duration_until(now).abs() < JUST_ENDED
+        };
         Ok(is_answer.then_some(job))
     }
 

@@ -7,8 +7,9 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource as _, ResourceExt as _};
 use std::collections::BTreeMap;
 
+use super::changes::last_words;
 use super::error::is_lost_race;
-use super::jobs::{is_finished, waits};
+use super::jobs::{has_pod_succeeded, is_finished, waits};
 use super::keys::{CANCELLED, Key, TOLD};
 use super::{Kubernetes, is_managed};
 use crate::domain::run::{Component, Ending, Run};
@@ -56,7 +57,7 @@ impl Kubernetes {
                 "it is not one of ours",
             ));
         }
-        if is_finished(&job) {
+        if is_finished(&job) || self.has_ended_well(&job).await? {
             return Ok(());
         }
         let at_once = (!waits(&job)).then(|| JobSpec {
@@ -79,6 +80,12 @@ impl Kubernetes {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether its worker has ended well, though its Job does not say so yet.
+    async fn has_ended_well(&self, job: &Job) -> Result<bool, Error> {
+        let pods = self.objects.pods_of(&job.name_any()).await?;
+        Ok(has_pod_succeeded(job) || last_words(&pods).0 == Some(0))
     }
 
     async fn annotate(
@@ -108,7 +115,11 @@ impl Kubernetes {
             (Ending::Succeeded { .. }, _) => return,
             (Ending::Failed { .. }, Component::Backup) => ("BackupFailed", sentence(ending)),
             (Ending::Failed { .. }, Component::Restore) => ("RestoreFailed", sentence(ending)),
-            (Ending::Cancelled, _) => ("Cancelled", "somebody has cancelled it".to_owned()),
+            (Ending::Cancelled, Component::Backup) => ("Cancelled", "somebody has cancelled it".to_owned()),
+            (Ending::Cancelled, Component::Restore) => (
+                "Cancelled",
+                "somebody has cancelled it; where its worker had begun, look at the database: nobody has said that it was complete".to_owned(),
+            ),
             (Ending::Expired, _) => (
                 "RestoreExpired",
                 "it had waited longer than it may, and did not begin; ask for it again if it is still wanted".to_owned(),

@@ -25,7 +25,7 @@ pub(super) struct Index {
     /// The schedules of a database and bucket, by a hash of [`Plan::place`]: calls ask for them.
     pub(super) by_place: HashMap<u64, Vec<Name>>,
     /// By the schedules' names; of those too whose schedule is not known yet.
-    pub(super) histories: HashMap<String, History>,
+    pub(super) histories: HashMap<String, HashMap<String, History>>,
     pub(super) runs: HashMap<String, Run>,
     /// The runs, those that were asked for first first.
     pub(super) order: BTreeSet<(Timestamp, String)>,
@@ -136,13 +136,18 @@ impl Index {
             interval,
         } = known;
         let soon = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
-        let history = self.histories.get(schedule.name.as_str());
+        let place = schedule.plan.source.place();
+        let of_all = self.histories.get(schedule.name.as_str());
+        // What it has done for another database protects this one in nothing.
+        let others = of_all.into_iter().flatten().filter(|(of, _)| **of != place);
+        let of_others = others.filter_map(|(_, it)| it.last_success).max();
+        let history = of_all.and_then(|it| it.get(&place));
         let mut history = history.cloned().unwrap_or_default();
-        history.remember(last_success.filter(|it| *it <= soon));
+        history.remember(last_success.filter(|it| *it <= soon && Some(*it) > of_others));
         let cron = &schedule.plan.cron;
         Protection {
             schedule: schedule.name.to_string(),
-            database: schedule.plan.source.place(),
+            database: place,
             created: *created,
             suspended: *suspended,
             next: if *suspended {
@@ -171,8 +176,16 @@ impl Index {
         if let Some(schedule) = &run.schedule
             && run.ended.is_none_or(|it| it <= soon)
         {
-            let history = self.histories.entry(schedule.clone()).or_default();
-            history.add(&run);
+            let of_all = self.histories.entry(schedule.clone()).or_default();
+            // Of an old one nobody knows the database: it is its schedule's.
+            let known = schedule
+                .parse()
+                .ok()
+                .and_then(|it: Name| self.schedules.get(&it));
+            let own = || known.map(|it| it.scheduled.schedule.plan.source.place());
+            let database = Some(run.database.clone()).filter(|it| !it.is_empty());
+            let database = database.or_else(own).unwrap_or_default();
+            of_all.entry(database).or_default().add(&run);
         }
         self.order.insert((run.created, run.id.clone()));
         let untold = is_untold(&run).then(|| run.clone());

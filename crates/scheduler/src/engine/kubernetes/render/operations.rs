@@ -1,11 +1,13 @@
 //! What people ask for beside a schedule's times: a run, a rest, a list of its backups.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec, JobTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use super::super::keys::INSTANTIATED;
+use super::super::keys::{INSTANTIATED, LISTS};
 use super::super::owner;
 use super::super::record::{Shown, Spec};
 use super::super::settings::Settings;
@@ -49,6 +51,8 @@ pub fn listing_job(settings: &Settings, name: &str, spec: &Spec, owner: OwnerRef
         component: Component::Backup,
         database: &schedule.plan.source,
     };
+    let mut labels = BTreeMap::new();
+    LISTS.set(&mut labels, schedule.name.as_str());
     let vars = Shown::of(&settings.workers.list(schedule).to_env());
     let template = pod(
         settings,
@@ -60,6 +64,8 @@ pub fn listing_job(settings: &Settings, name: &str, spec: &Spec, owner: OwnerRef
     Job {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
+            // A Job without any gets those of its pods, which are those of runs.
+            labels: Some(labels),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },

@@ -128,19 +128,19 @@ fn asked_for_before(
     };
     let ended: Option<(String, String)> = transaction
         .query_row(
-            "SELECT name, state FROM runs WHERE database = ?1 AND request = ?2 AND \
-             (state = 'succeeded' AND ended > ?3 AND ended <= ?4 OR ?5 AND reason = 'Interrupted') \
+            "SELECT name, coalesce(reason, '') FROM runs WHERE database = ?1 AND request = ?2 AND \
+             (?5 AND ended IS NOT NULL OR state = 'succeeded' AND ended > ?3 AND ended <= ?4) \
              ORDER BY id DESC LIMIT 1",
             params![database, request, since, until, is_named],
             pair,
         )
         .optional()?;
-    Ok(ended.map(|(name, state)| {
-        if state == "succeeded" {
+    Ok(ended.map(|(name, reason)| {
+        if reason == "Interrupted" {
+            Restored::Interrupted(name)
+        } else {
             let by = StartedBy::EarlierEnded;
             Restored::Started(Started { name, by })
-        } else {
-            Restored::Interrupted(name)
         }
     }))
 }
