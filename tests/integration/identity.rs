@@ -136,7 +136,9 @@ fn u03_one_server_under_two_names_is_one_source() {
 fn age(s3: &S3, folder: &str, host: &str, port: u16) -> String {
     let (made, _) = Folder::parse_key(&format!("{folder}/")).unwrap();
     let id = SourceId::of_name(host, port, made.database());
-    let old = Folder::new(made.database(), made.started(), id).prefix();
+    // Of before: what is made next may have its second.
+    let before = made.started() - jiff::SignedDuration::from_secs(60);
+    let old = Folder::new(made.database(), before, id).prefix();
     for key in s3.keys() {
         let Some(name) = key.strip_prefix(&format!("{folder}/")) else {
             continue;
