@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backuper::listing::Listed;
 use jiff::Timestamp;
 use scheduler::api::authenticate::Authentication;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
@@ -260,6 +261,42 @@ fn an_owner_restores_its_own_backups_into_its_own_databases_alone() {
             let mut client = operations(&server, &authority, None);
             let answer = client.restore_backup(with("Bearer team-as", request)).await;
             assert_eq!(code(answer), wanted, "{schedule} into {host}");
+        }
+    });
+}
+
+/// Two servers may have a database of one name, and one store.
+#[test]
+fn an_owner_sees_the_backups_of_its_own_databases_alone() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, _]) = with_schedules(&authority).await;
+        let of = |source: &str| Listed {
+            key: format!("shop/of-{source}"),
+            started_at: Timestamp::UNIX_EPOCH,
+            snapshot_at: None,
+            verified_at: None,
+            stored_bytes: 1,
+            dumped_bytes: None,
+            tables: None,
+            source: Some(source.to_owned()),
+            server_version: None,
+            made_by: None,
+            schedule: None,
+            problem: None,
+        };
+        let (ours, theirs) = ("db.team-a.example:5432/shop", "db.team-b.example:5432/shop");
+        *server.engine.backups.lock().unwrap() = vec![of(ours), of(theirs)];
+        for (token, expected) in [("Bearer team-as", 1), ("Bearer operators", 2)] {
+            let request = v1::ListBackupsRequest {
+                schedule: own.clone(),
+                ..v1::ListBackupsRequest::default()
+            };
+            let mut client = operations(&server, &authority, None);
+            let answer = client.list_backups(with(token, request)).await;
+            let backups = answer.unwrap().into_inner().backups;
+            assert_eq!(backups.len(), expected, "{token}");
+            assert_eq!(backups[0].source, ours);
         }
     });
 }

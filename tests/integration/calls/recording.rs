@@ -31,6 +31,8 @@ pub(crate) const HERE: &str = "oiler-backup-system";
 pub(crate) struct Recording {
     pub(crate) schedules: Mutex<BTreeMap<Name, Schedule>>,
     pub(crate) restores: Mutex<Vec<Restore>>,
+    /// What its workers list.
+    pub(crate) backups: Mutex<Vec<Listed>>,
     /// What every verb answers with instead.
     pub(crate) broken: Mutex<Option<Kind>>,
     /// A schedule that is there and cannot be read.
@@ -123,7 +125,8 @@ impl Engine for Recording {
     }
 
     async fn backups(&self, _name: &Name) -> Result<Vec<Listed>, Error> {
-        self.check().map(|()| Vec::new())
+        self.check()?;
+        Ok(self.backups.lock().unwrap().clone())
     }
 
     async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {

@@ -492,6 +492,24 @@ mod tests {
         assert!(error.to_string().contains("a backup of db2"), "{error}");
     }
 
+    /// A moment is shown to people without its fraction, and is found by what they were shown.
+    #[test]
+    fn a_time_without_a_fraction_is_all_of_its_second() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (moment, wanted, expected) in [
+            ("2026-11-20T10:00:00.5Z", "2026-11-20T10:00:00Z", false),
+            ("2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", true),
+            ("2026-11-20T10:00:00.5Z", "2026-11-20T10:00:00.4Z", true),
+            ("2026-11-20T10:00:00.5Z", "2026-11-20T10:00:00.5Z", false),
+        ] {
+            assert_eq!(
+                is_after(time(moment), time(wanted)),
+                expected,
+                "{moment} {wanted}"
+            );
+        }
+    }
+
     /// The day of the backup that was found.
     fn day(resolution: &Resolution) -> String {
         match &resolution.found {

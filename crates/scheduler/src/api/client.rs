@@ -21,6 +21,9 @@ use super::tls::read;
 /// How long it may take to reach a scheduler.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a scheduler that is silent is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+
 /// Where a scheduler listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -154,7 +157,11 @@ fn is_of_machine(address: &str) -> bool {
 pub(super) async fn connect(address: &Address, trust: &Trust) -> Result<Channel, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::refused(format!("{address}: {error}"));
     let mut endpoint = Endpoint::from_shared(address.to_string()).map_err(|it| wrong(&it))?;
-    endpoint = endpoint.connect_timeout(PATIENCE);
+    // A log that is followed may be silent for long; a scheduler that is gone is noticed all the same.
+    endpoint = endpoint
+        .connect_timeout(PATIENCE)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PATIENCE);
     if let Address::Tls(_) = address {
         endpoint = endpoint
             .tls_config(trust.read()?)

@@ -194,7 +194,8 @@ impl Service {
         Ok(started)
     }
 
-    /// The backups of a schedule's database in its store, the newest first.
+    /// The backups of databases of the schedule's name in its store, the newest first, as far as the caller
+    /// may see the database that each is of.
     ///
     /// # Errors
     /// As [`Self::overview`], and what the engine or its worker could not do.
@@ -202,7 +203,10 @@ impl Service {
         self.overview(caller, name).await?;
         // Nobody closes it.
         let _place = LISTS.acquire().await;
-        self.engine.backups(name).await
+        let mut backups = self.engine.backups(name).await?;
+        let may_see = |place: &String| caller.may(Verb::View, place).is_ok();
+        backups.retain(|it| it.source.as_ref().is_none_or(may_see));
+        Ok(backups)
     }
 
     fn scheduled(&self, schedule: Schedule, put: Put) -> ScheduleAnswer {
