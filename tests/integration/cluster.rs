@@ -473,6 +473,18 @@ impl Namespace {
         self.patch_pod(pod, exit_code, message, json!([])).await;
     }
 
+    /// Plays the kubelet: the pod's container runs.
+    pub(crate) async fn run_pod(&self, pod: &str) {
+        let status = json!({"status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }});
+        let api: Api<Pod> = self.api();
+        api.patch_status(pod, &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .expect("the pod's status");
+    }
+
     /// Plays a node that is drained under the pod.
     pub(crate) async fn disrupt_pod(&self, pod: &str) {
         let conditions = json!([{"type": "DisruptionTarget", "status": "True",

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use scheduler::engine::Engine as _;
+use kube::api::DeleteParams;
+use scheduler::domain::run::State;
+use scheduler::engine::Engine;
+use scheduler::engine::conformance::told;
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::metrics::Metrics;
@@ -179,6 +184,44 @@ fn s24_each_end_is_told_once_whoever_leads_and_whoever_watched() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(next.failures(), 0, "it was told");
         next.stop().await;
+    });
+}
+
+/// A run waits until its pod runs; one that is removed under its worker leaves no other trace.
+#[test]
+fn a_run_that_is_removed_is_told_once_it_ran() {
+    Cluster::shared().within(async |namespace| {
+        let engine: Arc<dyn Engine> = Arc::new(super::engine(&namespace).await);
+        let replica = Replica::start(&namespace).await;
+        one_of(&[&replica]).await;
+        let removed = async |runs: bool| {
+            let started = engine.start(&super::restore("dddd4444", "0")).await;
+            let name = started.expect("started").name;
+            let pod = namespace.pod_of(&name).await.name_any();
+            let waits = told(&engine, |it| it.name == name).await;
+            assert_eq!((waits.state, waits.started), (State::Waiting, None));
+            if runs {
+                namespace.run_pod(&pod).await;
+                told(&engine, |it| it.name == name && it.state == State::Running).await;
+            }
+            let now = DeleteParams::background();
+            let jobs = namespace.api::<Job>();
+            jobs.delete(&name, &now).await.expect("removed");
+            let grace = DeleteParams::default().grace_period(0);
+            drop(namespace.api::<Pod>().delete(&pod, &grace).await);
+            eventually("it is gone", async || {
+                (namespace.jobs().await.is_empty() && namespace.pods().await.is_empty())
+                    .then_some(())
+            })
+            .await;
+        };
+        removed(false).await;
+        removed(true).await;
+        eventually("it is told", async || {
+            (replica.failures() == 1).then_some(())
+        })
+        .await;
+        replica.stop().await;
     });
 }
 
