@@ -218,7 +218,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["dump", "retention", "advice"],
             &["cleanup", "publish", "job"],
             &["summary"],
-            &["run", "listing", "worker"],
+            &["run", "listing", "deletion", "doctor", "worker"],
         ],
     ),
     (

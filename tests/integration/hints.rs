@@ -204,6 +204,9 @@ fn the_list_of_settings_is_that_of_all_programs() {
     let all: BTreeSet<String> = [
         names_of::<backuper::job::BackupJob>(),
         names_of::<backuper::job::ListJob>(),
+        names_of::<backuper::job::ShowJob>(),
+        names_of::<backuper::job::DeleteJob>(),
+        names_of::<backuper::job::CheckJob>(),
         vec!["BACKUPER_TASK".to_owned()],
         names_of::<restorer::job::RestoreJob>(),
         names_of::<scheduler::config::Config>(),

@@ -3,6 +3,7 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::catalog;
 use crate::postgres;
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
@@ -73,6 +74,15 @@ impl From<storage::Error> for Failure {
         Self {
             verdict: Verdict::of(error.kind.is_transient()),
             sentence: format!("{error}{advice}"),
+        }
+    }
+}
+
+impl From<catalog::Error> for Failure {
+    fn from(error: catalog::Error) -> Self {
+        match error {
+            catalog::Error::Storage(error) => error.into(),
+            error => Self::refused(error.to_string()),
         }
     }
 }

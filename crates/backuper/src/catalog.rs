@@ -4,6 +4,7 @@
 //! ours. Everything else under a database's prefix is somebody else's and is not looked at.
 
 pub mod activity;
+pub mod one;
 pub mod origin;
 pub mod resolve;
 pub mod revision;
@@ -19,6 +20,7 @@ use crate::archive::{Identity, SourceId, SystemIdentifier};
 use crate::postgres::Target;
 use crate::storage::{self, Kind, Object, Storage};
 
+pub use one::{One, one};
 pub use resolve::{Found, Request, Resolution, resolve};
 pub use revision::{NotARevision, Revision};
 
@@ -209,18 +211,18 @@ pub async fn read_manifest(storage: &dyn Storage, folder: &Folder) -> Result<Man
 /// What else the store holds: each database with the key of its newest backup. None where that
 /// may not be asked, or takes too long.
 pub async fn databases(storage: &dyn Storage) -> Option<BTreeMap<String, String>> {
-    let listing = tokio::time::timeout(ELSEWHERE, storage.list(""));
-    let objects = listing.await.ok()?.ok()?;
     let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
-    for Object { key, .. } in objects {
+    let mut compare = |Object { key, .. }: Object| {
         let Some((database, started, revision)) = complete(&key) else {
-            continue;
+            return;
         };
         let latest = newest.entry(database).or_default();
         if started >= latest.0 {
             *latest = (started, revision);
         }
-    }
+    };
+    let listing = tokio::time::timeout(ELSEWHERE, storage.visit("", &mut compare));
+    listing.await.ok()?.ok()?;
     let without_times = |(database, (_, revision))| (database, revision);
     Some(newest.into_iter().map(without_times).collect())
 }

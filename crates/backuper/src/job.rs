@@ -7,11 +7,14 @@
 //! read by everybody on the machine. An empty variable counts as unset, since that is what
 //! a Kubernetes manifest with a blank value makes of it.
 
+pub mod check;
 pub mod database;
+pub mod delete;
 pub mod list;
 pub mod parse;
 pub mod reporting;
 pub mod schedule;
+pub mod show;
 pub mod source;
 pub mod store;
 pub mod var;
@@ -25,11 +28,14 @@ use clap::Parser;
 use crate::archive::codec::CompressionLevel;
 use crate::retention::Retention;
 
-pub use database::DatabaseSettings;
+pub use check::CheckJob;
+pub use database::{ConnectionSettings, DatabaseSettings};
+pub use delete::DeleteJob;
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
 pub use schedule::ScheduleName;
+pub use show::ShowJob;
 pub use source::BackupSource;
 pub use store::StoreSettings;
 pub use var::{Value, Var};

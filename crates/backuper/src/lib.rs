@@ -5,7 +5,7 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 6   run, listing, worker, main
+//! level 6   run, listing, deletion, doctor, worker, main
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
@@ -24,6 +24,8 @@ pub mod archive;
 pub mod catalog;
 pub mod child;
 pub mod cleanup;
+pub mod deletion;
+pub mod doctor;
 pub mod dump;
 pub mod job;
 pub mod listing;

@@ -1,15 +1,23 @@
-//! The backuper's binary: one backup, or one list of them; one exit code.
+//! The backuper's binary: one task, which is a backup unless BACKUPER_TASK says another; one exit code.
 
 use std::process::ExitCode;
 
-use backuper::job::{BackupJob, ListJob};
-use backuper::runtime::{failure, settings};
-use backuper::{listing, run, worker};
+use backuper::job::{BackupJob, CheckJob, DeleteJob, ListJob, ShowJob};
+use backuper::runtime::failure;
+use backuper::runtime::settings::{self, Task};
+use backuper::{deletion, doctor, listing, run, worker};
 
 fn main() -> std::io::Result<ExitCode> {
-    match settings::is_to_list() {
-        Ok(false) => worker::run("backup", |job: &BackupJob| &job.reporting, run::backup),
-        Ok(true) => worker::run("list", |job: &ListJob| &job.reporting, listing::list),
+    match settings::task() {
+        Ok(Task::Backup) => worker::run("backup", |job: &BackupJob| &job.reporting, run::backup),
+        Ok(Task::List) => worker::run("list", |job: &ListJob| &job.reporting, listing::list),
+        Ok(Task::Show) => worker::run("look", |job: &ShowJob| &job.reporting, listing::show),
+        Ok(Task::Delete) => worker::run(
+            "deletion",
+            |job: &DeleteJob| &job.reporting,
+            deletion::delete,
+        ),
+        Ok(Task::Check) => worker::run("check", |job: &CheckJob| &job.reporting, doctor::check),
         Err(instead) => Ok(failure::refuse_to_start(instead)),
     }
 }

@@ -124,7 +124,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
         let system = identity::system_identifier(session, target).await?;
         let source = source(target, system, probe::describe(session, target).await?);
         probe::may_read_all(session, target).await?;
-        let tools = Tools::find(source.major(), &job.database.programs)
+        let tools = Tools::find(source.major(), &job.database.connection.programs)
             .await
             .map_err(|error| Failure::refused(error.to_string()))?;
         let room = probe::room(session, target).await?;

@@ -1,6 +1,7 @@
 //! What the three binaries share: settings from the environment, logs, signals, exit codes.
 
 pub mod failure;
+pub mod lines;
 pub mod logging;
 pub mod parallelism;
 pub mod settings;

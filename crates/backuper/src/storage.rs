@@ -56,6 +56,9 @@ pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 /// Whether a key is one of ours, since others may write below the same prefix.
 pub type Ours<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 
+/// What is shown each object of a listing.
+pub type See<'a> = dyn FnMut(Object) + Send + 'a;
+
 /// A place that keeps objects under keys.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -89,8 +92,17 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// exactly the object's size was given.
     async fn open(&self, key: &str) -> Result<Body, Error>;
 
+    /// Shows every object whose key starts with `prefix`, in any order. What is not kept takes no
+    /// memory, however many there are.
+    async fn visit(&self, prefix: &str, see: &mut See<'_>) -> Result<(), Error>;
+
     /// Every object whose key starts with `prefix`, sorted by key.
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error>;
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
+        let mut objects = Vec::new();
+        self.visit(prefix, &mut |it| objects.push(it)).await?;
+        objects.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(objects)
+    }
 
     /// Deletes objects; gives those that could not be deleted, each with its reason.
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;

@@ -54,6 +54,10 @@ pub struct RestoreJob {
     #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 
+    /// auto: into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it.
+    #[arg(help_heading = "Restore", env = "RESTORE_MODE", default_value = "auto", value_parser = Mode::from_str)]
+    pub mode: Mode,
+
     /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
     #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     pub owners: Owners,
@@ -98,6 +102,37 @@ impl std::fmt::Display for Owners {
     }
 }
 
+/// What may be in the database that is restored into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Whatever is there is replaced.
+    #[default]
+    Auto,
+    /// Nothing: otherwise nothing is restored.
+    Empty,
+}
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "auto" => Ok(Self::Auto),
+            "empty" => Ok(Self::Empty),
+            _ => Err("auto or empty is needed"),
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Empty => "empty",
+        })
+    }
+}
+
 fn revision(text: &str) -> Result<Revision, NotARevision> {
     Revision::from_str(text)
 }
@@ -115,6 +150,7 @@ impl RestoreJob {
             begin_by,
             jobs,
             lock_wait_timeout,
+            mode,
             owners,
             keep_going,
             reporting,
@@ -132,6 +168,9 @@ impl RestoreJob {
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
         // Said only where they are not the defaults, so that older restorers run too.
+        if *mode != Mode::default() {
+            vars.push(Var::plain("RESTORE_MODE", mode.to_string()));
+        }
         if *owners != Owners::default() {
             vars.push(Var::plain("RESTORE_OWNERS", owners.to_string()));
         }
@@ -165,6 +204,7 @@ mod tests {
             ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
             ("RESTORE_BEGIN_BY", "2026-11-20T21:20:27Z"),
             ("RESTORE_JOBS", "2"),
+            ("RESTORE_MODE", "empty"),
             ("RESTORE_OWNERS", "none"),
             ("RESTORE_KEEP_GOING", "true"),
         ];

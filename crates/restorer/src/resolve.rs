@@ -119,9 +119,7 @@ pub async fn backup(
         now: Timestamp::now(),
         by_name: job.source.is_some(),
     };
-    let resolution = catalog::resolve(storage.as_ref(), request)
-        .await
-        .map_err(failure)?;
+    let resolution = catalog::resolve(storage.as_ref(), request).await?;
     warn_of_others(&resolution, request.now);
     match resolution.found {
         Found::Ours(folder, manifest) => {
@@ -163,13 +161,6 @@ fn warn_of_others(resolution: &Resolution, now: Timestamp) {
     }
     for folder in resolution.ambiguous.iter().take(NAMED) {
         tracing::warn!(key = %folder.prefix(), "this older backup may be of another server of the same name, so it does not count; name it in BACKUP_REVISION if it is meant");
-    }
-}
-
-fn failure(error: catalog::Error) -> Failure {
-    match error {
-        catalog::Error::Storage(error) => error.into(),
-        error => Failure::refused(error.to_string()),
     }
 }
 

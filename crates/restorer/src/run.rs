@@ -66,10 +66,11 @@ async fn attempt(
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
     let wishes = Wishes {
+        mode: job.mode,
         owners: job.owners,
         keep_going: job.keep_going,
     };
-    let programs = &job.database.programs;
+    let programs = &job.database.connection.programs;
     let preparing = preflight::target(target, programs, &backup, wishes, shutdown);
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;

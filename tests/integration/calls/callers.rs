@@ -273,6 +273,7 @@ fn an_owner_sees_the_backups_of_its_own_databases_alone() {
         let (server, [own, _]) = with_schedules(&authority).await;
         let of = |source: &str| Listed {
             key: format!("shop/of-{source}"),
+            database: "shop".to_owned(),
             started_at: Timestamp::UNIX_EPOCH,
             snapshot_at: None,
             verified_at: None,

@@ -131,6 +131,14 @@ impl Identity {
         id == self.id() || id == self.id_by_name()
     }
 
+    /// Whether `other` is the same database: of the same server, or of one that has its name.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let is_same_server = self.system.is_some() && self.system == other.system;
+        self.database == other.database
+            && (is_same_server || self.id_by_name() == other.id_by_name())
+    }
+
     /// Whether `other` is a server of its own that has the same name.
     #[must_use]
     pub fn is_namesake_of(&self, other: &Self) -> bool {

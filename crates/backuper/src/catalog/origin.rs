@@ -67,6 +67,26 @@ pub async fn of(
     Ok(origins)
 }
 
+/// What the folders of a database's backups carry: by its name, by its identifier where that is known,
+/// and of a server whose newest backup has its name, which may have had another before.
+///
+/// # Errors
+/// What the store said.
+pub async fn ids_of(
+    storage: &dyn Storage,
+    listing: &Listing,
+    source: &Identity,
+) -> Result<BTreeSet<SourceId>, Error> {
+    let mut ids = BTreeSet::from([source.id(), source.id_by_name()]);
+    for origin in of(storage, listing, listing.ids()).await? {
+        let identity = origin.identity.as_ref();
+        if identity.is_some_and(|it| source.is_same_as(it)) {
+            ids.extend(origin.ids);
+        }
+    }
+    Ok(ids)
+}
+
 /// Folders of before a server was known by its identifier belong to the only server of that name.
 #[must_use]
 pub fn united(origins: Vec<Origin>) -> Vec<Origin> {

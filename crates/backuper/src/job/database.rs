@@ -7,6 +7,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::parse::{Maybe, maybe, non_empty, port, secret};
+use super::source::BackupSource;
 use super::var::Var;
 use crate::postgres::tools::Directories;
 use crate::postgres::{SslMode, Target};
@@ -26,13 +27,21 @@ pub struct DatabaseSettings {
     #[arg(env = "DB_USER", value_parser = non_empty)]
     pub user: String,
 
-    /// The role's password; empty for trust, peer and certificate authentication.
-    #[arg(env = "DB_PASSWORD", default_value = "", value_parser = secret)]
-    pub password: Maybe<SecretString>,
-
     /// Name of the database, exactly as PostgreSQL knows it.
     #[arg(env = "DB_NAME", value_parser = non_empty)]
     pub name: String,
+
+    /// How to log in, and how the connection is protected.
+    #[command(flatten)]
+    pub connection: ConnectionSettings,
+}
+
+/// How to log in to a server, how the connection is protected, and with which programs.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionSettings {
+    /// The role's password; empty for trust, peer and certificate authentication.
+    #[arg(env = "DB_PASSWORD", default_value = "", value_parser = secret)]
+    pub password: Maybe<SecretString>,
 
     /// disable, allow, prefer, require, verify-ca or verify-full, as in libpq.
     #[arg(env = "DB_SSLMODE", default_value = "prefer", value_parser = SslMode::from_str)]
@@ -63,8 +72,44 @@ impl DatabaseSettings {
             host,
             port,
             user,
-            password,
             name,
+            connection,
+        } = self;
+        let source = BackupSource {
+            host: host.clone(),
+            port: *port,
+            database: name.clone(),
+        };
+        connection.target(&source, user)
+    }
+
+    /// The variables of this part of the contract.
+    #[must_use]
+    pub fn to_env(&self) -> Vec<Var> {
+        let Self {
+            host,
+            port,
+            user,
+            name,
+            connection,
+        } = self;
+        let mut vars = vec![
+            Var::plain("DB_HOST", host),
+            Var::plain("DB_PORT", port.to_string()),
+            Var::plain("DB_USER", user),
+            Var::plain("DB_NAME", name),
+        ];
+        vars.extend(connection.to_env());
+        vars
+    }
+}
+
+impl ConnectionSettings {
+    /// A database that is reached with these settings, by this role.
+    #[must_use]
+    pub fn target(&self, database: &BackupSource, user: &str) -> Target {
+        let Self {
+            password,
             sslmode,
             sslrootcert,
             sslcert,
@@ -72,11 +117,11 @@ impl DatabaseSettings {
             programs: _,
         } = self.clone();
         Target {
-            host,
-            port,
-            user,
+            host: database.host.clone(),
+            port: database.port,
+            user: user.to_owned(),
             password,
-            database: name,
+            database: database.database.clone(),
             sslmode,
             sslrootcert,
             sslcert,
@@ -88,24 +133,14 @@ impl DatabaseSettings {
     #[must_use]
     pub fn to_env(&self) -> Vec<Var> {
         let Self {
-            host,
-            port,
-            user,
             password,
-            name,
             sslmode,
             sslrootcert,
             sslcert,
             sslkey,
             programs,
         } = self;
-        let mut vars = vec![
-            Var::plain("DB_HOST", host),
-            Var::plain("DB_PORT", port.to_string()),
-            Var::plain("DB_USER", user),
-            Var::plain("DB_NAME", name),
-            Var::plain("DB_SSLMODE", sslmode.to_string()),
-        ];
+        let mut vars = vec![Var::plain("DB_SSLMODE", sslmode.to_string())];
         vars.extend(password.as_ref().map(|it| Var::secret("DB_PASSWORD", it)));
         for (name, path) in [
             ("DB_SSLROOTCERT", sslrootcert),

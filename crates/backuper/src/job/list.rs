@@ -2,24 +2,25 @@
 
 use clap::Parser;
 
+use super::parse::{Maybe, maybe};
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
 use super::{EXIT_CODES, ReportingSettings};
 
-/// Everything that is needed to list the backups of a database. It has no login: a backuper of a version
+/// Everything that is needed to list backups. It has no login: a backuper of a version
 /// that cannot list refuses to start, and makes no backup instead.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "backuper",
     version,
-    about = "Lists the backups of a PostgreSQL database in its store.",
+    about = "Lists the backups of a PostgreSQL database, or the newest of each, in a store.",
     after_help = EXIT_CODES
 )]
 pub struct ListJob {
-    /// HOST:PORT/DBNAME: the database whose backups are listed.
-    #[arg(help_heading = "Database", env = "BACKUP_SOURCE")]
-    pub source: BackupSource,
+    /// HOST:PORT/DBNAME: the database whose backups are listed; empty: the newest backup of each database in the store.
+    #[arg(help_heading = "Database", env = "BACKUP_SOURCE", default_value = "", value_parser = maybe::<BackupSource>)]
+    pub source: Maybe<BackupSource>,
 
     /// Where backups are kept.
     #[command(flatten, next_help_heading = "Store")]
@@ -39,10 +40,9 @@ impl ListJob {
             store,
             reporting,
         } = self;
-        let mut vars = vec![
-            Var::plain("BACKUPER_TASK", "list"),
-            Var::plain("BACKUP_SOURCE", source.to_string()),
-        ];
+        let mut vars = vec![Var::plain("BACKUPER_TASK", "list")];
+        let source = source.as_ref().map(ToString::to_string);
+        vars.extend(source.map(|it| Var::plain("BACKUP_SOURCE", it)));
         vars.extend(store.to_env());
         vars.extend(reporting.to_env());
         vars

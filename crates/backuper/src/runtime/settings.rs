@@ -8,6 +8,7 @@ pub mod misspelt;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -72,24 +73,48 @@ pub fn log_format() -> LogFormat {
     format.unwrap_or_default()
 }
 
-/// Whether a backuper is to list backups and to make none, by `BACKUPER_TASK`: its settings are others then.
+/// What a backuper is to do: its settings are others for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Make a backup.
+    Backup,
+    /// List backups.
+    List,
+    /// Show one backup.
+    Show,
+    /// Delete one backup.
+    Delete,
+    /// Look for what would make a backup or a restore fail.
+    Check,
+}
+
+impl FromStr for Task {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "backup" => Ok(Self::Backup),
+            "list" => Ok(Self::List),
+            "show" => Ok(Self::Show),
+            "delete" => Ok(Self::Delete),
+            "check" => Ok(Self::Check),
+            _ => Err("one of backup, list, show, delete and check is needed"),
+        }
+    }
+}
+
+/// What a backuper is to do, by `BACKUPER_TASK`.
 ///
 /// # Errors
-/// A sentence where the variable has neither word.
-pub fn is_to_list() -> Result<bool, Instead> {
+/// A sentence where the variable has none of the words.
+pub fn task() -> Result<Task, Instead> {
     #[expect(
         clippy::disallowed_methods,
         reason = "it says which settings clap is to read"
     )]
     let task = std::env::var("BACKUPER_TASK").unwrap_or_default();
-    match task.as_str() {
-        "" | "backup" => Ok(false),
-        "list" => Ok(true),
-        _ => {
-            let sentence = "BACKUPER_TASK: backup or list is needed";
-            Err(Instead::Refuse(sentence.to_owned()))
-        }
-    }
+    task.parse()
+        .map_err(|needed| Instead::Refuse(format!("BACKUPER_TASK is wrong: {needed}")))
 }
 
 /// A secret that is no argument of a command; none where it is not set or empty.

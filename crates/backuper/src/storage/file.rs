@@ -1,6 +1,7 @@
 //! A directory as the store, with S3's promises: an object appears whole, by a rename, after its
 //! bytes are on the disk; or not at all.
 
+mod walk;
 mod writing;
 
 use std::fs::{self, File};
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Access, Body, Error, Kind, Object, Ours, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Upload};
+use walk::{SEEN_AT_ONCE, object};
 use writing::{UPLOADS, Writing};
 
 /// Bytes that are read at once.
@@ -235,19 +237,23 @@ impl Storage for FileStorage {
         Ok(futures::stream::unfold(receiver, next).boxed())
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
-        let root = self.root.clone();
-        let wanted = prefix.to_owned();
-        self.blocking("listing", prefix, move || {
-            let mut objects = Vec::new();
+    async fn visit(&self, prefix: &str, see: &mut See<'_>) -> Result<(), Error> {
+        let (root, wanted) = (self.root.clone(), prefix.to_owned());
+        let (sender, mut found) = mpsc::channel(SEEN_AT_ONCE);
+        let walking = self.blocking("listing", prefix, move || {
             let folder = folder_of(&wanted);
-            if !folder.split('/').any(|it| it == "..") {
-                walk(&root, &root.join(folder), &wanted, &mut objects)?;
+            if folder.split('/').any(|it| it == "..") {
+                return Ok(());
             }
-            objects.sort_by(|one: &Object, other| one.key.cmp(&other.key));
-            Ok(objects)
-        })
-        .await
+            walk::walk(&root, &root.join(folder), &wanted, &sender)
+        });
+        let seeing = async {
+            while let Some(object) = found.recv().await {
+                see(object);
+            }
+        };
+        let (walked, ()) = tokio::join!(walking, seeing);
+        walked
     }
 
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)> {
@@ -327,48 +333,6 @@ fn give(mut file: File, size: u64, location: &str, sender: &mpsc::Sender<Result<
             return;
         }
     }
-}
-
-fn object(key: String, metadata: &fs::Metadata) -> io::Result<Object> {
-    Ok(Object {
-        key,
-        size: metadata.len(),
-        modified: Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::UNIX_EPOCH),
-        etag: None,
-    })
-}
-
-fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Vec<Object>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        let Ok(relative) = path.strip_prefix(root) else {
-            continue;
-        };
-        // Names that are not UTF-8 cannot be keys, so they are not ours.
-        let Some(key) = relative.to_str() else {
-            continue;
-        };
-        if key == UPLOADS {
-            continue;
-        }
-        // Somebody may delete meanwhile, and what is gone is not listed.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        if metadata.is_dir() {
-            walk(root, &path, prefix, found)?;
-        } else if key.starts_with(prefix) {
-            found.push(object(key.to_owned(), &metadata)?);
-        }
-    }
-    Ok(())
 }
 
 fn remove(root: &Path, path: &Path) -> io::Result<()> {

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Body, Error, Kind, Object, Ours, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Upload};
 
 type Objects = Arc<Mutex<BTreeMap<String, (Bytes, Timestamp)>>>;
 
@@ -106,17 +106,18 @@ impl Storage for MemoryStorage {
         Ok(futures::stream::iter(chunks.into_iter().map(Ok)).boxed())
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
+    async fn visit(&self, prefix: &str, see: &mut See<'_>) -> Result<(), Error> {
         let objects = lock(&self.objects);
         let found = objects.iter().filter(|(key, _)| key.starts_with(prefix));
-        Ok(found
-            .map(|(key, (body, modified))| Object {
+        for (key, (body, modified)) in found {
+            see(Object {
                 key: key.clone(),
                 size: body.len() as u64,
                 modified: *modified,
                 etag: None,
-            })
-            .collect())
+            });
+        }
+        Ok(())
     }
 
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)> {

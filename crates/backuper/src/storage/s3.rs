@@ -19,7 +19,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Body, Config, Endpoint, Error, Kind, Object, Ours, Storage, Stored, Upload};
+use super::{
+    Access, Body, Config, Endpoint, Error, Kind, Object, Ours, See, Storage, Stored, Upload,
+};
 use bucket::{Bucket, time, unquoted};
 use error::meaning;
 use parts::Memory;
@@ -267,7 +269,7 @@ impl Storage for S3Storage {
         Ok(reading.into_stream().boxed())
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, Error> {
+    async fn visit(&self, prefix: &str, see: &mut See<'_>) -> Result<(), Error> {
         let mut pages = self
             .bucket
             .client
@@ -276,12 +278,11 @@ impl Storage for S3Storage {
             .prefix(prefix)
             .into_paginator()
             .send();
-        let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| meaning("listing", &self.place(), &error))?;
             for found in page.contents() {
                 let Some(key) = found.key() else { continue };
-                objects.push(Object {
+                see(Object {
                     key: key.to_owned(),
                     size: size(found.size()),
                     modified: time(found.last_modified()),
@@ -289,8 +290,7 @@ impl Storage for S3Storage {
                 });
             }
         }
-        objects.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(objects)
+        Ok(())
     }
 
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)> {

@@ -13,12 +13,14 @@ use super::requirements::{self, Unmet};
 use super::roles::Roles;
 use super::tolerant::few;
 use crate::archive::toc::{Entry, Toc};
-use crate::job::Owners;
+use crate::job::{Mode, Owners};
 use crate::resolve::Backup;
 
 /// What whoever restores has asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
+    /// What may be in the database.
+    pub mode: Mode,
     /// Who is to own what is restored.
     pub owners: Owners,
     /// Whether to go on without what cannot be restored.

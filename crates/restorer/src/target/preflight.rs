@@ -9,6 +9,7 @@ use super::creation;
 use super::extensions;
 use super::mark;
 use super::plan::{Plan, Wishes};
+use crate::job::Mode;
 use crate::resolve::Backup;
 
 /// From this major on pg_restore sets `transaction_timeout` in each session, which an older server
@@ -77,6 +78,9 @@ pub async fn target(
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(session, target).await?;
+    if wishes.mode == Mode::Empty && !created {
+        is_empty(session, target).await?;
+    }
     let examined = async {
         if created {
             // Before anything else can end us: nobody is to back up an empty database as the whole.
@@ -139,11 +143,7 @@ async fn examine(
     extensions::examine(session, target, backup).await?;
     may_restore(session, target).await?;
     let plan = Plan::of(session, target, here.major(), backup, wishes).await?;
-    let row = session
-        .query_one(OBJECTS, &[])
-        .await
-        .map_err(|error| postgres::Error::new("examining", target, &error))?;
-    let occupied: bool = row.get(0);
+    let occupied = holds_something(session, target).await?;
     let parallel = tools.major() < TRANSACTION_TIMEOUT || here.major() >= TRANSACTION_TIMEOUT;
     if !parallel {
         tracing::info!(
@@ -158,6 +158,24 @@ async fn examine(
         major: here.major(),
         plan,
     })
+}
+
+async fn holds_something(session: &Client, target: &Target) -> Result<bool, Failure> {
+    let row = session
+        .query_one(OBJECTS, &[])
+        .await
+        .map_err(|error| postgres::Error::new("examining", target, &error))?;
+    Ok(row.get(0))
+}
+
+/// Refuses a database that holds something, before anything else is asked of it.
+async fn is_empty(session: &Client, target: &Target) -> Result<(), Failure> {
+    if !holds_something(session, target).await? {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto to replace what is there; nothing was changed"
+    )))
 }
 
 /// Of the server that was dumped, and of the pg_dump that did it.

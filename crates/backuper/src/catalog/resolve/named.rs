@@ -27,7 +27,7 @@ impl Question<'_> {
         self.is_of_the_source(name, folder.as_ref())?;
         if let Some(folder) = folder {
             return match read_manifest(self.storage, &folder).await {
-                Ok(manifest) if self.request.by_name && !self.has_made(&manifest) => {
+                Ok(manifest) if self.request.by_name && !self.is_of_target(&manifest) => {
                     let source = &manifest.source.identity();
                     Err(self.no_such(format!("it is a backup of {source}")))
                 }
@@ -60,11 +60,8 @@ impl Question<'_> {
         Err(self.no_such(format!("it is none of the backups of {database}")))
     }
 
-    fn has_made(&self, manifest: &Manifest) -> bool {
-        let (target, source) = (self.request.target, manifest.source.identity());
-        let is_same_server = target.system.is_some() && target.system == source.system;
-        source.database == target.database
-            && (is_same_server || source.id_by_name() == target.id_by_name())
+    fn is_of_target(&self, manifest: &Manifest) -> bool {
+        self.request.target.is_same_as(&manifest.source.identity())
     }
 }
 

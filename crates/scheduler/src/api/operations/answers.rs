@@ -150,6 +150,7 @@ pub(super) fn started(started: Started) -> v1::StartedRun {
 pub(super) fn backup(backup: Listed) -> v1::Backup {
     let Listed {
         key,
+        database: _,
         started_at,
         snapshot_at,
         verified_at,

@@ -1,0 +1,114 @@
+//! One backup by its key, exactly as a listing shows it.
+
+use super::{Backup, Error};
+use crate::archive::key::{Folder, MANIFEST, Published};
+use crate::storage::{Kind, Object, Storage};
+
+/// A backup that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum One {
+    /// One of ours, complete or not.
+    Folder(Backup),
+    /// The published adapter's.
+    Published(Published, Object),
+}
+
+/// Finds the backup of a database that has this key: its folder, or a single object.
+///
+/// # Errors
+/// [`Error::NoSuch`] where the key is none of the database's backups or not there, and what the store
+/// said.
+pub async fn one(storage: &dyn Storage, database: &str, key: &str) -> Result<One, Error> {
+    let no_such = |reason: String| Error::NoSuch {
+        revision: key.to_owned(),
+        database: database.to_owned(),
+        location: storage.location(),
+        reason,
+    };
+    let folder = match Folder::parse_key(&format!("{}/", key.trim_end_matches('/'))) {
+        Ok((folder, "")) => Some(folder),
+        Ok((folder, _part)) => {
+            let whole = folder.prefix();
+            let whole = whole.trim_end_matches('/');
+            return Err(no_such(format!(
+                "it is only a part of a backup; name {whole}"
+            )));
+        }
+        Err(_not_ours) => None,
+    };
+    if let Some(folder) = folder {
+        if folder.database() != database {
+            return Err(no_such(format!("it is none of the backups of {database}")));
+        }
+        let objects = storage.list(&folder.prefix()).await?;
+        if objects.is_empty() {
+            return Err(no_such("there is no such folder".to_owned()));
+        }
+        return Ok(One::Folder(Backup { folder, objects }));
+    }
+    let Ok(published) = Published::parse_key(database, key) else {
+        return Err(no_such(format!("it is none of the backups of {database}")));
+    };
+    match storage.stat(key).await {
+        Ok(object) => Ok(One::Published(published, object)),
+        Err(error) if error.kind == Kind::NotFound => {
+            Err(no_such("there is no such object".to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Backup {
+    /// Whether it has a manifest.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let manifest = self.folder.key(MANIFEST);
+        self.objects.iter().any(|it| it.key == manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::MemoryStorage;
+
+    #[tokio::test]
+    async fn a_key_names_a_backup_of_its_database_and_nothing_else() {
+        let storage = MemoryStorage::default();
+        for key in [
+            "app/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-19-21-05-27-backup.sql",
+            "app/notes.txt",
+            "shop/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+        ] {
+            storage.put(key, "x".into()).await.unwrap();
+        }
+        let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
+        for key in [folder, &format!("{folder}/")] {
+            let found = one(&storage, "app", key).await.unwrap();
+            assert!(matches!(found, One::Folder(it) if it.is_complete()));
+        }
+        let published = one(&storage, "app", "app/2026-11-19-21-05-27-backup.sql").await;
+        assert!(matches!(published.unwrap(), One::Published(..)));
+        for (key, words) in [
+            (
+                "app/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+                "a part of a backup",
+            ),
+            ("app/2026-11-21-21-05-27-backup-1f3a9c0e", "no such folder"),
+            ("app/2026-11-18-21-05-27-backup.sql", "no such object"),
+            ("app/notes.txt", "none of the backups of app"),
+            (
+                "shop/2026-11-20-21-05-27-backup-1f3a9c0e",
+                "none of the backups of app",
+            ),
+            ("app", "none of the backups of app"),
+            ("../app", "none of the backups of app"),
+            ("", "none of the backups of app"),
+        ] {
+            let error = one(&storage, "app", key).await.unwrap_err();
+            assert!(matches!(error, Error::NoSuch { .. }), "{key}: {error}");
+            assert!(error.to_string().contains(words), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Removes the objects of one backup, and looks whether they are gone.
+
+use crate::catalog::One;
+use crate::retention;
+use crate::runtime::{Failure, Verdict};
+use crate::storage::{Error, Kind, Storage};
+
+/// How many names a sentence holds before it only counts.
+const NAMED: usize = 5;
+
+/// The backup's folder or key, as a list has it.
+pub(super) fn name(found: &One) -> String {
+    match found {
+        One::Folder(backup) => backup.folder.prefix().trim_end_matches('/').to_owned(),
+        One::Published(_, object) => object.key.clone(),
+    }
+}
+
+/// Removes all of a backup: what makes it one first.
+pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Failure> {
+    let (first, rest) = match found {
+        One::Folder(backup) => retention::in_order(backup),
+        One::Published(_, object) => (object.key.clone(), Vec::new()),
+    };
+    let is_one = matches!(found, One::Published(..)) || complete(found);
+    if is_one {
+        let left = storage.delete(std::slice::from_ref(&first)).await;
+        if !left.is_empty() || is_there(storage, &first).await? {
+            let why = "nothing was removed, and it can still be restored";
+            let left = all_of(left, vec![first]);
+            return Err(undeleted(found, &left, why));
+        }
+    }
+    let left = storage.delete(&rest).await;
+    let still = match found {
+        One::Folder(backup) => {
+            let listed = storage.list(&backup.folder.prefix()).await?;
+            listed.into_iter().map(|it| it.key).collect()
+        }
+        One::Published(..) => Vec::new(),
+    };
+    let left = all_of(left, still);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let removed = (rest.len() + usize::from(is_one)).saturating_sub(left.len());
+    let why = if is_one {
+        format!(
+            "its manifest and {} more objects were removed, so it is no backup any more; delete it again, or remove what is left with the store's own tools",
+            removed.saturating_sub(1)
+        )
+    } else {
+        format!("{removed} objects were removed")
+    };
+    Err(undeleted(found, &left, &why))
+}
+
+fn complete(found: &One) -> bool {
+    matches!(found, One::Folder(backup) if backup.is_complete())
+}
+
+async fn is_there(storage: &dyn Storage, key: &str) -> Result<bool, Failure> {
+    match storage.stat(key).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What could not be deleted with the reasons, and what is still there without any.
+fn all_of(refused: Vec<(String, Error)>, still: Vec<String>) -> Vec<(String, Option<Error>)> {
+    let mut all: Vec<(String, Option<Error>)> = refused
+        .into_iter()
+        .map(|(key, error)| (key, Some(error)))
+        .collect();
+    for key in still {
+        if !all.iter().any(|(it, _)| *it == key) {
+            all.push((key, None));
+        }
+    }
+    all
+}
+
+fn undeleted(found: &One, left: &[(String, Option<Error>)], what: &str) -> Failure {
+    let mut names: Vec<String> = left
+        .iter()
+        .take(NAMED)
+        .map(|(key, error)| match error {
+            Some(error) => format!("{key} ({})", error.reason),
+            None => format!("{key} (it is still listed)"),
+        })
+        .collect();
+    if left.len() > NAMED {
+        names.push(format!("{} more", left.len() - NAMED));
+    }
+    let is_transient = left.iter().all(|(_, error)| {
+        let error = error.as_ref();
+        error.is_none_or(|it| it.kind.is_transient())
+    });
+    let denied = left
+        .iter()
+        .any(|(_, error)| error.as_ref().is_some_and(|it| it.kind == Kind::Denied));
+    let advice = if denied {
+        "; allow the deletion to the owner of S3_ACCESS_KEY, or wait until the bucket's lock on them ends"
+    } else {
+        ""
+    };
+    Failure {
+        verdict: Verdict::of(is_transient),
+        sentence: format!(
+            "deleting {}: {} objects could not be deleted: {}{advice}; {what}",
+            name(found),
+            left.len(),
+            names.join(", ")
+        ),
+    }
+}

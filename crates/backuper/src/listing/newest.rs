@@ -1,0 +1,125 @@
+//! The newest complete backup of each database in a store, for somebody who has lost all but the store.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+
+use super::listed::{Listed, described, of_published};
+use super::{AT_ONCE, MOST};
+use crate::archive::SourceId;
+use crate::archive::key::{self, Folder, MANIFEST, Published};
+use crate::catalog::Backup;
+use crate::runtime::Failure;
+use crate::storage::{self, Object, Storage};
+
+/// A database: two servers may have one of the same name. What the published adapter has made does not
+/// say of which.
+type Database = (String, Option<SourceId>);
+
+/// A complete backup, by the object that makes it one.
+enum Newest {
+    Ours(Folder),
+    Published(Published, Object),
+}
+
+impl Newest {
+    fn started(&self) -> Timestamp {
+        match self {
+            Self::Ours(folder) => folder.started(),
+            Self::Published(published, _) => published.started,
+        }
+    }
+}
+
+/// The newest of each database, the newest first.
+pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+    let mut newest: BTreeMap<Database, Newest> = BTreeMap::new();
+    let mut compare = |object: Object| {
+        if let Some((database, found)) = complete(object) {
+            let is_newer = |it: &Newest| found.started() > it.started();
+            if newest.get(&database).is_none_or(is_newer) {
+                newest.insert(database, found);
+            }
+        }
+    };
+    storage.visit("", &mut compare).await?;
+    let mut newest: Vec<(Database, Newest)> = newest.into_iter().collect();
+    newest.sort_by_key(|(_, it)| std::cmp::Reverse(it.started()));
+    newest.truncate(MOST);
+    let listed = newest.iter().map(async |((name, _), found)| match found {
+        Newest::Ours(folder) => ours(storage, folder).await,
+        Newest::Published(published, object) => Ok(of_published(name, published, object)),
+    });
+    let listed: Vec<Result<Listed, storage::Error>> = futures::stream::iter(listed)
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    Ok(listed.into_iter().collect::<Result<_, _>>()?)
+}
+
+async fn ours(storage: &dyn Storage, folder: &Folder) -> Result<Listed, storage::Error> {
+    let backup = Backup {
+        folder: folder.clone(),
+        objects: storage.list(&folder.prefix()).await?,
+    };
+    Ok(described(storage, &backup).await)
+}
+
+/// The backup that is complete since this object is there.
+fn complete(object: Object) -> Option<(Database, Newest)> {
+    match Folder::parse_key(&object.key) {
+        Ok((folder, MANIFEST)) => {
+            let database = (folder.database().to_owned(), Some(folder.source()));
+            Some((database, Newest::Ours(folder)))
+        }
+        Ok(_) => None,
+        Err(key::NotOurs) => {
+            // The published adapter does not encode names, and so a slash may be part of one.
+            let (database, _) = object.key.rsplit_once('/')?;
+            let published = Published::parse_key(database, &object.key).ok()?;
+            let database = (database.to_owned(), None);
+            Some((database, Newest::Published(published, object)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::MemoryStorage;
+
+    #[tokio::test]
+    async fn the_newest_complete_backup_of_each_database_is_listed() {
+        let storage = MemoryStorage::default();
+        for key in [
+            "app/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-21-21-05-27-backup-1f3a9c0e/manifest.json",
+            "app/2026-11-21-21-05-27-backup-1f3a9c0e/schema.dump",
+            "app/2026-11-22-21-05-27-backup-1f3a9c0e/schema.dump",
+            "app/2026-11-18-21-05-27-backup-00000001/manifest.json",
+            "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
+            "old one/2026-11-19-21-05-27-backup.sql",
+            "old one/2026-11-17-21-05-27-backup.sql",
+            "half/2026-11-19-21-05-27-backup-1f3a9c0e/schema.dump",
+            "notes/today.txt",
+            "readme",
+        ] {
+            storage.put(key, "x".into()).await.unwrap();
+        }
+        let listed = of_each(&storage).await.unwrap();
+        let found: Vec<_> = listed
+            .iter()
+            .map(|it| (it.database.as_str(), it.key.as_str(), it.stored_bytes))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("app", "app/2026-11-21-21-05-27-backup-1f3a9c0e", 2),
+                ("a/b", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e", 1),
+                ("old one", "old one/2026-11-19-21-05-27-backup.sql", 1),
+                ("app", "app/2026-11-18-21-05-27-backup-00000001", 1),
+            ]
+        );
+    }
+}
