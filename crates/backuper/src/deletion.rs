@@ -88,15 +88,29 @@ async fn permitted(storage: &dyn Storage, job: &DeleteJob) -> Result<One, Failur
     let database = &job.source.database;
     let found = catalog::one(storage, database, &job.key).await?;
     let listing = catalog::list(storage, database).await?;
+    let now = now(storage, &found).await;
     let question = permission::Question {
         storage,
         listing: &listing,
         source: &identity(&job.source),
         last: job.last,
-        now: Timestamp::now(),
+        now,
     };
     question.may_go(&found).await?;
     Ok(found)
+}
+
+/// By the store's clock, which says when something was written last, where it tells: with one that is
+/// ahead of it, a run that is alive would look dead.
+async fn now(storage: &dyn Storage, found: &One) -> Timestamp {
+    let here = Timestamp::now();
+    match found {
+        One::Folder(backup) if !backup.is_complete() => {
+            let survey = storage.survey(&backup.folder.prefix()).await;
+            survey.clock.map_or(here, |it| it.min(here))
+        }
+        One::Folder(_) | One::Published(..) => here,
+    }
 }
 
 /// Nobody asks the database which server it is on: its name has to do, as for a restore from elsewhere.

@@ -3,17 +3,29 @@
 //! Each check is a line of JSON on standard output. Its sentence says what was found and, where it is
 //! wrong, what mends it, in the words of the worker that would meet it.
 
+mod database;
+mod finding;
+mod machine;
+mod store;
+
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::job::CheckJob;
-use crate::runtime::{Failure, Shutdown};
+use crate::runtime::{Failure, Shutdown, lines};
+
+/// How long all of it may take, of the ten seconds that somebody waits for it.
+const LIMIT: Duration = Duration::from_secs(9);
+/// How far apart two clocks may be.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Where it was looked at.
     pub subject: Subject,
-    /// What was looked at, in one word: `address`, `login`.
+    /// What was looked at, in a word: `address`, `login`.
     pub name: String,
     /// How it is.
     pub outcome: Outcome,
@@ -56,10 +68,24 @@ struct Line {
 /// Looks at everything; gives the sentence that ends the log. What is wrong is no failure of the checks.
 ///
 /// # Errors
-/// What is wrong with the request for checks.
+/// Only when it was stopped, or nobody takes what it prints.
 pub async fn check(job: &CheckJob, shutdown: &Shutdown) -> Result<String, Failure> {
-    let _ = (job, shutdown);
-    Ok("not done yet".to_owned())
+    let checks = tokio::select! {
+        checks = all(job) => checks,
+        () = shutdown.token().cancelled() => {
+            return Err(Failure::try_again("stopped before all was checked"));
+        }
+    };
+    let count = |outcome| checks.iter().filter(|it| it.outcome == outcome).count();
+    let sentence = format!(
+        "{} checks: {} wrong, {} warnings, {} unknown",
+        checks.len(),
+        count(Outcome::Wrong),
+        count(Outcome::Warning),
+        count(Outcome::Unknown)
+    );
+    lines::print(checks.into_iter().map(|check| Line { check }))?;
+    Ok(sentence)
 }
 
 /// The checks among the lines that a backuper has printed; those of its log are passed over.
@@ -67,4 +93,44 @@ pub async fn check(job: &CheckJob, shutdown: &Shutdown) -> Result<String, Failur
 pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Check> {
     let lines = lines.filter_map(|it| serde_json::from_str::<Line>(it).ok());
     lines.map(|it| it.check).collect()
+}
+
+async fn all(job: &CheckJob) -> Vec<Check> {
+    let machine = machine::check(job);
+    let database = async {
+        match &job.source {
+            Some(source) => Some(Box::pin(database::check(job, source)).await),
+            None => None,
+        }
+    };
+    let store = async {
+        if job.store.endpoint.is_none() && job.store.bucket.is_none() {
+            return None;
+        }
+        Some(Box::pin(store::check(job)).await)
+    };
+    let (machine, database, store) = tokio::join!(machine, database, store);
+    let (database, bytes) = database.unwrap_or_default();
+    let store = store.map(|it| it.with_space_for(bytes));
+    let all = database.into_iter().chain(store.unwrap_or_default());
+    all.chain(machine).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_are_found_among_the_lines_of_a_log() {
+        let line = r#"{"check":{"subject":"database","name":"address","outcome":"wrong","sentence":"no"}}"#;
+        let lines = ["2026-11-26T10:00:00Z  INFO check={}", line, "{}", ""];
+        let check = Check {
+            subject: Subject::Database,
+            name: "address".to_owned(),
+            outcome: Outcome::Wrong,
+            sentence: "no".to_owned(),
+        };
+        assert_eq!(parse(lines.into_iter()), std::slice::from_ref(&check));
+        assert_eq!(serde_json::to_string(&Line { check }).unwrap(), line);
+    }
 }

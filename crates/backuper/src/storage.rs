@@ -107,6 +107,13 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Deletes objects; gives those that could not be deleted, each with its reason.
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
 
+    /// Proves that an object could be written under `key`, and lets none appear: begins an upload and
+    /// aborts it.
+    async fn rehearse(&self, key: &str) -> Result<(), Error>;
+
+    /// What the place tells of itself beside its objects; of unfinished uploads, those below `prefix`.
+    async fn survey(&self, prefix: &str) -> Survey;
+
     /// Aborts uploads below `prefix` that have moved no byte since `before` and whose key is
     /// `ours`, where the store can list them; gives how many. One whose writer lives stays.
     async fn abort_uploads(
@@ -115,6 +122,17 @@ pub trait Storage: fmt::Debug + Send + Sync {
         before: Timestamp,
         ours: &Ours<'_>,
     ) -> Result<usize, Error>;
+}
+
+/// What a place tells of itself, each thing as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// What its clock showed, UTC, where it is not this machine's.
+    pub clock: Option<Timestamp>,
+    /// Bytes that it has room for.
+    pub free: Option<u64>,
+    /// Uploads that were begun and have not ended.
+    pub uploads: Option<usize>,
 }
 
 /// What [`Storage::probe`] must prove.
@@ -245,12 +263,28 @@ impl Kind {
 /// # Errors
 /// `Kind::Misconfigured` when a certificate file cannot be read or used.
 pub async fn connect(config: &Config) -> Result<Arc<dyn Storage>, Error> {
+    connect_with(config, s3::client::ATTEMPTS).await
+}
+
+/// Opens the store for somebody who would rather know soon than wait until it has recovered: no request
+/// is tried again.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_for_one_try(config: &Config) -> Result<Arc<dyn Storage>, Error> {
+    connect_with(config, 1).await
+}
+
+async fn connect_with(config: &Config, attempts: u32) -> Result<Arc<dyn Storage>, Error> {
     match config.location() {
         Location::Directory(directory) => {
             let bucket = config.bucket.as_ref().map(Bucket::as_str);
             Ok(Arc::new(file::FileStorage::new(directory, bucket)))
         }
-        Location::Bucket(bucket) => Ok(Arc::new(s3::S3Storage::connect(config, bucket).await?)),
+        Location::Bucket(bucket) => {
+            let storage = s3::S3Storage::connect(config, bucket, attempts).await?;
+            Ok(Arc::new(storage))
+        }
     }
 }
 

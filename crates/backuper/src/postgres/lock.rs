@@ -37,6 +37,25 @@ pub async fn enter_for_restore(client: &Client, target: &Target) -> Result<(), E
     Err(Error::because(Kind::Busy, "locking", target, reason))
 }
 
+/// Whether backups of this database are under way, and whether a restore is: nothing is locked for it.
+///
+/// # Errors
+/// What the server said.
+pub async fn under_way(client: &Client, target: &Target) -> Result<(bool, bool), Error> {
+    let row = client
+        .query_one(
+            "SELECT coalesce(bool_or(mode = 'ShareLock'), false), coalesce(bool_or(mode = 'ExclusiveLock'), false)
+               FROM pg_locks
+              WHERE locktype = 'advisory' AND granted AND objsubid = 2
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND classid::int8 = $1::int4 AND objid::int8 = $2::int4",
+            &[&CLASS, &GATE],
+        )
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// Claims a second for one backup of this database: two that start together get two folders.
 /// Gives false when another backup has it.
 ///

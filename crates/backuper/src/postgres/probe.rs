@@ -158,44 +158,74 @@ fn locale(database: &serde_json::Value) -> Locale {
     }
 }
 
+/// What a role has to be able to read for a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Tables and sequences.
+    Tables,
+    /// Large objects.
+    LargeObjects,
+    /// All rows of the tables, whatever their policies say.
+    Rows,
+}
+
+impl Reading {
+    /// Everything.
+    pub const ALL: [Self; 3] = [Self::Tables, Self::LargeObjects, Self::Rows];
+
+    /// What asks for those that may not be read, what is said of them, and what mends it.
+    fn question(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Tables => (
+                UNREADABLE,
+                "may not read",
+                "grant it pg_read_all_data, or use the owner",
+            ),
+            Self::LargeObjects => (
+                UNREADABLE_LARGE_OBJECTS,
+                "may not read",
+                "grant it SELECT on each, or use their owner",
+            ),
+            Self::Rows => (
+                HIDDEN,
+                "may not see all rows of",
+                "give it BYPASSRLS, or use the owner",
+            ),
+        }
+    }
+}
+
 /// Proves that the role may read everything.
 ///
 /// # Errors
 /// `Kind::Denied`, naming what it may not read.
 pub async fn may_read_all(client: &Client, target: &Target) -> Result<(), Error> {
-    for (query, what, remedy) in [
-        (
-            UNREADABLE,
-            "may not read",
-            "grant it pg_read_all_data, or use the owner",
-        ),
-        (
-            UNREADABLE_LARGE_OBJECTS,
-            "may not read",
-            "grant it SELECT on each, or use their owner",
-        ),
-        (
-            HIDDEN,
-            "may not see all rows of",
-            "give it BYPASSRLS, or use the owner",
-        ),
-    ] {
-        let rows = client
-            .query(query, &[])
-            .await
-            .map_err(|error| Error::new("examining", target, &error))?;
-        if rows.is_empty() {
-            continue;
-        }
-        let mut names: Vec<String> = rows.iter().take(NAMED).map(|row| row.get(0)).collect();
-        if rows.len() > NAMED {
-            names.push(format!("{} more", rows.len() - NAMED));
-        }
-        let role = acting_role(client, target).await?;
-        let reason = format!("role {role} {what} {}; {remedy}", names.join(", "));
-        return Err(Error::because(Kind::Denied, "reading", target, reason));
+    for reading in Reading::ALL {
+        may_read(client, target, reading).await?;
     }
     Ok(())
+}
+
+/// Proves that the role may read all of a kind.
+///
+/// # Errors
+/// `Kind::Denied`, naming what it may not read.
+pub async fn may_read(client: &Client, target: &Target, reading: Reading) -> Result<(), Error> {
+    let (query, what, remedy) = reading.question();
+    let rows = client
+        .query(query, &[])
+        .await
+        .map_err(|error| Error::new("examining", target, &error))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut names: Vec<String> = rows.iter().take(NAMED).map(|row| row.get(0)).collect();
+    if rows.len() > NAMED {
+        names.push(format!("{} more", rows.len() - NAMED));
+    }
+    let role = acting_role(client, target).await?;
+    let reason = format!("role {role} {what} {}; {remedy}", names.join(", "));
+    Err(Error::because(Kind::Denied, "reading", target, reason))
 }
 
 /// The role whose rights count, and why it is not the one that logged in, where it is not: a setting of

@@ -180,6 +180,24 @@ async fn a_probe_writes_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_shows_no_object_and_leaves_nothing() {
+    for tried in all().await {
+        let Tried { name, store, .. } = &tried;
+        store.rehearse("shop/one").await.unwrap();
+        assert!(keys(&**store, "").await.is_empty(), "{name}");
+        assert_eq!(tried.leftovers(), Vec::<String>::new(), "{name}");
+        let survey = store.survey("shop/").await;
+        assert_eq!(survey.uploads.unwrap_or(0), 0, "{name}");
+        assert_eq!(survey.free.is_some(), *name == "file", "{name}");
+        if let Some(clock) = survey.clock {
+            let age = Timestamp::now().duration_since(clock);
+            assert!(age.as_secs().abs() < 60, "{name}: {age}");
+        }
+        assert_eq!(survey.clock.is_some(), *name == "s3", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn odd_keys_are_kept_as_they_are() {
     let odd = [
         "a b/c  d",

@@ -1,6 +1,7 @@
 //! A directory as the store, with S3's promises: an object appears whole, by a rename, after its
 //! bytes are on the disk; or not at all.
 
+mod survey;
 mod walk;
 mod writing;
 
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload};
 use walk::{SEEN_AT_ONCE, object};
 use writing::{UPLOADS, Writing};
 
@@ -275,6 +276,15 @@ impl Storage for FileStorage {
             }
         }
         left
+    }
+
+    async fn rehearse(&self, key: &str) -> Result<(), Error> {
+        self.must_be_there(&self.directory).await?;
+        survey::rehearse(self, key).await
+    }
+
+    async fn survey(&self, prefix: &str) -> Survey {
+        survey::of(self, prefix).await
     }
 
     async fn abort_uploads(

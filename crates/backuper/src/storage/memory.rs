@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Upload};
+use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload};
 
 type Objects = Arc<Mutex<BTreeMap<String, (Bytes, Timestamp)>>>;
 
@@ -126,6 +126,14 @@ impl Storage for MemoryStorage {
             objects.remove(key);
         }
         Vec::new()
+    }
+
+    async fn rehearse(&self, _key: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn survey(&self, _prefix: &str) -> Survey {
+        Survey::default()
     }
 
     async fn abort_uploads(

@@ -10,6 +10,7 @@ mod http;
 mod parts;
 mod read;
 mod stall;
+mod survey;
 mod upload;
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Access, Body, Config, Endpoint, Error, Kind, Object, Ours, See, Storage, Stored, Upload,
+    Access, Body, Config, Endpoint, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload,
 };
 use bucket::{Bucket, time, unquoted};
 use error::meaning;
@@ -39,11 +40,15 @@ pub struct S3Storage {
 }
 
 impl S3Storage {
-    /// A client for the bucket; nothing is sent yet.
+    /// A client for the bucket that tries a request as often as this; nothing is sent yet.
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub async fn connect(config: &Config, name: super::Bucket) -> Result<Self, Error> {
+    pub async fn connect(
+        config: &Config,
+        name: super::Bucket,
+        attempts: u32,
+    ) -> Result<Self, Error> {
         let endpoint = config.endpoint.as_ref();
         let has_path = |it: &Endpoint| match it {
             Endpoint::Url(url) => url.parse().is_ok_and(|it: ::http::Uri| it.path() != "/"),
@@ -51,7 +56,7 @@ impl S3Storage {
         };
         Ok(Self {
             bucket: Bucket {
-                client: client::build(config).await?,
+                client: client::build(config, attempts).await?,
                 name: name.to_string(),
                 endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
                 memory: Memory::default(),
@@ -299,6 +304,14 @@ impl Storage for S3Storage {
             left.extend(self.delete_some(some).await);
         }
         left
+    }
+
+    async fn rehearse(&self, key: &str) -> Result<(), Error> {
+        survey::rehearse(&self.bucket, key).await
+    }
+
+    async fn survey(&self, prefix: &str) -> Survey {
+        survey::of(&self.bucket, prefix).await
     }
 
     async fn abort_uploads(

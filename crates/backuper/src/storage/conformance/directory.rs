@@ -50,6 +50,22 @@ async fn a_directory_must_be_there_and_its_folder_is_made() {
     assert!(!folder.path().join("bucket/a").exists());
 }
 
+#[tokio::test]
+async fn a_rehearsal_leaves_no_folder_that_was_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStorage::new(folder.path().to_owned(), Some("bucket"));
+    store.rehearse("shop/one").await.unwrap();
+    assert!(!folder.path().join("bucket").exists());
+    fs::create_dir(folder.path().join("bucket")).unwrap();
+    store.rehearse("shop/one").await.unwrap();
+    assert!(folder.path().join("bucket").exists());
+    assert!(!folder.path().join("bucket/.uploads").exists());
+    let missing = FileStorage::new(folder.path().join("unmounted"), None);
+    let error = missing.rehearse("shop/one").await.unwrap_err();
+    assert_eq!(error.kind, Kind::NoDirectory);
+    assert!(!folder.path().join("unmounted").exists());
+}
+
 /// F49.
 #[tokio::test]
 async fn only_what_dead_writers_of_ours_left_is_removed() {

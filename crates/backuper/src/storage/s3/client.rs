@@ -27,8 +27,8 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// The region that servers other than AWS expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Builds the client; nothing is sent.
-pub(super) async fn build(config: &Config) -> Result<aws_sdk_s3::Client, Error> {
+/// Builds the client, which tries a request as often as this; nothing is sent.
+pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::Client, Error> {
     if let Some(Endpoint::Url(url)) = &config.endpoint
         && let Some(proxy) = http::proxy_for(url)
     {
@@ -38,7 +38,7 @@ pub(super) async fn build(config: &Config) -> Result<aws_sdk_s3::Client, Error> 
         .http_client(Http::new(config)?.shared())
         .retry_config(
             RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
+                .with_max_attempts(attempts)
                 .with_max_backoff(LONGEST_PAUSE),
         )
         // Our own client sees what stands still; the SDK's protection takes a part in memory for sent.

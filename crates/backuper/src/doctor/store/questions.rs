@@ -1,0 +1,160 @@
+//! What is asked of a store that lets us in: whether it can be read and written, and what is left there.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::finding::{Finding, Findings, within};
+use crate::archive::{Folder, SourceId};
+use crate::catalog::{self, Listing};
+use crate::job::BackupSource;
+use crate::runtime::Deadline;
+use crate::storage::{Error, Storage, Survey};
+
+/// How long each question may take.
+const EACH: Duration = Duration::from_secs(4);
+
+/// Whom to ask, and what for.
+pub(super) struct Asking<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) source: Option<&'a BackupSource>,
+    /// What the keys of all that belongs to the database begin with; empty where none is checked.
+    pub(super) prefix: String,
+    pub(super) on_disk: bool,
+    pub(super) end: Deadline,
+}
+
+impl Asking<'_> {
+    /// Asks everything, side by side; gives how much room there is, where the store tells.
+    pub(super) async fn all(&self, findings: &mut Findings) -> Option<u64> {
+        let limit = EACH.min(self.end.left());
+        let begun = Timestamp::now();
+        let surveying = async {
+            let surveyed = self.storage.survey(&self.prefix);
+            let surveyed = tokio::time::timeout(limit, surveyed).await;
+            (surveyed.unwrap_or_default(), Timestamp::now())
+        };
+        let listing = async {
+            let listed = tokio::time::timeout(limit, self.list()).await;
+            let listed = listed.unwrap_or_else(|_elapsed| {
+                Err(Finding::unknown(format!(
+                    "the backups were not listed within {} s",
+                    limit.as_secs()
+                )))
+            });
+            let read = match &listed {
+                Ok(listing) => within(EACH, self.end, self.read(listing)).await,
+                Err(finding) => finding.clone(),
+            };
+            (listed, read)
+        };
+        let writing = within(EACH, self.end, self.write());
+        let ((survey, ended), (listed, read), write) = tokio::join!(surveying, listing, writing);
+        findings.add("read", read);
+        findings.add("write", write);
+        findings.add("delete", self.delete());
+        if !self.on_disk {
+            let here = begun + ended.duration_since(begun) / 2;
+            findings.add("clock", clock(here, survey));
+        }
+        findings.add(
+            "leftovers",
+            match &listed {
+                Ok(listing) => leftovers(listing, survey, ended),
+                Err(finding) => finding.clone(),
+            },
+        );
+        survey.free
+    }
+
+    async fn list(&self) -> Result<Listing, Finding> {
+        let Some(source) = self.source else {
+            return Err(Finding::unknown("not tried, since no database is named"));
+        };
+        let listed = catalog::list(self.storage, &source.database).await;
+        listed.map_err(Finding::from)
+    }
+
+    /// Reads the newest manifest, as every restore does.
+    async fn read(&self, listing: &Listing) -> Finding {
+        let Some(newest) = listing.complete.first() else {
+            return Finding::unknown("not tried, since there is no backup that could be read");
+        };
+        match catalog::read_manifest(self.storage, &newest.folder).await {
+            Ok(manifest) => Finding::ok(format!(
+                "the newest of {} backups, of {}, says what it is made of",
+                listing.complete.len(),
+                manifest.snapshot_at
+            )),
+            Err(catalog::Error::Storage(error)) => error.into(),
+            Err(error) => Finding::warning(format!(
+                "the newest backup cannot be restored: {error}; make another one"
+            )),
+        }
+    }
+
+    /// Begins to write an object, and lets it be.
+    async fn write(&self) -> Finding {
+        let rehearsed: Result<(), Error> = self.storage.rehearse(&self.key()).await;
+        match rehearsed {
+            Ok(()) => Finding::ok("an upload was begun and aborted; no object was made"),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// A key such as a backup's, so that retention aborts what a crash would leave of it.
+    fn key(&self) -> String {
+        match self.source {
+            Some(BackupSource {
+                host,
+                port,
+                database,
+            }) => {
+                let source = SourceId::of_name(host, *port, database);
+                Folder::new(database, Timestamp::now(), source).key("check")
+            }
+            None => format!("oiler-check-{}", uuid::Uuid::new_v4()),
+        }
+    }
+
+    fn delete(&self) -> Finding {
+        let whom = if self.on_disk {
+            "the user that workers run as"
+        } else {
+            "the owner of S3_ACCESS_KEY"
+        };
+        Finding::unknown(format!(
+            "not tried, since it would change something; a backup deletes what retention finds too old, and before that the object by which it tries the store: allow it to {whom} below {:?}",
+            self.prefix
+        ))
+    }
+}
+
+fn clock(here: Timestamp, survey: Survey) -> Finding {
+    match survey.clock {
+        Some(there) => Finding::of_clocks(here, there, "the store's"),
+        None => Finding::unknown("the store does not tell what time it has"),
+    }
+}
+
+/// What runs that crashed have left, which the next backup's retention removes.
+fn leftovers(listing: &Listing, survey: Survey, now: Timestamp) -> Finding {
+    let now = survey.clock.unwrap_or(now);
+    let all = &listing.incomplete;
+    let active = all.iter().filter(|it| it.is_active(now)).count();
+    let abandoned = all.iter().filter(|it| it.is_abandoned(now)).count();
+    let uploads = survey.uploads.map_or_else(
+        || "unfinished uploads, which the store does not list".to_owned(),
+        |it| format!("{it} unfinished uploads"),
+    );
+    let found = format!(
+        "{} folders of this database without a manifest ({active} of them are being written), and {uploads}",
+        all.len()
+    );
+    if abandoned == 0 {
+        return Finding::ok(found);
+    }
+    Finding::warning(format!(
+        "{found}; {abandoned} are older than a day: the next backup of this database removes them where it may delete"
+    ))
+}
