@@ -33,8 +33,102 @@ Installs the PostgreSQL adapter of oiler-backup: a scheduler, and what its worke
 
     helm install postgres-adapter charts/postgres-adapter -n oiler-backup-system --create-namespace
 
-What each setting of the workers means stands in the project's README. A value that is not in this table is
-an error.
+[values-production.yaml](values-production.yaml) has what a production release sets besides its own names: TLS, callers, a namespace of
+the workers' own, an admission policy, monitoring. What each setting of the workers means stands in
+[docs/settings.md](../../docs/settings.md). A value that is not in the table below is an error; one that has no effect beside the others is
+a warning.
+
+## Declared schedules
+
+`schedules` is a list of schedules that the scheduler makes and keeps as they are declared, each as in the call PutSchedule
+([proto/operations.proto](../../proto/operations.proto)). Passwords and keys stand in Secrets in the workers' namespace (`workers.namespace`,
+or else the release's), which the workers' pods read themselves: the scheduler needs no right to read them, and the values have no place
+for them.
+
+```yaml
+schedules:
+  - name: shop
+    database:
+      host: postgres.shop.svc
+      dbname: shop
+      user: backup
+      passwordSecret: {name: shop-database}     # its key `password`, or `key: …`
+    store:
+      endpoint: https://s3.example.com
+      bucket: backups
+      keysSecret: {name: backups-store}         # its keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `accessKey: …, secretKey: …`
+    cron: "0 3 * * *"
+    timeZone: Europe/Berlin
+    maxBackupCount: 7
+```
+
+- A changed list takes effect within two minutes, and no pod is restarted for it.
+- A schedule that is taken out of the list is deleted; its backups stay. With `schedules: []` all declared ones go.
+- With `schedules: null`, the default, nothing is declared any more, and nothing is deleted.
+- `passwordSecret` is left out for trust and certificate authentication, `keysSecret` for the pods' own identity
+  (`workers.serviceAccount.annotations`, `workers.s3.ambientBuckets`) and for directories.
+- `secretReferences` names the Secrets that *calls* may name in the same way; those of `schedules` are not among them. A caller chooses the
+  host that a password is shown to, so list the callers (`access.callersSecret`).
+- `admissionPolicy.enabled` lets workers read the Secrets of `schedules` and `secretReferences`, and no others.
+
+[deploy/examples/schedules.yaml](../../deploy/examples/schedules.yaml) is a file of values with three of them.
+
+## Upgrading
+
+`helm upgrade` works with `--reuse-values`, with `--reset-then-reuse-values` and with a file of values, and `helm rollback` goes back; schedules
+go on meanwhile. In each table: what is otherwise than it was, and what to do where that matters. Values that are not named mean what they
+meant.
+
+### From the chart before declared schedules
+
+| value | is otherwise | to do |
+|---|---|---|
+| `topologySpreadConstraints` | one without a `labelSelector` is of the scheduler's pods; it was of no pods | nothing, or give it the selector that you mean |
+| `podDisruptionBudget.minAvailable` | is back, in the place of `maxUnavailable`; no fewer than `replicas` is an error | nothing |
+| `workers.podTemplate` | goes before `workers.nodeSelector`, `tolerations` and their like, which are new | nothing: they are empty |
+| `extraVolumes`, `extraVolumeMounts` | the chart's own volume is `adapter-config` and no longer `worker-template` | rename one of yours that has the new name |
+| `nodeSelector`, `tolerations`, `priorityClassName`, `resources` | are of the pod of `helm test` too | nothing |
+| `admissionPolicy.enabled` | schedules may have any name; of Secrets without a value for them a worker reads `NAME-` and 16 digits alone | nothing |
+
+New: `schedules`, `secretReferences`, `namespaceOverride`, `kubeVersion`, `clusterDomain`, `global.imagePullSecrets`, `commonAnnotations`,
+`deploymentAnnotations`, `revisionHistoryLimit`, `terminationGracePeriodSeconds`, `podAntiAffinityPreset`, `nodeAffinityPreset`,
+`runtimeClassName`, `schedulerName`, `dnsPolicy`, `dnsConfig`, `hostAliases`, `livenessProbe`, `readinessProbe`, `startupProbe`, `lifecycle`,
+`initContainers`, `sidecars`, `extraEnvFrom`, `podMonitor`, more of `service`, `serviceAccount`, `podDisruptionBudget`, `tls.certManager`,
+`serviceMonitor`, `prometheusRule`, `dashboard` and `workers`. Their defaults change nothing.
+
+### From the published chart
+
+Its values file is understood, each name with a warning that says its successor. How to move is in
+[docs/moving.md](../../docs/moving.md).
+
+| published | is now | to do |
+|---|---|---|
+| `sheduler.name` | `fullnameOverride` for all names; understood, it names the Service `NAME-service` alone | keep it while the core's `database-config` has that name; then `fullnameOverride` |
+| `sheduler.namespace` | the release's namespace | `helm --namespace`; another one is an error |
+| `sheduler.port` | `service.port` | rename it |
+| `sheduler.replicas` (1) | `replicas` (2) | rename it, or leave it out: nothing happens twice |
+| `sheduler.image` | `images.scheduler.repository`, `.tag`, `.digest` | leave it out, or the published program goes on |
+| `sheduler.imagePullPolicy` (Always) | `images.pullPolicy` (IfNotPresent) | rename it, or leave it out: tags are not moved |
+| `sheduler.serviceAccountName` (postgres-scheduler-sa) | `serviceAccount.name` (the name of all objects) | rename it where others bind roles to it |
+| `backuper.image`, `restorer.image` | `images.backuper`, `images.restorer` | leave them out, or the published programs go on |
+
+What it had no value for: a network policy is on by default (`networkPolicy.enabled`), so for a core that is not in the namespace
+oiler-backup-system set `networkPolicy.coreNamespaceLabels`; drains take one scheduler at a time (`podDisruptionBudget`).
+
+### From charts of ours before those
+
+| value | was | is | to do |
+|---|---|---|---|
+| `networkPolicy.enabled` | `false` | `true` | `false`, or say where the core and the monitoring are |
+| `networkPolicy.coreNamespaceLabels`, `monitoringNamespaceLabels` | had the namespace's name in them | empty: the same | take that name out, where you set other labels |
+| `networkPolicy.workerPorts` | a list | empty: any port | set your list again |
+| `workers.backupDeadline` | `1d` | empty: three of the schedule's intervals, from 2h to 1d | set it for backups that take longer |
+| `podDisruptionBudget.minAvailable` | `1` | empty; `maxUnavailable` is `1` | nothing |
+| `service.adminPort` | a port of the Service | the port of the Service `…-metrics` | let scrapers of your own ask there |
+| `workers.runAsUser` | `0`: root's, refused by most clusters | `0`: the image's own user | nothing |
+| values without an effect | an error | a warning | nothing |
+
+## Values
 
 | value | default | |
 |---|---|---|

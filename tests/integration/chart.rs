@@ -5,8 +5,11 @@ mod namespaces;
 mod network;
 mod notes;
 mod options;
+mod pods;
 mod policy;
+mod schedules;
 mod schemas;
+mod upgrading;
 mod values;
 
 use std::path::PathBuf;
@@ -57,6 +60,26 @@ fn render(namespace: &str, version: &str, values: &[&str]) -> Ended {
     with_values(helm, values).run()
 }
 
+/// What is rendered for the newest version, which is no error.
+fn rendered(values: &[&str]) -> Vec<Value> {
+    documents(&render("system", "1.34.0", values).expect_code(0).stdout)
+}
+
+fn only(documents: &[Value], kind: &str, name: &str) -> Value {
+    let found = documents
+        .iter()
+        .find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("{kind} {name}")).clone()
+}
+
+/// A variable of the scheduler; nothing where it is not set.
+fn env_of(documents: &[Value], name: &str) -> Option<String> {
+    let deployment: Deployment = of_kind(documents, "Deployment");
+    let containers = deployment.spec.unwrap().template.spec.unwrap().containers;
+    let mut env = containers[0].env.clone().unwrap().into_iter();
+    env.find(|it| it.name == name)?.value
+}
+
 fn documents(yaml: &str) -> Vec<Value> {
     Deserializer::from_str(yaml)
         .map(|it| Value::deserialize(it).unwrap())
@@ -70,7 +93,7 @@ fn of_kind<T: serde::de::DeserializeOwned>(documents: &[Value], kind: &str) -> T
 }
 
 /// What people may combine; what needs other projects' definitions is rendered only.
-const COMBINATIONS: [&[&str]; 4] = [
+const COMBINATIONS: [&[&str]; 5] = [
     &[],
     &[
         "replicas=1",
@@ -128,6 +151,47 @@ const COMBINATIONS: [&[&str]; 4] = [
         "backuper.image=registry.example/backuper:1",
         "restorer.image=registry.example/restorer:1",
     ],
+    &[
+        "schedules:=[{\"name\":\"shop\",\"cron\":\"@daily\",\"database\":{\"host\":\"db\",\"dbname\":\"shop\",\"user\":\"backup\",\"passwordSecret\":{\"name\":\"shop\"}},\"store\":{\"bucket\":\"backups\"}}]",
+        "secretReferences={team-a-*}",
+        "global.imagePullSecrets={registry}",
+        "commonAnnotations.team=platform",
+        "deploymentAnnotations.a=b",
+        "revisionHistoryLimit=0",
+        "terminationGracePeriodSeconds=60",
+        "podAntiAffinityPreset=hard",
+        "nodeAffinityPreset.type=soft",
+        "nodeAffinityPreset.key=disk",
+        "nodeAffinityPreset.values={ssd}",
+        "topologySpreadConstraints:=[{\"maxSkew\":1,\"topologyKey\":\"zone\",\"whenUnsatisfiable\":\"DoNotSchedule\"}]",
+        "schedulerName=mine",
+        "dnsPolicy=Default",
+        "dnsConfig.options:=[{\"name\":\"ndots\",\"value\":\"1\"}]",
+        "hostAliases:=[{\"ip\":\"10.0.0.1\",\"hostnames\":[\"db\"]}]",
+        "livenessProbe.timeoutSeconds=5",
+        "readinessProbe.successThreshold=2",
+        "startupProbe.failureThreshold=120",
+        "lifecycle.preStop.sleep.seconds=1",
+        "initContainers:=[{\"name\":\"first\",\"image\":\"a:1\",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]}}}]",
+        "sidecars:=[{\"name\":\"beside\",\"image\":\"a:1\",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]}}}]",
+        "extraEnvFrom:=[{\"configMapRef\":{\"name\":\"more\"}}]",
+        "service.type=LoadBalancer",
+        "service.nodePort=30051",
+        "service.labels.a=b",
+        "service.metricsAnnotations.prometheus\\.io/scrape:=\"true\"",
+        "service.internalTrafficPolicy=Local",
+        "service.externalTrafficPolicy=Local",
+        "service.loadBalancerClass=internal.example/nlb",
+        "service.loadBalancerSourceRanges={10.0.0.0/8}",
+        "service.ipFamilyPolicy=SingleStack",
+        "service.ipFamilies={IPv4}",
+        "serviceAccount.labels.a=b",
+        "serviceAccount.automountServiceAccountToken=false",
+        "podDisruptionBudget.minAvailable=1",
+        "podDisruptionBudget.unhealthyPodEvictionPolicy=AlwaysAllow",
+        "workers.priorityClassName=low",
+        "workers.nodeSelector.disk=ssd",
+    ],
 ];
 
 #[test]
@@ -161,6 +225,7 @@ fn u48_what_is_rendered_is_taken_by_a_real_cluster_under_the_restricted_profile(
                         // It is not there, and this is no question of the profile.
                         it.service_account_name = None;
                         it.priority_class_name = None;
+                        it.runtime_class_name = None;
                         it
                     }),
                     status: None,
@@ -203,8 +268,7 @@ fn what_needs_other_projects_definitions_is_rendered() {
         "tls.enabled=true",
         "tls.certManager.issuerRef.name=ca",
     ];
-    let rendered = render("system", "1.34.0", &values);
-    let documents = documents(&rendered.stdout);
+    let documents = rendered(&values);
     for kind in ["ServiceMonitor", "PrometheusRule", "Certificate"] {
         let found = documents.iter().find(|it| it["kind"] == kind);
         assert!(!found.expect(kind)["spec"].is_null(), "{kind}");
@@ -283,12 +347,8 @@ fn the_scheduler_may_do_nothing_outside_its_namespace_unless_it_is_asked_for() {
 /// S24, S28: the label of its objects and the name of its Lease.
 #[test]
 fn the_scheduler_knows_its_release() {
-    let rendered = render("system", "1.34.0", &[]);
-    let deployment: Deployment = of_kind(&documents(&rendered.stdout), "Deployment");
-    let pod = deployment.spec.unwrap().template.spec.unwrap();
-    let env = pod.containers[0].env.clone().unwrap();
-    let release = env.iter().find(|it| it.name == "RELEASE_NAME");
-    assert_eq!(release.unwrap().value.as_deref(), Some("adapter"));
+    let release = env_of(&rendered(&[]), "RELEASE_NAME");
+    assert_eq!(release.as_deref(), Some("adapter"));
 }
 
 #[test]

@@ -5,9 +5,14 @@
 {{- include "adapter.checkAccounts" . -}}
 {{- include "adapter.checkTls" . -}}
 {{- include "adapter.checkPolicy" . -}}
+{{- include "adapter.checkPods" . -}}
+{{- include "adapter.checkCluster" . -}}
+{{- include "adapter.checkMonitors" . -}}
+{{- include "adapter.checkSchedules" . -}}
 {{- with .Values.sheduler.namespace -}}
-{{- if ne . $.Release.Namespace -}}
-{{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $.Release.Namespace .) -}}
+{{- $namespace := include "adapter.namespace" $ -}}
+{{- if ne . $namespace -}}
+{{- fail (printf "sheduler.namespace is %s and the release's namespace is %s: everything lives in the latter, so install with --namespace %s" . $namespace .) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq (include "adapter.port" .) (toString .Values.service.adminPort) -}}
@@ -51,14 +56,68 @@
 
 {{- define "adapter.checkPolicy" -}}
 {{- if .Values.admissionPolicy.enabled -}}
-{{- if semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version -}}
-{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30 or newer; this is %s" .Capabilities.KubeVersion.Version) -}}
+{{- $version := include "adapter.kubeVersion" . -}}
+{{- if semverCompare "<1.30.0-0" $version -}}
+{{- fail (printf "admissionPolicy.enabled needs Kubernetes 1.30 or newer; this is %s" $version) -}}
 {{- end -}}
-{{- range (default (dict) (default (dict) .Values.workers.podTemplate).spec).volumes -}}
+{{- range (include "adapter.podTemplate" . | fromYaml).spec.volumes -}}
 {{- if .hostPath -}}
 {{- fail (printf "workers.podTemplate has the hostPath volume %s, which admissionPolicy.enabled refuses" .name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names that two would have in a pod, and ways to say the same twice. */}}
+{{- define "adapter.checkPods" -}}
+{{- range $name := list "initContainers" "sidecars" -}}
+{{- range index $.Values $name -}}
+{{- if eq .name "scheduler" -}}
+{{- fail (printf "%s has a container scheduler, which is the chart's: give it another name" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.affinity (or .Values.podAntiAffinityPreset (.Values.nodeAffinityPreset).type) -}}
+{{- fail "affinity and a preset of it are both given: one of them is needed" -}}
+{{- end -}}
+{{- with .Values.nodeAffinityPreset -}}
+{{- if and .type (not (and .key .values)) -}}
+{{- fail "nodeAffinityPreset.type needs the key and the values of a node's label" -}}
+{{- end -}}
+{{- end -}}
+{{- $template := include "adapter.podTemplate" . | fromYaml -}}
+{{- $given := dict "extraVolumes" $template.spec.volumes -}}
+{{- range $template.spec.containers -}}
+{{- if eq .name "worker" -}}{{- $_ := set $given "extraEnv" .env -}}{{- end -}}
+{{- end -}}
+{{- range $name, $all := $given -}}
+{{- $names := list -}}
+{{- range $all -}}
+{{- if has .name $names -}}
+{{- fail (printf "workers.%s and what else makes the workers' pods, such as workers.podTemplate, both have %s" $name .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "adapter.checkCluster" -}}
+{{- $version := include "adapter.kubeVersion" . -}}
+{{- if and .Values.service.trafficDistribution (semverCompare "<1.31.0-0" $version) -}}
+{{- fail (printf "service.trafficDistribution needs Kubernetes 1.31 or newer; this is %s" $version) -}}
+{{- end -}}
+{{- $budget := .Values.podDisruptionBudget -}}
+{{- $replicas := .Values.sheduler.replicas | default .Values.replicas -}}
+{{- if and $budget.enabled $budget.minAvailable (not (kindIs "string" $budget.minAvailable)) -}}
+{{- if ge (int64 $budget.minAvailable) (int64 $replicas) -}}
+{{- fail (printf "podDisruptionBudget.minAvailable is %v of %v replicas: no node with one of them could ever be drained" $budget.minAvailable $replicas) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "adapter.checkMonitors" -}}
+{{- if and .Values.serviceMonitor.enabled (.Values.podMonitor).enabled -}}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled are both true: every series would be there twice" -}}
 {{- end -}}
 {{- end -}}
 
@@ -80,17 +139,19 @@
 {{/* Values that are given and have no effect: a line each, for NOTES. They may stand in an overlay of several releases. */}}
 {{- define "adapter.warnings" -}}
 {{- $off := dict -}}
-{{- $_ := set $off "serviceMonitor" (dict "interval" "30s" "scrapeTimeout" "" "labels" dict "relabelings" list "metricRelabelings" list) -}}
-{{- $_ := set $off "prometheusRule" (dict "labels" dict "alertLabels" dict "disabled" list "additionalRules" list) -}}
-{{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1")) -}}
-{{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1) -}}
+{{- $_ := set $off "serviceMonitor" (dict "interval" "30s" "scrapeTimeout" "" "labels" dict "relabelings" list "metricRelabelings" list "namespace" "" "annotations" dict "jobLabel" "" "targetLabels" list "honorLabels" false) -}}
+{{- $_ := set $off "podMonitor" (dict "interval" "30s" "scrapeTimeout" "" "labels" dict "relabelings" list "metricRelabelings" list "namespace" "" "annotations" dict "jobLabel" "" "podTargetLabels" list "honorLabels" false) -}}
+{{- $_ := set $off "prometheusRule" (dict "labels" dict "alertLabels" dict "disabled" list "additionalRules" list "namespace" "" "annotations" dict) -}}
+{{- $_ := set $off "dashboard" (dict "labels" (dict "grafana_dashboard" "1") "namespace" "" "annotations" dict) -}}
+{{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1 "minAvailable" "" "unhealthyPodEvictionPolicy" "") -}}
 {{- $_ := set $off "admissionPolicy" (dict "extraImages" list) -}}
 {{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" dict "corePodLabels" dict "monitoringNamespaceLabels" dict "extraIngress" list "workerPorts" list "extraWorkerEgress" list) -}}
 {{- range $name, $defaults := $off -}}
-{{- $given := index $.Values $name -}}
+{{- $given := default (dict) (index $.Values $name) -}}
 {{- if not $given.enabled -}}
 {{- range $key, $default := $defaults -}}
-{{- if ne (index $given $key | toJson) ($default | toJson) }}
+{{- /* A release that was made before there was the value has none. */}}
+{{- if and (hasKey $given $key) (ne (index $given $key | toJson) ($default | toJson)) }}
 {{ $name }}.{{ $key }} has no effect without {{ $name }}.enabled.
 {{- end -}}
 {{- end -}}
@@ -114,6 +175,27 @@ serviceAccount.annotations has {{ $key }}, and the scheduler asks no cloud for a
 {{- if and .Values.workers.serviceAccount.annotations (not .Values.workers.s3.ambientBuckets) }}
 workers.serviceAccount.annotations give the workers credentials that no request may use: name the buckets in workers.s3.ambientBuckets.
 {{- end -}}
+{{- $service := .Values.service -}}
+{{- if eq $service.type "ClusterIP" -}}
+{{- range $key := list "nodePort" "externalTrafficPolicy" -}}
+{{- if index $service $key }}
+service.{{ $key }} has no effect with service.type ClusterIP.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if ne $service.type "LoadBalancer" -}}
+{{- range $key := list "loadBalancerClass" "loadBalancerSourceRanges" -}}
+{{- if index $service $key }}
+service.{{ $key }} has no effect without service.type LoadBalancer.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.secretReferences (eq (include "adapter.allowsAnyone" .) "true") }}
+secretReferences lets whoever reaches the port have a worker send these Secrets' credentials to a server of their choice: list the callers (access.callersSecret), or let no calls name Secrets.
+{{- end -}}
+{{- if has "*" (default (list) .Values.secretReferences) }}
+secretReferences has "*": calls may name every Secret in the workers' namespace.
+{{- end -}}
 {{- if and .Values.access.tokenReview (not .Values.access.callersSecret) }}
 access.tokenReview has no effect without access.callersSecret, the list that names ServiceAccounts.
 {{- end -}}
@@ -125,8 +207,12 @@ tls.{{ $name }} has no effect without tls.enabled.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and (ne $tls.certManager.duration "2160h") (not $tls.certManager.issuerRef) }}
-tls.certManager.duration has no effect without tls.certManager.issuerRef.
+{{- if not $tls.certManager.issuerRef -}}
+{{- range $key, $default := dict "duration" "2160h" "renewBefore" "" "privateKey" dict "extraDnsNames" list -}}
+{{- if and (hasKey $tls.certManager $key) (ne (index $tls.certManager $key | toJson) ($default | toJson)) }}
+tls.certManager.{{ $key }} has no effect without tls.certManager.issuerRef.
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and $tls.testClientSecret (not $tls.clientCaSecret) }}
 tls.testClientSecret has no effect without tls.clientCaSecret.

@@ -16,6 +16,12 @@
 {{- if .Values.access.callersSecret }}
 - {name: ACCESS_FILE, value: /etc/grpc-callers/callers.yaml}
 {{- end }}
+{{- if eq (include "adapter.declares" .) "true" }}
+- {name: SCHEDULES_FILE, value: /etc/postgres-adapter/schedules/schedules.yaml}
+{{- end }}
+{{- with .Values.secretReferences }}
+- {name: SECRET_REFERENCES, value: {{ join "," . | quote }}}
+{{- end }}
 {{- with $workers.s3.ambientBuckets }}
 - {name: AMBIENT_BUCKETS, value: {{ join "," . | quote }}}
 {{- end }}

@@ -1,3 +1,9 @@
+{{/* Where everything but the workers is. */}}
+{{- define "adapter.namespace" -}}{{ .Values.namespaceOverride | default .Release.Namespace }}{{- end -}}
+
+{{/* Where CronJobs, Jobs and their Secrets are. */}}
+{{- define "adapter.workerNamespace" -}}{{ .Values.workers.namespace | default (include "adapter.namespace" .) }}{{- end -}}
+
 {{/* The name of all objects. */}}
 {{- define "adapter.name" -}}
 {{- $given := default .Chart.Name .Values.nameOverride -}}
@@ -12,7 +18,7 @@
 
 {{/* The name of what belongs to no namespace, so that releases in several do not share it. */}}
 {{- define "adapter.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "adapter.name" .) -}}
+{{- printf "%s-%s" (include "adapter.namespace" .) (include "adapter.name" .) -}}
 {{- end -}}
 
 {{/* The Service's name; the published chart put something behind its own. */}}
@@ -22,8 +28,16 @@
 
 {{- define "adapter.port" -}}{{ .Values.sheduler.port | default .Values.service.port }}{{- end -}}
 
+{{/* The Secret with the certificate of gRPC. */}}
+{{- define "adapter.tlsSecret" -}}
+{{ .Values.tls.existingSecret | default (printf "%s-tls" (include "adapter.name" .)) }}
+{{- end -}}
+
 {{/* Whether nobody is asked who they are. */}}
 {{- define "adapter.allowsAnyone" -}}{{ not (or .Values.tls.clientCaSecret .Values.access.callersSecret) }}{{- end -}}
+
+{{/* The cluster's version, or the one that is meant where nobody can ask a cluster. */}}
+{{- define "adapter.kubeVersion" -}}{{ .Values.kubeVersion | default .Capabilities.KubeVersion.Version }}{{- end -}}
 
 {{- define "adapter.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
@@ -39,6 +53,25 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+An object's metadata. of: `root`; what is not like all others: `name`, `namespace` ("-": none), `labels`,
+`annotations`.
+*/}}
+{{- define "adapter.metadata" -}}
+{{- $root := .root -}}
+{{- $labels := mergeOverwrite (include "adapter.labels" $root | fromYaml) (default (dict) .labels) -}}
+{{- $annotations := mergeOverwrite (deepCopy (default (dict) $root.Values.commonAnnotations)) (default (dict) .annotations) -}}
+name: {{ .name | default (include "adapter.name" $root) }}
+{{- $namespace := .namespace | default (include "adapter.namespace" $root) }}
+{{- if ne $namespace "-" }}
+namespace: {{ $namespace }}
+{{- end }}
+labels: {{- toYaml $labels | nindent 2 }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -69,62 +102,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* A pod's security context: on OpenShift the namespace gives the ids. */}}
-{{- define "adapter.podSecurityContext" -}}
-{{- $context := .Values.podSecurityContext -}}
-{{- if .Values.openshift -}}{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}{{- end -}}
-{{- toYaml $context -}}
+{{/* What pods name to pull images, a list; nothing where there is none. */}}
+{{- define "adapter.pullSecrets" -}}
+{{- $all := list -}}
+{{- range concat .Values.images.pullSecrets (default (list) (default (dict) .Values.global).imagePullSecrets) -}}
+{{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) -}}
 {{- end -}}
-
-{{/* Where CronJobs, Jobs and their Secrets are. */}}
-{{- define "adapter.workerNamespace" -}}{{ .Values.workers.namespace | default .Release.Namespace }}{{- end -}}
-
-{{/* The Secrets that are named anywhere in a pod template, a line each. */}}
-{{- define "adapter.secretsIn" -}}
-{{- if kindIs "slice" . -}}
-{{- range . -}}{{- include "adapter.secretsIn" . -}}{{- end -}}
-{{- else if kindIs "map" . -}}
-{{- range $key, $value := . -}}
-{{- if and (eq $key "secretName") (kindIs "string" $value) -}}{{ $value }}{{ "\n" }}{{- end -}}
-{{- if and (has $key (list "secret" "secretRef" "secretKeyRef")) (kindIs "map" $value) -}}
-{{- with $value.name -}}{{ . }}{{ "\n" }}{{- end -}}
-{{- end -}}
-{{- include "adapter.secretsIn" $value -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{/* What the worker's pod template has, besides the user's own. */}}
-{{- define "adapter.podTemplate" -}}
-{{- $workers := .Values.workers -}}
-{{- $volumes := list -}}{{- $mounts := list -}}
-{{- range $name, $bundle := dict "s3-ca" $workers.s3.caBundle "database-ca" $workers.database.caBundle -}}
-{{- $items := list (dict "key" $bundle.key "path" "ca.crt") -}}
-{{- if $bundle.secret -}}
-{{- $volumes = append $volumes (dict "name" $name "secret" (dict "secretName" $bundle.secret "items" $items)) -}}
-{{- else if $bundle.configMap -}}
-{{- $volumes = append $volumes (dict "name" $name "configMap" (dict "name" $bundle.configMap "items" $items)) -}}
-{{- end -}}
-{{- if or $bundle.secret $bundle.configMap -}}
-{{- $mounts = append $mounts (dict "name" $name "mountPath" (printf "/etc/%s" $name) "readOnly" true) -}}
-{{- end -}}
-{{- end -}}
-{{- $template := deepCopy (default (dict) $workers.podTemplate) -}}
-{{- $spec := default (dict) $template.spec -}}
-{{- $worker := dict "name" "worker" -}}{{- $others := list -}}
-{{- range default (list) $spec.containers -}}
-{{- if eq .name "worker" -}}{{- $worker = . -}}{{- else -}}{{- $others = append $others . -}}{{- end -}}
-{{- end -}}
-{{- $_ := set $worker "resources" (mergeOverwrite (deepCopy (default (dict) $workers.resources)) (default (dict) $worker.resources)) -}}
-{{- with $mounts -}}{{- $_ := set $worker "volumeMounts" (concat . (default (list) $worker.volumeMounts)) -}}{{- end -}}
-{{- $_ := set $spec "containers" (prepend $others $worker) -}}
-{{- with $volumes -}}{{- $_ := set $spec "volumes" (concat . (default (list) $spec.volumes)) -}}{{- end -}}
-{{- with .Values.images.pullSecrets -}}{{- if not $spec.imagePullSecrets -}}{{- $_ := set $spec "imagePullSecrets" . -}}{{- end -}}{{- end -}}
-{{- $_ := set $template "spec" $spec -}}
-{{- with .Values.commonLabels -}}
-{{- $metadata := default (dict) $template.metadata -}}
-{{- $_ := set $metadata "labels" (mergeOverwrite (deepCopy .) (default (dict) $metadata.labels)) -}}
-{{- $_ := set $template "metadata" $metadata -}}
-{{- end -}}
-{{- toYaml $template -}}
+{{- with $all | uniq -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}

@@ -1,14 +1,7 @@
 //! Workers in a namespace of their own: what goes there, and what stays with the scheduler.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use super::{documents, env_of, of_kind, render, rendered};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use serde_yaml_ng::Value;
-
-use super::{documents, of_kind, render};
-
-fn rendered(values: &[&str]) -> Vec<Value> {
-    documents(&render("system", "1.34.0", values).expect_code(0).stdout)
-}
 
 /// S04.
 #[test]
@@ -37,13 +30,8 @@ fn workers_may_have_a_namespace_that_the_scheduler_is_not_in() {
     let binding: RoleBinding = of_kind(&documents, "RoleBinding");
     let subject = &binding.subjects.unwrap()[0];
     assert_eq!(subject.namespace.as_deref(), Some("system"));
-    let deployment: Deployment = of_kind(&documents, "Deployment");
-    let env = deployment.spec.unwrap().template.spec.unwrap().containers[0]
-        .env
-        .clone();
-    let env = env.unwrap();
-    let namespace = env.iter().find(|it| it.name == "SYSTEM_NAMESPACE").unwrap();
-    assert_eq!(namespace.value.as_deref(), Some("workers"));
+    let namespace = env_of(&documents, "SYSTEM_NAMESPACE");
+    assert_eq!(namespace.as_deref(), Some("workers"));
     let policy = documents
         .iter()
         .find(|it| it["kind"] == "ValidatingAdmissionPolicy")
@@ -77,4 +65,41 @@ fn releases_in_several_namespaces_share_no_object_that_is_in_none() {
         one.iter().all(|it| !other.contains(it)),
         "{one:?} {other:?}"
     );
+}
+
+/// A chart of which this one is a part has a namespace of its own for it.
+#[test]
+fn everything_moves_into_another_namespace_than_the_releases() {
+    let values = [
+        "namespaceOverride=elsewhere",
+        "admissionPolicy.enabled=true",
+        "access.tokenReview=true",
+        "tls.enabled=true",
+        "tls.certManager.issuerRef.name=ca",
+    ];
+    let rendered = render("system", "1.34.0", &values)
+        .expect_code(0)
+        .stdout
+        .clone();
+    for words in ["namespace: system\n", ".system", ":system:adapter"] {
+        assert!(!rendered.contains(words), "{words}: {rendered}");
+    }
+    let documents = documents(&rendered);
+    let namespaces = documents.iter().map(|it| &it["metadata"]["namespace"]);
+    assert!(namespaces.clone().any(|it| *it == "elsewhere"));
+    assert!(
+        namespaces
+            .into_iter()
+            .all(|it| it.is_null() || *it == "elsewhere")
+    );
+    assert_eq!(
+        env_of(&documents, "SYSTEM_NAMESPACE").as_deref(),
+        Some("elsewhere")
+    );
+    for words in [
+        "adapter-postgres-adapter.elsewhere.svc:50051",
+        "system:serviceaccount:elsewhere:adapter-postgres-adapter",
+    ] {
+        assert!(rendered.contains(words), "{words}: {rendered}");
+    }
 }

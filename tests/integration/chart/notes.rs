@@ -94,6 +94,19 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
         "workers.s3.ambientBuckets",
     ),
     (&["access.tokenReview=true"], "access.callersSecret"),
+    (&["podMonitor.labels.a=b"], "without podMonitor.enabled"),
+    (
+        &["service.nodePort=30051"],
+        "service.nodePort has no effect",
+    ),
+    (
+        &["service.loadBalancerClass=a"],
+        "service.loadBalancerClass has no effect",
+    ),
+    (
+        &["tls.certManager.renewBefore=1h"],
+        "tls.certManager.renewBefore has no effect",
+    ),
     (
         &["tls.existingSecret=x"],
         "tls.existingSecret has no effect",
@@ -121,6 +134,38 @@ fn values_without_an_effect_are_warned_of() {
     }
     let said = notes(&[]);
     assert!(!said.contains("no effect"), "{said}");
+}
+
+#[test]
+fn where_the_secrets_of_schedules_must_be_is_said() {
+    let schedule = "schedules:=[{\"name\":\"shop\",\"cron\":\"@daily\",\"database\":{\"host\":\"db\",\"dbname\":\"b\",\"user\":\"u\",\"passwordSecret\":{\"name\":\"shop-db\"}},\"store\":{\"bucket\":\"b\",\"keysSecret\":{\"name\":\"s3\"}}}]";
+    let said = notes(&[schedule, "workers.namespace=elsewhere"]);
+    for words in [
+        "as they are declared: shop.",
+        "kubectl -n elsewhere get secrets s3 shop-db",
+        "its backups stay",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!notes(&[]).contains("get secrets"));
+}
+
+/// A caller chooses the host that a password is shown to.
+#[test]
+fn secrets_that_anybody_may_name_are_warned_of() {
+    let said = notes(&["secretReferences={shop-*}", "workers.namespace=elsewhere"]);
+    assert!(
+        said.contains("in the namespace elsewhere for credentials: shop-*"),
+        "{said}"
+    );
+    assert!(
+        said.contains("WARNING: secretReferences lets whoever reaches"),
+        "{said}"
+    );
+    let known = notes(&["secretReferences={shop-*}", "access.callersSecret=callers"]);
+    assert!(!known.contains("WARNING: secretReferences"), "{known}");
+    let all = notes(&["secretReferences={*}", "access.callersSecret=callers"]);
+    assert!(all.contains("every Secret"), "{all}");
 }
 
 #[test]

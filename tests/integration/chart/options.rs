@@ -2,24 +2,10 @@
 
 use serde_yaml_ng::Value;
 
-use super::{documents, render};
+use super::{env_of, only, rendered};
 
-fn rendered(values: &[&str]) -> Vec<Value> {
-    documents(&render("system", "1.34.0", values).expect_code(0).stdout)
-}
-
-fn only(documents: &[Value], kind: &str, name: &str) -> Value {
-    let found = documents
-        .iter()
-        .find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
-    found.unwrap_or_else(|| panic!("{kind} {name}")).clone()
-}
-
-fn env(documents: &[Value], name: &str) -> Value {
-    let deployment = only(documents, "Deployment", "adapter-postgres-adapter");
-    let env = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
-    let mut env = env.as_sequence().unwrap().iter();
-    env.find(|it| it["name"] == name).expect(name)["value"].clone()
+fn env(documents: &[Value], name: &str) -> String {
+    env_of(documents, name).expect(name)
 }
 
 fn pod_template(documents: &[Value]) -> Value {

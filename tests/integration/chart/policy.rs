@@ -18,6 +18,8 @@ const VALUES: &[&str] = &[
     "images.backuper.tag:=\"1\"",
     "images.restorer.repository=registry.local/restorer",
     "images.restorer.tag:=\"1\"",
+    "secretReferences={team-a-*}",
+    "schedules:=[{\"name\":\"shop\",\"cron\":\"@daily\",\"database\":{\"host\":\"db\",\"dbname\":\"b\",\"user\":\"u\",\"passwordSecret\":{\"name\":\"shop.db\"}},\"store\":{\"bucket\":\"b\"}}]",
     "workers.podTemplate.spec.volumes:=[{\"name\":\"ca\",\"secret\":{\"secretName\":\"given\"}}]",
 ];
 
@@ -291,5 +293,69 @@ fn all_that_the_engine_renders_is_let_in_and_nothing_half_made_runs() {
         jobs.patch("restore-0b-postgres", &patch, &noted)
             .await
             .expect("noted");
+    });
+}
+
+/// A worker's variables that read a key of a Secret.
+fn reading(secret: &str) -> Value {
+    json!([{"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": secret, "key": "password"}}}])
+}
+
+#[test]
+fn schedules_of_any_name_read_their_own_secret_and_those_that_may_be_named() {
+    Cluster::shared().within(async |namespace| {
+        let client = installed(&namespace).await;
+        let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace.name);
+        let cron_jobs: Api<CronJob> = Api::namespaced(client, &namespace.name);
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let mut whole: CronJob = golden("cron_job", "/spec/jobTemplate/spec/template/spec");
+        whole.metadata.name = Some("shop".to_owned());
+        let run = |name: &str, secret: &str| {
+            let job = with(&restore(0), "/metadata/name", json!(name));
+            with(
+                &job,
+                "/spec/template/spec/containers/0/env",
+                reading(secret),
+            )
+        };
+        let own = "shop-0123456789abcdef";
+        for (secret, is_let_in) in [
+            (own, true),
+            ("shop.db", true),
+            ("team-a-shop", true),
+            // A dot stands for itself, and a name for all of it.
+            ("shopxdb", false),
+            ("shop.db.old", false),
+            ("of-team-a-shop", false),
+            ("shop-token", false),
+            ("other-0123456789abcdef", false),
+        ] {
+            let path = "/spec/jobTemplate/spec/template/spec/containers/0/env";
+            let mut schedule = serde_json::to_value(&whole).unwrap();
+            *schedule.pointer_mut(path).unwrap() = reading(secret);
+            let schedule = serde_json::from_value(schedule).unwrap();
+            let made = cron_jobs.create(&dry, &schedule).await;
+            assert_eq!(made.is_ok(), is_let_in, "{secret}: {made:?}");
+            for job in ["shop-now-0a1b2c", "shop-lst-0a1b2c"] {
+                let made = jobs.create(&dry, &run(job, secret)).await;
+                assert_eq!(made.is_ok(), is_let_in, "{job} {secret}: {made:?}");
+            }
+        }
+        let restores = "restore-0000000a-postgres";
+        jobs.create(&dry, &run(restores, own)).await.expect("lent");
+        let question = "backup-0011223344556677-postgres-lst";
+        jobs.create(&dry, &run(question, question))
+            .await
+            .expect("of what a caller gave");
+        jobs.create(&dry, &run("shop", own))
+            .await
+            .expect_err("no run's name");
+        // As a volume, a Secret has more than the key that is meant.
+        let volume = json!([{"name": "worker-tmp", "secret": {"secretName": "shop.db"}}]);
+        let mounted = with(&restore(1), "/spec/template/spec/volumes", volume);
+        jobs.create(&dry, &mounted).await.expect_err("a volume");
     });
 }

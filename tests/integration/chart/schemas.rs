@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{COMBINATIONS, render};
+use super::{COMBINATIONS, chart, helm, render};
 use crate::cluster::kept_by_with;
 use crate::testbed::folder;
 use crate::testbed::programs::Prepared;
 
 /// Kinds of other projects, whose descriptions Kubernetes has not.
-const OTHERS: &str = "ServiceMonitor,PrometheusRule,Certificate";
+const OTHERS: &str = "ServiceMonitor,PodMonitor,PrometheusRule,Certificate";
 
 /// One JSON schema for each kind, as kubeconform looks for them; a field that is in none is an error.
 fn write_schemas(swagger: &Path, into: &Path) {
@@ -90,6 +90,19 @@ fn what_is_rendered_is_right_for_the_oldest_and_the_newest_kubernetes() {
             "dashboard.enabled=true",
         ];
         kubeconform(&schemas, &render("system", version, &others).stdout).expect_code(0);
+        let near = ["service.trafficDistribution=PreferClose"];
+        if version != "1.29.15" {
+            kubeconform(
+                &schemas,
+                &render("system", version, &near).expect_code(0).stdout,
+            )
+            .expect_code(0);
+            let chart = chart();
+            let preset = helm(&["template", "adapter", chart.to_str().unwrap(), "--values"])
+                .arg(chart.join("values-production.yaml"))
+                .args(["--kube-version", version]);
+            kubeconform(&schemas, &preset.succeed().stdout).expect_code(0);
+        }
         if version != "1.29.15" {
             let policy = ["admissionPolicy.enabled=true", "workers.namespace=workers"];
             let rendered = render("system", version, &policy);

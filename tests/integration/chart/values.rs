@@ -33,6 +33,21 @@ const ALONE: &[(&str, &str)] = &[
     ("commonLabels.app\\.kubernetes\\.io/name=x", "propertyName"),
     ("service.adminPort=50051", "service.adminPort"),
     ("extraEnv:=[{\"name\":\"PORT\",\"value\":\"1\"}]", "PORT"),
+    ("sidecars:=[{\"name\":\"scheduler\"}]", "sidecars"),
+    ("initContainers:=[{\"image\":\"a\"}]", "name"),
+    ("podAntiAffinityPreset=always", "podAntiAffinityPreset"),
+    (
+        "nodeAffinityPreset.type=hard",
+        "needs the key and the values",
+    ),
+    ("livenessProbe.httpGet.path=/", "httpGet"),
+    (
+        "terminationGracePeriodSeconds=5",
+        "terminationGracePeriodSeconds",
+    ),
+    ("podDisruptionBudget.minAvailable=2", "ever be drained"),
+    ("podMonitor.intervall=5s", "intervall"),
+    ("workers.extraEnv:=[{\"value\":\"b\"}]", "name"),
 ];
 
 const HOST_PATH: &str = "workers.podTemplate:={\"spec\":{\"volumes\":[{\"name\":\"disk\",\"hostPath\":{\"path\":\"/d\"}}]}}";
@@ -55,6 +70,35 @@ const TOGETHER: &[([&str; 2], &str)] = &[
     (
         ["images.scheduler.tag=v1", "sheduler.image=a:1"],
         "sheduler.image",
+    ),
+    (
+        ["podAntiAffinityPreset=soft", "affinity.nodeAffinity.a=b"],
+        "one of them is needed",
+    ),
+    (
+        ["serviceMonitor.enabled=true", "podMonitor.enabled=true"],
+        "twice",
+    ),
+    (
+        [
+            "workers.extraEnv:=[{\"name\":\"A\",\"value\":\"b\"}]",
+            "workers.podTemplate:={\"spec\":{\"containers\":[{\"name\":\"worker\",\"env\":[{\"name\":\"A\",\"value\":\"c\"}]}]}}",
+        ],
+        "workers.extraEnv and what else",
+    ),
+    (
+        [
+            "workers.extraVolumes:=[{\"name\":\"s3-ca\",\"emptyDir\":{}}]",
+            "workers.s3.caBundle.secret=ca",
+        ],
+        "workers.extraVolumes and what else",
+    ),
+    (
+        [
+            "workers.extraVolumes:=[{\"name\":\"disk\",\"hostPath\":{\"path\":\"/d\"}}]",
+            "admissionPolicy.enabled=true",
+        ],
+        "hostPath volume disk",
     ),
     (
         ["sheduler.serviceAccountName=a", "serviceAccount.name=b"],
@@ -84,4 +128,14 @@ fn an_older_kubernetes_than_is_supported_is_refused() {
     assert!(old.stderr.contains("1.28"), "{old}");
     let old = render("system", "1.29.0", &["admissionPolicy.enabled=true"]);
     assert!(old.stderr.contains("needs Kubernetes 1.30"), "{old}");
+    let old = render(
+        "system",
+        "1.30.0",
+        &["service.trafficDistribution=PreferClose"],
+    );
+    assert!(old.stderr.contains("needs Kubernetes 1.31"), "{old}");
+    // Of a cluster that nobody can ask.
+    let said = ["kubeVersion=1.29.0", "admissionPolicy.enabled=true"];
+    let old = render("system", "1.34.0", &said);
+    assert!(old.stderr.contains("this is 1.29.0"), "{old}");
 }

@@ -1,0 +1,57 @@
+{{/* The declared schedules, as the scheduler reads them: PutScheduleRequest's fields and no other. */}}
+{{- define "adapter.schedules" -}}
+{{- $all := list -}}
+{{- range .Values.schedules -}}
+{{- $one := pick . "name" "cron" "timeZone" "labels" "coreAddr" -}}
+{{- $database := pick .database "host" "dbname" "user" "passwordSecret" -}}
+{{- /* Numbers of values are floats, and large ones would get an exponent. */}}
+{{- with .database.port -}}{{- $_ := set $database "port" (int64 .) -}}{{- end -}}
+{{- $_ := set $one "database" $database -}}
+{{- $_ := set $one "store" (pick .store "endpoint" "bucket" "keysSecret") -}}
+{{- with .maxBackupCount -}}{{- $_ := set $one "maxBackupCount" (int64 .) -}}{{- end -}}
+{{- $all = append $all $one -}}
+{{- end -}}
+{{- toYaml (dict "schedules" $all) -}}
+{{- end -}}
+
+{{/* Whether schedules are declared, be they none. */}}
+{{- define "adapter.declares" -}}{{ kindIs "slice" .Values.schedules }}{{- end -}}
+
+{{/* The Secrets that declared schedules name, a line each. */}}
+{{- define "adapter.scheduleSecrets" -}}
+{{- $all := list -}}
+{{- range default (list) .Values.schedules -}}
+{{- with (.database.passwordSecret).name -}}{{- $all = append $all . -}}{{- end -}}
+{{- with (.store.keysSecret).name -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- $all | uniq | sortAlpha | join "\n" -}}
+{{- end -}}
+
+{{/* The Secrets that schedules and calls may name, a regular expression each. */}}
+{{- define "adapter.secretPatterns" -}}
+{{- $names := include "adapter.scheduleSecrets" . | splitList "\n" | compact -}}
+{{- range concat $names (default (list) .Values.secretReferences) | uniq -}}
+^{{ . | replace "." "[.]" | replace "*" ".*" }}${{ "\n" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "adapter.checkSchedules" -}}
+{{- $names := list -}}
+{{- range $index, $one := default (list) .Values.schedules -}}
+{{- $what := printf "schedules[%d] (%s)" $index $one.name -}}
+{{- if has $one.name $names -}}
+{{- fail (printf "%s: there are two schedules of this name" $what) -}}
+{{- end -}}
+{{- $names = append $names $one.name -}}
+{{- if or (contains "-now-" $one.name) (contains "-lst-" $one.name) (hasPrefix "restore-" $one.name) (eq "restores" $one.name) -}}
+{{- fail (printf "%s: names with -now- or -lst- in them, restores, and those that begin with restore- are for runs" $what) -}}
+{{- end -}}
+{{- if not (or $one.store.bucket (hasPrefix "file://" (default "" $one.store.endpoint))) -}}
+{{- fail (printf "%s: store.bucket is needed, but for the endpoint of a directory (file:///…)" $what) -}}
+{{- end -}}
+{{- /* For those who skip the schema too: a ConfigMap is no place for a secret. */}}
+{{- if or (hasKey $one.database "password") (hasKey $one.store "accessKey") (hasKey $one.store "secretKey") -}}
+{{- fail (printf "%s: passwords and keys stand in Secrets, which database.passwordSecret and store.keysSecret name" $what) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,121 @@
+//! From the chart as it was before (`before/`), by `helm upgrade` with and without `--reuse-values`.
+//!
+//! With it Helm puts the old chart's defaults in the place of the new one's, so that a value that is new is
+//! nowhere. tests/e2e does it on a cluster.
+
+use std::path::{Path, PathBuf};
+
+use serde_yaml_ng::Value;
+
+use super::{chart, documents, helm, only};
+use crate::testbed::folder;
+use crate::testbed::programs::{Prepared, repository};
+
+fn before(file: &str) -> PathBuf {
+    repository()
+        .join("tests/integration/chart/before")
+        .join(file)
+}
+
+/// What a chart makes of an old release's values; none: of its defaults.
+fn render(chart: &Path, values: Option<&Path>) -> String {
+    let helm = helm(&[
+        "template",
+        "adapter",
+        chart.to_str().unwrap(),
+        "--namespace",
+        "system",
+        "--kube-version=1.34.0",
+    ]);
+    let helm = match values {
+        Some(values) => helm.arg("--values").arg(values),
+        None => helm,
+    };
+    helm.succeed().stdout
+}
+
+/// The chart as `--reuse-values` has it: its templates, and the old chart's defaults.
+fn with_old_defaults() -> PathBuf {
+    let copied = folder("reused").join("postgres-adapter");
+    Prepared::new("cp")
+        .arg("-r")
+        .arg(chart())
+        .arg(&copied)
+        .succeed();
+    let old = before("postgres-adapter.tgz");
+    let defaults = helm(&["show", "values"]).arg(old).succeed().stdout;
+    std::fs::write(copied.join("values.yaml"), defaults).unwrap();
+    copied
+}
+
+/// Without any, and with most that there were.
+fn releases() -> [Option<PathBuf>; 2] {
+    [None, Some(before("values.yaml"))]
+}
+
+#[test]
+fn a_reused_release_gets_what_a_new_one_with_its_values_gets() {
+    let reused = with_old_defaults();
+    for values in releases() {
+        let values = values.as_deref();
+        assert_eq!(
+            render(&reused, values),
+            render(&chart(), values),
+            "{values:?}"
+        );
+    }
+}
+
+/// What Kubernetes does not let anybody change, and what others know by its name.
+fn what_stays(object: &Value) -> Value {
+    let spec = &object["spec"];
+    match object["kind"].as_str().unwrap() {
+        "Deployment" => spec["selector"].clone(),
+        "Service" => {
+            serde_yaml_ng::to_value((&spec["selector"], &spec["ports"], &spec["type"])).unwrap()
+        }
+        "RoleBinding" | "ClusterRoleBinding" => object["roleRef"].clone(),
+        "Certificate" => spec.clone(),
+        _ => Value::Null,
+    }
+}
+
+#[test]
+fn every_object_is_still_there_and_nothing_that_cannot_change_does() {
+    for values in releases() {
+        let of = |chart: &Path| documents(&render(chart, values.as_deref()));
+        let (old, new) = (of(&before("postgres-adapter.tgz")), of(&chart()));
+        for object in &old {
+            let kind = object["kind"].as_str().unwrap();
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let now = only(&new, kind, name);
+            let place = |it: &Value| it["metadata"]["namespace"].clone();
+            assert_eq!(place(object), place(&now), "{kind} {name}");
+            assert_eq!(what_stays(object), what_stays(&now), "{kind} {name}");
+        }
+        assert_eq!(old.len(), new.len(), "nothing comes that nobody asked for");
+    }
+}
+
+/// The settings of the scheduler and of the workers' pods are those that they were.
+#[test]
+fn the_scheduler_and_the_workers_are_told_what_they_were_told() {
+    for values in releases() {
+        let told = |chart: &Path| {
+            let documents = documents(&render(chart, values.as_deref()));
+            let deployment = documents.iter().find(|it| it["kind"] == "Deployment");
+            let pod = &deployment.unwrap()["spec"]["template"]["spec"];
+            let workers = documents.iter().find(|it| {
+                let name = it["metadata"]["name"].as_str().unwrap();
+                it["kind"] == "ConfigMap" && name.ends_with("-workers")
+            });
+            (
+                pod["containers"][0]["env"].clone(),
+                pod["affinity"].clone(),
+                pod["topologySpreadConstraints"].clone(),
+                workers.unwrap()["data"].clone(),
+            )
+        };
+        assert_eq!(told(&before("postgres-adapter.tgz")), told(&chart()));
+    }
+}
