@@ -14,9 +14,11 @@
 
 mod access;
 mod backups;
+mod declared;
 mod disruptions;
 mod failures;
 mod moving;
 mod readme;
 mod site;
+mod upgrading;
 mod world;

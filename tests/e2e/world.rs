@@ -103,7 +103,7 @@ pub(crate) fn image(program: &str) -> String {
 }
 
 /// The chart's values that say where our images are.
-fn images() -> Vec<String> {
+pub(crate) fn images() -> Vec<String> {
     let programs = ["scheduler", "backuper", "restorer"].into_iter();
     programs
         .map(|it| format!("--set=images.{it}.repository={}", repository_of(it)))
@@ -214,7 +214,7 @@ impl World {
         )
     }
 
-    /// Changes what is installed, and waits until it serves.
+    /// Changes what is installed, and waits until it serves. A value of JSON stands behind `:=`.
     pub(crate) fn upgrade(values: &[&str]) {
         let chart = repository().join("charts/postgres-adapter");
         let mut arguments: Vec<String> = [
@@ -232,8 +232,10 @@ impl World {
         .to_vec();
         arguments.extend(images());
         for value in values {
-            arguments.push("--set".to_owned());
-            arguments.push((*value).to_owned());
+            arguments.push(match value.split_once(":=") {
+                Some((name, json)) => format!("--set-json={name}={json}"),
+                None => format!("--set={value}"),
+            });
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         run("helm", &arguments);
