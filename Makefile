@@ -91,8 +91,8 @@ images-test: ## Builds the images as their Dockerfiles do and starts what is in 
 	scripts/images/base.sh
 	scripts/images/test.sh
 
-tools-charts: ## helm, kubeconform, grpcurl, promtool and Kubernetes' schemas, once and kept
-	scripts/tools/promtool.sh
+tools-charts: ## helm, kubeconform, grpcurl, Prometheus and Kubernetes' schemas, once and kept
+	scripts/tools/prometheus.sh
 	scripts/tools/kubernetes-schemas.sh
 	for name in helm kubeconform grpcurl; do scripts/tools/go-program.sh $$name || exit 1; done
 
