@@ -7,10 +7,12 @@ mod notes;
 mod options;
 mod pods;
 mod policy;
+mod production;
 mod schedules;
 mod schemas;
 mod upgrading;
 mod values;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

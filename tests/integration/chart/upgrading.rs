@@ -3,11 +3,12 @@
 //! With it Helm puts the old chart's defaults in the place of the new one's, so that a value that is new is
 //! nowhere. tests/e2e does it on a cluster.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_yaml_ng::Value;
 
-use super::{chart, documents, helm, only};
+use super::{chart, documents, helm, only, read};
 use crate::testbed::folder;
 use crate::testbed::programs::{Prepared, repository};
 
@@ -34,6 +35,10 @@ fn render(chart: &Path, values: Option<&Path>) -> String {
     helm.succeed().stdout
 }
 
+fn defaults_of(chart: &Path) -> String {
+    helm(&["show", "values"]).arg(chart).succeed().stdout
+}
+
 /// The chart as `--reuse-values` has it: its templates, and the old chart's defaults.
 fn with_old_defaults() -> PathBuf {
     let copied = folder("reused").join("postgres-adapter");
@@ -42,8 +47,7 @@ fn with_old_defaults() -> PathBuf {
         .arg(chart())
         .arg(&copied)
         .succeed();
-    let old = before("postgres-adapter.tgz");
-    let defaults = helm(&["show", "values"]).arg(old).succeed().stdout;
+    let defaults = defaults_of(&before("postgres-adapter.tgz"));
     std::fs::write(copied.join("values.yaml"), defaults).unwrap();
     copied
 }
@@ -117,5 +121,48 @@ fn the_scheduler_and_the_workers_are_told_what_they_were_told() {
             )
         };
         assert_eq!(told(&before("postgres-adapter.tgz")), told(&chart()));
+    }
+}
+
+/// The values that have a default, by their whole names.
+fn leaves(value: &Value, name: &str, all: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Mapping(map) if !map.is_empty() => {
+            for (key, value) in map {
+                let key = key.as_str().unwrap();
+                let dot = if name.is_empty() { "" } else { "." };
+                leaves(value, &format!("{name}{dot}{key}"), all);
+            }
+        }
+        _ => {
+            all.insert(name.to_owned(), value.clone());
+        }
+    }
+}
+
+#[test]
+fn every_value_that_is_new_or_has_another_default_is_told_of() {
+    let of = |chart: &Path| {
+        let mut all = BTreeMap::new();
+        let values = serde_yaml_ng::from_str(&defaults_of(chart)).unwrap();
+        leaves(&values, "", &mut all);
+        all
+    };
+    let (old, new) = (of(&before("postgres-adapter.tgz")), of(&chart()));
+    let gone: Vec<_> = old.keys().filter(|it| !new.contains_key(*it)).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+    let readme = read("charts/postgres-adapter/README.md");
+    let (_, told) = readme
+        .split_once("### From the chart before declared schedules\n")
+        .unwrap();
+    let (told, _) = told.split_once("\n### ").unwrap();
+    for (name, default) in &new {
+        if old.get(name) == Some(default) {
+            continue;
+        }
+        let mut parts: Vec<&str> = name.split('.').collect();
+        while !told.contains(&format!("`{}`", parts.join("."))) {
+            assert!(parts.pop().is_some() && !parts.is_empty(), "{name}");
+        }
     }
 }
