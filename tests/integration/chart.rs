@@ -1,6 +1,7 @@
 //! The Helm chart, by the real Helm and against a real API server.
 
 mod alerts;
+mod compose;
 mod namespaces;
 mod network;
 mod notes;
