@@ -130,3 +130,66 @@ impl BackupJob {
         vars
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::runtime::settings::read_from;
+
+    /// What a job of these variables writes gives the same job.
+    fn reads_back<J: Parser + std::fmt::Debug>(pairs: &[(&str, &str)], to_env: fn(&J) -> Vec<Var>) {
+        let job: J = read_from(pairs.iter().copied()).unwrap();
+        let vars: Vec<(&str, String)> = to_env(&job)
+            .into_iter()
+            .filter(|it| it.name != "BACKUPER_TASK")
+            .map(|it| match it.value {
+                Value::Plain(value) => (it.name, value),
+                Value::Secret(value) => (it.name, value.expose_secret().to_owned()),
+            })
+            .collect();
+        for pair in pairs {
+            assert!(
+                vars.iter()
+                    .any(|(name, value)| (*name, value.as_str()) == *pair),
+                "{pair:?}"
+            );
+        }
+        let again: J = read_from(vars.iter().map(|(name, value)| (*name, value.as_str()))).unwrap();
+        assert_eq!(format!("{job:?}"), format!("{again:?}"));
+        assert!(!format!("{job:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_environment_gives_the_task_that_wrote_it() {
+        let store = [
+            ("S3_ENDPOINT", "http://s3:9000"),
+            ("S3_BUCKET_NAME", "backups"),
+            ("S3_ACCESS_KEY", "ak"),
+            ("S3_SECRET_KEY", "hunter2"),
+            ("LOG_FORMAT", "json"),
+        ];
+        let source = [("BACKUP_SOURCE", "::1:5432/a/b")];
+        let key = [("BACKUP_KEY", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e")];
+        reads_back(&store, ListJob::to_env);
+        reads_back(&[&store[..], &source].concat(), ListJob::to_env);
+        reads_back(&[&store[..], &source, &key].concat(), ShowJob::to_env);
+        let more = [("DELETE_LAST", "true"), ("DELETE_VALIDATE_ONLY", "true")];
+        reads_back(&[&store[..], &source, &key].concat(), DeleteJob::to_env);
+        let all = [&store[..], &source, &key, &more].concat();
+        reads_back(&all, DeleteJob::to_env);
+        let login = [
+            ("CHECK_USER", "me"),
+            ("DB_PASSWORD", "hunter2"),
+            ("DB_SSLMODE", "verify-full"),
+            ("DB_SSLROOTCERT", "/ca.pem"),
+            ("DB_SSLCERT", "/me.pem"),
+            ("DB_SSLKEY", "/me.key"),
+            ("PG_BIN_DIRS", "/opt/pg/bin"),
+            ("BACKUP_JOBS", "3"),
+        ];
+        reads_back(&[], CheckJob::to_env);
+        reads_back(&[&store[..], &source, &login].concat(), CheckJob::to_env);
+    }
+}

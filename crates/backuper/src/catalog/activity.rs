@@ -46,7 +46,7 @@ impl Backup {
     /// Whether somebody writes in it, as far as this moment of the store's clock shows.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.modified() >= now - Span::new().minutes(SILENCE_MINUTES)
+        self.modified() >= silent_before(now)
     }
 
     /// Whether nobody has written in it for so long that its run must have crashed.
@@ -54,6 +54,12 @@ impl Backup {
     pub fn is_abandoned(&self, now: Timestamp) -> bool {
         self.modified() < abandoned_before(now)
     }
+}
+
+/// Where nothing was written since this, no run that reaches the store is at work.
+#[must_use]
+pub fn silent_before(now: Timestamp) -> Timestamp {
+    now - Span::new().minutes(SILENCE_MINUTES)
 }
 
 /// What was last written before this is a crashed run's.

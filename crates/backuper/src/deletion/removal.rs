@@ -1,6 +1,8 @@
 //! Removes the objects of one backup, and looks whether they are gone.
 
-use crate::catalog::One;
+use jiff::Timestamp;
+
+use crate::catalog::{Backup, One, activity};
 use crate::retention;
 use crate::runtime::{Failure, Verdict};
 use crate::storage::{Error, Kind, Storage};
@@ -41,6 +43,9 @@ pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Fai
     };
     let left = all_of(left, still);
     if left.is_empty() {
+        if let One::Folder(backup) = found {
+            abort_uploads(storage, backup).await;
+        }
         return Ok(());
     }
     let removed = (rest.len() + usize::from(is_one)).saturating_sub(left.len());
@@ -53,6 +58,15 @@ pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Fai
         format!("{removed} objects were removed")
     };
     Err(undeleted(found, &left, &why))
+}
+
+/// Frees what the store keeps of a run that crashed in the middle of an object.
+async fn abort_uploads(storage: &dyn Storage, backup: &Backup) {
+    let before = activity::silent_before(Timestamp::now());
+    let prefix = backup.folder.prefix();
+    if let Err(error) = storage.abort_uploads(&prefix, before, &|_| true).await {
+        tracing::warn!(%error, "its unfinished uploads were not aborted; a later backup's retention tries again");
+    }
 }
 
 fn complete(found: &One) -> bool {

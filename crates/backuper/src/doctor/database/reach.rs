@@ -35,9 +35,12 @@ async fn reached(target: &Target) -> Result<String, String> {
     let mut refusal = format!("the name {host} has no address");
     for address in &found {
         match TcpStream::connect(address).await {
+            Ok(_) if address.ip().to_string() == host => {
+                return Ok(format!("port {port} of {host} answers"));
+            }
             Ok(_) => {
                 return Ok(format!(
-                    "{host} is {} and port {port} answers",
+                    "{host} is {}, and its port {port} answers",
                     address.ip()
                 ));
             }

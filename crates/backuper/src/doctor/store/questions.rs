@@ -147,6 +147,9 @@ fn leftovers(listing: &Listing, survey: Survey, now: Timestamp) -> Finding {
         || "unfinished uploads, which the store does not list".to_owned(),
         |it| format!("{it} unfinished uploads"),
     );
+    if all.is_empty() && survey.uploads == Some(0) {
+        return Finding::ok("no run has left anything");
+    }
     let found = format!(
         "{} folders of this database without a manifest ({active} of them are being written), and {uploads}",
         all.len()

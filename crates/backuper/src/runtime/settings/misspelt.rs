@@ -77,6 +77,8 @@ pub const NAMES: &[&str] = &[
     "S3_REGION",
     "S3_SECRET_KEY",
     "S3_SESSION_TOKEN",
+    "SCHEDULES_FILE",
+    "SECRET_REFERENCES",
     "SECURE",
     "STARTING_DEADLINE",
     "SUCCESSFUL_HISTORY_LIMIT",
