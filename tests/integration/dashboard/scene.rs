@@ -174,9 +174,16 @@ async fn client(port: u16) -> BackupServiceClient<Channel> {
     BackupServiceClient::new(endpoint.connect().await.unwrap())
 }
 
+/// Makes a schedule, and waits until it is seen.
 async fn made(port: u16, request: BackupRequest) -> String {
     let answer = client(port).await.backup(request).await.unwrap();
-    answer.into_inner().cronjob_name
+    let name = answer.into_inner().cronjob_name;
+    let operations = operations::client(port).await;
+    eventually("the schedule is seen", async || {
+        operations::get(&mut operations.clone(), &name).await.ok()
+    })
+    .await;
+    name
 }
 
 /// Starts a run of a schedule.
