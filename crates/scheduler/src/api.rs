@@ -4,6 +4,7 @@
 pub mod authenticate;
 mod calls;
 pub mod client;
+pub mod declared;
 mod door;
 pub mod oiler;
 mod operations;

@@ -1,5 +1,6 @@
 //! The scheduler's program as its own client: what a running one is asked for, from a shell.
 
+mod backups;
 mod output;
 mod settings;
 mod table;
@@ -14,10 +15,10 @@ use crate::api::client::{self, Answer, Client};
 use crate::api::probe;
 use crate::api::proto::v1;
 use output::Output;
-use settings::{Asked, Command, RestoreAsked, RunsAsked};
+use settings::{Asked, Command, RunsAsked};
 
-/// What the exit code is where a run that was waited for has not ended well.
-const RUN_FAILED: u8 = 3;
+/// What the exit code is where a run that was waited for has not ended well, or something was found wrong.
+const NOT_WELL: u8 = 3;
 
 /// Whether the arguments are a command for a running scheduler: the first is a word.
 #[must_use]
@@ -74,7 +75,15 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
             request_id,
             wait,
         } => return call.run(name, request_id, wait).await,
-        Command::Backups { schedule } => call.list_backups(schedule).await?,
+        Command::Put(wanted) => call.put(&wanted).await?,
+        Command::Doctor(wanted) => return call.doctor(&wanted).await,
+        Command::Backups(wanted) => call.list_backups(&wanted).await?,
+        Command::Backup(wanted) => call.backup(&wanted).await?,
+        Command::DeleteBackup {
+            backup,
+            last,
+            validate_only,
+        } => call.delete_backup(&backup, [last, validate_only]).await?,
         Command::Restore(wanted) => return call.restore(&wanted).await,
         Command::Suspend { name } => {
             let request = v1::SuspendScheduleRequest { name };
@@ -186,38 +195,6 @@ impl Call<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn list_backups(&mut self, schedule: String) -> Result<(), Failure> {
-        let request = v1::ListBackupsRequest {
-            schedule,
-            page_size: 1_000,
-            page_token: String::new(),
-        };
-        let answer = self.client.list_backups(request).await;
-        let answer = client::answered(answer)?;
-        self.output.give("ListBackupsResponse", &answer, |it| {
-            table::backups(&it.backups)
-        })
-    }
-
-    async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {
-        let answer = self.client.restore_backup(wanted.request()?).await;
-        let answer = client::answered(answer)?;
-        let begun = answer.run.as_ref().filter(|_| wanted.wait);
-        if let Some(run) = begun {
-            if run.by() != v1::started_run::By::ThisCall {
-                self.output.complain(table::started(run).trim_end());
-            }
-            return self.watch(run.name.clone()).await;
-        }
-        self.output
-            .give("RestoreBackupResponse", &answer, table::restored)?;
-        if answer.run.is_none() && !answer.not_tried.is_empty() {
-            let sentence = format!("it could not be tried: {}", answer.not_tried);
-            return Err(Failure::try_again(sentence));
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
     fn changed(&mut self, answer: Answer<v1::Schedule>, done: &str) -> Result<(), Failure> {
         let changed = client::answered(answer)?;
         self.output.give("Schedule", &changed, |it| {
@@ -275,7 +252,7 @@ impl Call<'_> {
         match last {
             v1::run::State::Succeeded => Ok(ExitCode::SUCCESS),
             v1::run::State::Failed | v1::run::State::Cancelled | v1::run::State::Expired => {
-                Ok(ExitCode::from(RUN_FAILED))
+                Ok(ExitCode::from(NOT_WELL))
             }
             _ => Err(Failure::try_again(
                 "the scheduler ended before the run did; watch it again",

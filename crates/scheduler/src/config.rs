@@ -1,6 +1,7 @@
 //! The scheduler's settings: read here from the environment, and nowhere else.
 
 pub mod access;
+pub mod declared;
 pub mod kubernetes;
 pub mod local;
 pub mod runs;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use access::Access;
 use backuper::job::{Maybe, maybe};
 use clap::Parser;
+use declared::Declared;
 use kubernetes::Cluster;
 use local::Machine;
 use runs::RunLimits;
@@ -50,6 +52,10 @@ pub struct Config {
     /// kubernetes or local; empty: kubernetes when SYSTEM_NAMESPACE is set, local otherwise.
     #[arg(help_heading = "Engine", env = "ENGINE", default_value = "", value_parser = maybe::<Choice>)]
     pub engine: Maybe<Choice>,
+
+    /// Schedules that the administrator declares.
+    #[command(flatten, next_help_heading = "Schedules")]
+    pub declared: Declared,
 
     /// How long runs may take.
     #[command(flatten, next_help_heading = "Runs")]

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
-use backuper::listing::Listed;
 use futures::stream::BoxStream;
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::name::Name;
+use crate::domain::question::{Question, Task};
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
@@ -42,7 +42,9 @@ pub trait Engine: Debug + Send + Sync {
     /// and must outlast the worker. [`Kind::Denied`] when not.
     fn permit(&self, component: Component, store: &Store) -> Result<(), Error>;
 
-    /// Makes the schedule of that name what it should be, in everything. [`Kind::Occupied`] when it is
+    /// Makes the schedule of that name what it should be, in everything. Credentials that are kept and not
+    /// at hand stay as they are, where there are some for the same login or bucket; else it is
+    /// [`Kind::Precondition`]. [`Kind::Occupied`] when it is
     /// another one's than `whose` says, [`Kind::NotFound`] when it must be there and is not,
     /// [`Kind::Precondition`] when it is not ours.
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error>;
@@ -54,10 +56,10 @@ pub trait Engine: Debug + Send + Sync {
     /// secrets and not read them. For trying a request before it is answered, and nothing else.
     async fn secrets(&self, name: &Name) -> Result<Option<Secrets>, Error>;
 
-    /// The backups of a schedule's database in its store, the newest first, as a worker lists them: it runs
-    /// at once and for seconds, is no run, and leaves nothing. [`Kind::NotFound`] when there is no such
-    /// schedule, [`Kind::Precondition`] with the worker's sentence when it could not.
-    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error>;
+    /// What a worker answers to a question, line by line: it runs at once and for seconds, is no run, and
+    /// leaves nothing of its own. [`Kind::NotFound`] when there is no such schedule,
+    /// [`Kind::Precondition`] with the worker's sentence when it could not.
+    async fn ask(&self, question: &Question) -> Result<Vec<String>, Error>;
 
     /// Removes a schedule with all that belongs to it, its backups in the store excepted. One that is
     /// gone is success.
@@ -121,12 +123,17 @@ pub enum Whose {
     Anybodys,
     /// One of this database, `host:port/dbname`; there must be one.
     OfDatabase(String),
+    /// Nobody's: there must be none.
+    Nobodys,
 }
 
 impl Whose {
     /// Whether there must be one already.
     fn must_be_there(&self) -> bool {
-        matches!(self, Self::Anybodys | Self::OfDatabase(_))
+        match self {
+            Self::Anybodys | Self::OfDatabase(_) => true,
+            Self::Its | Self::Nobodys => false,
+        }
     }
 
     /// Whether a schedule may be changed into the one that is wanted.
@@ -135,6 +142,11 @@ impl Whose {
             Self::Anybodys => Ok(()),
             Self::Its if found.plan.is_same_schedule(&wanted.plan) => Ok(()),
             Self::Its => Err(occupied(&wanted.name)),
+            Self::Nobodys => {
+                let why = "somebody else has just made it; ask again";
+                let doing = format!("make schedule {}", wanted.name);
+                Err(Error::new(doing, Kind::Occupied, why))
+            }
             Self::OfDatabase(database) if found.plan.source.place() == *database => Ok(()),
             Self::OfDatabase(_) => {
                 let why = "it is another database's by now";
@@ -247,6 +259,27 @@ fn request_or_any(request_id: &str) -> String {
 fn no_schedule(doing: &str, name: &Name) -> Error {
     let why = "there is none";
     Error::new(format!("{doing} schedule {name}"), Kind::NotFound, why)
+}
+
+/// What a schedule leads to whose credentials are to stay, and that has none for the same place.
+pub(crate) fn nothing_kept(name: &Name) -> Error {
+    let why =
+        "what is kept of its credentials is for another login or another bucket by now; give them";
+    Error::new(format!("change schedule {name}"), Kind::Precondition, why)
+}
+
+/// What a question was asked for, in an error.
+fn asked(task: &Task, of: &str) -> String {
+    format!("{} of {of}", task.doing())
+}
+
+/// What a question leads to that is about one database's backups, and does not say whose.
+fn of_no_database(doing: &str) -> Error {
+    Error::new(
+        doing,
+        Kind::Invalid,
+        "no database is named whose backups are meant",
+    )
 }
 
 fn occupied(name: &Name) -> Error {

@@ -1,10 +1,12 @@
 //! A scheduler's life from start to end.
 
 mod access;
+mod declared;
 mod socket;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,11 +74,17 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let mut calls = tokio::spawn(server::serve(grpc, tls, api, stop.clone()));
     let here = socket::listen(config, &metrics);
     let here = here.map(|(listener, socket)| {
-        let api = Api::new(service, metrics.clone(), Authentication::of_machine());
+        let api = Api::new(
+            service.clone(),
+            metrics.clone(),
+            Authentication::of_machine(),
+        );
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
-    let mut work = tokio::spawn(background(engine, ledger, metrics, stop.clone()));
+    let declared = config.declared.schedules_file.clone();
+    let asserting = declared.map(|path| (service.clone(), path));
+    let mut work = tokio::spawn(background(engine, ledger, metrics, asserting, stop.clone()));
     admin.set_serving(true);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -179,6 +187,7 @@ async fn background(
     engine: Arc<dyn Engine>,
     ledger: Ledger,
     metrics: Metrics,
+    declared: Option<(Service, PathBuf)>,
     stop: CancellationToken,
 ) {
     let (leading, leads) = watch::channel(false);
@@ -194,10 +203,17 @@ async fn background(
         engine.work(stop.clone(), leading).await;
         told.cancel();
     };
+    let following = leads.clone();
+    let declaring = async {
+        if let Some((service, path)) = &declared {
+            declared::follow(service, path, following, &stop).await;
+        }
+    };
     tokio::join!(
         work,
         observer.run(told.clone()),
-        tidy(engine.as_ref(), leads, &stop)
+        tidy(engine.as_ref(), leads, &stop),
+        declaring
     );
 }
 

@@ -3,6 +3,8 @@
 mod addresses;
 pub mod checks;
 pub mod ledger;
+pub mod put;
+mod questions;
 pub mod restores;
 pub mod runs;
 pub mod schedules;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use backuper::report::CoreAddress;
 
-use crate::domain::access::{self, Places, Refusal};
+use crate::domain::access::{Named, Places, Refusal};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
 use crate::domain::store::Store;
@@ -85,12 +87,22 @@ impl Service {
         (database, store, core): (&Database, &Store, Option<&CoreAddress>),
     ) -> Result<(), Error> {
         may(caller, verb, &database.place())?;
-        let permitted = self.places().permit(database, store, core);
+        self.permit_places(Named {
+            database: Some(database),
+            store: Some(store),
+            core,
+        })
+        .await
+    }
+
+    /// Whether these may be named at all.
+    async fn permit_places(&self, named: Named<'_>) -> Result<(), Error> {
+        let permitted = self.places().permit(named);
         permitted.map_err(not_permitted)?;
         match self.checks {
             Checks::On(_) => {
-                let hosts = access::hosts(database, store, core);
-                addresses::permit(hosts).await.map_err(not_permitted)
+                let looked_up = addresses::permit(named.hosts()).await;
+                looked_up.map_err(not_permitted)
             }
             Checks::Off => Ok(()),
         }

@@ -9,7 +9,8 @@ use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    BackupJob, BackupSource, DatabaseSettings, ListJob, ReportingSettings, Value, Var,
+    BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, ListJob,
+    ReportingSettings, ShowJob, Value, Var,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
@@ -21,7 +22,8 @@ use restorer::job::{Owners, RestoreJob};
 use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
-use crate::domain::restore::Restore;
+use crate::domain::question::{Given, Task};
+use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store;
 
@@ -175,7 +177,13 @@ impl Workers {
             source,
             // Whoever keeps the schedule's secrets puts them in.
             lent: _,
+            wishes,
         } = restore;
+        let Wishes {
+            mode,
+            owners,
+            keep_going,
+        } = wishes;
         RestoreJob {
             database: self.database(target),
             store: self.store(store),
@@ -186,30 +194,75 @@ impl Workers {
             begin_by: *begin_by,
             jobs: self.settings.restore_jobs,
             lock_wait_timeout: self.settings.lock_wait_timeout,
-            owners: self.settings.restore_owners,
-            keep_going: self.settings.restore_keep_going,
+            owners: owners.unwrap_or(self.settings.restore_owners),
+            keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
+            mode: *mode,
             reporting: self.reporting(core.as_ref()),
         }
     }
 
-    /// What a backuper is told that lists the backups of a schedule's database.
+    /// What a backuper is told that answers a question; none where that is about one database's backups,
+    /// and none is named.
     #[must_use]
-    pub fn list(&self, schedule: &Schedule) -> ListJob {
-        let Database {
-            host, port, name, ..
-        } = &schedule.plan.source;
-        ListJob {
-            source: BackupSource {
-                host: host.clone(),
-                port: *port,
-                database: name.clone(),
-            },
-            store: self.store(&schedule.plan.store),
-            // Nobody is told of it.
-            reporting: ReportingSettings {
-                pushgateway_url: None,
-                ..self.reporting(None)
-            },
+    pub fn question(&self, task: &Task, given: &Given) -> Option<Vec<Var>> {
+        let Given {
+            source,
+            database,
+            store,
+        } = given;
+        let store = match store {
+            Some(store) => self.store(store),
+            // A worker that needs one says so itself.
+            None => self.store(&Store::default()),
+        };
+        let reporting = self.quiet();
+        Some(match task {
+            Task::List => ListJob {
+                source: source.clone(),
+                store,
+                reporting,
+            }
+            .to_env(),
+            Task::Show { key } => ShowJob {
+                source: source.clone()?,
+                key: key.clone(),
+                store,
+                reporting,
+            }
+            .to_env(),
+            Task::Delete {
+                key,
+                last,
+                validate_only,
+            } => DeleteJob {
+                source: source.clone()?,
+                key: key.clone(),
+                last: *last,
+                validate_only: *validate_only,
+                store,
+                reporting,
+            }
+            .to_env(),
+            Task::Check => self.check(database.as_ref(), store).to_env(),
+        })
+    }
+
+    fn check(&self, database: Option<&Database>, store: StoreSettings) -> CheckJob {
+        CheckJob {
+            source: database.and_then(Database::as_source),
+            user: database.map(|it| it.user.clone()),
+            connection: self.connection(database),
+            store,
+            jobs: self.settings.backup_jobs,
+            reporting: self.quiet(),
+        }
+    }
+
+    /// Nobody is told of an answer.
+    fn quiet(&self) -> ReportingSettings {
+        ReportingSettings {
+            pushgateway_url: None,
+            ..self.reporting(None)
         }
     }
 
@@ -227,16 +280,23 @@ impl Workers {
             port,
             name,
             user,
-            password,
+            password: _,
         } = database.clone();
-        let shown = self.places.shows_certificate_to(&host);
-        let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
         DatabaseSettings {
             host,
             port,
             user,
-            password: at_hand(password),
             name,
+            connection: self.connection(Some(database)),
+        }
+    }
+
+    /// How a database is reached, or none in particular.
+    fn connection(&self, database: Option<&Database>) -> ConnectionSettings {
+        let shown = database.is_some_and(|it| self.places.shows_certificate_to(&it.host));
+        let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
+        ConnectionSettings {
+            password: database.and_then(|it| at_hand(it.password.clone())),
             sslmode: self.settings.sslmode,
             sslrootcert: self.settings.sslrootcert.clone(),
             sslcert: shown(&self.settings.sslcert),
@@ -279,6 +339,8 @@ fn at_hand<T: Default>(credential: Credential<T>) -> Option<T> {
     match credential {
         Credential::Ambient => None,
         Credential::Inline(secret) => Some(secret.unwrap_or_default()),
+        // Its variable is there, and is read where the caller says.
+        Credential::Reference(_) => Some(T::default()),
     }
 }
 

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, pending};
 use scheduler::config::Config;
 use scheduler::domain::name::Name;
+use scheduler::domain::question::Question;
 use scheduler::domain::restore::Restore;
 use scheduler::domain::run::{Component, Run};
 use scheduler::domain::schedule::Schedule;
@@ -33,6 +34,8 @@ pub(crate) struct Recording {
     pub(crate) restores: Mutex<Vec<Restore>>,
     /// What its workers list.
     pub(crate) backups: Mutex<Vec<Listed>>,
+    /// What its workers were asked.
+    pub(crate) questions: Mutex<Vec<Question>>,
     /// What every verb answers with instead.
     pub(crate) broken: Mutex<Option<Kind>>,
     /// A schedule that is there and cannot be read.
@@ -110,7 +113,7 @@ impl Engine for Recording {
                 schedules.insert(before.name.clone(), before);
                 Err(Error::new("make", Kind::Occupied, "it is another's"))
             }
-            Some(before) => Ok(match schedule.changes_from(&before.plan) {
+            Some(before) => Ok(match schedule.changes_from(&before) {
                 changes if changes.is_empty() => Put::Unchanged,
                 changes => Put::Changed(changes),
             }),
@@ -124,9 +127,11 @@ impl Engine for Recording {
         Ok(self.schedules.lock().unwrap().get(name).cloned())
     }
 
-    async fn backups(&self, _name: &Name) -> Result<Vec<Listed>, Error> {
+    async fn ask(&self, question: &Question) -> Result<Vec<String>, Error> {
         self.check()?;
-        Ok(self.backups.lock().unwrap().clone())
+        self.questions.lock().unwrap().push(question.clone());
+        let line = |backup: &Listed| serde_json::json!({ "backup": backup }).to_string();
+        Ok(self.backups.lock().unwrap().iter().map(line).collect())
     }
 
     async fn secrets(&self, _name: &Name) -> Result<Option<Secrets>, Error> {

@@ -1,6 +1,7 @@
 //! What we would apply, as files in tests/golden that a person can read.
 //! To accept a change: `INSTA_UPDATE=always cargo test -p scheduler --test integration golden`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -31,6 +32,7 @@ fn spec(database: &str) -> Spec {
     Spec {
         schedule,
         secret: SECRET.to_owned(),
+        held: BTreeMap::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use scheduler::engine::kubernetes::record::Spec;
 use scheduler::engine::kubernetes::render;
 use scheduler::engine::kubernetes::template::Template;
 use scheduler::engine::{Engine as _, Tidied, Whose};
+use std::collections::BTreeMap;
 
 use super::{engine, limited_client, schedule, settings};
 use crate::cluster::{Cluster, Namespace};
@@ -90,6 +91,7 @@ fn other_peoples_cron_jobs_are_not_refreshed() {
         let spec = Spec {
             schedule: schedule("theirs", "it"),
             secret: "theirs".to_owned(),
+            held: BTreeMap::new(),
         };
         let mut theirs = render::cron_job(&settings(&namespace), &spec);
         theirs.labels_mut().clear();
@@ -213,7 +215,7 @@ fn s20_what_the_version_before_writes_over_ours_is_read_back_whole() {
         );
         let name = wanted.name.clone();
         let kept = engine.schedule(&name).await.expect("read").expect("known");
-        assert!(kept.counts_apart && kept.changes_from(&wanted.plan).is_empty());
+        assert!(kept.counts_apart && kept.changes_from(&wanted).is_empty());
         assert_eq!(engine.tidy().await.expect("tidied").updated, 1);
         let put = engine.put(&wanted, Whose::Its).await.expect("found");
         assert_eq!(put, scheduler::engine::Put::Unchanged);

@@ -16,6 +16,14 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// One that has found this already.
+    pub(super) fn having(violations: Vec<Violation>) -> Self {
+        Self {
+            prefix: "",
+            violations,
+        }
+    }
+
     pub(super) fn opened<T>(self, value: Option<T>) -> Result<T, Vec<Violation>> {
         match value {
             Some(value) if self.violations.is_empty() => Ok(value),

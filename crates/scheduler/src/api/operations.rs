@@ -1,11 +1,12 @@
 //! `postgres_adapter.v1.Operations`: what people and programs ask for beside the contract.
 
 mod answers;
-mod requests;
+mod backups;
+pub(super) mod requests;
+mod runs;
+mod schedules;
 
-use backuper::listing::Listed;
 use futures::stream::{BoxStream, StreamExt as _};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -35,128 +36,6 @@ impl Ours {
             calls,
             stop,
         }
-    }
-
-    async fn list_schedules(
-        &self,
-        caller: &Caller,
-        request: &v1::ListSchedulesRequest,
-    ) -> Result<v1::ListSchedulesResponse, Status> {
-        let (page, database) = requests::schedules(request).map_err(|it| status::invalid(&it))?;
-        let (behind, most) = (page.behind.as_ref(), page.size + 1);
-        let found = self
-            .service
-            .schedules(caller, database.as_deref(), behind, most);
-        let mut found = found.await.map_err(|it| status::failed(&it))?;
-        let next = next(&mut found, page.size, answers::token_of_schedule);
-        Ok(v1::ListSchedulesResponse {
-            schedules: found.into_iter().map(answers::schedule).collect(),
-            next_page_token: next,
-        })
-    }
-
-    async fn suspend(
-        &self,
-        caller: &Caller,
-        name: &str,
-        suspended: bool,
-    ) -> Result<v1::Schedule, Status> {
-        let name = requests::schedule_name(name).map_err(|it| status::invalid(&it))?;
-        let done = self.service.suspend(caller, &name, suspended).await;
-        done.map(answers::schedule)
-            .map_err(|it| status::failed(&it))
-    }
-
-    async fn run_now(
-        &self,
-        caller: &Caller,
-        request: &v1::RunScheduleRequest,
-    ) -> Result<v1::StartedRun, Status> {
-        let v1::RunScheduleRequest { name, request_id } = request;
-        let name = requests::schedule_name(name).map_err(|it| status::invalid(&it))?;
-        let request_id = requests::request_id(request_id).map_err(|it| status::invalid(&it))?;
-        let started = self.service.run_now(caller, &name, &request_id).await;
-        started
-            .map(answers::started)
-            .map_err(|it| status::failed(&it))
-    }
-
-    async fn list_backups(
-        &self,
-        caller: &Caller,
-        request: &v1::ListBackupsRequest,
-    ) -> Result<v1::ListBackupsResponse, Status> {
-        let (name, page) = requests::backups(request).map_err(|it| status::invalid(&it))?;
-        let found = self.service.backups(caller, &name).await;
-        let found = found.map_err(|it| status::failed(&it))?.into_iter();
-        let mut found: Vec<Listed> = match page.behind {
-            None => found.collect(),
-            Some(last) => found.skip_while(|it| it.key != last).skip(1).collect(),
-        };
-        let next = next(&mut found, page.size, answers::token_of_backup);
-        Ok(v1::ListBackupsResponse {
-            backups: found.into_iter().map(answers::backup).collect(),
-            next_page_token: next,
-        })
-    }
-
-    async fn restore_backup(
-        &self,
-        caller: &Caller,
-        request: v1::RestoreBackupRequest,
-    ) -> Result<v1::RestoreBackupResponse, Status> {
-        let checks = self.service.checks().unless(request.skip_checks);
-        let wanted = requests::restore(request).map_err(|it| status::invalid(&it))?;
-        let now = Timestamp::now();
-        let answer = self
-            .service
-            .restore_of_schedule(caller, wanted, checks, now);
-        answer
-            .await
-            .map(answers::restored)
-            .map_err(|it| status::failed(&it))
-    }
-
-    async fn list_runs(
-        &self,
-        caller: &Caller,
-        request: &v1::ListRunsRequest,
-    ) -> Result<v1::ListRunsResponse, Status> {
-        let (page, wanted) = requests::runs(request).map_err(|it| status::invalid(&it))?;
-        let (behind, most) = (page.behind, page.size + 1);
-        let found = self.service.runs(caller, &wanted, behind, most).await;
-        let mut found = found.map_err(|it| status::failed(&it))?;
-        let next = next(&mut found, page.size, answers::token_of_run);
-        Ok(v1::ListRunsResponse {
-            runs: found.into_iter().map(answers::run).collect(),
-            next_page_token: next,
-        })
-    }
-
-    async fn read_log(
-        &self,
-        caller: &Caller,
-        request: &v1::ReadLogRequest,
-    ) -> Result<Stream<v1::LogLine>, Status> {
-        let v1::ReadLogRequest { run, follow } = request;
-        let run = requests::run_name("run", run).map_err(|it| status::invalid(&it))?;
-        let lines = self.service.lines(caller, &run, *follow).await;
-        let lines = lines.map_err(|it| status::failed(&it))?;
-        Ok(self.until_stopped(lines.map(|line| match line {
-            Ok(text) => Ok(v1::LogLine { text }),
-            Err(error) => Err(status::failed(&error)),
-        })))
-    }
-
-    async fn watch_run(
-        &self,
-        caller: &Caller,
-        request: &v1::WatchRunRequest,
-    ) -> Result<Stream<v1::Run>, Status> {
-        let name = requests::run_name("name", &request.name).map_err(|it| status::invalid(&it))?;
-        let watched = self.service.watch(caller, &name).await;
-        let watched = watched.map_err(|it| status::failed(&it))?;
-        Ok(self.until_stopped(watched.map(|it| Ok(answers::watched(it)))))
     }
 
     fn until_stopped<T: Send + 'static>(
@@ -211,6 +90,20 @@ impl Operations for Ours {
                 .map_err(|it| status::failed(&it))
         };
         let purpose = Purpose::Read("GetSchedule");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn put_schedule(
+        &self,
+        request: Request<v1::PutScheduleRequest>,
+    ) -> Result<Response<v1::PutScheduleResponse>, Status> {
+        let database = request.get_ref().database.as_ref();
+        let place = database.map_or_else(String::new, |it| {
+            format!("{}:{}/{}", it.host, it.port, it.dbname)
+        });
+        let asked = Asked::by(&request, About::Database(place));
+        let work = async |caller: &Caller| self.put(caller, request.into_inner()).await;
+        let purpose = Purpose::Change("PutSchedule");
         self.calls.answer(purpose, asked, work).await
     }
 
@@ -270,8 +163,38 @@ impl Operations for Ours {
         request: Request<v1::ListBackupsRequest>,
     ) -> Result<Response<v1::ListBackupsResponse>, Status> {
         let asked = named(&request, |it| &it.schedule);
-        let work = async |caller: &Caller| self.list_backups(caller, request.get_ref()).await;
+        let work = async |caller: &Caller| self.list_backups(caller, request.into_inner()).await;
         let purpose = Purpose::Read("ListBackups");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn get_backup(
+        &self,
+        request: Request<v1::GetBackupRequest>,
+    ) -> Result<Response<v1::GetBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.key);
+        let work = async |caller: &Caller| self.get_backup(caller, request.into_inner()).await;
+        let purpose = Purpose::Read("GetBackup");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn delete_backup(
+        &self,
+        request: Request<v1::DeleteBackupRequest>,
+    ) -> Result<Response<v1::DeleteBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.key);
+        let work = async |caller: &Caller| self.delete_backup(caller, request.into_inner()).await;
+        let purpose = Purpose::Change("DeleteBackup");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<v1::DiagnoseRequest>,
+    ) -> Result<Response<v1::DiagnoseResponse>, Status> {
+        let asked = named(&request, |it| &it.schedule);
+        let work = async |caller: &Caller| self.diagnose(caller, request.into_inner()).await;
+        let purpose = Purpose::Read("Diagnose");
         self.calls.answer(purpose, asked, work).await
     }
 

@@ -1,30 +1,33 @@
 //! What a command is told: its arguments, and the environment. Secrets are never arguments, which anybody
 //! on the machine can read.
 
-use std::io::Read as _;
-use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+mod places;
+mod restore;
+mod schedule;
+mod secrets;
+
+use std::path::PathBuf;
 
 use backuper::job::{Maybe, maybe};
 use backuper::runtime::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::output::Format;
 use crate::api::client::{Address, Trust};
 use crate::api::proto::v1;
 use crate::config::local::{SOCKET, data_dir};
-
-/// What a secret may have at most, in bytes.
-const SECRET: u64 = 16 * 1024;
+pub(super) use restore::RestoreAsked;
+pub(super) use schedule::{BackupAsked, BackupsAsked, DoctorAsked, PutAsked};
+use secrets::read;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    failed; trying again may help
   2    refused, or asked for wrongly; trying again will not help
-  3    the run that was waited for has not ended well
+  3    the run that was waited for has not ended well, or doctor has found something wrong
 
 Without a command the scheduler serves; `scheduler --help` is the table of its settings.";
 
@@ -67,13 +70,27 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Lists the backups of a schedule's database in its store.
-    Backups {
-        /// The schedule's name.
-        schedule: String,
+    /// Makes a schedule what the arguments say, in everything; credentials that are not given stay.
+    Put(Box<PutAsked>),
+    /// Tries everything that would make a backup or a restore fail, and changes nothing.
+    Doctor(DoctorAsked),
+    /// Lists the backups of a schedule's database in its store, or those of a store.
+    Backups(BackupsAsked),
+    /// Shows all of a backup; with -o json its manifest too.
+    Backup(BackupAsked),
+    /// Deletes one backup.
+    DeleteBackup {
+        #[command(flatten)]
+        backup: BackupAsked,
+        /// Though it is the only complete one of its database.
+        #[arg(long)]
+        last: bool,
+        /// Delete nothing, and say what would be.
+        #[arg(long)]
+        validate_only: bool,
     },
-    /// Restores a backup of a schedule.
-    Restore(RestoreAsked),
+    /// Restores a backup of a schedule, or one of a store.
+    Restore(Box<RestoreAsked>),
     /// Lets a schedule rest.
     Suspend {
         /// The schedule's name.
@@ -114,110 +131,6 @@ pub(super) enum Command {
         /// Which shell.
         shell: Shell,
     },
-}
-
-/// Which backup, and where to.
-#[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("place").required(true)))]
-pub(super) struct RestoreAsked {
-    /// The schedule's name.
-    schedule: String,
-    /// A count from the newest backup, a folder name, an object key, or an RFC 3339 time.
-    #[arg(long, default_value = "latest")]
-    backup: String,
-    /// Over the schedule's own database, whose data the backup replaces.
-    #[arg(long, group = "place")]
-    in_place: bool,
-    /// Into this database: DBNAME, or HOST:PORT/DBNAME of another server.
-    #[arg(long, group = "place")]
-    into: Option<String>,
-    /// The role that restores; the schedule's where it is not given.
-    #[arg(long)]
-    user: Option<String>,
-    /// File with the role's password; ADAPTER_DB_PASSWORD may have it too. Without both, the schedule's.
-    #[arg(long)]
-    password_file: Option<PathBuf>,
-    /// Begin only one restore however often this is asked for under this name.
-    #[arg(long)]
-    request_id: Option<String>,
-    /// Restore nothing, and say what would be.
-    #[arg(long)]
-    validate_only: bool,
-    /// Do not try the database, the store and the backup before.
-    #[arg(long)]
-    skip_checks: bool,
-    /// Wait until it has ended, and say how far it is meanwhile.
-    #[arg(long)]
-    pub(super) wait: bool,
-}
-
-impl RestoreAsked {
-    pub(super) fn request(&self) -> Result<v1::RestoreBackupRequest, Failure> {
-        if self.in_place && (self.user.is_some() || self.password_file.is_some()) {
-            let sentence =
-                "--user and --password-file go with --into: the schedule has its own role";
-            return Err(Failure::refused(sentence));
-        }
-        let password = match &self.password_file {
-            Some(path) => Some(read("--password-file", path)?),
-            None => backuper::runtime::settings::secret("ADAPTER_DB_PASSWORD"),
-        };
-        let target = self.into.as_deref().map(|into| {
-            let (host, port, dbname) = place(into)?;
-            Ok::<_, Failure>(v1::Target {
-                host,
-                port,
-                dbname,
-                user: self.user.clone().unwrap_or_default(),
-                password: password.map_or_else(String::new, |it| it.expose_secret().to_owned()),
-            })
-        });
-        // Each command is a restore of its own: an answer that was lost is not asked for again.
-        let any = || uuid::Uuid::new_v4().to_string();
-        Ok(v1::RestoreBackupRequest {
-            schedule: self.schedule.clone(),
-            backup: self.backup.clone(),
-            target: target.transpose()?,
-            request_id: self.request_id.clone().unwrap_or_else(any),
-            skip_checks: self.skip_checks,
-            validate_only: self.validate_only,
-        })
-    }
-}
-
-/// `DBNAME` or `HOST:PORT/DBNAME`; what is not named is never taken for the schedule's.
-fn place(into: &str) -> Result<(String, i32, String), Failure> {
-    let wrong = || Failure::refused("--into: DBNAME or HOST:PORT/DBNAME is needed");
-    let Some((server, name)) = into.split_once('/') else {
-        let name = Some(into).filter(|it| !it.is_empty()).ok_or_else(wrong)?;
-        return Ok((String::new(), 0, name.to_owned()));
-    };
-    let (host, port) = server.rsplit_once(':').ok_or_else(wrong)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port: NonZeroU16 = port.parse().map_err(|_not_a_port| wrong())?;
-    if host.is_empty() || name.is_empty() {
-        return Err(wrong());
-    }
-    Ok((host.to_owned(), port.get().into(), name.to_owned()))
-}
-
-/// A secret in a file; a line's end is none of it.
-fn read(setting: &str, path: &Path) -> Result<SecretString, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::refused(format!("{setting}: {}: {why}", path.display()))
-    };
-    let file = std::fs::File::open(path).map_err(|it| wrong(&it))?;
-    let mut text = String::new();
-    let read = file.take(SECRET + 1).read_to_string(&mut text);
-    let length = read.map_err(|it| wrong(&it))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    if text.is_empty() {
-        return Err(wrong(&"it is empty"));
-    }
-    if u64::try_from(length).is_ok_and(|it| it > SECRET) {
-        return Err(wrong(&"it is longer than 16 KiB"));
-    }
-    Ok(SecretString::from(text))
 }
 
 /// Which runs.

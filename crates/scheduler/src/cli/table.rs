@@ -1,123 +1,16 @@
 //! Answers for people.
 
+mod backups;
+mod schedules;
+
 use backuper::text::visible;
 use comfy_table::{ContentArrangement, Table};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::client::{moment, span};
 use crate::api::proto::v1;
-
-/// Which databases are protected, since when, what failed last.
-pub(super) fn schedules(all: &[v1::Schedule]) -> String {
-    if all.is_empty() {
-        return "there are no schedules that you may see\n".to_owned();
-    }
-    let mut table = table([
-        "NAME",
-        "DATABASE",
-        "SINCE",
-        "LAST BACKUP",
-        "SIZE",
-        "TOOK",
-        "NEXT",
-        "STATUS",
-    ]);
-    let now = Timestamp::now();
-    for it in all {
-        let protection = it.protection.clone().unwrap_or_default();
-        let last = protection.last_success_time.as_ref().and_then(moment);
-        table.add_row([
-            shown(&it.name),
-            shown(&it.database),
-            it.create_time
-                .as_ref()
-                .and_then(moment)
-                .map_or_else(none, day),
-            last.map_or_else(|| "never".to_owned(), |it| ago(it, now)),
-            size(protection.last_stored_bytes),
-            protection
-                .last_duration
-                .as_ref()
-                .map_or_else(none, |it| short(span(it))),
-            it.next_run_time
-                .as_ref()
-                .and_then(moment)
-                .map_or_else(none, |it| until(it, now)),
-            status(it, &protection),
-        ]);
-    }
-    format!("{table}\n")
-}
-
-fn status(schedule: &v1::Schedule, protection: &v1::Protection) -> String {
-    let outcome = match protection.last_outcome() {
-        v1::protection::Outcome::Unspecified => "no run yet".to_owned(),
-        v1::protection::Outcome::Succeeded => "ok".to_owned(),
-        v1::protection::Outcome::Failed => {
-            format!("FAILED: {}", shown(&protection.last_failure))
-        }
-    };
-    if schedule.suspended {
-        format!("suspended; {outcome}")
-    } else {
-        outcome
-    }
-}
-
-/// All of one schedule.
-pub(super) fn schedule(it: &v1::Schedule) -> String {
-    let protection = it.protection.clone().unwrap_or_default();
-    let now = Timestamp::now();
-    let at = |it: &Option<prost_types::Timestamp>| {
-        let time = it.as_ref().and_then(moment);
-        time.map_or_else(none, |it| format!("{it:.0} ({})", ago(it, now)))
-    };
-    let next = it.next_run_time.as_ref().and_then(moment);
-    let count = match it.max_backup_count {
-        0 => "all".to_owned(),
-        count => format!("the newest {count}"),
-    };
-    pairs([
-        ("Name", shown(&it.name)),
-        ("Database", shown(&it.database)),
-        ("User", shown(&it.user)),
-        ("Store", shown(&it.store)),
-        ("Schedule", format!("{} (UTC)", shown(&it.cron))),
-        ("Keeps", count),
-        (
-            "Told",
-            if it.core_addr.is_empty() {
-                none()
-            } else {
-                shown(&it.core_addr)
-            },
-        ),
-        ("Made", at(&it.create_time)),
-        (
-            "Next run",
-            next.map_or_else(none, |it| format!("{it:.0} ({})", until(it, now))),
-        ),
-        ("Status", status(it, &protection)),
-        ("Last backup", at(&protection.last_success_time)),
-        ("  in the store", size(protection.last_stored_bytes)),
-        (
-            "  took",
-            protection
-                .last_duration
-                .as_ref()
-                .map_or_else(none, |it| short(span(it))),
-        ),
-        ("Last failure", at(&protection.last_failure_time)),
-        (
-            "  because",
-            if protection.last_failure.is_empty() {
-                none()
-            } else {
-                shown(&protection.last_failure)
-            },
-        ),
-    ])
-}
+pub(super) use backups::{backup, backups, checks, deleted, restored};
+pub(super) use schedules::{put, schedule, schedules};
 
 /// Runs, the newest first.
 pub(super) fn runs(all: &[v1::Run]) -> String {
@@ -190,64 +83,6 @@ pub(super) fn started(it: &v1::StartedRun) -> String {
         v1::started_run::By::ThisCall | v1::started_run::By::Unspecified => {
             format!("{name} started\n")
         }
-    }
-}
-
-/// Backups, the newest first, each with the count by which a restore may name it.
-pub(super) fn backups(all: &[v1::Backup]) -> String {
-    if all.is_empty() {
-        return "there are no backups\n".to_owned();
-    }
-    let mut table = table([
-        "BACKUP", "TAKEN", "SIZE", "TABLES", "OF", "SERVER", "STATUS",
-    ]);
-    let now = Timestamp::now();
-    for it in all {
-        let taken = it.snapshot_time.as_ref().or(it.start_time.as_ref());
-        table.add_row([
-            shown(&it.key),
-            taken.and_then(moment).map_or_else(none, |it| ago(it, now)),
-            size(it.stored_bytes),
-            if it.tables == 0 {
-                none()
-            } else {
-                it.tables.to_string()
-            },
-            if it.source.is_empty() {
-                none()
-            } else {
-                shown(&it.source)
-            },
-            if it.server_version.is_empty() {
-                none()
-            } else {
-                shown(&it.server_version)
-            },
-            match (it.problem.is_empty(), it.verify_time.is_some()) {
-                (false, _) => format!("NOT WHOLE: {}", shown(&it.problem)),
-                (true, true) => "verified".to_owned(),
-                (true, false) => "ok".to_owned(),
-            },
-        ]);
-    }
-    format!("{table}\n")
-}
-
-/// A restore that was begun, or that would be.
-pub(super) fn restored(it: &v1::RestoreBackupResponse) -> String {
-    let database = shown(&it.database);
-    let backup = it.backup.as_ref().map_or_else(String::new, |it| {
-        let taken = it.taken_time.as_ref().and_then(moment);
-        let taken = taken.map_or_else(none, |it| format!("{it:.0}"));
-        format!(": {} of {taken}, {}", shown(&it.key), size(it.stored_bytes))
-    });
-    match &it.run {
-        Some(run) => format!(
-            "{}into {database}{backup}\n",
-            started(run).replace('\n', " ")
-        ),
-        None if it.backup.is_none() => format!("nothing is restored into {database}\n"),
-        None => format!("nothing is restored; into {database} would come back{backup}\n"),
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Access {
     /// Database hosts that are shown the workers' client certificate (DB_SSLCERT), separated by commas; `*.example` are all below a domain.
     #[arg(env = "AMBIENT_HOSTS", default_value = "", value_parser = hosts)]
     pub ambient_hosts: List<String>,
+
+    /// Secrets in the workers' namespace that calls may name for credentials, separated by commas; `*` stands for any text, and who may name `*` reads every Secret of the namespace.
+    #[arg(env = "SECRET_REFERENCES", default_value = "", value_parser = names)]
+    pub secret_references: List<String>,
 }
 
 /// Several values of one variable. An alias, since clap takes a `Vec` for an option that is given several times.
@@ -44,6 +48,7 @@ impl Access {
         Places {
             ambient_buckets: self.ambient_buckets.to_vec(),
             ambient_hosts: self.ambient_hosts.to_vec(),
+            secret_references: self.secret_references.to_vec(),
         }
     }
 
@@ -86,6 +91,10 @@ fn hosts(text: &str) -> Result<List<String>, String> {
     Ok(words(text).map(str::to_ascii_lowercase).collect())
 }
 
+fn names(text: &str) -> Result<List<String>, std::convert::Infallible> {
+    Ok(words(text).map(str::to_owned).collect())
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|it| !it.is_empty())
 }
@@ -105,6 +114,7 @@ mod tests {
             audience: String::new(),
             ambient_buckets: List::default(),
             ambient_hosts: List::default(),
+            secret_references: List::default(),
         };
         let any = IpAddr::from([0, 0, 0, 0]);
         let error = access(false, None).check(any, None).unwrap_err();

@@ -10,6 +10,7 @@ use backuper::storage::{self, Endpoint};
 
 use backuper::report::CoreAddress;
 
+use super::callers::matches;
 use super::database::Database;
 use super::name::is_number_like;
 use super::store::Store;
@@ -22,6 +23,19 @@ pub struct Places {
     /// Database hosts that are shown the workers' client certificate; in lower case, `*.` stands for
     /// everything below a domain.
     pub ambient_hosts: Vec<String>,
+    /// Secrets that calls may name for credentials; a star stands for any text.
+    pub secret_references: Vec<String>,
+}
+
+/// What a request names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// A database.
+    pub database: Option<&'a Database>,
+    /// A store.
+    pub store: Option<&'a Store>,
+    /// A core.
+    pub core: Option<&'a CoreAddress>,
 }
 
 /// A bucket of one S3 server, or any.
@@ -70,6 +84,11 @@ pub enum Refusal {
         "no S3 keys were given, and the workers' own credentials are lent for listed buckets alone; give s3_access_key and s3_secret_key, or list {0} in AMBIENT_BUCKETS"
     )]
     NotLent(String),
+    /// The Secret is not listed.
+    #[error(
+        "the Secret {0} is none that calls may name; the administrator lists those in SECRET_REFERENCES"
+    )]
+    NotListed(String),
 }
 
 impl Places {
@@ -77,14 +96,8 @@ impl Places {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn permit(
-        &self,
-        database: &Database,
-        store: &Store,
-        core: Option<&CoreAddress>,
-    ) -> Result<(), Refusal> {
-        let endpoint = store.endpoint.as_ref();
-        for host in hosts(database, store, core) {
+    pub fn permit(&self, named: Named<'_>) -> Result<(), Refusal> {
+        for host in named.hosts() {
             if host.parse().is_ok_and(is_link_local) {
                 return Err(Refusal::LinkLocal(host));
             }
@@ -92,11 +105,26 @@ impl Places {
                 return Err(Refusal::Disguised(host));
             }
         }
-        let needs_no_keys = matches!(endpoint, Some(Endpoint::Directory(_)));
+        let Some(store) = named.store else {
+            return Ok(());
+        };
+        let needs_no_keys = matches!(store.endpoint, Some(Endpoint::Directory(_)));
         if needs_no_keys || store.keys.is_given() || self.lends_for(store) {
             return Ok(());
         }
         Err(Refusal::NotLent(store.place()))
+    }
+
+    /// Whether a call may name a Secret.
+    ///
+    /// # Errors
+    /// [`Refusal::NotListed`].
+    pub fn permit_secret(&self, secret: &str) -> Result<(), Refusal> {
+        let mut listed = self.secret_references.iter();
+        if listed.any(|it| matches(it, secret)) {
+            return Ok(());
+        }
+        Err(Refusal::NotListed(secret.to_owned()))
     }
 
     /// Whether a database's host is shown the workers' client certificate.
@@ -119,18 +147,20 @@ impl Places {
     }
 }
 
-/// The hosts that a request names: those of its database, its store and its core.
-#[must_use]
-pub fn hosts(database: &Database, store: &Store, core: Option<&CoreAddress>) -> Vec<String> {
-    let endpoint = match &store.endpoint {
-        Some(Endpoint::Url(url)) => Some(url.clone()),
-        Some(Endpoint::Directory(_)) | None => None,
-    };
-    let urls = endpoint.into_iter().chain(core.map(ToString::to_string));
-    let named = urls.filter_map(|it| host_of(&it));
-    std::iter::once(database.host.clone())
-        .chain(named)
-        .collect()
+impl Named<'_> {
+    /// The hosts of all of it.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let endpoint = match self.store.and_then(|it| it.endpoint.as_ref()) {
+            Some(Endpoint::Url(url)) => Some(url.clone()),
+            Some(Endpoint::Directory(_)) | None => None,
+        };
+        let core = self.core.map(ToString::to_string);
+        let urls = endpoint.into_iter().chain(core);
+        let named = urls.filter_map(|it| host_of(&it));
+        let host = self.database.map(|it| it.host.clone());
+        host.into_iter().chain(named).collect()
+    }
 }
 
 /// The host of a URL, or of `host:port`.
@@ -187,10 +217,34 @@ mod tests {
         }
     }
 
+    fn named<'a>(
+        database: &'a Database,
+        store: &'a Store,
+        core: Option<&'a CoreAddress>,
+    ) -> Named<'a> {
+        Named {
+            database: Some(database),
+            store: Some(store),
+            core,
+        }
+    }
+
+    #[test]
+    fn a_call_names_listed_secrets_alone() {
+        let places = places(&[]);
+        for secret in ["shop-login", "team-a", "team-"] {
+            assert!(places.permit_secret(secret).is_ok(), "{secret}");
+        }
+        for secret in ["shop-login-2", "xteam-a", "", "postgres-adapter-tls"] {
+            assert!(places.permit_secret(secret).is_err(), "{secret}");
+        }
+    }
+
     fn places(buckets: &[&str]) -> Places {
         Places {
             ambient_buckets: buckets.iter().map(|it| it.parse().unwrap()).collect(),
             ambient_hosts: vec!["db.example".to_owned(), "*.prod.example".to_owned()],
+            secret_references: vec!["shop-login".to_owned(), "team-*".to_owned()],
         }
     }
 
@@ -201,24 +255,24 @@ mod tests {
         let of_aws = store("", "backups", None);
         let of_ours = store("https://s3.example", "backups", None);
         let listed = places(&["backups"]);
-        assert!(listed.permit(&db, &of_aws, None).is_ok());
-        let refused = listed.permit(&db, &of_ours, None).unwrap_err();
+        assert!(listed.permit(named(&db, &of_aws, None)).is_ok());
+        let refused = listed.permit(named(&db, &of_ours, None)).unwrap_err();
         assert_eq!(
             refused,
             Refusal::NotLent("https://s3.example/backups".to_owned())
         );
         let listed = places(&["https://S3.example:443/backups", "others"]);
-        assert!(listed.permit(&db, &of_ours, None).is_ok());
-        assert!(listed.permit(&db, &of_aws, None).is_err());
-        assert!(places(&["*"]).permit(&db, &of_ours, None).is_ok());
+        assert!(listed.permit(named(&db, &of_ours, None)).is_ok());
+        assert!(listed.permit(named(&db, &of_aws, None)).is_err());
+        assert!(places(&["*"]).permit(named(&db, &of_ours, None)).is_ok());
         let none = places(&[]);
-        assert!(none.permit(&db, &of_aws, None).is_err());
+        assert!(none.permit(named(&db, &of_aws, None)).is_err());
         assert!(
-            none.permit(&db, &store("", "backups", Some("key")), None)
+            none.permit(named(&db, &store("", "backups", Some("key")), None))
                 .is_ok()
         );
         assert!(
-            none.permit(&db, &store("file:///backups", "", None), None)
+            none.permit(named(&db, &store("file:///backups", "", None), None))
                 .is_ok()
         );
     }
@@ -233,7 +287,7 @@ mod tests {
             "::ffff:169.254.1.1",
             "fd00:ec2::254",
         ] {
-            let refused = places(&["*"]).permit(&login(host), &keys("https://s3"), None);
+            let refused = places(&["*"]).permit(named(&login(host), &keys("https://s3"), None));
             assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{host}");
         }
         for endpoint in [
@@ -241,7 +295,7 @@ mod tests {
             "http://169.254.1.1:9000/x",
             "http://[fe80::1]:9000",
         ] {
-            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint), None);
+            let refused = places(&["*"]).permit(named(&login("db"), &keys(endpoint), None));
             assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{endpoint}");
         }
         for endpoint in [
@@ -249,7 +303,7 @@ mod tests {
             "http://0xa9fe4d4d:9000",
             "http://0251.0376.1",
         ] {
-            let refused = places(&["*"]).permit(&login("db"), &keys(endpoint), None);
+            let refused = places(&["*"]).permit(named(&login("db"), &keys(endpoint), None));
             assert!(matches!(refused, Err(Refusal::Disguised(_))), "{endpoint}");
         }
         for core in [
@@ -258,13 +312,14 @@ mod tests {
             "dns:///169.254.169.254:80",
         ] {
             let core = core.parse().ok();
-            let refused = places(&["*"]).permit(&login("db"), &keys("https://s3"), core.as_ref());
+            let refused =
+                places(&["*"]).permit(named(&login("db"), &keys("https://s3"), core.as_ref()));
             assert!(matches!(refused, Err(Refusal::LinkLocal(_))), "{core:?}");
         }
         for host in ["10.0.0.1", "127.0.0.1", "::1", "169.254.example"] {
             assert!(
                 places(&[])
-                    .permit(&login(host), &keys("http://[::1]:9000"), None)
+                    .permit(named(&login(host), &keys("http://[::1]:9000"), None))
                     .is_ok(),
                 "{host}"
             );

@@ -71,6 +71,15 @@ impl Caller {
         }
     }
 
+    /// Who has written the file of declared schedules.
+    #[must_use]
+    pub fn administrator() -> Self {
+        Self {
+            name: "the administrator".to_owned(),
+            rights: Rights::Everything,
+        }
+    }
+
     /// Whoever may open a socket that is the scheduler's own user's.
     #[must_use]
     pub fn of_machine() -> Self {
@@ -134,7 +143,7 @@ pub fn is_pattern(text: &str) -> bool {
 }
 
 /// A star stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((beginning, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -4,6 +4,8 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::store::Keys;
+
 /// A credential, with the secret `T` as long as it is at hand.
 #[derive(Clone, Debug, Default)]
 pub enum Credential<T = SecretString> {
@@ -12,14 +14,60 @@ pub enum Credential<T = SecretString> {
     Ambient,
     /// The caller has given it; none where only what was kept of the request is at hand.
     Inline(Option<T>),
+    /// A Secret has it that the caller has named.
+    Reference(Reference),
+}
+
+/// Keys of a Secret that is somebody else's to write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The Secret's name.
+    pub secret: String,
+    /// The keys in it: a password's, or an access key's and then its secret's.
+    pub keys: Vec<String>,
 }
 
 impl<T> Credential<T> {
-    /// Whether the caller has given one.
+    /// Whether there is one that the caller has given or named.
     #[must_use]
     pub fn is_given(&self) -> bool {
-        matches!(self, Self::Inline(_))
+        match self {
+            Self::Ambient => false,
+            Self::Inline(_) | Self::Reference(_) => true,
+        }
     }
+
+    /// Whether it is kept, and not at hand.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Inline(None))
+    }
+
+    /// The Secret that the caller has named.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Reference(reference) => Some(reference),
+            Self::Ambient | Self::Inline(_) => None,
+        }
+    }
+}
+
+/// Which key of which Secret a worker's variable is in, where the caller has named one.
+#[must_use]
+pub fn referenced<'a>(
+    variable: &str,
+    password: &'a Credential,
+    keys: &'a Credential<Keys>,
+) -> Option<(&'a str, &'a str)> {
+    let (reference, index) = match variable {
+        "DB_PASSWORD" => (password.reference(), 0),
+        "S3_ACCESS_KEY" => (keys.reference(), 0),
+        "S3_SECRET_KEY" => (keys.reference(), 1),
+        _ => return None,
+    };
+    let Reference { secret, keys } = reference?;
+    Some((secret, keys.get(index)?))
 }
 
 impl<T> From<Option<T>> for Credential<T> {
@@ -34,6 +82,7 @@ impl<T> From<Option<T>> for Credential<T> {
 enum Kept {
     Ambient,
     Inline,
+    Reference(Reference),
 }
 
 impl<T> Serialize for Credential<T> {
@@ -41,6 +90,7 @@ impl<T> Serialize for Credential<T> {
         let kept = match self {
             Self::Ambient => Kept::Ambient,
             Self::Inline(_) => Kept::Inline,
+            Self::Reference(reference) => Kept::Reference(reference.clone()),
         };
         kept.serialize(serializer)
     }
@@ -51,6 +101,7 @@ impl<'de, T> Deserialize<'de> for Credential<T> {
         Ok(match Kept::deserialize(deserializer)? {
             Kept::Ambient => Self::Ambient,
             Kept::Inline => Self::Inline(None),
+            Kept::Reference(reference) => Self::Reference(reference),
         })
     }
 }

@@ -1,26 +1,30 @@
-//! When a backup is due: Kubernetes' own rules, which are those of robfig/cron's ParseStandard
-//! without time zones. <https://pkg.go.dev/github.com/robfig/cron/v3#hdr-CRON_Expression_Format>
+//! When a backup is due: Kubernetes' own rules, which are those of robfig/cron's ParseStandard, with
+//! the time zone beside them. <https://pkg.go.dev/github.com/robfig/cron/v3#hdr-CRON_Expression_Format>
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use jiff::civil::{Date, Weekday};
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, DateTime, Weekday};
 use jiff::{SignedDuration, Timestamp};
+
+use super::zone::Zone;
 
 /// How many years ahead a date is looked for: from 2096 to 2104 there is no 29 February.
 const YEARS: i16 = 9;
 /// How many runs tell how often a schedule runs: every minute of an hour, hours of two days.
 const RUNS: usize = 61;
+/// What is before the zone where one is kept, as robfig/cron has it.
+const ZONED: &str = "CRON_TZ=";
 /// A Monday at midnight, for what must be the same at any time.
 const SOME_TIME: Timestamp = Timestamp::constant(1_767_571_200, 0);
 
-/// A schedule as Kubernetes reads it, in UTC.
+/// A schedule as Kubernetes reads it, and the zone of its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
     text: String,
     when: When,
+    zone: Zone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,49 @@ const fn field(
 }
 
 impl Cron {
+    /// A schedule in UTC, as the contract has it and no other.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn in_utc(text: &str) -> Result<Self, NotASchedule> {
+        Self::in_zone(text, Zone::default())
+    }
+
+    /// A schedule by the clocks of a zone.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn in_zone(text: &str, zone: Zone) -> Result<Self, NotASchedule> {
+        if text.contains("TZ") {
+            let why = "TZ and CRON_TZ are not taken: schedules are in UTC, or in the time zone that stands beside them";
+            return Err(NotASchedule(why.to_owned()));
+        }
+        let when = match text.strip_prefix('@') {
+            Some(word) => named(word)?,
+            None => When::At(Fields::parse(text)?),
+        };
+        if let When::At(fields) = &when
+            && !fields.ever_match()
+        {
+            let why = "it never comes: no day or time is all that it asks for";
+            return Err(NotASchedule(why.to_owned()));
+        }
+        let text = text.to_owned();
+        Ok(Self { text, when, zone })
+    }
+
+    /// As it was written, without its zone.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        &self.text
+    }
+
+    /// The zone of its times.
+    #[must_use]
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
     /// The first time after this one, UTC; none at the end of all time.
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
@@ -90,14 +137,18 @@ impl Cron {
                 let second = Timestamp::from_second(time.as_second()).ok()?;
                 second.checked_add(*delay).ok()
             }
-            When::At(fields) => fields.next_after(time),
+            When::At(fields) => self.zone.next_after(time, |it| fields.next_after(it)),
         }
     }
 
     /// Whether both run at the same times, however they are written.
     #[must_use]
     pub fn has_times_of(&self, other: &Self) -> bool {
-        self.when == other.when
+        let has_clocks_of = match self.when {
+            When::Every(_) => true,
+            When::At(_) => self.zone == other.zone,
+        };
+        has_clocks_of && self.when == other.when
     }
 
     /// The shortest time between two runs, of those that come first; none where it runs once.
@@ -126,30 +177,25 @@ impl Cron {
 impl FromStr for Cron {
     type Err = NotASchedule;
 
+    /// As it is kept: `CRON_TZ=` and the zone stand before one that is not in UTC.
     fn from_str(text: &str) -> Result<Self, NotASchedule> {
-        if text.contains("TZ") {
-            let why = "TZ and CRON_TZ are not taken: schedules are in UTC";
-            return Err(NotASchedule(why.to_owned()));
+        let zoned = text.strip_prefix(ZONED).and_then(|it| it.split_once(' '));
+        match zoned {
+            Some((zone, text)) => {
+                let zone = zone.parse::<Zone>();
+                let zone = zone.map_err(|why| NotASchedule(why.to_string()))?;
+                Self::in_zone(text, zone)
+            }
+            None => Self::in_utc(text),
         }
-        let when = match text.strip_prefix('@') {
-            Some(word) => named(word)?,
-            None => When::At(Fields::parse(text)?),
-        };
-        if let When::At(fields) = &when
-            && !fields.ever_match()
-        {
-            let why = "it never comes: no day or time is all that it asks for";
-            return Err(NotASchedule(why.to_owned()));
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            when,
-        })
     }
 }
 
 impl fmt::Display for Cron {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.zone.is_utc() {
+            write!(formatter, "{ZONED}{} ", self.zone)?;
+        }
         formatter.write_str(&self.text)
     }
 }
@@ -246,8 +292,8 @@ impl Fields {
         self.first_time(None).is_some() && (leap_years.any(leap_day) || days.any(|it| self.has(it)))
     }
 
-    fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
-        let now = time.to_zoned(TimeZone::UTC).datetime();
+    /// The first time after this one, by the same clock.
+    fn next_after(&self, now: DateTime) -> Option<DateTime> {
         let last = now.year().saturating_add(YEARS);
         let mut date = now.date();
         // The rest of today, then whole days.
@@ -256,8 +302,7 @@ impl Fields {
             if self.has(date)
                 && let Some((hour, minute)) = self.first_time(from)
             {
-                let at = date.at(hour, minute, 0, 0);
-                return TimeZone::UTC.to_timestamp(at).ok();
+                return Some(date.at(hour, minute, 0, 0));
             }
             // A yearly schedule would look at each day of the year otherwise.
             date = if bit(self.months, date.month()) {
@@ -453,8 +498,7 @@ mod tests {
             "@every x",
             "@every 1.2.3s",
         ] {
-            let parsed: Result<Cron, _> = text.parse();
-            assert!(parsed.is_err(), "{text:?} was taken");
+            assert!(Cron::in_utc(text).is_err(), "{text:?} was taken");
         }
     }
 
@@ -494,6 +538,18 @@ mod tests {
             next("0 0 29 2 *", "2096-03-01T00:00:00Z").as_deref(),
             Some("2104-02-29T00:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_zone_stays_beside_what_is_kept() {
+        let berlin = Cron::in_zone("0 3 * * *", "Europe/Berlin".parse().unwrap()).unwrap();
+        assert_eq!(berlin.to_string(), "CRON_TZ=Europe/Berlin 0 3 * * *");
+        assert_eq!(berlin.to_string().parse::<Cron>().unwrap(), berlin);
+        assert_eq!(berlin.expression(), "0 3 * * *");
+        assert!(!berlin.has_times_of(&"0 3 * * *".parse().unwrap()));
+        for text in ["CRON_TZ=Nowhere 0 3 * * *", "CRON_TZ=Europe/Berlin"] {
+            assert!(text.parse::<Cron>().is_err(), "{text}");
+        }
     }
 
     proptest! {

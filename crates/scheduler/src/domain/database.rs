@@ -1,5 +1,6 @@
 //! A database and how to get into it.
 
+use backuper::job::BackupSource;
 use serde::{Deserialize, Serialize};
 
 use super::credential::Credential;
@@ -28,6 +29,19 @@ impl Database {
             host, port, name, ..
         } = self;
         format!("{host}:{port}/{name}")
+    }
+
+    /// The same, for workers that are told whose backups are meant.
+    #[must_use]
+    pub fn as_source(&self) -> Option<BackupSource> {
+        // It is a place of ours.
+        self.place().parse().ok()
+    }
+
+    /// Whether both are one role of one server.
+    #[must_use]
+    pub fn has_login_of(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.user) == (&other.host, other.port, &other.user)
     }
 
     /// Sixteen hex digits for the place, the first eight of which were all before.

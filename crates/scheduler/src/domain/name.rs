@@ -56,11 +56,25 @@ impl Name {
         format!("{}-now-{hash}", self.0)
     }
 
-    /// The name of a Job that lists the schedule's backups, once for each call.
+    /// The name of a Job that answers a question about the schedule, once for each call.
     #[must_use]
-    pub fn listing(&self, call: &str) -> String {
+    pub fn question(&self, call: &str) -> String {
         let hash = hex::encode(&Sha256::digest(call)[..3]);
         format!("{}-lst-{hash}", self.0)
+    }
+
+    /// A name that a caller gives to a schedule: none that another kind of object of ours could have.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn given(text: &str) -> Result<Self, Wrong> {
+        let is_ours = text.contains("-now-") || text.contains("-lst-");
+        if is_ours || text == "restores" || text.starts_with("restore-") {
+            return Err(Wrong(
+                "names with -now- or -lst- in them, restores, and those that begin with restore- are for runs",
+            ));
+        }
+        text.parse()
     }
 
     /// The name as a text.
@@ -183,6 +197,39 @@ pub fn request_id(text: &str) -> Result<String, Wrong> {
             "128 printable ASCII characters at most are needed, without spaces",
         ))
     }
+}
+
+/// Reads the name of a Kubernetes object: a DNS subdomain of at most 253 characters.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>
+///
+/// # Errors
+/// When it is none.
+pub fn object(text: &str) -> Result<String, Wrong> {
+    let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = |it: &str| {
+        !it.is_empty() && it.chars().all(is_inside) && !it.starts_with('-') && !it.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong(
+        "the name of a Kubernetes object is needed: lower-case letters, digits, hyphens and dots",
+    ))
+}
+
+/// Reads a key of a Secret.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data>
+///
+/// # Errors
+/// When it is none.
+pub fn secret_key(text: &str) -> Result<String, Wrong> {
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=253).contains(&text.len()) && text.chars().all(is_inside) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong(
+        "a Secret's key is letters, digits, hyphens, underscores and dots",
+    ))
 }
 
 /// A key that can stand in an HTTP header; empty is none.

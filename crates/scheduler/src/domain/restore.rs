@@ -3,6 +3,7 @@
 use backuper::catalog::Revision;
 use backuper::report::CoreAddress;
 use jiff::Timestamp;
+use restorer::job::{Mode, Owners};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +38,30 @@ pub struct Restore {
     /// The schedule that lends it credentials; none: the request has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lent: Option<Lent>,
+    /// What was asked for beside the administrator's settings.
+    #[serde(default, skip_serializing_if = "Wishes::are_none")]
+    pub wishes: Wishes,
+}
+
+/// How a restore is to be done, where that was asked for.
+#[serde_as]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// Which target it may be.
+    #[serde_as(as = "DisplayFromStr")]
+    pub mode: Mode,
+    /// Whose everything becomes; none: as the administrator has set it.
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    pub owners: Option<Owners>,
+    /// Whether what cannot be made after the rows is left out; none: as the administrator has set it.
+    pub keep_going: Option<bool>,
+}
+
+impl Wishes {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Credentials of a schedule that a restore uses without anybody's having them in hand.
@@ -75,6 +100,7 @@ impl Restore {
             begin_by: _,
             source,
             lent,
+            wishes,
         } = self;
         // Quoted, so that no value can pass for two.
         let mut text = format!(
@@ -91,6 +117,13 @@ impl Restore {
         }
         if let Some(Lent { by, password }) = lent {
             text.push_str(&format!("\n{:?}\n{password}", by.as_str()));
+        }
+        if !wishes.are_none() {
+            text.push_str(&format!("\n{wishes:?}"));
+        }
+        let named = [target.password.reference(), store.keys.reference()];
+        if named.iter().any(Option::is_some) {
+            text.push_str(&format!("\n{named:?}"));
         }
         hex::encode(&Sha256::digest(text)[..16])
     }

@@ -9,6 +9,7 @@ use serde_with::{DisplayFromStr, serde_as};
 
 use super::cron::Cron;
 use super::database::Database;
+use super::labels::Labels;
 use super::name::Name;
 use super::store::Store;
 
@@ -47,6 +48,12 @@ pub struct Schedule {
     /// bucket. Those of the first one never are, and so it was with all before there could be several.
     #[serde(default)]
     pub counts_apart: bool,
+    /// What it is labelled with; none, before it is kept: as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    /// Whether the administrator's file declares it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 impl Plan {
@@ -109,32 +116,82 @@ impl Schedule {
             name,
             plan,
             counts_apart: !is_first,
+            labels: None,
+            declared: false,
         }
     }
 
     /// In place of what was kept under its name: as long as its database and bucket stay, its backups
-    /// are counted as they were.
+    /// are counted as they were. Who does not know labels leaves them as they are.
     #[must_use]
     pub fn in_place_of(mut self, before: Option<&Self>) -> Self {
-        if let Some(before) = before.filter(|it| it.plan.has_place_of(&self.plan)) {
+        let Some(before) = before else {
+            return self;
+        };
+        if before.plan.has_place_of(&self.plan) {
             self.counts_apart = before.counts_apart;
+        }
+        if self.labels.is_none() {
+            self.labels.clone_from(&before.labels);
+            self.declared |= before.declared;
         }
         self
     }
 
+    /// What is kept of credentials and not at hand, by the names of a worker's variables, where the
+    /// schedule that was kept under its name has it for the same login and the same bucket. None where
+    /// it has not: what is kept of one place is never sent to another.
+    #[must_use]
+    pub fn kept_of(&self, before: Option<&Self>) -> Option<Vec<&'static str>> {
+        let mut kept = Vec::new();
+        let (now, before) = (&self.plan, before.map(|it| &it.plan));
+        if now.source.password.is_kept() {
+            let before = before.map(|it| &it.source)?;
+            if !before.password.is_kept() || !before.has_login_of(&now.source) {
+                return None;
+            }
+            kept.push("DB_PASSWORD");
+        }
+        if now.store.keys.is_kept() {
+            let before = before.map(|it| &it.store)?;
+            if !before.keys.is_kept() || before.place() != now.store.place() {
+                return None;
+            }
+            kept.extend(["S3_ACCESS_KEY", "S3_SECRET_KEY"]);
+        }
+        Some(kept)
+    }
+
     /// What differs from what was kept, in the words of a request.
     #[must_use]
-    pub fn changes_from(&self, before: &Plan) -> Vec<&'static str> {
-        let now = &self.plan;
+    pub fn changes_from(&self, kept: &Self) -> Vec<&'static str> {
+        let (now, before) = (&self.plan, &kept.plan);
         let (place, old) = (now.place(), before.place());
+        let none = Labels::new();
         let cores = |it: &Plan| it.core.as_ref().map(ToString::to_string);
         [
             ("database", place.0 != old.0),
             ("store", (place.1, place.2) != (old.1, old.2)),
             ("user", now.source.user != before.source.user),
-            ("schedule", now.cron != before.cron),
+            (
+                "schedule",
+                now.cron.expression() != before.cron.expression(),
+            ),
+            ("time_zone", now.cron.zone() != before.cron.zone()),
             ("max_backup_count", now.keep != before.keep),
             ("core_addr", cores(now) != cores(before)),
+            (
+                "password_secret",
+                now.source.password.reference() != before.source.password.reference(),
+            ),
+            (
+                "keys_secret",
+                now.store.keys.reference() != before.store.keys.reference(),
+            ),
+            (
+                "labels",
+                self.labels.as_ref().unwrap_or(&none) != kept.labels.as_ref().unwrap_or(&none),
+            ),
         ]
         .into_iter()
         .filter_map(|(word, differs)| differs.then_some(word))

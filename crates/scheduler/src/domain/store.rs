@@ -9,7 +9,7 @@ use super::credential::Credential;
 
 /// A bucket and how to get into it.
 #[serde_as]
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Store {
     /// The server; none is AWS.
     #[serde_as(as = "Option<DisplayFromStr>")]

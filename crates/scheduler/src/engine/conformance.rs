@@ -20,7 +20,7 @@ use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
-use crate::domain::restore::Restore;
+use crate::domain::restore::{Restore, Wishes};
 use crate::domain::run::{Ending, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
 use crate::domain::store::{Keys, Store};
@@ -76,6 +76,8 @@ pub fn schedule(name: &str) -> Schedule {
             keep: Retention(7),
         },
         counts_apart: false,
+        labels: None,
+        declared: false,
     }
 }
 
@@ -102,6 +104,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         begin_by: time(15),
         source: None,
         lent: None,
+        wishes: Wishes::default(),
     }
 }
 
@@ -135,7 +138,7 @@ async fn schedules_are_idempotent(engine: &Arc<dyn Engine>) {
     assert_eq!(put(&more, Whose::Anybodys).await, changed);
     let kept = engine.schedule(&more.name).await.expect("read");
     let kept = kept.expect("there");
-    assert!(kept.changes_from(&more.plan).is_empty(), "{kept:?}");
+    assert!(kept.changes_from(&more).is_empty(), "{kept:?}");
     let error = engine.put(&wanted, Whose::Its).await;
     let kind = error.expect_err("it runs at other times by now").kind();
     assert_eq!(kind, Kind::Occupied);

@@ -20,8 +20,8 @@ pub mod error;
 mod jobs;
 pub mod keys;
 mod lease;
-mod listing;
 mod logs;
+mod question;
 pub mod record;
 pub mod render;
 mod restores;
@@ -37,7 +37,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::listing::Listed;
 use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +47,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::name::Name;
+use crate::domain::question::Question;
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
@@ -170,8 +170,8 @@ impl Engine for Kubernetes {
         Ok(None)
     }
 
-    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error> {
-        self.list_backups(name).await
+    async fn ask(&self, question: &Question) -> Result<Vec<String>, Error> {
+        self.answer(question).await
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {

@@ -11,8 +11,8 @@ mod changes;
 mod clock;
 mod directories;
 mod lines;
-mod listing;
 mod logs;
+mod question;
 mod secrets;
 mod store;
 mod supervisor;
@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::listing::Listed;
 use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -36,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::cron::Cron;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
+use crate::domain::question::{About, Given, Question};
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
@@ -187,7 +187,10 @@ impl Engine for Local {
     }
 
     async fn put(&self, schedule: &Schedule, whose: Whose) -> Result<Put, Error> {
-        self.permit(Component::Backup, &schedule.plan.store)?;
+        let plan = &schedule.plan;
+        self.permit(Component::Backup, &plan.store)?;
+        let doing = format!("keep schedule {}", schedule.name);
+        secrets::are_given(&doing, Some(&plan.source.password), Some(&plan.store.keys))?;
         let now = self.clock.now();
         let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
         let secrets = secrets::write(&self.workers.backup(schedule).to_env());
@@ -219,15 +222,45 @@ impl Engine for Local {
         Ok(kept.and_then(|it| secrets::read(&it)))
     }
 
-    async fn backups(&self, name: &Name) -> Result<Vec<Listed>, Error> {
-        let found = self.store.schedule(name.to_string()).await?;
-        let kept = self.store.secrets(name.to_string()).await?;
-        let Some((found, kept)) = found.zip(kept) else {
-            return Err(engine::no_schedule("list the backups of", name));
+    async fn ask(&self, question: &Question) -> Result<Vec<String>, Error> {
+        let Question { task, about } = question;
+        let (given, kept, doing) = match about {
+            About::Schedule(name) => {
+                let found = self.store.schedule(name.to_string()).await?;
+                let kept = self.store.secrets(name.to_string()).await?;
+                let Some((found, kept)) = found.zip(kept) else {
+                    return Err(engine::no_schedule(task.doing(), name));
+                };
+                let plan = found.schedule.plan;
+                let given = Given {
+                    source: plan.source.as_source(),
+                    database: Some(plan.source),
+                    store: Some(plan.store),
+                };
+                (
+                    given,
+                    kept,
+                    engine::asked(task, &format!("schedule {name}")),
+                )
+            }
+            About::Given(given) => {
+                let kept = "{}".to_owned();
+                (
+                    given.as_ref().clone(),
+                    kept,
+                    engine::asked(task, "what the call names"),
+                )
+            }
         };
-        self.permit(Component::Backup, &found.schedule.plan.store)?;
-        let job = self.workers.list(&found.schedule);
-        self.programs.list(name, &job, &kept).await
+        if let Some(store) = &given.store {
+            self.permit(Component::Backup, store)?;
+        }
+        let keys = given.store.as_ref().map(|it| &it.keys);
+        let password = given.database.as_ref().map(|it| &it.password);
+        secrets::are_given(&doing, password, keys)?;
+        let vars = self.workers.question(task, &given);
+        let vars = vars.ok_or_else(|| engine::of_no_database(&doing))?;
+        self.programs.ask(&doing, vars, &kept).await
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {
@@ -262,6 +295,8 @@ impl Engine for Local {
 
     async fn start(&self, restore: &Restore) -> Result<Started, Error> {
         self.permit(Component::Restore, &restore.store)?;
+        let Restore { target, store, .. } = restore;
+        secrets::are_given("start a restore", Some(&target.password), Some(&store.keys))?;
         let secrets = secrets::write(&self.workers.restore(restore).to_env());
         let kept = self.store.restore(restore.clone(), secrets, self.now());
         match kept.await? {

@@ -11,7 +11,7 @@ use backuper::retention::Retention;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
-use crate::domain::restore::Restore;
+use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Store;
 
@@ -44,6 +44,8 @@ impl Variables {
             name,
             plan,
             counts_apart,
+            labels: None,
+            declared: false,
         })
     }
 
@@ -60,6 +62,7 @@ impl Variables {
             begin_by: time("RESTORE_BEGIN_BY")?,
             source: None,
             lent: None,
+            wishes: Wishes::default(),
         })
     }
 

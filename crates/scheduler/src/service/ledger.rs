@@ -157,6 +157,14 @@ impl Ledger {
         })
     }
 
+    /// Whether any restore is under way.
+    #[must_use]
+    pub fn is_restoring_anything(&self) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = index.runs.values();
+        runs.any(|it| it.component == Component::Restore && it.state.ending().is_none())
+    }
+
     /// How every schedule protects its database.
     #[must_use]
     pub fn protections(&self, now: Timestamp) -> Vec<Protection> {

@@ -1,8 +1,10 @@
 //! Restores: to start them.
 
+use std::time::Duration;
+
 use backuper::catalog::Revision;
+use backuper::job::BackupSource;
 use jiff::Timestamp;
-use secrecy::SecretString;
 
 use super::checks;
 use super::{Checks, Service, judged, may};
@@ -10,10 +12,13 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
-use crate::domain::restore::{Lent, Restore};
+use crate::domain::restore::{Lent, Restore, Wishes};
 use crate::domain::run::Component;
-use crate::domain::store::Keys;
-use crate::engine::{Error, Started, StartedBy};
+use crate::domain::store::{Keys, Store};
+use crate::engine::{Error, Kind, Started, StartedBy};
+
+/// PostgreSQL's own port.
+const POSTGRESQL: u16 = 5432;
 
 /// A restore that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,19 +29,33 @@ pub struct RestoreAnswer {
     pub backup: Option<checks::Backup>,
 }
 
-/// A restore of a schedule's backup.
+/// A restore that our own call asks for.
 #[derive(Clone, Debug)]
-pub struct OfSchedule {
-    /// The schedule.
-    pub schedule: Name,
-    /// Which of its backups.
+pub struct Wanted {
+    /// Whose backup.
+    pub origin: Origin,
+    /// Which one.
     pub revision: Revision,
     /// Where to, as far as that is not the schedule's own database.
     pub target: Elsewhere,
+    /// How it is to be done.
+    pub wishes: Wishes,
+    /// How long it may wait for its beginning, zero without a limit; none: as the administrator has set
+    /// it.
+    pub begin_within: Option<Duration>,
     /// What the caller calls this request; empty: nothing.
     pub request_id: String,
     /// Whether nothing is to be restored.
     pub validate_only: bool,
+}
+
+/// Whose backup a restore takes.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A schedule's.
+    Schedule(Name),
+    /// One in a store that the caller names, of this database.
+    Store(Store, BackupSource),
 }
 
 /// What of a restore's target is not the schedule's own.
@@ -50,13 +69,13 @@ pub struct Elsewhere {
     pub name: Option<String>,
     /// The role.
     pub user: Option<String>,
-    /// The role's password.
-    pub password: Option<SecretString>,
+    /// The role's password, or where it is.
+    pub password: Credential,
 }
 
-/// A restore of a schedule's backup that was asked for.
+/// A restore that our own call has asked for.
 #[derive(Clone, Debug)]
-pub struct OfScheduleAnswer {
+pub struct Answer {
     /// The run; none where nothing was to be restored.
     pub started: Option<Started>,
     /// The database that is restored into, `host:port/dbname`.
@@ -66,46 +85,68 @@ pub struct OfScheduleAnswer {
 }
 
 impl Service {
-    /// Restores a backup of a schedule with the credentials that the schedule has.
+    /// Restores a backup of a schedule with the credentials that the schedule has, or one of a store that
+    /// the call names.
     ///
     /// # Errors
     /// [`Kind::NotFound`] where there is no schedule that the caller may see, and as
     /// [`Self::restore`] has them.
-    pub async fn restore_of_schedule(
+    pub async fn restore_backup(
         &self,
         caller: &Caller,
-        wanted: OfSchedule,
+        wanted: Wanted,
         checks: Checks,
         now: Timestamp,
-    ) -> Result<OfScheduleAnswer, Error> {
-        let OfSchedule {
-            schedule,
+    ) -> Result<Answer, Error> {
+        let Wanted {
+            origin,
             revision,
             target,
+            wishes,
+            begin_within,
             request_id,
             validate_only,
         } = wanted;
-        let plan = self.overview(caller, &schedule).await?.schedule.plan;
+        // One that a schedule has was permitted when the schedule was made.
+        let password = Some(&target.password);
+        let (lender, store, source, own) = match origin {
+            Origin::Schedule(name) => {
+                self.may_name_references(caller, password, None)?;
+                let plan = self.overview(caller, &name).await?.schedule.plan;
+                (
+                    Some(name),
+                    plan.store,
+                    plan.source.place(),
+                    Some(plan.source),
+                )
+            }
+            Origin::Store(store, source) => {
+                self.may_name_references(caller, password, Some(&store.keys))?;
+                (None, store, source.to_string(), None)
+            }
+        };
         // Otherwise whoever owns a database could read another's in it.
-        may(caller, Verb::Restore, &plan.source.place())?;
-        let (target, password) = target.beside(&plan.source);
+        may(caller, Verb::Restore, &source)?;
+        let (target, is_lent) = target.beside(own.as_ref())?;
+        let lend = |by| Lent {
+            by,
+            password: is_lent,
+        };
         let mut restore = Restore {
             // Its own backups and nobody else's, whatever server is there by now.
-            source: Some(plan.source.place()),
+            source: Some(source),
             target,
-            store: plan.store,
+            store,
             revision,
             core: None,
             request_id,
             as_of: None,
             begin_by: None,
-            lent: Some(Lent {
-                by: schedule,
-                password,
-            }),
+            lent: lender.map(lend),
+            wishes,
         };
         self.allow(caller, &restore).await?;
-        self.timed(&mut restore, now);
+        self.timed(&mut restore, begin_within, now);
         let mut backup = self.found(&restore, checks).await?;
         let database = restore.target.place();
         let started = if validate_only {
@@ -118,7 +159,7 @@ impl Service {
             self.ledger.has_heard_of(&started.name).await;
             Some(started)
         };
-        Ok(OfScheduleAnswer {
+        Ok(Answer {
             started,
             database,
             backup,
@@ -138,7 +179,7 @@ impl Service {
         now: Timestamp,
     ) -> Result<RestoreAnswer, Error> {
         self.allow(caller, &restore).await?;
-        self.timed(&mut restore, now);
+        self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();
         let started = self.begin(&restore).await?;
         Ok(RestoreAnswer { started, backup })
@@ -151,9 +192,11 @@ impl Service {
     }
 
     /// A count means what it meant when it was asked for; backups made since are not counted.
-    fn timed(&self, restore: &mut Restore, now: Timestamp) {
+    fn timed(&self, restore: &mut Restore, within: Option<Duration>, now: Timestamp) {
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
-        restore.begin_by = self.begin_by(now);
+        let within = within.unwrap_or(self.workers.settings.restore_begin_within);
+        let by = now.saturating_add(within).unwrap_or(Timestamp::MAX);
+        restore.begin_by = (!within.is_zero()).then_some(by);
     }
 
     /// The backup that is meant, or why that cannot be found out.
@@ -173,7 +216,7 @@ impl Service {
             return Ok(Err(why.to_owned()));
         }
         let Some(restore) = self.with_secrets(restore).await? else {
-            let why = "only the restore's own pod can read what the schedule lends it";
+            let why = "only the restore's own pod can read the credentials";
             return Ok(Err(why.to_owned()));
         };
         let outcome = checks::restore(&self.workers.restore(&restore), disk).await;
@@ -183,6 +226,10 @@ impl Service {
     /// With the secrets that a schedule lends it; none where they cannot be read.
     async fn with_secrets(&self, restore: &Restore) -> Result<Option<Restore>, Error> {
         let mut restore = restore.clone();
+        let Restore { target, store, .. } = &restore;
+        if target.password.reference().is_some() || store.keys.reference().is_some() {
+            return Ok(None);
+        }
         let Some(lent) = restore.lent.clone() else {
             return Ok(Some(restore));
         };
@@ -208,19 +255,12 @@ impl Service {
         tracing::info!(run = %started.name, %database, by = started.by.word(), "restoring");
         Ok(started)
     }
-
-    /// By when a restore that is asked for now must have begun.
-    fn begin_by(&self, now: Timestamp) -> Option<Timestamp> {
-        let within = self.workers.settings.restore_begin_within;
-        let limited = !within.is_zero();
-        limited.then(|| now.saturating_add(within).unwrap_or(Timestamp::MAX))
-    }
 }
 
 impl Elsewhere {
-    /// The target that is meant beside a schedule's own database, and whether that one's password is
-    /// lent: it is for no other server and no other role.
-    fn beside(self, own: &Database) -> (Database, bool) {
+    /// The target that is meant beside a schedule's own database, where there is one, and whether that
+    /// one's password is lent: it is for no other server and no other role.
+    fn beside(self, own: Option<&Database>) -> Result<(Database, bool), Error> {
         let Self {
             host,
             port,
@@ -228,19 +268,29 @@ impl Elsewhere {
             user,
             password,
         } = self;
-        let mut target = Database {
-            host: host.unwrap_or_else(|| own.host.clone()),
-            port: port.unwrap_or(own.port),
-            name: name.unwrap_or_else(|| own.name.clone()),
-            user: user.unwrap_or_else(|| own.user.clone()),
-            password: Credential::from(password),
+        let missing = |what| {
+            let why =
+                format!("the target's {what} is missing, and there is no schedule to have one");
+            Error::new("start a restore", Kind::Invalid, why)
         };
-        let login = |it: &Database| (it.host.clone(), it.port, it.user.clone());
-        let is_lent =
-            !target.password.is_given() && own.password.is_given() && login(&target) == login(own);
-        if is_lent {
-            target.password = Credential::Inline(None);
+        let mut target = Database {
+            host: host
+                .or(own.map(|it| it.host.clone()))
+                .ok_or_else(|| missing("host"))?,
+            port: port.or(own.map(|it| it.port)).unwrap_or(POSTGRESQL),
+            name: name
+                .or(own.map(|it| it.name.clone()))
+                .ok_or_else(|| missing("dbname"))?,
+            user: user
+                .or(own.map(|it| it.user.clone()))
+                .ok_or_else(|| missing("user"))?,
+            password,
+        };
+        let same_login = own.filter(|it| it.has_login_of(&target) && !target.password.is_given());
+        if let Some(own) = same_login {
+            target.password = own.password.clone();
         }
-        (target, is_lent)
+        let is_lent = same_login.is_some_and(|it| it.password.is_kept());
+        Ok((target, is_lent))
     }
 }

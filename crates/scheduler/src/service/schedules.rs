@@ -1,8 +1,6 @@
 //! Schedules: to make, change, see, suspend, run and delete them.
 
-use backuper::listing::Listed;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
 
 use super::checks;
 use super::ledger::Overview;
@@ -13,9 +11,6 @@ use crate::domain::run::Component;
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::engine::change::Things;
 use crate::engine::{Error, Kind, Put, Started, Whose};
-
-/// Lists of backups that are made at once: each is a worker.
-static LISTS: Semaphore = Semaphore::const_new(4);
 
 /// A schedule that was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +169,9 @@ impl Service {
     pub async fn delete(&self, caller: &Caller, name: &Name) -> Result<(), Error> {
         let overview = self.overview(caller, name).await?;
         may(caller, Verb::Delete, &overview.protection.database)?;
+        if overview.schedule.declared {
+            return Err(self.is_declared(name));
+        }
         self.engine.delete(name).await
     }
 
@@ -192,21 +190,6 @@ impl Service {
         let started = self.engine.run(name, request_id).await?;
         self.ledger.has_heard_of(&started.name).await;
         Ok(started)
-    }
-
-    /// The backups of databases of the schedule's name in its store, the newest first, as far as the caller
-    /// may see the database that each is of.
-    ///
-    /// # Errors
-    /// As [`Self::overview`], and what the engine or its worker could not do.
-    pub async fn backups(&self, caller: &Caller, name: &Name) -> Result<Vec<Listed>, Error> {
-        self.overview(caller, name).await?;
-        // Nobody closes it.
-        let _place = LISTS.acquire().await;
-        let mut backups = self.engine.backups(name).await?;
-        let may_see = |place: &String| caller.may(Verb::View, place).is_ok();
-        backups.retain(|it| it.source.as_ref().is_none_or(may_see));
-        Ok(backups)
     }
 
     fn scheduled(&self, schedule: Schedule, put: Put) -> ScheduleAnswer {
@@ -231,7 +214,7 @@ impl Service {
 
     /// A plan under a name; its backups are counted apart where those of another schedule would be
     /// counted with them.
-    fn named(&self, name: Name, plan: Plan) -> Schedule {
+    pub(super) fn named(&self, name: Name, plan: Plan) -> Schedule {
         let mut schedule = Schedule::new(name, plan);
         schedule.counts_apart |= self.ledger.has_first_beside(&schedule);
         schedule

@@ -11,9 +11,10 @@ use crate::api::door::{Door, filled, secret};
 use crate::api::proto::{BackupRequest, BackupRestore, UpdateBackupRequest};
 use crate::api::status::Violation;
 use crate::domain::credential::Credential;
+use crate::domain::cron::Cron;
 use crate::domain::database::Database;
 use crate::domain::name::{self, Name, Wrong};
-use crate::domain::restore::Restore;
+use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Plan;
 use crate::domain::store::{Keys, Store};
 
@@ -109,6 +110,7 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
             begin_by: None,
             source: None,
             lent: None,
+            wishes: Wishes::default(),
         })
     })();
     door.opened(restore)
@@ -135,7 +137,7 @@ impl Door {
             skip_checks: _,
         } = request;
         let source = self.login([db_uri, db_user, db_pass, db_name], db_port);
-        let cron = self.take("schedule", schedule.parse());
+        let cron = self.take("schedule", Cron::in_utc(&schedule));
         let store = self.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
         let core = self.take("core_addr", maybe(&core_addr));
         let count = u32::try_from(max_backup_count);

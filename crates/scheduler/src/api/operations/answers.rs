@@ -1,17 +1,22 @@
 //! From the domain's words to the messages of `postgres_adapter.v1`.
 
-use backuper::listing::Listed;
+mod backups;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 
+pub(super) use backups::{backup, checks, deleted, restored, shown, token_of_backup};
+
 use crate::api::client::time;
 use crate::api::proto::v1;
+use crate::domain::credential::Reference;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::{Component, Ending, Run, State};
-use crate::engine::{Started, StartedBy};
+use crate::domain::schedule::{Plan, Schedule};
+use crate::engine::{Put, Started, StartedBy};
 use crate::service::ledger::Overview;
-use crate::service::restores::OfScheduleAnswer;
+use crate::service::put;
 use crate::service::runs::Watched;
 
 pub(super) fn schedule(overview: Overview) -> v1::Schedule {
@@ -28,19 +33,70 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         interval: _,
         history,
     } = protection;
-    let plan = schedule.plan;
+    let Schedule {
+        plan,
+        labels,
+        declared,
+        ..
+    } = schedule;
+    let Plan { source, store, .. } = plan;
     v1::Schedule {
         name,
         database,
-        user: plan.source.user,
-        store: plan.store.place(),
-        cron: plan.cron.to_string(),
+        user: source.user,
+        store: store.place(),
+        password_secret: source.password.reference().and_then(password_secret),
+        keys_secret: store.keys.reference().and_then(keys_secret),
+        cron: plan.cron.expression().to_owned(),
+        time_zone: plan.cron.zone().to_string(),
+        labels: labels.unwrap_or_default().into_iter().collect(),
+        declared,
         max_backup_count: plan.keep.0,
         core_addr: plan.core.map_or_else(String::new, |it| it.to_string()),
         create_time: Some(time(created)),
         suspended,
         next_run_time: next.map(time),
         protection: Some(protected(history)),
+    }
+}
+
+fn password_secret(reference: &Reference) -> Option<v1::PasswordSecret> {
+    let Reference { secret, keys } = reference;
+    Some(v1::PasswordSecret {
+        name: secret.clone(),
+        key: keys.first()?.clone(),
+    })
+}
+
+fn keys_secret(reference: &Reference) -> Option<v1::KeysSecret> {
+    let Reference { secret, keys } = reference;
+    let [access_key, secret_key] = keys.as_slice() else {
+        return None;
+    };
+    Some(v1::KeysSecret {
+        name: secret.clone(),
+        access_key: access_key.clone(),
+        secret_key: secret_key.clone(),
+    })
+}
+
+pub(super) fn put(answer: put::Answer) -> v1::PutScheduleResponse {
+    use v1::put_schedule_response as response;
+    let put::Answer {
+        put,
+        overview,
+        findings,
+    } = answer;
+    let (put, changed) = match put {
+        Put::Created => (response::Put::Created, Vec::new()),
+        Put::Unchanged => (response::Put::Unchanged, Vec::new()),
+        Put::Changed(changed) => (response::Put::Changed, changed),
+    };
+    v1::PutScheduleResponse {
+        put: put.into(),
+        changed: changed.into_iter().map(str::to_owned).collect(),
+        schedule: Some(schedule(overview)),
+        findings,
     }
 }
 
@@ -144,60 +200,6 @@ pub(super) fn started(started: Started) -> v1::StartedRun {
     v1::StartedRun {
         name,
         by: by.into(),
-    }
-}
-
-pub(super) fn backup(backup: Listed) -> v1::Backup {
-    let Listed {
-        key,
-        database: _,
-        started_at,
-        snapshot_at,
-        verified_at,
-        stored_bytes,
-        dumped_bytes,
-        tables,
-        source,
-        server_version,
-        made_by,
-        schedule,
-        problem,
-    } = backup;
-    v1::Backup {
-        key,
-        start_time: Some(time(started_at)),
-        snapshot_time: snapshot_at.map(time),
-        verify_time: verified_at.map(time),
-        stored_bytes,
-        dumped_bytes: dumped_bytes.unwrap_or_default(),
-        tables: tables.unwrap_or_default(),
-        source: source.unwrap_or_default(),
-        server_version: server_version.unwrap_or_default(),
-        made_by: made_by.unwrap_or_default(),
-        schedule: schedule.unwrap_or_default(),
-        problem: problem.unwrap_or_default(),
-    }
-}
-
-pub(super) fn token_of_backup(last: &Listed) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(&last.key)
-}
-
-pub(super) fn restored(answer: OfScheduleAnswer) -> v1::RestoreBackupResponse {
-    let OfScheduleAnswer {
-        started: run,
-        database,
-        backup,
-    } = answer;
-    v1::RestoreBackupResponse {
-        run: run.map(started),
-        database,
-        not_tried: backup.as_ref().err().cloned().unwrap_or_default(),
-        backup: backup.ok().map(|it| v1::FoundBackup {
-            key: it.key,
-            taken_time: Some(time(it.taken_at)),
-            stored_bytes: it.bytes,
-        }),
     }
 }
 

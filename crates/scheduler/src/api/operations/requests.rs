@@ -1,20 +1,26 @@
 //! From the messages of `postgres_adapter.v1` to the domain's words.
 
+mod backups;
+mod places;
+mod restore;
+mod schedule;
+
 use std::str::FromStr as _;
 
-use backuper::catalog::Revision;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use crate::api::door::{Door, filled, secret};
 use crate::api::proto::v1;
 use crate::api::status::Violation;
 use crate::domain::callers::is_pattern;
 use crate::domain::name::{self, Name};
 use crate::domain::run::Component;
 use crate::service::ledger::{Behind, Wanted};
-use crate::service::restores::{Elsewhere, OfSchedule};
+
+pub(super) use backups::{backup, backups, deletion, diagnosis};
+pub(super) use restore::restore;
+pub(in crate::api) use schedule::put;
 
 /// How many a page has where the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -91,26 +97,6 @@ pub(super) fn runs(
     opened((Page { behind, size }, wanted), wrong)
 }
 
-/// Reads a request for backups.
-pub(super) fn backups(
-    request: &v1::ListBackupsRequest,
-) -> Result<(Name, Page<String>), Vec<Violation>> {
-    let v1::ListBackupsRequest {
-        schedule,
-        page_size,
-        page_token,
-    } = request;
-    let mut wrong = Vec::new();
-    let name = schedule.parse().map_err(|why| violation("schedule", why));
-    let name = name.map_err(|it| wrong.push(it)).ok();
-    let behind = token(page_token, &mut wrong);
-    let size = size(*page_size, &mut wrong);
-    match name {
-        Some(name) => opened((name, Page { behind, size }), wrong),
-        None => Err(wrong),
-    }
-}
-
 /// A schedule's name.
 pub(super) fn schedule_name(name: &str) -> Result<Name, Vec<Violation>> {
     name.parse().map_err(|why| vec![violation("name", why)])
@@ -127,64 +113,6 @@ pub(super) fn run_name(field: &str, name: &str) -> Result<String, Vec<Violation>
 /// What a caller calls its request.
 pub(super) fn request_id(text: &str) -> Result<String, Vec<Violation>> {
     name::request_id(text).map_err(|why| vec![violation("request_id", why)])
-}
-
-/// Reads a request for a restore.
-pub(super) fn restore(request: v1::RestoreBackupRequest) -> Result<OfSchedule, Vec<Violation>> {
-    let v1::RestoreBackupRequest {
-        schedule,
-        backup,
-        target,
-        request_id,
-        // Not of the restore, but of the call.
-        skip_checks: _,
-        validate_only,
-    } = request;
-    let mut door = Door::default();
-    let schedule = door.take("schedule", schedule.parse());
-    // A restore replaces data: which backup it takes is said, not guessed.
-    let revision = match backup.as_str() {
-        "" => Err("it is empty; 0 or latest is the newest backup".to_owned()),
-        text => Revision::from_str(text).map_err(|error| error.to_string()),
-    };
-    let revision = door.take("backup", revision);
-    let request_id = door.take("request_id", name::request_id(&request_id));
-    door.below("target.");
-    let is_elsewhere = target.is_some();
-    let v1::Target {
-        host,
-        port,
-        dbname,
-        user,
-        password,
-    } = target.unwrap_or_default();
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    let host = door.take("host", given(host).map(|it| name::host(&it)).transpose());
-    let port = door.take(
-        "port",
-        (port != 0).then(|| name::port(port.into())).transpose(),
-    );
-    // What a variable that is not set makes of a name would be the schedule's own database.
-    let name = is_elsewhere.then(|| name::identifier(&dbname));
-    let name = door.take("dbname", name.transpose());
-    let user = door.take("user", given(user).map(|it| filled(&it)).transpose());
-    let password = door.take("password", name::without_nul(&password));
-    let wanted = (|| {
-        Some(OfSchedule {
-            schedule: schedule?,
-            revision: revision?,
-            target: Elsewhere {
-                host: host?,
-                port: port?,
-                name: name?,
-                user: user?,
-                password: secret(password?),
-            },
-            request_id: request_id?,
-            validate_only,
-        })
-    })();
-    door.opened(wanted)
 }
 
 fn token(text: &str, wrong: &mut Vec<Violation>) -> Option<String> {

@@ -65,8 +65,8 @@ pub const STARTED: Key = Key {
     now: "postgres-adapter.io/started",
     before: Some("postgres-adapter/started"),
 };
-/// The label of a Job that lists the backups of this schedule.
-pub const LISTS: Key = Key::new("postgres-adapter.io/lists");
+/// The label of a Job that answers a question, with the schedule that it is about.
+pub const QUESTION: Key = Key::new("postgres-adapter.io/question");
 /// The annotation of a Job that somebody has cancelled.
 pub const CANCELLED: Key = Key::new("postgres-adapter.io/cancelled");
 /// The annotation of a Job whose end was told, with that end.

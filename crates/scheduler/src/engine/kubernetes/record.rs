@@ -1,5 +1,7 @@
 //! What an object remembers of the request it was made for: everything but the secrets.
 
+use std::collections::BTreeMap;
+
 use backuper::job::{Value, Var};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt as _;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{PARAMETERS, SPEC};
+use crate::domain::credential::referenced;
 use crate::domain::kept::{self, Unreadable};
 use crate::domain::schedule::Schedule;
 use crate::engine::variables::Variables;
@@ -42,9 +45,29 @@ pub struct Spec {
     pub schedule: Schedule,
     /// The Secret that holds what is secret of it.
     pub secret: String,
+    /// The Secrets of earlier renderings that hold a variable on, which nobody has given anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, String>,
 }
 
 impl Spec {
+    /// The Secret, and the key in it, that has a variable's value.
+    pub(super) fn secret_of(&self, variable: &str) -> (String, String) {
+        let plan = &self.schedule.plan;
+        let named = referenced(variable, &plan.source.password, &plan.store.keys);
+        if let Some((secret, key)) = named {
+            return (secret.to_owned(), key.to_owned());
+        }
+        let held = self.held.get(variable).unwrap_or(&self.secret);
+        (held.clone(), variable.to_owned())
+    }
+
+    /// The variables that its own Secret holds.
+    pub(super) fn own(&self, mut vars: Vec<Var>) -> Vec<Var> {
+        vars.retain(|it| self.secret_of(it.name).0 == self.secret);
+        vars
+    }
+
     /// As an annotation, to be read by [`recover`].
     pub(super) fn text(&self) -> String {
         // Its maps have texts as keys: nothing of it can fail.
@@ -111,6 +134,7 @@ pub fn recover(cron_job: &CronJob) -> Result<Spec, Unknown> {
     Ok(Spec {
         schedule: schedule.ok_or(missing("its worker's variables make no schedule"))?,
         secret: secret.unwrap_or(name),
+        held: BTreeMap::new(),
     })
 }
 

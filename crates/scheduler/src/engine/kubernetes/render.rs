@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::ResourceExt as _;
 use secrecy::ExposeSecret as _;
 
+use crate::domain::credential::referenced;
 use crate::domain::database::Database;
 use crate::domain::kept;
 use crate::domain::restore::Restore;
@@ -26,18 +27,25 @@ use super::keys::{
 };
 use super::record::{self, Shown, Spec, digest};
 use super::settings::Settings;
-pub use operations::{Suspension, listing_job, run_now, suspension};
+pub use operations::{Asking, Suspension, question_job, run_now, suspension};
 pub(crate) use pod::containers;
 use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 
 /// The CronJob of a schedule.
 pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
-    let Spec { schedule, secret } = spec;
-    let Schedule { name, plan, .. } = schedule;
-    let vars = Shown::of(&settings.workers.backup(schedule).to_env());
+    let Schedule {
+        name, plan, labels, ..
+    } = &spec.schedule;
+    let vars = Shown::of(&settings.workers.backup(&spec.schedule).to_env());
     let about = About {
         component: Component::Backup,
         database: &plan.source,
+    };
+    // What selects our objects is not a caller's to set, which was refused at the door.
+    let labelled = || {
+        let mut all = labels.clone().unwrap_or_default();
+        all.extend(about.labels(settings));
+        all
     };
     let mut annotations = about.annotations();
     SPEC.set(&mut annotations, &spec.text());
@@ -46,14 +54,14 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let mut cron_job = CronJob {
         metadata: ObjectMeta {
             name: Some(name.to_string()),
-            labels: Some(about.labels(settings)),
+            labels: Some(labelled()),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: None,
         status: None,
     };
-    let mut labels = about.labels(settings);
+    let mut labels = labelled();
     SCHEDULE.set(&mut labels, name.as_str());
     let mut queued = labels.clone();
     if let Some(queue) = &settings.queue {
@@ -61,8 +69,8 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     }
     let deadline = settings.limits.of_backup(&plan.cron);
     cron_job.spec = Some(CronJobSpec {
-        schedule: plan.cron.to_string(),
-        time_zone: Some("Etc/UTC".to_owned()),
+        schedule: plan.cron.expression().to_owned(),
+        time_zone: Some(plan.cron.zone().to_string()),
         concurrency_policy: Some("Forbid".to_owned()),
         starting_deadline_seconds: Some(seconds(settings.starting_deadline)),
         successful_jobs_history_limit: Some(settings.successful_history),
@@ -82,7 +90,7 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
                 template: pod(
                     settings,
                     Component::Backup,
-                    &|_| secret.clone(),
+                    &|variable| spec.secret_of(variable),
                     labels,
                     &vars,
                 ),
@@ -223,6 +231,26 @@ pub fn secret(
     owner: OwnerReference,
     (about, vars): (&About<'_>, &[Var]),
 ) -> Secret {
+    holding(name, owner, about.labels(settings), vars)
+}
+
+/// The Secret of a Job that answers a question.
+pub fn secret_of_question(
+    settings: &Settings,
+    name: &str,
+    owner: OwnerReference,
+    vars: &[Var],
+) -> Secret {
+    let labels = labels_of_worker(settings, Component::Backup);
+    holding(name, owner, labels, vars)
+}
+
+fn holding(
+    name: &str,
+    owner: OwnerReference,
+    labels: BTreeMap<String, String>,
+    vars: &[Var],
+) -> Secret {
     let secret = |var: &Var| match &var.value {
         Value::Plain(_) => None,
         Value::Secret(text) => Some((
@@ -233,7 +261,7 @@ pub fn secret(
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(about.labels(settings)),
+            labels: Some(labels),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
@@ -243,22 +271,42 @@ pub fn secret(
     }
 }
 
-/// The Job of a restore, which waits to be started; `lender` is the Secret that lends it credentials.
+/// The Secret, and the key in it, that has a variable of a restore; `name` is its own.
+pub fn secret_of_restore(
+    name: &str,
+    restore: &Restore,
+    lender: Option<&Spec>,
+    variable: &str,
+) -> (String, String) {
+    let Restore {
+        target,
+        store,
+        lent,
+        ..
+    } = restore;
+    if let Some((secret, key)) = referenced(variable, &target.password, &store.keys) {
+        return (secret.to_owned(), key.to_owned());
+    }
+    let is_lent = lent.as_ref().is_some_and(|it| it.has(variable));
+    match lender.filter(|_| is_lent) {
+        Some(lender) => lender.secret_of(variable),
+        None => (name.to_owned(), variable.to_owned()),
+    }
+}
+
+/// The Job of a restore, which waits to be started; `lender` is the schedule that lends it credentials.
 pub fn restore_job(
     settings: &Settings,
     name: &str,
     restore: &Restore,
-    lender: Option<&str>,
+    lender: Option<&Spec>,
 ) -> Job {
     let vars = Shown::of(&settings.workers.restore(restore).to_env());
     let about = About {
         component: Component::Restore,
         database: &restore.target,
     };
-    let secret = |variable: &str| {
-        let is_lent = restore.lent.as_ref().is_some_and(|it| it.has(variable));
-        lender.filter(|_| is_lent).unwrap_or(name).to_owned()
-    };
+    let secret = |variable: &str| secret_of_restore(name, restore, lender, variable);
     let labels = about.labels(settings);
     let mut annotations = about.annotations();
     REQUEST.set(&mut annotations, &restore.request());
@@ -309,6 +357,11 @@ pub fn started(settings: &Settings, uid: String) -> Job {
     }
 }
 
+/// The name of a Job that answers a question about what a caller has given, once for each call.
+pub fn question_name(call: &str) -> String {
+    format!("backup-{}-postgres-lst", &digest(call)[..16])
+}
+
 /// A restore's name, which no other one has: 64 of the bits of a new UUID.
 pub fn restore_name(unique: &[u8; 16]) -> String {
     // The last bytes of one of version 4 are random but for two bits.
@@ -327,13 +380,7 @@ pub struct About<'a> {
 impl About<'_> {
     /// What selects it, and what people tell it apart by.
     fn labels(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::from([
-            (MANAGED_BY.to_owned(), MANAGER.to_owned()),
-            (COMPONENT.to_owned(), self.component.word().to_owned()),
-        ]);
-        if let Some(release) = &settings.release {
-            labels.insert(INSTANCE.to_owned(), release.clone());
-        }
+        let mut labels = labels_of_worker(settings, self.component);
         let Database { host, name, .. } = self.database;
         PLACE.set(&mut labels, &self.database.place_hash());
         DATABASE.set(&mut labels, &label(name));
@@ -346,6 +393,18 @@ impl About<'_> {
         DATABASE.set(&mut annotations, &self.database.place());
         annotations
     }
+}
+
+/// What selects a worker, whichever database it is for.
+fn labels_of_worker(settings: &Settings, component: Component) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        (COMPONENT.to_owned(), component.word().to_owned()),
+    ]);
+    if let Some(release) = &settings.release {
+        labels.insert(INSTANCE.to_owned(), release.clone());
+    }
+    labels
 }
 
 fn seconds(duration: Duration) -> i64 {

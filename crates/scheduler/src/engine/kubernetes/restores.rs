@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use backuper::job::Var;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use kube::ResourceExt as _;
@@ -17,9 +18,10 @@ use tokio::time::Instant;
 use super::error::is_lost_race;
 use super::jobs::{has_started, has_succeeded, is_finished};
 use super::keys::REQUEST;
-use super::record;
+use super::record::{self, Spec};
 use super::render::{self, About};
 use super::{Kubernetes, contended, owner, pause, uid};
+use crate::domain::credential::referenced;
 use crate::domain::restore::Restore;
 use crate::domain::run::Component;
 use crate::engine::{self, Error, Kind, Started, StartedBy};
@@ -111,7 +113,7 @@ impl Kubernetes {
                     return Ok(Turn::Wait(still_running(&pod)));
                 }
                 let lender = self.lender(restore).await?;
-                let wanted = render::restore_job(&self.settings, name, restore, lender.as_deref());
+                let wanted = render::restore_job(&self.settings, name, restore, lender.as_ref());
                 self.objects.create_job(&wanted).await?;
                 Ok(Turn::Again)
             }
@@ -119,8 +121,8 @@ impl Kubernetes {
         }
     }
 
-    /// The Secret of the schedule that lends a restore its credentials, as it is now.
-    async fn lender(&self, restore: &Restore) -> Result<Option<String>, Error> {
+    /// The schedule that lends a restore its credentials, as it is now.
+    async fn lender(&self, restore: &Restore) -> Result<Option<Spec>, Error> {
         let Some(lent) = &restore.lent else {
             return Ok(None);
         };
@@ -134,7 +136,7 @@ impl Kubernetes {
             );
             Error::new(DOING, Kind::NotFound, why)
         })?;
-        Ok(Some(spec.secret))
+        Ok(Some(spec))
     }
 
     /// All restores into a database.
@@ -196,7 +198,13 @@ impl Kubernetes {
             component: Component::Restore,
             database: &restore.target,
         };
-        let vars = self.settings.workers.restore(restore).to_env();
+        let mut vars = self.settings.workers.restore(restore).to_env();
+        // What others' Secrets have is read there.
+        let is_named = |it: &Var| {
+            let named = referenced(it.name, &restore.target.password, &restore.store.keys);
+            named.is_some()
+        };
+        vars.retain(|it| !is_named(it));
         let secret = render::secret(&self.settings, &name, owner, (&about, &vars));
         self.objects.apply_secret(&secret).await?;
         let started = render::started(&self.settings, uid(job));

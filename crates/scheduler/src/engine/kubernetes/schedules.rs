@@ -1,6 +1,6 @@
 //! Schedules: CronJobs that are made once, and changed in all they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::ResourceExt as _;
@@ -134,7 +134,11 @@ impl Kubernetes {
             None if whose.must_be_there() => Err(missing(name)),
             None => {
                 // Its Secret has no name yet, and it reads none.
-                let gate = render::gated(&self.render(schedule, name.to_string()));
+                let gate = render::gated(&self.render(&Spec {
+                    schedule: schedule.clone(),
+                    secret: name.to_string(),
+                    held: BTreeMap::new(),
+                }));
                 let made = self.objects.create_cron_job(&gate).await?;
                 self.complete(schedule, &made, written).await?;
                 Ok(Put::Created)
@@ -142,9 +146,8 @@ impl Kubernetes {
         }
     }
 
-    fn render(&self, schedule: &Schedule, secret: String) -> CronJob {
-        let schedule = schedule.clone();
-        render::cron_job(&self.settings, &Spec { schedule, secret })
+    fn render(&self, spec: &Spec) -> CronJob {
+        render::cron_job(&self.settings, spec)
     }
 
     /// The Secret first, then the CronJob that may run: the very one that was found, as it was
@@ -164,36 +167,64 @@ impl Kubernetes {
             None
         };
         let kept = before.as_ref().map(|it| &it.schedule);
-        let schedule = &schedule.clone().in_place_of(kept);
-        let secret = self.secret_for(schedule, found, before.as_ref());
+        let schedule = schedule.clone().in_place_of(kept);
+        let Some(stays) = schedule.kept_of(kept) else {
+            return Err(engine::nothing_kept(&schedule.name));
+        };
+        let put = put(&schedule, kept);
+        // Nothing is given anew, and nobody needs another Secret.
+        if put == Put::Unchanged
+            && !stays.is_empty()
+            && kept.is_some_and(|it| it.declared == schedule.declared)
+        {
+            return Ok(put);
+        }
+        let spec = self.spec(schedule, found, before.as_ref(), &stays);
         let mut retired = render::retired(found);
         retired.extend(before.iter().map(|it| it.secret.clone()));
+        retired.extend(before.iter().flat_map(|it| it.held.values().cloned()));
         retired.extend(written.iter().cloned());
-        retired.remove(&secret);
-        let mut wanted = self.render(schedule, secret.clone());
+        retired.retain(|it| *it != spec.secret && !spec.held.values().any(|held| held == it));
+        let mut wanted = self.render(&spec);
         if !is_whole {
             wanted = render::released(wanted);
         }
-        let owner = owner::<CronJob>(schedule.name.as_str(), &uid(found));
+        let owner = owner::<CronJob>(spec.schedule.name.as_str(), &uid(found));
         let about = About {
             component: Component::Backup,
-            database: &schedule.plan.source,
+            database: &spec.schedule.plan.source,
         };
-        let vars = self.settings.workers.backup(schedule).to_env();
-        let content = render::secret(&self.settings, &secret, owner, (&about, &vars));
-        written.insert(secret);
+        let vars = spec.own(self.settings.workers.backup(&spec.schedule).to_env());
+        let content = render::secret(&self.settings, &spec.secret, owner, (&about, &vars));
+        written.insert(spec.secret);
         self.objects.apply_secret(&content).await?;
         let wanted = render::remembering(wanted, retired);
         self.objects
             .apply_cron_job(render::replacing(wanted, found))
             .await?;
-        Ok(match before {
-            None => Put::Created,
-            Some(it) => match schedule.changes_from(&it.schedule.plan) {
-                changes if changes.is_empty() => Put::Unchanged,
-                changes => Put::Changed(changes),
-            },
-        })
+        Ok(put)
+    }
+
+    /// What a schedule is rendered from: what `stays` of its credentials is read on where it is.
+    fn spec(
+        &self,
+        schedule: Schedule,
+        found: &CronJob,
+        before: Option<&Spec>,
+        stays: &[&str],
+    ) -> Spec {
+        // What is written into it must not take the place of what stays.
+        let secret = if stays.is_empty() {
+            self.secret_for(&schedule, found, before)
+        } else {
+            render::secret_name(found, &schedule)
+        };
+        let holder = |it: &&str| Some(((*it).to_owned(), before?.secret_of(it).0));
+        Spec {
+            held: stays.iter().filter_map(holder).collect(),
+            secret,
+            schedule,
+        }
     }
 
     /// The Secret stays while all that it may be sent to stays: a new password is for the retries of a
@@ -204,7 +235,8 @@ impl Kubernetes {
         match before {
             Some(it)
                 if shown(&it.schedule) == shown(schedule)
-                    && it.secret != schedule.name.as_str() =>
+                    && it.secret != schedule.name.as_str()
+                    && it.held.is_empty() =>
             {
                 it.secret.clone()
             }
@@ -228,6 +260,15 @@ impl Kubernetes {
             return Err(Error::new(doing(), Kind::Unavailable, why));
         }
         Ok(())
+    }
+}
+
+/// What writing a schedule in the place of one that was kept does.
+fn put(schedule: &Schedule, before: Option<&Schedule>) -> Put {
+    match before.map(|it| schedule.changes_from(it)) {
+        None => Put::Created,
+        Some(changes) if changes.is_empty() => Put::Unchanged,
+        Some(changes) => Put::Changed(changes),
     }
 }
 
@@ -258,7 +299,10 @@ async fn lost(attempt: u64, schedule: &Schedule, error: Error) -> Result<(), Err
 
 /// Whether a CronJob is still whose the caller takes it for.
 fn check_whose(found: &CronJob, schedule: &Schedule, whose: &Whose) -> Result<(), Error> {
+    let is_whole = RENDERED.of(found.annotations()).is_some();
     match record::recover(found) {
+        // What a crash has left is not there.
+        Ok(_) if !is_whole && *whose == Whose::Nobodys => Ok(()),
         Ok(it) => whose.lets(&it.schedule, schedule),
         // A person's Update says all of it anew.
         Err(_) if *whose == Whose::Anybodys => Ok(()),

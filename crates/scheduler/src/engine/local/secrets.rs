@@ -6,7 +6,10 @@ use backuper::child::Environment;
 use backuper::job::{Value, Var};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::domain::credential::{Credential, Reference};
 use crate::domain::restore::Lent;
+use crate::domain::store::Keys;
+use crate::engine::{Error, Kind};
 
 /// The secret ones among a worker's variables, as JSON: workers need them after a restart.
 pub(super) fn write(vars: &[Var]) -> String {
@@ -31,6 +34,37 @@ pub(super) fn lending(own: &str, schedules: &str, lent: &Lent) -> Option<String>
     let mut secrets: BTreeMap<String, String> = serde_json::from_str(own).ok()?;
     let schedules: BTreeMap<String, String> = serde_json::from_str(schedules).ok()?;
     secrets.extend(schedules.into_iter().filter(|(name, _)| lent.has(name)));
+    // Its keys are texts: nothing of it can fail.
+    Some(serde_json::to_string(&secrets).unwrap_or_default())
+}
+
+/// There are no Kubernetes Secrets on a machine.
+pub(super) fn are_given(
+    doing: &str,
+    password: Option<&Credential>,
+    keys: Option<&Credential<Keys>>,
+) -> Result<(), Error> {
+    let password = password.and_then(Credential::reference);
+    let keys = keys.and_then(Credential::reference);
+    match password.or(keys) {
+        None => Ok(()),
+        Some(Reference { secret, .. }) => {
+            let why = format!(
+                "it names the Secret {secret}, and there are none without Kubernetes; give the credentials themselves"
+            );
+            Err(Error::new(doing, Kind::Precondition, why))
+        }
+    }
+}
+
+/// A schedule's secrets with those of its kept ones that stay; none where what was kept cannot be read, or
+/// has not all of them.
+pub(super) fn keeping(given: &str, kept: &str, stays: &[&str]) -> Option<String> {
+    let mut secrets: BTreeMap<String, String> = serde_json::from_str(given).ok()?;
+    let mut kept: BTreeMap<String, String> = serde_json::from_str(kept).ok()?;
+    for name in stays {
+        secrets.insert((*name).to_owned(), kept.remove(*name)?);
+    }
     // Its keys are texts: nothing of it can fail.
     Some(serde_json::to_string(&secrets).unwrap_or_default())
 }

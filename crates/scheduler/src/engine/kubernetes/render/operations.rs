@@ -1,4 +1,4 @@
-//! What people ask for beside a schedule's times: a run, a rest, a list of its backups.
+//! What people ask for beside a schedule's times: a run, a rest, an answer.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use super::super::keys::{INSTANTIATED, LISTS};
+use super::super::keys::{INSTANTIATED, QUESTION};
 use super::super::owner;
-use super::super::record::{Shown, Spec};
+use super::super::record::Shown;
 use super::super::settings::Settings;
-use super::About;
 use super::pod::pod;
+use super::{About, labels_of_worker};
 use crate::domain::run::Component;
+use crate::domain::schedule::Schedule;
 
-/// How long a list of backups may take, in seconds.
-const LISTING: i64 = 45;
+/// How long an answer may take, in seconds.
+const ANSWERED: i64 = 45;
 
 /// A run of a CronJob beside its times, as `kubectl create job --from` makes it.
 pub fn run_now(cron_job: &CronJob, name: &str) -> Job {
@@ -43,34 +44,55 @@ pub fn run_now(cron_job: &CronJob, name: &str) -> Job {
     }
 }
 
-/// The Job that lists the backups of a schedule's database. It has none of the labels by which runs are
-/// found, since it is none.
-pub fn listing_job(settings: &Settings, name: &str, spec: &Spec, owner: OwnerReference) -> Job {
-    let Spec { schedule, secret } = spec;
-    let about = About {
-        component: Component::Backup,
-        database: &schedule.plan.source,
-    };
+/// What the Job of a question is made of.
+#[expect(
+    missing_debug_implementations,
+    reason = "it borrows a function, and lives for one call"
+)]
+pub struct Asking<'a> {
+    /// What its worker is told.
+    pub vars: &'a [Shown],
+    /// Which Secret, and which key in it, has a variable.
+    pub secret: &'a (dyn Fn(&str) -> (String, String) + Sync),
+    /// The schedule that it is about; none: what a caller has given.
+    pub schedule: Option<&'a Schedule>,
+}
+
+/// The Job that answers a question. It has none of the labels by which runs are found, since it is none.
+pub fn question_job(
+    settings: &Settings,
+    name: &str,
+    asking: &Asking<'_>,
+    owner: Option<OwnerReference>,
+) -> Job {
+    let Asking {
+        vars,
+        secret,
+        schedule,
+    } = asking;
+    let component = Component::Backup;
     let mut labels = BTreeMap::new();
-    LISTS.set(&mut labels, schedule.name.as_str());
-    let vars = Shown::of(&settings.workers.list(schedule).to_env());
-    let template = pod(
-        settings,
-        Component::Backup,
-        &|_| secret.clone(),
-        about.labels(settings),
-        &vars,
-    );
+    let about = schedule.map_or("given", |it| it.name.as_str());
+    QUESTION.set(&mut labels, about);
+    let of_pod = match schedule {
+        Some(schedule) => About {
+            component,
+            database: &schedule.plan.source,
+        }
+        .labels(settings),
+        None => labels_of_worker(settings, component),
+    };
+    let template = pod(settings, component, secret, of_pod, vars);
     Job {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             // A Job without any gets those of its pods, which are those of runs.
             labels: Some(labels),
-            owner_references: Some(vec![owner]),
+            owner_references: owner.map(|it| vec![it]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
-            active_deadline_seconds: Some(LISTING),
+            active_deadline_seconds: Some(ANSWERED),
             backoff_limit: Some(0),
             ttl_seconds_after_finished: Some(60),
             template,

@@ -33,11 +33,11 @@ pub(crate) fn containers(component: Component) -> (&'static str, &'static str) {
     }
 }
 
-/// The pods of a worker; `secret` is which Secret has a variable's value.
+/// The pods of a worker; `secret` is which Secret has a variable's value, and under which key.
 pub(super) fn pod(
     settings: &Settings,
     component: Component,
-    secret: &dyn Fn(&str) -> String,
+    secret: &dyn Fn(&str) -> (String, String),
     labels: BTreeMap<String, String>,
     vars: &[Shown],
 ) -> PodTemplateSpec {
@@ -88,14 +88,17 @@ pub(super) fn pod(
     settings.template.under(pod, other)
 }
 
-fn variable(secret: &dyn Fn(&str) -> String, Shown { name, value }: &Shown) -> EnvVar {
-    let reference = || EnvVarSource {
-        secret_key_ref: Some(SecretKeySelector {
-            name: secret(name),
-            key: (*name).to_owned(),
-            optional: None,
-        }),
-        ..EnvVarSource::default()
+fn variable(secret: &dyn Fn(&str) -> (String, String), Shown { name, value }: &Shown) -> EnvVar {
+    let reference = || {
+        let (secret, key) = secret(name);
+        EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret,
+                key,
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }
     };
     EnvVar {
         name: (*name).to_owned(),

@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use super::Store;
 use crate::domain::kept;
 use crate::domain::schedule::Schedule;
-use crate::engine::{Error, Put, Scheduled, Whose};
+use crate::engine::local::secrets;
+use crate::engine::{self, Error, Put, Scheduled, Whose};
 
 /// What to read of a schedule, for [`scheduled`].
 const SCHEDULED: &str = "SELECT s.name, s.spec, s.created, \
@@ -42,24 +43,35 @@ impl Store {
     ) -> Result<Written, Error> {
         self.within("keep a schedule", move |it| {
             let name = schedule.name.to_string();
-            let found: Option<Option<String>> = it
+            let found: Option<(Option<String>, String)> = it
                 .query_row(
-                    "SELECT spec FROM schedules WHERE name = ?1",
+                    "SELECT spec, secrets FROM schedules WHERE name = ?1",
                     [&name],
-                    |row| row.get(0),
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .optional()?;
             if found.is_none() && whose.must_be_there() {
                 return Ok(Written::Missing);
             }
+            let (spec, kept) = found.unzip();
             // What cannot be read is nobody's.
-            let before = found.flatten().and_then(|it| read(&it));
+            let before = spec.flatten().and_then(|it| read(&it));
             if let Some(before) = &before
                 && let Err(refusal) = whose.lets(before, &schedule)
             {
                 return Ok(Written::Refused(refusal));
             }
             let schedule = schedule.in_place_of(before.as_ref());
+            let Some(stays) = schedule.kept_of(before.as_ref()) else {
+                return Ok(Written::Refused(engine::nothing_kept(&schedule.name)));
+            };
+            let secrets = match kept {
+                Some(kept) if !stays.is_empty() => secrets::keeping(&secrets, &kept, &stays),
+                _ => Some(secrets),
+            };
+            let Some(secrets) = secrets else {
+                return Ok(Written::Refused(engine::nothing_kept(&schedule.name)));
+            };
             it.execute(
                 "INSERT INTO schedules (name, cron, spec, secrets, due, created, vars) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, '[]') \
@@ -76,7 +88,7 @@ impl Store {
             )?;
             let put = match before {
                 None => Put::Created,
-                Some(before) => match schedule.changes_from(&before.plan) {
+                Some(before) => match schedule.changes_from(&before) {
                     changes if changes.is_empty() => Put::Unchanged,
                     changes => Put::Changed(changes),
                 },

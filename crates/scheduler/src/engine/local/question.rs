@@ -1,17 +1,15 @@
-//! A backuper as a child process that lists backups.
+//! A backuper as a child process that answers a question.
 
 use std::time::Duration;
 
 use backuper::child::{Output, Program};
-use backuper::job::ListJob;
-use backuper::listing::{self, Listed};
+use backuper::job::Var;
 use backuper::runtime::logging::{Line, LogFormat};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::secrets;
 use super::supervisor::Programs;
-use crate::domain::name::Name;
 use crate::engine::{Error, Kind};
 
 /// How long it may take: a call waits for it.
@@ -20,20 +18,19 @@ const LIMIT: Duration = Duration::from_secs(45);
 const PRINTED: u64 = 16 << 20;
 
 impl Programs {
-    /// Lists the backups of a schedule's database; `kept` is what is secret of the schedule.
-    pub(super) async fn list(
+    /// What a worker answers; `kept` is what is secret of what it is asked about.
+    pub(super) async fn ask(
         &self,
-        schedule: &Name,
-        job: &ListJob,
+        doing: &str,
+        vars: Vec<Var>,
         kept: &str,
-    ) -> Result<Vec<Listed>, Error> {
-        let doing = || format!("list the backups of schedule {schedule}");
-        let Some(mut environment) = secrets::environment(job.to_env(), kept) else {
-            let why = "what is secret of it cannot be read";
-            return Err(Error::new(doing(), Kind::Internal, why));
+    ) -> Result<Vec<String>, Error> {
+        let failed = |kind, why: String| Error::new(doing, kind, why);
+        let Some(mut environment) = secrets::environment(vars, kept) else {
+            let why = "what is secret of it cannot be read".to_owned();
+            return Err(failed(Kind::Internal, why));
         };
-        let words = self.words.join(format!("list-{}", uuid::Uuid::new_v4()));
-        let failed = |kind, why: String| Error::new(doing(), kind, why);
+        let words = self.words.join(format!("answer-{}", uuid::Uuid::new_v4()));
         // A worker writes into a file that is there, and makes none.
         std::fs::write(&words, "").map_err(|error| failed(Kind::Unavailable, error.to_string()))?;
         environment.set("TERMINATION_MESSAGE_PATH", words.as_os_str());
@@ -45,14 +42,13 @@ impl Programs {
             stdin: false,
             stdout: Output::Piped,
         };
-        let listing = tokio::time::timeout(LIMIT, listed(program));
-        let outcome = listing.await;
+        let outcome = tokio::time::timeout(LIMIT, answered(program)).await;
         let said = std::fs::read_to_string(&words).unwrap_or_default();
         if let Err(error) = std::fs::remove_file(&words) {
-            tracing::warn!(%schedule, %error, "its last words stay");
+            tracing::warn!(%error, "the last words of an answer stay");
         }
         match outcome {
-            Ok(Ok(Some(backups))) => Ok(backups),
+            Ok(Ok(Some(lines))) => Ok(lines),
             Ok(Ok(None)) if !said.is_empty() => Err(failed(Kind::Precondition, said)),
             Ok(Ok(None)) => {
                 let why = "its worker failed and has not said why";
@@ -60,7 +56,7 @@ impl Programs {
             }
             Ok(Err(why)) => Err(failed(Kind::Unavailable, why)),
             Err(_elapsed) => {
-                let why = format!("its store did not answer within {} s", LIMIT.as_secs());
+                let why = format!("its worker did not answer within {} s", LIMIT.as_secs());
                 Err(failed(Kind::Unavailable, why))
             }
         }
@@ -68,7 +64,7 @@ impl Programs {
 }
 
 /// What it prints; none: it has failed.
-async fn listed(program: Program) -> Result<Option<Vec<Listed>>, String> {
+async fn answered(program: Program) -> Result<Option<Vec<String>>, String> {
     let own = |line: &str| Line::parse(line).is_some();
     let listener = backuper::child::Listener::new(own);
     let mut child = program
@@ -81,5 +77,6 @@ async fn listed(program: Program) -> Result<Option<Vec<Listed>>, String> {
     }
     let status = child.wait(&CancellationToken::new()).await;
     let status = status.map_err(|error| error.to_string())?;
-    Ok(status.success().then(|| listing::parse(printed.lines())))
+    let lines = printed.lines().map(str::to_owned);
+    Ok(status.success().then(|| lines.collect()))
 }

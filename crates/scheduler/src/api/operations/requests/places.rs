@@ -1,0 +1,182 @@
+//! Databases and stores in messages.
+
+use backuper::job::{BackupSource, maybe};
+use backuper::storage::Endpoint;
+
+use crate::api::door::{Door, filled, secret};
+use crate::api::proto::v1;
+use crate::domain::credential::{Credential, Reference};
+use crate::domain::database::Database;
+use crate::domain::name::{self, Wrong};
+use crate::domain::store::{Keys, Store};
+use crate::service::restores::Elsewhere;
+
+/// PostgreSQL's own port.
+const POSTGRESQL: u16 = 5432;
+
+impl Door {
+    /// A database and how to get into it.
+    pub(super) fn database(
+        &mut self,
+        field: &'static str,
+        message: v1::Database,
+    ) -> Option<Database> {
+        self.below(field);
+        let v1::Database {
+            host,
+            port,
+            dbname,
+            user,
+            password,
+            password_secret,
+        } = message;
+        let host = self.take("host", name::host(&host));
+        let port = self.port(port);
+        let name = self.take("dbname", name::identifier(&dbname));
+        let user = self.take("user", filled(&user));
+        let password = self.password(&password, password_secret);
+        self.below("");
+        Some(Database {
+            host: host?,
+            port: port?.unwrap_or(POSTGRESQL),
+            name: name?,
+            user: user?,
+            password: password?,
+        })
+    }
+
+    /// What of a restore's target is said; the name always is where there is a target.
+    pub(super) fn target(&mut self, message: Option<v1::Target>) -> Option<Elsewhere> {
+        let Some(message) = message else {
+            return Some(Elsewhere::default());
+        };
+        self.below("target.");
+        let v1::Target {
+            host,
+            port,
+            dbname,
+            user,
+            password,
+            password_secret,
+        } = message;
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        let host = self.take("host", given(host).map(|it| name::host(&it)).transpose());
+        let port = self.port(port);
+        // What a variable that is not set makes of a name would be the schedule's own database.
+        let name = self.take("dbname", name::identifier(&dbname));
+        let user = self.take("user", given(user).map(|it| filled(&it)).transpose());
+        let password = self.password(&password, password_secret);
+        self.below("");
+        Some(Elsewhere {
+            host: host?,
+            port: port?,
+            name: Some(name?),
+            user: user?,
+            password: password?,
+        })
+    }
+
+    /// A store and how to get into it.
+    pub(super) fn store_of(&mut self, field: &'static str, message: v1::Store) -> Option<Store> {
+        self.below(field);
+        let v1::Store {
+            endpoint,
+            bucket,
+            access_key,
+            secret_key,
+            keys_secret,
+        } = message;
+        let endpoint = self.take("endpoint", maybe(&endpoint));
+        let on_disk = matches!(endpoint, Some(Some(Endpoint::Directory(_))));
+        let bucket = if bucket.is_empty() && !on_disk {
+            self.take("bucket", Err(Wrong("it is empty")))
+        } else {
+            self.take("bucket", maybe(&bucket))
+        };
+        let keys = self.keys([access_key, secret_key], keys_secret);
+        self.below("");
+        Some(Store {
+            endpoint: endpoint?,
+            bucket: bucket?,
+            keys: keys?,
+        })
+    }
+
+    /// Whose backups are meant.
+    pub(super) fn source(&mut self, text: &str) -> Option<BackupSource> {
+        self.take("source", text.parse())
+    }
+
+    fn port(&mut self, port: i32) -> Option<Option<u16>> {
+        let given = (port != 0).then(|| name::port(port.into()));
+        self.take("port", given.transpose())
+    }
+
+    fn password(
+        &mut self,
+        password: &str,
+        named: Option<v1::PasswordSecret>,
+    ) -> Option<Credential> {
+        let given = self.take("password", name::without_nul(password))?;
+        let Some(v1::PasswordSecret { name, key }) = named else {
+            return Some(Credential::from(secret(given)));
+        };
+        if !given.is_empty() {
+            return self.take(
+                "password_secret",
+                Err(Wrong("there is a password beside it")),
+            );
+        }
+        let keys = [(key, "password")];
+        let reference = self.take("password_secret", reference(&name, keys));
+        reference.map(Credential::Reference)
+    }
+
+    fn keys(
+        &mut self,
+        [access, secret_key]: [String; 2],
+        named: Option<v1::KeysSecret>,
+    ) -> Option<Credential<Keys>> {
+        let both = "access_key and secret_key go together: give both or neither";
+        let alone = match (access.is_empty(), secret_key.is_empty()) {
+            (true, false) => Some("access_key"),
+            (false, true) => Some("secret_key"),
+            (true, true) | (false, false) => None,
+        };
+        if let Some(field) = alone {
+            self.take::<()>(field, Err(Wrong(both)));
+        }
+        let access = self.take("access_key", name::header(&access));
+        let secret_key = self.take("secret_key", name::header(&secret_key));
+        let given = secret(access?).zip(secret(secret_key?));
+        let Some(v1::KeysSecret {
+            name,
+            access_key,
+            secret_key,
+        }) = named
+        else {
+            let keys = given.map(|(access, secret)| Keys { access, secret });
+            return Some(Credential::from(keys));
+        };
+        if given.is_some() {
+            return self.take("keys_secret", Err(Wrong("there are keys beside it")));
+        }
+        let keys = [
+            (access_key, "AWS_ACCESS_KEY_ID"),
+            (secret_key, "AWS_SECRET_ACCESS_KEY"),
+        ];
+        let reference = self.take("keys_secret", reference(&name, keys));
+        reference.map(Credential::Reference)
+    }
+}
+
+/// Keys of a Secret, each with what it is called where nothing else is said.
+fn reference<const N: usize>(secret: &str, keys: [(String, &str); N]) -> Result<Reference, Wrong> {
+    let secret = name::object(secret)?;
+    let named = |(key, default): (String, &str)| match key.as_str() {
+        "" => Ok(default.to_owned()),
+        key => name::secret_key(key),
+    };
+    let keys = keys.into_iter().map(named).collect::<Result<_, _>>()?;
+    Ok(Reference { secret, keys })
+}

@@ -1,0 +1,102 @@
+//! A restore in a message.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use backuper::catalog::Revision;
+use restorer::job::{Mode, Owners};
+
+use crate::api::door::Door;
+use crate::api::proto::v1;
+use crate::api::proto::v1::restore_backup_request;
+use crate::api::status::Violation;
+use crate::domain::name::{self, Wrong};
+use crate::domain::restore::Wishes;
+use crate::service::restores::{Origin, Wanted};
+
+/// Reads a request for a restore.
+pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wanted, Vec<Violation>> {
+    let mode = match request.mode() {
+        restore_backup_request::Mode::Unspecified => Mode::Auto,
+        restore_backup_request::Mode::Empty => Mode::Empty,
+    };
+    let owners = match request.owners() {
+        restore_backup_request::Owners::Unspecified => None,
+        restore_backup_request::Owners::Auto => Some(Owners::Auto),
+        restore_backup_request::Owners::None => Some(Owners::None),
+    };
+    let v1::RestoreBackupRequest {
+        schedule,
+        backup,
+        target,
+        request_id,
+        // Not of the restore, but of the call.
+        skip_checks: _,
+        validate_only,
+        store,
+        source,
+        // Read by name above.
+        mode: _,
+        owners: _,
+        keep_going,
+        begin_within,
+    } = request;
+    let mut door = Door::default();
+    // A restore replaces data: which backup it takes is said, not guessed.
+    let revision = match backup.as_str() {
+        "" => Err("it is empty; 0 or latest is the newest backup".to_owned()),
+        text => Revision::from_str(text).map_err(|error| error.to_string()),
+    };
+    let revision = door.take("backup", revision);
+    if store.is_some() && target.is_none() {
+        let why = "it is missing: a store has no database of its own";
+        door.take::<()>("target", Err(Wrong(why)));
+    }
+    let origin = door.origin(&schedule, store, &source);
+    let request_id = door.take("request_id", name::request_id(&request_id));
+    let begin_within = door.take("begin_within", begin_within.map(waiting).transpose());
+    let target = door.target(target);
+    let wanted = (|| {
+        Some(Wanted {
+            origin: origin?,
+            revision: revision?,
+            target: target?,
+            wishes: Wishes {
+                mode,
+                owners,
+                keep_going,
+            },
+            begin_within: begin_within?,
+            request_id: request_id?,
+            validate_only,
+        })
+    })();
+    door.opened(wanted)
+}
+
+fn waiting(message: prost_types::Duration) -> Result<Duration, Wrong> {
+    Duration::try_from(message).map_err(|_negative| Wrong("it is negative"))
+}
+
+impl Door {
+    /// Whose backup it is.
+    fn origin(&mut self, schedule: &str, store: Option<v1::Store>, source: &str) -> Option<Origin> {
+        match store {
+            None => {
+                if !source.is_empty() {
+                    self.take::<()>("source", Err(Wrong("it goes with store")));
+                }
+                let schedule = self.take("schedule", schedule.parse());
+                schedule.map(Origin::Schedule)
+            }
+            Some(_) if !schedule.is_empty() => {
+                self.take("store", Err(Wrong("there is a schedule beside it")))
+            }
+            Some(store) => {
+                let source = self.source(source);
+                let store = self.store_of("store.", store);
+                Some(Origin::Store(store?, source?))
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Commands about backups, and what schedules are made of.
+
+use std::process::ExitCode;
+
+use backuper::runtime::Failure;
+
+use super::settings::{BackupAsked, BackupsAsked, DoctorAsked, PutAsked, RestoreAsked};
+use super::{Call, NOT_WELL, table};
+use crate::api::client;
+use crate::api::declared;
+use crate::api::proto::v1;
+
+impl Call<'_> {
+    pub(super) async fn put(&mut self, wanted: &PutAsked) -> Result<(), Failure> {
+        let requests = match &wanted.file {
+            None => vec![wanted.request()?],
+            Some(path) => {
+                let mut requests = declared::requests(path)?;
+                for request in &mut requests {
+                    request.validate_only |= wanted.validate_only;
+                    request.skip_checks |= wanted.skip_checks;
+                }
+                requests
+            }
+        };
+        for request in requests {
+            let validate_only = request.validate_only;
+            let answer = self.client.put_schedule(request).await;
+            let answer = client::answered(answer)?;
+            self.output
+                .give_line("PutScheduleResponse", &answer, |it| {
+                    table::put(it, validate_only)
+                })?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn doctor(&mut self, wanted: &DoctorAsked) -> Result<ExitCode, Failure> {
+        let answer = self.client.diagnose(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        self.output
+            .give("DiagnoseResponse", &answer, |it| table::checks(&it.checks))?;
+        let is_wrong = |it: &v1::Check| it.outcome() == v1::check::Outcome::Wrong;
+        Ok(if answer.checks.iter().any(is_wrong) {
+            ExitCode::from(NOT_WELL)
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+
+    pub(super) async fn list_backups(&mut self, wanted: &BackupsAsked) -> Result<(), Failure> {
+        let answer = self.client.list_backups(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        self.output.give("ListBackupsResponse", &answer, |it| {
+            table::backups(&it.backups)
+        })
+    }
+
+    pub(super) async fn backup(&mut self, wanted: &BackupAsked) -> Result<(), Failure> {
+        let answer = self.client.get_backup(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        self.output
+            .give("GetBackupResponse", &answer, table::backup)
+    }
+
+    pub(super) async fn delete_backup(
+        &mut self,
+        wanted: &BackupAsked,
+        [allow_last, validate_only]: [bool; 2],
+    ) -> Result<(), Failure> {
+        let v1::GetBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        } = wanted.request()?;
+        let request = v1::DeleteBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+            allow_last,
+            validate_only,
+        };
+        let answer = self.client.delete_backup(request).await;
+        let answer = client::answered(answer)?;
+        self.output.give("DeleteBackupResponse", &answer, |it| {
+            table::deleted(it, validate_only)
+        })
+    }
+
+    pub(super) async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {
+        let answer = self.client.restore_backup(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        let begun = answer.run.as_ref().filter(|_| wanted.wait);
+        if let Some(run) = begun {
+            if run.by() != v1::started_run::By::ThisCall {
+                self.output.complain(table::started(run).trim_end());
+            }
+            return self.watch(run.name.clone()).await;
+        }
+        self.output
+            .give("RestoreBackupResponse", &answer, table::restored)?;
+        if answer.run.is_none() && !answer.not_tried.is_empty() {
+            let sentence = format!("it could not be tried: {}", answer.not_tried);
+            return Err(Failure::try_again(sentence));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

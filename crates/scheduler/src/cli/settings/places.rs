@@ -1,0 +1,209 @@
+//! Databases, stores and their credentials among a command's arguments.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use backuper::runtime::Failure;
+use backuper::runtime::settings::secret;
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::secrets::{ask, read};
+use crate::api::proto::v1;
+
+/// A store, where no schedule says it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StoreAsked {
+    /// s3://BUCKET, https://ENDPOINT/BUCKET or file:///DIRECTORY, as `ls` prints it.
+    #[arg(long)]
+    pub(in crate::cli) store: Option<String>,
+    /// The S3 server of s3://BUCKET; without it AWS.
+    #[arg(long, requires = "store")]
+    endpoint: Option<String>,
+    /// File with two lines: the access key and its secret. ADAPTER_S3_ACCESS_KEY and ADAPTER_S3_SECRET_KEY
+    /// may have them too.
+    #[arg(long, requires = "store")]
+    keys_file: Option<PathBuf>,
+    /// Kubernetes Secret that has them: NAME, or NAME/ACCESS_KEY/SECRET_KEY with the keys in it.
+    #[arg(long, requires = "store", conflicts_with = "keys_file")]
+    keys_secret: Option<String>,
+    /// Ask for them.
+    #[arg(long, requires = "store", conflicts_with_all = ["keys_file", "keys_secret"])]
+    ask_keys: bool,
+}
+
+/// A role's password, or where it is.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PasswordAsked {
+    /// File with the role's password; ADAPTER_DB_PASSWORD may have it too.
+    #[arg(long)]
+    pub(in crate::cli) password_file: Option<PathBuf>,
+    /// Kubernetes Secret that has it: NAME, or NAME/KEY with the key in it.
+    #[arg(long, conflicts_with = "password_file")]
+    pub(in crate::cli) password_secret: Option<String>,
+    /// Ask for it.
+    #[arg(short = 'W', long, conflicts_with_all = ["password_file", "password_secret"])]
+    pub(in crate::cli) ask_password: bool,
+}
+
+impl PasswordAsked {
+    /// Whether an argument says anything of it.
+    pub(in crate::cli) fn is_said(&self) -> bool {
+        self.password_file.is_some() || self.password_secret.is_some() || self.ask_password
+    }
+
+    /// The password, or the Secret that has it.
+    pub(in crate::cli) fn password(&self) -> Result<(String, Option<v1::PasswordSecret>), Failure> {
+        if let Some(named) = &self.password_secret {
+            let (name, key) = named.split_once('/').unwrap_or((named, ""));
+            let named = v1::PasswordSecret {
+                name: name.to_owned(),
+                key: key.to_owned(),
+            };
+            return Ok((String::new(), Some(named)));
+        }
+        let given = match &self.password_file {
+            Some(path) => Some(read("--password-file", path)?),
+            None if self.ask_password => Some(ask("Password: ")?),
+            None => secret("ADAPTER_DB_PASSWORD"),
+        };
+        let given = given.map_or_else(String::new, |it| it.expose_secret().to_owned());
+        Ok((given, None))
+    }
+}
+
+impl StoreAsked {
+    /// The store, where one is named.
+    pub(in crate::cli) fn message(&self) -> Result<Option<v1::Store>, Failure> {
+        let Some(text) = &self.store else {
+            return Ok(None);
+        };
+        let (endpoint, bucket) = self.place(text)?;
+        let (keys, keys_secret) = self.keys(&endpoint)?;
+        let [access_key, secret_key] =
+            keys.map(|it| it.map_or_else(String::new, |it| it.expose_secret().to_owned()));
+        Ok(Some(v1::Store {
+            endpoint,
+            bucket,
+            access_key,
+            secret_key,
+            keys_secret,
+        }))
+    }
+
+    fn place(&self, text: &str) -> Result<(String, String), Failure> {
+        let given = self.endpoint.clone().unwrap_or_default();
+        if text.starts_with("file://") {
+            return Ok((text.to_owned(), String::new()));
+        }
+        if let Some(bucket) = text.strip_prefix("s3://") {
+            return Ok((given, bucket.trim_end_matches('/').to_owned()));
+        }
+        if !text.contains('/') {
+            return Ok((given, text.to_owned()));
+        }
+        match text.rsplit_once('/') {
+            Some((endpoint, bucket)) if given.is_empty() && endpoint.contains("://") => {
+                Ok((endpoint.to_owned(), bucket.to_owned()))
+            }
+            _ => Err(Failure::refused(
+                "--store: s3://BUCKET, https://ENDPOINT/BUCKET or file:///DIRECTORY is needed",
+            )),
+        }
+    }
+
+    fn keys(
+        &self,
+        endpoint: &str,
+    ) -> Result<([Option<SecretString>; 2], Option<v1::KeysSecret>), Failure> {
+        if let Some(named) = &self.keys_secret {
+            let mut words = named.splitn(3, '/').map(str::to_owned);
+            let named = v1::KeysSecret {
+                name: words.next().unwrap_or_default(),
+                access_key: words.next().unwrap_or_default(),
+                secret_key: words.next().unwrap_or_default(),
+            };
+            return Ok(([None, None], Some(named)));
+        }
+        let keys = match &self.keys_file {
+            Some(path) => {
+                let both = read("--keys-file", path)?;
+                let lines = both.expose_secret().split_once('\n');
+                let (access, key) = lines.ok_or_else(|| {
+                    let why = "two lines are needed, the access key and its secret";
+                    Failure::refused(format!("--keys-file: {}: {why}", path.display()))
+                })?;
+                [Some(access.trim().into()), Some(key.trim().into())]
+            }
+            None if self.ask_keys => [Some(ask("S3 access key: ")?), Some(ask("S3 secret key: ")?)],
+            // A directory has none, whatever the environment says for others.
+            None if endpoint.starts_with("file://") => [None, None],
+            None => [
+                secret("ADAPTER_S3_ACCESS_KEY"),
+                secret("ADAPTER_S3_SECRET_KEY"),
+            ],
+        };
+        Ok((keys, None))
+    }
+}
+
+/// `DBNAME` or `HOST:PORT/DBNAME`; what is not named is never taken for the schedule's.
+pub(super) fn target(into: &str) -> Result<(String, i32, String), Failure> {
+    let wrong = || Failure::refused("--into: DBNAME or HOST:PORT/DBNAME is needed");
+    let Some((server, name)) = into.split_once('/') else {
+        let name = Some(into).filter(|it| !it.is_empty()).ok_or_else(wrong)?;
+        return Ok((String::new(), 0, name.to_owned()));
+    };
+    let (host, port) = address(server).ok_or_else(wrong)?;
+    let port = port.ok_or_else(wrong)?;
+    if name.is_empty() {
+        return Err(wrong());
+    }
+    Ok((host, port, name.to_owned()))
+}
+
+/// `USER@HOST:PORT/DBNAME`, perhaps as a URL; a password in it would be an argument.
+pub(in crate::cli) fn database(
+    text: &str,
+    password: &PasswordAsked,
+) -> Result<v1::Database, Failure> {
+    let wrong = |why: &str| Failure::refused(format!("--database: {why}"));
+    let needed = || wrong("USER@HOST:PORT/DBNAME is needed");
+    let rest = text
+        .strip_prefix("postgresql://")
+        .or_else(|| text.strip_prefix("postgres://"))
+        .unwrap_or(text);
+    // A host has neither; a user may have an @, and a name a slash.
+    let (user, rest) = rest.split_once('@').ok_or_else(needed)?;
+    if user.contains(':') {
+        return Err(wrong(
+            "a password is no argument, which anybody on this machine can read; set ADAPTER_DB_PASSWORD, or use --password-file or -W",
+        ));
+    }
+    let (server, dbname) = rest.split_once('/').ok_or_else(needed)?;
+    let (host, port) = address(server).ok_or_else(needed)?;
+    if user.is_empty() || dbname.is_empty() {
+        return Err(needed());
+    }
+    let (given, password_secret) = password.password()?;
+    Ok(v1::Database {
+        host,
+        port: port.unwrap_or_default(),
+        dbname: dbname.to_owned(),
+        user: user.to_owned(),
+        password: given,
+        password_secret,
+    })
+}
+
+/// `HOST:PORT` or `HOST`; an IPv6 address stands in brackets.
+fn address(text: &str) -> Option<(String, Option<i32>)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, _)) if host.starts_with('[') && !host.ends_with(']') => (text, None),
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let port = port.map(str::parse::<NonZeroU16>).transpose().ok()?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| (host.to_owned(), port.map(|it| it.get().into())))
+}

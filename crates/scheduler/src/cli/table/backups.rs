@@ -1,0 +1,135 @@
+//! Backups, restores and checks, for people.
+
+use comfy_table::ContentArrangement;
+use jiff::Timestamp;
+
+use super::{ago, none, pairs, shown, size, started, table};
+use crate::api::client::moment;
+use crate::api::proto::v1;
+use crate::api::proto::v1::check::Outcome;
+
+/// How wide the sentences of checks may be where nobody says how wide a terminal is.
+const WIDTH: u16 = 120;
+
+/// Backups, the newest first, each with the count by which a restore may name it.
+pub(in crate::cli) fn backups(all: &[v1::Backup]) -> String {
+    if all.is_empty() {
+        return "there are no backups\n".to_owned();
+    }
+    let mut table = table([
+        "BACKUP", "TAKEN", "SIZE", "TABLES", "OF", "SERVER", "STATUS",
+    ]);
+    let now = Timestamp::now();
+    for it in all {
+        table.add_row([
+            shown(&it.key),
+            taken(it).map_or_else(none, |it| ago(it, now)),
+            size(it.stored_bytes),
+            some(&if it.tables == 0 {
+                String::new()
+            } else {
+                it.tables.to_string()
+            }),
+            some(&it.source),
+            some(&it.server_version),
+            status(it),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+/// All of one backup.
+pub(in crate::cli) fn backup(it: &v1::GetBackupResponse) -> String {
+    let backup = it.backup.clone().unwrap_or_default();
+    let now = Timestamp::now();
+    let at = |time: Option<Timestamp>| {
+        time.map_or_else(none, |it| format!("{it:.0} ({})", ago(it, now)))
+    };
+    let verified = backup.verify_time.as_ref().and_then(moment);
+    let head = pairs([
+        ("Backup", shown(&backup.key)),
+        ("Of", some(&backup.source)),
+        ("Schedule", some(&backup.schedule)),
+        ("Taken", at(taken(&backup))),
+        ("Verified", at(verified)),
+        ("In the store", size(backup.stored_bytes)),
+        ("Dumped", size(backup.dumped_bytes)),
+        ("Server", some(&backup.server_version)),
+        ("Made by", some(&backup.made_by)),
+        ("Status", status(&backup)),
+    ]);
+    let mut objects = table(["OBJECT", "SIZE"]);
+    for object in &it.objects {
+        objects.add_row([shown(&object.key), size(object.bytes)]);
+    }
+    format!("{head}\n{objects}\n")
+}
+
+/// A restore that was begun, or that would be.
+pub(in crate::cli) fn restored(it: &v1::RestoreBackupResponse) -> String {
+    let database = shown(&it.database);
+    let backup = it.backup.as_ref().map_or_else(String::new, |it| {
+        let taken = it.taken_time.as_ref().and_then(moment);
+        let taken = taken.map_or_else(none, |it| format!("{it:.0}"));
+        format!(": {} of {taken}, {}", shown(&it.key), size(it.stored_bytes))
+    });
+    match &it.run {
+        Some(run) => format!(
+            "{}into {database}{backup}\n",
+            started(run).replace('\n', " ")
+        ),
+        None if it.backup.is_none() => format!("nothing is restored into {database}\n"),
+        None => format!("nothing is restored; into {database} would come back{backup}\n"),
+    }
+}
+
+/// What was found to be wrong, and what is as it should be.
+pub(in crate::cli) fn checks(all: &[v1::Check]) -> String {
+    let mut table = table(["", "OF", "CHECK", "FOUND"]);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        table.set_width(WIDTH);
+    }
+    for it in all {
+        let outcome = match it.outcome() {
+            Outcome::Ok => "ok",
+            Outcome::Warning => "warning",
+            Outcome::Wrong => "WRONG",
+            Outcome::Unknown | Outcome::Unspecified => "unknown",
+        };
+        table.add_row([
+            outcome.to_owned(),
+            shown(&it.subject),
+            shown(&it.name),
+            shown(&it.sentence),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+/// A backup that was deleted, or that would be.
+pub(in crate::cli) fn deleted(it: &v1::DeleteBackupResponse, validate_only: bool) -> String {
+    let what = format!("{} objects, {}", it.objects, size(it.bytes));
+    if validate_only {
+        format!("nothing is deleted; {what} would be\n")
+    } else {
+        format!("{what} deleted\n")
+    }
+}
+
+fn status(it: &v1::Backup) -> String {
+    match (it.problem.is_empty(), it.verify_time.is_some()) {
+        (false, _) => format!("NOT WHOLE: {}", shown(&it.problem)),
+        (true, true) => "verified".to_owned(),
+        (true, false) => "ok".to_owned(),
+    }
+}
+
+fn taken(it: &v1::Backup) -> Option<Timestamp> {
+    let taken = it.snapshot_time.as_ref().or(it.start_time.as_ref());
+    taken.and_then(moment)
+}
+
+fn some(text: &str) -> String {
+    if text.is_empty() { none() } else { shown(text) }
+}

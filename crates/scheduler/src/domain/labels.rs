@@ -1,0 +1,113 @@
+//! Labels that a caller puts on a schedule.
+//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>
+
+use std::collections::BTreeMap;
+
+use super::name::Wrong;
+
+/// By their names.
+pub type Labels = BTreeMap<String, String>;
+
+/// How long a name, and a value, may be.
+const NAME: usize = 63;
+/// How long what stands before a name's slash may be.
+const PREFIX: usize = 253;
+/// How many a schedule may have.
+const MOST: usize = 32;
+
+/// Reads labels.
+///
+/// # Errors
+/// What Kubernetes would refuse, and what is not a caller's to set.
+pub fn labels(all: impl IntoIterator<Item = (String, String)>) -> Result<Labels, Wrong> {
+    let all: Labels = all.into_iter().collect();
+    if all.len() > MOST {
+        return Err(Wrong("there are more than 32 labels"));
+    }
+    for (name, value) in &all {
+        let (prefix, rest) = match name.split_once('/') {
+            Some((prefix, rest)) => (Some(prefix), rest),
+            None => (None, name.as_str()),
+        };
+        if rest.is_empty() || !is_word(rest) || prefix.is_some_and(|it| !is_domain(it)) {
+            return Err(Wrong(
+                "a label's name is letters, digits, dots, hyphens and underscores, 63 at most, perhaps behind a DNS name and a slash",
+            ));
+        }
+        if !is_word(value) {
+            return Err(Wrong(
+                "a label's value is letters, digits, dots, hyphens and underscores, 63 at most",
+            ));
+        }
+        if prefix.is_some_and(is_reserved) {
+            return Err(Wrong(
+                "labels of Kubernetes, of Kueue and of the adapter are not for callers to set",
+            ));
+        }
+    }
+    Ok(all)
+}
+
+/// What selects the adapter's own objects, and what others act upon.
+fn is_reserved(prefix: &str) -> bool {
+    let ours = ["postgres-adapter", "postgres-adapter.io"];
+    let others = ["kubernetes.io", "k8s.io", "x-k8s.io"];
+    let is_below = |domain: &&str| prefix == *domain || prefix.ends_with(&format!(".{domain}"));
+    ours.contains(&prefix) || others.iter().any(is_below)
+}
+
+/// Begins and ends with a letter or a digit; nothing is one too.
+fn is_word(text: &str) -> bool {
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= NAME
+        && text.chars().all(is_inside)
+        && is_edge(text.chars().next())
+        && is_edge(text.chars().last())
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_label = |it: &str| {
+        let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !it.is_empty() && it.chars().all(is_inside) && !it.starts_with('-') && !it.ends_with('-')
+    };
+    text.len() <= PREFIX && text.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<Labels, Wrong> {
+        labels([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_label_is_what_kubernetes_takes_and_is_nobody_elses() {
+        for (name, value) in [
+            ("team", "shop"),
+            ("team", ""),
+            ("example.com/cost-centre", "A_1.2"),
+            ("x", &"v".repeat(63)),
+        ] {
+            assert!(read(name, value).is_ok(), "{name}={value}");
+        }
+        for (name, value) in [
+            ("", "x"),
+            ("team/", "x"),
+            ("/team", "x"),
+            ("-team", "x"),
+            ("team", "x y"),
+            ("team", "-x"),
+            ("team", "\u{fc}"),
+            ("Example.com/team", "x"),
+            ("team", &"v".repeat(64)),
+            ("app.kubernetes.io/component", "backup"),
+            ("kueue.x-k8s.io/queue-name", "q"),
+            ("postgres-adapter.io/place", "x"),
+            ("batch.kubernetes.io/job-name", "x"),
+        ] {
+            assert!(read(name, value).is_err(), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a worker is asked that answers at once and is no run.
+
+use backuper::job::BackupSource;
+
+use super::database::Database;
+use super::name::Name;
+use super::store::Store;
+
+/// A question, and what it is about.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What is asked.
+    pub task: Task,
+    /// What it is about.
+    pub about: About,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Which backups there are.
+    List,
+    /// What one backup is.
+    Show {
+        /// Its folder or key.
+        key: String,
+    },
+    /// To delete one backup.
+    Delete {
+        /// Its folder or key.
+        key: String,
+        /// Though it is the only complete one.
+        last: bool,
+        /// Only to say what would be deleted.
+        validate_only: bool,
+    },
+    /// What would make a backup or a restore fail.
+    Check,
+}
+
+/// What a question is about.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// A schedule's database and store, by its credentials.
+    Schedule(Name),
+    /// What a caller has given.
+    Given(Box<Given>),
+}
+
+/// Places that a caller has given.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The database whose backups are meant.
+    pub source: Option<BackupSource>,
+    /// A database and how to get into it, where it is asked about.
+    pub database: Option<Database>,
+    /// A store, where it is asked about.
+    pub store: Option<Store>,
+}
+
+impl Task {
+    /// In few words, for sentences: to do what.
+    #[must_use]
+    pub fn doing(&self) -> &'static str {
+        match self {
+            Self::List => "list the backups",
+            Self::Show { .. } => "look at a backup",
+            Self::Delete { .. } => "delete a backup",
+            Self::Check => "check what would fail",
+        }
+    }
+}

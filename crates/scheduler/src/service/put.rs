@@ -1,0 +1,321 @@
+//! A schedule as our own calls and the administrator's file ask for it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::checks;
+use super::ledger::Overview;
+use super::{Checks, Service, judged, may};
+use crate::domain::callers::{Caller, Verb};
+use crate::domain::credential::Credential;
+use crate::domain::labels::Labels;
+use crate::domain::name::Name;
+use crate::domain::protection::{History, Protection};
+use crate::domain::run::Component;
+use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::store::Keys;
+use crate::engine::change::Things;
+use crate::engine::{self, Error, Kind, Put, Whose};
+
+/// How long an answer waits for the index to know what was put.
+const HEARD: Duration = Duration::from_secs(2);
+/// What is found where a Secret has the credentials.
+const ONLY_PODS: &str = "the database and the store were not tried: only the workers' pods can read the credentials; doctor asks one of them";
+
+/// A schedule that is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name; none: that of the schedule which its database, store and times have.
+    pub name: Option<Name>,
+    /// What it is. Credentials that are not given stay as they are.
+    pub plan: Plan,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether nothing is to be made.
+    pub validate_only: bool,
+}
+
+/// A schedule that was put, or that would be.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What was done.
+    pub put: Put,
+    /// How it is now.
+    pub overview: Overview,
+    /// A sentence for each thing that was found out, or that should be thought about.
+    pub findings: Vec<String>,
+}
+
+impl Service {
+    /// Makes a schedule what is asked for, in everything.
+    ///
+    /// # Errors
+    /// [`Kind::Precondition`] with the worker's sentence when its backups would surely fail, or when the
+    /// administrator's file declares it; [`Kind::Denied`], and what the engine could not do.
+    pub async fn put(
+        &self,
+        caller: &Caller,
+        wanted: Wanted,
+        checks: Checks,
+    ) -> Result<Answer, Error> {
+        let Plan { source, store, .. } = &wanted.plan;
+        self.may_name_references(caller, Some(&source.password), Some(&store.keys))?;
+        self.put_as(caller, wanted, checks, false).await
+    }
+
+    /// The same for what the administrator's file declares, who may name any Secret.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn declare(&self, wanted: Wanted) -> Result<Answer, Error> {
+        let administrator = Caller::administrator();
+        self.put_as(&administrator, wanted, Checks::Off, true).await
+    }
+
+    async fn put_as(
+        &self,
+        caller: &Caller,
+        wanted: Wanted,
+        checks: Checks,
+        declared: bool,
+    ) -> Result<Answer, Error> {
+        let Wanted {
+            name,
+            mut plan,
+            labels,
+            validate_only,
+        } = wanted;
+        let named = (&plan.source, &plan.store, plan.core.as_ref());
+        self.permit(caller, Verb::Backup, named).await?;
+        self.engine.permit(Component::Backup, &plan.store)?;
+        self.known(Things::Schedules).await?;
+        let of_plan = self.ledger.schedule_of(&plan);
+        let name = name
+            .or_else(|| of_plan.as_ref().map(|it| it.name.clone()))
+            .unwrap_or_else(|| plan.name(0));
+        let found = self.engine.schedule(&name).await?;
+        self.may_change(caller, &name, found.as_ref(), declared)?;
+        if let Some(other) = of_plan.filter(|it| it.name != name) {
+            let why = format!(
+                "schedule {} backs this database up into this store at these times already",
+                other.name
+            );
+            return Err(Error::new(making(&name), Kind::Precondition, why));
+        }
+        keep_credentials(&mut plan, found.as_ref());
+        let mut schedule = self.named(name, plan);
+        schedule.labels = Some(labels);
+        schedule.declared = declared;
+        let mut findings = self.found_of(&schedule, checks).await?;
+        findings.extend(too_short(&schedule.plan));
+        let put = if validate_only {
+            would_do(&schedule, found.as_ref())?
+        } else {
+            let whose = found.as_ref().map_or(Whose::Nobodys, |it| {
+                Whose::OfDatabase(it.plan.source.place())
+            });
+            let put = self.engine.put(&schedule, whose).await?;
+            let database = schedule.plan.source.place();
+            if put == Put::Unchanged {
+                tracing::debug!(schedule = %schedule.name, %database, "it is as it was put");
+            } else {
+                tracing::info!(schedule = %schedule.name, %database, done = %put, "put");
+            }
+            put
+        };
+        let overview = self.overview_of(&schedule, validate_only).await;
+        Ok(Answer {
+            put,
+            overview,
+            findings,
+        })
+    }
+
+    /// Removes what the administrator's file has declared and does not any more.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn undeclare(&self, stays: &[Name]) -> Result<Vec<Name>, Error> {
+        self.known(Things::Schedules).await?;
+        let is_gone = |it: &Schedule| it.declared && !stays.contains(&it.name);
+        let now = Timestamp::now();
+        let gone = self.ledger.overviews(now, None, usize::MAX, is_gone);
+        let mut removed = Vec::new();
+        for Overview { schedule, .. } in gone {
+            self.engine.delete(&schedule.name).await?;
+            removed.push(schedule.name);
+        }
+        Ok(removed)
+    }
+
+    /// A Secret is the administrator's: who calls may name those that are listed.
+    pub(super) fn may_name_references(
+        &self,
+        caller: &Caller,
+        password: Option<&Credential>,
+        keys: Option<&Credential<Keys>>,
+    ) -> Result<(), Error> {
+        let password = password.and_then(Credential::reference);
+        let named = [password, keys.and_then(Credential::reference)];
+        for secret in named.into_iter().flatten().map(|it| &it.secret) {
+            if !caller.may_everything() {
+                let why = format!("{} may name no Secret", caller.name);
+                return Err(Error::new("use what the call names", Kind::Denied, why));
+            }
+            let permitted = self.places().permit_secret(secret);
+            permitted.map_err(super::not_permitted)?;
+        }
+        Ok(())
+    }
+
+    fn may_change(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        found: Option<&Schedule>,
+        declared: bool,
+    ) -> Result<(), Error> {
+        let Some(found) = found else {
+            return Ok(());
+        };
+        let place = found.plan.source.place();
+        // Who may not see it hears no more than that the name is taken.
+        if may(caller, Verb::View, &place).is_err() {
+            let why = "the name is another schedule's; give another one";
+            return Err(Error::new(making(name), Kind::Occupied, why));
+        }
+        may(caller, Verb::Update, &place)?;
+        match (found.declared, declared) {
+            (true, false) => Err(self.is_declared(name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a call meets that changes a declared schedule.
+    pub(super) fn is_declared(&self, name: &Name) -> Error {
+        let why = "it is declared in SCHEDULES_FILE, which would make it again; change it there";
+        Error::new(format!("change schedule {name}"), Kind::Precondition, why)
+    }
+
+    /// What can be found out of a schedule's places, in a sentence.
+    async fn found_of(&self, schedule: &Schedule, checks: Checks) -> Result<Vec<String>, Error> {
+        let Checks::On(disk) = checks else {
+            return Ok(Vec::new());
+        };
+        let Some(schedule) = self.at_hand(schedule).await? else {
+            return Ok(vec![ONLY_PODS.to_owned()]);
+        };
+        let outcome = checks::backup(&self.workers.backup(&schedule), disk).await;
+        let judged = judged("schedule backups", &schedule.plan.source, outcome)?;
+        Ok(vec![match judged {
+            Ok(checks::Database { major }) => format!(
+                "PostgreSQL {major} lets {} read all of the database, and the store can be listed",
+                schedule.plan.source.user
+            ),
+            Err(why) => format!("not tried: {why}"),
+        }])
+    }
+
+    /// With what is kept of its credentials; none where that cannot be read from here.
+    async fn at_hand(&self, schedule: &Schedule) -> Result<Option<Schedule>, Error> {
+        let mut schedule = schedule.clone();
+        let Plan { source, store, .. } = &mut schedule.plan;
+        if source.password.reference().is_some() || store.keys.reference().is_some() {
+            return Ok(None);
+        }
+        if !source.password.is_kept() && !store.keys.is_kept() {
+            return Ok(Some(schedule));
+        }
+        let Some(mut secrets) = self.engine.secrets(&schedule.name).await? else {
+            return Ok(None);
+        };
+        let mut secret = |name: &str| secrets.remove(name).unwrap_or_default();
+        if source.password.is_kept() {
+            source.password = Credential::Inline(Some(secret("DB_PASSWORD")));
+        }
+        if store.keys.is_kept() {
+            store.keys = Credential::Inline(Some(Keys {
+                access: secret("S3_ACCESS_KEY"),
+                secret: secret("S3_SECRET_KEY"),
+            }));
+        }
+        Ok(Some(schedule))
+    }
+
+    /// The schedule as the index has it, once it has heard of it.
+    async fn overview_of(&self, schedule: &Schedule, validate_only: bool) -> Overview {
+        let mut changed = self.ledger.changed();
+        let heard = async {
+            loop {
+                let known = self.ledger.overview(&schedule.name, Timestamp::now());
+                let is_it = |it: &Overview| schedule.changes_from(&it.schedule).is_empty();
+                if let Some(known) = known.filter(is_it) {
+                    return Some(known);
+                }
+                changed.changed().await.ok()?;
+            }
+        };
+        let waited = if validate_only {
+            None
+        } else {
+            tokio::time::timeout(HEARD, heard).await.ok().flatten()
+        };
+        waited.unwrap_or_else(|| unheard_of(schedule.clone()))
+    }
+}
+
+/// One of which nothing is known but what it is.
+fn unheard_of(schedule: Schedule) -> Overview {
+    let (now, cron) = (Timestamp::now(), &schedule.plan.cron);
+    let protection = Protection {
+        schedule: schedule.name.to_string(),
+        database: schedule.plan.source.place(),
+        created: now,
+        suspended: false,
+        next: cron.next_after(now),
+        interval: cron.longest_interval(),
+        history: History::default(),
+    };
+    Overview {
+        schedule,
+        protection,
+    }
+}
+
+/// What writing it would do.
+fn would_do(schedule: &Schedule, found: Option<&Schedule>) -> Result<Put, Error> {
+    let schedule = schedule.clone().in_place_of(found);
+    if schedule.kept_of(found).is_none() {
+        return Err(engine::nothing_kept(&schedule.name));
+    }
+    Ok(match found.map(|it| schedule.changes_from(it)) {
+        None => Put::Created,
+        Some(changes) if changes.is_empty() => Put::Unchanged,
+        Some(changes) => Put::Changed(changes),
+    })
+}
+
+/// What is not given stays as it was, for the same login and the same bucket.
+fn keep_credentials(plan: &mut Plan, found: Option<&Schedule>) {
+    let Some(Plan { source, store, .. }) = found.map(|it| &it.plan) else {
+        return;
+    };
+    if !plan.source.password.is_given() && source.has_login_of(&plan.source) {
+        plan.source.password = source.password.clone();
+    }
+    if !plan.store.keys.is_given() && store.place() == plan.store.place() {
+        plan.store.keys = store.keys.clone();
+    }
+}
+
+fn too_short(plan: &Plan) -> Option<String> {
+    let history = plan.short_history()?;
+    Some(format!(
+        "no backup that is kept is older than {history:#}: what nobody notices before is in all of them"
+    ))
+}
+
+fn making(name: &Name) -> String {
+    format!("make schedule {name}")
+}

@@ -1,0 +1,144 @@
+//! What workers find out: backups, one by one and all of them, and what would fail.
+
+use backuper::deletion::{self, Deleted};
+use backuper::doctor::{self, Check};
+use backuper::job::BackupSource;
+use backuper::listing::{self, Listed, Shown};
+use tokio::sync::Semaphore;
+
+use super::{Service, may};
+use crate::domain::access::Named;
+use crate::domain::callers::{Caller, Verb};
+use crate::domain::name::Name;
+use crate::domain::question::{About, Given, Question, Task};
+use crate::domain::run::Component;
+use crate::engine::change::Things;
+use crate::engine::{Error, Kind};
+
+/// Answers that are found at once: each is a worker.
+static WORKERS: Semaphore = Semaphore::const_new(4);
+
+impl Service {
+    /// The backups of databases of a name in a store, the newest first, as far as the caller may see the
+    /// database that each is of.
+    ///
+    /// # Errors
+    /// As [`Self::overview`], and what the engine or its worker could not do.
+    pub async fn backups(&self, caller: &Caller, of: About) -> Result<Vec<Listed>, Error> {
+        self.may_ask(caller, Verb::View, &of).await?;
+        let lines = self.answer(Task::List, of).await?;
+        let mut backups = listing::parse(lines.iter().map(String::as_str));
+        backups.retain(|it| may_see(caller, it));
+        Ok(backups)
+    }
+
+    /// One backup, with its manifest and its objects.
+    ///
+    /// # Errors
+    /// As [`Self::backups`].
+    pub async fn backup(&self, caller: &Caller, of: About, key: String) -> Result<Shown, Error> {
+        self.may_ask(caller, Verb::View, &of).await?;
+        let doing = format!("look at backup {key}");
+        let lines = self.answer(Task::Show { key }, of).await?;
+        let shown = listing::parse_shown(lines.iter().map(String::as_str));
+        let shown = shown.filter(|it| may_see(caller, &it.backup));
+        shown.ok_or_else(|| Error::new(doing, Kind::NotFound, "there is none that you may see"))
+    }
+
+    /// Deletes one backup, or says what would be deleted.
+    ///
+    /// # Errors
+    /// [`Kind::Precondition`] while something is being restored, and as [`Self::backups`].
+    pub async fn delete_backup(
+        &self,
+        caller: &Caller,
+        of: About,
+        task: Task,
+    ) -> Result<Deleted, Error> {
+        self.may_ask(caller, Verb::Delete, &of).await?;
+        let doing = "delete a backup";
+        self.known(Things::Runs).await?;
+        if self.ledger.is_restoring_anything() {
+            let why = "a restore is under way and may read it; ask again when that has ended";
+            return Err(Error::new(doing, Kind::Precondition, why));
+        }
+        let lines = self.answer(task, of).await?;
+        let deleted = deletion::parse(lines.iter().map(String::as_str));
+        deleted.ok_or_else(|| {
+            let why = "its worker has not said what it did; list the backups";
+            Error::new(doing, Kind::Internal, why)
+        })
+    }
+
+    /// Tries everything that would make a backup or a restore fail.
+    ///
+    /// # Errors
+    /// As [`Self::backups`].
+    pub async fn diagnose(&self, caller: &Caller, of: About) -> Result<Vec<Check>, Error> {
+        self.may_ask(caller, Verb::Run, &of).await?;
+        let lines = self.answer(Task::Check, of).await?;
+        let checks = doctor::parse(lines.iter().map(String::as_str));
+        if checks.is_empty() {
+            let why = "its worker has tried nothing";
+            return Err(Error::new("check what would fail", Kind::Internal, why));
+        }
+        Ok(checks)
+    }
+
+    async fn answer(&self, task: Task, about: About) -> Result<Vec<String>, Error> {
+        // Nobody closes it.
+        let _place = WORKERS.acquire().await;
+        self.engine.ask(&Question { task, about }).await
+    }
+
+    /// Whether a caller may ask about a schedule, or about what it has given.
+    async fn may_ask(&self, caller: &Caller, verb: Verb, of: &About) -> Result<(), Error> {
+        match of {
+            About::Schedule(name) => self.may_ask_of(caller, verb, name).await,
+            About::Given(given) => self.may_ask_given(caller, given).await,
+        }
+    }
+
+    async fn may_ask_of(&self, caller: &Caller, verb: Verb, name: &Name) -> Result<(), Error> {
+        let overview = self.overview(caller, name).await?;
+        may(caller, verb, &overview.protection.database)
+    }
+
+    /// What is given is reached from where the workers are: who may do that is who may restore from it.
+    async fn may_ask_given(&self, caller: &Caller, given: &Given) -> Result<(), Error> {
+        let Given {
+            source,
+            database,
+            store,
+        } = given;
+        let of_store = store.is_some().then(|| place_of(source.as_ref()));
+        let of_database = database.as_ref().map(|it| it.place());
+        for place in of_store.into_iter().chain(of_database) {
+            may(caller, Verb::Restore, &place)?;
+        }
+        let password = database.as_ref().map(|it| &it.password);
+        let keys = store.as_ref().map(|it| &it.keys);
+        self.may_name_references(caller, password, keys)?;
+        let named = Named {
+            database: database.as_ref(),
+            store: store.as_ref(),
+            core: None,
+        };
+        self.permit_places(named).await?;
+        match store {
+            Some(store) => self.engine.permit(Component::Backup, store),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whose backups are meant; of nobody in particular means of all.
+fn place_of(source: Option<&BackupSource>) -> String {
+    source.map_or_else(|| "*:*/*".to_owned(), ToString::to_string)
+}
+
+/// A backup that does not say whose it is hides nothing but its size.
+fn may_see(caller: &Caller, backup: &Listed) -> bool {
+    let source = backup.source.as_ref();
+    source.is_none_or(|it| caller.may(Verb::View, it).is_ok())
+}
