@@ -1,4 +1,4 @@
-//! From the published adapter's release to this chart and back, as README has it.
+//! From the published adapter's release to this chart and back, as docs/moving.md has it.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -7,7 +7,7 @@ use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 use tonic::Code;
 
-use super::readme::{blocks, section};
+use super::readme::{blocks, page};
 use super::site::Site;
 use super::world::{World, block_on, eventually, image, kubectl, repository, run, try_run};
 
@@ -49,11 +49,11 @@ fn published(cron_jobs: &Api<CronJob>) {
     block_on(cron_jobs.create(&PostParams::default(), &cron_job)).unwrap();
 }
 
-/// README's command, for this release.
+/// The page's command, for this release.
 fn upgrade() {
-    let commands = blocks(&section("## On Kubernetes"));
+    let commands = blocks(&page("docs/moving.md"));
     let command = commands.iter().find(|it| it.starts_with("helm upgrade"));
-    let command = command.expect("README's upgrade");
+    let command = command.expect("the upgrade");
     let command = command.replace("RELEASE", "published");
     World::helm_as_written(&command.replace("oiler-backup-system", NAMESPACE));
 }

@@ -1,36 +1,48 @@
-//! README's way from nothing to a restored database on a cluster, each command as it stands there.
+//! README's way from nothing to a restored database on a cluster, and what docs/ says to type there, each
+//! command as it stands on its page.
+
+#[path = "../integration/readme/known.rs"]
+mod known;
+#[path = "../integration/readme/pages.rs"]
+#[expect(dead_code, reason = "the integration tests read more of it")]
+mod pages;
 
 use super::site::Site;
-use super::world::{SERVERS, World, repository};
+use super::world::{RELEASE, SERVERS, SYSTEM, World, kubectl, repository, try_run};
+use known::{By, KNOWN};
+use pages::Page;
 
 /// README's part below a heading.
 pub(crate) fn section(heading: &str) -> String {
-    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once(&format!("\n{heading}\n")).expect(heading);
-    let end = rest.find("\n## ").unwrap_or(rest.len());
-    rest[..end].to_owned()
+    Page::read(repository(), "README.md").section(heading)
 }
 
-/// The shell commands in a part of README, one block after the other.
-pub(crate) fn blocks(section: &str) -> Vec<String> {
-    let blocks = section.split("```sh\n").skip(1);
-    let blocks = blocks.map(|it| it.split("```").next().unwrap());
-    blocks
-        .map(|it| {
-            it.lines()
-                .map(str::trim_start)
-                .collect::<Vec<_>>()
-                .join("\n")
-        })
-        .collect()
+/// A page of docs/.
+pub(crate) fn page(path: &str) -> String {
+    Page::read(repository(), path).text
 }
 
-/// A value of the reader's own, where README has one of its.
+/// The shell commands in a part of a page, one block after the other.
+pub(crate) fn blocks(text: &str) -> Vec<String> {
+    let page = Page {
+        path: "a part of a page".to_owned(),
+        text: text.to_owned(),
+    };
+    page.blocks("sh")
+}
+
+/// A value of the reader's own, where the page has one of its.
 fn assigned(script: &str, name: &str, value: &str) -> String {
     let word = regex::Regex::new(&format!(r"(?m)(^|\s){name}=\S+")).unwrap();
     assert_eq!(word.find_iter(script).count(), 1, "{name}: {script}");
     let with = format!("${{1}}{name}={value}");
     word.replace(script, with.as_str()).into_owned()
+}
+
+/// A script with another text, which must be there.
+fn with(script: &str, text: &str, ours: &str) -> String {
+    assert!(script.contains(text), "{text:?} is not in:\n{script}");
+    script.replace(text, ours)
 }
 
 /// A shell that goes on from block to block, as the reader's does.
@@ -55,16 +67,72 @@ fn answered(answer: &str, field: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
+/// What other tests have set is away, and a reader's first command has been typed.
+fn installed(install: &str) {
+    World::get();
+    let again = with(
+        install,
+        "helm install",
+        "helm upgrade --install --reset-values",
+    );
+    World::helm_as_written(&again);
+}
+
+fn remove_what_was_left(name: &str) {
+    for kind in ["cronjob", "secret"] {
+        let place = ["-n", SYSTEM, "delete", kind, name];
+        kubectl(&[&place[..], &["--ignore-not-found"]].concat());
+    }
+}
+
 #[test]
 fn a_newcomer_gets_from_nothing_to_a_restored_database() {
+    let section = section("## On Kubernetes");
+    let blocks = blocks(&section);
+    let [block] = blocks.as_slice() else {
+        panic!("one block: {blocks:?}");
+    };
+    let lines: Vec<&str> = block.lines().collect();
+    let [install, secret, adapter, put, run, restore] = lines.as_slice() else {
+        panic!("six commands: {block}");
+    };
+    installed(install);
+    remove_what_was_left("shop");
     let site = Site::new("readme");
     let sum = site.fill(1000);
-    let section = section("## On Kubernetes");
-    let blocks = blocks(section.split("\n### ").next().unwrap());
-    let [install, reader, back_up, restore] = blocks.as_slice() else {
-        panic!("four blocks: {blocks:?}");
+    let secret = with(secret, "=password=secret", "=password=e2e-password");
+    let secret = with(&secret, "=key=key", "=key=e2e");
+    let secret = with(&secret, "=secret=secret", "=secret=e2e-secret");
+    World::shell(&secret);
+    let host = format!("postgres.{SERVERS}.svc:5432/{}", site.name);
+    let put = with(put, "postgres.example:5432/shop", &host);
+    let bucket = format!("http://s3.{SERVERS}.svc:9000/{}", site.name);
+    let put = with(&put, "https://s3.example/backups", &bucket);
+    let shell = |line: &str| World::shell(&format!("{adapter}\n{line}"));
+    let said = shell(&put);
+    assert!(said.contains("shop"), "{said}");
+    let said = shell(run);
+    assert!(said.contains("backup complete"), "{said}");
+    site.sql("DROP TABLE items");
+    let said = shell(restore);
+    assert!(said.contains("restore complete"), "{said}");
+    assert_eq!(site.checksum(), sum);
+    let seen = shell("kubectl -n oiler-backup-system get cronjobs,jobs");
+    assert!(section.contains("`kubectl -n oiler-backup-system get cronjobs,jobs`"));
+    assert!(seen.contains("cronjob.batch/shop "), "{seen}");
+    shell("adapter delete shop");
+    remove_what_was_left("shop");
+}
+
+#[test]
+fn grpcurl_gets_from_nothing_to_a_restored_database() {
+    let site = Site::new("contract");
+    let sum = site.fill(1000);
+    let page = Page::read(repository(), "docs/contract.md");
+    let blocks = blocks(&page.section("## On Kubernetes"));
+    let [reader, back_up, restore] = blocks.as_slice() else {
+        panic!("three blocks: {blocks:?}");
     };
-    assert!(install.starts_with(&World::readme_install()), "{install}");
     let mut reader = reader.clone();
     for (name, value) in [
         ("DB_HOST", format!("postgres.{SERVERS}.svc")),
@@ -89,46 +157,110 @@ fn a_newcomer_gets_from_nothing_to_a_restored_database() {
     let said = shell.run(&assigned(&format!("JOB={wait}"), "JOB", &job));
     assert!(said.contains("restore complete"), "{said}");
     assert_eq!(site.checksum(), sum);
-
-    rows_of_the_table(&site, &mut shell, &section, &name);
 }
 
-/// The table of what to do later.
-fn rows_of_the_table(site: &Site, shell: &mut Shell, section: &str, name: &str) {
+/// What known.rs says that this test runs, but for a table whose rows are tried one by one.
+#[test]
+fn the_commands_of_every_day_and_of_the_runbook_run() {
+    let site = Site::new("daily");
+    let sum = site.fill(1000);
+    let name = site.schedule(site.request()).cronjob_name;
+    let job = "readme-again";
+    kubectl(&["-n", SYSTEM, "delete", "job", job, "--ignore-not-found"]);
+    let from = format!("--from=cronjob/{name}");
+    kubectl(&["-n", SYSTEM, "create", "job", job, &from]);
+    site.succeeds(job);
+    let pod = site.pods_of(job).remove(0).metadata.name.unwrap();
+    let _left = try_run("kubectl", &["delete", "clusterrolebinding", BINDING]);
+    let places = r"\b(RELEASE_NS|RELEASE|NAMESPACE|NS|NAME|SCHEDULE|JOB|POD|RUN)\b";
+    let places = regex::Regex::new(places).unwrap();
+    let mut ran = 0;
+    for page in pages::all(repository()) {
+        for command in page.commands() {
+            let row = KNOWN
+                .iter()
+                .find(|(page, beginning, _)| pages::is(&command, page, beginning));
+            let ours = matches!(row, Some((.., by @ By::Pods(_))) if by.text() == OURS);
+            let is_a_row = page.path == "docs/kubernetes.md" && command.text.contains("NAME");
+            if !ours || is_a_row {
+                continue;
+            }
+            let script = places.replace_all(&command.text, |found: &regex::Captures<'_>| {
+                match &found[1] {
+                    "RELEASE" => RELEASE,
+                    "NAME" | "SCHEDULE" => &name,
+                    "JOB" | "RUN" => job,
+                    "POD" => &pod,
+                    _ => SYSTEM,
+                }
+            });
+            // A log may have nothing of what is looked for.
+            let script = match script.contains("| grep") {
+                true => format!("{script} || true"),
+                false => script.into_owned(),
+            };
+            World::shell(&script);
+            ran += 1;
+            if script.contains("create job") {
+                all_jobs_end(&name);
+            }
+        }
+    }
+    assert!(ran > 20, "{ran}");
+    kubectl(&["delete", "clusterrolebinding", BINDING]);
+    rows_of_the_table(&site, &name, job, &sum);
+}
+
+/// The test above.
+const OURS: &str = "the_commands_of_every_day_and_of_the_runbook_run";
+
+/// The next one has a name of its own second, and no other of its schedule beside it.
+fn all_jobs_end(schedule: &str) {
+    let label = format!("postgres-adapter.io/schedule={schedule}");
+    let wait = ["wait", "--for=condition=complete", "--timeout=180s", "job"];
+    kubectl(&[&["-n", SYSTEM][..], &wait, &["-l", &label]].concat());
+    std::thread::sleep(std::time::Duration::from_secs(1));
+}
+
+/// What docs/security.md makes.
+const BINDING: &str = "postgres-adapter-token-reviews";
+
+/// The table of docs/kubernetes.md, from top to bottom.
+fn rows_of_the_table(site: &Site, name: &str, job: &str, sum: &str) {
+    let page = Page::read(repository(), "docs/kubernetes.md");
+    let section = page.section("## Day by day");
     let command = |what: &str| {
         let row = section
             .lines()
             .find(|it| it.starts_with(&format!("| {what} |")));
-        row.expect(what).split('`').nth(1).unwrap().to_owned()
+        row.expect(what)
+            .split('`')
+            .nth(1)
+            .unwrap()
+            .replace("NAME", name)
+            .replace("RUN", job)
     };
-    let listed = shell.run(&command("see what there is"));
+    let run = |what: &str| World::shell(&command(what));
+    let listed = run("see what there is");
     assert!(listed.contains(name), "{listed}");
-    let again = command("back up now")
-        .replace("NAME", name)
-        .replace(" now-$(date +%s)", " readme-again");
-    shell.run(&again);
-    site.succeeds("readme-again");
-    let waited = shell.run(&command("back up now, and wait").replace("NAME", name));
+    let seen = run("see it without the scheduler");
+    assert!(seen.contains(name), "{seen}");
+    run("back up now");
+    all_jobs_end(name);
+    let waited = run("back up now, and wait");
     assert!(waited.contains("succeeded: backup complete"), "{waited}");
-    let said = command("read what a run says").replace("RUN", "readme-again");
-    let said = shell.run(&said);
+    let said = run("read what a run says");
     assert!(said.contains("backup complete and verified"), "{said}");
-    let backups = shell.run(&command("see its backups").replace("NAME", name));
+    let backups = run("see its backups");
     assert!(backups.contains("verified"), "{backups}");
-    let sum = site.checksum();
     site.sql("DROP TABLE items");
-    let back = shell.run(&command("bring the newest back").replace("NAME", name));
+    let back = run("bring the newest back");
     assert!(back.contains("succeeded: restore complete"), "{back}");
     assert_eq!(site.checksum(), sum);
-    let pod = &site.pods_of("readme-again")[0];
-    let pod = pod.metadata.name.clone().unwrap();
-    let described = shell.run(&command("read why a run failed").replace("POD", &pod));
-    assert!(described.contains("backup complete"), "{described}");
-    shell.run(&command("pause a schedule").replace("NAME", name));
+    run("pause a schedule");
     assert_eq!(site.cron_job(name).spec.unwrap().suspend, Some(true));
-    shell.run(&command("end a schedule").replace("NAME", name));
+    run("end a schedule");
     super::world::eventually("it is not listed any more", async || {
-        let listed = shell.run(&command("see what there is"));
-        (!listed.contains(name)).then_some(())
+        (!run("see what there is").contains(name)).then_some(())
     });
 }

@@ -1,274 +1,244 @@
-//! README.md is true: its commands are run as they stand there.
+//! README.md and the pages of docs/ are true: their commands are run as they stand there, their tables are
+//! those of `--help`, and their links lead somewhere.
+
+mod by_hand;
+mod calls;
+mod commands;
+mod known;
+mod pages;
+mod settings;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
 
 use super::cluster::kept_by_with;
-use super::testbed::postgres::{self, Cluster};
-use super::testbed::programs::{Prepared, Running, backuper, repository, restorer, scheduler};
-use super::testbed::s3::S3;
-use super::testbed::{Env, block_on, env, folder, wait_for};
+use super::testbed::postgres::free_port;
+use super::testbed::programs::{Prepared, repository, scheduler};
+use super::testbed::tls::Authority;
+use super::testbed::{env, folder};
+use known::{By, KNOWN};
+use pages::{Command, Page};
 
-fn readme() -> String {
-    std::fs::read_to_string(repository().join("README.md")).unwrap()
+fn page(path: &str) -> Page {
+    Page::read(repository(), path)
 }
 
-/// The shell commands between one heading and the next.
-fn commands_below(heading: &str) -> String {
-    let readme = readme();
-    let (_, rest) = readme.split_once(&format!("\n{heading}\n")).unwrap();
-    let (_, block) = rest.split_once("```sh\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    block.to_owned()
+/// The only command of a page that begins so.
+fn command(path: &str, beginning: &str) -> String {
+    pages::command(repository(), path, beginning)
+}
+
+/// Who runs a command; the first row that means it counts.
+fn known(command: &Command) -> Option<(usize, By)> {
+    let rows = KNOWN.iter().enumerate();
+    let mut ours = rows.filter(|(_, (page, beginning, _))| {
+        let page = if *page == "*" { &command.page } else { *page };
+        pages::is(command, page, beginning)
+    });
+    ours.next().map(|(row, (.., by))| (row, *by))
+}
+
+/// A script with a value of the reader's own, where the page has one of its.
+#[track_caller]
+fn assigned(script: &str, name: &str, value: &str) -> String {
+    let word = regex::Regex::new(&format!(r"(?m)(^|\s){name}=\S+")).unwrap();
+    assert_eq!(word.find_iter(script).count(), 1, "{name}: {script}");
+    let with = format!("${{1}}{name}={value}");
+    word.replace(script, with.as_str()).into_owned()
+}
+
+/// A script with another text, which must be there.
+#[track_caller]
+fn with(script: &str, text: &str, ours: &str) -> String {
+    assert!(script.contains(text), "{text:?} is not in:\n{script}");
+    script.replace(text, ours)
 }
 
 #[test]
-fn the_four_lines_restore_a_backup_by_hand() {
-    let cluster = postgres::shared();
-    let source = cluster.database("by hand ");
-    source.sql(include_str!("../demo/shop.sql"));
-    let s3 = S3::start();
-    let mut env = source.env();
-    env.extend(s3.env());
-    backuper(&env).run().expect_code(0);
-
-    let copy = folder("copy");
-    for key in s3.keys() {
-        let name = key.rsplit('/').next().unwrap();
-        std::fs::write(copy.join(name), s3.read(&key)).unwrap();
+fn each_command_of_the_pages_is_run_by_a_test_or_there_is_a_reason() {
+    let mut unused: BTreeSet<usize> = (0..KNOWN.len()).collect();
+    let mut nobodys = Vec::new();
+    for page in pages::all(repository()) {
+        for command in page.commands() {
+            match known(&command) {
+                Some((row, _)) => drop(unused.remove(&row)),
+                None => nobodys.push(command),
+            }
+        }
     }
-    let target = cluster.named("mydb");
-    let lines = commands_below("## Restore by hand");
-    assert_eq!(lines.lines().count(), 4, "{lines}");
-    run(cluster, &copy, &lines);
-    assert_eq!(target.checksums(), source.checksums());
-    assert_eq!(target.dump(), source.dump());
-}
-
-/// F22.
-#[test]
-fn by_hand_a_table_whose_columns_read_others_is_loaded_last() {
-    let cluster = Cluster::start(false);
-    let source = cluster.database("by hand last ");
-    source.sql(
-        "CREATE TABLE z (id int, word text); INSERT INTO z VALUES (1, 'one'); \
-         CREATE FUNCTION word_of(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT word FROM public.z WHERE id = $1); END'; \
-         CREATE TABLE b (id int, word text GENERATED ALWAYS AS (word_of(id)) STORED); INSERT INTO b VALUES (1)",
+    assert!(
+        nobodys.is_empty(),
+        "no row of known.rs says who runs these: {nobodys:#?}"
     );
-    let store = folder("store");
-    let mut env = source.env();
-    env.push((
-        "S3_ENDPOINT".to_owned(),
-        format!("file://{}", store.display()),
-    ));
-    backuper(&env).run().expect_code(0);
-    let copies = std::fs::read_dir(&store).unwrap().flatten();
-    let copies = copies.flat_map(|it| std::fs::read_dir(it.path()).unwrap().flatten());
-    let copy = copies.map(|it| it.path()).find(|it| it.is_dir()).unwrap();
-    let target = cluster.named("mydb");
-    let all = commands_below("## Restore by hand");
-    let [unpack, before, _loop, after] = all.lines().collect::<Vec<_>>()[..] else {
-        panic!("{all}");
-    };
-    let last = commands_below("### Tables that read others");
-    run(&cluster, &copy, &[unpack, before, &last, after].join("\n"));
-    assert_eq!(target.checksums(), source.checksums());
-    assert_eq!(target.dump(), source.dump());
-}
-
-/// In a copy of a backup, with stock tools alone.
-fn run(cluster: &Cluster, copy: &std::path::Path, lines: &str) {
-    let bin = postgres::program("pg_restore");
-    let path = format!("{}:/usr/bin:/bin", bin.parent().unwrap().display());
-    Prepared::new("bash")
-        .args(["-euo", "pipefail", "-c", lines])
-        .env("PATH", &path)
-        .env("PGHOST", "127.0.0.1")
-        .env("PGPORT", &cluster.port().to_string())
-        .env("PGUSER", "postgres")
-        .env("PGPASSWORD", cluster.password())
-        .current_dir(copy)
-        .succeed();
-}
-
-/// The variables in a text: words of upper-case letters between back-quotes, or at the beginning
-/// of a line of `--help`.
-fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
-    let is_variable = |it: &&str| {
-        it.len() > 3
-            && it
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    };
-    let words: Vec<&str> = if quoted {
-        text.lines()
-            .filter(|it| it.starts_with("| `"))
-            .flat_map(|it| it.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
-            .collect()
-    } else {
-        text.lines()
-            .filter_map(|it| it.split_whitespace().next())
-            .collect()
-    };
-    words
-        .into_iter()
-        .filter(is_variable)
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The text between a heading and the next one of the same depth.
-fn section(heading: &str) -> String {
-    let readme = readme();
-    let (_, rest) = readme.split_once(&format!("\n{heading}\n")).unwrap();
-    rest.split("\n##").next().unwrap().to_owned()
+    let unused: Vec<_> = unused.into_iter().map(|it| KNOWN[it]).collect();
+    assert!(
+        unused.is_empty(),
+        "no page has what these rows mean: {unused:#?}"
+    );
 }
 
 #[test]
-fn the_tables_of_settings_are_those_of_help() {
-    let none = Env::new();
-    for (program, headings) in [
-        (
-            backuper as fn(&Env) -> Prepared,
-            ["### Both workers", "### backuper"].as_slice(),
-        ),
-        (restorer, &["### Both workers", "### restorer"]),
-        (scheduler, &["### scheduler"]),
-    ] {
-        let help = program(&none).arg("--help").succeed().stdout;
-        let told: String = headings.iter().map(|it| section(it)).collect();
-        assert_eq!(
-            variables(&help, false),
-            variables(&told, true),
-            "{headings:?}"
-        );
+fn the_tests_that_are_said_to_run_the_commands_are_there() {
+    let sources = |folders: &[&str]| -> String {
+        let files = folders.iter().flat_map(|folder| {
+            let entries = std::fs::read_dir(repository().join(folder)).unwrap();
+            entries.map(|it| it.unwrap().path())
+        });
+        let sources = files.filter(|it| it.extension().is_some_and(|it| it == "rs"));
+        sources
+            .map(|it| std::fs::read_to_string(it).unwrap())
+            .collect()
+    };
+    let beside = sources(&["tests/integration", "tests/integration/readme"]);
+    let pods = sources(&["tests/e2e"]);
+    for (page, beginning, by) in KNOWN {
+        let source = match by {
+            By::Machine(_) => &beside,
+            By::Pods(_) => &pods,
+            By::Nobody(_) => continue,
+        };
+        let test = format!("#[test]\nfn {}() {{", by.text());
+        assert!(source.contains(&test), "{page}: {beginning}: no {test}");
+    }
+}
+
+/// So that none of them hides from the test above.
+#[test]
+fn each_block_says_what_it_is_in() {
+    let program = r"(?m)^( *\$ )?(kubectl|helm|scheduler|make|grpcurl|cargo|docker) [a-z-]";
+    let program = regex::Regex::new(program).unwrap();
+    for page in pages::all(repository()) {
+        for language in page.languages() {
+            // Without a language: pictures and lists of files.
+            let known = ["", "sh", "text", "yaml", "json", "promql"].contains(&language.as_str());
+            assert!(known, "{}: ```{language}", page.path);
+        }
+        for block in page.blocks("").into_iter().chain(page.blocks("text")) {
+            let found = program.find(&block);
+            assert!(
+                found.is_none(),
+                "{}: this is a command, and its block no ```sh: {block}",
+                page.path
+            );
+        }
     }
 }
 
 #[test]
-fn the_exit_codes_are_those_of_help() {
-    let help = backuper(&Env::new()).arg("--help").succeed().stdout;
-    for code in ["0", "1", "2", "130", "143"] {
-        let (word, next) = (format!("{code} "), format!("{code},"));
-        let told = section("## Exit codes of the workers");
-        let line = told
-            .lines()
-            .find(|it| it.starts_with('|') && (it.contains(&word) || it.contains(&next)));
-        assert!(line.is_some(), "{code} is not in README");
-        assert!(
-            help.lines().any(|it| it.trim().starts_with(&word)),
-            "{code} is not in --help"
-        );
+fn each_target_of_make_that_a_page_names_is_there() {
+    let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+    let named = regex::Regex::new(r"\bmake ((?:[a-z][a-z0-9-]*)+)").unwrap();
+    for page in pages::all(repository()) {
+        for command in page.commands() {
+            for found in named.captures_iter(&command.text) {
+                let target = format!("\n{}:", &found[1]);
+                assert!(
+                    makefile.contains(&target),
+                    "{}: make {}",
+                    page.path,
+                    &found[1]
+                );
+            }
+        }
     }
 }
 
-/// The JSON and the method of a grpcurl command of README.
-fn call(method: &str) -> (Value, String) {
-    let readme = readme();
-    let end = format!("backup.BackupService/{method}\n");
-    let (before, _) = readme.split_once(&end).unwrap();
-    let (_, command) = before.rsplit_once("grpcurl -plaintext -d '").unwrap();
-    let (json, _) = command.split_once('\'').unwrap();
-    (
-        serde_json::from_str(json).unwrap(),
-        format!("backup.BackupService/{method}"),
-    )
+#[test]
+fn links_lead_somewhere() {
+    for page in pages::all(repository()) {
+        let folder = repository().join(&page.path);
+        let folder = folder.parent().unwrap();
+        for link in page.links() {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if path.is_empty() {
+                repository().join(&page.path)
+            } else {
+                folder.join(path)
+            };
+            assert!(target.exists(), "{}: {link}", page.path);
+            if !anchor.is_empty() {
+                let path = target.canonicalize().unwrap();
+                let path = path
+                    .strip_prefix(repository().canonicalize().unwrap())
+                    .unwrap();
+                let anchors = self::page(path.to_str().unwrap()).anchors();
+                assert!(anchors.contains(anchor), "{}: {link}", page.path);
+            }
+        }
+    }
 }
 
-/// A scheduler with the local engine, and where it listens.
-fn start() -> (Running, String, String) {
-    let (port, admin) = (postgres::free_port(), postgres::free_port());
-    let data = folder("data");
+/// The examples in YAML are what they say they are.
+#[test]
+fn the_values_of_the_chart_and_the_list_of_callers_are_taken() {
+    let folder = folder("examples");
+    let written = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let helm = kept_by_with("go-program.sh", &["helm"]).join("helm");
+    for path in ["docs/kubernetes.md", "docs/monitoring.md"] {
+        let values = page(path).blocks("yaml");
+        let values = values.iter().find(|it| !it.contains("scrape_configs"));
+        let values = written("values.yaml", values.expect(path));
+        let chart = repository().join("charts/postgres-adapter");
+        let rendered = Prepared::new(&helm).args(["template", "adapter"]);
+        let rendered = rendered.arg(chart).arg("--values").arg(values);
+        let rendered = rendered.args(["--api-versions", "monitoring.coreos.com/v1"]);
+        let rendered = rendered.succeed().stdout;
+        let word = if path.ends_with("kubernetes.md") {
+            "timeZone: Europe/Berlin"
+        } else {
+            "kind: ServiceMonitor"
+        };
+        assert!(rendered.contains(word), "{path}: {rendered}");
+    }
+    // The accounts of Kubernetes need one to ask, and kubernetes/accounts.rs asks it.
+    let list = page("docs/security.md").blocks("yaml").remove(0);
+    let callers = list.split_inclusive("- name: ");
+    let callers = callers.filter(|it| !it.contains("serviceAccount:"));
+    let callers = written("callers.yaml", &callers.collect::<String>());
+    let authority = Authority::new();
+    let own = authority.sign(&["localhost"]);
+    let cert = written("cert.pem", &own.pem);
+    let key = written("key.pem", &own.key_pem);
+    let authority = authority.file();
+    let (port, admin_port) = (free_port().to_string(), free_port().to_string());
     let mut running = scheduler(&env([
-        ("DATA_DIR", data.to_str().unwrap()),
-        ("PORT", &port.to_string()),
-        ("ADMIN_PORT", &admin.to_string()),
+        ("DATA_DIR", folder.join("data").to_str().unwrap()),
+        ("ACCESS_FILE", callers.to_str().unwrap()),
+        ("GRPC_TLS_CERT", cert.to_str().unwrap()),
+        ("GRPC_TLS_KEY", key.to_str().unwrap()),
+        ("GRPC_TLS_CLIENT_CA", authority.to_str().unwrap()),
+        ("PORT", &port),
+        ("ADMIN_PORT", &admin_port),
     ]))
     .start();
-    let ready = format!("http://127.0.0.1:{admin}/readyz");
-    wait_for("the scheduler is ready", || {
-        assert!(!running.ended(), "it ended: {}", running.printed());
-        let answer = block_on(reqwest::get(&ready)).ok()?;
-        answer.status().is_success().then_some(())
-    });
-    (running, format!("http://127.0.0.1:{port}"), ready)
-}
-
-/// What the program grpcurl answers: it asks the server what there is, and builds the call from that.
-fn grpcurl(address: &str, method: &str, request: &Value) -> Value {
-    let program = kept_by_with("go-program.sh", &["grpcurl"]).join("grpcurl");
-    let answer = Prepared::new(program)
-        .args([
-            "-plaintext",
-            "-max-time",
-            "60",
-            "-d",
-            &request.to_string(),
-            address,
-            method,
-        ])
-        .succeed();
-    serde_json::from_str(&answer.stdout).unwrap()
+    running.wait_until_it_prints("serving");
 }
 
 #[test]
-fn the_grpcurl_calls_back_a_database_up_and_bring_it_back() {
-    let database = postgres::shared().database("readme ");
-    database.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
-    let before = database.checksums();
-    let s3 = S3::start();
-    let (running, address, _) = start();
-    let address = address.trim_start_matches("http://");
-    let ours = |(mut request, method): (Value, String)| {
-        for (name, value) in [
-            ("db_port", json!(postgres::shared().port())),
-            ("db_pass", json!(postgres::shared().password())),
-            ("db_name", json!(database.name())),
-            ("s3_endpoint", json!(s3.endpoint())),
-            ("s3_access_key", json!(s3.access_key())),
-            ("s3_secret_key", json!(s3.secret_key())),
-            ("s3_bucket_name", json!(s3.bucket())),
-        ] {
-            assert!(
-                request.get(name).is_some(),
-                "{name} is not in README's call"
-            );
-            request[name] = value;
-        }
-        if request.get("schedule").is_some() {
-            request["schedule"] = json!("* * * * *");
-        }
-        grpcurl(address, &method, &request)
-    };
-    let answer = ours(call("Backup"));
-    assert!(
-        answer["cronjobName"]
-            .as_str()
-            .is_some_and(|it| !it.is_empty()),
-        "{answer}"
-    );
-    let start = std::time::Instant::now();
-    while s3.manifests().is_empty() {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "{}",
-            running.printed()
-        );
-        std::thread::sleep(Duration::from_millis(100));
+fn each_page_is_in_the_table_of_readme() {
+    let readme = page("README.md");
+    let links: BTreeSet<String> = readme.links().into_iter().collect();
+    for page in pages::all(repository()) {
+        let known = page.path == "README.md" || links.contains(&page.path);
+        assert!(known, "README does not name {}", page.path);
     }
-
-    database.sql("DROP TABLE t");
-    let answer = ours(call("Restore"));
     assert!(
-        answer["jobName"].as_str().is_some_and(|it| !it.is_empty()),
-        "{answer}"
+        readme.text.lines().count() <= 150,
+        "README is a page that is read to its end"
     );
-    wait_for("the table is back", || {
-        (database.checksums() == before).then_some(())
-    });
-    running.signal(Signal::SIGTERM);
-    running.wait_within(Duration::from_secs(15)).expect_code(0);
+    let commands = |heading: &str| {
+        let section = readme.section(heading);
+        let (_, block) = section.split_once("```sh\n").unwrap();
+        block.split("```").next().unwrap().lines().count()
+    };
+    assert_eq!(
+        [commands("## On one machine"), commands("## On Kubernetes")],
+        [6, 6]
+    );
 }

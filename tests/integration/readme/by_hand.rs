@@ -1,0 +1,111 @@
+//! A backup without any of our programs.
+
+use std::path::{Path, PathBuf};
+
+use super::{command, page};
+use crate::testbed::folder;
+use crate::testbed::postgres::{self, Cluster, Database};
+use crate::testbed::programs::{Ended, Prepared, backuper};
+use crate::testbed::s3::S3;
+
+/// A copy of a backup's folder.
+fn copied(s3: &S3) -> PathBuf {
+    let copy = folder("copy");
+    for key in s3.keys() {
+        let name = key.rsplit('/').next().unwrap();
+        std::fs::write(copy.join(name), s3.read(&key)).unwrap();
+    }
+    copy
+}
+
+fn backed_up(source: &Database<'_>) -> PathBuf {
+    let s3 = S3::start();
+    let mut env = source.env();
+    env.extend(s3.env());
+    backuper(&env).run().expect_code(0);
+    copied(&s3)
+}
+
+/// In a copy of a backup, with stock tools alone.
+fn run(cluster: &Cluster, copy: &Path, lines: &str) -> Ended {
+    let bin = postgres::program("pg_restore");
+    let path = format!("{}:/usr/bin:/bin", bin.parent().unwrap().display());
+    Prepared::new("bash")
+        .args(["-euo", "pipefail", "-c", lines])
+        .env("PATH", &path)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", &cluster.port().to_string())
+        .env("PGUSER", "postgres")
+        .env("PGPASSWORD", cluster.password())
+        .current_dir(copy)
+        .succeed()
+}
+
+#[test]
+fn the_four_lines_restore_a_backup_by_hand() {
+    let cluster = postgres::shared();
+    let source = cluster.database("by hand ");
+    source.sql(include_str!("../../demo/shop.sql"));
+    let copy = backed_up(&source);
+    let target = cluster.named("mydb");
+    let lines = command("docs/restoring.md", "zstd -d");
+    assert_eq!(lines.lines().count(), 4, "{lines}");
+    run(cluster, &copy, &lines);
+    assert_eq!(target.checksums(), source.checksums());
+    assert_eq!(target.dump(), source.dump());
+}
+
+/// F22.
+#[test]
+fn by_hand_a_table_whose_columns_read_others_is_loaded_last() {
+    let cluster = Cluster::start(false);
+    let source = cluster.database("by hand last ");
+    source.sql(
+        "CREATE TABLE z (id int, word text); INSERT INTO z VALUES (1, 'one'); \
+         CREATE FUNCTION word_of(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT word FROM public.z WHERE id = $1); END'; \
+         CREATE TABLE b (id int, word text GENERATED ALWAYS AS (word_of(id)) STORED); INSERT INTO b VALUES (1)",
+    );
+    let copy = backed_up(&source);
+    let target = cluster.named("mydb");
+    let all = command("docs/restoring.md", "zstd -d");
+    let [unpack, before, _loop, after] = all.lines().collect::<Vec<_>>()[..] else {
+        panic!("{all}");
+    };
+    let last = command("docs/restoring.md", "pg_restore -l");
+    run(&cluster, &copy, &[unpack, before, &last, after].join("\n"));
+    assert_eq!(target.checksums(), source.checksums());
+    assert_eq!(target.dump(), source.dump());
+}
+
+#[test]
+fn a_copy_of_a_backup_is_read_by_stock_tools() {
+    let cluster = postgres::shared();
+    let source = cluster.database("formats ");
+    source.sql("CREATE TABLE orders AS SELECT 4711 AS number");
+    let copy = backed_up(&source);
+    let shown = page("docs/formats.md").blocks("text").remove(0);
+    for entry in std::fs::read_dir(&copy).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(shown.contains(&name), "{name} is not in:\n{shown}");
+    }
+    let check = command("docs/formats.md", "sha256sum");
+    let said = run(cluster, &copy, &check).stdout;
+    assert!(said.contains("schema.dump is whole"), "{said}");
+    assert!(said.contains("data-000.dump.zst is whole"), "{said}");
+    let said = run(
+        cluster,
+        &copy,
+        &command("docs/formats.md", "pg_restore --list"),
+    )
+    .stdout;
+    for word in [
+        "TABLE public orders",
+        "TABLE DATA public orders",
+        "\n4711\n",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    std::fs::write(copy.join("schema.dump"), "another").unwrap();
+    let said = run(cluster, &copy, &check).stdout;
+    assert!(said.contains("schema.dump is damaged"), "{said}");
+}

@@ -1,0 +1,163 @@
+//! Who runs each command of the pages.
+
+/// Who runs a command as it stands on its page, but for names, hosts, ports and folders.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    /// A test of this name beside this file.
+    Machine(&'static str),
+    /// A test of this name in tests/e2e, in a cluster.
+    Pods(&'static str),
+    /// Nobody, and why.
+    Nobody(&'static str),
+}
+
+impl By {
+    /// The test's name, or why there is none.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Machine(text) | Self::Pods(text) | Self::Nobody(text) => text,
+        }
+    }
+}
+
+/// All of them: the page (`*` is any), how the command begins, which test runs it. One that ends with `$` is
+/// the whole command.
+pub(crate) const KNOWN: &[(&str, &str, By)] = {
+    use By::{Machine, Nobody, Pods};
+    const SIX: &str = "six_commands_lead_from_nothing_to_a_backup_and_back";
+    const COMMANDS: &str = "every_command_of_the_scheduler_does_what_the_pages_say";
+    const WORST: &str = "the_worst_day_ends_well";
+    const CALLS: &str =
+        "the_grpcurl_calls_back_a_database_up_change_the_schedule_and_bring_it_back";
+    const NEWCOMER: &str = "a_newcomer_gets_from_nothing_to_a_restored_database";
+    const GRPCURL: &str = "grpcurl_gets_from_nothing_to_a_restored_database";
+    const DAILY: &str = "the_commands_of_every_day_and_of_the_runbook_run";
+    const MOVING: &str = "the_published_release_becomes_ours_and_goes_back";
+    &[
+        (
+            "README.md",
+            "make demo",
+            Nobody("what CI runs, and the demo"),
+        ),
+        ("README.md", "cargo build --release", Machine(SIX)),
+        ("README.md", "helm install", Pods(NEWCOMER)),
+        (
+            "README.md",
+            "kubectl -n oiler-backup-system get cronjobs,jobs$",
+            Pods(NEWCOMER),
+        ),
+        (
+            "docs/architecture.md",
+            "make ",
+            Nobody("a developer's loop, and CI's"),
+        ),
+        (
+            "docs/cluster.md",
+            "make cluster",
+            Nobody("scripts/e2e.sh does it for every test in pods"),
+        ),
+        (
+            "docs/cluster.md",
+            "make e2e",
+            Nobody("it is what runs the tests in pods"),
+        ),
+        (
+            "docs/cluster.md",
+            "KUBECONFIG=… IMAGE_PREFIX=… make e2e",
+            Nobody("needs another cluster and a registry"),
+        ),
+        (
+            "docs/contract.md",
+            "grpcurl -plaintext -d '{",
+            Machine(CALLS),
+        ),
+        (
+            "docs/contract.md",
+            "DB_HOST=postgres.example",
+            Pods(GRPCURL),
+        ),
+        (
+            "docs/contract.md",
+            "grpcurl -plaintext -d \"{$WHERE",
+            Pods(GRPCURL),
+        ),
+        (
+            "docs/formats.md",
+            "sha256sum",
+            Machine("a_copy_of_a_backup_is_read_by_stock_tools"),
+        ),
+        (
+            "docs/formats.md",
+            "pg_restore --list",
+            Machine("a_copy_of_a_backup_is_read_by_stock_tools"),
+        ),
+        ("docs/kubernetes.md", "helm test", Pods(DAILY)),
+        ("docs/kubernetes.md", "kubectl ", Pods(DAILY)),
+        (
+            "docs/kubernetes.md",
+            "helm uninstall",
+            Nobody("the other tests need what it removes; a test of the chart says what stays"),
+        ),
+        (
+            "docs/kubernetes.md",
+            "make images",
+            Nobody("a quarter of an hour; `make images-test` builds and starts them"),
+        ),
+        ("docs/moving.md", "helm upgrade RELEASE", Pods(MOVING)),
+        ("docs/moving.md", "helm rollback RELEASE", Pods(MOVING)),
+        ("docs/moving.md", "helm list", Pods(DAILY)),
+        ("docs/moving.md", "kubectl ", Pods(DAILY)),
+        ("docs/operating.md", "scheduler ls ", Machine(COMMANDS)),
+        ("docs/operating.md", "scheduler put shop", Machine(COMMANDS)),
+        ("docs/operating.md", "kubectl ", Pods(DAILY)),
+        (
+            "docs/operating.md",
+            "DB_HOST=",
+            Machine("the_workers_run_alone_too"),
+        ),
+        ("docs/performance.md", "make bench", Nobody("two hours")),
+        (
+            "docs/restoring.md",
+            "scheduler backups NAME$",
+            Machine(WORST),
+        ),
+        (
+            "docs/restoring.md",
+            "scheduler restore NAME",
+            Machine(WORST),
+        ),
+        (
+            "docs/restoring.md",
+            "scheduler backups --store",
+            Machine(WORST),
+        ),
+        (
+            "docs/restoring.md",
+            "DB_HOST=",
+            Machine("the_workers_run_alone_too"),
+        ),
+        (
+            "docs/restoring.md",
+            "zstd -d",
+            Machine("the_four_lines_restore_a_backup_by_hand"),
+        ),
+        (
+            "docs/restoring.md",
+            "pg_restore -l",
+            Machine("by_hand_a_table_whose_columns_read_others_is_loaded_last"),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl -n NS get workloads",
+            Nobody("needs Kueue"),
+        ),
+        ("docs/runbook.md", "kubectl ", Pods(DAILY)),
+        (
+            "docs/security.md",
+            "kubectl create clusterrolebinding",
+            Pods(DAILY),
+        ),
+        ("docs/settings.md", "kubectl ", Pods(DAILY)),
+        ("*", "scheduler ", Machine(COMMANDS)),
+    ]
+};
