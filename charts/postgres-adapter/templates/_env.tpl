@@ -1,4 +1,4 @@
-{{/* The scheduler's settings: the project's README, Settings. */}}
+{{/* The scheduler's settings: docs/settings.md. */}}
 {{- define "adapter.env" -}}
 {{ include "adapter.ownEnv" . }}
 {{- with .Values.extraEnv }}
