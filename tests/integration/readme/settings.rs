@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::page;
-use crate::testbed::Env;
 use crate::testbed::programs::{Prepared, backuper, restorer, scheduler};
+use crate::testbed::{Env, env};
 
 fn section(heading: &str) -> String {
     page("docs/settings.md").section(heading)
@@ -54,6 +54,24 @@ fn the_tables_of_settings_are_those_of_help() {
             variables(&told, true),
             "{headings:?}"
         );
+    }
+}
+
+#[test]
+fn the_table_of_the_backupers_tasks_is_that_of_their_help() {
+    let both = variables(&section("## Both workers"), true);
+    let table = section("## backuper's other tasks");
+    for task in ["list", "show", "delete", "check"] {
+        assert!(table.contains(&format!("\n| `{task}` |")), "{task}");
+        let rows = table.lines().filter(|it| {
+            let tasks = it.split('|').nth(2).unwrap_or_default();
+            tasks.trim() == "all" || tasks.contains(&format!("`{task}`"))
+        });
+        let told = variables(&rows.collect::<Vec<_>>().join("\n"), true);
+        let asked = env([("BACKUPER_TASK", task)]);
+        let help = backuper(&asked).arg("--help").succeed().stdout;
+        let own = &variables(&help, false) - &both;
+        assert_eq!(own, told, "{task}");
     }
 }
 
