@@ -11,6 +11,7 @@ mod lease;
 mod operations;
 mod process;
 mod promises;
+mod put;
 mod queue;
 mod races;
 mod refusals;

@@ -6,6 +6,7 @@ mod lines;
 mod names;
 mod operations;
 mod process;
+mod put;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

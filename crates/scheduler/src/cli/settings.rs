@@ -269,3 +269,72 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn commands_and_settings_fit_together() {
+        Asked::command().debug_assert();
+        crate::config::Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_backup_is_named_with_its_schedule_or_its_store() {
+        for (arguments, is_right) in [
+            (&["backup", "shop", "shop/1"][..], true),
+            (
+                &[
+                    "backup",
+                    "shop/1",
+                    "--store",
+                    "s3://backups",
+                    "--source",
+                    "db:5432/shop",
+                ],
+                true,
+            ),
+            (&["backup", "shop/1"], false),
+            (
+                &["backup", "shop", "shop/1", "--store", "s3://backups"],
+                false,
+            ),
+            (&["delete-backup", "shop", "shop/1", "--last"], true),
+            (
+                &[
+                    "restore",
+                    "--store",
+                    "s3://backups",
+                    "--into",
+                    "db:5432/shop",
+                ],
+                true,
+            ),
+            (&["restore", "shop", "--in-place", "--keep-going"], true),
+            (&["restore", "--store", "s3://backups", "--in-place"], false),
+            (
+                &[
+                    "put",
+                    "shop",
+                    "--database",
+                    "me@db/shop",
+                    "--store",
+                    "b",
+                    "--cron",
+                    "@daily",
+                ],
+                true,
+            ),
+            (&["put", "-f", "schedules.yaml"], true),
+            (&["put", "shop", "--cron", "@daily"], false),
+            (&["doctor"], false),
+            (&["doctor", "--store", "s3://backups", "--ask-keys"], true),
+        ] {
+            let parsed = Asked::try_parse_from([&["scheduler"][..], arguments].concat());
+            assert_eq!(parsed.is_ok(), is_right, "{arguments:?}: {parsed:?}");
+        }
+    }
+}

@@ -43,6 +43,12 @@ impl<T> Credential<T> {
         matches!(self, Self::Inline(None))
     }
 
+    /// Whether it is at hand.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        matches!(self, Self::Inline(Some(_)))
+    }
+
     /// The Secret that the caller has named.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {

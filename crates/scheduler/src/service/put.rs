@@ -86,9 +86,7 @@ impl Service {
             labels,
             validate_only,
         } = wanted;
-        let named = (&plan.source, &plan.store, plan.core.as_ref());
-        self.permit(caller, Verb::Backup, named).await?;
-        self.engine.permit(Component::Backup, &plan.store)?;
+        may(caller, Verb::Backup, &plan.source.place())?;
         self.known(Things::Schedules).await?;
         let of_plan = self.ledger.schedule_of(&plan);
         let name = name
@@ -104,6 +102,9 @@ impl Service {
             return Err(Error::new(making(&name), Kind::Precondition, why));
         }
         keep_credentials(&mut plan, found.as_ref());
+        let named = (&plan.source, &plan.store, plan.core.as_ref());
+        self.permit(caller, Verb::Backup, named).await?;
+        self.engine.permit(Component::Backup, &plan.store)?;
         let mut schedule = self.named(name, plan);
         schedule.labels = Some(labels);
         schedule.declared = declared;

@@ -136,7 +136,7 @@ pub(in crate::cli) struct BackupAsked {
     #[arg(required_unless_present = "store", conflicts_with = "store")]
     schedule: Option<String>,
     /// The backup's folder or key, as `backups` prints it.
-    #[arg(required = true)]
+    #[arg(id = "backup_key", value_name = "KEY", required = true)]
     key: Option<String>,
     #[command(flatten)]
     store: StoreAsked,

@@ -8,9 +8,6 @@ use crate::api::client::moment;
 use crate::api::proto::v1;
 use crate::api::proto::v1::check::Outcome;
 
-/// How wide the sentences of checks may be where nobody says how wide a terminal is.
-const WIDTH: u16 = 120;
-
 /// Backups, the newest first, each with the count by which a restore may name it.
 pub(in crate::cli) fn backups(all: &[v1::Backup]) -> String {
     if all.is_empty() {
@@ -86,22 +83,29 @@ pub(in crate::cli) fn restored(it: &v1::RestoreBackupResponse) -> String {
 /// What was found to be wrong, and what is as it should be.
 pub(in crate::cli) fn checks(all: &[v1::Check]) -> String {
     let mut table = table(["", "OF", "CHECK", "FOUND"]);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
-        table.set_width(WIDTH);
+    // On a terminal; what is piped has a line for each.
+    if table.width().is_some() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    for it in all {
-        let outcome = match it.outcome() {
+    let is_alike = |one: &v1::Check, other: &v1::Check| {
+        let key = |it: &v1::Check| (it.outcome, it.subject.clone(), it.sentence.clone());
+        key(one) == key(other)
+    };
+    // What one of them keeps from being tried is said once.
+    for alike in all.chunk_by(is_alike) {
+        let Some(first) = alike.first() else { continue };
+        let outcome = match first.outcome() {
             Outcome::Ok => "ok",
             Outcome::Warning => "warning",
             Outcome::Wrong => "WRONG",
             Outcome::Unknown | Outcome::Unspecified => "unknown",
         };
+        let names: Vec<&str> = alike.iter().map(|it| it.name.as_str()).collect();
         table.add_row([
             outcome.to_owned(),
-            shown(&it.subject),
-            shown(&it.name),
-            shown(&it.sentence),
+            shown(&first.subject),
+            shown(&names.join(", ")),
+            shown(&first.sentence),
         ]);
     }
     format!("{table}\n")

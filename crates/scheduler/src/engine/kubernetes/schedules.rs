@@ -173,10 +173,10 @@ impl Kubernetes {
         };
         let put = put(&schedule, kept);
         // Nothing is given anew, and nobody needs another Secret.
-        if put == Put::Unchanged
-            && !stays.is_empty()
-            && kept.is_some_and(|it| it.declared == schedule.declared)
-        {
+        let is_declared_so = kept.is_some_and(|it| it.declared == schedule.declared);
+        let is_given =
+            schedule.plan.source.password.is_at_hand() || schedule.plan.store.keys.is_at_hand();
+        if put == Put::Unchanged && !stays.is_empty() && !is_given && is_declared_so {
             return Ok(put);
         }
         let spec = self.spec(schedule, found, before.as_ref(), &stays);
