@@ -67,6 +67,10 @@ impl Scene {
         drop(file);
         let (scheduler, port, admin_port) = start(&data);
         let prometheus = Prometheus::start(admin_port, &JOBS);
+        // It begins some seconds after its start, and rates are of what changes from then on.
+        wait_for("the first scrape", || {
+            (prometheus.query("up == 1").len() == JOBS.len()).then_some(())
+        });
         block_on(play(port, &store, [&good, &failing, &suspended]));
         let lock = lock(&running);
         block_on(async {
