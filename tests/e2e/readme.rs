@@ -251,6 +251,8 @@ const BINDING: &str = "postgres-adapter-token-reviews";
 fn rows_of_the_table(site: &Site, name: &str, sum: &str) {
     let page = Page::read(repository(), "docs/kubernetes.md");
     let section = page.section("## Day by day");
+    let rows = section.lines().filter(|it| it.contains("NAME"));
+    assert_eq!(rows.count(), 6, "each has its turn here");
     let command = |what: &str| {
         let row = section
             .lines()

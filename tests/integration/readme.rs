@@ -31,7 +31,11 @@ fn command(path: &str, beginning: &str) -> String {
 fn known(command: &Command) -> Option<(usize, By)> {
     let rows = KNOWN.iter().enumerate();
     let mut ours = rows.filter(|(_, (page, beginning, _))| {
-        let page = if *page == "*" { &command.page } else { *page };
+        let is_a_line = command.text.trim_end().lines().count() == 1;
+        let page = match *page {
+            "*" if is_a_line => &command.page,
+            page => page,
+        };
         pages::is(command, page, beginning)
     });
     ours.next().map(|(row, (.., by))| (row, *by))

@@ -62,6 +62,9 @@ fn grpcurl(address: &str, method: &str, request: &Value) -> Value {
 
 #[test]
 fn the_grpcurl_calls_back_a_database_up_change_the_schedule_and_bring_it_back() {
+    let commands = page("docs/contract.md").commands();
+    let calls = commands.iter().filter(|it| it.text.contains("-d '{"));
+    assert_eq!(calls.count(), 3, "each has its turn here");
     let database = postgres::shared().database("contract ");
     database.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
     let before = database.checksums();

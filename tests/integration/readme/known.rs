@@ -20,8 +20,8 @@ impl By {
     }
 }
 
-/// All of them: the page (`*` is any), how the command begins, which test runs it. One that ends with `$` is
-/// the whole command.
+/// All of them: the page (`*` is any, where the command is one line), how the command begins, which test runs
+/// it. One that ends with `$` is the whole command.
 pub(crate) const KNOWN: &[(&str, &str, By)] = {
     use By::{Machine, Nobody, Pods};
     const SIX: &str = "six_commands_lead_from_nothing_to_a_backup_and_back";
@@ -123,7 +123,17 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/restoring.md",
-            "scheduler restore NAME",
+            "scheduler restore NAME --into NAME_back",
+            Machine(WORST),
+        ),
+        (
+            "docs/restoring.md",
+            "scheduler restore NAME --in-place",
+            Machine(WORST),
+        ),
+        (
+            "docs/restoring.md",
+            "scheduler restore NAME --into NAME_rows",
             Machine(WORST),
         ),
         (
