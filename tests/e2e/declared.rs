@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::access::schedulers;
 use super::site::Site;
-use super::world::{SYSTEM, World, eventually, kubectl};
+use super::world::{RELEASE, SYSTEM, World, eventually, kubectl};
 
 /// The Secrets of a site, as an administrator makes them.
 fn make_secrets(site: &Site) {
@@ -72,6 +72,13 @@ fn read_by(cron_job: &CronJob) -> Vec<(String, String)> {
     all
 }
 
+/// What a command in the scheduler's own pod says.
+fn command(words: &str) -> String {
+    World::shell(&format!(
+        "kubectl -n {SYSTEM} exec deploy/{RELEASE} -- /scheduler {words}"
+    ))
+}
+
 fn names_of_schedulers(world: &World) -> Vec<Option<String>> {
     let pods = schedulers(world).into_iter();
     let mut names: Vec<_> = pods.map(|it| it.metadata.name).collect();
@@ -82,7 +89,7 @@ fn names_of_schedulers(world: &World) -> Vec<Option<String>> {
 #[test]
 fn a_declared_schedule_runs_with_secrets_that_are_named_and_goes_with_its_declaration() {
     let site = Site::new("declared");
-    site.fill(10);
+    let sum = site.fill(10);
     make_secrets(&site);
     declare(&site, "0 0 1 1 *");
     let cron_jobs: Api<CronJob> = site.world.api();
@@ -104,6 +111,13 @@ fn a_declared_schedule_runs_with_secrets_that_are_named_and_goes_with_its_declar
     );
     site.succeeds(&site.run_now(&site.name));
     assert_eq!(site.backups().len(), 1, "{:?}", site.keys());
+    // Their pods read the same Secrets, under the same policy.
+    let listed = command(&format!("backups {}", site.name));
+    assert!(listed.contains("verified"), "{listed}");
+    site.sql("DROP TABLE items");
+    let back = command(&format!("restore {} --in-place --wait", site.name));
+    assert!(back.contains("succeeded: restore complete"), "{back}");
+    assert_eq!(site.checksum(), sum);
 
     let before = names_of_schedulers(site.world);
     declare(&site, "0 0 2 1 *");
