@@ -64,6 +64,7 @@ schedules:
 
 - A changed list takes effect within two minutes, and no pod is restarted for it.
 - A schedule that is taken out of the list is deleted; its backups stay. With `schedules: []` all declared ones go.
+- Helm merges no lists: the `schedules` of a later file of values take the place of an earlier one's, and what was only in that is deleted.
 - With `schedules: null`, the default, nothing is declared any more, and nothing is deleted.
 - `passwordSecret` is left out for trust and certificate authentication, `keysSecret` for the pods' own identity
   (`workers.serviceAccount.annotations`, `workers.s3.ambientBuckets`) and for directories.
