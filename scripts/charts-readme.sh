@@ -126,7 +126,7 @@ oiler-backup-system set `networkPolicy.coreNamespaceLabels`; drains take one sch
 | `workers.backupDeadline` | `1d` | empty: three of the schedule's intervals, from 2h to 1d | set it for backups that take longer |
 | `podDisruptionBudget.minAvailable` | `1` | empty; `maxUnavailable` is `1` | nothing |
 | `service.adminPort` | a port of the Service | the port of the Service `…-metrics` | let scrapers of your own ask there |
-| `workers.runAsUser` | `0`: root's, refused by most clusters | `0`: the image's own user | nothing |
+| `workers.runAsUser` | `0`: an error | `0`: the image's own user | nothing |
 | values without an effect | an error | a warning | nothing |
 
 ## Values
