@@ -5,6 +5,7 @@ mod crowds;
 mod doors;
 mod recording;
 pub(crate) mod requests;
+mod rights;
 
 use std::sync::Arc;
 

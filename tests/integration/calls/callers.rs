@@ -75,7 +75,7 @@ fn channel(server: &Server, authority: &Authority, certificate: Option<&str>) ->
     endpoint.tls_config(tls).unwrap().connect_lazy()
 }
 
-fn with<T>(token: &str, message: T) -> Request<T> {
+pub(super) fn with<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if !token.is_empty() {
         let value: MetadataValue<_> = token.parse().unwrap();
@@ -183,7 +183,7 @@ fn an_owner_reaches_its_own_places_alone_and_takes_nobody_elses_schedule() {
 }
 
 /// A server whose ledger has a schedule of each of both teams; their names.
-async fn with_schedules(authority: &Authority) -> (Server, [String; 2]) {
+pub(super) async fn with_schedules(authority: &Authority) -> (Server, [String; 2]) {
     let server = server(authority).await;
     let mut oiler = client(&server, authority, None);
     let mut names = Vec::new();
@@ -203,7 +203,7 @@ async fn with_schedules(authority: &Authority) -> (Server, [String; 2]) {
     (server, names.try_into().unwrap())
 }
 
-fn code<T>(answer: Result<T, tonic::Status>) -> Code {
+pub(super) fn code<T>(answer: Result<T, tonic::Status>) -> Code {
     answer.err().map_or(Code::Ok, |it| it.code())
 }
 
@@ -302,7 +302,7 @@ fn an_owner_sees_the_backups_of_its_own_databases_alone() {
     });
 }
 
-fn operations(
+pub(super) fn operations(
     server: &Server,
     authority: &Authority,
     certificate: Option<&str>,

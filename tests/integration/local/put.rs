@@ -1,6 +1,6 @@
 //! Schedules that are put, asked about and restored from a store, on one machine, by the commands.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::process::{start, start_with};
 use crate::testbed::postgres::{Database, quoted, shared};
@@ -31,47 +31,91 @@ fn command(data: &Path, beside: &Env, arguments: &[&str]) -> Ended {
     scheduler(&all).args(arguments).run()
 }
 
+/// A database, a store, and a scheduler that knows neither.
+struct Scene {
+    data: PathBuf,
+    store: String,
+    of: String,
+    place: String,
+    secret: Env,
+}
+
+impl Scene {
+    fn of(database: &Database<'_>) -> Self {
+        let (of, place, secret) = login(database);
+        Self {
+            data: folder("data"),
+            store: format!("file://{}", folder("store").display()),
+            of,
+            place,
+            secret,
+        }
+    }
+
+    fn call(&self, arguments: &[&str]) -> Ended {
+        command(&self.data, &Env::default(), arguments)
+    }
+
+    fn call_with_password(&self, password: &str, arguments: &[&str]) -> Ended {
+        let beside = env([("ADAPTER_DB_PASSWORD", password)]);
+        command(&self.data, &beside, arguments)
+    }
+
+    fn password(&self) -> &str {
+        &self.secret[0].1
+    }
+
+    fn put(&self, more: &[&str]) -> Vec<String> {
+        let put = [
+            "put",
+            "shop",
+            "--database",
+            &self.of,
+            "--store",
+            &self.store,
+        ];
+        let all = [&put[..], more].concat();
+        all.into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn words(all: &[String]) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
+}
+
 /// From a schedule under a name to its backups, one by one, and back without the schedule.
 #[test]
 fn a_schedule_is_put_asked_about_and_restored_from_its_store() {
     let database = shared().database("put");
     database.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) n");
-    let (data, folder) = (folder("data"), folder("store"));
-    let store = format!("file://{}", folder.display());
-    let (_running, _port) = start(&data);
-    let (of, place, secret) = login(&database);
-    let call = |beside: &Env, arguments: &[&str]| command(&data, beside, arguments);
-    let none = Env::default();
-    let put = ["put", "shop", "--database", &of, "--store", &store];
-    let full = [
-        &put[..],
-        &["--cron", "0 3 * * *", "--time-zone", "Europe/Berlin"],
-    ]
-    .concat();
-    let labelled = [&full[..], &["--label", "team=web"]].concat();
+    let scene = Scene::of(&database);
+    let (_running, _port) = start(&scene.data);
+    it_is_put_as_it_is_said(&scene);
+    it_is_changed_without_its_password(&scene);
+    what_is_wrong_with_it_is_found(&scene);
+    backups_are_shown_and_deleted(&scene);
+    its_backup_comes_back_without_it(&scene);
+}
 
-    let wrong = call(&env([("ADAPTER_DB_PASSWORD", "no")]), &labelled);
+fn it_is_put_as_it_is_said(scene: &Scene) {
+    let berlin = ["--cron", "0 3 * * *", "--time-zone", "Europe/Berlin"];
+    let put = scene.put(&[&berlin[..], &["--label", "team=web"]].concat());
+    let wrong = scene.call_with_password("no", &words(&put));
     wrong.expect_code(2);
-    assert!(
-        wrong.stderr.contains("password authentication failed"),
-        "{wrong}"
-    );
-    let would = call(&secret, &[&labelled[..], &["--validate-only"]].concat());
+    let why = "password authentication failed";
+    assert!(wrong.stderr.contains(why), "{wrong}");
+    let only_said = [&words(&put)[..], &["--validate-only"]].concat();
+    let would = scene.call_with_password(scene.password(), &only_said);
     would.expect_code(0);
     assert!(would.stdout.starts_with("shop would be created"), "{would}");
-    assert!(
-        call(&none, &["ls"])
-            .stdout
-            .contains("there are no schedules")
-    );
-    let made = call(&secret, &labelled);
+    let none = scene.call(&["ls"]);
+    assert!(none.stdout.contains("there are no schedules"), "{none}");
+    let made = scene.call_with_password(scene.password(), &words(&put));
     made.expect_code(0);
-    assert!(
-        made.stdout.starts_with("shop created; the next run is at "),
-        "{made}"
-    );
+    let created = "shop created; the next run is at ";
+    assert!(made.stdout.starts_with(created), "{made}");
     assert!(made.stdout.contains("the store can be listed"), "{made}");
-    let shown = call(&none, &["show", "shop", "-o", "json"]);
+    let shown = scene.call(&["show", "shop", "-o", "json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(shown["timeZone"], "Europe/Berlin");
     assert_eq!(shown["labels"]["team"], "web");
@@ -80,105 +124,91 @@ fn a_schedule_is_put_asked_about_and_restored_from_its_store() {
         next.contains("T01:00:00") || next.contains("T02:00:00"),
         "{next}"
     );
+}
 
-    // Without the password it stays; with other times nothing else changes.
-    let hourly = [&put[..], &["--cron", "@hourly", "--label", "team=web"]].concat();
-    let changed = call(&none, &hourly);
+/// With other times nothing else changes.
+fn it_is_changed_without_its_password(scene: &Scene) {
+    let hourly = scene.put(&["--cron", "@hourly", "--label", "team=web"]);
+    let changed = scene.call(&words(&hourly));
     changed.expect_code(0);
-    assert!(
-        changed
-            .stdout
-            .starts_with("shop changed: schedule, time_zone;"),
-        "{changed}"
-    );
-    assert!(call(&none, &hourly).stdout.starts_with("shop unchanged"));
-    call(&none, &["run", "shop", "--wait"]).expect_code(0);
-    let elsewhere = format!("{of}2");
-    let moved = [
-        "put",
-        "shop",
-        "--database",
-        &elsewhere,
-        "--store",
-        &store,
-        "--cron",
-        "@hourly",
-    ];
-    let moved = call(
-        &none,
-        &[&moved[..], &["--skip-checks", "--validate-only"]].concat(),
-    );
-    assert!(
-        moved.stdout.contains("would be changed: database"),
-        "{moved}"
-    );
+    let what = "shop changed: schedule, time_zone;";
+    assert!(changed.stdout.starts_with(what), "{changed}");
+    let again = scene.call(&words(&hourly));
+    assert!(again.stdout.starts_with("shop unchanged"), "{again}");
+    scene.call(&["run", "shop", "--wait"]).expect_code(0);
+    let elsewhere = format!("{}2", scene.of);
+    let (store, of) = (scene.store.as_str(), elsewhere.as_str());
+    let moved = ["put", "shop", "--database", of, "--store", store];
+    let only_said = ["--cron", "@hourly", "--skip-checks", "--validate-only"];
+    let moved = scene.call(&[&moved[..], &only_said].concat());
+    let what = "would be changed: database";
+    assert!(moved.stdout.contains(what), "{moved}");
+}
 
-    let checked = call(&none, &["doctor", "shop"]);
+fn what_is_wrong_with_it_is_found(scene: &Scene) {
+    let checked = scene.call(&["doctor", "shop"]);
     checked.expect_code(0);
-    for what in ["login", "rights"] {
+    for what in ["login", "list", "write"] {
         let is_ok = |it: &str| it.starts_with("ok") && it.contains(what);
         assert!(checked.stdout.lines().any(is_ok), "{what}: {checked}");
     }
-    let checked = call(
-        &env([("ADAPTER_DB_PASSWORD", "no")]),
-        &["doctor", "--database", &of],
-    );
+    let of_database = ["doctor", "--database", &scene.of];
+    let checked = scene.call_with_password("no", &of_database);
     checked.expect_code(3);
-    assert!(
-        checked.stdout.contains("password authentication failed"),
-        "{checked}"
-    );
+    let why = "password authentication failed";
+    assert!(checked.stdout.contains(why), "{checked}");
+}
 
-    backups_are_shown_and_deleted(&call, &place, &store);
-
-    // The schedule is gone, and its backup is not.
-    call(&none, &["delete", "shop"]).expect_code(0);
-    let found = call(&none, &["backups", "--store", &store]);
-    assert!(found.stdout.contains(&place), "{found}");
-    let into = format!("{}_back", place);
-    let user = of.split('@').next().unwrap();
-    let back = [
-        "restore", "--store", &store, "--source", &place, "--into", &into,
-    ];
-    let back = [&back[..], &["--user", user, "--mode", "empty", "--wait"]].concat();
-    call(&secret, &back).expect_code(0);
-    let again = call(&secret, &back);
+/// The schedule is gone, and its backup is not.
+fn its_backup_comes_back_without_it(scene: &Scene) {
+    let Scene { store, place, .. } = scene;
+    scene.call(&["delete", "shop"]).expect_code(0);
+    let found = scene.call(&["backups", "--store", store]);
+    assert!(found.stdout.contains(place), "{found}");
+    let into = format!("{place}_back");
+    let user = scene.of.split('@').next().unwrap();
+    let from = ["restore", "--store", store, "--source", place];
+    let to = ["--into", &into, "--user", user, "--mode", "empty", "--wait"];
+    let back = [&from[..], &to].concat();
+    let restored = scene.call_with_password(scene.password(), &back);
+    restored.expect_code(0);
+    let again = scene.call_with_password(scene.password(), &back);
     again.expect_code(3);
     assert!(again.stdout.contains("RESTORE_MODE"), "{again}");
     let name = into.rsplit('/').next().unwrap();
     shared().sql("postgres", &format!("DROP DATABASE {}", quoted(name)));
 }
 
-fn backups_are_shown_and_deleted(call: &dyn Fn(&Env, &[&str]) -> Ended, place: &str, store: &str) {
-    let none = Env::default();
-    let listed = call(&none, &["backups", "shop"]);
+fn backups_are_shown_and_deleted(scene: &Scene) {
+    let Scene { store, place, .. } = scene;
+    let listed = scene.call(&["backups", "shop"]);
     let line = listed
         .stdout
         .lines()
         .nth(1)
         .unwrap_or_else(|| panic!("{listed}"));
     let first = line.split_whitespace().next().unwrap().to_owned();
-    let shown = call(&none, &["backup", "shop", &first]);
+    let shown = scene.call(&["backup", "shop", &first]);
     shown.expect_code(0);
     assert!(shown.stdout.contains("manifest.json"), "{shown}");
-    let json = call(&none, &["backup", "shop", &first, "-o", "json"]);
+    let json = scene.call(&["backup", "shop", &first, "-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     let manifest: serde_json::Value =
         serde_json::from_str(json["manifest"].as_str().unwrap()).unwrap();
     assert!(manifest["streams"].is_array(), "{manifest}");
-    let last = call(&none, &["delete-backup", "shop", &first]);
+    let last = scene.call(&["delete-backup", "shop", &first]);
     last.expect_code(2);
     assert!(last.stderr.contains("only complete"), "{last}");
-    call(&none, &["run", "shop", "--wait"]).expect_code(0);
-    let would = call(&none, &["delete-backup", "shop", &first, "--validate-only"]);
+    scene.call(&["run", "shop", "--wait"]).expect_code(0);
+    let would = scene.call(&["delete-backup", "shop", &first, "--validate-only"]);
     assert!(would.stdout.contains("nothing is deleted"), "{would}");
     let of_store = ["--store", store, "--source", place];
-    let deleted = call(&none, &[&["delete-backup", &first][..], &of_store].concat());
+    let deleted = scene.call(&[&["delete-backup", &first][..], &of_store].concat());
     deleted.expect_code(0);
-    let listed = call(&none, &[&["backups"][..], &of_store].concat());
+    let listed = scene.call(&[&["backups"][..], &of_store].concat());
     assert!(!listed.stdout.contains(&first), "{listed}");
     assert_eq!(listed.stdout.lines().count(), 2, "{listed}");
-    call(&none, &["backup", "shop", &first]).expect_code(2);
+    scene.call(&["backup", "shop", &first]).expect_code(2);
 }
 
 /// What the administrator has written is made, kept and removed.

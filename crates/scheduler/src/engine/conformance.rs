@@ -7,6 +7,8 @@
     reason = "called by tests alone; it lives here so that every engine's tests can"
 )]
 
+mod kept;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +114,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
 pub async fn keeps_its_promises(engine: Arc<dyn Engine>) {
     schedules_are_idempotent(&engine).await;
     updates_need_a_schedule(&engine).await;
+    kept::what_is_not_said_anew_stays_where_it_is(&engine).await;
     a_schedule_that_was_given_to_another_database_is_not_taken_back(&engine).await;
     callers_at_the_same_time_agree(&engine).await;
     one_restore_at_a_time_into_a_database(&engine).await;

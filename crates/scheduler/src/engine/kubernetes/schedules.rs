@@ -132,6 +132,8 @@ impl Kubernetes {
                 self.complete(schedule, &found, written).await
             }
             None if whose.must_be_there() => Err(missing(name)),
+            // Nothing half made is left for what cannot be completed.
+            None if schedule.kept_of(None).is_none() => Err(engine::nothing_kept(name)),
             None => {
                 // Its Secret has no name yet, and it reads none.
                 let gate = render::gated(&self.render(&Spec {

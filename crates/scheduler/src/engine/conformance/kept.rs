@@ -1,0 +1,74 @@
+//! What stays of a schedule where nobody says it anew.
+
+use std::sync::Arc;
+
+use super::schedule;
+use crate::domain::credential::Credential;
+use crate::domain::schedule::Schedule;
+use crate::engine::{Engine, Kind, Put, Whose};
+
+/// Credentials stay for the login and the bucket that they were given for, labels and the file's mark for
+/// whoever does not know of them.
+pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Engine>) {
+    let mut first = schedule("kept");
+    first.labels = Some([("team".to_owned(), "web".to_owned())].into());
+    first.declared = true;
+    let put = engine.put(&first, Whose::Nobodys).await.expect("made");
+    assert_eq!(put, Put::Created);
+    let error = engine.put(&first, Whose::Nobodys).await;
+    assert_eq!(error.expect_err("taken").kind(), Kind::Occupied);
+
+    let place = first.plan.source.place();
+    let of_database = || Whose::OfDatabase(place.clone());
+    let mut bare = kept(&first);
+    assert_eq!(
+        engine.put(&bare, of_database()).await.expect("put"),
+        Put::Unchanged
+    );
+    bare.plan.cron = "CRON_TZ=Europe/Berlin 0 5 * * *".parse().expect("a cron");
+    let put = engine.put(&bare, of_database()).await.expect("put");
+    assert_eq!(put, Put::Changed(vec!["schedule", "time_zone"]));
+    let found = engine
+        .schedule(&first.name)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(found.plan.cron, bare.plan.cron);
+    assert!(found.plan.source.password.is_kept() && found.plan.store.keys.is_kept());
+
+    let mut by_contract = bare.clone();
+    by_contract.labels = None;
+    by_contract.declared = false;
+    engine
+        .put(&by_contract, Whose::Anybodys)
+        .await
+        .expect("put");
+    let found = engine
+        .schedule(&first.name)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!((found.labels, found.declared), (first.labels.clone(), true));
+
+    let mut moved = kept(&first);
+    moved.plan.source.user = "other".to_owned();
+    let error = engine.put(&moved, of_database()).await;
+    assert_eq!(error.expect_err("another login").kind(), Kind::Precondition);
+    let nobodys = kept(&schedule("kept-2"));
+    let error = engine.put(&nobodys, Whose::Nobodys).await;
+    assert_eq!(
+        error.expect_err("nothing is kept").kind(),
+        Kind::Precondition
+    );
+    let none = engine.schedule(&nobodys.name).await.expect("read");
+    assert!(none.is_none(), "{none:?}");
+    engine.delete(&first.name).await.expect("gone");
+}
+
+/// The same, with nothing at hand.
+fn kept(schedule: &Schedule) -> Schedule {
+    let mut schedule = schedule.clone();
+    schedule.plan.source.password = Credential::Inline(None);
+    schedule.plan.store.keys = Credential::Inline(None);
+    schedule
+}

@@ -1,0 +1,172 @@
+//! Who may put schedules, name Secrets, ask about stores and delete backups.
+
+use scheduler::api::proto::v1;
+use scheduler::domain::question::{About, Task};
+use tonic::Code;
+
+use super::callers::{code, operations, with, with_schedules};
+use crate::testbed::block_on;
+use crate::testbed::tls::Authority;
+
+const OWNER: &str = "Bearer team-as";
+const OPERATOR: &str = "Bearer operators";
+
+fn wanted(name: &str, host: &str) -> v1::PutScheduleRequest {
+    v1::PutScheduleRequest {
+        name: name.to_owned(),
+        database: Some(v1::Database {
+            host: host.to_owned(),
+            dbname: "shop".to_owned(),
+            user: "me".to_owned(),
+            password: "hunter2".to_owned(),
+            ..v1::Database::default()
+        }),
+        store: Some(store()),
+        cron: "0 5 * * *".to_owned(),
+        ..v1::PutScheduleRequest::default()
+    }
+}
+
+fn store() -> v1::Store {
+    v1::Store {
+        endpoint: "https://s3.example".to_owned(),
+        bucket: "backups".to_owned(),
+        access_key: "access".to_owned(),
+        secret_key: "secret".to_owned(),
+        ..v1::Store::default()
+    }
+}
+
+/// Neither takes an owner what is another's, nor moves its own there.
+#[test]
+fn an_owner_puts_schedules_of_its_own_databases_alone() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        for (token, name, host, expected) in [
+            (OWNER, "mine", "db.team-a.example", Code::Ok),
+            (OWNER, own.as_str(), "db2.team-a.example", Code::Ok),
+            (
+                OWNER,
+                own.as_str(),
+                "db.team-b.example",
+                Code::PermissionDenied,
+            ),
+            (
+                OWNER,
+                other.as_str(),
+                "db3.team-a.example",
+                Code::AlreadyExists,
+            ),
+            (OPERATOR, other.as_str(), "db3.team-b.example", Code::Ok),
+            (OPERATOR, "restore-it", "db.example", Code::InvalidArgument),
+            (
+                OPERATOR,
+                "a-now-0a1b2c",
+                "db.example",
+                Code::InvalidArgument,
+            ),
+            (OPERATOR, "Shop", "db.example", Code::InvalidArgument),
+        ] {
+            let answer = client.put_schedule(with(token, wanted(name, host))).await;
+            assert_eq!(code(answer), expected, "{token} {name} {host}");
+        }
+        let kept = server.engine.schedules.lock().unwrap().clone();
+        let of_other = &kept[&other.parse().unwrap()];
+        assert_eq!(of_other.plan.source.host, "db3.team-b.example");
+        let mut viewer = operations(&server, &authority, Some("grafana"));
+        let answer = viewer.put_schedule(wanted("new", "db.example")).await;
+        assert_eq!(code(answer), Code::PermissionDenied);
+    });
+}
+
+/// What a Secret holds would be sent wherever the call says.
+#[test]
+fn no_owner_names_a_secret_and_nobody_one_that_is_not_listed() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, _) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        for token in [OWNER, OPERATOR] {
+            let mut request = wanted("named", "db.team-a.example");
+            let database = request.database.as_mut().unwrap();
+            database.password = String::new();
+            database.password_secret = Some(v1::PasswordSecret {
+                name: "postgres-adapter-tls".to_owned(),
+                key: "tls.key".to_owned(),
+            });
+            let answer = client.put_schedule(with(token, request)).await;
+            assert_eq!(code(answer), Code::PermissionDenied, "{token}");
+            let of_store = v1::ListBackupsRequest {
+                store: Some(v1::Store {
+                    access_key: String::new(),
+                    secret_key: String::new(),
+                    keys_secret: Some(v1::KeysSecret {
+                        name: "any".to_owned(),
+                        ..v1::KeysSecret::default()
+                    }),
+                    ..store()
+                }),
+                source: "db.team-a.example:5432/shop".to_owned(),
+                ..v1::ListBackupsRequest::default()
+            };
+            let answer = client.list_backups(with(token, of_store)).await;
+            assert_eq!(code(answer), Code::PermissionDenied, "{token}");
+        }
+        assert!(server.engine.questions.lock().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn stores_are_asked_about_by_who_may_restore_from_them() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        let of_store = |source: &str| v1::ListBackupsRequest {
+            store: Some(store()),
+            source: source.to_owned(),
+            ..v1::ListBackupsRequest::default()
+        };
+        for (token, source, expected) in [
+            (OWNER, "db.team-a.example:5432/shop", Code::Ok),
+            (OWNER, "db.team-b.example:5432/shop", Code::PermissionDenied),
+            (OWNER, "", Code::PermissionDenied),
+            (OPERATOR, "", Code::Ok),
+        ] {
+            let answer = client.list_backups(with(token, of_store(source))).await;
+            assert_eq!(code(answer), expected, "{token} {source}");
+        }
+        server.engine.questions.lock().unwrap().clear();
+        for (token, schedule, expected) in [
+            (OWNER, &own, Code::Internal),
+            (OWNER, &other, Code::NotFound),
+        ] {
+            let request = v1::DeleteBackupRequest {
+                schedule: schedule.clone(),
+                key: "shop/2026-11-20-21-05-27-backup-1f3a9c0e".to_owned(),
+                ..v1::DeleteBackupRequest::default()
+            };
+            let answer = client.delete_backup(with(token, request)).await;
+            assert_eq!(code(answer), expected, "{schedule}");
+        }
+        let asked = server.engine.questions.lock().unwrap().clone();
+        let [question] = asked.as_slice() else {
+            panic!("{asked:?}");
+        };
+        assert!(matches!(question.about, About::Schedule(_)), "{question:?}");
+        assert!(matches!(question.task, Task::Delete { .. }), "{question:?}");
+        let link_local = v1::DiagnoseRequest {
+            database: Some(v1::Database {
+                host: "169.254.169.254".to_owned(),
+                dbname: "shop".to_owned(),
+                user: "me".to_owned(),
+                ..v1::Database::default()
+            }),
+            ..v1::DiagnoseRequest::default()
+        };
+        let answer = client.diagnose(with(OPERATOR, link_local)).await;
+        assert_eq!(code(answer), Code::PermissionDenied);
+    });
+}
