@@ -1,73 +1,53 @@
 //! The worker contract: what a restorer is told, and how an engine tells it.
 
+mod given;
+
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
-use backuper::catalog::{NotARevision, Revision};
+use backuper::catalog::Revision;
 use backuper::job::store::StoreSettings;
-use backuper::job::{
-    BackupSource, DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, Var, flag, jobs,
-    lock_wait_timeout, maybe, time,
-};
-use clap::Parser;
+use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var};
 use jiff::Timestamp;
 
 /// Everything a restorer needs to bring one backup back.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "restorer",
-    version,
-    about = "Takes one backup of a PostgreSQL database from S3 and restores it.",
-    after_help = EXIT_CODES
-)]
+#[derive(Clone, Debug)]
 pub struct RestoreJob {
     /// The database to restore into; its name also says whose backups are meant.
-    #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseSettings,
 
     /// Where backups are kept.
-    #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
     /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
-    #[arg(help_heading = "Restore", env = "BACKUP_REVISION", default_value = "latest", value_parser = revision)]
     pub revision: Revision,
 
     /// HOST:PORT/DBNAME: numbers and times count the backups of this database; empty: those of the database that is restored into.
-    #[arg(help_heading = "Restore", env = "BACKUP_SOURCE", default_value = "", value_parser = maybe::<BackupSource>)]
     pub source: Maybe<BackupSource>,
 
     /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
-    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = time)]
     pub as_of: Maybe<Timestamp>,
 
     /// RFC 3339 time: a restore that has not begun by then does not begin, since it would take what was written meanwhile; empty: no limit.
-    #[arg(help_heading = "Restore", env = "RESTORE_BEGIN_BY", default_value = "", value_parser = time)]
     pub begin_by: Maybe<Timestamp>,
 
     /// How many streams run side by side; empty: as many as there are cores, 4 at most.
-    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = jobs)]
     pub jobs: Maybe<NonZeroU16>,
 
     /// How long to wait for a lock on an object that is to be replaced (5min, 90s).
-    #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 
     /// auto: into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it.
-    #[arg(help_heading = "Restore", env = "RESTORE_MODE", default_value = "auto", value_parser = Mode::from_str)]
     pub mode: Mode,
 
     /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
-    #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     pub owners: Owners,
 
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
-    #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub keep_going: bool,
 
     /// Where to report, how to log.
-    #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
 }
 
@@ -133,10 +113,6 @@ impl std::fmt::Display for Mode {
     }
 }
 
-fn revision(text: &str) -> Result<Revision, NotARevision> {
-    Revision::from_str(text)
-}
-
 impl RestoreJob {
     /// The environment in which a restorer does this job: the whole contract, secrets marked.
     #[must_use]
@@ -156,6 +132,12 @@ impl RestoreJob {
             reporting,
         } = self;
         let mut vars = database.to_env();
+        if *mode == Mode::Empty {
+            // A restorer that does not know the mode would replace what is there. It needs DB_NAME to
+            // begin, so the name is told under one that only a newer one reads.
+            vars.retain(|it| it.name != "DB_NAME");
+            vars.push(Var::plain("RESTORE_INTO_EMPTY", &database.name));
+        }
         vars.extend(store.to_env());
         vars.push(Var::plain("BACKUP_REVISION", revision.to_string()));
         let source = source.as_ref().map(ToString::to_string);

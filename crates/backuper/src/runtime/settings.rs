@@ -190,6 +190,10 @@ fn sentence(error: &clap::Error) -> String {
             names.join(" and ")
         );
     }
+    if let Some(ContextValue::String(other)) = error.get(ContextKind::PriorArg) {
+        let (name, other) = (names.join(" and "), bare(other));
+        return format!("{name} and {other} are both set, and only one of them may be");
+    }
     let reason = std::error::Error::source(error).map_or_else(
         || error.kind().as_str().unwrap_or("not understood").to_owned(),
         ToString::to_string,

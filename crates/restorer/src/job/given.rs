@@ -1,0 +1,229 @@
+//! A restorer's variables, as they are read: the database's name may be told under either of two.
+
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::time::Duration;
+
+use backuper::catalog::{NotARevision, Revision};
+use backuper::job::store::StoreSettings;
+use backuper::job::{
+    BackupSource, DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, flag, jobs,
+    lock_wait_timeout, maybe, time,
+};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use jiff::Timestamp;
+
+use super::{Mode, Owners, RestoreJob};
+
+/// The job as variables tell it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "restorer",
+    version,
+    about = "Takes one backup of a PostgreSQL database from S3 and restores it.",
+    after_help = EXIT_CODES,
+    mut_arg("name", |it| it.required(false).default_value("").value_parser(clap::value_parser!(String)))
+)]
+struct Given {
+    /// The database to restore into; its name also says whose backups are meant.
+    #[command(flatten, next_help_heading = "Database")]
+    database: DatabaseSettings,
+
+    /// Where backups are kept.
+    #[command(flatten, next_help_heading = "Store")]
+    store: StoreSettings,
+
+    /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
+    #[arg(help_heading = "Restore", env = "BACKUP_REVISION", default_value = "latest", value_parser = revision)]
+    revision: Revision,
+
+    /// HOST:PORT/DBNAME: numbers and times count the backups of this database; empty: those of the database that is restored into.
+    #[arg(help_heading = "Restore", env = "BACKUP_SOURCE", default_value = "", value_parser = maybe::<BackupSource>)]
+    source: Maybe<BackupSource>,
+
+    /// RFC 3339 time: a number counts only backups that were complete by then; empty: all.
+    #[arg(help_heading = "Restore", env = "RESTORE_AS_OF", default_value = "", value_parser = time)]
+    as_of: Maybe<Timestamp>,
+
+    /// RFC 3339 time: a restore that has not begun by then does not begin, since it would take what was written meanwhile; empty: no limit.
+    #[arg(help_heading = "Restore", env = "RESTORE_BEGIN_BY", default_value = "", value_parser = time)]
+    begin_by: Maybe<Timestamp>,
+
+    /// How many streams run side by side; empty: as many as there are cores, 4 at most.
+    #[arg(help_heading = "Restore", env = "RESTORE_JOBS", default_value = "", value_parser = jobs)]
+    jobs: Maybe<NonZeroU16>,
+
+    /// How long to wait for a lock on an object that is to be replaced (5min, 90s).
+    #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
+    lock_wait_timeout: Duration,
+
+    /// auto: into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it.
+    #[arg(help_heading = "Restore", env = "RESTORE_MODE", default_value = "auto", value_parser = Mode::from_str)]
+    mode: Mode,
+
+    /// The database's name in the place of DB_NAME, with RESTORE_MODE=empty: a restorer that does not know that mode begins nothing, since it has no DB_NAME.
+    #[arg(help_heading = "Restore", env = "RESTORE_INTO_EMPTY", default_value = "", value_parser = maybe::<String>)]
+    into_empty: Maybe<String>,
+
+    /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
+    #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
+    owners: Owners,
+
+    /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
+    #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    keep_going: bool,
+
+    /// Where to report, how to log.
+    #[command(flatten, next_help_heading = "Reporting")]
+    reporting: ReportingSettings,
+}
+
+fn revision(text: &str) -> Result<Revision, NotARevision> {
+    Revision::from_str(text)
+}
+
+impl Given {
+    /// The job, where exactly one variable has the database's name.
+    fn job(self) -> Result<RestoreJob, clap::Error> {
+        let Self {
+            mut database,
+            store,
+            revision,
+            source,
+            as_of,
+            begin_by,
+            jobs,
+            lock_wait_timeout,
+            mut mode,
+            into_empty,
+            owners,
+            keep_going,
+            reporting,
+        } = self;
+        match into_empty {
+            None if database.name.is_empty() => {
+                return Err(refused(ErrorKind::MissingRequiredArgument));
+            }
+            None => {}
+            Some(_) if !database.name.is_empty() => {
+                return Err(refused(ErrorKind::ArgumentConflict));
+            }
+            Some(name) => {
+                database.name = name;
+                mode = Mode::Empty;
+            }
+        }
+        Ok(RestoreJob {
+            database,
+            store,
+            revision,
+            source,
+            as_of,
+            begin_by,
+            jobs,
+            lock_wait_timeout,
+            mode,
+            owners,
+            keep_going,
+            reporting,
+        })
+    }
+}
+
+/// In clap's words, so that the sentence is that of any other setting.
+fn refused(kind: ErrorKind) -> clap::Error {
+    let name = |it: &str| ContextValue::String(it.to_owned());
+    let mut error = clap::Error::new(kind);
+    error.insert(ContextKind::InvalidArg, name("DB_NAME"));
+    if kind == ErrorKind::ArgumentConflict {
+        error.insert(ContextKind::PriorArg, name("RESTORE_INTO_EMPTY"));
+    }
+    error
+}
+
+impl CommandFactory for RestoreJob {
+    fn command() -> Command {
+        Given::command()
+    }
+
+    fn command_for_update() -> Command {
+        Given::command_for_update()
+    }
+}
+
+impl FromArgMatches for RestoreJob {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Given::from_arg_matches(matches)?.job()
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backuper::runtime::settings::{Instead, read_from};
+
+    use super::*;
+
+    fn read(more: &[(&'static str, &'static str)]) -> Result<RestoreJob, String> {
+        let base = [("DB_HOST", "db"), ("DB_USER", "me")];
+        read_from([&base, more].concat()).map_err(|instead| match instead {
+            Instead::Refuse(sentence) => sentence,
+            Instead::Print(text) => panic!("{text}"),
+        })
+    }
+
+    #[test]
+    fn exactly_one_variable_has_the_databases_name() {
+        for (more, expected) in [
+            (vec![("DB_NAME", "app")], Mode::Auto),
+            (
+                vec![("DB_NAME", "app"), ("RESTORE_MODE", "empty")],
+                Mode::Empty,
+            ),
+            (
+                vec![("DB_NAME", "app"), ("RESTORE_INTO_EMPTY", "")],
+                Mode::Auto,
+            ),
+            (vec![("RESTORE_INTO_EMPTY", "app")], Mode::Empty),
+            (
+                vec![("RESTORE_INTO_EMPTY", "app"), ("DB_NAME", "")],
+                Mode::Empty,
+            ),
+            // What is told by the name holds, whatever the mode says.
+            (
+                vec![("RESTORE_INTO_EMPTY", "app"), ("RESTORE_MODE", "auto")],
+                Mode::Empty,
+            ),
+        ] {
+            let job = read(&more).unwrap();
+            assert_eq!((job.database.name.as_str(), job.mode), ("app", expected));
+        }
+        for none in [vec![], vec![("DB_NAME", ""), ("RESTORE_INTO_EMPTY", "")]] {
+            let sentence = read(&none).unwrap_err();
+            assert!(sentence.starts_with("DB_NAME must be set"), "{sentence}");
+        }
+        let both = read(&[("DB_NAME", "app"), ("RESTORE_INTO_EMPTY", "app")]).unwrap_err();
+        assert_eq!(
+            both,
+            "DB_NAME and RESTORE_INTO_EMPTY are both set, and only one of them may be"
+        );
+    }
+
+    /// What an older restorer cannot do without is missing: it refuses, where it would replace all.
+    #[test]
+    fn a_restorer_that_does_not_know_the_mode_is_not_told_the_databases_name() {
+        for (mode, name) in [("auto", "DB_NAME"), ("empty", "RESTORE_INTO_EMPTY")] {
+            let job = read(&[("DB_NAME", "app"), ("RESTORE_MODE", mode)]).unwrap();
+            let vars = job.to_env();
+            let names: Vec<&str> = vars.iter().map(|it| it.name).collect();
+            for it in ["DB_NAME", "RESTORE_INTO_EMPTY"] {
+                assert_eq!(names.contains(&it), it == name, "{names:?}");
+            }
+        }
+    }
+}
