@@ -1,5 +1,6 @@
-//! `make demo`: a database is backed up, destroyed and brought back, with the programs as they
-//! are built and servers that live as long as the demo.
+//! `make demo`: a newcomer's first hour in two minutes, by the scheduler's own commands. Databases are
+//! protected, one is destroyed and brought back, with the programs as they are built and servers that live
+//! as long as the demo.
 
 #![expect(
     clippy::expect_used,
@@ -9,7 +10,9 @@
     reason = "it speaks to a person, and stands on the testbed of the tests"
 )]
 
+mod proof;
 mod screen;
+mod shell;
 mod stage;
 mod story;
 #[expect(
@@ -30,8 +33,10 @@ fn main() -> ExitCode {
     // A thread of its own, so that a signal finds us at any point of the story.
     let story = std::thread::spawn(move || {
         let told = story::tell();
-        // Nobody listens any more when a signal came first.
-        drop(end.send(told));
+        if end.send(told).is_err() {
+            // A signal came first. The scheduler dies with the thread that started it, and is to stop by itself.
+            screen::rest();
+        }
     });
     let outcome = testbed::block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be heard");
@@ -58,7 +63,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         None => {
-            stage::stop();
+            screen::end();
+            if let Some(ended) = stage::stop() {
+                eprintln!("\nthe scheduler stopped: {}", ended.status);
+            }
             eprintln!("\nStopped; nothing is left running.");
             ExitCode::from(130)
         }

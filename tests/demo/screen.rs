@@ -1,17 +1,55 @@
 //! What the demo shows: headings, lines, and a line that moves while something takes its time.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Whether a signal has ended the story.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the story shows nothing.
+pub(crate) fn end() {
+    ENDED.store(true, Ordering::Relaxed);
+}
+
+/// Rests until the process ends.
+pub(crate) fn rest() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Rests when a signal has ended the story.
+pub(crate) fn rest_if_ended() {
+    if ENDED.load(Ordering::Relaxed) {
+        rest();
+    }
+}
 
 /// A numbered heading.
 pub(crate) fn step(number: u32, title: &str) {
+    rest_if_ended();
     println!("\n== {number}. {title}");
 }
 
-/// A line below a heading.
-pub(crate) fn say(line: impl std::fmt::Display) {
-    for line in line.to_string().lines() {
-        println!("   {line}");
+/// What is worth knowing of what comes next.
+pub(crate) fn remark(text: &str) {
+    rest_if_ended();
+    println!("\n   # {text}");
+}
+
+/// A command line, apart from what came before.
+pub(crate) fn prompt(line: &str) {
+    rest_if_ended();
+    println!();
+    say(format_args!("$ {line}"));
+}
+
+/// Lines below a heading.
+pub(crate) fn say(lines: impl std::fmt::Display) {
+    rest_if_ended();
+    for line in lines.to_string().lines() {
+        println!("{}", format!("   {line}").trim_end());
     }
 }
 
@@ -28,6 +66,7 @@ pub(crate) fn wait<T>(
     let moving = std::io::stdout().is_terminal();
     let mut shown = Instant::now();
     loop {
+        rest_if_ended();
         if let Some(answer) = question()? {
             if moving {
                 print!("\r\x1b[K");

@@ -1,146 +1,129 @@
-//! What the demo plays on: PostgreSQL, S3, a core, the scheduler.
+//! What the demo plays on: PostgreSQL, S3, the scheduler and a shell to ask it from.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use scheduler::api::proto::backup_service_client::BackupServiceClient;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::screen::{during, say, step, wait};
-use crate::testbed::core::{Core, Mood};
+use crate::proof::Rows;
+use crate::screen::{during, prompt, say, step, wait};
+use crate::shell::Shell;
 use crate::testbed::postgres::{self, Database};
-use crate::testbed::programs::{self, Running};
+use crate::testbed::programs::{self, Ended, Running};
 use crate::testbed::s3::S3;
-use crate::testbed::{block_on, env, folder};
+use crate::testbed::{Env, env};
 
 /// The scheduler, where a signal finds it.
 static SCHEDULER: Mutex<Option<Running>> = Mutex::new(None);
 
 /// All that the acts of the story share.
 pub(crate) struct Stage {
-    pub(crate) database: Database<'static>,
+    pub(crate) shop: Database<'static>,
     pub(crate) s3: S3,
-    pub(crate) core: Core,
-    pub(crate) client: BackupServiceClient<Channel>,
-    /// Where the scheduler serves HTTP.
-    pub(crate) admin: String,
+    pub(crate) shell: Shell,
+    /// Where the scheduler serves gRPC.
+    pub(crate) port: u16,
 }
 
 impl Stage {
-    /// PostgreSQL's port, as the calls take it.
-    pub(crate) fn port(&self) -> i64 {
-        i64::from(postgres::shared().port())
+    /// PostgreSQL's port.
+    pub(crate) fn postgres(&self) -> u16 {
+        self.shop.cluster().port()
+    }
+
+    /// The store as commands take it.
+    pub(crate) fn store(&self) -> String {
+        format!("{}/{}", self.s3.endpoint(), self.s3.bucket())
     }
 }
 
-/// Starts everything and loads the database; gives the checksums of its tables too.
+/// Starts everything and loads the database; gives its rows too.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub(crate) fn set() -> Result<(Stage, String), String> {
-    step(1, "Start PostgreSQL and S3");
+pub(crate) fn set() -> Result<(Stage, Rows), String> {
+    step(
+        1,
+        "A PostgreSQL server with two databases, and an S3 server",
+    );
     let cluster = during("PostgreSQL answers", postgres::shared)?;
     let s3 = S3::start();
+    let shop = cluster.named("shop");
+    let load = || shop.sql(include_str!("shop.sql"));
+    during("the rows are loaded", load)?;
+    let before = during("the checksums are taken", || Rows::of(&shop))?;
     say(format_args!(
-        "PostgreSQL on port {}, S3 on {}",
+        "shop has {before}; PostgreSQL is on port {}, S3 on {}",
         cluster.port(),
         s3.endpoint()
     ));
-
-    step(2, "Load a shop");
-    let database = cluster.named("shop");
-    let load = || database.sql(include_str!("shop.sql"));
-    during("the rows are loaded", load)?;
-    let before = during("the checksums are taken", || database.checksums())?;
-    say(rows(&before));
-
-    step(3, "Start the scheduler with the local engine");
-    let (client, admin) = scheduler()?;
-    let core = Core::start(Mood::Recording);
+    let stock = cluster.named("stock");
+    stock.sql("CREATE TABLE stock AS SELECT n AS article, n % 90 AS pieces FROM generate_series(1, 5000) n");
+    let mut shell = Shell::new();
+    shell.secret("password", cluster.password())?;
+    shell.secret("old-password", "from last year")?;
+    let keys = format!("{}\n{}\n", s3.access_key(), s3.secret_key());
+    shell.secret("s3.keys", &keys)?;
+    let port = scheduler(&mut shell)?;
     let stage = Stage {
-        database,
+        shop,
         s3,
-        core,
-        client,
-        admin,
+        shell,
+        port,
     };
     Ok((stage, before))
 }
 
-fn scheduler() -> Result<(BackupServiceClient<Channel>, String), String> {
+/// Starts the scheduler as README does; only the ports are such that nobody has them.
+fn scheduler(shell: &mut Shell) -> Result<u16, String> {
+    step(2, "Start the scheduler, and ask it whether it is well");
     during("the programs are built", programs::folder)?;
     let (port, admin_port) = (postgres::free_port(), postgres::free_port());
-    let data = folder("data");
-    let scheduler = programs::scheduler(&env([
-        ("ENGINE", "local"),
-        ("DATA_DIR", data.to_str().ok_or("a plain path")?),
-        ("PORT", &port.to_string()),
-        ("ADMIN_PORT", &admin_port.to_string()),
+    prompt(&format!("cd {}", shell.folder().display()));
+    let data = shell.folder().join("adapter");
+    shell.export(variables(&[
+        ("DATA_DIR", data.display().to_string()),
+        ("PORT", port.to_string()),
+        ("ADMIN_PORT", admin_port.to_string()),
     ]));
-    *SCHEDULER.lock().map_err(|error| error.to_string())? = Some(scheduler.start());
-    let admin = format!("http://127.0.0.1:{admin_port}");
-    wait("the scheduler is ready", Duration::from_secs(30), || {
+    say("$ scheduler 2>adapter.log &");
+    let running = shell.prepared("scheduler").start();
+    *held()? = Some(running);
+    wait("it answers", Duration::from_secs(30), || {
         alive()?;
-        Ok(get(&format!("{admin}/readyz")).ok())
+        let asked = shell.prepared("scheduler probe").run();
+        Ok(asked.status.success().then_some(()))
     })?;
-    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))
-        .map_err(|error| error.to_string())?
-        .timeout(Duration::from_secs(30));
-    let channel = block_on(endpoint.connect()).map_err(|error| error.to_string())?;
-    say(format_args!(
-        "gRPC on port {port}, metrics on {admin}/metrics"
-    ));
-    Ok((BackupServiceClient::new(channel), admin))
+    shell.run("scheduler probe", 0)?;
+    Ok(port)
 }
 
-/// Stops the scheduler, if it runs.
-pub(crate) fn stop() {
-    let running = SCHEDULER.lock().ok().and_then(|mut it| it.take());
-    if let Some(mut running) = running
-        && !running.ended()
-    {
+fn variables(pairs: &[(&str, String)]) -> Env {
+    let pairs = pairs.iter();
+    pairs
+        .flat_map(|(name, value)| env([(name, value)]))
+        .collect()
+}
+
+fn held() -> Result<std::sync::MutexGuard<'static, Option<Running>>, String> {
+    SCHEDULER.lock().map_err(|error| error.to_string())
+}
+
+/// Stops the scheduler, if it was started: how it ended, and its log.
+pub(crate) fn stop() -> Option<Ended> {
+    let mut running = SCHEDULER.lock().ok()?.take()?;
+    if !running.ended() {
         running.signal(Signal::SIGTERM);
-        let ended = running.wait_within(Duration::from_secs(30));
-        say(format_args!("the scheduler stopped: {}", ended.status));
     }
-}
-
-/// Tables and rows, in short.
-pub(crate) fn rows(checksums: &str) -> String {
-    let count = |line: &str| line.split(' ').rev().nth(1)?.parse::<u64>().ok();
-    let rows: u64 = checksums.lines().filter_map(count).sum();
-    format!("{} tables, {rows} rows", checksums.lines().count())
-}
-
-pub(crate) fn get(url: &str) -> Result<String, String> {
-    let answer = block_on(async {
-        let answer = reqwest::get(url).await?.error_for_status()?;
-        answer.text().await
-    });
-    answer.map_err(|error| error.to_string())
+    Some(running.wait_within(Duration::from_secs(30)))
 }
 
 /// An error when the scheduler has ended.
-///
-/// # Errors
-/// Then.
-pub(crate) fn alive() -> Result<(), String> {
-    let mut held = SCHEDULER.lock().map_err(|error| error.to_string())?;
-    match held.as_mut() {
-        Some(running) => {
-            if running.ended() {
-                return Err(format!("the scheduler ended:\n{}", running.printed()));
-            }
-            Ok(())
-        }
-        None => Err("the scheduler was stopped".to_owned()),
+fn alive() -> Result<(), String> {
+    let mut held = held()?;
+    let running = held.as_mut().ok_or("the scheduler was stopped")?;
+    if running.ended() {
+        return Err(format!("the scheduler ended:\n{}", running.printed()));
     }
-}
-
-/// What the scheduler has printed; its workers' lines are among it.
-pub(crate) fn printed() -> String {
-    let held = SCHEDULER.lock().ok();
-    held.and_then(|it| it.as_ref().map(Running::printed))
-        .unwrap_or_default()
+    Ok(())
 }
