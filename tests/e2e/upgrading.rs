@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::Api;
 
 use super::site::Site;
-use super::world::{World, block_on, images, kubectl, repository, run, try_run};
+use super::world::{World, block_on, eventually, images, kubectl, repository, run, try_run};
 
 const NAMESPACE: &str = "e2e-upgrading";
 const RELEASE: &str = "upgrading";
@@ -50,8 +50,12 @@ impl Release {
         let services: Api<Service> = Api::namespaced(site.world.client.clone(), NAMESPACE);
         let address = block_on(services.get(NAME)).unwrap();
         let address = address.spec.unwrap().cluster_ip.unwrap();
-        let made = block_on(World::scheduler_at(&address).backup(site.request()));
-        let name = made.unwrap().into_inner().cronjob_name;
+        // A Service follows its pods with some delay.
+        let made = eventually("the scheduler answers", async || {
+            let mut scheduler = World::scheduler_at(&address);
+            scheduler.backup(site.request()).await.ok()
+        });
+        let name = made.into_inner().cronjob_name;
         let cron_jobs: Api<CronJob> = Api::namespaced(site.world.client.clone(), NAMESPACE);
         let cron_job = block_on(cron_jobs.get(&name)).unwrap();
         Self { site, cron_job }
