@@ -3,6 +3,7 @@
 
 mod deletion;
 mod doctor;
+mod only_empty;
 
 use backuper::job::{BackupSource, ListJob, ShowJob, StoreSettings, Value, Var};
 use backuper::listing;
@@ -192,35 +193,4 @@ fn a_task_that_nobody_knows_is_refused_with_those_that_there_are() {
         assert!(ended.last_line().contains(word), "{ended}");
     }
     stage.nothing_is_stored();
-}
-
-#[test]
-fn a_restore_that_may_only_fill_refuses_what_is_not_empty() {
-    let stage = Stage::new("onlyempty");
-    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
-    let made = stage.back_up(&env([]));
-    stage.database.sql("CREATE TABLE later (b int)");
-    let before = stage.database.dump();
-    let only = var("RESTORE_MODE", "empty");
-    let ended = stage.restore(&only);
-    ended.expect_code(2);
-    for words in ["is not empty", "RESTORE_MODE", "nothing was changed"] {
-        assert!(ended.last_line().contains(words), "{ended}");
-    }
-    assert_eq!(stage.database.dump(), before);
-    let empty = shared().database("filled");
-    let missing = format!("{}-missing", stage.database.name());
-    for name in [empty.name(), &missing] {
-        let more = env([("DB_NAME", name), ("BACKUP_REVISION", &made)]);
-        stage.restore(&with(&only, &more)).expect_code(0);
-        assert_eq!(shared().sql(name, "SELECT a FROM t"), "1");
-        // What it has filled is not empty any more.
-        stage.restore(&with(&only, &more)).expect_code(2);
-    }
-    let ended = stage.restore(&var("RESTORE_MODE", "careful"));
-    ended.expect_code(2);
-    assert!(
-        ended.last_line().contains("auto or empty is needed"),
-        "{ended}"
-    );
 }

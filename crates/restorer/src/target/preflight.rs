@@ -78,15 +78,21 @@ pub async fn target(
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(session, target).await?;
-    if wishes.mode == Mode::Empty && !created {
-        is_empty(session, target).await?;
+    let only_empty = wishes.mode == Mode::Empty && !created;
+    if only_empty && holds_something(session, target).await? {
+        return Err(not_empty(target));
     }
     let examined = async {
         if created {
             // Before anything else can end us: nobody is to back up an empty database as the whole.
             mark::begin(session, target, backup).await?;
         }
-        examine(session, target, programs, backup, wishes).await
+        let found = examine(session, target, programs, backup, wishes).await?;
+        // Somebody may have made something meanwhile, and it would be replaced.
+        if only_empty && !found.empty {
+            return Err(not_empty(target));
+        }
+        Ok(found)
     };
     let examined = examined.await;
     match examined {
@@ -168,14 +174,10 @@ async fn holds_something(session: &Client, target: &Target) -> Result<bool, Fail
     Ok(row.get(0))
 }
 
-/// Refuses a database that holds something, before anything else is asked of it.
-async fn is_empty(session: &Client, target: &Target) -> Result<(), Failure> {
-    if !holds_something(session, target).await? {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
+fn not_empty(target: &Target) -> Failure {
+    Failure::refused(format!(
         "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto to replace what is there; nothing was changed"
-    )))
+    ))
 }
 
 /// Of the server that was dumped, and of the pg_dump that did it.
