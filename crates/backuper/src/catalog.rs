@@ -8,6 +8,7 @@ pub mod one;
 pub mod origin;
 pub mod resolve;
 pub mod revision;
+pub mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::storage::{self, Kind, Object, Storage};
 pub use one::{One, one};
 pub use resolve::{Found, Request, Resolution, resolve};
 pub use revision::{NotARevision, Revision};
+pub use whole::{Damage, damage_of_published};
 
 /// How far a folder's time may be ahead of this machine's clock, in hours.
 const AHEAD_HOURS: i64 = 1;

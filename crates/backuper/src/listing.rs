@@ -93,6 +93,7 @@ async fn all(storage: &dyn Storage, database: &str) -> Result<Vec<Listed>, Failu
 mod tests {
     use super::*;
     use crate::archive::key::Published;
+    use crate::catalog::whole::tests::{put, server};
     use crate::storage::Object;
     use crate::storage::memory::MemoryStorage;
 
@@ -118,6 +119,27 @@ mod tests {
         );
         let problems: Vec<_> = listed.iter().map(|it| it.problem.is_some()).collect();
         assert_eq!(problems, [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_backup_of_which_something_is_missing_or_cut_says_what() {
+        let storage = MemoryStorage::default();
+        let made = put(&storage, &server("db"), Timestamp::UNIX_EPOCH).await;
+        let stream = made.folder.key("schema.dump");
+        let empty = "app/1969-11-19-21-05-27-backup.sql";
+        storage.put(empty, "".into()).await.unwrap();
+        let problems = async || -> Vec<Option<String>> {
+            let listed = all(&storage, "app").await.unwrap();
+            listed.into_iter().map(|it| it.problem).collect()
+        };
+        let is_empty = Some(format!("{empty} is empty"));
+        assert_eq!(problems().await, [None, is_empty.clone()]);
+        storage.put(&stream, "ab".into()).await.unwrap();
+        let cut = format!("{stream} has 2 bytes and should have 3");
+        assert_eq!(problems().await, [Some(cut), is_empty.clone()]);
+        storage.delete(std::slice::from_ref(&stream)).await;
+        let missing = format!("{stream} is missing");
+        assert_eq!(problems().await, [Some(missing), is_empty]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::Manifest;
 use crate::archive::key::Published;
 use crate::archive::manifest::Source;
-use crate::catalog::{self, Backup};
+use crate::catalog::{self, Backup, damage_of_published};
 use crate::storage::{Object, Storage};
 
 /// A backup as it stands in the store.
@@ -44,7 +44,7 @@ pub struct Listed {
 pub(super) async fn described(storage: &dyn Storage, backup: &Backup) -> Listed {
     let bare = bare(backup);
     match catalog::read_manifest(storage, &backup.folder).await {
-        Ok(manifest) => with(bare, &manifest),
+        Ok(manifest) => with(bare, backup, &manifest),
         Err(error) => Listed {
             problem: Some(error.to_string()),
             ..bare
@@ -52,7 +52,7 @@ pub(super) async fn described(storage: &dyn Storage, backup: &Backup) -> Listed 
     }
 }
 
-pub(super) fn with(bare: Listed, manifest: &Manifest) -> Listed {
+pub(super) fn with(bare: Listed, backup: &Backup, manifest: &Manifest) -> Listed {
     let streams = manifest.streams.iter();
     let tables: usize = streams.clone().map(|it| it.tables.len()).sum();
     let version = &manifest.source.server_version;
@@ -68,6 +68,7 @@ pub(super) fn with(bare: Listed, manifest: &Manifest) -> Listed {
             "backuper {}, pg_dump {}",
             manifest.tools.backuper, manifest.tools.pg_dump
         )),
+        problem: backup.damage(manifest).map(|it| it.to_string()),
         ..bare
     }
 }
@@ -126,6 +127,6 @@ pub(super) fn of_published(database: &str, published: &Published, object: &Objec
         server_version: None,
         made_by: Some("the published adapter".to_owned()),
         schedule: None,
-        problem: None,
+        problem: damage_of_published(object),
     }
 }

@@ -98,7 +98,7 @@ async fn of(storage: &dyn Storage, database: &str, key: &str) -> Result<Shown, F
     }
     let bare = bare(&backup);
     let (backup, manifest) = match catalog::read_manifest(storage, &backup.folder).await {
-        Ok(manifest) => (with(bare, &manifest), Some(manifest)),
+        Ok(manifest) => (with(bare, &backup, &manifest), Some(manifest)),
         Err(catalog::Error::Storage(error)) => return Err(error.into()),
         Err(error) => {
             let problem = Some(error.to_string());

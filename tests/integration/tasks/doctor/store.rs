@@ -6,7 +6,7 @@ use backuper::doctor::{Outcome, Subject};
 
 use super::{checked, nothing_else_was_tried, of_database, says};
 use crate::testbed::postgres::{free_port, shared};
-use crate::testbed::programs::Prepared;
+use crate::testbed::programs::{Prepared, backuper};
 use crate::testbed::s3::S3;
 use crate::testbed::s3_faults::{Fault, Faults};
 use crate::testbed::{env, folder, unique};
@@ -201,4 +201,33 @@ fn leftovers_are_counted() {
         Outcome::Warning,
         &words,
     );
+}
+
+#[test]
+fn a_newest_backup_of_which_something_is_gone_is_told_and_listed_so() {
+    let stage = Stage::new("gone");
+    let made = stage.back_up(&env([]));
+    let schema = format!("{made}/schema.dump");
+    stage.s3.put(&schema, b"cut");
+    let base = with(&of_database(&stage.database), &stage.s3.env());
+    let cut = [schema.as_str(), "has 3 bytes", "make another one"];
+    says(
+        &checked(&base),
+        Subject::Store,
+        "read",
+        Outcome::Warning,
+        &cut,
+    );
+    stage.s3.remove(&schema);
+    let missing = [schema.as_str(), "is missing", "make another one"];
+    says(
+        &checked(&base),
+        Subject::Store,
+        "read",
+        Outcome::Warning,
+        &missing,
+    );
+    let listed = backuper(&with(&stage.s3.env(), &var("BACKUPER_TASK", "list"))).succeed();
+    let listed = backuper::listing::parse(listed.stdout.lines());
+    assert_eq!(listed[0].problem, Some(format!("{schema} is missing")));
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::finding::{Finding, Findings, within};
 use crate::archive::{Folder, SourceId};
-use crate::catalog::{self, Listing};
+use crate::catalog::{self, Listing, damage_of_published};
 use crate::job::BackupSource;
 use crate::runtime::Deadline;
 use crate::storage::{Error, Storage, Survey};
@@ -77,19 +77,29 @@ impl Asking<'_> {
 
     /// Reads the newest manifest, as every restore does.
     async fn read(&self, listing: &Listing) -> Finding {
+        let damaged = |what: &dyn std::fmt::Display| {
+            Finding::warning(format!(
+                "the newest backup cannot be restored: {what}; make another one"
+            ))
+        };
         let Some(newest) = listing.complete.first() else {
-            return Finding::unknown("not tried, since there is no backup that could be read");
+            let published = listing.published.first();
+            return match published.and_then(|(_, object)| damage_of_published(object)) {
+                Some(what) => damaged(&what),
+                None => Finding::unknown("not tried, since there is no backup that could be read"),
+            };
         };
         match catalog::read_manifest(self.storage, &newest.folder).await {
-            Ok(manifest) => Finding::ok(format!(
-                "the newest of {} backups, of {}, says what it is made of",
-                listing.complete.len(),
-                manifest.snapshot_at
-            )),
+            Ok(manifest) => match newest.damage(&manifest) {
+                Some(damage) => damaged(&damage),
+                None => Finding::ok(format!(
+                    "the newest of {} backups, of {}, says what it is made of, and all of it is there",
+                    listing.complete.len(),
+                    manifest.snapshot_at
+                )),
+            },
             Err(catalog::Error::Storage(error)) => error.into(),
-            Err(error) => Finding::warning(format!(
-                "the newest backup cannot be restored: {error}; make another one"
-            )),
+            Err(error) => damaged(&error),
         }
     }
 
