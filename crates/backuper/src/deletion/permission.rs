@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::removal::name;
-use crate::archive::{Identity, Manifest, SourceId};
-use crate::catalog::{self, Backup, Listing, One, origin};
+use crate::archive::{Identity, SourceId};
+use crate::catalog::{self, Backup, Listing, One, damage_of_published, origin};
 use crate::runtime::Failure;
 use crate::storage::Storage;
 
@@ -28,13 +28,12 @@ impl Question<'_> {
         let backup = match found {
             One::Folder(backup) => backup,
             One::Published(_, object) => {
-                let others = &self.listing.published;
-                let is_another = others.iter().any(|(_, it)| it.key != object.key);
-                // It says nothing of its server, so any of the database's name is another.
-                return self.leaves(
-                    found,
-                    is_another || self.whole_other_than(None, None).await?,
-                );
+                let mut others = self.listing.published.iter();
+                let is_another =
+                    others.any(|(_, it)| it.key != object.key && damage_of_published(it).is_none());
+                let ids = origin::ids_of(self.storage, self.listing, self.source).await?;
+                let left = is_another || self.whole_other_than(None, &ids).await?;
+                return self.leaves(found, left);
             }
         };
         let ids = origin::ids_of(self.storage, self.listing, self.source).await?;
@@ -42,8 +41,9 @@ impl Question<'_> {
             return self.is_nobodys(found, backup, &ids);
         }
         self.is_its(found, backup, &ids).await?;
-        let published = !self.listing.published.is_empty();
-        let left = published || self.whole_other_than(Some(backup), Some(&ids)).await?;
+        // What the published adapter has made does not count: nothing says of which server it is, and
+        // nothing whether it is whole.
+        let left = self.whole_other_than(Some(backup), &ids).await?;
         self.leaves(found, left)
     }
 
@@ -113,34 +113,79 @@ impl Question<'_> {
         }
     }
 
-    /// Whether there is a complete backup beside this one that could be restored: of these ids, or of any.
+    /// Whether there is a complete backup of these ids beside this one that could be restored.
     async fn whole_other_than(
         &self,
         backup: Option<&Backup>,
-        ids: Option<&BTreeSet<SourceId>>,
+        ids: &BTreeSet<SourceId>,
     ) -> Result<bool, Failure> {
         let own = backup.map(|it| it.folder.source());
         let counts = |it: &&Backup| {
             let id = it.folder.source();
-            Some(*it) != backup && (own == Some(id) || ids.is_none_or(|ids| ids.contains(&id)))
+            Some(*it) != backup && (own == Some(id) || ids.contains(&id))
         };
         for other in self.listing.complete.iter().filter(counts) {
-            match catalog::read_manifest(self.storage, &other.folder).await {
-                Ok(manifest) if is_whole(other, &manifest) => return Ok(true),
-                Ok(_) => {}
-                Err(catalog::Error::Storage(error)) => return Err(error.into()),
-                Err(error) => tracing::warn!(%error, "this backup does not count"),
+            if other.is_whole(self.storage).await? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 }
 
-/// Whether every stream is there with its size.
-fn is_whole(backup: &Backup, manifest: &Manifest) -> bool {
-    manifest.streams.iter().all(|stream| {
-        let key = backup.folder.key(&stream.name);
-        let mut objects = backup.objects.iter();
-        objects.any(|it| it.key == key && it.size == stream.stored_bytes)
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::whole::tests::{put, server};
+    use crate::storage::memory::MemoryStorage;
+
+    const EMPTY: &str = "app/1969-11-19-21-05-27-backup.sql";
+    const OLD: &str = "app/1969-11-18-21-05-27-backup.sql";
+
+    async fn refusal(storage: &MemoryStorage, host: &str, key: &str) -> Option<String> {
+        let source = server(host);
+        let listing = catalog::list(storage, "app").await.unwrap();
+        let found = catalog::one(storage, "app", key).await.unwrap();
+        let question = Question {
+            storage,
+            listing: &listing,
+            source: &source,
+            last: false,
+            now: Timestamp::now(),
+        };
+        let answer = question.may_go(&found).await;
+        answer.err().map(|it| it.sentence)
+    }
+
+    #[track_caller]
+    fn is_the_last(refusal: Option<&str>) {
+        let said = refusal.unwrap_or("it may go");
+        assert!(said.contains("the only complete backup"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_the_published_adapter_has_made_leaves_no_folder_without_need() {
+        let storage = MemoryStorage::default();
+        let made = put(&storage, &server("db"), Timestamp::UNIX_EPOCH).await;
+        storage.put(EMPTY, "".into()).await.unwrap();
+        storage.put(OLD, "old".into()).await.unwrap();
+        let made = made.folder.prefix();
+        is_the_last(refusal(&storage, "db", &made).await.as_deref());
+        let later = Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1);
+        put(&storage, &server("db"), later).await;
+        assert_eq!(refusal(&storage, "db", &made).await, None);
+    }
+
+    #[tokio::test]
+    async fn for_the_published_adapters_another_of_some_bytes_counts_or_a_folder_of_the_source() {
+        let storage = MemoryStorage::default();
+        storage.put(OLD, "old".into()).await.unwrap();
+        storage.put(EMPTY, "".into()).await.unwrap();
+        put(&storage, &server("elsewhere"), Timestamp::UNIX_EPOCH).await;
+        is_the_last(refusal(&storage, "db", OLD).await.as_deref());
+        assert_eq!(refusal(&storage, "db", EMPTY).await, None);
+        let later = Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1);
+        put(&storage, &server("db"), later).await;
+        assert_eq!(refusal(&storage, "db", OLD).await, None);
+    }
 }
