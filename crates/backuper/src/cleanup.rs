@@ -2,11 +2,11 @@
 //! beyond the retention after a success.
 
 use crate::archive::key::{MANIFEST, encode};
-use crate::archive::{Folder, Identity, Manifest};
+use crate::archive::{Folder, Identity, Manifest, manifest};
 use crate::catalog::{self, Backup, Listing, activity, origin};
 use crate::retention::{self, Choice, Request, Retention};
 use crate::runtime::Deadline;
-use crate::storage::{self, Storage};
+use crate::storage::{self, Kind, Storage};
 
 use jiff::Timestamp;
 
@@ -82,8 +82,10 @@ async fn expire(
         );
     }
     for backup in &choice.expired {
-        if may_go(storage, backup, made.manifest, deletions).await {
-            remove(storage, backup, deletions).await;
+        if may_go(storage, backup, made.manifest, deletions).await
+            && !remove_expired(storage, backup, made.folder, deletions).await?
+        {
+            return Ok(());
         }
     }
     for backup in &choice.abandoned {
@@ -136,7 +138,7 @@ async fn may_go(
             }
         },
         // Somebody was quicker.
-        Err(catalog::Error::Storage(error)) if error.kind == storage::Kind::NotFound => true,
+        Err(catalog::Error::Storage(error)) if error.kind == Kind::NotFound => true,
         Err(catalog::Error::Storage(error)) => {
             deletions.failed += 1;
             tracing::warn!(%key, %error, "retention could not look at this backup; it tries again after the next one");
@@ -150,10 +152,50 @@ async fn may_go(
     }
 }
 
+/// Removes a backup that the new one makes superfluous, as long as that is there: somebody may be
+/// deleting it, who sees this one. Gives whether retention goes on.
+async fn remove_expired(
+    storage: &dyn Storage,
+    backup: &Backup,
+    made: &Folder,
+    deletions: &mut Deletions,
+) -> Result<bool, storage::Error> {
+    let key = backup.folder.key(MANIFEST);
+    let manifest = match storage.get(&key, manifest::SIZE_LIMIT).await {
+        Ok(manifest) => Some(manifest),
+        // Somebody was quicker, or nobody could restore it anyway.
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Corrupt) => None,
+        Err(error) => return Err(error),
+    };
+    let left = storage.delete(std::slice::from_ref(&key)).await;
+    if left.is_empty()
+        && let Some(manifest) = manifest
+        && let Err(error) = storage.stat(&made.key(MANIFEST)).await
+    {
+        storage.put(&key, manifest).await?;
+        deletions.failed += 1;
+        tracing::warn!(%key, %error, "the new backup was not found any more, so retention has put the manifest of this one back, and removes nothing");
+        return Ok(false);
+    }
+    remove_rest(storage, backup, left, deletions).await;
+    Ok(true)
+}
+
 async fn remove(storage: &dyn Storage, backup: &Backup, deletions: &mut Deletions) {
-    let (manifest, rest) = retention::in_order(backup);
-    let mut left = storage.delete(std::slice::from_ref(&manifest)).await;
+    let (manifest, _) = retention::in_order(backup);
+    let left = storage.delete(std::slice::from_ref(&manifest)).await;
+    remove_rest(storage, backup, left, deletions).await;
+}
+
+/// Removes all but the manifest, unless that is left.
+async fn remove_rest(
+    storage: &dyn Storage,
+    backup: &Backup,
+    mut left: Vec<(String, storage::Error)>,
+    deletions: &mut Deletions,
+) {
     if left.is_empty() {
+        let (_, rest) = retention::in_order(backup);
         left = storage.delete(&rest).await;
     }
     if left.is_empty() {
@@ -199,4 +241,36 @@ pub struct Deletions {
     pub done: u64,
     /// Objects that are still there.
     pub failed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::whole::tests::{put, server};
+    use crate::storage::memory::MemoryStorage;
+
+    #[tokio::test]
+    async fn retention_leaves_what_is_left_once_somebody_has_deleted_the_new_backup() {
+        let storage = MemoryStorage::default();
+        let (source, hour) = (server("db"), jiff::Span::new().hours(1));
+        let old = put(&storage, &source, Timestamp::UNIX_EPOCH).await;
+        let new = put(&storage, &source, Timestamp::UNIX_EPOCH + hour).await;
+        let mut deletions = Deletions::default();
+        let manifest = new.folder.key(MANIFEST);
+        let body = storage.get(&manifest, 1 << 20).await.unwrap();
+        let old_body = storage.get(&old.folder.key(MANIFEST), 1 << 20).await;
+        storage.delete(std::slice::from_ref(&manifest)).await;
+        let goes_on = remove_expired(&storage, &old, &new.folder, &mut deletions).await;
+        assert!(!goes_on.unwrap());
+        assert_eq!((deletions.done, deletions.failed), (0, 1));
+        assert!(old.is_whole(&storage).await.unwrap());
+        let again = storage.get(&old.folder.key(MANIFEST), 1 << 20).await;
+        assert_eq!(again.unwrap(), old_body.unwrap());
+        // It is there: the old one goes.
+        storage.put(&manifest, body).await.unwrap();
+        let goes_on = remove_expired(&storage, &old, &new.folder, &mut deletions).await;
+        assert!(goes_on.unwrap());
+        assert_eq!((deletions.done, deletions.failed), (1, 1));
+        assert_eq!(storage.list(&old.folder.prefix()).await.unwrap(), []);
+    }
 }

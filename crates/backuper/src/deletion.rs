@@ -1,7 +1,8 @@
 //! Deletes one backup that somebody has named, and nothing else.
 //!
-//! The manifest goes first, so that nothing half-deleted looks whole; whether all is gone is looked for
-//! in the store afterwards.
+//! The manifest goes first, so that nothing half-deleted looks whole. Before the rest goes, it is looked
+//! whether there is still another backup: a run's retention or another deletion may have removed it
+//! meanwhile, and then the manifest is put back. Whether all is gone is looked for in the store afterwards.
 
 mod permission;
 mod removal;
@@ -56,7 +57,9 @@ pub async fn delete(job: &DeleteJob, shutdown: &Shutdown) -> Result<String, Fail
     };
     // From here on to the end: half a deletion is no better than a whole one.
     if !job.validate_only {
-        removal::remove(storage.as_ref(), &found).await?;
+        let source = identity(&job.source);
+        let source = (!job.last).then_some(&source);
+        removal::remove(storage.as_ref(), &found, source).await?;
     }
     let deleted = described(&found, job.validate_only);
     let Deleted {

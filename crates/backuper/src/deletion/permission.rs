@@ -22,6 +22,24 @@ pub(super) struct Question<'a> {
     pub(super) now: Timestamp,
 }
 
+/// Whether there is now a complete backup of the source beside this one, whose manifest is gone.
+pub(super) async fn another_is_left(
+    storage: &dyn Storage,
+    source: &Identity,
+    backup: &Backup,
+) -> Result<bool, Failure> {
+    let listing = catalog::list(storage, &source.database).await?;
+    let ids = origin::ids_of(storage, &listing, source).await?;
+    let question = Question {
+        storage,
+        listing: &listing,
+        source,
+        last: false,
+        now: Timestamp::now(),
+    };
+    question.whole_other_than(Some(backup), &ids).await
+}
+
 impl Question<'_> {
     /// Refuses what must stay.
     pub(super) async fn may_go(&self, found: &One) -> Result<(), Failure> {

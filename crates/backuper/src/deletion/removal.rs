@@ -1,7 +1,11 @@
 //! Removes the objects of one backup, and looks whether they are gone.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::permission;
+use crate::archive::key::MANIFEST;
+use crate::archive::{Identity, manifest};
 use crate::catalog::{Backup, One, activity};
 use crate::retention;
 use crate::runtime::{Failure, Verdict};
@@ -18,8 +22,20 @@ pub(super) fn name(found: &One) -> String {
     }
 }
 
-/// Removes all of a backup: what makes it one first.
-pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Failure> {
+/// Removes all of a backup: what makes it one first. With a source, another one of it has to be left.
+pub(super) async fn remove(
+    storage: &dyn Storage,
+    found: &One,
+    source: Option<&Identity>,
+) -> Result<(), Failure> {
+    let last = match (found, source) {
+        (One::Folder(backup), Some(source)) if backup.is_complete() => {
+            let key = backup.folder.key(MANIFEST);
+            let manifest = storage.get(&key, manifest::SIZE_LIMIT).await?;
+            Some((backup, source, manifest))
+        }
+        _ => None,
+    };
     let (first, rest) = match found {
         One::Folder(backup) => retention::in_order(backup),
         One::Published(_, object) => (object.key.clone(), Vec::new()),
@@ -32,6 +48,9 @@ pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Fai
             let left = all_of(left, vec![first]);
             return Err(undeleted(found, &left, why));
         }
+    }
+    if let Some((backup, source, manifest)) = last {
+        not_the_last(storage, backup, source, manifest).await?;
     }
     let left = storage.delete(&rest).await;
     let still = match found {
@@ -58,6 +77,36 @@ pub(super) async fn remove(storage: &dyn Storage, found: &One) -> Result<(), Fai
         format!("{removed} objects were removed")
     };
     Err(undeleted(found, &left, &why))
+}
+
+/// Puts the manifest back where no other backup is left, and refuses. Of two deletions that take place at
+/// once, one at least sees what the other has deleted.
+async fn not_the_last(
+    storage: &dyn Storage,
+    backup: &Backup,
+    source: &Identity,
+    manifest: Bytes,
+) -> Result<(), Failure> {
+    let failure = match permission::another_is_left(storage, source, backup).await {
+        Ok(true) => return Ok(()),
+        Ok(false) => Failure::refused(format!(
+            "{} is now the only complete backup of {source}/{}, since the others were deleted meanwhile; make another one first, or set DELETE_LAST=true",
+            backup.folder.prefix().trim_end_matches('/'),
+            source.database
+        )),
+        Err(failure) => failure,
+    };
+    let key = backup.folder.key(MANIFEST);
+    let what = match storage.put(&key, manifest).await {
+        Ok(_) => "its manifest was put back, and nothing was deleted".to_owned(),
+        Err(error) => format!(
+            "its manifest was deleted and could not be put back ({error}), so it is no backup any more: make another one now"
+        ),
+    };
+    Err(Failure {
+        sentence: format!("{}; {what}", failure.sentence),
+        ..failure
+    })
 }
 
 /// Frees what the store keeps of a run that crashed in the middle of an object.
@@ -127,5 +176,46 @@ fn undeleted(found: &One, left: &[(String, Option<Error>)], what: &str) -> Failu
             left.len(),
             names.join(", ")
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Span;
+
+    use super::*;
+    use crate::catalog::whole::tests::{put, server};
+    use crate::storage::memory::MemoryStorage;
+
+    async fn content(storage: &MemoryStorage, backup: &Backup) -> Vec<(String, Bytes)> {
+        let mut all = Vec::new();
+        for object in &backup.objects {
+            let body = storage.get(&object.key, 1 << 20).await.unwrap();
+            all.push((object.key.clone(), body));
+        }
+        all
+    }
+
+    /// Both were permitted, since each saw the other's.
+    #[tokio::test]
+    async fn of_two_deletions_at_once_the_later_one_puts_its_manifest_back() {
+        let storage = MemoryStorage::default();
+        let source = server("db");
+        let one = put(&storage, &source, Timestamp::UNIX_EPOCH).await;
+        let later = Timestamp::UNIX_EPOCH + Span::new().hours(1);
+        let other = put(&storage, &source, later).await;
+        let before = content(&storage, &one).await;
+        let (first, second) = (One::Folder(other.clone()), One::Folder(one.clone()));
+        remove(&storage, &first, Some(&source)).await.unwrap();
+        assert_eq!(storage.list(&other.folder.prefix()).await.unwrap(), []);
+        let refused = remove(&storage, &second, Some(&source)).await.unwrap_err();
+        assert_eq!(refused.verdict, Verdict::of(false));
+        for words in ["now the only complete backup", "was put back"] {
+            assert!(refused.sentence.contains(words), "{}", refused.sentence);
+        }
+        assert_eq!(content(&storage, &one).await, before);
+        // Somebody insists.
+        remove(&storage, &second, None).await.unwrap();
+        assert_eq!(storage.list("").await.unwrap(), []);
     }
 }
