@@ -10,6 +10,8 @@ mod store;
 
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use serde::{Deserialize, Serialize};
 
 use crate::job::CheckJob;
@@ -17,6 +19,8 @@ use crate::runtime::{Failure, Shutdown, lines};
 
 /// How long all of it may take, of the ten seconds that somebody waits for it.
 const LIMIT: Duration = Duration::from_secs(9);
+/// How long what was begun may take to be undone, once all is told.
+const TIDYING: Duration = Duration::from_secs(10);
 /// How far apart two clocks may be.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
 
@@ -70,12 +74,24 @@ struct Line {
 /// # Errors
 /// Only when it was stopped, or nobody takes what it prints.
 pub async fn check(job: &CheckJob, shutdown: &Shutdown) -> Result<String, Failure> {
-    let checks = tokio::select! {
-        checks = all(job) => checks,
+    let tidying = TaskTracker::new();
+    let checked = tokio::select! {
+        checks = all(job, &tidying) => told(checks),
         () = shutdown.token().cancelled() => {
-            return Err(Failure::try_again("stopped before all was checked"));
+            Err(Failure::try_again("stopped before all was checked"))
         }
     };
+    tidying.close();
+    if tokio::time::timeout(TIDYING, tidying.wait()).await.is_err() {
+        tracing::warn!(
+            "what was begun to try the store or the database was not undone in time; an upload that stays is aborted by the retention of a later backup"
+        );
+    }
+    checked
+}
+
+/// Prints them; gives the sentence that ends the log.
+fn told(checks: Vec<Check>) -> Result<String, Failure> {
     let count = |outcome| checks.iter().filter(|it| it.outcome == outcome).count();
     let sentence = format!(
         "{} checks: {} wrong, {} warnings, {} unknown",
@@ -95,11 +111,12 @@ pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Check> {
     lines.map(|it| it.check).collect()
 }
 
-async fn all(job: &CheckJob) -> Vec<Check> {
+/// All checks. What outlives them, since nobody waits for it any more, is tracked.
+async fn all(job: &CheckJob, tidying: &TaskTracker) -> Vec<Check> {
     let machine = machine::check(job);
     let database = async {
         match &job.source {
-            Some(source) => Some(Box::pin(database::check(job, source)).await),
+            Some(source) => Some(Box::pin(database::check(job, source, tidying)).await),
             None => None,
         }
     };
@@ -107,7 +124,7 @@ async fn all(job: &CheckJob) -> Vec<Check> {
         if job.store.endpoint.is_none() && job.store.bucket.is_none() {
             return None;
         }
-        Some(Box::pin(store::check(job)).await)
+        Some(Box::pin(store::check(job, tidying)).await)
     };
     let (machine, database, store) = tokio::join!(machine, database, store);
     let (database, bytes) = database.unwrap_or_default();

@@ -108,7 +108,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
 
     /// Proves that an object could be written under `key`, and lets none appear: begins an upload and
-    /// aborts it.
+    /// aborts it. Whoever drops it in the middle leaves the upload.
     async fn rehearse(&self, key: &str) -> Result<(), Error>;
 
     /// What the place tells of itself beside its objects; of unfinished uploads, those below `prefix`.

@@ -121,7 +121,13 @@ fn what_is_not_named_is_not_checked() {
         Outcome::Unknown,
         &["no database is named"],
     );
-    says(&checks, Subject::Store, "write", Outcome::Ok, &[]);
+    says(
+        &checks,
+        Subject::Store,
+        "write",
+        Outcome::Unknown,
+        &["not tried, since no database is named"],
+    );
     let mut without = of_database(&stage.database);
     without.retain(|(name, _)| name != "CHECK_USER");
     let checks = checked(&without);

@@ -6,11 +6,13 @@ mod rights;
 mod room;
 mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use tokio_postgres::Client;
+use tokio_util::task::TaskTracker;
 
 use super::finding::{Finding, Findings, within};
 use super::{Check, LIMIT, Subject};
@@ -48,10 +50,41 @@ const ENTERING: Duration = Duration::from_secs(4);
 /// How long each question may take.
 const ASKING: Duration = Duration::from_secs(5);
 
+/// How long a session may take to forget what was set for it.
+const FORGETTING: Duration = Duration::from_secs(2);
+
 /// What the server itself keeps our sessions from: to work on a question that nobody waits for any
 /// more, and to change anything.
 const HARMLESS: &str =
     "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on";
+
+/// Two sessions that forget what was set for them before they close, also where the checks are given up: a
+/// pooler in session mode may hand the server's process to the next client as it is.
+struct Guarded<'a> {
+    entrance: Arc<Entrance>,
+    tidying: &'a TaskTracker,
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        let entrance = Arc::clone(&self.entrance);
+        self.tidying.spawn(async move {
+            let forgetting = async {
+                let sessions = [&entrance.session, &entrance.witness];
+                join_all(sessions.map(|it| it.batch_execute("RESET ALL"))).await
+            };
+            // One that still works on a question is closed in the middle, and then no pooler keeps it.
+            match tokio::time::timeout(FORGETTING, forgetting).await {
+                Ok(forgotten) => {
+                    for error in forgotten.into_iter().filter_map(Result::err) {
+                        tracing::debug!(%error, "a session was closed as it was");
+                    }
+                }
+                Err(_elapsed) => tracing::debug!("a session was closed as it was"),
+            }
+        });
+    }
+}
 
 /// Whom to ask, and what for.
 #[derive(Clone, Copy)]
@@ -73,7 +106,11 @@ impl Asking<'_> {
 }
 
 /// All checks, and the database's size.
-pub(super) async fn check(job: &CheckJob, source: &BackupSource) -> (Vec<Check>, Option<u64>) {
+pub(super) async fn check(
+    job: &CheckJob,
+    source: &BackupSource,
+    tidying: &TaskTracker,
+) -> (Vec<Check>, Option<u64>) {
     let end = Deadline::within(LIMIT);
     let mut findings = Findings::new(Subject::Database, NAMES);
     let target = job
@@ -99,8 +136,13 @@ pub(super) async fn check(job: &CheckJob, source: &BackupSource) -> (Vec<Check>,
             return (findings.all("nobody was logged in"), None);
         }
     };
+    let guarded = Guarded {
+        entrance: Arc::new(entrance),
+        tidying,
+    };
+    let entrance = guarded.entrance.as_ref();
     let asking = Asking {
-        entrance: &entrance,
+        entrance,
         target: &target,
         job,
     };

@@ -6,6 +6,8 @@ mod questions;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use super::finding::{Finding, Findings};
 use super::{Check, LIMIT, Subject};
 use crate::archive::key;
@@ -73,7 +75,7 @@ fn space(free: u64, bytes: Option<u64>) -> Finding {
     }
 }
 
-pub(super) async fn check(job: &CheckJob) -> Found {
+pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
     let end = Deadline::within(LIMIT);
     let on_disk = matches!(job.store.endpoint, Some(Endpoint::Directory(_)));
     let names = if on_disk { DIRECTORY } else { BUCKET };
@@ -103,7 +105,8 @@ pub(super) async fn check(job: &CheckJob) -> Found {
     };
     first::passed(&mut findings, job);
     let asking = Asking {
-        storage: storage.as_ref(),
+        storage: &storage,
+        tidying,
         source,
         prefix,
         on_disk,

@@ -5,7 +5,8 @@ use backuper::doctor::{Outcome, Subject};
 use super::{checked, found, nothing_else_was_tried, of_database, says};
 use crate::cluster::kept_by;
 use crate::testbed::pgbouncer::Pgbouncer;
-use crate::testbed::postgres::{Cluster, Database, free_port, shared, shared_with_tls};
+use crate::testbed::postgres::{Cluster, Database, free_port, program, shared, shared_with_tls};
+use crate::testbed::programs::Prepared;
 use crate::testbed::{env, wait_for};
 use crate::versions;
 use crate::workers::{var, with};
@@ -352,6 +353,31 @@ fn a_pool_that_shares_sessions_is_refused_as_the_worker_refuses_it() {
     ));
     let words = ["pooler in transaction or statement mode"];
     says(&checks, Subject::Database, "pooler", Outcome::Wrong, &words);
+}
+
+/// A pool that resets nothing hands the same process to the next client.
+#[test]
+fn a_session_that_goes_back_to_a_pool_is_as_it_came() {
+    let cluster = shared();
+    let database = cluster.database("pooled_as_is");
+    let mode = "session\nserver_reset_query =";
+    let pooler = Pgbouncer::start(&kept_by("postgres-servers.sh"), cluster, mode);
+    let source = format!("127.0.0.1:{}/{}", pooler.port(), database.name());
+    let checks = checked(&with(
+        &of_database(&database),
+        &var("BACKUP_SOURCE", &source),
+    ));
+    says(&checks, Subject::Database, "login", Outcome::Ok, &[]);
+    let port = pooler.port().to_string();
+    let sql = "CREATE TABLE t AS SELECT current_setting('search_path') AS a, current_setting('statement_timeout') AS b";
+    let next = Prepared::new(program("psql"))
+        .args(["-XAtq", "-h", "127.0.0.1", "-p", &port, "-U", "postgres"])
+        .args(["-d", database.name(), "-c", sql])
+        .env("PGPASSWORD", cluster.password())
+        .run();
+    next.expect_code(0);
+    let found = database.sql("SELECT a, b FROM t");
+    assert_eq!(found, "\"$user\", public|0");
 }
 
 /// What is asked is asked of each major, and answered by the pg_dump that it needs.

@@ -231,3 +231,16 @@ fn a_newest_backup_of_which_something_is_gone_is_told_and_listed_so() {
     let listed = backuper::listing::parse(listed.stdout.lines());
     assert_eq!(listed[0].problem, Some(format!("{schema} is missing")));
 }
+
+#[test]
+fn an_upload_that_nobody_waits_for_any_more_is_aborted_all_the_same() {
+    let stage = Stage::new("slowly");
+    let faults = Faults::start(stage.s3.port());
+    let wait = Fault::Wait(Duration::from_secs(6));
+    faults.on("PUT", "uploadId", 1, wait);
+    let base = with(&of_database(&stage.database), &stage.s3.env());
+    let checks = checked(&with(&base, &var("S3_ENDPOINT", &faults.endpoint())));
+    let words = ["no answer within 4"];
+    says(&checks, Subject::Store, "write", Outcome::Unknown, &words);
+    stage.nothing_is_stored();
+}

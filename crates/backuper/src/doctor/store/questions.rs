@@ -1,8 +1,11 @@
 //! What is asked of a store that lets us in: whether it can be read and written, and what is left there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 
 use super::super::finding::{Finding, Findings, within};
 use crate::archive::{Folder, SourceId};
@@ -16,7 +19,9 @@ const EACH: Duration = Duration::from_secs(4);
 
 /// Whom to ask, and what for.
 pub(super) struct Asking<'a> {
-    pub(super) storage: &'a dyn Storage,
+    pub(super) storage: &'a Arc<dyn Storage>,
+    /// What goes on when nobody waits for it any more.
+    pub(super) tidying: &'a TaskTracker,
     pub(super) source: Option<&'a BackupSource>,
     /// What the keys of all that belongs to the database begin with; empty where none is checked.
     pub(super) prefix: String,
@@ -71,7 +76,7 @@ impl Asking<'_> {
         let Some(source) = self.source else {
             return Err(Finding::unknown("not tried, since no database is named"));
         };
-        let listed = catalog::list(self.storage, &source.database).await;
+        let listed = catalog::list(self.storage.as_ref(), &source.database).await;
         listed.map_err(Finding::from)
     }
 
@@ -89,7 +94,7 @@ impl Asking<'_> {
                 None => Finding::unknown("not tried, since there is no backup that could be read"),
             };
         };
-        match catalog::read_manifest(self.storage, &newest.folder).await {
+        match catalog::read_manifest(self.storage.as_ref(), &newest.folder).await {
             Ok(manifest) => match newest.damage(&manifest) {
                 Some(damage) => damaged(&damage),
                 None => Finding::ok(format!(
@@ -103,28 +108,17 @@ impl Asking<'_> {
         }
     }
 
-    /// Begins to write an object, and lets it be.
+    /// Begins to write an object, and lets it be. To its end also where the store is slow and nobody
+    /// waits for it any more: it would leave an upload.
     async fn write(&self) -> Finding {
-        let rehearsed: Result<(), Error> = self.storage.rehearse(&self.key()).await;
-        match rehearsed {
-            Ok(()) => Finding::ok("an upload was begun and aborted; no object was made"),
-            Err(error) => error.into(),
-        }
-    }
-
-    /// A key such as a backup's, so that retention aborts what a crash would leave of it.
-    fn key(&self) -> String {
-        match self.source {
-            Some(BackupSource {
-                host,
-                port,
-                database,
-            }) => {
-                let source = SourceId::of_name(host, *port, database);
-                Folder::new(database, Timestamp::now(), source).key("check")
-            }
-            None => format!("oiler-check-{}", uuid::Uuid::new_v4()),
-        }
+        let Some(source) = self.source else {
+            return Finding::unknown(
+                "not tried, since no database is named: backups are written below its name alone",
+            );
+        };
+        let (storage, key) = (Arc::clone(self.storage), key(source));
+        let rehearsing = async move { storage.rehearse(&key).await };
+        written(self.tidying.spawn(rehearsing).await)
     }
 
     fn delete(&self) -> Finding {
@@ -137,6 +131,25 @@ impl Asking<'_> {
             "not tried, since it would change something; a backup deletes what retention finds too old, and before that the object by which it tries the store: allow it to {whom} below {:?}",
             self.prefix
         ))
+    }
+}
+
+/// A key such as a backup's, so that retention aborts what a crash would leave of it.
+fn key(source: &BackupSource) -> String {
+    let BackupSource {
+        host,
+        port,
+        database,
+    } = source;
+    let source = SourceId::of_name(host, *port, database);
+    Folder::new(database, Timestamp::now(), source).key("check")
+}
+
+fn written(rehearsed: Result<Result<(), Error>, JoinError>) -> Finding {
+    match rehearsed {
+        Ok(Ok(())) => Finding::ok("an upload was begun and aborted; no object was made"),
+        Ok(Err(error)) => error.into(),
+        Err(ended) => Finding::unknown(format!("trying it ended in the middle: {ended}")),
     }
 }
 
@@ -170,4 +183,18 @@ fn leftovers(listing: &Listing, survey: Survey, now: Timestamp) -> Finding {
     Finding::warning(format!(
         "{found}; {abandoned} are older than a day: the next backup of this database removes them where it may delete"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Outcome;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_ends_in_the_middle_has_not_succeeded() {
+        let panicking = tokio::spawn(async { panic!("out of paper") });
+        let finding = written(panicking.await);
+        assert_eq!(finding.outcome, Outcome::Unknown);
+        assert!(finding.sentence.contains("out of paper"), "{finding:?}");
+    }
 }
