@@ -128,6 +128,9 @@ fn a_declared_schedule_runs_with_secrets_that_are_named_and_goes_with_its_declar
     assert_eq!(before, names_of_schedulers(site.world), "no pod is new");
 
     upgrade("schedules:=[]");
+    // A kubelet shows the pod the new list within a minute or two, and what is missing in it goes two
+    // minutes later.
+    std::thread::sleep(std::time::Duration::from_secs(120));
     eventually("it goes with its declaration", async || {
         let found = cron_jobs.get_opt(&site.name).await.ok()?;
         found.is_none().then_some(())

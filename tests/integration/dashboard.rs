@@ -133,6 +133,15 @@ fn the_dashboard_says_which_databases_are_protected_and_which_are_not() {
         (scene.overdue.as_str(), "postgresbackupoverdue"),
     ];
     assert_eq!(found, expected.into());
+    let under_way = board.panel("Under way now");
+    let found = scene
+        .prometheus
+        .query(&choice.apply(&under_way.targets[0].query));
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (it.label("state"), it.label("database")))
+        .collect();
+    assert_eq!(found, [("running", scene.running.as_str())]);
     let oldest = board.panel("Oldest last complete backup");
     let found = scene
         .prometheus
@@ -153,11 +162,11 @@ fn by_database(scene: &Scene, choice: &Choice, panel: &Panel) -> BTreeMap<String
 #[test]
 fn an_alert_that_fires_names_the_database() {
     let scene = scene::shared();
-    let firing = scene.prometheus.firing("PostgresBackupFailed");
-    assert!(
-        firing.iter().all(|it| it.contains(&scene.failing)),
-        "{firing:?}"
-    );
+    for alert in ["PostgresBackupFailed", "PostgresRestoreFailed"] {
+        let firing = scene.prometheus.firing(alert);
+        let named = |it: &String| it.contains(&scene.failing);
+        assert!(firing.iter().all(named), "{alert}: {firing:?}");
+    }
 }
 
 /// Every column that a table shows, renames, colours or sorts by is one that its queries have.

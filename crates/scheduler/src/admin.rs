@@ -76,6 +76,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         metrics.text(|| Shown {
             schedules: ledger.protections(Timestamp::now()),
             runs: ledger.unfinished(),
+            under_way: ledger.under_way(),
         })
     });
     let written = match writing.await {

@@ -273,6 +273,12 @@ fn asked(task: &Task, of: &str) -> String {
     format!("{} of {of}", task.doing())
 }
 
+/// What a call leads to that is about a schedule of another database by now than it was allowed for.
+fn moved(doing: &str) -> Error {
+    let why = "the schedule is for another database or store by now; ask again";
+    Error::new(doing, Kind::Conflict, why)
+}
+
 /// What a question leads to that is about one database's backups, and does not say whose.
 fn of_no_database(doing: &str) -> Error {
     Error::new(

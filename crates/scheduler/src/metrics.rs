@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use crate::domain::protection::Protection;
-use crate::domain::run::{Component, Ending};
+use crate::domain::run::{Component, Ending, Run};
 
 /// From a call that finds everything as it should be to one that a cluster keeps waiting.
 const CALL_BUCKETS: [f64; 11] = [
@@ -104,7 +104,11 @@ fn of_schedule(protection: &Protection) -> [Option<f64>; OF_SCHEDULES.len()] {
 /// Writes what a scrape shows of schedules and runs, one metric after another: those of ten thousand
 /// schedules take more memory than all else.
 fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
-    let Shown { schedules, runs } = shown;
+    let Shown {
+        schedules,
+        runs,
+        under_way,
+    } = shown;
     let mut add = |gauge: &dyn Collector| {
         let found = gauge.collect();
         if found.iter().all(|it| it.get_metric().is_empty()) {
@@ -129,6 +133,7 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
             .set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     add(&gauge)?;
+    add(&since(under_way)?)?;
     for (at, (name, help)) in OF_SCHEDULES.into_iter().enumerate() {
         let gauge = GaugeVec::new(Opts::new(name, help), &["schedule", "database"])?;
         for protection in schedules {
@@ -141,6 +146,27 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         add(&gauge)?;
     }
     Ok(())
+}
+
+/// Since when each of these runs waits or runs; of several that are alike, the first.
+fn since(runs: &[Run]) -> prometheus::Result<GaugeVec> {
+    let opts = Opts::new(
+        "postgres_adapter_run_since_timestamp_seconds",
+        "Since when a run waits, or its worker runs, seconds since 1970; only the leader shows it.",
+    );
+    let labels = ["component", "state", "schedule", "database"];
+    let gauge = GaugeVec::new(opts, &labels)?;
+    for run in runs {
+        let schedule = run.schedule.as_deref().unwrap_or_default();
+        let (component, state) = (run.component.word(), run.state.word());
+        let gauge = gauge.with_label_values(&[component, state, schedule, &run.database]);
+        let since = number(run.started.unwrap_or(run.created).as_second());
+        // A new one is at zero.
+        if gauge.get() == 0.0 || since < gauge.get() {
+            gauge.set(since);
+        }
+    }
+    Ok(gauge)
 }
 
 #[expect(
@@ -158,6 +184,8 @@ pub struct Shown {
     pub schedules: Vec<Protection>,
     /// How many runs are in each state that is no end.
     pub runs: Vec<(Component, &'static str, usize)>,
+    /// Those runs.
+    pub under_way: Vec<Run>,
 }
 
 impl Metrics {
@@ -169,9 +197,12 @@ impl Metrics {
         let registry = Registry::new();
         let opts = Opts::new(
             "postgres_adapter_runs_finished_total",
-            "Runs of workers that have finished since the scheduler was started.",
+            "Runs of workers that have finished since the scheduler was started; a restore that has failed with its database.",
         );
-        let runs = IntCounterVec::new(opts, &["component", "outcome", "reason", "exit_code"])?;
+        let runs = IntCounterVec::new(
+            opts,
+            &["component", "outcome", "reason", "exit_code", "database"],
+        )?;
         registry.register(Box::new(runs.clone()))?;
         let opts = Opts::new(
             "postgres_adapter_calls_total",
@@ -221,8 +252,9 @@ impl Metrics {
         self.connections.with_label_values(&[port])
     }
 
-    /// Counts a run that has finished.
-    pub fn count(&self, component: Component, ending: &Ending) {
+    /// Counts a run that has finished. Of backups the schedules' own metrics name the database, and who
+    /// restores may think of ever new ones: only where a restore has failed is it a label.
+    pub fn count(&self, run: &Run, ending: &Ending) {
         let (reason, exit_code) = match ending {
             Ending::Succeeded { .. } => ("", Some(0)),
             Ending::Failed {
@@ -231,7 +263,12 @@ impl Metrics {
             Ending::Cancelled | Ending::Expired => ("", None),
         };
         let exit_code = exit_code.map_or_else(String::new, |it| it.to_string());
-        let labels = [component.word(), ending.word(), reason, &exit_code];
+        let database = match (run.component, ending) {
+            (Component::Restore, Ending::Failed { .. } | Ending::Expired) => run.database.as_str(),
+            _ => "",
+        };
+        let component = run.component.word();
+        let labels = [component, ending.word(), reason, &exit_code, database];
         self.runs.with_label_values(&labels).inc();
     }
 

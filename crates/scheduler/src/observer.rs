@@ -91,7 +91,7 @@ impl Observer {
             exit_code: None,
             message: Some(REMOVED.to_owned()),
         };
-        self.metrics.count(run.component, &ending);
+        self.metrics.count(&run, &ending);
         log(&run, &ending);
     }
 
@@ -108,7 +108,7 @@ impl Observer {
         if let Some(ending) = run.state.ending()
             && self.ledger.claim(&run.id)
         {
-            self.metrics.count(run.component, ending);
+            self.metrics.count(&run, ending);
             log(&run, ending);
             acknowledging.start(run);
         }

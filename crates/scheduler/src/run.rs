@@ -64,7 +64,9 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
     let ledger = Ledger::awaiting();
+    let declared = config.declared.schedules_file.clone();
     let service = Service::new(engine.clone(), workers, ledger.clone(), config.checks());
+    let service = service.beside_a_file(declared.is_some());
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
@@ -82,7 +84,6 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
-    let declared = config.declared.schedules_file.clone();
     let asserting = declared.map(|path| (service.clone(), path));
     let mut work = tokio::spawn(background(engine, ledger, metrics, asserting, stop.clone()));
     admin.set_serving(true);

@@ -30,6 +30,8 @@ pub struct Service {
     workers: Workers,
     ledger: Ledger,
     checks: Checks,
+    /// Whether the administrator's file declares schedules.
+    declares: bool,
 }
 
 /// Whether requests are tried before they are answered.
@@ -59,7 +61,15 @@ impl Service {
             workers,
             ledger,
             checks,
+            declares: false,
         }
+    }
+
+    /// The same, beside a file of the administrator's that declares schedules.
+    #[must_use]
+    pub fn beside_a_file(mut self, is_there: bool) -> Self {
+        self.declares = is_there;
+        self
     }
 
     /// Whether requests are tried before they are answered.

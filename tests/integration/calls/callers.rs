@@ -55,7 +55,7 @@ async fn server(authority: &Authority) -> Server {
     Server::start_for(Some(tls), Limits::of_this_process(), authentication).await
 }
 
-fn client(
+pub(super) fn client(
     server: &Server,
     authority: &Authority,
     certificate: Option<&str>,

@@ -4,7 +4,8 @@ use scheduler::api::proto::v1;
 use scheduler::domain::question::{About, Task};
 use tonic::Code;
 
-use super::callers::{code, operations, with, with_schedules};
+use super::callers::{client, code, operations, with, with_schedules};
+use super::requests;
 use crate::testbed::block_on;
 use crate::testbed::tls::Authority;
 
@@ -67,6 +68,12 @@ fn an_owner_puts_schedules_of_its_own_databases_alone() {
                 "db.example",
                 Code::InvalidArgument,
             ),
+            (
+                OPERATOR,
+                "backup-0a1b2c3d-postgres",
+                "db.example",
+                Code::InvalidArgument,
+            ),
             (OPERATOR, "Shop", "db.example", Code::InvalidArgument),
         ] {
             let answer = client.put_schedule(with(token, wanted(name, host))).await;
@@ -78,6 +85,37 @@ fn an_owner_puts_schedules_of_its_own_databases_alone() {
         let mut viewer = operations(&server, &authority, Some("grafana"));
         let answer = viewer.put_schedule(wanted("new", "db.example")).await;
         assert_eq!(code(answer), Code::PermissionDenied);
+    });
+}
+
+/// Two servers may have a database of one name and one store, and each has its own owner.
+#[test]
+fn an_owner_restores_no_other_servers_backup_of_a_database_of_this_name() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, _]) = with_schedules(&authority).await;
+        let mut oiler = client(&server, &authority, None);
+        let mut request = requests::restore("0");
+        request.db_uri = "db.team-a.example".to_owned();
+        oiler.restore(with(OWNER, request.clone())).await.unwrap();
+        request.db_uri = "db2.team-a.example".to_owned();
+        oiler.restore(with(OPERATOR, request)).await.unwrap();
+        let restores = server.engine.restores.lock().unwrap().clone();
+        let sources: Vec<_> = restores.into_iter().map(|it| it.source).collect();
+        let place = "db.team-a.example:5432/shop".to_owned();
+        assert_eq!(sources, [Some(place), None]);
+        let mut operations = operations(&server, &authority, None);
+        let over_itself = v1::RestoreBackupRequest {
+            schedule: own,
+            backup: "latest".to_owned(),
+            target: Some(v1::Target {
+                dbname: "shop".to_owned(),
+                ..v1::Target::default()
+            }),
+            ..v1::RestoreBackupRequest::default()
+        };
+        let answer = operations.restore_backup(with(OWNER, over_itself)).await;
+        assert_eq!(code(answer), Code::InvalidArgument);
     });
 }
 
@@ -155,7 +193,10 @@ fn stores_are_asked_about_by_who_may_restore_from_them() {
         let [question] = asked.as_slice() else {
             panic!("{asked:?}");
         };
-        assert!(matches!(question.about, About::Schedule(_)), "{question:?}");
+        assert!(
+            matches!(question.about, About::Schedule { .. }),
+            "{question:?}"
+        );
         assert!(matches!(question.task, Task::Delete { .. }), "{question:?}");
         let link_local = v1::DiagnoseRequest {
             database: Some(v1::Database {

@@ -82,6 +82,16 @@ impl Scene {
             let found = prometheus.query(r#"postgres_adapter_runs{state="running"} == 1"#);
             (found.len() == JOBS.len()).then_some(())
         });
+        // A rate is of what changes between two scrapes.
+        wait_for("calls between two scrapes", || {
+            block_on(async {
+                let all = v1::ListSchedulesRequest::default();
+                let mut operations = operations::client(port).await;
+                operations.list_schedules(all).await.unwrap();
+            });
+            let rates = "sum by (job) (rate(postgres_adapter_call_duration_seconds_count[10m])) > 0";
+            (prometheus.query(rates).len() == JOBS.len()).then_some(())
+        });
         Self {
             prometheus,
             good: place(&good),

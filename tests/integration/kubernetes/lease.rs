@@ -72,6 +72,7 @@ impl Replica {
         let text = self.metrics.text(|| scheduler::metrics::Shown {
             schedules: Vec::new(),
             runs: Vec::new(),
+            under_way: Vec::new(),
         });
         let text = text.expect("text");
         let lines = text.lines().filter(|it| {

@@ -78,8 +78,8 @@ fn a_backup_that_cannot_help_itself_is_not_tried_again() {
         };
         assert_eq!(run.state, State::Ended(expected.clone()));
         let metrics = Metrics::new().expect("metrics");
-        metrics.count(run.component, &expected);
-        let line = r#"postgres_adapter_runs_finished_total{component="backup",exit_code="2",outcome="failed",reason="PodFailurePolicy"} 1"#;
+        metrics.count(run, &expected);
+        let line = r#"postgres_adapter_runs_finished_total{component="backup",database="",exit_code="2",outcome="failed",reason="PodFailurePolicy"} 1"#;
         let text = metrics.text(|| unreachable!("it does not lead"));
         assert!(text.expect("text").contains(line));
         assert_eq!(namespace.pods().await.len(), 1);

@@ -1,6 +1,7 @@
 //! Schedules that are put, asked about and restored from a store, on one machine, by the commands.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::process::{start, start_with};
 use crate::testbed::postgres::{Database, quoted, shared};
@@ -268,14 +269,38 @@ fn declared_schedules_are_those_of_the_file() {
     write(format!("schedules:\n{}- name: Wrong\n", one("night")));
     running.wait_until_it_prints("the schedules stay as they are");
     listed(&["night", "nights"]);
+    std::fs::remove_file(&path).unwrap();
+    running.wait_until_it_prints("No such file");
+    // What is not there any more is removed after two minutes, and no sooner.
     write(format!("schedules:\n{}", one("night")));
+    std::thread::sleep(Duration::from_secs(110));
+    listed(&["night", "nights"]);
+    std::thread::sleep(Duration::from_secs(10));
     listed(&["night"]);
     assert!(call(&["show", "night"]).stdout.contains("suspended"));
-    std::fs::remove_file(&path).unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(12));
-    listed(&["night"]);
-    write("schedules: []\n".to_owned());
-    listed(&[]);
-    let found = call(&["backups", "--store", &format!("file://{store}")]);
+    let found = call(&["backups", "--store", &place_of_store]);
     assert!(found.stdout.contains(&place), "{found}");
+}
+
+/// What was secret of a schedule goes with it.
+#[test]
+fn a_password_is_in_no_file_once_its_schedule_is_deleted() {
+    let database = shared().database("forgotten");
+    let scene = Scene::of(&database);
+    let (_running, _port) = start(&scene.data);
+    let put = scene.put(&["--cron", "@daily", "--skip-checks"]);
+    let password = "a-password-that-is-nowhere-else";
+    scene
+        .call_with_password(password, &words(&put))
+        .expect_code(0);
+    let holds = || {
+        let files = std::fs::read_dir(&scene.data).unwrap().flatten();
+        let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
+        let mut texts = files.map(|it| std::fs::read(it.path()).unwrap());
+        let wanted = password.as_bytes();
+        texts.any(|it| it.windows(wanted.len()).any(|it| it == wanted))
+    };
+    assert!(holds());
+    scene.call(&["delete", "shop"]).expect_code(0);
+    assert!(!holds());
 }

@@ -317,6 +317,14 @@ impl Question<'_> {
             let server = it.identity.as_ref();
             it.ids.contains(&by_name) || server.is_some_and(|it| it.id_by_name() == by_name)
         });
+        // That a database of this name is the only one does not make it the one that is named.
+        if named.is_empty() && self.request.by_name {
+            let source = self.request.target;
+            return Err(self.no_such(format!(
+                "the backups of databases of this name are of other servers than {}:{}",
+                source.host, source.port
+            )));
+        }
         match (named.as_slice(), others.as_slice()) {
             ([only], _) | ([], [only]) => Ok(Sources::of(only.ids.clone())),
             ([], several) | (several, _) => Err(self.several(several)),
@@ -568,6 +576,19 @@ mod tests {
             for (revision, wanted) in [("0", "11"), ("1", "10")] {
                 let found = ask(&storage, &target, revision).await.unwrap();
                 assert_eq!(day(&found), wanted, "{target}");
+            }
+        }
+    }
+
+    /// That nobody else is in the store makes no other's backups those of the source that is named.
+    #[tokio::test]
+    async fn the_only_server_in_the_store_is_not_meant_by_who_names_another() {
+        let storage = store(&[(&server("db", Some(1)), "10")]).await;
+        for target in [server("elsewhere", Some(9)), server("elsewhere", None)] {
+            for revision in ["0", "2026-11-20T00:00:00Z"] {
+                let error = ask_by_name(&storage, &target, revision).await.unwrap_err();
+                assert!(matches!(error, Error::NoSuch { .. }), "{target}: {error}");
+                assert!(error.to_string().contains("other servers"), "{error}");
             }
         }
     }

@@ -27,10 +27,22 @@ struct Declared {
 /// # Errors
 /// A sentence that names the file and what of it is wrong; nothing of a file that is wrong anywhere counts.
 pub fn requests(path: &Path) -> Result<Vec<v1::PutScheduleRequest>, Failure> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
+    read(path, &text)
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<v1::PutScheduleRequest>, Failure> {
     let wrong =
         |why: &dyn std::fmt::Display| Failure::refused(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|it| wrong(&it))?;
-    let declared: Declared = serde_yaml_ng::from_str(&text).map_err(|it| wrong(&it))?;
+    let declared: Declared = serde_yaml_ng::from_str(text).map_err(|it| wrong(&it))?;
+    for (index, value) in declared.schedules.iter().enumerate() {
+        if let Some(name) = unquoted(value) {
+            return Err(wrong(&format_args!(
+                "schedule {index}: {name} is no text; put it in quotes"
+            )));
+        }
+    }
     let pool = DescriptorPool::decode(OPERATIONS).map_err(|it| wrong(&it))?;
     let message = pool.get_message_by_name(REQUEST);
     let message = message.ok_or_else(|| wrong(&"there is no such message"))?;
@@ -41,20 +53,33 @@ pub fn requests(path: &Path) -> Result<Vec<v1::PutScheduleRequest>, Failure> {
         let read = read.map_err(|it| wrong(&it))?;
         read.transcode_to().map_err(|it| wrong(&it))
     });
-    requests.collect()
+    let requests: Vec<v1::PutScheduleRequest> = requests.collect::<Result<_, _>>()?;
+    let mut names: Vec<&str> = requests.iter().map(|it| it.name.as_str()).collect();
+    names.sort_unstable();
+    let twice = names
+        .windows(2)
+        .find(|it| it[0] == it[1] && !it[0].is_empty());
+    if let Some(twice) = twice {
+        return Err(wrong(&format_args!("schedule {} is there twice", twice[0])));
+    }
+    Ok(requests)
 }
 
 /// What the administrator has declared in a file, read as calls are.
 ///
 /// # Errors
 /// As [`requests`], and what a call would be refused for.
-pub fn wanted(path: &Path) -> Result<Vec<Wanted>, Failure> {
-    let each = requests(path)?.into_iter().map(|request| {
+pub fn wanted(path: &Path, text: &str) -> Result<Vec<Wanted>, Failure> {
+    let each = read(path, text)?.into_iter().map(|request| {
         let name = request.name.clone();
         let wrong =
             |why: &str| Failure::refused(format!("{}: schedule {name:?}: {why}", path.display()));
         if name.is_empty() {
             return Err(wrong("it has no name"));
+        }
+        if request.validate_only || request.skip_checks {
+            let why = "validateOnly and skipChecks are for calls; what is declared is made, and is not tried before";
+            return Err(wrong(why));
         }
         requests::put(request).map_err(|violations| {
             let sentences = violations
@@ -63,12 +88,70 @@ pub fn wanted(path: &Path) -> Result<Vec<Wanted>, Failure> {
             wrong(&sentences.collect::<Vec<_>>().join("; "))
         })
     });
-    let wanted: Vec<Wanted> = each.collect::<Result<_, _>>()?;
-    let mut names: Vec<_> = wanted.iter().filter_map(|it| it.name.as_ref()).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|it| it[0] == it[1]) {
-        let why = format!("{}: schedule {} is there twice", path.display(), twice[0]);
-        return Err(Failure::refused(why));
+    each.collect()
+}
+
+/// A secret that is no text: whoever reads it as one would show it in what it says of that.
+fn unquoted(value: &Value) -> Option<&'static str> {
+    let secrets = [
+        ("database", ["password", "password"]),
+        ("store", ["accessKey", "access_key"]),
+        ("store", ["secretKey", "secret_key"]),
+    ];
+    let found = secrets.into_iter().find(|(message, names)| {
+        let message = value.get(message);
+        let fields = names.iter().filter_map(|it| message?.get(it));
+        fields
+            .into_iter()
+            .any(|it| !it.is_string() && !it.is_null())
+    });
+    found.map(|(_, [name, _])| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(entry: &str) -> String {
+        let text = format!("schedules:\n- {entry}");
+        let read = wanted(Path::new("schedules.yaml"), &text);
+        read.expect_err(entry).sentence
     }
-    Ok(wanted)
+
+    const REST: &str = "store: {bucket: backups, accessKey: a, secretKey: b}, cron: \"@daily\"}";
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_shown() {
+        for database in ["password: 12345", "password: {a: hunter2}"] {
+            let entry = format!(
+                "{{name: shop, database: {{host: db, dbname: shop, user: me, {database}}}, {REST}"
+            );
+            let why = refusal(&entry);
+            assert!(why.contains("quotes"), "{why}");
+            assert!(!why.contains("12345") && !why.contains("hunter2"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_declared_has_a_name_and_is_made() {
+        let login = "database: {host: db, dbname: shop, user: me}";
+        for (entry, expected) in [
+            (format!("{{{login}, {REST}"), "no name"),
+            (
+                format!("{{name: shop, validateOnly: true, {login}, {REST}"),
+                "validateOnly",
+            ),
+            (
+                format!("{{name: shop, {login}, {REST}\n- {{name: shop, {login}, {REST}"),
+                "twice",
+            ),
+            (
+                format!("{{name: shop, surprise: 1, {login}, {REST}"),
+                "surprise",
+            ),
+        ] {
+            let why = refusal(&entry);
+            assert!(why.contains(expected), "{entry}: {why}");
+        }
+    }
 }

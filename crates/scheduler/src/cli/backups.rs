@@ -96,6 +96,8 @@ impl Call<'_> {
         if let Some(run) = begun {
             if run.by() != v1::started_run::By::ThisCall {
                 self.output.complain(table::started(run).trim_end());
+            } else {
+                self.output.note(&table::restored(&answer))?;
             }
             return self.watch(run.name.clone()).await;
         }

@@ -64,6 +64,14 @@ impl Output {
         self.print(&format!("{line}\n"))
     }
 
+    /// Tells people, and no programs, something beside the answers.
+    pub(super) fn note(&mut self, text: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.print(text),
+            Format::Json | Format::Yaml => Ok(()),
+        }
+    }
+
     /// Says on standard error what is wrong.
     pub(super) fn complain(&mut self, sentence: &str) {
         // Where that is closed, the exit code tells it.

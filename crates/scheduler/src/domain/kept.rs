@@ -4,8 +4,15 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version that this scheduler writes. One that is higher is not read.
-const VERSION: u32 = 1;
+/// The newest version that this scheduler reads and writes. One that is higher is not read.
+const VERSION: u32 = 2;
+
+/// What is kept. What an older scheduler would lose, or do otherwise, is kept in a version that it does not
+/// read: then it leaves it alone.
+pub trait Kept {
+    /// The first version that has all of it: 1, or 2 where it has what came after the first one.
+    fn version(&self) -> u32;
+}
 
 /// Why what was kept cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +41,8 @@ struct Version {
 ///
 /// # Errors
 /// None that a test would not have shown: there is no map whose keys are not texts.
-pub fn write<T: Serialize>(value: &T) -> serde_json::Result<String> {
-    let version = VERSION;
+pub fn write<T: Serialize + Kept>(value: &T) -> serde_json::Result<String> {
+    let version = value.version();
     serde_json::to_string(&Written { version, value })
 }
 

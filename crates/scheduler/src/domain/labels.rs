@@ -39,7 +39,9 @@ pub fn labels(all: impl IntoIterator<Item = (String, String)>) -> Result<Labels,
                 "a label's value is letters, digits, dots, hyphens and underscores, 63 at most",
             ));
         }
-        if prefix.is_some_and(is_reserved) {
+        // The Job controller's own, from before it had a prefix.
+        let is_legacy = ["job-name", "controller-uid"].contains(&name.as_str());
+        if is_legacy || prefix.is_some_and(is_reserved) {
             return Err(Wrong(
                 "labels of Kubernetes, of Kueue and of the adapter are not for callers to set",
             ));
@@ -103,6 +105,7 @@ mod tests {
             ("Example.com/team", "x"),
             ("team", &"v".repeat(64)),
             ("app.kubernetes.io/component", "backup"),
+            ("job-name", "x"),
             ("kueue.x-k8s.io/queue-name", "q"),
             ("postgres-adapter.io/place", "x"),
             ("batch.kubernetes.io/job-name", "x"),

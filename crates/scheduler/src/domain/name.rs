@@ -63,6 +63,14 @@ impl Name {
         format!("{}-lst-{hash}", self.0)
     }
 
+    /// Whether it looks like one of those that are made of a place.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        let inside = self.0.strip_prefix("backup-");
+        let hash = inside.and_then(|it| it.strip_suffix("-postgres"));
+        hash.is_some_and(|it| it.len() == 8 && it.chars().all(|c| c.is_ascii_hexdigit()))
+    }
+
     /// A name that a caller gives to a schedule: none that another kind of object of ours could have.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What a worker is asked that answers at once and is no run.
 
+use std::time::Duration;
+
 use backuper::job::BackupSource;
 
 use super::database::Database;
@@ -42,7 +44,12 @@ pub enum Task {
 #[derive(Clone, Debug)]
 pub enum About {
     /// A schedule's database and store, by its credentials.
-    Schedule(Name),
+    Schedule {
+        /// Its name.
+        name: Name,
+        /// The database that it is to be of, `host:port/dbname`; empty: whichever it is of.
+        place: String,
+    },
     /// What a caller has given.
     Given(Box<Given>),
 }
@@ -58,7 +65,25 @@ pub struct Given {
     pub store: Option<Store>,
 }
 
+impl About {
+    /// A schedule, of whichever database.
+    #[must_use]
+    pub fn schedule(name: Name) -> Self {
+        let place = String::new();
+        Self::Schedule { name, place }
+    }
+}
+
 impl Task {
+    /// How long an answer may take. What has begun to delete ends it.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        match self {
+            Self::List | Self::Show { .. } | Self::Check => Duration::from_secs(45),
+            Self::Delete { .. } => Duration::from_secs(600),
+        }
+    }
+
     /// In few words, for sentences: to do what.
     #[must_use]
     pub fn doing(&self) -> &'static str {

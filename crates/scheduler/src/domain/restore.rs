@@ -9,7 +9,9 @@ use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
 
 use super::database::Database;
+use super::kept::Kept;
 use super::name::Name;
+use super::schedule::Schedule;
 use super::store::Store;
 
 /// A restore as it is asked for.
@@ -58,6 +60,17 @@ pub struct Wishes {
     pub keep_going: Option<bool>,
 }
 
+impl Kept for Restore {
+    fn version(&self) -> u32 {
+        let named = [
+            self.target.password.reference(),
+            self.store.keys.reference(),
+        ];
+        let is_new = !self.wishes.are_none() || named.iter().any(Option::is_some);
+        1 + u32::from(is_new)
+    }
+}
+
 impl Wishes {
     fn are_none(&self) -> bool {
         *self == Self::default()
@@ -86,6 +99,16 @@ impl Lent {
 }
 
 impl Restore {
+    /// Whether a schedule is still for what it was to lend its credentials for.
+    #[must_use]
+    pub fn may_borrow_of(&self, lender: &Schedule) -> bool {
+        let plan = &lender.plan;
+        let is_source = self.source.as_ref() == Some(&plan.source.place());
+        let has_password = self.lent.as_ref().is_some_and(|it| it.password);
+        let is_login = !has_password || plan.source.has_login_of(&self.target);
+        is_source && is_login && plan.store.place() == self.store.place()
+    }
+
     /// Tells requests apart: by all that was asked for, but neither by secrets nor by the time of the
     /// call. A call that is repeated after its answer was lost is the same.
     #[must_use]

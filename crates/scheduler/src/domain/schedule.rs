@@ -9,6 +9,7 @@ use serde_with::{DisplayFromStr, serde_as};
 
 use super::cron::Cron;
 use super::database::Database;
+use super::kept::Kept;
 use super::labels::Labels;
 use super::name::Name;
 use super::store::Store;
@@ -54,6 +55,25 @@ pub struct Schedule {
     /// Whether the administrator's file declares it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub declared: bool,
+}
+
+impl Kept for Plan {
+    fn version(&self) -> u32 {
+        let named = [
+            self.source.password.reference(),
+            self.store.keys.reference(),
+        ];
+        let is_new = !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
+        1 + u32::from(is_new)
+    }
+}
+
+impl Kept for Schedule {
+    fn version(&self) -> u32 {
+        let is_labelled = self.labels.as_ref().is_some_and(|it| !it.is_empty());
+        let is_new = is_labelled || self.declared;
+        self.plan.version().max(1 + u32::from(is_new))
+    }
 }
 
 impl Plan {
@@ -202,7 +222,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::credential::Credential;
+    use crate::domain::credential::{Credential, Reference};
+    use crate::domain::kept;
 
     fn plan(cron: &str, keep: u32) -> Plan {
         Plan {
@@ -221,6 +242,31 @@ mod tests {
             core: None,
             cron: cron.parse().unwrap(),
             keep: Retention(keep),
+        }
+    }
+
+    /// After a rollback an older scheduler leaves alone what it would lose.
+    #[test]
+    fn what_an_older_scheduler_would_lose_is_kept_in_a_version_that_it_does_not_read() {
+        let version = |it: &Schedule| {
+            let kept: serde_json::Value = serde_json::from_str(&kept::write(it).unwrap()).unwrap();
+            kept["version"].as_u64()
+        };
+        let plain = Schedule::new(plan("@daily", 7).name(0), plan("@daily", 7));
+        assert_eq!(version(&plain), Some(1));
+        let mut labelled = plain.clone();
+        labelled.labels = Some([("team".to_owned(), "web".to_owned())].into());
+        let mut declared = plain.clone();
+        declared.declared = true;
+        let mut zoned = plain.clone();
+        zoned.plan.cron = "CRON_TZ=Asia/Tokyo @daily".parse().unwrap();
+        let mut named = plain.clone();
+        named.plan.source.password = Credential::Reference(Reference {
+            secret: "login".to_owned(),
+            keys: vec!["password".to_owned()],
+        });
+        for it in [labelled, declared, zoned, named] {
+            assert_eq!(version(&it), Some(2), "{it:?}");
         }
     }
 

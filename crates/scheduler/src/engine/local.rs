@@ -225,23 +225,23 @@ impl Engine for Local {
     async fn ask(&self, question: &Question) -> Result<Vec<String>, Error> {
         let Question { task, about } = question;
         let (given, kept, doing) = match about {
-            About::Schedule(name) => {
+            About::Schedule { name, place } => {
                 let found = self.store.schedule(name.to_string()).await?;
                 let kept = self.store.secrets(name.to_string()).await?;
                 let Some((found, kept)) = found.zip(kept) else {
                     return Err(engine::no_schedule(task.doing(), name));
                 };
+                let doing = engine::asked(task, &format!("schedule {name}"));
                 let plan = found.schedule.plan;
+                if !place.is_empty() && plan.source.place() != *place {
+                    return Err(engine::moved(&doing));
+                }
                 let given = Given {
                     source: plan.source.as_source(),
                     database: Some(plan.source),
                     store: Some(plan.store),
                 };
-                (
-                    given,
-                    kept,
-                    engine::asked(task, &format!("schedule {name}")),
-                )
+                (given, kept, doing)
             }
             About::Given(given) => {
                 let kept = "{}".to_owned();
@@ -260,7 +260,7 @@ impl Engine for Local {
         secrets::are_given(&doing, password, keys)?;
         let vars = self.workers.question(task, &given);
         let vars = vars.ok_or_else(|| engine::of_no_database(&doing))?;
-        self.programs.ask(&doing, vars, &kept).await
+        self.programs.ask([&doing, &kept], vars, task.limit()).await
     }
 
     async fn delete(&self, name: &Name) -> Result<(), Error> {
@@ -305,6 +305,7 @@ impl Engine for Local {
                 self.asked.notify_one();
                 Ok(started)
             }
+            Restored::Moved => Err(engine::moved("start a restore")),
             Restored::NothingToLend(schedule) => {
                 let why =
                     format!("schedule {schedule}, which was to lend its credentials, is gone");

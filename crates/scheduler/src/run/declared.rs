@@ -1,18 +1,25 @@
 //! The schedules that the administrator's file declares: made, and made again where they have changed.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::declared;
+use crate::domain::name::Name;
+use crate::engine::Error;
 use crate::service::Service;
+use crate::service::put::Wanted;
 
 /// How often the file is looked at.
-const LOOKING: Duration = Duration::from_secs(10);
-/// How often what it declares is made what it says, though it has not changed.
-const ASSERTING: u32 = 30;
+const LOOKING: Duration = Duration::from_secs(5);
+/// After how many looks what it declares is made what it says, though it has not changed.
+const ASSERTING: u32 = 60;
+/// How long a schedule is not declared any more before it is removed: longer than a kubelet takes to show a
+/// pod what a ConfigMap has by now.
+const MISSED: Duration = Duration::from_secs(120);
 
 /// Makes what a file declares, as long as this scheduler leads.
 pub(super) async fn follow(
@@ -46,41 +53,52 @@ pub(super) async fn follow(
 struct Following {
     /// What was in it; none: it could not be read.
     text: Option<String>,
-    /// Whether all of it is done.
+    /// Whether that was done, all of it.
     is_done: bool,
     /// How often it was looked at since.
     looks: u32,
     /// What was wrong with it, which is told once.
     wrong: Option<String>,
+    /// Since when these are not declared any more.
+    missing: HashMap<Name, Instant>,
 }
 
 impl Following {
     async fn look(&mut self, service: &Service, path: &Path) {
-        let text = tokio::fs::read_to_string(path).await.ok();
+        let text = tokio::fs::read_to_string(path).await;
+        let text = text.map_err(|error| format!("{}: {error}", path.display()));
         self.looks += 1;
-        let has_changed = text != self.text;
-        if !has_changed && self.is_done && self.looks < ASSERTING {
+        // What is being written is looked at once more.
+        let is_settled = self.text.as_deref() == text.as_deref().ok();
+        self.text = text.as_ref().ok().cloned();
+        let is_due = !self.is_done || self.looks >= ASSERTING || !self.missing.is_empty();
+        if !is_settled {
+            self.is_done = false;
+        }
+        if text.is_ok() && (!is_settled || !is_due) {
             return;
         }
-        self.text = text;
         self.looks = 0;
-        let wanted = match declared::wanted(path) {
-            Ok(wanted) => wanted,
-            Err(failure) => {
-                if self.wrong.as_ref() != Some(&failure.sentence) {
-                    tracing::error!(
-                        error = failure.sentence,
-                        "SCHEDULES_FILE: the schedules stay as they are"
-                    );
-                }
-                self.wrong = Some(failure.sentence);
-                self.is_done = false;
-                return;
-            }
+        let wanted = match text {
+            Ok(text) => declared::wanted(path, &text).map_err(|it| it.sentence),
+            Err(why) => Err(why),
         };
+        match wanted {
+            Ok(wanted) => self.make(service, wanted).await,
+            Err(why) => {
+                if self.wrong.as_ref() != Some(&why) {
+                    tracing::error!(error = %why, "SCHEDULES_FILE: the schedules stay as they are");
+                }
+                self.wrong = Some(why);
+                self.is_done = false;
+            }
+        }
+    }
+
+    async fn make(&mut self, service: &Service, wanted: Vec<Wanted>) {
         self.wrong = None;
-        let names: Vec<_> = wanted.iter().filter_map(|it| it.name.clone()).collect();
         self.is_done = true;
+        let names: Vec<Name> = wanted.iter().filter_map(|it| it.name.clone()).collect();
         for wanted in wanted {
             let name = wanted.name.clone();
             let schedule = name.as_ref().map(tracing::field::display);
@@ -93,19 +111,33 @@ impl Following {
                 self.is_done = false;
             }
         }
-        match service.undeclare(&names).await {
-            Ok(removed) => {
-                for schedule in removed {
-                    tracing::info!(%schedule, "it is not declared any more, and was removed; its backups stay");
-                }
-            }
-            Err(error) => {
-                tracing::error!(
-                    error = error.chain(),
-                    "what is not declared any more stays; trying again soon"
-                );
-                self.is_done = false;
-            }
+        if let Err(error) = self.remove(service, &names).await {
+            tracing::error!(
+                error = error.chain(),
+                "what is not declared any more stays; trying again soon"
+            );
+            self.is_done = false;
         }
+    }
+
+    /// Removes what is not declared any more, once all else is as it is declared, and once that is so for a
+    /// while: where the leader changes, its own copy of the file may be the older one.
+    async fn remove(&mut self, service: &Service, stays: &[Name]) -> Result<(), Error> {
+        let gone = service.declared_beside(stays).await?;
+        self.missing.retain(|name, _| gone.contains(name));
+        if !self.is_done {
+            return Ok(());
+        }
+        for schedule in gone {
+            let since = self.missing.entry(schedule.clone());
+            if since.or_insert_with(Instant::now).elapsed() < MISSED {
+                continue;
+            }
+            if service.undeclare(&schedule).await? {
+                tracing::info!(%schedule, "it is not declared any more, and was removed; its backups stay");
+            }
+            self.missing.remove(&schedule);
+        }
+        Ok(())
     }
 }

@@ -121,6 +121,21 @@ impl Ledger {
         drop(tokio::time::timeout(SETTLING, heard).await);
     }
 
+    /// Waits until a schedule is known that an engine has, but not for long.
+    pub async fn hear_of_schedule(&self, name: &Name) -> Option<Overview> {
+        let mut changed = self.changed();
+        let heard = async {
+            loop {
+                let known = self.overview(name, Timestamp::now());
+                if known.is_some() {
+                    return known;
+                }
+                changed.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(SETTLING, heard).await.ok().flatten()
+    }
+
     fn awaits(&self, things: Things) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         match things {
@@ -152,6 +167,17 @@ impl Ledger {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.runs.values().any(|it| {
             it.component == Component::Restore
+                && it.database == database
+                && it.state.ending().is_none()
+        })
+    }
+
+    /// Whether a backup of a database is under way.
+    #[must_use]
+    pub fn is_backing_up(&self, database: &str) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.runs.values().any(|it| {
+            it.component == Component::Backup
                 && it.database == database
                 && it.state.ending().is_none()
         })
@@ -234,6 +260,16 @@ impl Ledger {
         let runs = newest_first.filter_map(|(_, id)| index.runs.get(id));
         let runs = runs.filter(|it| wanted.has(it) && is_wanted(it));
         runs.take(most).cloned().collect()
+    }
+
+    /// The runs that have not ended.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<Run> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let runs = index.runs.values();
+        runs.filter(|it| it.state.ending().is_none())
+            .cloned()
+            .collect()
     }
 
     /// How many runs are in each state that is no end: `(component, state, count)`.

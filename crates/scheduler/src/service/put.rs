@@ -13,7 +13,7 @@ use crate::domain::labels::Labels;
 use crate::domain::name::Name;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::Component;
-use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Keys;
 use crate::engine::change::Things;
 use crate::engine::{self, Error, Kind, Put, Whose};
@@ -22,6 +22,9 @@ use crate::engine::{self, Error, Kind, Put, Whose};
 const HEARD: Duration = Duration::from_secs(2);
 /// What is found where a Secret has the credentials.
 const ONLY_PODS: &str = "the database and the store were not tried: only the workers' pods can read the credentials; doctor asks one of them";
+
+/// What is found where nothing is looked for.
+const NOTHING_TRIED: &str = "the database and the store were not tried, as the call or CHECK_REQUESTS says; doctor tries them";
 
 /// A schedule that is asked for.
 #[derive(Clone, Debug)]
@@ -94,14 +97,21 @@ impl Service {
             .unwrap_or_else(|| plan.name(0));
         let found = self.engine.schedule(&name).await?;
         self.may_change(caller, &name, found.as_ref(), declared)?;
-        if let Some(other) = of_plan.filter(|it| it.name != name) {
+        is_for_all(&name, &plan, found.is_some())?;
+        // One that is declared no more goes in its turn.
+        let is_other = |it: &Schedule| it.name != name && !(declared && it.declared);
+        if let Some(other) = of_plan.filter(is_other) {
             let why = format!(
                 "schedule {} backs this database up into this store at these times already",
                 other.name
             );
             return Err(Error::new(making(&name), Kind::Precondition, why));
         }
+        if let Some(found) = found.as_ref().filter(|_| declared) {
+            is_its_own(found, &plan)?;
+        }
         keep_credentials(&mut plan, found.as_ref());
+        has_its_password(&name, &plan, found.as_ref())?;
         let named = (&plan.source, &plan.store, plan.core.as_ref());
         self.permit(caller, Verb::Backup, named).await?;
         self.engine.permit(Component::Backup, &plan.store)?;
@@ -125,6 +135,15 @@ impl Service {
             }
             put
         };
+        let given = [
+            schedule.plan.source.password.is_at_hand(),
+            schedule.plan.store.keys.is_at_hand(),
+        ];
+        if put == Put::Unchanged && given.contains(&true) {
+            let sentence =
+                "nothing else has changed, and the credentials are now those that were given";
+            findings.push(sentence.to_owned());
+        }
         let overview = self.overview_of(&schedule, validate_only).await;
         Ok(Answer {
             put,
@@ -133,21 +152,28 @@ impl Service {
         })
     }
 
-    /// Removes what the administrator's file has declared and does not any more.
+    /// Removes a schedule that the administrator's file has declared; whether it was there, and is its.
     ///
     /// # Errors
     /// What the engine could not do.
-    pub async fn undeclare(&self, stays: &[Name]) -> Result<Vec<Name>, Error> {
+    pub async fn undeclare(&self, name: &Name) -> Result<bool, Error> {
+        let found = self.engine.schedule(name).await?;
+        if !found.is_some_and(|it| it.declared) {
+            return Ok(false);
+        }
+        self.engine.delete(name).await.map(|()| true)
+    }
+
+    /// The schedules that were declared once, and are not among these.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while they are not known yet.
+    pub async fn declared_beside(&self, stays: &[Name]) -> Result<Vec<Name>, Error> {
         self.known(Things::Schedules).await?;
         let is_gone = |it: &Schedule| it.declared && !stays.contains(&it.name);
         let now = Timestamp::now();
         let gone = self.ledger.overviews(now, None, usize::MAX, is_gone);
-        let mut removed = Vec::new();
-        for Overview { schedule, .. } in gone {
-            self.engine.delete(&schedule.name).await?;
-            removed.push(schedule.name);
-        }
-        Ok(removed)
+        Ok(gone.into_iter().map(|it| it.schedule.name).collect())
     }
 
     /// A Secret is the administrator's: who calls may name those that are listed.
@@ -187,22 +213,28 @@ impl Service {
             return Err(Error::new(making(name), Kind::Occupied, why));
         }
         may(caller, Verb::Update, &place)?;
-        match (found.declared, declared) {
-            (true, false) => Err(self.is_declared(name)),
-            _ => Ok(()),
+        if declared {
+            Ok(())
+        } else {
+            self.is_free(found)
         }
     }
 
-    /// What a call meets that changes a declared schedule.
-    pub(super) fn is_declared(&self, name: &Name) -> Error {
+    /// Whether a call may change a schedule: the administrator's file declares it otherwise, where there is
+    /// such a file.
+    pub(super) fn is_free(&self, found: &Schedule) -> Result<(), Error> {
+        if !found.declared || !self.declares {
+            return Ok(());
+        }
         let why = "it is declared in SCHEDULES_FILE, which would make it again; change it there";
-        Error::new(format!("change schedule {name}"), Kind::Precondition, why)
+        let doing = format!("change schedule {}", found.name);
+        Err(Error::new(doing, Kind::Precondition, why))
     }
 
     /// What can be found out of a schedule's places, in a sentence.
     async fn found_of(&self, schedule: &Schedule, checks: Checks) -> Result<Vec<String>, Error> {
         let Checks::On(disk) = checks else {
-            return Ok(Vec::new());
+            return Ok(vec![NOTHING_TRIED.to_owned()]);
         };
         let Some(schedule) = self.at_hand(schedule).await? else {
             return Ok(vec![ONLY_PODS.to_owned()]);
@@ -264,6 +296,48 @@ impl Service {
         };
         waited.unwrap_or_else(|| unheard_of(schedule.clone()))
     }
+}
+
+/// A file that names what a call has made for another database does not mean that.
+fn is_its_own(found: &Schedule, plan: &Plan) -> Result<(), Error> {
+    if found.declared || found.plan.has_place_of(plan) {
+        return Ok(());
+    }
+    let why = format!(
+        "a call has made a schedule of that name for {}; give it another name in SCHEDULES_FILE, or delete that one",
+        found.plan.source.place()
+    );
+    Err(Error::new(making(&found.name), Kind::Precondition, why))
+}
+
+/// What a new login has no password for may be meant so, or forgotten: a schedule that had one does not
+/// lose it unsaid.
+fn has_its_password(name: &Name, plan: &Plan, found: Option<&Schedule>) -> Result<(), Error> {
+    let had_one = found.is_some_and(|it| it.plan.source.password.is_given());
+    if !had_one || plan.source.password.is_given() {
+        return Ok(());
+    }
+    let why = format!(
+        "the password that is kept is for another login, and none is given for {} at {}; give it, or delete the schedule and make it anew if none is needed",
+        plan.source.user,
+        plan.source.place()
+    );
+    Err(Error::new(
+        format!("change schedule {name}"),
+        Kind::Precondition,
+        why,
+    ))
+}
+
+/// Names that are made of a place are for that place: whoever took them all for others would keep its
+/// schedule from being made.
+fn is_for_all(name: &Name, plan: &Plan, is_there: bool) -> Result<(), Error> {
+    let is_its = |turn| plan.name(turn) == *name || plan.further_name(turn) == *name;
+    if is_there || !name.is_derived() || (0..=TURNS).any(is_its) {
+        return Ok(());
+    }
+    let why = "names such as backup-0a1b2c3d-postgres are made by the adapter; give it another one";
+    Err(Error::new(making(name), Kind::Invalid, why))
 }
 
 /// One of which nothing is known but what it is.

@@ -4,12 +4,11 @@ use backuper::deletion::{self, Deleted};
 use backuper::doctor::{self, Check};
 use backuper::job::BackupSource;
 use backuper::listing::{self, Listed, Shown};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{Service, may};
 use crate::domain::access::Named;
 use crate::domain::callers::{Caller, Verb};
-use crate::domain::name::Name;
 use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
 use crate::engine::change::Things;
@@ -17,6 +16,8 @@ use crate::engine::{Error, Kind};
 
 /// Answers that are found at once: each is a worker.
 static WORKERS: Semaphore = Semaphore::const_new(4);
+/// Held by who deletes a backup.
+static DELETING: Mutex<()> = Mutex::const_new(());
 
 impl Service {
     /// The backups of databases of a name in a store, the newest first, as far as the caller may see the
@@ -25,7 +26,7 @@ impl Service {
     /// # Errors
     /// As [`Self::overview`], and what the engine or its worker could not do.
     pub async fn backups(&self, caller: &Caller, of: About) -> Result<Vec<Listed>, Error> {
-        self.may_ask(caller, Verb::View, &of).await?;
+        let of = self.may_ask(caller, Verb::View, of).await?;
         let lines = self.answer(Task::List, of).await?;
         let mut backups = listing::parse(lines.iter().map(String::as_str));
         backups.retain(|it| may_see(caller, it));
@@ -37,37 +38,45 @@ impl Service {
     /// # Errors
     /// As [`Self::backups`].
     pub async fn backup(&self, caller: &Caller, of: About, key: String) -> Result<Shown, Error> {
-        self.may_ask(caller, Verb::View, &of).await?;
+        let of = self.may_ask(caller, Verb::View, of).await?;
         let doing = format!("look at backup {key}");
         let lines = self.answer(Task::Show { key }, of).await?;
         let shown = listing::parse_shown(lines.iter().map(String::as_str));
-        let shown = shown.filter(|it| may_see(caller, &it.backup));
-        shown.ok_or_else(|| Error::new(doing, Kind::NotFound, "there is none that you may see"))
+        let shown = shown.ok_or_else(|| unheard(&doing))?;
+        if !may_see(caller, &shown.backup) {
+            let why = "there is none that you may see";
+            return Err(Error::new(doing, Kind::NotFound, why));
+        }
+        Ok(shown)
     }
 
-    /// Deletes one backup, or says what would be deleted.
+    /// Deletes one backup, or says what would be deleted. One after another: of two that are deleted at
+    /// once each would be the other's successor.
     ///
     /// # Errors
-    /// [`Kind::Precondition`] while something is being restored, and as [`Self::backups`].
+    /// [`Kind::Precondition`] while something is being restored or the database is being backed up, and
+    /// as [`Self::backups`].
     pub async fn delete_backup(
         &self,
         caller: &Caller,
         of: About,
         task: Task,
     ) -> Result<Deleted, Error> {
-        self.may_ask(caller, Verb::Delete, &of).await?;
-        let doing = "delete a backup";
+        let of = self.may_ask(caller, Verb::Delete, of).await?;
         self.known(Things::Runs).await?;
-        if self.ledger.is_restoring_anything() {
-            let why = "a restore is under way and may read it; ask again when that has ended";
-            return Err(Error::new(doing, Kind::Precondition, why));
-        }
-        let lines = self.answer(task, of).await?;
+        let service = self.clone();
+        // Half a deletion is no better than none: it goes on where the caller does not.
+        let deleting = tokio::spawn(async move {
+            let _alone = DELETING.lock().await;
+            service.is_left_alone(&of)?;
+            service.answer(task, of).await
+        });
+        let lines = deleting.await.map_err(|error| {
+            let doing = "delete a backup";
+            Error::new(doing, Kind::Internal, error)
+        })??;
         let deleted = deletion::parse(lines.iter().map(String::as_str));
-        deleted.ok_or_else(|| {
-            let why = "its worker has not said what it did; list the backups";
-            Error::new(doing, Kind::Internal, why)
-        })
+        deleted.ok_or_else(|| unheard("delete a backup"))
     }
 
     /// Tries everything that would make a backup or a restore fail.
@@ -75,12 +84,11 @@ impl Service {
     /// # Errors
     /// As [`Self::backups`].
     pub async fn diagnose(&self, caller: &Caller, of: About) -> Result<Vec<Check>, Error> {
-        self.may_ask(caller, Verb::Run, &of).await?;
+        let of = self.may_ask(caller, Verb::Run, of).await?;
         let lines = self.answer(Task::Check, of).await?;
         let checks = doctor::parse(lines.iter().map(String::as_str));
         if checks.is_empty() {
-            let why = "its worker has tried nothing";
-            return Err(Error::new("check what would fail", Kind::Internal, why));
+            return Err(unheard("check what would fail"));
         }
         Ok(checks)
     }
@@ -91,17 +99,36 @@ impl Service {
         self.engine.ask(&Question { task, about }).await
     }
 
-    /// Whether a caller may ask about a schedule, or about what it has given.
-    async fn may_ask(&self, caller: &Caller, verb: Verb, of: &About) -> Result<(), Error> {
-        match of {
-            About::Schedule(name) => self.may_ask_of(caller, verb, name).await,
-            About::Given(given) => self.may_ask_given(caller, given).await,
-        }
+    /// Whether nothing is under way that reads backups, or makes and deletes those of this database.
+    fn is_left_alone(&self, of: &About) -> Result<(), Error> {
+        let place = match of {
+            About::Schedule { place, .. } => Some(place.clone()),
+            About::Given(given) => given.source.as_ref().map(ToString::to_string),
+        };
+        let why = if self.ledger.is_restoring_anything() {
+            "a restore is under way and may read it; ask again when that has ended"
+        } else if place.is_some_and(|it| self.ledger.is_backing_up(&it)) {
+            "the database is being backed up; ask again when that has ended"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new("delete a backup", Kind::Precondition, why))
     }
 
-    async fn may_ask_of(&self, caller: &Caller, verb: Verb, name: &Name) -> Result<(), Error> {
-        let overview = self.overview(caller, name).await?;
-        may(caller, verb, &overview.protection.database)
+    /// What a caller may ask about: a schedule as it was when that was allowed, or what it has given.
+    async fn may_ask(&self, caller: &Caller, verb: Verb, of: About) -> Result<About, Error> {
+        match of {
+            About::Schedule { name, .. } => {
+                let overview = self.overview(caller, &name).await?;
+                let place = overview.protection.database;
+                may(caller, verb, &place)?;
+                Ok(About::Schedule { name, place })
+            }
+            About::Given(given) => {
+                self.may_ask_given(caller, &given).await?;
+                Ok(About::Given(given))
+            }
+        }
     }
 
     /// What is given is reached from where the workers are: who may do that is who may restore from it.
@@ -130,6 +157,12 @@ impl Service {
             None => Ok(()),
         }
     }
+}
+
+/// What a worker leads to that has ended well and said nothing.
+fn unheard(doing: &str) -> Error {
+    let why = "its worker has ended well and has not said what it did; ask again";
+    Error::new(doing, Kind::Internal, why)
 }
 
 /// Whose backups are meant; of nobody in particular means of all.

@@ -127,7 +127,12 @@ impl Service {
         };
         // Otherwise whoever owns a database could read another's in it.
         may(caller, Verb::Restore, &source)?;
+        let is_named = target.name.is_some();
         let (target, is_lent) = target.beside(own.as_ref())?;
+        if is_named && own.is_some_and(|it| it.place() == target.place()) {
+            let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, name no target";
+            return Err(Error::new("start a restore", Kind::Invalid, why));
+        }
         let lend = |by| Lent {
             by,
             password: is_lent,
@@ -179,6 +184,10 @@ impl Service {
         now: Timestamp,
     ) -> Result<RestoreAnswer, Error> {
         self.allow(caller, &restore).await?;
+        if !caller.may_everything() {
+            // Another server's backups of a database of this name are another's.
+            restore.source.get_or_insert_with(|| restore.target.place());
+        }
         self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();
         let started = self.begin(&restore).await?;

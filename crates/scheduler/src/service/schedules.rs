@@ -44,6 +44,9 @@ impl Service {
         self.engine.permit(Component::Backup, &plan.store)?;
         let is_known = self.ledger.settle(Things::Schedules).await;
         let known = self.ledger.schedule_of(&plan);
+        if let Some(known) = &known {
+            self.is_free(known)?;
+        }
         let mut names = Names::of(known.as_ref());
         if let Checks::On(disk) = checks {
             let wanted = self.named(names.name(&plan), plan.clone());
@@ -88,11 +91,14 @@ impl Service {
             let why = format!("only {} is served here", self.namespace());
             return Err(Error::new(doing(), Kind::Denied, why));
         }
+        let found = self.engine.schedule(&name).await?;
+        if let Some(found) = &found {
+            self.is_free(found)?;
+        }
         // Names can be guessed: whose schedule it is says the schedule.
         let whose = if caller.may_everything() {
             Whose::Anybodys
         } else {
-            let found = self.engine.schedule(&name).await?;
             let found = found.ok_or_else(|| {
                 let why = "there is none whose database is known";
                 Error::new(doing(), Kind::NotFound, why)
@@ -132,7 +138,11 @@ impl Service {
     /// [`Kind::NotFound`] where there is none that the caller may see.
     pub async fn overview(&self, caller: &Caller, name: &Name) -> Result<Overview, Error> {
         self.known(Things::Schedules).await?;
-        let found = self.ledger.overview(name, Timestamp::now());
+        let mut found = self.ledger.overview(name, Timestamp::now());
+        // Whoever has just been told its name may ask for it at once.
+        if found.is_none() && self.engine.schedule(name).await?.is_some() {
+            found = self.ledger.hear_of_schedule(name).await;
+        }
         let is_seen = |it: &Overview| caller.may(Verb::View, &it.protection.database).is_ok();
         found.filter(is_seen).ok_or_else(|| {
             let doing = format!("find schedule {name}");
@@ -169,9 +179,7 @@ impl Service {
     pub async fn delete(&self, caller: &Caller, name: &Name) -> Result<(), Error> {
         let overview = self.overview(caller, name).await?;
         may(caller, Verb::Delete, &overview.protection.database)?;
-        if overview.schedule.declared {
-            return Err(self.is_declared(name));
-        }
+        self.is_free(&overview.schedule)?;
         self.engine.delete(name).await
     }
 

@@ -173,14 +173,14 @@ pub(in crate::cli) fn database(
         .strip_prefix("postgresql://")
         .or_else(|| text.strip_prefix("postgres://"))
         .unwrap_or(text);
-    // A host has neither; a user may have an @, and a name a slash.
-    let (user, rest) = rest.split_once('@').ok_or_else(needed)?;
+    // A host has neither; a user may have an @, and a name both.
+    let (login, dbname) = rest.split_once('/').ok_or_else(needed)?;
+    let (user, server) = login.rsplit_once('@').ok_or_else(needed)?;
     if user.contains(':') {
         return Err(wrong(
             "a password is no argument, which anybody on this machine can read; set ADAPTER_DB_PASSWORD, or use --password-file or -W",
         ));
     }
-    let (server, dbname) = rest.split_once('/').ok_or_else(needed)?;
     let (host, port) = address(server).ok_or_else(needed)?;
     if user.is_empty() || dbname.is_empty() {
         return Err(needed());

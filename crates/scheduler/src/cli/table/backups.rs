@@ -80,35 +80,67 @@ pub(in crate::cli) fn restored(it: &v1::RestoreBackupResponse) -> String {
     }
 }
 
-/// What was found to be wrong, and what is as it should be.
+/// What is wrong first, and in a sentence at the end how much of it there is.
 pub(in crate::cli) fn checks(all: &[v1::Check]) -> String {
     let mut table = table(["", "OF", "CHECK", "FOUND"]);
     // On a terminal; what is piped has a line for each.
     if table.width().is_some() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    let is_alike = |one: &v1::Check, other: &v1::Check| {
-        let key = |it: &v1::Check| (it.outcome, it.subject.clone(), it.sentence.clone());
-        key(one) == key(other)
-    };
+    let mut sorted: Vec<&v1::Check> = all.iter().collect();
+    sorted.sort_by_key(|it| rank(it.outcome()));
+    let key = |it: &v1::Check| (it.outcome, it.subject.clone(), it.sentence.clone());
     // What one of them keeps from being tried is said once.
-    for alike in all.chunk_by(is_alike) {
+    for alike in sorted.chunk_by(|one, other| key(one) == key(other)) {
         let Some(first) = alike.first() else { continue };
-        let outcome = match first.outcome() {
-            Outcome::Ok => "ok",
-            Outcome::Warning => "warning",
-            Outcome::Wrong => "WRONG",
-            Outcome::Unknown | Outcome::Unspecified => "unknown",
-        };
-        let names: Vec<&str> = alike.iter().map(|it| it.name.as_str()).collect();
         table.add_row([
-            outcome.to_owned(),
+            word(first.outcome()).to_owned(),
             shown(&first.subject),
-            shown(&names.join(", ")),
+            names(alike),
             shown(&first.sentence),
         ]);
     }
-    format!("{table}\n")
+    let count = |outcome| all.iter().filter(|it| it.outcome() == outcome).count();
+    let summary = match (count(Outcome::Wrong), count(Outcome::Unknown)) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (0, unknown) => {
+            format!("nothing is wrong, as far as could be tried; {unknown} could not be")
+        }
+        (1, _) => "1 thing is wrong, and a backup or a restore would fail of it".to_owned(),
+        (wrong, _) => {
+            format!("{wrong} things are wrong, and a backup or a restore would fail of them")
+        }
+    };
+    format!("{table}\n{summary}\n")
+}
+
+/// How many names a line has before it only counts.
+const NAMED: usize = 3;
+
+fn names(alike: &[&v1::Check]) -> String {
+    let mut names: Vec<String> = alike.iter().take(NAMED).map(|it| shown(&it.name)).collect();
+    if alike.len() > NAMED {
+        names.push(format!("{} more", alike.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Warning => "warning",
+        Outcome::Wrong => "WRONG",
+        Outcome::Unknown | Outcome::Unspecified => "unknown",
+    }
+}
+
+fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Wrong => 0,
+        Outcome::Warning => 1,
+        Outcome::Ok => 2,
+        Outcome::Unknown | Outcome::Unspecified => 3,
+    }
 }
 
 /// A backup that was deleted, or that would be.

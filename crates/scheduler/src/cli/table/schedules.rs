@@ -26,14 +26,14 @@ pub(in crate::cli) fn schedules(all: &[v1::Schedule]) -> String {
     let now = Timestamp::now();
     for it in all {
         let protection = it.protection.clone().unwrap_or_default();
+        // What was made and never came to a backup protects nothing.
+        let since = it.create_time.as_ref().and_then(moment);
+        let since = since.filter(|_| protection.last_success_time.is_some());
         let last = protection.last_success_time.as_ref().and_then(moment);
         table.add_row([
             shown(&it.name),
             shown(&it.database),
-            it.create_time
-                .as_ref()
-                .and_then(moment)
-                .map_or_else(none, day),
+            since.map_or_else(none, day),
             last.map_or_else(|| "never".to_owned(), |it| ago(it, now)),
             size(protection.last_stored_bytes),
             protection

@@ -31,9 +31,6 @@ pub(super) const FIELD_MANAGER: &str = "postgres-adapter";
 const SETTINGS_MANAGER: &str = "postgres-adapter-settings";
 /// How many objects one page of a list has.
 const PAGE: u32 = 250;
-/// How much of a log is read, from its end.
-const LOG_LINES: i64 = 2_000;
-const LOG_BYTES: i64 = 1024 * 1024;
 /// How often a list is begun again.
 pub(super) const RESTARTS: u32 = 3;
 /// Before an API server that is busy is asked again, first; then twice as long each time.
@@ -302,16 +299,10 @@ impl Objects {
         Ok(list.items)
     }
 
-    pub(crate) async fn log(&self, pod: &str, container: Option<String>) -> Result<String, Error> {
-        let params = LogParams {
-            container,
-            limit_bytes: Some(LOG_BYTES),
-            tail_lines: Some(LOG_LINES),
-            ..LogParams::default()
-        };
+    pub(crate) async fn log(&self, pod: &str, params: &LogParams) -> Result<String, Error> {
         self.call(
             || format!("read the log of pod {pod}"),
-            || self.pods.logs(pod, &params),
+            || self.pods.logs(pod, params),
         )
         .await
     }
@@ -320,17 +311,11 @@ impl Objects {
     pub(crate) async fn follow_log(
         &self,
         pod: &str,
-        container: Option<String>,
+        params: &LogParams,
     ) -> Result<impl AsyncBufRead + Send + use<>, Error> {
-        let params = LogParams {
-            container,
-            follow: true,
-            tail_lines: Some(LOG_LINES),
-            ..LogParams::default()
-        };
         self.call(
             || format!("read the log of pod {pod}"),
-            || self.pods.log_stream(pod, &params),
+            || self.pods.log_stream(pod, params),
         )
         .await
     }

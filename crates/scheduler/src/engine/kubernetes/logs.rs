@@ -7,12 +7,18 @@ use futures::AsyncBufReadExt as _;
 use futures::stream::{self, BoxStream, StreamExt as _, unfold};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use kube::api::LogParams;
 
 use super::Kubernetes;
 use super::jobs::is_finished;
 use crate::domain::run::Component;
 use crate::engine::{Error, Kind, Lines};
 
+/// How much of a log is read, from its end.
+const LOG_LINES: i64 = 2_000;
+const LOG_BYTES: i64 = 1024 * 1024;
+/// How much of an answer is read.
+const ANSWER_BYTES: i64 = 16 * LOG_BYTES;
 /// Before a Job whose pod does not run yet is looked at again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -25,9 +31,28 @@ impl Kubernetes {
             let why = "none of its pods is there any more";
             return Err(Error::new(doing(name), Kind::NotFound, why));
         };
-        let log = self.objects.log(&pod.name_any(), worker(&pod)).await?;
+        let params = LogParams {
+            limit_bytes: Some(LOG_BYTES),
+            ..from_the_end(&pod)
+        };
+        let log = self.objects.log(&pod.name_any(), &params).await?;
         let lines: Vec<String> = log.lines().map(str::to_owned).collect();
         Ok(stream::iter(lines).map(Ok).boxed())
+    }
+
+    /// All that the one pod of a Job has said, however much: an answer is in it.
+    pub(super) async fn all_lines_of(&self, name: &str) -> Result<Vec<String>, Error> {
+        let Some(pod) = self.pods(name).await?.pop() else {
+            let why = "none of its pods is there any more";
+            return Err(Error::new(doing(name), Kind::NotFound, why));
+        };
+        let params = LogParams {
+            container: worker(&pod),
+            limit_bytes: Some(ANSWER_BYTES),
+            ..LogParams::default()
+        };
+        let log = self.objects.log(&pod.name_any(), &params).await?;
+        Ok(log.lines().map(str::to_owned).collect())
     }
 
     /// One pod after another: a Job that tries again has several.
@@ -102,12 +127,24 @@ impl Following {
             if self.read.contains(&name) || !has_begun(&pod) {
                 continue;
             }
-            let log = self.engine.objects.follow_log(&name, worker(&pod)).await?;
+            let params = LogParams {
+                follow: true,
+                ..from_the_end(&pod)
+            };
+            let log = self.engine.objects.follow_log(&name, &params).await?;
             self.open = Some(log.lines().boxed());
             self.read.insert(name);
             return Ok(true);
         }
         Ok(false)
+    }
+}
+
+fn from_the_end(pod: &Pod) -> LogParams {
+    LogParams {
+        container: worker(pod),
+        tail_lines: Some(LOG_LINES),
+        ..LogParams::default()
     }
 }
 

@@ -17,8 +17,6 @@ use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
 use crate::engine::{self, Error, Kind};
 
-/// How long it may take: a call waits for it.
-const LIMIT: Duration = Duration::from_secs(45);
 /// Between two looks at it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
@@ -27,16 +25,17 @@ impl Kubernetes {
         let Question { task, about } = question;
         let call = uuid::Uuid::new_v4().to_string();
         let (job, doing) = match about {
-            About::Schedule(name) => {
+            About::Schedule { name, place } => {
                 let doing = engine::asked(task, &format!("schedule {name}"));
-                (self.ask_of(name, task, &call, &doing).await?, doing)
+                let job = self.ask_of((name, place), task, [&call, &doing]);
+                (job.await?, doing)
             }
             About::Given(given) => {
                 let doing = engine::asked(task, "what the call names");
                 (self.ask_given(given, task, [&call, &doing]).await?, doing)
             }
         };
-        let outcome = self.answered(&job, &doing).await;
+        let outcome = self.answered(&job, &doing, task.limit()).await;
         // Whoever does not come to this leaves it to its time to live.
         let removed = async {
             match self.objects.job(&job).await? {
@@ -57,10 +56,9 @@ impl Kubernetes {
     /// Makes the Job of a question about a schedule; it reads the schedule's own Secrets.
     async fn ask_of(
         &self,
-        name: &Name,
+        (name, place): (&Name, &str),
         task: &Task,
-        call: &str,
-        doing: &str,
+        [call, doing]: [&str; 2],
     ) -> Result<String, Error> {
         let found = self.found(task.doing(), name).await?;
         let spec = record::recover(&found);
@@ -70,6 +68,9 @@ impl Kubernetes {
         // It goes with the CronJob, which does not count it among its runs.
         owner.controller = None;
         let plan = &spec.schedule.plan;
+        if !place.is_empty() && plan.source.place() != place {
+            return Err(engine::moved(doing));
+        }
         let given = Given {
             source: plan.source.as_source(),
             database: Some(plan.source.clone()),
@@ -81,6 +82,7 @@ impl Kubernetes {
             vars: &Shown::of(&vars),
             secret: &|variable| spec.secret_of(variable),
             schedule: Some(&spec.schedule),
+            limit: task.limit(),
         };
         let wanted = render::question_job(&self.settings, &job, &asking, Some(owner));
         self.objects.create_job(&wanted).await?;
@@ -113,6 +115,7 @@ impl Kubernetes {
                 None => (job.clone(), variable.to_owned()),
             },
             schedule: None,
+            limit: task.limit(),
         };
         let wanted = render::question_job(&self.settings, &job, &asking, None);
         let made = self.objects.create_job(&wanted).await?;
@@ -126,15 +129,20 @@ impl Kubernetes {
         Ok(job)
     }
 
-    async fn answered(&self, job: &str, doing: &str) -> Result<Vec<String>, Error> {
-        let until = Instant::now() + LIMIT;
+    async fn answered(
+        &self,
+        job: &str,
+        doing: &str,
+        limit: Duration,
+    ) -> Result<Vec<String>, Error> {
+        let until = Instant::now() + limit;
         let failed = |kind, why: String| Err(Error::new(doing, kind, why));
         let ended = loop {
             match self.objects.job(job).await? {
                 Some(seen) if is_finished(&seen) => break seen,
                 Some(_) if Instant::now() < until => {}
                 Some(_) => {
-                    let why = format!("its pod has not ended within {} s", LIMIT.as_secs());
+                    let why = format!("its pod has not ended within {} s", limit.as_secs());
                     return failed(Kind::Unavailable, why);
                 }
                 None => return failed(Kind::Unavailable, "its Job was removed".to_owned()),
@@ -149,7 +157,6 @@ impl Kubernetes {
                 None => failed(Kind::Unavailable, "its pod has not said why".to_owned()),
             };
         }
-        let lines = self.lines_of(job, false).await?;
-        futures::TryStreamExt::try_collect(lines).await
+        self.all_lines_of(job).await
     }
 }

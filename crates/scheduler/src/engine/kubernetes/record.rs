@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{PARAMETERS, SPEC};
 use crate::domain::credential::referenced;
-use crate::domain::kept::{self, Unreadable};
+use crate::domain::kept::{self, Kept, Unreadable};
 use crate::domain::schedule::Schedule;
 use crate::engine::variables::Variables;
 
@@ -48,6 +48,13 @@ pub struct Spec {
     /// The Secrets of earlier renderings that hold a variable on, which nobody has given anew.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, String>,
+}
+
+impl Kept for Spec {
+    fn version(&self) -> u32 {
+        let is_new = !self.held.is_empty();
+        self.schedule.version().max(1 + u32::from(is_new))
+    }
 }
 
 impl Spec {

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::domain::credential::referenced;
 use crate::domain::database::Database;
-use crate::domain::kept;
+use crate::domain::kept::{self, Kept as _};
 use crate::domain::restore::Restore;
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
@@ -41,29 +41,33 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
         component: Component::Backup,
         database: &plan.source,
     };
-    // What selects our objects is not a caller's to set, which was refused at the door.
-    let labelled = || {
+    // What selects our objects is not a caller's to set, which was refused at the door; and what
+    // selects pods, such as a Service, is not a caller's to reach.
+    let labelled = |own: BTreeMap<String, String>| {
         let mut all = labels.clone().unwrap_or_default();
-        all.extend(about.labels(settings));
+        all.extend(own);
         all
     };
     let mut annotations = about.annotations();
     SPEC.set(&mut annotations, &spec.text());
-    PARAMETERS.set(&mut annotations, &record::parameters(spec, &vars));
+    // Whoever reads nothing else would lose what came later, and make another CronJob of it.
+    if spec.version() == 1 {
+        PARAMETERS.set(&mut annotations, &record::parameters(spec, &vars));
+    }
     VERSION.set(&mut annotations, &settings.version);
     let mut cron_job = CronJob {
         metadata: ObjectMeta {
             name: Some(name.to_string()),
-            labels: Some(labelled()),
+            labels: Some(labelled(about.labels(settings))),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: None,
         status: None,
     };
-    let mut labels = labelled();
+    let mut labels = about.labels(settings);
     SCHEDULE.set(&mut labels, name.as_str());
-    let mut queued = labels.clone();
+    let mut queued = labelled(labels.clone());
     if let Some(queue) = &settings.queue {
         queued.insert(QUEUE.to_owned(), queue.clone());
     }
@@ -183,10 +187,15 @@ pub fn replacing(mut cron_job: CronJob, found: &CronJob) -> CronJob {
 /// The name of a Secret for the rendering that takes the place of what was found: no other one has
 /// it, then or later, so that a Job of an earlier rendering never reads what is meant for another
 /// server. Two callers who want the same of the same find the same name.
-pub fn secret_name(found: &CronJob, schedule: &Schedule) -> String {
+/// It is another one where another part of the credentials stays in the Secrets before.
+pub fn secret_name(found: &CronJob, schedule: &Schedule, stays: &[&str]) -> String {
     let (uid, version) = (&found.metadata.uid, &found.metadata.resource_version);
     let plan = kept::write(&schedule.plan).unwrap_or_default();
-    let digest = digest(&format!("{uid:?}\n{version:?}\n{plan}"));
+    let mut text = format!("{uid:?}\n{version:?}\n{plan}");
+    for variable in stays {
+        text.push_str(&format!("\n{variable}"));
+    }
+    let digest = digest(&text);
     let name = found.metadata.name.clone().unwrap_or_default();
     format!("{name}-{}", &digest[..16])
 }

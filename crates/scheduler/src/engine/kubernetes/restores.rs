@@ -136,6 +136,9 @@ impl Kubernetes {
             );
             Error::new(DOING, Kind::NotFound, why)
         })?;
+        if !restore.may_borrow_of(&spec.schedule) {
+            return Err(engine::moved(DOING));
+        }
         Ok(Some(spec))
     }
 

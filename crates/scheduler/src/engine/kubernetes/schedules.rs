@@ -219,7 +219,7 @@ impl Kubernetes {
         let secret = if stays.is_empty() {
             self.secret_for(&schedule, found, before)
         } else {
-            render::secret_name(found, &schedule)
+            render::secret_name(found, &schedule, stays)
         };
         let holder = |it: &&str| Some(((*it).to_owned(), before?.secret_of(it).0));
         Spec {
@@ -242,7 +242,7 @@ impl Kubernetes {
             {
                 it.secret.clone()
             }
-            _ => render::secret_name(found, schedule),
+            _ => render::secret_name(found, schedule, &[]),
         }
     }
 

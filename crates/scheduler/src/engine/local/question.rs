@@ -12,8 +12,6 @@ use super::secrets;
 use super::supervisor::Programs;
 use crate::engine::{Error, Kind};
 
-/// How long it may take: a call waits for it.
-const LIMIT: Duration = Duration::from_secs(45);
 /// How much it may print, in bytes.
 const PRINTED: u64 = 16 << 20;
 
@@ -21,9 +19,9 @@ impl Programs {
     /// What a worker answers; `kept` is what is secret of what it is asked about.
     pub(super) async fn ask(
         &self,
-        doing: &str,
+        [doing, kept]: [&str; 2],
         vars: Vec<Var>,
-        kept: &str,
+        limit: Duration,
     ) -> Result<Vec<String>, Error> {
         let failed = |kind, why: String| Error::new(doing, kind, why);
         let Some(mut environment) = secrets::environment(vars, kept) else {
@@ -42,7 +40,7 @@ impl Programs {
             stdin: false,
             stdout: Output::Piped,
         };
-        let outcome = tokio::time::timeout(LIMIT, answered(program)).await;
+        let outcome = tokio::time::timeout(limit, answered(program)).await;
         let said = std::fs::read_to_string(&words).unwrap_or_default();
         if let Err(error) = std::fs::remove_file(&words) {
             tracing::warn!(%error, "the last words of an answer stay");
@@ -56,7 +54,7 @@ impl Programs {
             }
             Ok(Err(why)) => Err(failed(Kind::Unavailable, why)),
             Err(_elapsed) => {
-                let why = format!("its worker did not answer within {} s", LIMIT.as_secs());
+                let why = format!("its worker did not answer within {} s", limit.as_secs());
                 Err(failed(Kind::Unavailable, why))
             }
         }

@@ -57,6 +57,19 @@ impl Store {
         }
     }
 
+    /// Takes the log of changes into the file, and empties it. One that somebody reads waits for the next
+    /// time.
+    async fn checkpoint(&self) {
+        let held = self.connection.clone();
+        let working = tokio::task::spawn_blocking(move || {
+            let connection = held.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        });
+        if let Ok(Err(error)) = working.await {
+            tracing::warn!(%error, "the log of changes of the file stays as it is");
+        }
+    }
+
     /// Writes something, as every call would have to.
     pub(super) async fn reach(&self, now: i64) -> Result<(), Error> {
         let work = move |it: &Transaction<'_>| {

@@ -93,7 +93,7 @@ pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, V
                 store: store.flatten(),
             })))
         }
-        (name, false) => door.take("schedule", name.parse()).map(About::Schedule),
+        (name, false) => door.take("schedule", name.parse()).map(About::schedule),
         (_, true) => {
             let why = "there is a database or a store beside it";
             door.take("schedule", Err(Wrong(why)))
@@ -116,7 +116,7 @@ impl Door {
                 self.take::<()>("source", Err(Wrong("it goes with store")));
             }
             let schedule = self.take("schedule", schedule.parse());
-            return schedule.map(About::Schedule);
+            return schedule.map(About::schedule);
         };
         if !schedule.is_empty() {
             return self.take("store", Err(Wrong("there is a schedule beside it")));

@@ -1,6 +1,7 @@
 //! What people ask for beside a schedule's times: a run, a rest, an answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec, JobTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -12,12 +13,9 @@ use super::super::owner;
 use super::super::record::Shown;
 use super::super::settings::Settings;
 use super::pod::pod;
-use super::{About, labels_of_worker};
+use super::{About, labels_of_worker, seconds};
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
-
-/// How long an answer may take, in seconds.
-const ANSWERED: i64 = 45;
 
 /// A run of a CronJob beside its times, as `kubectl create job --from` makes it.
 pub fn run_now(cron_job: &CronJob, name: &str) -> Job {
@@ -56,6 +54,8 @@ pub struct Asking<'a> {
     pub secret: &'a (dyn Fn(&str) -> (String, String) + Sync),
     /// The schedule that it is about; none: what a caller has given.
     pub schedule: Option<&'a Schedule>,
+    /// How long an answer may take.
+    pub limit: Duration,
 }
 
 /// The Job that answers a question. It has none of the labels by which runs are found, since it is none.
@@ -69,6 +69,7 @@ pub fn question_job(
         vars,
         secret,
         schedule,
+        limit,
     } = asking;
     let component = Component::Backup;
     let mut labels = BTreeMap::new();
@@ -92,7 +93,7 @@ pub fn question_job(
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
-            active_deadline_seconds: Some(ANSWERED),
+            active_deadline_seconds: Some(seconds(*limit)),
             backoff_limit: Some(0),
             ttl_seconds_after_finished: Some(60),
             template,

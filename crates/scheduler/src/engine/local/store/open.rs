@@ -31,6 +31,8 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // What was secret of a schedule that is deleted is not in the file any more.
+        connection.pragma_update(None, "secure_delete", "ON")?;
         is_sound(&connection)?;
         keep_before(&connection, folder)?;
         let version = shape(&mut connection)?;

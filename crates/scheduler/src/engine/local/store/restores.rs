@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use super::Store;
 use super::schedules::{for_a_run, unwritable};
 use crate::domain::kept;
-use crate::domain::restore::{Lent, Restore};
+use crate::domain::restore::Restore;
 use crate::engine::local::secrets;
 use crate::engine::{Error, Started, StartedBy};
 
@@ -18,6 +18,8 @@ const JUST_ENDED: i64 = 60;
 #[derive(Debug)]
 pub(in crate::engine::local) enum Restored {
     Started(Started),
+    /// The schedule that was to lend its credentials is for another database or store by now.
+    Moved,
     /// The schedule that was to lend its credentials is gone.
     NothingToLend(String),
     /// This run restores something else into the database.
@@ -41,8 +43,14 @@ impl Store {
             }
             let secrets = match &restore.lent {
                 None => secrets,
-                Some(lent) => match lending(it, &secrets, lent)? {
-                    Some(secrets) => secrets,
+                Some(lent) => match for_a_run(it, lent.by.as_str())? {
+                    Some((lender, _)) if !restore.may_borrow_of(&lender) => {
+                        return Ok(Restored::Moved);
+                    }
+                    Some((_, kept)) => match secrets::lending(&secrets, &kept, lent) {
+                        Some(secrets) => secrets,
+                        None => return Ok(Restored::NothingToLend(lent.by.to_string())),
+                    },
                     None => return Ok(Restored::NothingToLend(lent.by.to_string())),
                 },
             };
@@ -82,16 +90,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// The restore's secrets with those of the schedule as they are now.
-fn lending(
-    transaction: &Transaction<'_>,
-    own: &str,
-    lent: &Lent,
-) -> rusqlite::Result<Option<String>> {
-    let found = for_a_run(transaction, lent.by.as_str())?;
-    Ok(found.and_then(|(_, schedules)| secrets::lending(own, &schedules, lent)))
 }
 
 /// What the same request, or another one for the database, has come to: under way, cut short, or ended

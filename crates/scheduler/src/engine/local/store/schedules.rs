@@ -144,7 +144,10 @@ impl Store {
             it.execute("DELETE FROM schedules WHERE name = ?1", [name])
         })
         .await
-        .map(drop)
+        .map(drop)?;
+        // Nor is it in the log of the file's changes.
+        self.checkpoint().await;
+        Ok(())
     }
 
     /// Lets a schedule rest, or run again; whether there is one. What it has missed meanwhile is due then,
