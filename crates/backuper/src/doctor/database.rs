@@ -131,8 +131,11 @@ pub(super) async fn check(
         Ok(Ok(entrance)) => entrance,
         Ok(Err(error)) => return (kept_out(findings, error), None),
         Err(_elapsed) => {
-            let sentence = format!("no answer within {} s", limit.as_secs());
-            findings.add("login", Finding::unknown(sentence));
+            let sentence = format!(
+                "the port was opened, and nothing answered within {} s; look at the server and at what stands before it",
+                limit.as_secs()
+            );
+            findings.add("login", Finding::wrong(sentence));
             return (findings.all("nobody was logged in"), None);
         }
     };
