@@ -136,9 +136,15 @@ impl Site {
     }
 
     pub(crate) fn schedule(&self, request: BackupRequest) -> BackupResponse {
-        block_on(self.world.scheduler().backup(request))
-            .expect("scheduled")
-            .into_inner()
+        // The Service of a release that has just been installed follows its pods with some delay, and a Backup
+        // may be asked for again.
+        eventually("it is scheduled", async || {
+            let answer = self.world.scheduler().backup(request.clone()).await;
+            match answer {
+                Err(status) if status.code() == tonic::Code::Unavailable => None,
+                answer => Some(answer.expect("scheduled").into_inner()),
+            }
+        })
     }
 
     pub(crate) fn update_of(&self, cron_job: &str, namespace: &str) -> UpdateBackupRequest {

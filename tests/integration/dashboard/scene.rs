@@ -89,7 +89,8 @@ impl Scene {
                 let mut operations = operations::client(port).await;
                 operations.list_schedules(all).await.unwrap();
             });
-            let rates = "sum by (job) (rate(postgres_adapter_call_duration_seconds_count[10m])) > 0";
+            let rates =
+                "sum by (job) (rate(postgres_adapter_call_duration_seconds_count[10m])) > 0";
             (prometheus.query(rates).len() == JOBS.len()).then_some(())
         });
         Self {
