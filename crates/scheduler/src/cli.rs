@@ -1,6 +1,7 @@
 //! The scheduler's program as its own client: what a running one is asked for, from a shell.
 
 mod backups;
+mod hints;
 mod output;
 mod settings;
 mod table;
@@ -47,6 +48,7 @@ pub async fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             output.complain(&failure.sentence);
+            output.hint(&failure.sentence);
             ExitCode::from(failure.verdict.exit_code())
         }
     }
@@ -239,10 +241,12 @@ impl Call<'_> {
         let answer = self.client.watch_run(request).await;
         let mut watched = client::answered(answer)?;
         let mut last = v1::run::State::Unspecified;
+        let mut said = String::new();
         loop {
             match watched.message().await {
                 Ok(Some(run)) => {
                     last = run.state();
+                    said.clone_from(&run.message);
                     self.output.give_line("Run", &run, table::progress)?;
                 }
                 Ok(None) => break,
@@ -252,6 +256,7 @@ impl Call<'_> {
         match last {
             v1::run::State::Succeeded => Ok(ExitCode::SUCCESS),
             v1::run::State::Failed | v1::run::State::Cancelled | v1::run::State::Expired => {
+                self.output.hint(&said);
                 Ok(ExitCode::from(NOT_WELL))
             }
             _ => Err(Failure::try_again(

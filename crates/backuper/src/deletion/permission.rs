@@ -86,7 +86,7 @@ impl Question<'_> {
     ) -> Result<(), Failure> {
         if backup.is_active(self.now) {
             return Err(Failure::refused(format!(
-                "{} is being made: something was written there at {}; cancel its run, or wait until it has ended; nothing was deleted",
+                "{} is being made: something was written there at {}; cancel its run, or wait until it has ended, or for half an hour where it was killed; nothing was deleted",
                 name(found),
                 backup.modified()
             )));

@@ -103,7 +103,7 @@ pub(super) fn bare(backup: &Backup) -> Listed {
 
 pub(super) fn unfinished(backup: &Backup, now: Timestamp) -> Listed {
     let why = if backup.is_active(now) {
-        "it is being made"
+        "it is being made, or its run was cut short within the last half hour"
     } else {
         "its run did not end: there is no manifest"
     };

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use backuper::runtime::Failure;
 use clap::ValueEnum;
 
+use super::hints::hints;
 use crate::api::client::{Message, json};
 
 /// How answers are printed.
@@ -62,6 +63,12 @@ impl Output {
     /// Prints a sentence or a line of a log.
     pub(super) fn say(&mut self, line: &str) -> Result<(), Failure> {
         self.print(&format!("{line}\n"))
+    }
+
+    /// Says on standard error what a worker's variables in a sentence are in a command.
+    pub(super) fn hint(&mut self, sentence: &str) {
+        // Where that is closed, there is nobody to be helped.
+        drop(write!(io::stderr(), "{}", hints(sentence)));
     }
 
     /// Tells people, and no programs, something beside the answers.
