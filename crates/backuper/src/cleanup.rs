@@ -172,8 +172,11 @@ async fn remove_expired(
         && let Some(manifest) = manifest
         && let Err(error) = storage.stat(&made.key(MANIFEST)).await
     {
-        storage.put(&key, manifest).await?;
         deletions.failed += 1;
+        if let Err(again) = storage.put(&key, manifest).await {
+            tracing::error!(%key, error = %again, "retention has deleted this manifest, did not find the new backup any more ({error}), and could not put it back: this is no backup any more, so make another one now");
+            return Ok(false);
+        }
         tracing::warn!(%key, %error, "the new backup was not found any more, so retention has put the manifest of this one back, and removes nothing");
         return Ok(false);
     }

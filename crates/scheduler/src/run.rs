@@ -31,8 +31,8 @@ use crate::engine::{Engine, Kind, Tidied};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
-use crate::service::Service;
 use crate::service::ledger::Ledger;
+use crate::service::{Declared, Service};
 use crate::workers::Workers;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.
@@ -66,7 +66,10 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let ledger = Ledger::awaiting();
     let declared = config.declared.schedules_file.clone();
     let service = Service::new(engine.clone(), workers, ledger.clone(), config.checks());
-    let service = service.beside_a_file(declared.is_some());
+    let service = match &declared {
+        Some(_) => service.beside_a_file(Declared::in_a_file()),
+        None => service,
+    };
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));

@@ -9,13 +9,15 @@ pub mod restores;
 pub mod runs;
 pub mod schedules;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use backuper::report::CoreAddress;
 
 use crate::domain::access::{Named, Places, Refusal};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
+use crate::domain::name::Name;
 use crate::domain::store::Store;
 use crate::engine::change::Things;
 use crate::engine::{Engine, Error, Kind};
@@ -30,8 +32,45 @@ pub struct Service {
     workers: Workers,
     ledger: Ledger,
     checks: Checks,
-    /// Whether the administrator's file declares schedules.
-    declares: bool,
+    /// What the administrator's file declares.
+    declared: Declared,
+}
+
+/// What the administrator's file declares, which calls do not change.
+#[derive(Clone, Debug, Default)]
+pub struct Declared(Arc<RwLock<InFile>>);
+
+#[derive(Debug, Default)]
+enum InFile {
+    /// There is no such file.
+    #[default]
+    Nothing,
+    /// There is one, and what is in it is not known yet.
+    Unknown,
+    /// These.
+    These(BTreeSet<Name>),
+}
+
+impl Declared {
+    /// There is a file, which was not read yet.
+    #[must_use]
+    pub fn in_a_file() -> Self {
+        Self(Arc::new(RwLock::new(InFile::Unknown)))
+    }
+
+    /// These are in it.
+    pub fn are(&self, names: &[Name]) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *known = InFile::These(names.iter().cloned().collect());
+    }
+
+    fn has(&self, name: &Name) -> bool {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            InFile::Nothing => false,
+            InFile::Unknown => true,
+            InFile::These(names) => names.contains(name),
+        }
+    }
 }
 
 /// Whether requests are tried before they are answered.
@@ -61,15 +100,21 @@ impl Service {
             workers,
             ledger,
             checks,
-            declares: false,
+            declared: Declared::default(),
         }
     }
 
     /// The same, beside a file of the administrator's that declares schedules.
     #[must_use]
-    pub fn beside_a_file(mut self, is_there: bool) -> Self {
-        self.declares = is_there;
+    pub fn beside_a_file(mut self, declared: Declared) -> Self {
+        self.declared = declared;
         self
+    }
+
+    /// What that file declares.
+    #[must_use]
+    pub fn declared(&self) -> &Declared {
+        &self.declared
     }
 
     /// Whether requests are tried before they are answered.

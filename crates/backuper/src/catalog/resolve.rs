@@ -319,6 +319,10 @@ impl Question<'_> {
         });
         // That a database of this name is the only one does not make it the one that is named.
         if named.is_empty() && self.request.by_name {
+            // Those of the published adapter say nothing of their server, and have always counted.
+            if !listing.published.is_empty() {
+                return Ok(Sources::of(BTreeSet::new()));
+            }
             let source = self.request.target;
             return Err(self.no_such(format!(
                 "the backups of databases of this name are of other servers than {}:{}",

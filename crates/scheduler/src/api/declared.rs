@@ -88,7 +88,21 @@ pub fn wanted(path: &Path, text: &str) -> Result<Vec<Wanted>, Failure> {
             wrong(&sentences.collect::<Vec<_>>().join("; "))
         })
     });
-    each.collect()
+    let wanted: Vec<Wanted> = each.collect::<Result<_, _>>()?;
+    let mut plans: Vec<_> = wanted
+        .iter()
+        .map(|it| (it.plan.further_name(0), &it.name))
+        .collect();
+    plans.sort();
+    if let Some([(_, Some(one)), (_, Some(other))]) = plans.windows(2).find(|it| it[0].0 == it[1].0)
+    {
+        let why = "have the same database, store and times; one of them is enough";
+        let place = path.display();
+        return Err(Failure::refused(format!(
+            "{place}: {one} and {other} {why}"
+        )));
+    }
+    Ok(wanted)
 }
 
 /// A secret that is no text: whoever reads it as one would show it in what it says of that.

@@ -66,7 +66,9 @@ impl Kept for Restore {
             self.target.password.reference(),
             self.store.keys.reference(),
         ];
-        let is_new = !self.wishes.are_none() || named.iter().any(Option::is_some);
+        // Whose backups are meant, an older scheduler would not tell its worker.
+        let is_of_another = self.source.is_some() || self.lent.is_some();
+        let is_new = is_of_another || !self.wishes.are_none() || named.iter().any(Option::is_some);
         1 + u32::from(is_new)
     }
 }
@@ -135,7 +137,7 @@ impl Restore {
             core.as_ref().map(ToString::to_string),
             request_id,
         );
-        if let Some(source) = source {
+        if let Some(source) = source.as_ref().filter(|it| **it != target.place()) {
             text.push_str(&format!("\n{source:?}"));
         }
         if let Some(Lent { by, password }) = lent {

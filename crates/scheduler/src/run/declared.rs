@@ -17,6 +17,8 @@ use crate::service::put::Wanted;
 const LOOKING: Duration = Duration::from_secs(5);
 /// After how many looks what it declares is made what it says, though it has not changed.
 const ASSERTING: u32 = 60;
+/// After how many looks what could not be made, or is not to be removed yet, is looked at again.
+const AGAIN: u32 = 4;
 /// How long a schedule is not declared any more before it is removed: longer than a kubelet takes to show a
 /// pod what a ConfigMap has by now.
 const MISSED: Duration = Duration::from_secs(120);
@@ -30,6 +32,10 @@ pub(super) async fn follow(
 ) {
     let mut following = Following::default();
     loop {
+        if !*leads.borrow() {
+            // What another leader has done meanwhile is not known.
+            following = Following::default();
+        }
         let waited = tokio::select! {
             () = stop.cancelled() => return,
             leading = leads.wait_for(|it| *it) => leading.map(drop),
@@ -53,6 +59,8 @@ pub(super) async fn follow(
 struct Following {
     /// What was in it; none: it could not be read.
     text: Option<String>,
+    /// Whether that was not acted upon yet.
+    is_new: bool,
     /// Whether that was done, all of it.
     is_done: bool,
     /// How often it was looked at since.
@@ -71,13 +79,16 @@ impl Following {
         // What is being written is looked at once more.
         let is_settled = self.text.as_deref() == text.as_deref().ok();
         self.text = text.as_ref().ok().cloned();
-        let is_due = !self.is_done || self.looks >= ASSERTING || !self.missing.is_empty();
-        if !is_settled {
-            self.is_done = false;
-        }
-        if text.is_ok() && (!is_settled || !is_due) {
+        self.is_new |= !is_settled;
+        let wait = match (self.is_new, self.is_done) {
+            (true, _) => 0,
+            (false, true) if self.missing.is_empty() => ASSERTING,
+            (false, _) => AGAIN,
+        };
+        if text.is_ok() && (!is_settled || self.looks < wait) {
             return;
         }
+        self.is_new = false;
         self.looks = 0;
         let wanted = match text {
             Ok(text) => declared::wanted(path, &text).map_err(|it| it.sentence),
@@ -99,6 +110,7 @@ impl Following {
         self.wrong = None;
         self.is_done = true;
         let names: Vec<Name> = wanted.iter().filter_map(|it| it.name.clone()).collect();
+        service.declared().are(&names);
         for wanted in wanted {
             let name = wanted.name.clone();
             let schedule = name.as_ref().map(tracing::field::display);

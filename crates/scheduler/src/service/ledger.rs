@@ -172,14 +172,14 @@ impl Ledger {
         })
     }
 
-    /// Whether a backup of a database is under way.
+    /// Whether a worker is backing a database up.
     #[must_use]
     pub fn is_backing_up(&self, database: &str) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.runs.values().any(|it| {
             it.component == Component::Backup
                 && it.database == database
-                && it.state.ending().is_none()
+                && it.state == State::Running
         })
     }
 

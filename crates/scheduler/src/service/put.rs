@@ -223,7 +223,7 @@ impl Service {
     /// Whether a call may change a schedule: the administrator's file declares it otherwise, where there is
     /// such a file.
     pub(super) fn is_free(&self, found: &Schedule) -> Result<(), Error> {
-        if !found.declared || !self.declares {
+        if !found.declared || !self.declared.has(&found.name) {
             return Ok(());
         }
         let why = "it is declared in SCHEDULES_FILE, which would make it again; change it there";

@@ -64,11 +64,25 @@ impl Service {
     ) -> Result<Deleted, Error> {
         let of = self.may_ask(caller, Verb::Delete, of).await?;
         self.known(Things::Runs).await?;
+        let is_only_said = matches!(
+            task,
+            Task::Delete {
+                validate_only: true,
+                ..
+            }
+        );
+        let alone = if is_only_said {
+            None
+        } else {
+            Some(DELETING.lock().await)
+        };
+        if alone.is_some() {
+            self.is_left_alone(&of)?;
+        }
         let service = self.clone();
-        // Half a deletion is no better than none: it goes on where the caller does not.
+        // Half a deletion is no better than none: what has begun goes on where the caller does not.
         let deleting = tokio::spawn(async move {
-            let _alone = DELETING.lock().await;
-            service.is_left_alone(&of)?;
+            let _alone = alone;
             service.answer(task, of).await
         });
         let lines = deleting.await.map_err(|error| {

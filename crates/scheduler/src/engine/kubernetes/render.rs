@@ -130,6 +130,13 @@ pub fn gated(cron_job: &CronJob) -> CronJob {
         // something else than it.
         annotations.retain(|key, _| key == PARAMETERS.now);
     }
+    if let Some(labels) = &mut metadata.labels {
+        // A caller's could not be taken out later.
+        let is_ours = |key: &str| {
+            key.starts_with("app.kubernetes.io/") || key.starts_with("postgres-adapter")
+        };
+        labels.retain(|key, _| is_ours(key));
+    }
     let spec = cron_job.spec.as_ref();
     let pod = spec.and_then(|it| it.job_template.spec.as_ref()?.template.spec.as_ref());
     let containers = pod.iter().flat_map(|it| &it.containers);

@@ -10,6 +10,7 @@ mod schedules;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
@@ -63,10 +64,21 @@ impl Store {
         let held = self.connection.clone();
         let working = tokio::task::spawn_blocking(move || {
             let connection = held.lock().unwrap_or_else(PoisonError::into_inner);
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            // Other calls do not wait for whoever reads the file.
+            connection.busy_timeout(Duration::ZERO)?;
+            let said: rusqlite::Result<bool> =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            connection.busy_timeout(open::BUSY)?;
+            said
         });
-        if let Ok(Err(error)) = working.await {
-            tracing::warn!(%error, "the log of changes of the file stays as it is");
+        match working.await {
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Ok(true)) => tracing::warn!(
+                "somebody reads the file of schedules, so what was deleted stays in its log of changes until the next deletion"
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the log of changes of the file stays as it is");
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::migrate::{VERSION, shape};
 use crate::engine::{Error, Kind};
 
 /// How long a statement waits for somebody who reads the file beside us.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens the file, which one scheduler uses at a time and others may read meanwhile.
 pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
