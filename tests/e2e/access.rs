@@ -45,7 +45,7 @@ fn account() -> String {
 fn the_scheduler_asks_for_nothing_that_its_role_does_not_give() {
     let site = Site::new("role");
     site.fill(10);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     site.update(&name, site.request());
     site.succeeds(&site.run_now(&name));
     site.succeeds(&site.restore("0").unwrap());
@@ -202,7 +202,7 @@ fn the_network_policy_lets_in_who_may_and_nobody_else() {
         assert!(!is_answered("e2e-core", worker, &address), "a worker calls");
     }
     // Workers reach what they need.
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     site.succeeds(&site.run_now(&name));
     site.sql("DROP TABLE items");
     site.succeeds(&site.restore("0").unwrap());

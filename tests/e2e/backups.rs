@@ -22,7 +22,7 @@ fn helm_says_that_it_answers() {
 fn a_backup_comes_back_into_an_emptied_database_and_into_a_full_one() {
     let site = Site::new("whole");
     let sum = site.fill(20_000);
-    let answer = site.schedule(site.request());
+    let answer = site.schedule(&site.request());
     assert_eq!(answer.cronjob_namespace, SYSTEM);
     site.succeeds(&site.run_now(&answer.cronjob_name));
     assert_eq!(site.backups().len(), 1, "{:?}", site.keys());
@@ -45,7 +45,7 @@ fn a_schedule_fires_by_itself_and_an_update_of_all_of_it_takes_effect() {
     site.fill(10);
     let mut request = site.request();
     request.schedule = "* * * * *".to_owned();
-    let name = site.schedule(request.clone()).cronjob_name;
+    let name = site.schedule(&request).cronjob_name;
     eventually("the schedule fires", async || {
         let cron_jobs: Api<CronJob> = site.world.api();
         let status = cron_jobs.get(&name).await.ok()?.status?;
@@ -65,7 +65,7 @@ fn a_schedule_fires_by_itself_and_an_update_of_all_of_it_takes_effect() {
 fn what_was_made_for_a_request_goes_with_it() {
     let site = Site::new("owner");
     site.fill(10);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     site.succeeds(&site.run_now(&name));
     let example = repository().join("deploy/examples/backup-request.yaml");
     let example = std::fs::read_to_string(example).unwrap();

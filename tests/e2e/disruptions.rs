@@ -21,7 +21,7 @@ impl Held {
     fn new(prefix: &str) -> Self {
         let site = Site::new(prefix);
         site.fill(1_000);
-        let name = site.schedule(site.request()).cronjob_name;
+        let name = site.schedule(&site.request()).cronjob_name;
         let holder = block_on(async {
             let holder = site.session(&site.name).await;
             holder
@@ -224,7 +224,7 @@ fn schedules_and_calls_go_on_after_the_api_server_was_restarted() {
         return;
     }
     let sum = site.fill(10);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     let restart = repository().join("tests/cluster/restart.sh");
     run(restart.to_str().unwrap(), &["kube-apiserver", "-KILL"]);
     eventually("the scheduler answers", async || {

@@ -25,7 +25,7 @@ fn a_wrong_password_and_a_missing_bucket_are_one_sentence_each_and_not_tried_aga
         ),
         (bucket, &["no-such-bucket", "S3_BUCKET_NAME"]),
     ] {
-        let name = site.schedule(request).cronjob_name;
+        let name = site.schedule(&request).cronjob_name;
         let job = site.run_now(&name);
         assert!(!site.end_of(&job), "{job}");
         assert_eq!(site.pods_of(&job).len(), 1, "it would not help");
@@ -52,7 +52,7 @@ fn a_wrong_password_and_a_missing_bucket_are_one_sentence_each_and_not_tried_aga
 #[test]
 fn an_image_that_cannot_be_pulled_is_an_event_that_names_it() {
     let site = Site::new("image");
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     let missing = "registry.local/no/such-image:1";
     let dry = kubectl(&[
         "-n",
@@ -95,7 +95,7 @@ fn an_image_that_cannot_be_pulled_is_an_event_that_names_it() {
 fn a_restore_that_fails_is_not_run_again_and_changes_nothing() {
     let site = Site::new("norepeat");
     let sum = site.fill(1_000);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     site.succeeds(&site.run_now(&name));
     let refused = site.restore("nothing/here.sql").expect_err("there is none");
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
@@ -131,7 +131,7 @@ fn a_pod_that_violates_the_restricted_profile_is_refused_here() {
     assert!(why.contains("restricted"), "{why}");
     // And ours are let in, of both kinds.
     let sum = site.fill(10);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     let job = site.run_now(&name);
     site.succeeds(&job);
     let restore = site.restore("0").unwrap();
@@ -168,7 +168,7 @@ fn a_password_with_what_kubernetes_expands_arrives_as_it_is() {
     let mut request = site.request();
     request.db_user = role;
     request.db_pass = password.to_owned();
-    let name = site.schedule(request).cronjob_name;
+    let name = site.schedule(&request).cronjob_name;
     site.succeeds(&site.run_now(&name));
     let patch = serde_json::json!({"spec": {"suspend": true}});
     let cron_jobs: Api<k8s_openapi::api::batch::v1::CronJob> = site.world.api();

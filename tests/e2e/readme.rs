@@ -120,6 +120,7 @@ fn a_newcomer_gets_from_nothing_to_a_restored_database() {
     assert!(said.contains("shop"), "{said}");
     let said = shell(run);
     assert!(said.contains("backup complete"), "{said}");
+    workers_answer(&shell);
     site.sql("DROP TABLE items");
     let said = shell(restore);
     assert!(said.contains("restore complete"), "{said}");
@@ -131,6 +132,28 @@ fn a_newcomer_gets_from_nothing_to_a_restored_database() {
     assert!(seen.contains("cronjob.batch/shop "), "{seen}");
     shell("adapter delete shop");
     remove_what_was_left("shop");
+}
+
+/// Pods that are no runs, each gone a moment later.
+fn workers_answer(shell: &dyn Fn(&str) -> String) {
+    let said = shell("adapter doctor shop");
+    assert!(said.contains("nothing is wrong"), "{said}");
+    for what in ["login", "write"] {
+        let is_ok = |it: &str| it.starts_with("ok") && it.contains(what);
+        assert!(said.lines().any(is_ok), "{what}: {said}");
+    }
+    let listed = shell("adapter backups shop -o json");
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let key = listed["backups"][0]["key"].as_str().unwrap();
+    let said = shell(&format!("adapter backup shop {key}"));
+    assert!(said.contains("manifest.json"), "{said}");
+    let deleted = format!("adapter delete-backup shop {key}");
+    let said = shell(&format!("{deleted} --last --validate-only"));
+    assert!(said.contains("nothing is deleted"), "{said}");
+    let said = shell(&format!("! {deleted} 2>&1"));
+    assert!(said.contains("DELETE_LAST is here --last"), "{said}");
+    let left = shell("kubectl -n oiler-backup-system get jobs -l postgres-adapter.io/question");
+    assert!(!left.contains("-lst-"), "{left}");
 }
 
 #[test]
@@ -173,7 +196,7 @@ fn grpcurl_gets_from_nothing_to_a_restored_database() {
 fn the_commands_of_every_day_and_of_the_runbook_run() {
     let site = Site::new("daily");
     let sum = site.fill(1000);
-    let name = site.schedule(site.request()).cronjob_name;
+    let name = site.schedule(&site.request()).cronjob_name;
     site.succeeds(&site.run_now(&name));
     let _left = try_run("kubectl", &["delete", "clusterrolebinding", BINDING]);
     let places = r"\b(RELEASE_NS|RELEASE|NAMESPACE|NS|NAME|SCHEDULE|JOB|POD|RUN)\b";

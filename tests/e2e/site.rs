@@ -135,7 +135,7 @@ impl Site {
         }
     }
 
-    pub(crate) fn schedule(&self, request: BackupRequest) -> BackupResponse {
+    pub(crate) fn schedule(&self, request: &BackupRequest) -> BackupResponse {
         // The Service of a release that has just been installed follows its pods with some delay, and a Backup
         // may be asked for again.
         eventually("it is scheduled", async || {
