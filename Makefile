@@ -38,6 +38,7 @@ fmt-check:
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p scheduler --test e2e -- -D warnings
 
 dependencies: ## Checks what the programs link
 	CARGO=$(CARGO) scripts/check-dependencies.sh

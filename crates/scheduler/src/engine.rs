@@ -168,6 +168,18 @@ pub enum Put {
     Changed(Vec<&'static str>),
 }
 
+impl Put {
+    /// What writing a schedule does in the place of what was kept.
+    #[must_use]
+    pub fn of(schedule: &Schedule, before: Option<&Schedule>) -> Self {
+        match before.map(|it| schedule.changes_from(it)) {
+            None => Self::Created,
+            Some(changes) if changes.is_empty() => Self::Unchanged,
+            Some(changes) => Self::Changed(changes),
+        }
+    }
+}
+
 impl fmt::Display for Put {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

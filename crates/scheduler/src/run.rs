@@ -31,8 +31,9 @@ use crate::engine::{Engine, Kind, Tidied};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
+use crate::service::Service;
+use crate::service::declared::Declared;
 use crate::service::ledger::Ledger;
-use crate::service::{Declared, Service};
 use crate::workers::Workers;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.

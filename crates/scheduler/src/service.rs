@@ -2,27 +2,28 @@
 
 mod addresses;
 pub mod checks;
+pub mod declared;
 pub mod ledger;
 pub mod put;
 mod questions;
 pub mod restores;
 pub mod runs;
 pub mod schedules;
+mod secrets;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use backuper::report::CoreAddress;
 
 use crate::domain::access::{Named, Places, Refusal};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::database::Database;
-use crate::domain::name::Name;
 use crate::domain::store::Store;
 use crate::engine::change::Things;
 use crate::engine::{Engine, Error, Kind};
 use crate::workers::Workers;
 use checks::{Disk, Outcome};
+use declared::Declared;
 use ledger::Ledger;
 
 /// What the scheduler can be asked for.
@@ -34,43 +35,6 @@ pub struct Service {
     checks: Checks,
     /// What the administrator's file declares.
     declared: Declared,
-}
-
-/// What the administrator's file declares, which calls do not change.
-#[derive(Clone, Debug, Default)]
-pub struct Declared(Arc<RwLock<InFile>>);
-
-#[derive(Debug, Default)]
-enum InFile {
-    /// There is no such file.
-    #[default]
-    Nothing,
-    /// There is one, and what is in it is not known yet.
-    Unknown,
-    /// These.
-    These(BTreeSet<Name>),
-}
-
-impl Declared {
-    /// There is a file, which was not read yet.
-    #[must_use]
-    pub fn in_a_file() -> Self {
-        Self(Arc::new(RwLock::new(InFile::Unknown)))
-    }
-
-    /// These are in it.
-    pub fn are(&self, names: &[Name]) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *known = InFile::These(names.iter().cloned().collect());
-    }
-
-    fn has(&self, name: &Name) -> bool {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            InFile::Nothing => false,
-            InFile::Unknown => true,
-            InFile::These(names) => names.contains(name),
-        }
-    }
 }
 
 /// Whether requests are tried before they are answered.

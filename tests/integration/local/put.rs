@@ -265,6 +265,22 @@ fn declared_schedules_are_those_of_the_file() {
         assert!(refused.stderr.contains("SCHEDULES_FILE"), "{refused}");
     }
     call(&["suspend", "night"]).expect_code(0);
+    // Nor is anything taken over that a call has made for another database.
+    let elsewhere = format!("{place_of_store}/other");
+    std::fs::create_dir(folder.join("other")).unwrap();
+    let theirs = ["put", "their-own", "--database", &of, "--store", &elsewhere];
+    let theirs = [&theirs[..], &["--cron", "@daily", "--skip-checks"]].concat();
+    call(&theirs).expect_code(0);
+    write(format!(
+        "schedules:\n{}{}{}",
+        one("night"),
+        one("nights"),
+        one("their-own")
+    ));
+    running.wait_until_it_prints("a call has made a schedule of that name");
+    let kept = call(&["show", "their-own"]);
+    assert!(kept.stdout.contains(&elsewhere), "{kept}");
+    call(&["delete", "their-own"]).expect_code(0);
     // A file that is wrong anywhere changes nothing.
     write(format!("schedules:\n{}- name: Wrong\n", one("night")));
     running.wait_until_it_prints("the schedules stay as they are");
@@ -303,4 +319,31 @@ fn a_password_is_in_no_file_once_its_schedule_is_deleted() {
     assert!(holds());
     scene.call(&["delete", "shop"]).expect_code(0);
     assert!(!holds());
+}
+
+/// Who backs up may read all and write nothing: whoever restores over it is another one.
+#[test]
+fn another_role_restores_over_the_schedules_own_database() {
+    let database = shared().database("in_place");
+    database.sql("CREATE TABLE t AS SELECT generate_series(1, 10) n");
+    let mut scene = Scene::of(&database);
+    let reader = shared().role("reader", "IN ROLE pg_read_all_data");
+    let (user, place) = scene.of.split_once('@').unwrap();
+    let (user, at) = (user.to_owned(), format!("{reader}@{place}"));
+    let owner = scene.password().to_owned();
+    scene.of = at;
+    let (_running, _port) = start(&scene.data);
+    let put = scene.put(&["--cron", "@daily"]);
+    scene.call_with_password("p", &words(&put)).expect_code(0);
+    scene.call(&["run", "shop", "--wait"]).expect_code(0);
+    database.sql("DELETE FROM t");
+    let name = database.name();
+    let over = ["restore", "shop", "--into", name, "--user", &user];
+    let refused = scene.call_with_password(&owner, &over);
+    refused.expect_code(2);
+    assert!(refused.stderr.contains("--in-place"), "{refused}");
+    assert_eq!(database.sql("SELECT count(*) FROM t").trim(), "0");
+    let over = ["restore", "shop", "--in-place", "--user", &user, "--wait"];
+    scene.call_with_password(&owner, &over).expect_code(0);
+    assert_eq!(database.sql("SELECT count(*) FROM t").trim(), "10");
 }

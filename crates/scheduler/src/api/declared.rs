@@ -163,6 +163,10 @@ mod tests {
                 format!("{{name: shop, surprise: 1, {login}, {REST}"),
                 "surprise",
             ),
+            (
+                format!("{{name: shop, {login}, {REST}\n- {{name: crm, {login}, {REST}"),
+                "same database, store and times",
+            ),
         ] {
             let why = refusal(&entry);
             assert!(why.contains(expected), "{entry}: {why}");

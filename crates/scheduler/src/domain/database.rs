@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::credential::Credential;
 use super::name::long_hash;
 
+/// PostgreSQL's own port.
+pub const PORT: u16 = 5432;
+
 /// A database and how to get into it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Database {

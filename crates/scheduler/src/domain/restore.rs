@@ -153,3 +153,28 @@ impl Restore {
         hex::encode(&Sha256::digest(text)[..16])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::kept;
+    use crate::engine::conformance::restore;
+
+    /// After a rollback an older scheduler would take the target's own backups.
+    #[test]
+    fn a_restore_that_says_whose_backup_it_takes_is_kept_from_older_schedulers() {
+        let version = |it: &Restore| {
+            let kept: serde_json::Value = serde_json::from_str(&kept::write(it).unwrap()).unwrap();
+            kept["version"].as_u64()
+        };
+        let plain = restore("copy", "0", 0);
+        assert_eq!(version(&plain), Some(1));
+        let mut of_another = plain.clone();
+        of_another.source = Some("db.example:5432/shop".to_owned());
+        let mut only_empty = plain.clone();
+        only_empty.wishes.mode = Mode::Empty;
+        for it in [of_another, only_empty] {
+            assert_eq!(version(&it), Some(2), "{it:?}");
+        }
+    }
+}

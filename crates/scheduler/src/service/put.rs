@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::checks;
 use super::ledger::Overview;
-use super::{Checks, Service, judged, may};
+use super::{Checks, Service, checks, declared, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::labels::Labels;
@@ -67,21 +66,12 @@ impl Service {
         self.put_as(caller, wanted, checks, false).await
     }
 
-    /// The same for what the administrator's file declares, who may name any Secret.
-    ///
-    /// # Errors
-    /// As [`Self::put`].
-    pub async fn declare(&self, wanted: Wanted) -> Result<Answer, Error> {
-        let administrator = Caller::administrator();
-        self.put_as(&administrator, wanted, Checks::Off, true).await
-    }
-
-    async fn put_as(
+    pub(super) async fn put_as(
         &self,
         caller: &Caller,
         wanted: Wanted,
         checks: Checks,
-        declared: bool,
+        is_declared: bool,
     ) -> Result<Answer, Error> {
         let Wanted {
             name,
@@ -96,10 +86,10 @@ impl Service {
             .or_else(|| of_plan.as_ref().map(|it| it.name.clone()))
             .unwrap_or_else(|| plan.name(0));
         let found = self.engine.schedule(&name).await?;
-        self.may_change(caller, &name, found.as_ref(), declared)?;
+        self.may_change(caller, &name, found.as_ref(), is_declared)?;
         is_for_all(&name, &plan, found.is_some())?;
         // One that is declared no more goes in its turn.
-        let is_other = |it: &Schedule| it.name != name && !(declared && it.declared);
+        let is_other = |it: &Schedule| it.name != name && !(is_declared && it.declared);
         if let Some(other) = of_plan.filter(is_other) {
             let why = format!(
                 "schedule {} backs this database up into this store at these times already",
@@ -107,8 +97,8 @@ impl Service {
             );
             return Err(Error::new(making(&name), Kind::Precondition, why));
         }
-        if let Some(found) = found.as_ref().filter(|_| declared) {
-            is_its_own(found, &plan)?;
+        if let Some(found) = found.as_ref().filter(|_| is_declared) {
+            declared::is_its_own(found, &plan)?;
         }
         keep_credentials(&mut plan, found.as_ref());
         has_its_password(&name, &plan, found.as_ref())?;
@@ -117,7 +107,7 @@ impl Service {
         self.engine.permit(Component::Backup, &plan.store)?;
         let mut schedule = self.named(name, plan);
         schedule.labels = Some(labels);
-        schedule.declared = declared;
+        schedule.declared = is_declared;
         let mut findings = self.found_of(&schedule, checks).await?;
         findings.extend(too_short(&schedule.plan));
         let put = if validate_only {
@@ -150,30 +140,6 @@ impl Service {
             overview,
             findings,
         })
-    }
-
-    /// Removes a schedule that the administrator's file has declared; whether it was there, and is its.
-    ///
-    /// # Errors
-    /// What the engine could not do.
-    pub async fn undeclare(&self, name: &Name) -> Result<bool, Error> {
-        let found = self.engine.schedule(name).await?;
-        if !found.is_some_and(|it| it.declared) {
-            return Ok(false);
-        }
-        self.engine.delete(name).await.map(|()| true)
-    }
-
-    /// The schedules that were declared once, and are not among these.
-    ///
-    /// # Errors
-    /// [`Kind::Unavailable`] while they are not known yet.
-    pub async fn declared_beside(&self, stays: &[Name]) -> Result<Vec<Name>, Error> {
-        self.known(Things::Schedules).await?;
-        let is_gone = |it: &Schedule| it.declared && !stays.contains(&it.name);
-        let now = Timestamp::now();
-        let gone = self.ledger.overviews(now, None, usize::MAX, is_gone);
-        Ok(gone.into_iter().map(|it| it.schedule.name).collect())
     }
 
     /// A Secret is the administrator's: who calls may name those that are listed.
@@ -220,17 +186,6 @@ impl Service {
         }
     }
 
-    /// Whether a call may change a schedule: the administrator's file declares it otherwise, where there is
-    /// such a file.
-    pub(super) fn is_free(&self, found: &Schedule) -> Result<(), Error> {
-        if !found.declared || !self.declared.has(&found.name) {
-            return Ok(());
-        }
-        let why = "it is declared in SCHEDULES_FILE, which would make it again; change it there";
-        let doing = format!("change schedule {}", found.name);
-        Err(Error::new(doing, Kind::Precondition, why))
-    }
-
     /// What can be found out of a schedule's places, in a sentence.
     async fn found_of(&self, schedule: &Schedule, checks: Checks) -> Result<Vec<String>, Error> {
         let Checks::On(disk) = checks else {
@@ -260,19 +215,12 @@ impl Service {
         if !source.password.is_kept() && !store.keys.is_kept() {
             return Ok(Some(schedule));
         }
-        let Some(mut secrets) = self.engine.secrets(&schedule.name).await? else {
+        let Some(secrets) = self.engine.secrets(&schedule.name).await? else {
             return Ok(None);
         };
-        let mut secret = |name: &str| secrets.remove(name).unwrap_or_default();
-        if source.password.is_kept() {
-            source.password = Credential::Inline(Some(secret("DB_PASSWORD")));
-        }
-        if store.keys.is_kept() {
-            store.keys = Credential::Inline(Some(Keys {
-                access: secret("S3_ACCESS_KEY"),
-                secret: secret("S3_SECRET_KEY"),
-            }));
-        }
+        let password = Some(&mut source.password).filter(|it| it.is_kept());
+        let keys = Some(&mut store.keys).filter(|it| it.is_kept());
+        secrets::fill(password, keys, secrets);
         Ok(Some(schedule))
     }
 
@@ -296,18 +244,6 @@ impl Service {
         };
         waited.unwrap_or_else(|| unheard_of(schedule.clone()))
     }
-}
-
-/// A file that names what a call has made for another database does not mean that.
-fn is_its_own(found: &Schedule, plan: &Plan) -> Result<(), Error> {
-    if found.declared || found.plan.has_place_of(plan) {
-        return Ok(());
-    }
-    let why = format!(
-        "a call has made a schedule of that name for {}; give it another name in SCHEDULES_FILE, or delete that one",
-        found.plan.source.place()
-    );
-    Err(Error::new(making(&found.name), Kind::Precondition, why))
 }
 
 /// What a new login has no password for may be meant so, or forgotten: a schedule that had one does not
@@ -364,11 +300,7 @@ fn would_do(schedule: &Schedule, found: Option<&Schedule>) -> Result<Put, Error>
     if schedule.kept_of(found).is_none() {
         return Err(engine::nothing_kept(&schedule.name));
     }
-    Ok(match found.map(|it| schedule.changes_from(it)) {
-        None => Put::Created,
-        Some(changes) if changes.is_empty() => Put::Unchanged,
-        Some(changes) => Put::Changed(changes),
-    })
+    Ok(Put::of(&schedule, found))
 }
 
 /// What is not given stays as it was, for the same login and the same bucket.
@@ -391,6 +323,6 @@ fn too_short(plan: &Plan) -> Option<String> {
     ))
 }
 
-fn making(name: &Name) -> String {
+pub(super) fn making(name: &Name) -> String {
     format!("make schedule {name}")
 }

@@ -7,18 +7,15 @@ use backuper::job::BackupSource;
 use jiff::Timestamp;
 
 use super::checks;
-use super::{Checks, Service, judged, may};
+use super::{Checks, Service, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
-use crate::domain::database::Database;
+use crate::domain::database::{self, Database};
 use crate::domain::name::Name;
 use crate::domain::restore::{Lent, Restore, Wishes};
 use crate::domain::run::Component;
-use crate::domain::store::{Keys, Store};
+use crate::domain::store::Store;
 use crate::engine::{Error, Kind, Started, StartedBy};
-
-/// PostgreSQL's own port.
-const POSTGRESQL: u16 = 5432;
 
 /// A restore that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +127,7 @@ impl Service {
         let is_named = target.name.is_some();
         let (target, is_lent) = target.beside(own.as_ref())?;
         if is_named && own.is_some_and(|it| it.place() == target.place()) {
-            let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, name no target";
+            let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, say in_place (--in-place)";
             return Err(Error::new("start a restore", Kind::Invalid, why));
         }
         let lend = |by| Lent {
@@ -242,19 +239,13 @@ impl Service {
         let Some(lent) = restore.lent.clone() else {
             return Ok(Some(restore));
         };
-        let Some(mut secrets) = self.engine.secrets(&lent.by).await? else {
+        let Some(secrets) = self.engine.secrets(&lent.by).await? else {
             return Ok(None);
         };
-        let mut secret = |name: &str| secrets.remove(name).unwrap_or_default();
-        if lent.password {
-            restore.target.password = Credential::Inline(Some(secret("DB_PASSWORD")));
-        }
-        if restore.store.keys.is_given() {
-            restore.store.keys = Credential::Inline(Some(Keys {
-                access: secret("S3_ACCESS_KEY"),
-                secret: secret("S3_SECRET_KEY"),
-            }));
-        }
+        let Restore { target, store, .. } = &mut restore;
+        let password = lent.password.then_some(&mut target.password);
+        let keys = Some(&mut store.keys).filter(|it| it.is_given());
+        secrets::fill(password, keys, secrets);
         Ok(Some(restore))
     }
 
@@ -286,7 +277,7 @@ impl Elsewhere {
             host: host
                 .or(own.map(|it| it.host.clone()))
                 .ok_or_else(|| missing("host"))?,
-            port: port.or(own.map(|it| it.port)).unwrap_or(POSTGRESQL),
+            port: port.or(own.map(|it| it.port)).unwrap_or(database::PORT),
             name: name
                 .or(own.map(|it| it.name.clone()))
                 .ok_or_else(|| missing("dbname"))?,

@@ -30,7 +30,8 @@ pub(in crate::cli) struct RestoreAsked {
     /// Into this database: DBNAME, or HOST:PORT/DBNAME of another server.
     #[arg(long, group = "place")]
     into: Option<String>,
-    /// The role that restores; the schedule's where it is not given.
+    /// The role that restores; the schedule's where it is not given. One that backs up may read, and need
+    /// not write.
     #[arg(long)]
     user: Option<String>,
     #[command(flatten)]
@@ -75,12 +76,17 @@ enum Owners {
 
 impl RestoreAsked {
     pub(in crate::cli) fn request(&self) -> Result<v1::RestoreBackupRequest, Failure> {
-        if self.in_place && (self.user.is_some() || self.password.is_said()) {
-            let sentence = "--user and the password go with --into: the schedule has its own role";
+        if self.in_place && self.user.is_none() && self.password.is_said() {
+            let sentence = "the password goes with --user or --into: the schedule's own role has its own";
             return Err(Failure::refused(sentence));
         }
-        let target = self.into.as_deref().map(|into| {
-            let (host, port, dbname) = target(into)?;
+        let own = || Ok((String::new(), 0, String::new()));
+        let place = match &self.into {
+            Some(into) => Some(target(into)),
+            None => self.user.as_ref().map(|_| own()),
+        };
+        let target = place.map(|place| {
+            let (host, port, dbname) = place?;
             let (password, password_secret) = self.password.password()?;
             Ok::<_, Failure>(v1::Target {
                 host,
@@ -116,6 +122,7 @@ impl RestoreAsked {
             owners: owners.into(),
             keep_going: self.keep_going,
             begin_within,
+            in_place: self.in_place,
             request_id: self.request_id.clone().unwrap_or_else(any),
             skip_checks: self.skip_checks,
             validate_only: self.validate_only,

@@ -173,7 +173,7 @@ impl Kubernetes {
         let Some(stays) = schedule.kept_of(kept) else {
             return Err(engine::nothing_kept(&schedule.name));
         };
-        let put = put(&schedule, kept);
+        let put = Put::of(&schedule, kept);
         // Nothing is given anew, and nobody needs another Secret.
         let is_declared_so = kept.is_some_and(|it| it.declared == schedule.declared);
         let is_given =
@@ -262,15 +262,6 @@ impl Kubernetes {
             return Err(Error::new(doing(), Kind::Unavailable, why));
         }
         Ok(())
-    }
-}
-
-/// What writing a schedule in the place of one that was kept does.
-fn put(schedule: &Schedule, before: Option<&Schedule>) -> Put {
-    match before.map(|it| schedule.changes_from(it)) {
-        None => Put::Created,
-        Some(changes) if changes.is_empty() => Put::Unchanged,
-        Some(changes) => Put::Changed(changes),
     }
 }
 

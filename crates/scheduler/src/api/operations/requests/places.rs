@@ -6,13 +6,10 @@ use backuper::storage::Endpoint;
 use crate::api::door::{Door, filled, secret};
 use crate::api::proto::v1;
 use crate::domain::credential::{Credential, Reference};
-use crate::domain::database::Database;
+use crate::domain::database::{self, Database};
 use crate::domain::name::{self, Wrong};
 use crate::domain::store::{Keys, Store};
 use crate::service::restores::Elsewhere;
-
-/// PostgreSQL's own port.
-const POSTGRESQL: u16 = 5432;
 
 impl Door {
     /// A database and how to get into it.
@@ -38,15 +35,20 @@ impl Door {
         self.below("");
         Some(Database {
             host: host?,
-            port: port?.unwrap_or(POSTGRESQL),
+            port: port?.unwrap_or(database::PORT),
             name: name?,
             user: user?,
             password: password?,
         })
     }
 
-    /// What of a restore's target is said; the name always is where there is a target.
-    pub(super) fn target(&mut self, message: Option<v1::Target>) -> Option<Elsewhere> {
+    /// What of a restore's target is said; the name always is where there is a target, unless it is the
+    /// schedule's own database that is meant.
+    pub(super) fn target(
+        &mut self,
+        message: Option<v1::Target>,
+        in_place: bool,
+    ) -> Option<Elsewhere> {
         let Some(message) = message else {
             return Some(Elsewhere::default());
         };
@@ -63,14 +65,19 @@ impl Door {
         let host = self.take("host", given(host).map(|it| name::host(&it)).transpose());
         let port = self.port(port);
         // What a variable that is not set makes of a name would be the schedule's own database.
-        let name = self.take("dbname", name::identifier(&dbname));
+        let name = (!in_place).then(|| name::identifier(&dbname));
+        let name = self.take("dbname", name.transpose());
+        if in_place && (host != Some(None) || port != Some(None) || !dbname.is_empty()) {
+            let why = "with in_place it is the schedule's own: leave out host, port and dbname";
+            self.take::<()>("dbname", Err(Wrong(why)));
+        }
         let user = self.take("user", given(user).map(|it| filled(&it)).transpose());
         let password = self.password(&password, password_secret);
         self.below("");
         Some(Elsewhere {
             host: host?,
             port: port?,
-            name: Some(name?),
+            name: name?,
             user: user?,
             password: password?,
         })

@@ -40,6 +40,7 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
         owners: _,
         keep_going,
         begin_within,
+        in_place,
     } = request;
     let mut door = Door::default();
     // A restore replaces data: which backup it takes is said, not guessed.
@@ -48,14 +49,14 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
         text => Revision::from_str(text).map_err(|error| error.to_string()),
     };
     let revision = door.take("backup", revision);
-    if store.is_some() && target.is_none() {
+    if store.is_some() && (target.is_none() || in_place) {
         let why = "it is missing: a store has no database of its own";
         door.take::<()>("target", Err(Wrong(why)));
     }
     let origin = door.origin(&schedule, store, &source);
     let request_id = door.take("request_id", name::request_id(&request_id));
     let begin_within = door.take("begin_within", begin_within.map(waiting).transpose());
-    let target = door.target(target);
+    let target = door.target(target, in_place);
     let wanted = (|| {
         Some(Wanted {
             origin: origin?,

@@ -86,13 +86,7 @@ impl Store {
                     now
                 ],
             )?;
-            let put = match before {
-                None => Put::Created,
-                Some(before) => match schedule.changes_from(&before) {
-                    changes if changes.is_empty() => Put::Unchanged,
-                    changes => Put::Changed(changes),
-                },
-            };
+            let put = Put::of(&schedule, before.as_ref());
             Ok(Written::Put(put, read_scheduled(it, &name)?.map(Box::new)))
         })
         .await
