@@ -212,6 +212,16 @@ fn backups_are_shown_and_deleted(scene: &Scene) {
     scene.call(&["backup", "shop", &first]).expect_code(2);
 }
 
+fn lists(call: &dyn Fn(&[&str]) -> Ended, expected: &[&str]) {
+    wait_for("the schedules are those of the file", || {
+        let json = call(&["ls", "-o", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).ok()?;
+        let all = json["schedules"].as_array().cloned().unwrap_or_default();
+        let names: Vec<_> = all.iter().filter_map(|it| it["name"].as_str()).collect();
+        (names == expected).then_some(())
+    });
+}
+
 /// What the administrator has written is made, kept and removed.
 #[test]
 fn declared_schedules_are_those_of_the_file() {
@@ -236,15 +246,7 @@ fn declared_schedules_are_those_of_the_file() {
     let (mut running, _port) = start_with(&data, &file);
     let none = Env::default();
     let call = |arguments: &[&str]| command(&data, &none, arguments);
-    let listed = |expected: &[&str]| {
-        wait_for("the schedules are those of the file", || {
-            let json = call(&["ls", "-o", "json"]);
-            let json: serde_json::Value = serde_json::from_str(&json.stdout).ok()?;
-            let all = json["schedules"].as_array().cloned().unwrap_or_default();
-            let names: Vec<_> = all.iter().filter_map(|it| it["name"].as_str()).collect();
-            (names == expected).then_some(())
-        });
-    };
+    let listed = |expected: &[&str]| lists(&call, expected);
     listed(&["night", "nights"]);
     call(&["run", "night", "--wait"]).expect_code(0);
     for arguments in [

@@ -77,7 +77,8 @@ enum Owners {
 impl RestoreAsked {
     pub(in crate::cli) fn request(&self) -> Result<v1::RestoreBackupRequest, Failure> {
         if self.in_place && self.user.is_none() && self.password.is_said() {
-            let sentence = "the password goes with --user or --into: the schedule's own role has its own";
+            let sentence =
+                "the password goes with --user or --into: the schedule's own role has its own";
             return Err(Failure::refused(sentence));
         }
         let own = || Ok((String::new(), 0, String::new()));
