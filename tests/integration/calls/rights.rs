@@ -1,7 +1,10 @@
 //! Who may put schedules, name Secrets, ask about stores and delete backups.
 
+use jiff::Timestamp;
 use scheduler::api::proto::v1;
 use scheduler::domain::question::{About, Task};
+use scheduler::domain::run::{Component, Ending, Run, State};
+use scheduler::engine::Change;
 use tonic::Code;
 
 use super::callers::{client, code, operations, with, with_schedules};
@@ -156,6 +159,22 @@ fn no_owner_names_a_secret_and_nobody_one_that_is_not_listed() {
     });
 }
 
+/// A run whose worker is at it.
+fn under_way(component: Component, database: &str) -> Run {
+    Run {
+        component,
+        name: format!("a-{}", component.word()),
+        id: component.word().to_owned(),
+        schedule: None,
+        database: database.to_owned(),
+        state: State::Running,
+        created: Timestamp::now(),
+        started: Some(Timestamp::now()),
+        ended: None,
+        told: true,
+    }
+}
+
 #[test]
 fn stores_are_asked_about_by_who_may_restore_from_them() {
     block_on(async {
@@ -177,6 +196,28 @@ fn stores_are_asked_about_by_who_may_restore_from_them() {
             assert_eq!(code(answer), expected, "{token} {source}");
         }
         server.engine.questions.lock().unwrap().clear();
+        for (component, database) in [
+            (Component::Restore, "db.elsewhere.example:5432/crm"),
+            (Component::Backup, "db.team-a.example:5432/shop"),
+        ] {
+            let mut run = under_way(component, database);
+            server.ledger.apply(Change::Run(Box::new(run.clone())));
+            let mut request = v1::DeleteBackupRequest {
+                schedule: own.clone(),
+                key: "shop/2026-11-20-21-05-27-backup-1f3a9c0e".to_owned(),
+                ..v1::DeleteBackupRequest::default()
+            };
+            let answer = client.delete_backup(with(OWNER, request.clone())).await;
+            assert_eq!(code(answer), Code::FailedPrecondition, "{component:?}");
+            assert!(server.engine.questions.lock().unwrap().is_empty());
+            // To say what would be deleted disturbs nobody.
+            request.validate_only = true;
+            let answer = client.delete_backup(with(OWNER, request)).await;
+            assert_eq!(code(answer), Code::Internal, "{component:?}");
+            server.engine.questions.lock().unwrap().clear();
+            run.state = State::Ended(Ending::Cancelled);
+            server.ledger.apply(Change::Run(Box::new(run)));
+        }
         for (token, schedule, expected) in [
             (OWNER, &own, Code::Internal),
             (OWNER, &other, Code::NotFound),

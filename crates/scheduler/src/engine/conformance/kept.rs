@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::schedule;
 use crate::domain::credential::Credential;
+use crate::domain::question::{About, Question, Task};
 use crate::domain::schedule::Schedule;
 use crate::engine::{Engine, Kind, Put, Whose};
 
@@ -49,6 +50,17 @@ pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Eng
         .expect("read")
         .expect("there");
     assert_eq!((found.labels, found.declared), (first.labels.clone(), true));
+
+    // Who was allowed to ask about one database is told nothing of another.
+    let question = Question {
+        task: Task::List,
+        about: About::Schedule {
+            name: first.name.clone(),
+            place: "db.example:5432/another".to_owned(),
+        },
+    };
+    let error = engine.ask(&question).await;
+    assert_eq!(error.expect_err("another's").kind(), Kind::Conflict);
 
     let mut moved = kept(&first);
     moved.plan.source.user = "other".to_owned();
