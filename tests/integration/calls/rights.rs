@@ -175,27 +175,13 @@ fn under_way(component: Component, database: &str) -> Run {
     }
 }
 
+/// Somebody may be reading what goes, or be deleting what was to stay.
 #[test]
-fn stores_are_asked_about_by_who_may_restore_from_them() {
+fn a_backup_is_deleted_while_nothing_reads_or_makes_one() {
     block_on(async {
         let authority = Authority::new();
-        let (server, [own, other]) = with_schedules(&authority).await;
+        let (server, [own, _]) = with_schedules(&authority).await;
         let mut client = operations(&server, &authority, None);
-        let of_store = |source: &str| v1::ListBackupsRequest {
-            store: Some(store()),
-            source: source.to_owned(),
-            ..v1::ListBackupsRequest::default()
-        };
-        for (token, source, expected) in [
-            (OWNER, "db.team-a.example:5432/shop", Code::Ok),
-            (OWNER, "db.team-b.example:5432/shop", Code::PermissionDenied),
-            (OWNER, "", Code::PermissionDenied),
-            (OPERATOR, "", Code::Ok),
-        ] {
-            let answer = client.list_backups(with(token, of_store(source))).await;
-            assert_eq!(code(answer), expected, "{token} {source}");
-        }
-        server.engine.questions.lock().unwrap().clear();
         for (component, database) in [
             (Component::Restore, "db.elsewhere.example:5432/crm"),
             (Component::Backup, "db.team-a.example:5432/shop"),
@@ -218,6 +204,30 @@ fn stores_are_asked_about_by_who_may_restore_from_them() {
             run.state = State::Ended(Ending::Cancelled);
             server.ledger.apply(Change::Run(Box::new(run)));
         }
+    });
+}
+
+#[test]
+fn stores_are_asked_about_by_who_may_restore_from_them() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        let of_store = |source: &str| v1::ListBackupsRequest {
+            store: Some(store()),
+            source: source.to_owned(),
+            ..v1::ListBackupsRequest::default()
+        };
+        for (token, source, expected) in [
+            (OWNER, "db.team-a.example:5432/shop", Code::Ok),
+            (OWNER, "db.team-b.example:5432/shop", Code::PermissionDenied),
+            (OWNER, "", Code::PermissionDenied),
+            (OPERATOR, "", Code::Ok),
+        ] {
+            let answer = client.list_backups(with(token, of_store(source))).await;
+            assert_eq!(code(answer), expected, "{token} {source}");
+        }
+        server.engine.questions.lock().unwrap().clear();
         for (token, schedule, expected) in [
             (OWNER, &own, Code::Internal),
             (OWNER, &other, Code::NotFound),
