@@ -270,6 +270,6 @@ impl Site {
             ("S3_SECRET_KEY", "e2e-secret"),
         ])
         .unwrap();
-        connect(&settings.store.config()).await.unwrap()
+        connect(&settings.store.config().unwrap()).await.unwrap()
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn store(env: &Env, more: &[(&str, &str)]) -> Arc<dyn Storage> {
         .collect();
     pairs.extend(more);
     let settings: Settings = read_from(pairs).unwrap();
-    block_on(connect(&settings.store.config())).unwrap()
+    block_on(connect(&settings.store.config().unwrap())).unwrap()
 }
 
 fn behind(faults: &Faults, s3: &S3) -> Arc<dyn Storage> {

@@ -41,9 +41,9 @@ struct Line {
 /// # Errors
 /// What is wrong and what to do about it, with the exit code.
 pub async fn delete(job: &DeleteJob, shutdown: &Shutdown) -> Result<String, Failure> {
-    job.store.check().map_err(Failure::refused)?;
+    let config = job.store.config().map_err(Failure::refused)?;
     let looking = async {
-        let storage = storage::connect(&job.store.config()).await?;
+        let storage = storage::connect(&config).await?;
         let prefix = format!("{}/", key::encode(&job.source.database));
         storage.probe(&prefix, Access::Read).await?;
         let found = permitted(storage.as_ref(), job).await?;

@@ -121,7 +121,7 @@ async fn all(job: &CheckJob, tidying: &TaskTracker) -> Vec<Check> {
         }
     };
     let store = async {
-        if job.store.endpoint.is_none() && job.store.bucket.is_none() {
+        if !job.store.is_named() {
             return None;
         }
         Some(Box::pin(store::check(job, tidying)).await)

@@ -36,10 +36,10 @@ struct Line {
 /// # Errors
 /// What is wrong and what to do about it, with the exit code.
 pub async fn list(job: &ListJob, shutdown: &Shutdown) -> Result<String, Failure> {
-    job.store.check().map_err(Failure::refused)?;
+    let config = job.store.config().map_err(Failure::refused)?;
     let stop = shutdown.token();
     let listing = async {
-        let storage = storage::connect(&job.store.config()).await?;
+        let storage = storage::connect(&config).await?;
         let storage = storage.as_ref();
         match &job.source {
             Some(source) => {

@@ -53,9 +53,9 @@ async fn attempt(
     shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
-    job.store.check().map_err(Failure::refused)?;
+    let store = job.store.config().map_err(Failure::refused)?;
     let beginning = async {
-        let ready = Box::pin(prepare(job, target)).await?;
+        let ready = Box::pin(prepare(job, &store, target)).await?;
         let folder = claim(&ready, target).await?;
         Ok::<_, Failure>(Begun { ready, folder })
     };
@@ -115,7 +115,11 @@ struct Begun {
 }
 
 /// Looks for everything that could make the backup fail later.
-async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
+async fn prepare(
+    job: &BackupJob,
+    store: &storage::Config,
+    target: &Target,
+) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
         let entrance = target.enter("backuper").await?;
@@ -132,7 +136,7 @@ async fn prepare(job: &BackupJob, target: &Target) -> Result<Ready, Failure> {
         Ok::<_, Failure>((entrance, source, tools, room))
     };
     let store = async {
-        let storage = storage::connect(&job.store.config()).await?;
+        let storage = storage::connect(store).await?;
         let prefix = format!("{}/", crate::archive::key::encode(target.database()));
         storage.probe(&prefix, Access::Write).await?;
         Ok::<_, Failure>(storage)

@@ -14,7 +14,10 @@ pub mod config;
 mod conformance;
 pub mod file;
 pub mod memory;
+mod prefix;
+mod prefixed;
 pub mod s3;
+mod url;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +27,9 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-pub use config::{Bucket, Config, Endpoint, Location};
+pub use config::{Bucket, Config, Endpoint, Place, S3Place, Tls};
+pub use prefix::Prefix;
+pub use url::StoreUrl;
 
 /// What was written under a key, computed from the bytes while they passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,16 +281,19 @@ pub async fn connect_for_one_try(config: &Config) -> Result<Arc<dyn Storage>, Er
 }
 
 async fn connect_with(config: &Config, attempts: u32) -> Result<Arc<dyn Storage>, Error> {
-    match config.location() {
-        Location::Directory(directory) => {
-            let bucket = config.bucket.as_ref().map(Bucket::as_str);
-            Ok(Arc::new(file::FileStorage::new(directory, bucket)))
+    let Config { place, prefix, tls } = config;
+    let storage: Arc<dyn Storage> = match place {
+        Place::Directory { path, folder } => {
+            let folder = folder.as_ref().map(Bucket::as_str);
+            Arc::new(file::FileStorage::new(path.clone(), folder))
         }
-        Location::Bucket(bucket) => {
-            let storage = s3::S3Storage::connect(config, bucket, attempts).await?;
-            Ok(Arc::new(storage))
-        }
-    }
+        Place::S3(place) => Arc::new(s3::S3Storage::connect(place, tls, attempts).await?),
+    };
+    Ok(if prefix.is_empty() {
+        storage
+    } else {
+        Arc::new(prefixed::Prefixed::new(storage, prefix))
+    })
 }
 
 fn differs(location: &str, expected: &Stored, found: &Stored) -> Error {

@@ -51,10 +51,10 @@ async fn attempt(
     shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
-    job.store.check().map_err(Failure::refused)?;
+    let config = job.store.config().map_err(Failure::refused)?;
     begins_in_time(job, Timestamp::now())?;
     let preparing = async {
-        let (storage, system) = tokio::join!(store(job), system(job, target));
+        let (storage, system) = tokio::join!(store(job, &config), system(job, target));
         let (storage, system) = (storage?, system?);
         let identity = resolve::source(job, target, system);
         let backup = resolve::backup(job, &storage, &identity, stop).await?;
@@ -120,8 +120,8 @@ fn begins_in_time(job: &RestoreJob, now: Timestamp) -> Result<(), Failure> {
     }
 }
 
-async fn store(job: &RestoreJob) -> Result<Arc<dyn Storage>, Failure> {
-    let storage = storage::connect(&job.store.config()).await?;
+async fn store(job: &RestoreJob, config: &storage::Config) -> Result<Arc<dyn Storage>, Failure> {
+    let storage = storage::connect(config).await?;
     storage.probe(&resolve::prefix(job), Access::Read).await?;
     Ok(storage)
 }

@@ -16,6 +16,7 @@ use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::{CoreAddress, PushgatewayUrl};
 use backuper::runtime::logging::LogFormat;
+use backuper::storage::Prefix;
 use clap::Args;
 use restorer::job::{Owners, RestoreJob};
 
@@ -313,12 +314,15 @@ impl Workers {
         } = store.clone();
         let keys = at_hand(keys);
         StoreSettings {
+            url: None,
+            prefix: Prefix::default(),
             endpoint,
             bucket,
             access_key: keys.as_ref().map(|it| it.access.clone()),
             secret_key: keys.map(|it| it.secret),
             session_token: None,
             region: self.settings.region.clone(),
+            store_ca_file: None,
             ca_file: self.settings.ca_file.clone(),
             force_path_style: self.settings.force_path_style,
             secure: self.settings.secure,

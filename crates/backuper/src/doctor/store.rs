@@ -13,7 +13,7 @@ use super::{Check, LIMIT, Subject};
 use crate::archive::key;
 use crate::job::CheckJob;
 use crate::runtime::Deadline;
-use crate::storage::{self, Access, Endpoint, Error, Kind, Storage};
+use crate::storage::{self, Access, Config, Error, Kind, Place, Storage};
 use questions::Asking;
 
 const BUCKET: &[&str] = &[
@@ -77,37 +77,42 @@ fn space(free: u64, bytes: Option<u64>) -> Finding {
 
 pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
     let end = Deadline::within(LIMIT);
-    let on_disk = matches!(job.store.endpoint, Some(Endpoint::Directory(_)));
-    let names = if on_disk { DIRECTORY } else { BUCKET };
-    let mut findings = Findings::new(Subject::Store, names);
     let ended = |findings, reason| Found {
         findings,
         free: None,
         reason,
     };
-    if let Err(sentence) = job.store.check() {
-        let has_bucket = on_disk || job.store.bucket.is_some();
-        let name = if has_bucket { "keys" } else { "bucket" };
-        findings.add(name, Finding::wrong(sentence));
-        return ended(findings, "the settings are wrong");
-    }
+    let config = match job.store.config() {
+        Ok(config) => config,
+        Err(sentence) => {
+            let has_bucket = job.store.url.is_some() || job.store.bucket.is_some();
+            let name = if has_bucket { "keys" } else { "bucket" };
+            let mut findings = Findings::new(Subject::Store, BUCKET);
+            findings.add(name, Finding::wrong(sentence));
+            return ended(findings, "the settings are wrong");
+        }
+    };
+    let on_disk = matches!(config.place, Place::Directory { .. });
+    let names = if on_disk { DIRECTORY } else { BUCKET };
+    let mut findings = Findings::new(Subject::Store, names);
     let source = job.source.as_ref();
     let prefix = source.map_or_else(String::new, |it| format!("{}/", key::encode(&it.database)));
     let limit = FIRST.min(end.left());
-    let opened = tokio::time::timeout(limit, open(job, &prefix)).await;
-    let opened = opened.unwrap_or_else(|_elapsed| Err(unanswered(job, limit)));
+    let opened = tokio::time::timeout(limit, open(&config, &prefix)).await;
+    let opened = opened.unwrap_or_else(|_elapsed| Err(unanswered(&config, limit)));
     let storage = match opened {
         Ok(storage) => storage,
         Err(error) => {
-            let reason = first::refused(&mut findings, job, error);
+            let reason = first::refused(&mut findings, &config, source.is_some(), error);
             return ended(findings, reason);
         }
     };
-    first::passed(&mut findings, job);
+    first::passed(&mut findings, &config);
     let asking = Asking {
         storage: &storage,
         tidying,
         source,
+        whole_prefix: format!("{}{prefix}", config.prefix.as_str()),
         prefix,
         on_disk,
         end,
@@ -120,18 +125,17 @@ pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
     }
 }
 
-async fn open(job: &CheckJob, prefix: &str) -> Result<Arc<dyn Storage>, Error> {
-    let storage = storage::connect_for_one_try(&job.store.config()).await?;
+async fn open(config: &Config, prefix: &str) -> Result<Arc<dyn Storage>, Error> {
+    let storage = storage::connect_for_one_try(config).await?;
     storage.probe(prefix, Access::Read).await?;
     Ok(storage)
 }
 
-fn unanswered(job: &CheckJob, limit: Duration) -> Error {
-    let endpoint = job.store.endpoint.as_ref();
+fn unanswered(config: &Config, limit: Duration) -> Error {
     Error {
         kind: Kind::Unavailable,
         action: "listing",
-        location: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
+        location: config.place.server(),
         reason: format!("no answer within {} s", limit.as_secs()),
     }
 }

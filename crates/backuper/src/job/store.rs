@@ -1,17 +1,26 @@
-//! What names a store: the `S3_*` variables of the contract.
+//! What names a store: the `S3_*` variables of the contract, or `STORE_URL` in the place of some of them.
 
 use std::path::PathBuf;
+use std::str::FromStr as _;
 
 use clap::Args;
 use secrecy::SecretString;
 
 use super::parse::{Maybe, maybe, maybe_flag, secret, secure};
 use super::var::Var;
-use crate::storage::{Bucket, Config, Endpoint};
+use crate::storage::{Bucket, Config, Endpoint, Place, Prefix, S3Place, StoreUrl, Tls};
 
 /// Where backups are kept and how to get there.
 #[derive(Clone, Debug, Args)]
 pub struct StoreSettings {
+    /// s3://BUCKET/PREFIX or file:///DIRECTORY, in the place of S3_BUCKET_NAME and S3_PREFIX; empty: those say it.
+    #[arg(env = "STORE_URL", default_value = "", value_parser = maybe::<StoreUrl>)]
+    pub url: Maybe<StoreUrl>,
+
+    /// Folders below which all keys are, as in team-a/prod; empty: none.
+    #[arg(env = "S3_PREFIX", default_value = "", value_parser = Prefix::from_str)]
+    pub prefix: Prefix,
+
     /// http://…, https://…, a bare host (https), or file:///directory; empty: AWS.
     #[arg(env = "S3_ENDPOINT", default_value = "", value_parser = maybe::<Endpoint>)]
     pub endpoint: Maybe<Endpoint>,
@@ -36,7 +45,11 @@ pub struct StoreSettings {
     #[arg(env = "S3_REGION", default_value = "", value_parser = maybe::<String>)]
     pub region: Maybe<String>,
 
-    /// PEM file with certificate authorities to trust besides the system's.
+    /// PEM file with certificate authorities to trust besides the system's, of any store.
+    #[arg(env = "STORE_CA_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub store_ca_file: Maybe<PathBuf>,
+
+    /// The older name of STORE_CA_FILE.
     #[arg(env = "S3_CA_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
     pub ca_file: Maybe<PathBuf>,
 
@@ -44,71 +57,136 @@ pub struct StoreSettings {
     #[arg(env = "S3_FORCE_PATH_STYLE", default_value = "", value_parser = maybe_flag)]
     pub force_path_style: Maybe<bool>,
 
-    /// false: do not verify the S3 server's certificate (dangerous, kept for the published adapter's users).
+    /// false: do not verify the store's certificate (dangerous, kept for the published adapter's users).
     #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = secure)]
     pub secure: bool,
 }
 
 impl StoreSettings {
-    /// The same as a plain [`Config`].
-    #[must_use]
-    pub fn config(&self) -> Config {
-        let Self {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-            session_token,
-            region,
-            ca_file,
-            force_path_style,
-            secure,
-        } = self.clone();
-        Config {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-            session_token,
-            region,
-            ca_file,
-            force_path_style,
-            secure,
-        }
-    }
-
-    /// Checks what no single variable can: that the parts fit together.
+    /// The same as a plain [`Config`], where all of it fits together.
     ///
     /// # Errors
     /// A sentence that names the variable to set.
-    pub fn check(&self) -> Result<(), String> {
-        let on_disk = matches!(self.endpoint, Some(Endpoint::Directory(_)));
-        if !on_disk && self.bucket.is_none() {
-            return Err("S3_BUCKET_NAME is empty; set it to the bucket's name".to_owned());
-        }
+    pub fn config(&self) -> Result<Config, String> {
         if self.access_key.is_some() != self.secret_key.is_some() {
             return Err(
                 "S3_ACCESS_KEY and S3_SECRET_KEY go together; set both or neither".to_owned(),
             );
         }
-        Ok(())
+        Ok(Config {
+            place: self.place()?,
+            prefix: self.whole_prefix()?,
+            tls: Tls {
+                ca_file: self.authorities()?,
+                verify: self.secure,
+            },
+        })
+    }
+
+    /// Whether anything says which store is meant.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.url.is_some() || self.endpoint.is_some() || self.bucket.is_some()
+    }
+
+    fn place(&self) -> Result<Place, String> {
+        match (&self.url, &self.endpoint) {
+            (None, Some(Endpoint::Directory(path))) => Ok(Place::Directory {
+                path: path.clone(),
+                folder: self.bucket.clone(),
+            }),
+            (None, _) => match &self.bucket {
+                Some(bucket) => Ok(Place::S3(self.s3(bucket))),
+                None => Err("S3_BUCKET_NAME is empty; set it to the bucket's name".to_owned()),
+            },
+            (Some(StoreUrl::Directory(path)), endpoint) => {
+                let other = endpoint
+                    .as_ref()
+                    .filter(|it| **it != Endpoint::Directory(path.clone()));
+                if other.is_some() {
+                    return Err(contradicted("S3_ENDPOINT"));
+                }
+                if self.bucket.is_some() {
+                    return Err(contradicted("S3_BUCKET_NAME"));
+                }
+                Ok(Place::Directory {
+                    path: path.clone(),
+                    folder: None,
+                })
+            }
+            (Some(StoreUrl::S3 { .. }), Some(Endpoint::Directory(_))) => {
+                Err(contradicted("S3_ENDPOINT"))
+            }
+            (Some(StoreUrl::S3 { bucket, .. }), _) => {
+                if self.bucket.as_ref().is_some_and(|it| it != bucket) {
+                    return Err(contradicted("S3_BUCKET_NAME"));
+                }
+                Ok(Place::S3(self.s3(bucket)))
+            }
+        }
+    }
+
+    fn s3(&self, bucket: &Bucket) -> S3Place {
+        S3Place {
+            endpoint: match &self.endpoint {
+                Some(Endpoint::Url(url)) => Some(url.clone()),
+                Some(Endpoint::Directory(_)) | None => None,
+            },
+            bucket: bucket.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            session_token: self.session_token.clone(),
+            region: self.region.clone(),
+            force_path_style: self.force_path_style,
+        }
+    }
+
+    fn whole_prefix(&self) -> Result<Prefix, String> {
+        let of_url = self.url.as_ref().map(StoreUrl::prefix).unwrap_or_default();
+        if of_url.is_empty() {
+            return Ok(self.prefix.clone());
+        }
+        if !self.prefix.is_empty() && self.prefix != of_url {
+            return Err(contradicted("S3_PREFIX"));
+        }
+        Ok(of_url)
+    }
+
+    fn authorities(&self) -> Result<Option<PathBuf>, String> {
+        match (&self.store_ca_file, &self.ca_file) {
+            (Some(one), Some(other)) if one != other => Err(
+                "STORE_CA_FILE and S3_CA_FILE name two files; set one of them, with all authorities in it"
+                    .to_owned(),
+            ),
+            (one, other) => Ok(one.clone().or_else(|| other.clone())),
+        }
     }
 
     /// The variables of this part of the contract.
     #[must_use]
     pub fn to_env(&self) -> Vec<Var> {
         let Self {
+            url,
+            prefix,
             endpoint,
             bucket,
             access_key,
             secret_key,
             session_token,
             region,
+            store_ca_file,
             ca_file,
             force_path_style,
             secure,
         } = self;
         let mut vars = Vec::new();
+        vars.extend(
+            url.as_ref()
+                .map(|it| Var::plain("STORE_URL", it.to_string())),
+        );
+        if !prefix.is_empty() {
+            vars.push(Var::plain("S3_PREFIX", prefix.to_string()));
+        }
         vars.extend(
             endpoint
                 .as_ref()
@@ -127,16 +205,118 @@ impl StoreSettings {
             vars.extend(value.as_ref().map(|it| Var::secret(name, it)));
         }
         vars.extend(region.as_ref().map(|it| Var::plain("S3_REGION", it)));
-        vars.extend(
-            ca_file
-                .as_ref()
-                .map(|it| Var::plain("S3_CA_FILE", it.to_string_lossy())),
-        );
+        for (name, file) in [("STORE_CA_FILE", store_ca_file), ("S3_CA_FILE", ca_file)] {
+            vars.extend(
+                file.as_ref()
+                    .map(|it| Var::plain(name, it.to_string_lossy())),
+            );
+        }
         vars.extend(force_path_style.map(|it| Var::plain("S3_FORCE_PATH_STYLE", it.to_string())));
         // Said only where it is not the default: an absent SECURE verifies.
         if !secure {
             vars.push(Var::plain("SECURE", "false"));
         }
         vars
+    }
+}
+
+fn contradicted(name: &str) -> String {
+    format!("STORE_URL names another place than {name}; leave {name} out")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::runtime::settings::{Instead, read_from};
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        store: StoreSettings,
+    }
+
+    fn config(vars: &[(&'static str, &'static str)]) -> Result<Config, String> {
+        let read: Result<Only, _> = read_from(vars.iter().copied());
+        match read {
+            Ok(only) => only.store.config(),
+            Err(Instead::Refuse(sentence)) => Err(sentence),
+            Err(Instead::Print(text)) => panic!("{text}"),
+        }
+    }
+
+    /// The place, for people.
+    fn place(vars: &[(&'static str, &'static str)]) -> String {
+        let config = config(vars).unwrap_or_else(|it| panic!("{vars:?}: {it}"));
+        let at = match config.place {
+            Place::S3(it) => format!("{:?} {}", it.endpoint, it.bucket),
+            Place::Directory { path, folder } => format!("{path:?} {folder:?}"),
+        };
+        format!("{at} {}", config.prefix.as_str())
+    }
+
+    #[test]
+    fn a_url_says_what_the_contracts_variables_say() {
+        let apart = [("S3_BUCKET_NAME", "backups"), ("S3_PREFIX", "a/b")];
+        let url = [("STORE_URL", "s3://backups/a/b/")];
+        assert_eq!(place(&apart), place(&url));
+        assert_eq!(place(&[&apart[..], &url].concat()), place(&url));
+        let mixed = [("STORE_URL", "s3://backups"), ("S3_PREFIX", "a/b")];
+        assert_eq!(place(&mixed), place(&url));
+        let endpoint = ("S3_ENDPOINT", "http://s3:9000");
+        assert_eq!(place(&[apart[0], endpoint]), place(&[mixed[0], endpoint]));
+        let directory = [("STORE_URL", "file:///var/backups")];
+        assert_eq!(
+            place(&directory),
+            place(&[("S3_ENDPOINT", "file:///var/backups")])
+        );
+    }
+
+    #[test]
+    fn two_places_are_refused() {
+        for (vars, name) in [
+            (
+                [("STORE_URL", "s3://one"), ("S3_BUCKET_NAME", "two")],
+                "S3_BUCKET_NAME",
+            ),
+            (
+                [("STORE_URL", "s3://one/a"), ("S3_PREFIX", "b")],
+                "S3_PREFIX",
+            ),
+            (
+                [("STORE_URL", "s3://one"), ("S3_ENDPOINT", "file:///one")],
+                "S3_ENDPOINT",
+            ),
+            (
+                [("STORE_URL", "file:///one"), ("S3_ENDPOINT", "http://s3")],
+                "S3_ENDPOINT",
+            ),
+            (
+                [("STORE_URL", "file:///one"), ("S3_BUCKET_NAME", "two")],
+                "S3_BUCKET_NAME",
+            ),
+            (
+                [("STORE_CA_FILE", "/a"), ("S3_CA_FILE", "/b")],
+                "S3_CA_FILE",
+            ),
+        ] {
+            let with_bucket = [&vars[..], &[("S3_BUCKET_NAME", "backups")]].concat();
+            let vars = if name == "S3_CA_FILE" {
+                &with_bucket
+            } else {
+                &vars[..]
+            };
+            let sentence = config(vars).unwrap_err();
+            assert!(sentence.contains(name), "{vars:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_leads_elsewhere_is_refused_with_its_name() {
+        for prefix in ["../b", "/b", "a//b", "a%2Fb"] {
+            let sentence = config(&[("S3_BUCKET_NAME", "backups"), ("S3_PREFIX", prefix)]);
+            assert!(sentence.unwrap_err().contains("S3_PREFIX"), "{prefix}");
+        }
     }
 }

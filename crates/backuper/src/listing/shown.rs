@@ -51,10 +51,10 @@ struct Line {
 /// # Errors
 /// What is wrong and what to do about it, with the exit code.
 pub async fn show(job: &ShowJob, shutdown: &Shutdown) -> Result<String, Failure> {
-    job.store.check().map_err(Failure::refused)?;
+    let config = job.store.config().map_err(Failure::refused)?;
     let stop = shutdown.token();
     let looking = async {
-        let storage = storage::connect(&job.store.config()).await?;
+        let storage = storage::connect(&config).await?;
         let database = &job.source.database;
         let prefix = format!("{}/", key::encode(database));
         storage.probe(&prefix, Access::Read).await?;

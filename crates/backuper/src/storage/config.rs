@@ -6,13 +6,51 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
+use super::prefix::Prefix;
+
 /// Where objects are kept and how to get there.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// None is AWS.
-    pub endpoint: Option<Endpoint>,
-    /// Below a directory it is a folder and may be none.
-    pub bucket: Option<Bucket>,
+    /// The service, the place in it, and what it takes to be let in.
+    pub place: Place,
+    /// What every key begins with there; nobody above this sees it.
+    pub prefix: Prefix,
+    /// Whose certificates are trusted.
+    pub tls: Tls,
+}
+
+/// What the settings name.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A bucket of an S3 server.
+    S3(S3Place),
+    /// A directory of this machine.
+    Directory {
+        /// An absolute path, which must be there.
+        path: PathBuf,
+        /// The folder in it that keeps the objects; none: the directory itself.
+        folder: Option<Bucket>,
+    },
+}
+
+impl Place {
+    /// Who answers there, for people and as S3_ENDPOINT has it.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match self {
+            Self::S3(place) => place.endpoint.clone().unwrap_or_else(|| "AWS".to_owned()),
+            Self::Directory { path, .. } => format!("file://{}", path.display()),
+        }
+    }
+}
+
+/// A bucket of an S3 server, and how it is asked.
+#[derive(Clone, Debug)]
+pub struct S3Place {
+    /// A URL with scheme http or https and without a trailing slash; none is AWS.
+    pub endpoint: Option<String>,
+    /// The bucket.
+    pub bucket: Bucket,
     /// None asks AWS's own chain.
     pub access_key: Option<SecretString>,
     /// Belongs to the access key.
@@ -21,31 +59,24 @@ pub struct Config {
     pub session_token: Option<SecretString>,
     /// None is the default: us-east-1 for an endpoint, AWS's own chain without one.
     pub region: Option<String>,
-    /// PEM file with certificate authorities to trust besides the system's.
-    pub ca_file: Option<PathBuf>,
     /// Whether the bucket stands in the path; none: where an endpoint is given.
     pub force_path_style: Option<bool>,
-    /// Whether the server's certificate is verified.
-    pub secure: bool,
 }
 
-/// What the settings name.
+/// Whose certificates are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// A bucket of an S3 server.
-    Bucket(Bucket),
-    /// A directory of this machine, in which the bucket is a folder.
-    Directory(PathBuf),
+pub struct Tls {
+    /// PEM file with certificate authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the server's certificate is verified.
+    pub verify: bool,
 }
 
-impl Config {
-    /// What the settings name. Without an endpoint and a bucket it is a bucket whose name is
-    /// empty, which `job::StoreSettings::check` refuses.
-    #[must_use]
-    pub fn location(&self) -> Location {
-        match (&self.endpoint, &self.bucket) {
-            (Some(Endpoint::Directory(directory)), _) => Location::Directory(directory.clone()),
-            (_, bucket) => Location::Bucket(bucket.clone().unwrap_or_default()),
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            verify: true,
         }
     }
 }

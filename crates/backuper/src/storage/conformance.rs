@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use super::file::FileStorage;
 use super::memory::MemoryStorage;
-use super::{Access, Config, Kind, Storage, Stored, connect};
+use super::{Access, Config, Kind, Place, S3Place, Storage, Stored, Tls, connect};
 
 /// A store with the folder in which its unfinished uploads show.
 struct Tried {
@@ -53,7 +53,7 @@ fn walk(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-async fn all() -> [Tried; 3] {
+async fn all() -> [Tried; 4] {
     let folder = || tempfile::tempdir().unwrap();
     let directory = folder();
     let file = FileStorage::new(directory.path().to_owned(), Some("bucket"));
@@ -68,12 +68,16 @@ async fn all() -> [Tried; 3] {
             store: Arc::new(file),
             folder: directory,
         },
-        s3().await,
+        s3("").await,
+        Tried {
+            name: "s3 with a prefix",
+            ..s3("team-a/prod").await
+        },
     ]
 }
 
 /// A server in this process that checks signatures, with one bucket.
-async fn s3() -> Tried {
+async fn s3(prefix: &str) -> Tried {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("bucket")).unwrap();
     let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
@@ -94,15 +98,17 @@ async fn s3() -> Tried {
         }
     });
     let config = Config {
-        endpoint: Some(endpoint.parse().unwrap()),
-        bucket: Some("bucket".parse().unwrap()),
-        access_key: Some("key".into()),
-        secret_key: Some("the secret".into()),
-        session_token: None,
-        region: None,
-        ca_file: None,
-        force_path_style: None,
-        secure: true,
+        place: Place::S3(S3Place {
+            endpoint: Some(endpoint),
+            bucket: "bucket".parse().unwrap(),
+            access_key: Some("key".into()),
+            secret_key: Some("the secret".into()),
+            session_token: None,
+            region: None,
+            force_path_style: None,
+        }),
+        prefix: prefix.parse().unwrap(),
+        tls: Tls::default(),
     };
     Tried {
         name: "s3",
@@ -193,7 +199,7 @@ async fn a_rehearsal_shows_no_object_and_leaves_nothing() {
             let age = Timestamp::now().duration_since(clock);
             assert!(age.as_secs().abs() < 60, "{name}: {age}");
         }
-        assert_eq!(survey.clock.is_some(), *name == "s3", "{name}");
+        assert_eq!(survey.clock.is_some(), name.starts_with("s3"), "{name}");
     }
 }
 
@@ -325,7 +331,7 @@ async fn what_is_not_what_was_written_does_not_pass() {
 /// F42: what one upload holds keeps no other from writing.
 #[tokio::test]
 async fn an_upload_waits_for_no_other_uploads_parts() {
-    let s3 = s3().await;
+    let s3 = s3("").await;
     let part = many(7 << 20);
     // Each holds a whole part that is not sent before more comes.
     let mut holding = Vec::new();

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Access, Body, Config, Endpoint, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload,
+    Access, Body, Error, Kind, Object, Ours, S3Place, See, Storage, Stored, Survey, Tls, Upload,
 };
 use bucket::{Bucket, time, unquoted};
 use error::meaning;
@@ -44,20 +44,13 @@ impl S3Storage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub async fn connect(
-        config: &Config,
-        name: super::Bucket,
-        attempts: u32,
-    ) -> Result<Self, Error> {
-        let endpoint = config.endpoint.as_ref();
-        let has_path = |it: &Endpoint| match it {
-            Endpoint::Url(url) => url.parse().is_ok_and(|it: ::http::Uri| it.path() != "/"),
-            Endpoint::Directory(_) => false,
-        };
+    pub async fn connect(place: &S3Place, tls: &Tls, attempts: u32) -> Result<Self, Error> {
+        let endpoint = place.endpoint.as_ref();
+        let has_path = |it: &String| it.parse().is_ok_and(|it: ::http::Uri| it.path() != "/");
         Ok(Self {
             bucket: Bucket {
-                client: client::build(config, attempts).await?,
-                name: name.to_string(),
+                client: client::build(place, tls, attempts).await?,
+                name: place.bucket.to_string(),
                 endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
                 memory: Memory::default(),
             },

@@ -16,7 +16,7 @@ use std::time::Duration;
 use backuper::archive::key;
 use backuper::job::{BackupJob, StoreSettings};
 use backuper::postgres::{Kind, Target, identity, probe};
-use backuper::storage::{self, Access, Endpoint, Storage};
+use backuper::storage::{self, Access, Place, Storage};
 use restorer::job::RestoreJob;
 use restorer::resolve;
 use restorer::target::server;
@@ -163,21 +163,20 @@ async fn store(
     prefix: &str,
     disk: Disk,
 ) -> Result<Arc<dyn Storage>, Trouble> {
-    settings.check().map_err(Trouble::Wrong)?;
-    match settings.endpoint {
-        Some(Endpoint::Directory(_)) if disk == Disk::Apart => {
+    let config = settings.config().map_err(Trouble::Wrong)?;
+    match &config.place {
+        Place::Directory { .. } if disk == Disk::Apart => {
             let sentence = "the directory is on the workers' machines, where only they can look";
             return Err(Trouble::Unknown(sentence.to_owned()));
         }
-        Some(Endpoint::Directory(_)) => {}
         // Ours would be others than theirs, and are not for callers to use.
-        _ if settings.access_key.is_none() => {
+        Place::S3(place) if place.access_key.is_none() => {
             let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
             return Err(Trouble::Unknown(sentence.to_owned()));
         }
-        _ => {}
+        Place::Directory { .. } | Place::S3(_) => {}
     }
-    let storage = storage::connect(&settings.config()).await?;
+    let storage = storage::connect(&config).await?;
     storage.probe(prefix, Access::Read).await?;
     Ok(storage)
 }

@@ -1,42 +1,46 @@
 //! What the first request to a store shows: how far it came.
 
 use super::super::finding::{Finding, Findings};
-use crate::job::CheckJob;
 use crate::runtime::Failure;
-use crate::storage::{Endpoint, Error, Kind};
+use crate::storage::{Config, Error, Kind, Place};
 
 /// What a request to a bucket passes, one after the other.
 const STAGES: [&str; 5] = ["address", "tls", "keys", "bucket", "list"];
 /// The same of a directory.
 const ON_DISK: [&str; 2] = ["directory", "list"];
 
-fn stages(job: &CheckJob) -> &'static [&'static str] {
-    match job.store.endpoint {
-        Some(Endpoint::Directory(_)) => &ON_DISK,
-        _ => &STAGES,
+fn stages(config: &Config) -> &'static [&'static str] {
+    match config.place {
+        Place::Directory { .. } => &ON_DISK,
+        Place::S3(_) => &STAGES,
     }
 }
 
 /// It came back.
-pub(super) fn passed(findings: &mut Findings, job: &CheckJob) {
-    for name in stages(job) {
-        findings.add(name, what_passed(name, job));
+pub(super) fn passed(findings: &mut Findings, config: &Config) {
+    for name in stages(config) {
+        findings.add(name, what_passed(name, config));
     }
 }
 
 /// It was refused: what it had passed by then, and what it was refused for. Gives why nothing else is
-/// tried.
-pub(super) fn refused(findings: &mut Findings, job: &CheckJob, error: Error) -> &'static str {
-    let stages = stages(job);
+/// tried. Without a database it is the whole store that was asked for.
+pub(super) fn refused(
+    findings: &mut Findings,
+    config: &Config,
+    of_database: bool,
+    error: Error,
+) -> &'static str {
+    let stages = stages(config);
     let failed = stage(error.kind, stages);
     if was_sent(error.kind) {
         for name in stages.iter().take_while(|it| **it != failed) {
-            findings.add(name, what_passed(name, job));
+            findings.add(name, what_passed(name, config));
         }
     }
     let denied = error.kind == Kind::Denied;
     let sentence = Failure::from(error).sentence;
-    if denied && job.source.is_none() {
+    if denied && !of_database {
         // Keys may be allowed no more than one database's folder.
         let sentence = format!("not of the whole bucket ({sentence}); name a database to check");
         findings.add(failed, Finding::unknown(sentence));
@@ -84,24 +88,17 @@ fn stage(kind: Kind, stages: &[&'static str]) -> &'static str {
     known.or(stages.first()).copied().unwrap_or(name)
 }
 
-fn what_passed(name: &str, job: &CheckJob) -> Finding {
-    let endpoint = job.store.endpoint.as_ref();
-    match (name, endpoint) {
-        ("address", None) => Finding::ok("AWS answers"),
-        ("address" | "directory", Some(endpoint)) => Finding::ok(match endpoint {
-            Endpoint::Url(_) => format!("{endpoint} answers"),
-            Endpoint::Directory(_) => format!("{endpoint} is there"),
-        }),
-        ("tls", Some(Endpoint::Url(url))) if url.starts_with("http://") => plain(url),
-        ("tls", _) if !job.store.secure => Finding::warning(
-            "SECURE=false: the connection is encrypted, and nobody looks whose certificate it is; give its authority in S3_CA_FILE instead",
+fn what_passed(name: &str, config: &Config) -> Finding {
+    match (name, &config.place) {
+        ("address", place) => Finding::ok(format!("{} answers", place.server())),
+        ("directory", place) => Finding::ok(format!("{} is there", place.server())),
+        ("tls", place) if place.server().starts_with("http://") => plain(&place.server()),
+        ("tls", _) if !config.tls.verify => Finding::warning(
+            "SECURE=false: the connection is encrypted, and nobody looks whose certificate it is; give its authority in STORE_CA_FILE instead",
         ),
         ("tls", _) => Finding::ok("the certificate is trusted"),
         ("keys", _) => Finding::ok("the keys are accepted"),
-        ("bucket", _) => {
-            let name = job.store.bucket.as_ref().map(ToString::to_string);
-            Finding::ok(format!("bucket {} is there", name.unwrap_or_default()))
-        }
+        ("bucket", Place::S3(place)) => Finding::ok(format!("bucket {} is there", place.bucket)),
         _ => Finding::ok("it may be listed"),
     }
 }

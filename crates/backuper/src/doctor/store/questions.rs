@@ -25,6 +25,8 @@ pub(super) struct Asking<'a> {
     pub(super) source: Option<&'a BackupSource>,
     /// What the keys of all that belongs to the database begin with; empty where none is checked.
     pub(super) prefix: String,
+    /// The same from the root of the bucket, as permissions have it.
+    pub(super) whole_prefix: String,
     pub(super) on_disk: bool,
     pub(super) end: Deadline,
 }
@@ -129,7 +131,7 @@ impl Asking<'_> {
         };
         Finding::unknown(format!(
             "not tried, since it would change something; a backup deletes what retention finds too old, and before that the object by which it tries the store: allow it to {whom} below {:?}",
-            self.prefix
+            self.whole_prefix
         ))
     }
 }

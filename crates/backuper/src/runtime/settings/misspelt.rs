@@ -75,6 +75,7 @@ pub const NAMES: &[&str] = &[
     "S3_CA_FILE",
     "S3_ENDPOINT",
     "S3_FORCE_PATH_STYLE",
+    "S3_PREFIX",
     "S3_REGION",
     "S3_SECRET_KEY",
     "S3_SESSION_TOKEN",
@@ -82,6 +83,8 @@ pub const NAMES: &[&str] = &[
     "SECRET_REFERENCES",
     "SECURE",
     "STARTING_DEADLINE",
+    "STORE_CA_FILE",
+    "STORE_URL",
     "SUCCESSFUL_HISTORY_LIMIT",
     "SYSTEM_NAMESPACE",
     "TERMINATION_MESSAGE_PATH",
@@ -91,7 +94,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// How the names of ours begin that others hardly use.
-const PREFIXES: [&str; 9] = [
+const PREFIXES: [&str; 10] = [
     "BACKUPER_",
     "BACKUP_",
     "DB_",
@@ -101,6 +104,7 @@ const PREFIXES: [&str; 9] = [
     "RESTORER_",
     "RESTORE_",
     "S3_",
+    "STORE_",
 ];
 
 /// A variable that is none of our settings.

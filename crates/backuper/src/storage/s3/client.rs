@@ -16,7 +16,7 @@ use secrecy::ExposeSecret as _;
 
 use super::error::hopeless;
 use super::http::{self, Http};
-use crate::storage::{Config, Endpoint, Error};
+use crate::storage::{Error, S3Place, Tls};
 
 /// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
 /// (chosen at random below that), a store has about half a minute to recover.
@@ -28,14 +28,18 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Builds the client, which tries a request as often as this; nothing is sent.
-pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::Client, Error> {
-    if let Some(Endpoint::Url(url)) = &config.endpoint
+pub(super) async fn build(
+    place: &S3Place,
+    tls: &Tls,
+    attempts: u32,
+) -> Result<aws_sdk_s3::Client, Error> {
+    if let Some(url) = &place.endpoint
         && let Some(proxy) = http::proxy_for(url)
     {
         tracing::info!(%proxy, "the environment's proxy is asked for S3");
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Http::new(config)?.shared())
+        .http_client(Http::new(tls)?.shared())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(attempts)
@@ -46,8 +50,8 @@ pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::
     if let Ok(name) = AppName::new("oiler-postgres-adapter") {
         loader = loader.app_name(name);
     }
-    if let (Some(access), Some(secret)) = (&config.access_key, &config.secret_key) {
-        let token = config.session_token.as_ref();
+    if let (Some(access), Some(secret)) = (&place.access_key, &place.secret_key) {
+        let token = place.session_token.as_ref();
         loader = loader.credentials_provider(SharedCredentialsProvider::new(Credentials::new(
             access.expose_secret(),
             secret.expose_secret(),
@@ -56,12 +60,12 @@ pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::
             "S3_ACCESS_KEY",
         )));
     }
-    if let Some(region) = region(config) {
+    if let Some(region) = region(place) {
         loader = loader.region(Region::new(region));
     }
     let shared = loader.load().await;
     let mut builder = aws_sdk_s3::config::Builder::from(&shared);
-    if let Some(Endpoint::Url(url)) = &config.endpoint {
+    if let Some(url) = &place.endpoint {
         // Streamed checksums are sent as `aws-chunked`, which some servers refuse and some store
         // framing and all. Content-MD5 and the object's verification stand in for them.
         builder = builder
@@ -69,7 +73,7 @@ pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
-    let path_style = config.force_path_style.unwrap_or(config.endpoint.is_some());
+    let path_style = place.force_path_style.unwrap_or(place.endpoint.is_some());
     Ok(aws_sdk_s3::Client::from_conf(
         builder
             .force_path_style(path_style)
@@ -78,9 +82,9 @@ pub(super) async fn build(config: &Config, attempts: u32) -> Result<aws_sdk_s3::
     ))
 }
 
-fn region(config: &Config) -> Option<String> {
-    let default = || config.endpoint.as_ref().map(|_| DEFAULT_REGION.to_owned());
-    config.region.clone().or_else(default)
+fn region(place: &S3Place) -> Option<String> {
+    let default = || place.endpoint.as_ref().map(|_| DEFAULT_REGION.to_owned());
+    place.region.clone().or_else(default)
 }
 
 /// Trying again mends no certificate and no scheme, though the SDK takes them for broken connections.

@@ -18,7 +18,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::stall::{Limits, Receiving, Sending, stalled};
-use crate::storage::{Config, Error, Kind};
+use crate::storage::{Error, Kind, Tls};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -47,8 +47,8 @@ impl Http {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        if !config.secure {
+    pub(super) fn new(trust: &Tls) -> Result<Self, Error> {
+        if !trust.verify {
             tracing::warn!(
                 "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
             );
@@ -60,8 +60,8 @@ impl Http {
                 .tcp_user_timeout(IDLE)
                 // A signature holds for one address, and for requests that nobody changes.
                 .redirect(reqwest::redirect::Policy::none());
-            let builder = if config.secure {
-                builder.tls_backend_preconfigured(tls(config)?)
+            let builder = if trust.verify {
+                builder.tls_backend_preconfigured(tls(trust)?)
             } else {
                 builder.tls_danger_accept_invalid_certs(true)
             };
@@ -177,11 +177,11 @@ fn is_metadata(uri: &http::Uri) -> bool {
 }
 
 /// Trusts the system's authorities and those of `S3_CA_FILE`.
-fn tls(config: &Config) -> Result<rustls::ClientConfig, Error> {
+fn tls(trust: &Tls) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore::empty();
     // Old bundles have certificates that nobody can use; the others count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &config.ca_file {
+    if let Some(path) = &trust.ca_file {
         let wrong =
             |reason: String| misconfigured(format!("S3_CA_FILE {}: {reason}", path.display()));
         let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -253,18 +253,7 @@ mod tests {
 
     /// Time-outs a hundred times as short as the real ones.
     async fn send(to: &str, method: &str, body: usize) -> Result<HttpResponse, ConnectorError> {
-        let config = Config {
-            endpoint: None,
-            bucket: None,
-            access_key: None,
-            secret_key: None,
-            session_token: None,
-            region: None,
-            ca_file: None,
-            force_path_style: None,
-            secure: true,
-        };
-        let mut http = Http::new(&config).unwrap();
+        let mut http = Http::new(&Tls::default()).unwrap();
         http.limits = Limits {
             idle: IDLE / 100,
             per_mib: PER_MIB / 100,
