@@ -212,10 +212,10 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "backuper",
         &[
-            &["text", "child"],
+            &["text", "child", "retention"],
             &["archive", "storage", "postgres", "report", "runtime"],
             &["catalog", "progress"],
-            &["dump", "retention", "advice"],
+            &["dump", "advice"],
             &["cleanup", "publish", "job"],
             &["summary"],
             &["run", "listing", "deletion", "doctor", "worker"],

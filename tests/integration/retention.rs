@@ -1,6 +1,8 @@
 //! What retention removes and what it never does, and what a restore says of folders that do not
 //! count.
 
+mod rules;
+
 use std::time::{Duration, SystemTime};
 
 use jiff::{Span, Timestamp};

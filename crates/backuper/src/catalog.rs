@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 
-use crate::archive::key::{self, Folder, MANIFEST, Published, schedule_of};
+use crate::archive::key::{self, Folder, MANIFEST, Mark, Published, schedule_of};
 use crate::archive::manifest::{self, Manifest};
 use crate::archive::{Identity, SourceId, SystemIdentifier};
 use crate::postgres::Target;
@@ -41,6 +41,8 @@ pub struct Listing {
     pub incomplete: Vec<Backup>,
     /// The published adapter's, newest first.
     pub published: Vec<(Published, Object)>,
+    /// What is said of single objects by others beside them: each with the key of the single one.
+    pub beside: Vec<(String, Mark, Object)>,
 }
 
 /// One folder of ours and what is in it.
@@ -53,11 +55,31 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// When something was last written in it, by the store's clock.
+    /// When something of it was last written, by the store's clock. A mark is no part of it.
     #[must_use]
     pub fn modified(&self) -> Timestamp {
-        let times = self.objects.iter().map(|it| it.modified);
+        let objects = self.objects.iter();
+        let own = objects.filter(|it| self.mark(it).is_none());
+        let times = own.map(|it| it.modified);
         times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// What one of its objects says of it, and is no part of it.
+    fn mark(&self, object: &Object) -> Option<Mark> {
+        Mark::of(object.key.strip_prefix(&self.folder.prefix())?)
+    }
+
+    /// Whether somebody has pinned it.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        let mut marks = self.objects.iter().filter_map(|it| self.mark(it));
+        marks.any(|it| it == Mark::Pinned)
+    }
+
+    /// What restores have written in it to say that they are there.
+    pub fn restores(&self) -> impl Iterator<Item = &Object> {
+        let objects = self.objects.iter();
+        objects.filter(|it| self.mark(it) == Some(Mark::Restoring))
     }
 
     /// The schedule whose backup it is; none where its database has only one, or nobody said it.
@@ -154,7 +176,7 @@ impl Listing {
     #[must_use]
     pub fn of(database: &str, objects: Vec<Object>) -> Self {
         let mut folders: BTreeMap<Folder, Vec<Object>> = BTreeMap::new();
-        let mut published = Vec::new();
+        let (mut published, mut beside) = (Vec::new(), Vec::new());
         for object in objects {
             match Folder::parse_key(&object.key) {
                 Ok((folder, _)) if folder.database() == database => {
@@ -163,6 +185,8 @@ impl Listing {
                 _ => {
                     if let Ok(found) = Published::parse_key(database, &object.key) {
                         published.push((found, object));
+                    } else if let Some((single, mark)) = Mark::beside(&object.key) {
+                        beside.push((single.to_owned(), mark, object));
                     }
                 }
             }
@@ -184,7 +208,22 @@ impl Listing {
             complete,
             incomplete,
             published,
+            beside,
         }
+    }
+
+    /// Whether somebody has pinned the single object with this key.
+    #[must_use]
+    pub fn is_pinned(&self, single: &str) -> bool {
+        let mut marks = self.beside.iter();
+        marks.any(|(key, mark, _)| key == single && *mark == Mark::Pinned)
+    }
+
+    /// What says of the single object with this key that it is being restored.
+    pub fn restores<'a>(&'a self, single: &'a str) -> impl Iterator<Item = &'a Object> {
+        let marks = self.beside.iter();
+        let ours = marks.filter(move |(key, mark, _)| key == single && *mark == Mark::Restoring);
+        ours.map(|(_, _, object)| object)
     }
 
     /// What the folders of the complete backups carry.

@@ -1,14 +1,19 @@
 //! What a run removes from the store: what it has written itself after a failure, and what is
 //! beyond the retention after a success.
 
-use crate::archive::key::{MANIFEST, encode};
-use crate::archive::{Folder, Identity, Manifest, manifest};
-use crate::catalog::{self, Backup, Listing, activity, origin};
-use crate::retention::{self, Choice, Request, Retention};
-use crate::runtime::Deadline;
-use crate::storage::{self, Kind, Storage};
+pub mod judgement;
+mod removal;
 
 use jiff::Timestamp;
+
+use crate::archive::key::{MANIFEST, encode};
+use crate::archive::{Folder, Manifest};
+use crate::catalog::{self, Backup, Listing, One, activity};
+use crate::retention::Rules;
+use crate::runtime::Deadline;
+use crate::storage::{self, Storage};
+
+pub use judgement::{Choice, Judged, Request};
 
 /// Removes what a failed run has stored. The folder has no manifest, so nobody takes it for a
 /// backup; what stays now, retention removes after a day.
@@ -43,8 +48,10 @@ pub struct Made<'a> {
     pub folder: &'a Folder,
     /// What it says of itself.
     pub manifest: &'a Manifest,
-    /// How many are kept, this one among them.
-    pub keep: Retention,
+    /// What is kept, this one among it.
+    pub rules: &'a Rules,
+    /// Whether backups that are single objects are judged too.
+    pub objects: bool,
 }
 
 /// Applies the retention. What cannot be removed is a warning: the backup is complete.
@@ -64,150 +71,67 @@ async fn expire(
 ) -> Result<(), catalog::Error> {
     let source = made.manifest.source.identity();
     let listing = catalog::list(storage, &source.database).await?;
-    let request = Request {
-        source: &source,
-        owns_older: owns_older(storage, &listing, &source).await?,
-        made: made.folder,
-        keep: made.keep,
-        now: Timestamp::now(),
-    };
-    let Some(choice) = retention::choose(&listing, request) else {
-        tracing::warn!(key = %made.folder.prefix(), "the store does not list the new backup yet, so retention removed nothing");
+    let not_yet = || tracing::warn!(key = %made.folder.prefix(), "the store does not list the new backup yet, so retention removed nothing");
+    let Some(newest) = listing.complete.iter().find(|it| it.folder == *made.folder) else {
+        not_yet();
         return Ok(());
     };
-    for folder in &choice.misdated {
+    let here = Timestamp::now();
+    let request = Request {
+        source: &source,
+        owns_older: judgement::owns_older(storage, &listing, &source).await?,
+        newest: made.folder,
+        rules: made.rules,
+        objects: made.objects,
+        now: judgement::behind_all(here, made.manifest, newest.modified()),
+        store_now: newest.modified(),
+    };
+    let Some(choice) = judgement::judge(storage, &listing, request).await? else {
+        not_yet();
+        return Ok(());
+    };
+    for backup in choice.misdated() {
         tracing::warn!(
-            key = %folder.prefix(), clock = %request.now,
+            key = %backup.key(), clock = %here,
             "this folder is of the future, so a clock is or was wrong; it does not count, and retention never removes it"
         );
     }
-    for backup in &choice.expired {
-        if may_go(storage, backup, made.manifest, deletions).await
-            && !remove_expired(storage, backup, made.folder, deletions).await?
-        {
+    if let Some(pause) = choice.pause() {
+        tracing::warn!("retention is paused: {pause}");
+    }
+    for backup in choice.expired() {
+        let goes_on = match backup {
+            One::Folder(backup) => expired_folder(storage, backup, made, deletions).await?,
+            One::Published(_, object) => {
+                removal::remove_object(storage, object, made.folder, deletions).await?
+            }
+        };
+        if !goes_on {
             return Ok(());
         }
     }
     for backup in &choice.abandoned {
-        remove(storage, backup, deletions).await;
+        removal::remove(storage, backup, deletions).await;
     }
     abort_uploads(storage, &listing, request, &choice, deletions).await;
     Ok(())
 }
 
-/// Whether folders of before servers were known by their identifier are surely this source's.
-async fn owns_older(
-    storage: &dyn Storage,
-    listing: &Listing,
-    source: &Identity,
-) -> Result<bool, catalog::Error> {
-    let by_name = source.id_by_name();
-    let folders = listing.complete.iter().chain(&listing.incomplete);
-    if !folders.into_iter().any(|it| it.folder.source() == by_name) {
-        return Ok(true);
-    }
-    let others = listing.ids().into_iter().filter(|it| !source.owns(*it));
-    let origins = origin::of(storage, listing, others).await?;
-    let namesake = origins
-        .iter()
-        .filter_map(|it| it.identity.as_ref())
-        .find(|it| source.is_namesake_of(it));
-    if let Some(other) = namesake {
-        tracing::warn!(
-            source = %source, %other,
-            "two servers of one name use this bucket; older backups that may be of either do not count, and retention never removes them"
-        );
-    }
-    Ok(namesake.is_none())
-}
-
-/// Whether an expired backup is what its place in the list makes it, by its manifest.
-async fn may_go(
+/// Removes a folder that is beyond the retention, if its manifest says so too.
+async fn expired_folder(
     storage: &dyn Storage,
     backup: &Backup,
-    made: &Manifest,
-    deletions: &mut Deletions,
-) -> bool {
-    let key = backup.folder.prefix();
-    match catalog::read_manifest(storage, &backup.folder).await {
-        Ok(manifest) => match retention::reason_to_keep(&manifest, made) {
-            None => true,
-            Some(reason) => {
-                tracing::warn!(%key, reason, "this backup is beyond the retention and stays");
-                false
-            }
-        },
-        // Somebody was quicker.
-        Err(catalog::Error::Storage(error)) if error.kind == Kind::NotFound => true,
-        Err(catalog::Error::Storage(error)) => {
-            deletions.failed += 1;
-            tracing::warn!(%key, %error, "retention could not look at this backup; it tries again after the next one");
-            false
-        }
-        // Nobody can restore it, so nobody loses it.
-        Err(error) => {
-            tracing::warn!(%key, %error, "this backup is beyond the retention, and cannot be read");
-            true
-        }
-    }
-}
-
-/// Removes a backup that the new one makes superfluous, as long as that is there: somebody may be
-/// deleting it, who sees this one. Gives whether retention goes on.
-async fn remove_expired(
-    storage: &dyn Storage,
-    backup: &Backup,
-    made: &Folder,
+    made: Made<'_>,
     deletions: &mut Deletions,
 ) -> Result<bool, storage::Error> {
-    let key = backup.folder.key(MANIFEST);
-    let manifest = match storage.get(&key, manifest::SIZE_LIMIT).await {
-        Ok(manifest) => Some(manifest),
-        // Somebody was quicker, or nobody could restore it anyway.
-        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Corrupt) => None,
-        Err(error) => return Err(error),
-    };
-    let left = storage.delete(std::slice::from_ref(&key)).await;
-    if left.is_empty()
-        && let Some(manifest) = manifest
-        && let Err(error) = storage.stat(&made.key(MANIFEST)).await
-    {
-        deletions.failed += 1;
-        if let Err(again) = storage.put(&key, manifest).await {
-            tracing::error!(%key, error = %again, "retention has deleted this manifest, did not find the new backup any more ({error}), and could not put it back: this is no backup any more, so make another one now");
-            return Ok(false);
+    match judgement::may_go(storage, backup, made.manifest).await {
+        Ok(true) => removal::remove_expired(storage, backup, made.folder, deletions).await,
+        Ok(false) => Ok(true),
+        Err(error) => {
+            deletions.failed += 1;
+            tracing::warn!(key = %backup.folder.prefix(), %error, "retention could not look at this backup; it tries again after the next one");
+            Ok(true)
         }
-        tracing::warn!(%key, %error, "the new backup was not found any more, so retention has put the manifest of this one back, and removes nothing");
-        return Ok(false);
-    }
-    remove_rest(storage, backup, left, deletions).await;
-    Ok(true)
-}
-
-async fn remove(storage: &dyn Storage, backup: &Backup, deletions: &mut Deletions) {
-    let (manifest, _) = retention::in_order(backup);
-    let left = storage.delete(std::slice::from_ref(&manifest)).await;
-    remove_rest(storage, backup, left, deletions).await;
-}
-
-/// Removes all but the manifest, unless that is left.
-async fn remove_rest(
-    storage: &dyn Storage,
-    backup: &Backup,
-    mut left: Vec<(String, storage::Error)>,
-    deletions: &mut Deletions,
-) {
-    if left.is_empty() {
-        let (_, rest) = retention::in_order(backup);
-        left = storage.delete(&rest).await;
-    }
-    if left.is_empty() {
-        deletions.done += 1;
-        tracing::info!(key = %backup.folder.prefix(), "deleted by retention");
-    }
-    for (key, error) in &left {
-        deletions.failed += 1;
-        tracing::warn!(%key, %error, "retention could not delete; it tries again after the next backup");
     }
 }
 
@@ -244,36 +168,4 @@ pub struct Deletions {
     pub done: u64,
     /// Objects that are still there.
     pub failed: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::whole::tests::{put, server};
-    use crate::storage::memory::MemoryStorage;
-
-    #[tokio::test]
-    async fn retention_leaves_what_is_left_once_somebody_has_deleted_the_new_backup() {
-        let storage = MemoryStorage::default();
-        let (source, hour) = (server("db"), jiff::Span::new().hours(1));
-        let old = put(&storage, &source, Timestamp::UNIX_EPOCH).await;
-        let new = put(&storage, &source, Timestamp::UNIX_EPOCH + hour).await;
-        let mut deletions = Deletions::default();
-        let manifest = new.folder.key(MANIFEST);
-        let body = storage.get(&manifest, 1 << 20).await.unwrap();
-        let old_body = storage.get(&old.folder.key(MANIFEST), 1 << 20).await;
-        storage.delete(std::slice::from_ref(&manifest)).await;
-        let goes_on = remove_expired(&storage, &old, &new.folder, &mut deletions).await;
-        assert!(!goes_on.unwrap());
-        assert_eq!((deletions.done, deletions.failed), (0, 1));
-        assert!(old.is_whole(&storage).await.unwrap());
-        let again = storage.get(&old.folder.key(MANIFEST), 1 << 20).await;
-        assert_eq!(again.unwrap(), old_body.unwrap());
-        // It is there: the old one goes.
-        storage.put(&manifest, body).await.unwrap();
-        let goes_on = remove_expired(&storage, &old, &new.folder, &mut deletions).await;
-        assert!(goes_on.unwrap());
-        assert_eq!((deletions.done, deletions.failed), (1, 1));
-        assert_eq!(storage.list(&old.folder.prefix()).await.unwrap(), []);
-    }
 }

@@ -134,7 +134,7 @@ fn identity(source: &BackupSource) -> Identity {
 fn described(found: &One, validate_only: bool) -> Deleted {
     let (key, sizes): (String, Vec<u64>) = match found {
         One::Folder(backup) => (
-            removal::name(found),
+            found.key(),
             backup.objects.iter().map(|it| it.size).collect(),
         ),
         One::Published(_, object) => (object.key.clone(), vec![object.size]),

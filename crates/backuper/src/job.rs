@@ -13,6 +13,7 @@ pub mod delete;
 pub mod list;
 pub mod parse;
 pub mod reporting;
+pub mod retention;
 pub mod schedule;
 pub mod show;
 pub mod source;
@@ -26,7 +27,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::archive::codec::CompressionLevel;
-use crate::retention::Retention;
 
 pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
@@ -34,6 +34,7 @@ pub use delete::DeleteJob;
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
+pub use retention::RetentionSettings;
 pub use schedule::ScheduleName;
 pub use show::ShowJob;
 pub use source::BackupSource;
@@ -78,13 +79,13 @@ pub struct BackupJob {
     #[arg(help_heading = "Backup", env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
 
-    /// How many complete backups of this source to keep; 0 or empty: all of them.
-    #[arg(help_heading = "Backup", env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
-    pub max_backup_count: Retention,
-
     /// The schedule whose backups MAX_BACKUP_COUNT counts, where a database has several in one bucket; empty: those of no named schedule.
     #[arg(help_heading = "Backup", env = "BACKUP_SCHEDULE", default_value = "", value_parser = maybe::<ScheduleName>)]
     pub schedule: Maybe<ScheduleName>,
+
+    /// Which backups are kept.
+    #[command(flatten, next_help_heading = "Retention")]
+    pub retention: RetentionSettings,
 
     /// How long to wait for a lock on a table before the backup fails (5min, 90s); 0: without a limit.
     #[arg(help_heading = "Backup", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
@@ -104,8 +105,8 @@ impl BackupJob {
             store,
             jobs,
             compression_level,
-            max_backup_count,
             schedule,
+            retention,
             lock_wait_timeout,
             reporting,
         } = self;
@@ -116,7 +117,7 @@ impl BackupJob {
             "COMPRESSION_LEVEL",
             compression_level.get().to_string(),
         ));
-        vars.push(Var::plain("MAX_BACKUP_COUNT", max_backup_count.to_string()));
+        vars.extend(retention.to_env());
         vars.extend(
             schedule
                 .as_ref()

@@ -9,10 +9,10 @@
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
-//! level 3   dump, retention, advice
+//! level 3   dump, advice
 //! level 2   catalog, progress
 //! level 1   archive   storage   postgres   report   runtime
-//! level 0   text, child
+//! level 0   text, child, retention
 //! ```
 //!
 //! It depends on no other crate of ours.

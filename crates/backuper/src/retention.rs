@@ -1,428 +1,316 @@
-//! Which backups to delete: a list in, a list out.
+//! Which backups to keep: times and rules in, a decision for each out.
+//!
+//! It knows neither folders nor a store, so whatever has a time can be judged: folders, single objects,
+//! an operator's own records. A backup stays when any rule keeps it, and where there is no rule all stay.
+//!
+//! A rule of age or of a calendar depends on a clock, and clocks are wrong at times. So what is of the
+//! future is neither counted nor removed, and such rules pause where nobody has made a backup for long,
+//! whether that is so or only looks so.
 
-use std::fmt;
-use std::str::FromStr;
+pub mod calendar;
+pub mod decision;
+pub mod rules;
 
-use jiff::Timestamp;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod upstream;
 
-use crate::archive::key::MANIFEST;
-use crate::archive::{Folder, Identity, Manifest};
-use crate::catalog::{Backup, Listing};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 
-/// How many complete backups of one source to keep; 0 keeps all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention(pub u32);
+use jiff::{SignedDuration, Timestamp};
 
-impl FromStr for Retention {
-    type Err = String;
+use calendar::{Period, Slot};
+pub use decision::{Decision, Gone, Pause, Reason};
+pub use rules::{AtLeast, Calendar, NotAZone, Retention, Rules, Zone};
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Ok(Self(0));
-        }
-        text.parse()
-            .map(Self)
-            .map_err(|_not_a_count: std::num::ParseIntError| {
-                format!(
-                    "a count of 0 or more is needed, {} at most; 0 keeps all",
-                    u32::MAX
-                )
-            })
-    }
+/// How far a backup's time may be ahead of the clock.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+
+/// From here on a time without backups is looked at: less than that is nobody's mistake.
+const GAP: SignedDuration = SignedDuration::from_hours(36);
+
+/// A backup as retention sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// Its name: of two that have one time, the later name is the newer one.
+    pub name: &'a str,
+    /// Whose age and place in the calendar count.
+    pub time: Timestamp,
+    /// Whether it could be restored, as far as anybody has looked: what could not stands for nothing.
+    pub whole: bool,
+    /// Why it stays whatever the rules say.
+    pub hold: Option<Hold>,
 }
 
-impl fmt::Display for Retention {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
+/// Why a backup stays whatever the rules say. It is counted all the same, so that a hold makes no other
+/// backup stay or go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Somebody has pinned it.
+    Pinned,
+    /// The store lets nobody remove it: for good, or until then.
+    Locked(Option<Timestamp>),
+    /// It was just made.
+    Made,
+    /// By its name or by the store it is later than the one that was just made.
+    Later,
+    /// It is being made.
+    Unfinished,
 }
 
-/// For whom backups are chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The source; everything of others stays.
-    pub source: &'a Identity,
-    /// Whether folders that were named before servers were known by their identifier are surely of
-    /// this source, and not of another server of its name.
-    pub owns_older: bool,
-    /// The folder of the backup that was just made; it always stays.
-    pub made: &'a Folder,
-    /// How many are kept, that one among them.
-    pub keep: Retention,
-    /// This machine's clock.
-    pub now: Timestamp,
-}
-
-impl Request<'_> {
-    /// Whether the folder is of this source.
-    #[must_use]
-    pub fn owns(&self, folder: &Folder) -> bool {
-        let id = folder.source();
-        id == self.source.id() || (self.owns_older && self.source.owns(id))
-    }
-}
-
-/// What retention removes, and what it does not judge.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Choice {
-    /// Complete backups beyond the count, oldest first.
-    pub expired: Vec<Backup>,
-    /// Folders that a crashed run left without a manifest.
-    pub abandoned: Vec<Backup>,
-    /// Folders of the future: neither counted nor removed.
-    pub misdated: Vec<Folder>,
-    /// When the backup that was just made was written, by the store's clock.
-    pub stored_at: Timestamp,
-}
-
-/// Chooses among the backups of one source and one schedule: two schedules of a database never remove
-/// each other's. What is removed is older than the backup that was just
-/// made, by its folder's time and by the store's: neither this machine's clock nor the one that
-/// named a folder may be the wrong one. None where the listing does not show that backup: then
-/// nobody knows what else it does not show.
+/// Judges each candidate, in their order. `pause` is a reason to remove nothing that the caller has.
 #[must_use]
-pub fn choose(listing: &Listing, request: Request<'_>) -> Option<Choice> {
-    let made = listing
-        .complete
-        .iter()
-        .find(|it| it.folder == *request.made)?;
-    let stored_at = made.modified();
-    let (misdated, others): (Vec<&Backup>, Vec<&Backup>) = listing
-        .complete
-        .iter()
-        .filter(|it| request.owns(&it.folder) && it.folder != made.folder)
-        .filter(|it| it.schedule() == made.schedule())
-        .partition(|it| it.is_misdated(request.now));
-    let beside_it = match request.keep {
-        Retention(0) => usize::MAX,
-        Retention(count) => usize::try_from(count - 1).unwrap_or(usize::MAX),
-    };
-    let expired = others
-        .into_iter()
-        .skip(beside_it)
-        .filter(|it| it.folder.started() < made.folder.started() && it.modified() <= stored_at);
-    let abandoned = listing
-        .incomplete
-        .iter()
-        .filter(|it| request.owns(&it.folder))
-        .filter(|it| it.folder.started() < made.folder.started() && it.is_abandoned(stored_at));
-    let mut choice = Choice {
-        expired: expired.cloned().collect(),
-        abandoned: abandoned.cloned().collect(),
-        misdated: misdated.iter().map(|it| it.folder.clone()).collect(),
-        stored_at,
-    };
-    choice.expired.reverse();
-    Some(choice)
-}
-
-/// Why an expired backup stays all the same, by what its manifest says.
-#[must_use]
-pub fn reason_to_keep(expired: &Manifest, made: &Manifest) -> Option<&'static str> {
-    let (theirs, ours) = (expired.source.identity(), made.source.identity());
-    if theirs.system.is_some() && theirs.system != ours.system {
-        Some("it is another server's")
-    } else if expired.snapshot_at > made.snapshot_at || expired.finished_at > made.finished_at {
-        Some("its manifest is of a later time than the new backup's, so a clock is or was wrong")
-    } else {
-        None
+pub fn decide(
+    candidates: &[Candidate<'_>],
+    rules: &Rules,
+    now: Timestamp,
+    pause: Option<Pause>,
+) -> Vec<Decision> {
+    if rules.is_empty() {
+        return vec![Decision::Kept(Reason::NoRule); candidates.len()];
     }
-}
-
-/// The keys of one backup in the order of deletion: the manifest first, so that a deletion that
-/// is cut short leaves nothing that looks whole.
-#[must_use]
-pub fn in_order(backup: &Backup) -> (String, Vec<String>) {
-    let manifest = backup.folder.key(MANIFEST);
-    let rest = backup
-        .objects
-        .iter()
-        .map(|it| it.key.clone())
-        .filter(|it| *it != manifest)
+    let latest = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let mut order: Vec<usize> = (0..candidates.len())
+        .filter(|it| candidates[*it].time <= latest)
         .collect();
-    (manifest, rest)
+    order.sort_by_key(|it| Reverse((candidates[*it].time, candidates[*it].name)));
+    let judge = Judge::new(rules, now);
+    let mut decisions = vec![Decision::Kept(Reason::Future); candidates.len()];
+    // What cannot be restored is measured with all there are, and so goes as it would have gone.
+    for it in judge.kept(candidates, &order) {
+        decisions[it.0] = it.1;
+    }
+    let whole: Vec<usize> = order
+        .iter()
+        .copied()
+        .filter(|it| candidates[*it].whole)
+        .collect();
+    for it in judge.kept(candidates, &whole) {
+        decisions[it.0] = it.1;
+    }
+    for it in whole.into_iter().take(rules.at_least.count()) {
+        if decisions[it].goes() {
+            decisions[it] = Decision::Kept(Reason::AtLeast(rules.at_least));
+        }
+    }
+    for (it, decision) in candidates.iter().zip(&mut decisions) {
+        match it.hold {
+            // It is as late as that, and for a reason.
+            Some(Hold::Later) if *decision == Decision::Kept(Reason::Future) => {}
+            Some(hold) => *decision = Decision::Kept(Reason::Held(hold)),
+            None => {}
+        }
+    }
+    let times: Vec<Timestamp> = order.iter().map(|it| candidates[*it].time).collect();
+    if let Some(pause) = pause.or_else(|| gap(&times)).filter(|it| it.stops(rules)) {
+        for it in decisions.iter_mut().filter(|it| it.goes()) {
+            *it = Decision::Kept(Reason::Paused(pause));
+        }
+    }
+    decisions
+}
+
+/// Whether there was no backup for more than twice as long as ever before: a clock may have jumped, and
+/// then all the others only look old. The next backup says that it is as late as that.
+fn gap(newest_first: &[Timestamp]) -> Option<Pause> {
+    let mut gaps = newest_first
+        .windows(2)
+        .map(|pair| pair[0].duration_since(pair[1]));
+    let last = gaps.next().filter(|it| *it > GAP)?;
+    let before = gaps.max().unwrap_or(SignedDuration::ZERO);
+    (last / 2 > before).then_some(Pause::Gap(last))
+}
+
+/// The rules with their moments worked out.
+struct Judge<'a> {
+    rules: &'a Rules,
+    /// What is from here on is young enough for RETENTION_DAYS.
+    young: Option<Timestamp>,
+    /// The parts of the calendar of which the newest is kept: with their counts, and since when.
+    periods: Vec<(Period, u32, Timestamp)>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(rules: &'a Rules, now: Timestamp) -> Self {
+        let now = now.to_zoned(rules.zone.time_zone());
+        let days = rules.calendar.days;
+        let periods = rules.calendar.periods();
+        Self {
+            rules,
+            young: (days > 0).then(|| Period::Day.before(&now, days)),
+            periods: periods
+                .map(|(period, count)| (period, count, period.before(&now, count)))
+                .collect(),
+        }
+    }
+
+    /// What the rules say of those that are counted, the newest first.
+    fn kept(&self, candidates: &[Candidate<'_>], order: &[usize]) -> Vec<(usize, Decision)> {
+        let mut seen = HashSet::new();
+        let each = order.iter().enumerate().map(|(place, it)| {
+            let time = candidates[*it].time;
+            let newest = self.newest(time, &mut seen);
+            let reason = self.counted(place, time).or(newest);
+            let goes = || Decision::Goes(self.rules.why_gone());
+            (*it, reason.map_or_else(goes, Decision::Kept))
+        });
+        each.collect()
+    }
+
+    /// Whether it stays by its place or its age alone.
+    fn counted(&self, place: usize, time: Timestamp) -> Option<Reason> {
+        let last = self.rules.last;
+        if place < last.count() {
+            return Some(Reason::Last(last));
+        }
+        self.young
+            .is_some_and(|since| time >= since)
+            .then_some(Reason::Young(self.rules.calendar.days))
+    }
+
+    /// Whether it is the newest of some part of the calendar; `seen` has those of the ones before it.
+    fn newest(&self, time: Timestamp, seen: &mut HashSet<Slot>) -> Option<Reason> {
+        let wanted = self.periods.iter().filter(|(_, _, since)| time >= *since);
+        let mut wanted = wanted.peekable();
+        wanted.peek()?;
+        let clock = time.to_zoned(self.rules.zone.time_zone());
+        let mut reason = None;
+        for (period, count, _) in wanted {
+            let slot = period.slot(&clock);
+            if seen.insert(slot) {
+                reason = reason.or(Some(Reason::Newest(slot, *period, *count)));
+            }
+        }
+        reason
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Span;
-
     use super::*;
-    use crate::archive::SystemIdentifier;
-    use crate::storage::Object;
 
-    fn at(hour: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + Span::new().hours(500_000 + hour)
+    fn now() -> Timestamp {
+        "2026-11-26T12:00:00Z".parse().unwrap()
     }
 
-    fn server(system: Option<u64>) -> Identity {
-        Identity {
-            host: "db".to_owned(),
-            port: 5432,
-            database: "app".to_owned(),
-            system: system.map(SystemIdentifier::from),
+    fn days_ago(days: i64, now: Timestamp) -> Timestamp {
+        now - SignedDuration::from_hours(24 * days)
+    }
+
+    fn candidate(name: &str, time: Timestamp) -> Candidate<'_> {
+        Candidate {
+            name,
+            time,
+            whole: true,
+            hold: None,
         }
     }
 
-    /// A folder of this hour whose objects the store got at another.
-    fn written(hour: i64, stored: i64, source: &Identity, whole: bool) -> Vec<Object> {
-        let folder = Folder::new("app", at(hour), source.id());
-        let names: &[&str] = if whole {
-            &["data-000.dump.zst", MANIFEST, "schema.dump"]
-        } else {
-            &["data-000.dump.zst"]
-        };
-        names
-            .iter()
-            .map(|name| Object {
-                key: folder.key(name),
-                size: 1,
-                modified: at(stored),
-                etag: None,
-            })
-            .collect()
+    fn rules(last: u32, days: u32, daily: u32) -> Rules {
+        Rules {
+            last: Retention(last),
+            calendar: Calendar {
+                days,
+                daily,
+                ..Calendar::default()
+            },
+            ..Rules::default()
+        }
     }
 
-    fn objects(hour: i64, source: &Identity, whole: bool) -> Vec<Object> {
-        written(hour, hour, source, whole)
-    }
-
-    fn hours(backups: &[Backup]) -> Vec<i64> {
-        let hour = |it: &Backup| (it.folder.started().as_second() / 3600) - 500_000;
-        backups.iter().map(hour).collect()
-    }
-
-    /// What is chosen after the backup of this hour, which the clock shows now.
-    fn chosen(all: &[Object], made: i64, keep: u32) -> Choice {
-        chosen_for(&server(Some(1)), true, all, (made, made), keep)
-    }
-
-    fn chosen_for(
-        source: &Identity,
-        owns_older: bool,
-        all: &[Object],
-        (made, now): (i64, i64),
-        keep: u32,
-    ) -> Choice {
-        let request = Request {
-            source,
-            owns_older,
-            made: &Folder::new("app", at(made), source.id()),
-            keep: Retention(keep),
-            now: at(now),
-        };
-        choose(&Listing::of("app", all.to_vec()), request).unwrap()
-    }
-
-    fn five() -> Vec<Object> {
-        let hours = 0..5;
-        hours
-            .flat_map(|it| objects(it, &server(Some(1)), true))
-            .collect()
-    }
-
-    /// S17.
-    #[test]
-    fn two_schedules_of_a_database_never_remove_each_others() {
-        let source = server(Some(1));
-        let of = |hour: i64, schedule: &str| {
-            let mut objects = objects(hour, &source, true);
-            let folder = Folder::new("app", at(hour), source.id());
-            let mut mark = objects[0].clone();
-            mark.key = folder.key(&crate::archive::key::schedule(schedule));
-            objects.push(mark);
-            objects
-        };
-        let all = [
-            objects(0, &source, true),
-            of(1, "nightly"),
-            of(2, "nightly"),
-            objects(3, &source, true),
-            of(4, "weekly"),
-            objects(5, &source, true),
-            of(6, "nightly"),
-        ]
-        .concat();
-        assert_eq!(hours(&chosen(&all, 5, 1).expired), [0, 3]);
-        assert_eq!(hours(&chosen(&all, 6, 2).expired), [1]);
-        assert_eq!(hours(&chosen(&all, 4, 1).expired), [] as [i64; 0]);
+    fn said(all: &[Candidate<'_>], rules: &Rules, pause: Option<Pause>) -> Vec<String> {
+        let decisions = decide(all, rules, now(), pause);
+        decisions.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn u01_zero_keeps_everything() {
-        let choice = chosen(&five(), 4, 0);
-        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
+    fn each_decision_says_why() {
+        let mut all: Vec<_> = [0, 1, 2, 3, 40, 41]
+            .into_iter()
+            .map(|it| candidate("", days_ago(it, now())))
+            .collect();
+        all[4].hold = Some(Hold::Pinned);
+        all.push(candidate("", now() + SignedDuration::from_hours(2)));
+        let why = said(&all, &rules(1, 2, 3), None);
+        assert_eq!(
+            why,
+            [
+                "kept: one of the last 1",
+                "kept: not older than 2 days",
+                "kept: not older than 2 days",
+                "kept: newest of 2026-11-23 (daily 3)",
+                "kept: pinned",
+                "goes: older than 2 days, and no rule keeps it",
+                "kept: of the future, so a clock is or was wrong, and it does not count",
+            ]
+        );
+        assert_eq!(
+            said(&all[..2], &rules(1, 0, 0), None)[1],
+            "goes: not one of the last 1"
+        );
+        assert_eq!(
+            said(&all[..6], &rules(0, 0, 2), None)[5],
+            "goes: no rule keeps it"
+        );
     }
 
     #[test]
-    fn the_oldest_beyond_the_count_go_and_the_newest_stays() {
-        for (keep, gone) in [
-            (1, vec![0, 1, 2, 3]),
-            (3, vec![0, 1]),
-            (5, vec![]),
-            (9, vec![]),
+    fn what_cannot_be_restored_stands_for_nothing_and_goes_in_its_turn() {
+        let hour = SignedDuration::from_hours(1);
+        let mut all = [
+            candidate("a", now() - hour),
+            candidate("b", now() - hour * 2),
+            candidate("c", now() - hour * 3),
+        ];
+        all[0].whole = false;
+        let goes = |all: &[Candidate<'_>], rules: &Rules| -> Vec<bool> {
+            let decisions = decide(all, rules, now(), None);
+            decisions.iter().map(Decision::goes).collect()
+        };
+        assert_eq!(goes(&all, &rules(1, 0, 0)), [false, false, true]);
+        assert_eq!(goes(&all, &rules(0, 0, 1)), [false, false, true]);
+        all[1].whole = false;
+        assert_eq!(goes(&all, &rules(1, 0, 0)), [false, true, false]);
+    }
+
+    /// What a clock does that is a year ahead for all that looks at it.
+    #[test]
+    fn a_clock_that_has_jumped_removes_nothing_by_age() {
+        let mut times: Vec<_> = (366..400).map(|it| days_ago(it, now())).collect();
+        times.push(now());
+        let all: Vec<_> = times.into_iter().map(|it| candidate("", it)).collect();
+        let why = said(&all, &rules(0, 30, 7), None);
+        assert!(why.iter().all(|it| it.starts_with("kept: ")), "{why:?}");
+        assert!(why[0].contains("a clock has jumped"), "{why:?}");
+        assert!(why[0].contains("366 days"), "{why:?}");
+        // A count does not look at the clock.
+        let why = said(&all, &rules(7, 0, 0), None);
+        assert_eq!(why.iter().filter(|it| it.starts_with("goes: ")).count(), 28);
+        // Who makes one backup a month is used to a month without.
+        let monthly: Vec<_> = [0, 30, 61]
+            .into_iter()
+            .map(|it| candidate("", days_ago(it, now())))
+            .collect();
+        let why = said(&monthly, &rules(0, 7, 0), None);
+        assert!(why[1].starts_with("goes: "), "{why:?}");
+    }
+
+    #[test]
+    fn a_pause_keeps_what_would_go_and_says_so() {
+        let all: Vec<_> = (0..3)
+            .map(|it| candidate("", days_ago(it, now())))
+            .collect();
+        for (pause, rules, pauses) in [
+            (Pause::Restoring, rules(1, 0, 0), true),
+            (Pause::Restoring, rules(0, 1, 0), true),
+            (Pause::Failing, rules(0, 1, 0), true),
+            (Pause::Failing, rules(1, 0, 0), false),
         ] {
-            let choice = chosen(&five(), 4, keep);
-            assert_eq!(hours(&choice.expired), gone, "keeping {keep}");
+            let why = said(&all, &rules, Some(pause));
+            let kept = why[2].starts_with("kept: no rule keeps it, but ");
+            assert_eq!(kept, pauses, "{why:?}");
         }
-    }
-
-    /// F05: a clock ran ahead once.
-    #[test]
-    fn what_is_of_the_future_is_neither_counted_nor_chosen() {
-        let mut all = five();
-        all.extend(written(1_000, 2, &server(Some(1)), true));
-        let choice = chosen(&all, 4, 2);
-        assert_eq!(hours(&choice.expired), [0, 1, 2]);
-        let folder = Folder::new("app", at(1_000), server(Some(1)).id());
-        assert_eq!(choice.misdated, [folder]);
-    }
-
-    /// F05: this machine's clock is behind, so its own backup looks like the oldest.
-    #[test]
-    fn the_backup_that_was_just_made_stays_wherever_it_sorts() {
-        let one = server(Some(1));
-        let mut all = five();
-        all.extend(written(-9_000, 5, &one, true));
-        for keep in 1..5 {
-            let choice = chosen_for(&one, true, &all, (-9_000, -9_000), keep);
-            assert!(choice.expired.is_empty(), "keeping {keep}: {choice:?}");
-            assert_eq!(choice.misdated.len(), 5);
-        }
-        // Half an hour is no future yet, and nothing that is newer by its name goes for it.
-        let mut all = objects(0, &one, true);
-        all.extend(objects(1, &one, true));
-        let choice = chosen_for(&one, true, &all, (0, 0), 1);
-        assert!(choice.expired.is_empty(), "{choice:?}");
-    }
-
-    /// F05: another clock was behind, so the newest backup but ours has the oldest name.
-    #[test]
-    fn what_the_store_got_later_than_the_new_backup_stays() {
-        let one = server(Some(1));
-        let mut all = five();
-        all.extend(written(-9_000, 6, &one, true));
-        let choice = chosen(&all, 4, 1);
-        assert_eq!(hours(&choice.expired), [0, 1, 2, 3]);
-    }
-
-    /// F05: by the manifest too.
-    #[test]
-    fn what_a_manifest_says_to_be_newer_or_anothers_stays() {
-        let manifest = |system: Option<u64>, snapshot: i64, finished: i64| {
-            let json = serde_json::json!({
-                "format_version": 1,
-                "source": {
-                    "host": "db", "port": 5432, "database": "app",
-                    "server_version": "15.1", "server_version_num": 150_001, "encoding": "UTF8",
-                    "locale": { "provider": "libc", "collate": "C", "ctype": "C" },
-                    "extensions": [], "size_bytes": 1,
-                    "system_identifier": system.map(|it| it.to_string())
-                },
-                "snapshot_at": at(snapshot), "started_at": at(0), "finished_at": at(finished),
-                "tools": { "backuper": "0", "pg_dump": "15.1", "zstd": "1" },
-                "streams": []
-            });
-            serde_json::from_value::<Manifest>(json).unwrap()
-        };
-        let made = manifest(Some(1), 10, 11);
-        for (expired, stays) in [
-            (manifest(Some(1), 1, 2), false),
-            (manifest(None, 1, 2), false),
-            (manifest(Some(2), 1, 2), true),
-            (manifest(Some(1), 12, 2), true),
-            (manifest(Some(1), 1, 12), true),
-        ] {
-            assert_eq!(
-                reason_to_keep(&expired, &made).is_some(),
-                stays,
-                "{expired:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_listing_without_the_new_backup_is_not_trusted() {
-        let one = server(Some(1));
-        let request = Request {
-            source: &one,
-            owns_older: true,
-            made: &Folder::new("app", at(7), one.id()),
-            keep: Retention(1),
-            now: at(7),
-        };
-        assert_eq!(choose(&Listing::of("app", five()), request), None);
-    }
-
-    /// F06: whatever the servers are called.
-    #[test]
-    fn u03_another_servers_backups_are_never_chosen() {
-        let other = server(Some(2));
-        let mut all = objects(0, &other, true);
-        all.extend(objects(1, &other, false));
-        all.extend(objects(90, &server(Some(1)), true));
-        let choice = chosen(&all, 90, 1);
-        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
-    }
-
-    /// F06: folders of before the identifier count by their name, while no other server has it.
-    #[test]
-    fn older_folders_are_chosen_only_where_they_are_surely_ours() {
-        let (one, before) = (server(Some(1)), server(None));
-        let mut all = objects(0, &before, true);
-        all.extend(objects(1, &before, false));
-        all.extend(objects(90, &one, true));
-        let choice = chosen_for(&one, true, &all, (90, 90), 1);
-        assert_eq!(hours(&choice.expired), [0]);
-        assert_eq!(hours(&choice.abandoned), [1]);
-        let choice = chosen_for(&one, false, &all, (90, 90), 1);
-        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
-    }
-
-    #[test]
-    fn u04_published_and_foreign_objects_are_never_chosen() {
-        let mut all = objects(90, &server(Some(1)), true);
-        for key in ["app/2020-01-01-00-00-00-backup.sql", "app/readme.txt"] {
-            all.push(Object {
-                key: key.to_owned(),
-                size: 1,
-                modified: at(-1000),
-                etag: None,
-            });
-        }
-        let choice = chosen(&all, 90, 1);
-        assert!(choice.expired.is_empty() && choice.abandoned.is_empty());
-    }
-
-    #[test]
-    fn a_folder_is_abandoned_after_a_day_and_no_sooner() {
-        let one = server(Some(1));
-        let mut all = objects(0, &one, false);
-        all.extend(objects(80, &one, false));
-        all.extend(objects(100, &one, true));
-        let choice = chosen(&all, 100, 0);
-        assert_eq!(hours(&choice.abandoned), [0]);
-        assert!(choice.expired.is_empty());
-    }
-
-    /// F49.
-    #[test]
-    fn a_run_of_more_than_a_day_is_not_abandoned_while_it_writes() {
-        let one = server(Some(1));
-        let mut all = written(0, 99, &one, false);
-        all.extend(objects(100, &one, true));
-        assert!(chosen(&all, 100, 0).abandoned.is_empty());
-        // Nor for a clock here that runs ahead: the store's own counts.
-        let mut all = written(0, 5, &one, false);
-        all.extend(written(9_000, 6, &one, true));
-        assert!(chosen(&all, 9_000, 0).abandoned.is_empty());
-    }
-
-    #[test]
-    fn the_manifest_is_deleted_first() {
-        let listing = Listing::of("app", objects(0, &server(Some(1)), true));
-        let (first, rest) = in_order(&listing.complete[0]);
-        assert!(first.ends_with(MANIFEST));
-        assert_eq!(rest.len(), 2);
     }
 }

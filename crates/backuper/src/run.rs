@@ -81,7 +81,8 @@ async fn attempt(
     let made = Kept {
         folder,
         manifest: &manifest,
-        keep: job.max_backup_count,
+        rules: &job.retention.rules(),
+        objects: job.retention.objects,
     };
     let deletions = tokio::select! {
         deletions = cleanup::retain(ready.storage.as_ref(), made) => deletions,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backuper::archive::key::{MANIFEST, Published};
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Identity, Manifest, SystemIdentifier, key};
 use backuper::catalog::{self, Found, Request, Resolution, Revision};
@@ -50,6 +51,39 @@ impl Backup {
         match self {
             Self::Folder(folder, ..) => folder.prefix().trim_end_matches('/').to_owned(),
             Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+        }
+    }
+
+    /// Behind what a restore says that it reads it: in its folder, or beside a single object that some
+    /// backuper has made; none where nobody's retention judges it.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::Folder(folder, ..) => Some(folder.prefix()),
+            Self::Archive(object, ..) | Self::Script(object, _) => {
+                let (database, _) = object.key.rsplit_once('/')?;
+                let is_made = Published::parse_key(database, &object.key).is_ok();
+                is_made.then(|| format!("{}.", object.key))
+            }
+        }
+    }
+
+    /// Looks whether what makes it a backup is still there: a retention that has not seen that it is being
+    /// restored removes that first.
+    ///
+    /// # Errors
+    /// It was deleted, or what the store said.
+    pub async fn is_still_there(&self, storage: &dyn Storage) -> Result<(), Failure> {
+        let key = match self {
+            Self::Folder(folder, ..) => folder.key(MANIFEST),
+            Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+        };
+        match storage.stat(&key).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == Kind::NotFound => Err(Failure::refused(format!(
+                "{key} was deleted just now, by a retention or by hand; choose another backup"
+            ))),
+            Err(error) => Err(error.into()),
         }
     }
 

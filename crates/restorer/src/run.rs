@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backuper::catalog::Revision;
+use backuper::catalog::activity::{self, Restoring};
 use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::failure::Verdict;
@@ -65,20 +66,52 @@ async fn attempt(
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
+    let restoring = match backup.place() {
+        Some(place) => Some(Restoring::announce(storage.as_ref(), &place).await),
+        None => None,
+    };
+    let into = async {
+        backup.is_still_there(storage.as_ref()).await?;
+        put(job, target, &storage, &backup, progress, shutdown).await
+    };
+    let outcome = match &restoring {
+        Some(restoring) => tokio::select! {
+            outcome = Box::pin(into) => outcome,
+            never = restoring.renew(activity::INTERVAL) => match never {},
+        },
+        None => Box::pin(into).await,
+    };
+    if let Some(restoring) = restoring {
+        restoring.withdraw().await;
+    }
+    outcome
+}
+
+/// Puts the backup that was found into the target.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it only hands on what the story has gathered"
+)]
+async fn put(
+    job: &RestoreJob,
+    target: &Target,
+    storage: &Arc<dyn Storage>,
+    backup: &Backup,
+    progress: &Arc<Progress>,
+    shutdown: &Shutdown,
+) -> Result<Done, Failure> {
+    let stop = shutdown.token();
     let wishes = Wishes {
         mode: job.mode,
         owners: job.owners,
         keep_going: job.keep_going,
     };
     let programs = &job.database.connection.programs;
-    let preparing = preflight::target(target, programs, &backup, wishes, shutdown);
+    let preparing = preflight::target(target, programs, backup, wishes, shutdown);
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
-        Box::pin(load(
-            job, &ready, &storage, &backup, progress, shutdown, stop,
-        ))
-        .await
+        Box::pin(load(job, &ready, storage, backup, progress, shutdown, stop)).await
     });
     let loaded = Box::pin(loading)
         .await
@@ -101,7 +134,7 @@ async fn attempt(
     statistics::complete(session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
-        tables: tables(&backup),
+        tables: tables(backup),
         bytes,
         omissions,
     })

@@ -10,7 +10,7 @@ use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secu
 use backuper::job::store::StoreSettings;
 use backuper::job::{
     BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, ListJob,
-    ReportingSettings, ShowJob, Value, Var,
+    ReportingSettings, RetentionSettings, ShowJob, Value, Var,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
@@ -152,7 +152,10 @@ impl Workers {
             store: self.store(&plan.store),
             jobs: settings.backup_jobs,
             compression_level: settings.compression_level,
-            max_backup_count: plan.keep,
+            retention: RetentionSettings {
+                last: plan.keep,
+                ..RetentionSettings::default()
+            },
             // Both are DNS labels.
             schedule: if schedule.counts_apart {
                 schedule.name.as_str().parse().ok()

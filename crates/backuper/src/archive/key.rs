@@ -14,6 +14,13 @@ pub const RUNNING: &str = "running";
 /// The object with the sections pre-data and post-data.
 pub const SCHEMA: &str = "schema.dump";
 
+/// The name of the object that says that somebody has pinned the backup; behind the key of a single
+/// object and a dot for one of those. A listing alone shows it.
+pub const PINNED: &str = "pinned";
+
+/// What the name of an object begins with by which a restore says that it reads the backup.
+const RESTORING: &str = "restoring.";
+
 /// What the name of the object begins with that says which schedule's backup this is.
 const SCHEDULE: &str = "schedule.";
 
@@ -29,6 +36,44 @@ pub fn schedule(name: &str) -> String {
 pub fn schedule_of(key: &str) -> Option<&str> {
     let (_, object) = key.rsplit_once('/').unwrap_or(("", key));
     object.strip_prefix(SCHEDULE)
+}
+
+/// What an object says of a backup beside it, and is no part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Somebody has pinned it.
+    Pinned,
+    /// Somebody restores it, or did when the mark was written.
+    Restoring,
+}
+
+impl Mark {
+    /// The mark that an object of a folder is, by its name in it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            PINNED => Some(Self::Pinned),
+            _ if name.starts_with(RESTORING) => Some(Self::Restoring),
+            _ => None,
+        }
+    }
+
+    /// The key of a single object beside which this one is, and the mark that it is.
+    #[must_use]
+    pub fn beside(key: &str) -> Option<(&str, Self)> {
+        let pinned = key.strip_suffix(PINNED).and_then(|it| it.strip_suffix('.'));
+        if let Some(object) = pinned {
+            return Some((object, Self::Pinned));
+        }
+        let (object, _) = key.rsplit_once(&format!(".{RESTORING}"))?;
+        Some((object, Self::Restoring))
+    }
+}
+
+/// The name of the object by which one restore says that it is there.
+#[must_use]
+pub fn restoring(restore: &str) -> String {
+    format!("{RESTORING}{restore}")
 }
 
 /// The name of the data stream with this number.
@@ -222,6 +267,25 @@ mod tests {
     #[test]
     fn the_longest_name_fits_a_file_name() {
         assert!(encode(&"%".repeat(63)).len() <= 255);
+    }
+
+    #[test]
+    fn a_mark_says_what_it_is_beside() {
+        assert_eq!(Mark::of(PINNED), Some(Mark::Pinned));
+        assert_eq!(Mark::of(&restoring("1f")), Some(Mark::Restoring));
+        for name in [MANIFEST, RUNNING, SCHEMA, "schedule.pinned", "pinned.old"] {
+            assert_eq!(Mark::of(name), None, "{name}");
+        }
+        let key = "app/2026-11-20-21-05-27-backup.sql";
+        let (pinned, restored) = (
+            format!("{key}.{PINNED}"),
+            format!("{key}.{}", restoring("1f")),
+        );
+        assert_eq!(Mark::beside(&pinned), Some((key, Mark::Pinned)));
+        assert_eq!(Mark::beside(&restored), Some((key, Mark::Restoring)));
+        for other in [key, "app/pinned", "app/unpinned", ""] {
+            assert_eq!(Mark::beside(other), None, "{other}");
+        }
     }
 
     #[test]

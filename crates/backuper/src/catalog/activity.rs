@@ -1,7 +1,8 @@
-//! Whether a folder without a manifest is being written, or was left by a run that crashed.
+//! Whether a folder without a manifest is being written, or was left by a run that crashed, and whether
+//! a backup is being restored.
 //!
-//! A long run says that it is there: it rewrites an object in its folder. All times are the store's
-//! own, so no clock of ours decides what is dead.
+//! A long run says that it is there: it rewrites an object in its folder. So does a restore from its first
+//! moment on. All times are the store's own, so no clock of ours decides what is dead.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use jiff::{Span, Timestamp};
 
 use super::Backup;
 use crate::archive::Folder;
-use crate::archive::key::RUNNING;
-use crate::storage::Storage;
+use crate::archive::key::{RUNNING, restoring};
+use crate::storage::{Kind, Object, Storage};
 
 /// How often a run says that it is there.
 pub const INTERVAL: Duration = Duration::from_secs(600);
@@ -42,7 +43,80 @@ pub async fn withdraw(storage: &dyn Storage, folder: &Folder) {
     }
 }
 
+const RESTORE_TEXT: &str = "This backup is being restored, so no retention removes it. This object is rewritten \
+every ten minutes and removed at the end; when nobody has written it for half an hour, it says nothing any more.\n";
+
+/// How long a restore waits for the store to take its word.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A restore that says beside what it reads that it is there, as far as it may write there.
+#[derive(Debug)]
+pub struct Restoring<'a> {
+    storage: &'a dyn Storage,
+    key: String,
+}
+
+impl<'a> Restoring<'a> {
+    /// Says it for the first time: behind `place`, the prefix of a folder or the key of a single object with
+    /// a dot, and by a name that no other restore has.
+    pub async fn announce(storage: &'a dyn Storage, place: &str) -> Self {
+        let now = Timestamp::now().as_nanosecond();
+        let name = format!("{now:x}-{:x}", std::process::id());
+        let key = format!("{place}{}", restoring(&name));
+        let it = Self { storage, key };
+        it.say().await;
+        it
+    }
+
+    /// Says it again after each interval.
+    pub async fn renew(&self, every: Duration) -> ! {
+        loop {
+            tokio::time::sleep(every).await;
+            self.say().await;
+        }
+    }
+
+    /// Says it no more.
+    pub async fn withdraw(self) {
+        let keys = [self.key];
+        let left = tokio::time::timeout(ANNOUNCED_WITHIN, self.storage.delete(&keys));
+        for (key, error) in left.await.unwrap_or_default() {
+            tracing::debug!(%key, %error, "not removed; it says nothing any more after half an hour");
+        }
+    }
+
+    /// A restore that may not say that it is there, or cannot, is a restore all the same.
+    async fn say(&self) {
+        let said = self.storage.put(&self.key, RESTORE_TEXT.into());
+        match tokio::time::timeout(ANNOUNCED_WITHIN, said).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if matches!(error.kind, Kind::Denied | Kind::NotPermitted) => {
+                tracing::debug!(%error, "this restore may not say that it is there, so a retention does not wait for it");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "this restore could not say that it is there, so a retention does not wait for it");
+            }
+            Err(_too_long) => {
+                tracing::warn!(key = %self.key, "this restore could not say in time that it is there, so a retention does not wait for it");
+            }
+        }
+    }
+}
+
+/// Whether a restore that wrote this is under way, as far as this moment of the store's clock shows. What
+/// is of the future, the store's clock has written when it was wrong.
+#[must_use]
+pub fn is_fresh(mark: &Object, now: Timestamp) -> bool {
+    mark.modified >= silent_before(now) && !super::is_of_the_future(mark.modified, now)
+}
+
 impl Backup {
+    /// Whether it is being restored, as far as this moment of the store's clock shows.
+    #[must_use]
+    pub fn is_being_restored(&self, now: Timestamp) -> bool {
+        self.restores().any(|it| is_fresh(it, now))
+    }
+
     /// Whether somebody writes in it, as far as this moment of the store's clock shows.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
@@ -92,5 +166,41 @@ mod tests {
         }
         withdraw(&storage, &folder).await;
         assert!(storage.list(&folder.prefix()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_restore_says_that_it_is_there_and_old_words_count_for_nothing() {
+        let storage = MemoryStorage::default();
+        let source = SourceId::of_name("db", 5432, "app");
+        let folder = Folder::new("app", Timestamp::UNIX_EPOCH, source);
+        storage
+            .put(&folder.key("manifest.json"), "x".into())
+            .await
+            .unwrap();
+        let seen = async || Backup {
+            folder: folder.clone(),
+            objects: storage.list(&folder.prefix()).await.unwrap(),
+        };
+        let before = seen().await;
+        let restoring = Restoring::announce(&storage, &folder.prefix()).await;
+        let during = seen().await;
+        let mark = during.restores().next().unwrap().modified;
+        let minutes = |it: i64| mark + Span::new().minutes(it);
+        for (now, fresh) in [
+            (0, true),
+            (29, true),
+            (31, false),
+            (-59, true),
+            (-61, false),
+        ] {
+            assert_eq!(during.is_being_restored(minutes(now)), fresh, "{now}");
+        }
+        assert_eq!(
+            during.modified(),
+            before.modified(),
+            "no part of the backup"
+        );
+        restoring.withdraw().await;
+        assert!(!seen().await.is_being_restored(minutes(0)));
     }
 }

@@ -1,5 +1,7 @@
 //! One backup by its key, exactly as a listing shows it.
 
+use jiff::Timestamp;
+
 use super::{Backup, Error};
 use crate::archive::key::{Folder, MANIFEST, Published};
 use crate::storage::{Kind, Object, Storage};
@@ -64,6 +66,45 @@ impl Backup {
     pub fn is_complete(&self) -> bool {
         let manifest = self.folder.key(MANIFEST);
         self.objects.iter().any(|it| it.key == manifest)
+    }
+
+    /// Its keys in the order of deletion: the manifest first, so that a deletion that is cut short leaves
+    /// nothing that looks whole.
+    #[must_use]
+    pub fn in_order(&self) -> (String, Vec<String>) {
+        let manifest = self.folder.key(MANIFEST);
+        let keys = self.objects.iter().map(|it| it.key.clone());
+        let rest = keys.filter(|it| *it != manifest).collect();
+        (manifest, rest)
+    }
+}
+
+impl One {
+    /// Its folder, or the key of a single object, as a list has it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Folder(backup) => backup.folder.prefix().trim_end_matches('/').to_owned(),
+            Self::Published(_, object) => object.key.clone(),
+        }
+    }
+
+    /// When its run began, as its name says, UTC.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        match self {
+            Self::Folder(backup) => backup.folder.started(),
+            Self::Published(published, _) => published.started,
+        }
+    }
+
+    /// Its bytes in the store.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        match self {
+            Self::Folder(backup) => backup.objects.iter().map(|it| it.size).sum(),
+            Self::Published(_, object) => object.size,
+        }
     }
 }
 

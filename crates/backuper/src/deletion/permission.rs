@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::removal::name;
 use crate::archive::{Identity, SourceId};
 use crate::catalog::{self, Backup, Listing, One, damage_of_published, origin};
 use crate::runtime::Failure;
@@ -71,7 +70,7 @@ impl Question<'_> {
         }
         Err(Failure::refused(format!(
             "{} is the only complete backup of {}/{}: without it nothing could be restored; make another one first, or set DELETE_LAST=true; nothing was deleted",
-            name(found),
+            found.key(),
             self.source,
             self.source.database
         )))
@@ -87,7 +86,7 @@ impl Question<'_> {
         if backup.is_active(self.now) {
             return Err(Failure::refused(format!(
                 "{} is being made: something was written there at {}; cancel its run, or wait until it has ended, or for half an hour where it was killed; nothing was deleted",
-                name(found),
+                found.key(),
                 backup.modified()
             )));
         }
@@ -96,7 +95,7 @@ impl Question<'_> {
         }
         Err(Failure::refused(format!(
             "{} has no manifest that says whose it is, and its run may still be alive; it can be deleted when nothing was written there for a day; nothing was deleted",
-            name(found)
+            found.key()
         )))
     }
 
@@ -112,7 +111,7 @@ impl Question<'_> {
         let refused = |whose: String| {
             Err(Failure::refused(format!(
                 "{} is {whose}, and not of {}/{}; correct BACKUP_SOURCE or BACKUP_KEY; nothing was deleted",
-                name(found),
+                found.key(),
                 self.source,
                 self.source.database
             )))

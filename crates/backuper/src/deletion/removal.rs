@@ -7,20 +7,11 @@ use super::permission;
 use crate::archive::key::MANIFEST;
 use crate::archive::{Identity, manifest};
 use crate::catalog::{Backup, One, activity};
-use crate::retention;
 use crate::runtime::{Failure, Verdict};
 use crate::storage::{Error, Kind, Storage};
 
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 5;
-
-/// The backup's folder or key, as a list has it.
-pub(super) fn name(found: &One) -> String {
-    match found {
-        One::Folder(backup) => backup.folder.prefix().trim_end_matches('/').to_owned(),
-        One::Published(_, object) => object.key.clone(),
-    }
-}
 
 /// Removes all of a backup: what makes it one first. With a source, another one of it has to be left.
 pub(super) async fn remove(
@@ -37,7 +28,7 @@ pub(super) async fn remove(
         _ => None,
     };
     let (first, rest) = match found {
-        One::Folder(backup) => retention::in_order(backup),
+        One::Folder(backup) => backup.in_order(),
         One::Published(_, object) => (object.key.clone(), Vec::new()),
     };
     let is_one = matches!(found, One::Published(..)) || complete(found);
@@ -172,7 +163,7 @@ fn undeleted(found: &One, left: &[(String, Option<Error>)], what: &str) -> Failu
         verdict: Verdict::of(is_transient),
         sentence: format!(
             "deleting {}: {} objects could not be deleted: {}{advice}; {what}",
-            name(found),
+            found.key(),
             left.len(),
             names.join(", ")
         ),

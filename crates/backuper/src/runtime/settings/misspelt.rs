@@ -44,6 +44,12 @@ pub const NAMES: &[&str] = &[
     "GRPC_TLS_CERT",
     "GRPC_TLS_CLIENT_CA",
     "GRPC_TLS_KEY",
+    "KEEP_AT_LEAST",
+    "KEEP_DAILY",
+    "KEEP_HOURLY",
+    "KEEP_MONTHLY",
+    "KEEP_WEEKLY",
+    "KEEP_YEARLY",
     "KUEUE_QUEUE",
     "LISTEN_ADDRESS",
     "LOCAL_MAX_WORKERS",
@@ -70,6 +76,9 @@ pub const NAMES: &[&str] = &[
     "RESTORE_MODE",
     "RESTORE_OWNERS",
     "RESTORE_TTL",
+    "RETENTION_DAYS",
+    "RETENTION_OBJECTS",
+    "RETENTION_TIME_ZONE",
     "S3_ACCESS_KEY",
     "S3_BUCKET_NAME",
     "S3_CA_FILE",
@@ -94,7 +103,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// How the names of ours begin that others hardly use.
-const PREFIXES: [&str; 10] = [
+const PREFIXES: [&str; 11] = [
     "BACKUPER_",
     "BACKUP_",
     "DB_",
@@ -103,6 +112,7 @@ const PREFIXES: [&str; 10] = [
     "PUSHGATEWAY",
     "RESTORER_",
     "RESTORE_",
+    "RETENTION_",
     "S3_",
     "STORE_",
 ];
