@@ -37,6 +37,7 @@ mod schema;
 mod secrets;
 mod servers;
 mod sessions;
+mod sql_gz;
 mod store_hints;
 mod tasks;
 mod tls;

@@ -99,7 +99,7 @@ fn a_real_manifest_is_as_the_schema_says_and_a_changed_one_is_not() {
     assert_eq!(check(&schema, &schema, &manifest, ""), Vec::<String>::new());
 
     for (pointer, value) in [
-        ("/format_version", Value::from(2)),
+        ("/format_version", Value::from(3)),
         ("/snapshot_at", Value::from("yesterday")),
         ("/source/port", Value::from(0)),
         ("/source/system_identifier", Value::from(7)),

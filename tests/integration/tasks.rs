@@ -142,12 +142,14 @@ fn no_task_looks_like_a_backup_to_a_backuper_that_does_not_know_it() {
     let list: ListJob = read_from(pairs).unwrap();
     let reporting = list.reporting.clone();
     let show = ShowJob {
+        layout: backuper::job::LayoutSettings::default(),
         source: source.clone(),
         key: "x".to_owned(),
         store: store.clone(),
         reporting: reporting.clone(),
     };
     let delete = backuper::job::DeleteJob {
+        layout: backuper::job::LayoutSettings::default(),
         source: source.clone(),
         key: "x".to_owned(),
         last: true,

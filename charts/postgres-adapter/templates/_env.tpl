@@ -40,6 +40,21 @@
 - {name: RESTORE_BEGIN_WITHIN, value: {{ $workers.restoreBeginWithin | quote }}}
 - {name: RESTORE_TTL, value: {{ $workers.restoreTtl | quote }}}
 - {name: COMPRESSION_LEVEL, value: {{ $workers.compressionLevel | quote }}}
+{{- if ne ($workers.format | default "archive") "archive" }}
+- {name: FORMAT, value: {{ $workers.format | quote }}}
+{{- end }}
+{{- if ($workers.sql).owners }}
+- {name: SQL_OWNERS, value: "true"}
+{{- end }}
+{{- if ($workers.sql).clean }}
+- {name: SQL_CLEAN, value: "true"}
+{{- end }}
+{{- with ($workers.sql).keyTemplate }}
+- {name: KEY_TEMPLATE, value: {{ . | quote }}}
+{{- end }}
+{{- with ($workers.sql).clusterName }}
+- {name: CLUSTER_NAME, value: {{ . | quote }}}
+{{- end }}
 - {name: LOCK_WAIT_TIMEOUT, value: {{ $workers.lockWaitTimeout | quote }}}
 - {name: DB_SSLMODE, value: {{ $workers.database.sslMode | quote }}}
 - {name: SECURE, value: {{ $workers.s3.verifyCertificates | quote }}}

@@ -12,7 +12,9 @@ pub mod codec;
 pub mod identity;
 pub mod key;
 pub mod manifest;
+pub mod template;
 
 pub use identity::{Identity, SourceId, SystemIdentifier};
 pub use key::Folder;
 pub use manifest::Manifest;
+pub use template::{KeyTemplate, Layout, RunId};

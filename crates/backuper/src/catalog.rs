@@ -4,6 +4,7 @@
 //! ours. Everything else under a database's prefix is somebody else's and is not looked at.
 
 pub mod activity;
+mod dumps;
 pub mod one;
 pub mod origin;
 pub mod resolve;
@@ -17,7 +18,7 @@ use jiff::{Span, Timestamp};
 
 use crate::archive::key::{self, Folder, MANIFEST, Mark, Published, schedule_of};
 use crate::archive::manifest::{self, Manifest};
-use crate::archive::{Identity, SourceId, SystemIdentifier};
+use crate::archive::{Identity, Layout, SourceId, SystemIdentifier};
 use crate::postgres::Target;
 use crate::storage::{self, Kind, Object, Storage};
 
@@ -39,7 +40,7 @@ pub struct Listing {
     pub complete: Vec<Backup>,
     /// Folders of ours without a manifest: of runs under way, and of runs that crashed.
     pub incomplete: Vec<Backup>,
-    /// The published adapter's, newest first.
+    /// Single objects of the published adapter and of dbtether, newest first.
     pub published: Vec<(Published, Object)>,
     /// What is said of single objects by others beside them: each with the key of the single one.
     pub beside: Vec<(String, Mark, Object)>,
@@ -66,7 +67,7 @@ impl Backup {
 
     /// What one of its objects says of it, and is no part of it.
     fn mark(&self, object: &Object) -> Option<Mark> {
-        Mark::of(object.key.strip_prefix(&self.folder.prefix())?)
+        Mark::of(&self.folder.object_of(&object.key)?)
     }
 
     /// Whether somebody has pinned it.
@@ -85,7 +86,11 @@ impl Backup {
     /// The schedule whose backup it is; none where its database has only one, or nobody said it.
     #[must_use]
     pub fn schedule(&self) -> Option<&str> {
-        self.objects.iter().find_map(|it| schedule_of(&it.key))
+        let mut keys = self.objects.iter().map(|it| it.key.as_str());
+        if self.folder.is_of_dump() {
+            return keys.find_map(|it| schedule_of(key::split_dump(it).1?));
+        }
+        keys.find_map(schedule_of)
     }
 
     /// Whether its name is of the future: the clock that gave it ran ahead.
@@ -151,13 +156,19 @@ pub fn identity_of(target: &Target, system: Option<u64>) -> Identity {
     }
 }
 
-/// Lists everything of one database, however many pages that takes.
+/// Lists everything of one database, however many pages that takes. The manifest of each dump in plain
+/// SQL is read.
 ///
 /// # Errors
 /// What the store said.
-pub async fn list(storage: &dyn Storage, database: &str) -> Result<Listing, storage::Error> {
+pub async fn list(
+    storage: &dyn Storage,
+    database: &str,
+    layout: &Layout,
+) -> Result<Listing, storage::Error> {
     let encoded = key::encode(database);
-    let mut objects = storage.list(&format!("{encoded}/")).await?;
+    let folder = format!("{encoded}/");
+    let mut objects = storage.list(&folder).await?;
     // The published adapter does not encode names. Keys that may see our folders alone are enough.
     if encoded != database {
         match storage.list(&format!("{database}/")).await {
@@ -168,7 +179,35 @@ pub async fn list(storage: &dyn Storage, database: &str) -> Result<Listing, stor
             Err(error) => return Err(error),
         }
     }
-    Ok(Listing::of(database, objects))
+    let matchers = layout.matchers(database);
+    let mut listed = vec![folder];
+    for matcher in &matchers {
+        let prefix = matcher.prefix();
+        if !listed.iter().any(|it| prefix.starts_with(it.as_str())) {
+            objects.extend(storage.list(prefix).await?);
+            listed.push(prefix.to_owned());
+        }
+    }
+    // One of the prefixes may begin with another.
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    objects.dedup_by(|one, other| one.key == other.key);
+    let found = dumps::found(&matchers, &objects);
+    let mut listing = Listing::of(database, objects);
+    dumps::add(storage, database, found, &mut listing).await?;
+    Ok(listing)
+}
+
+/// Everything that belongs to one backup.
+///
+/// # Errors
+/// What the store said.
+pub async fn objects(
+    storage: &dyn Storage,
+    folder: &Folder,
+) -> Result<Vec<Object>, storage::Error> {
+    let mut objects = storage.list(&folder.prefix()).await?;
+    objects.retain(|it| folder.object_of(&it.key).is_some());
+    Ok(objects)
 }
 
 impl Listing {
@@ -239,6 +278,25 @@ impl Listing {
     }
 }
 
+/// A dump in plain SQL under this key, and what its manifest says; none: there is none beside it, or it
+/// cannot be read.
+///
+/// # Errors
+/// What the store said.
+pub async fn dump(
+    storage: &dyn Storage,
+    key: &str,
+) -> Result<Option<(Folder, Manifest)>, storage::Error> {
+    match dumps::read_beside(storage, key).await {
+        Ok(manifest) => Ok(manifest.map(|it| (it.place_of_dump(key, None), it))),
+        Err(Error::Storage(error)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "nobody knows whose dump this is");
+            Ok(None)
+        }
+    }
+}
+
 /// Reads the manifest of a folder.
 ///
 /// # Errors
@@ -246,7 +304,14 @@ impl Listing {
 pub async fn read_manifest(storage: &dyn Storage, folder: &Folder) -> Result<Manifest, Error> {
     let key = folder.key(MANIFEST);
     let json = storage.get(&key, manifest::SIZE_LIMIT).await?;
-    Manifest::read(&json).map_err(|source| Error::Manifest { key, source })
+    let manifest = Manifest::read(&json).and_then(|it| {
+        if folder.is_of_dump() {
+            it.of_dump(&folder.prefix())
+        } else {
+            Ok(it)
+        }
+    });
+    manifest.map_err(|source| Error::Manifest { key, source })
 }
 
 /// What else the store holds: each database with the key of its newest backup. None where that

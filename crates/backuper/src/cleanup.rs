@@ -6,8 +6,8 @@ mod removal;
 
 use jiff::Timestamp;
 
-use crate::archive::key::{MANIFEST, encode};
-use crate::archive::{Folder, Manifest};
+use crate::archive::key::{MANIFEST, encode, split_dump};
+use crate::archive::{Folder, Layout, Manifest};
 use crate::catalog::{self, Backup, Listing, One, activity};
 use crate::retention::Rules;
 use crate::runtime::Deadline;
@@ -21,7 +21,7 @@ pub async fn clean_up(storage: &dyn Storage, folder: &Folder, deadline: Deadline
     let removing = async {
         // The manifest first, should it be its verification that failed.
         let mut left = storage.delete(&[folder.key(MANIFEST)]).await;
-        let objects = storage.list(&folder.prefix()).await?;
+        let objects = catalog::objects(storage, folder).await?;
         let keys: Vec<String> = objects.into_iter().map(|it| it.key).collect();
         left.extend(storage.delete(&keys).await);
         Ok::<_, storage::Error>(left)
@@ -52,6 +52,8 @@ pub struct Made<'a> {
     pub rules: &'a Rules,
     /// Whether backups that are single objects are judged too.
     pub objects: bool,
+    /// Where dumps in plain SQL lie.
+    pub layout: &'a Layout,
 }
 
 /// Applies the retention. What cannot be removed is a warning: the backup is complete.
@@ -70,7 +72,7 @@ async fn expire(
     deletions: &mut Deletions,
 ) -> Result<(), catalog::Error> {
     let source = made.manifest.source.identity();
-    let listing = catalog::list(storage, &source.database).await?;
+    let listing = catalog::list(storage, &source.database, made.layout).await?;
     let not_yet = || tracing::warn!(key = %made.folder.prefix(), "the store does not list the new backup yet, so retention removed nothing");
     let Some(newest) = listing.complete.iter().find(|it| it.folder == *made.folder) else {
         not_yet();
@@ -113,7 +115,14 @@ async fn expire(
     for backup in &choice.abandoned {
         removal::remove(storage, backup, deletions).await;
     }
-    abort_uploads(storage, &listing, request, &choice, deletions).await;
+    abort_uploads(
+        storage,
+        (&listing, made.layout),
+        request,
+        &choice,
+        deletions,
+    )
+    .await;
     Ok(())
 }
 
@@ -138,7 +147,7 @@ async fn expired_folder(
 /// Aborts the uploads of crashed runs of this source, and of no run that is alive.
 async fn abort_uploads(
     storage: &dyn Storage,
-    listing: &Listing,
+    (listing, layout): (&Listing, &Layout),
     request: Request<'_>,
     choice: &Choice,
     deletions: &mut Deletions,
@@ -150,14 +159,27 @@ async fn abort_uploads(
         .filter(|it| !it.is_abandoned(choice.stored_at))
         .map(|it| &it.folder)
         .collect();
-    let ours = |key: &str| {
-        Folder::parse_key(key)
-            .is_ok_and(|(folder, _)| request.owns(&folder) && !alive.contains(&&folder))
+    let matchers = layout.matchers(&request.source.database);
+    let ours = |key: &str| match Folder::parse_key(key) {
+        Ok((folder, _)) => request.owns(&folder) && !alive.contains(&&folder),
+        Err(_) => {
+            let (dump, _) = split_dump(key);
+            let lives = alive.iter().any(|it| it.object_of(key).is_some());
+            !lives && matchers.iter().any(|it| it.read(dump).is_some())
+        }
     };
-    let prefix = format!("{}/", encode(&request.source.database));
-    if let Err(error) = storage.abort_uploads(&prefix, before, &ours).await {
-        deletions.failed += 1;
-        tracing::warn!(%error, "uploads of crashed runs could not be aborted");
+    let mut prefixes = vec![format!("{}/", encode(&request.source.database))];
+    for matcher in &matchers {
+        let is_within = |it: &String| matcher.prefix().starts_with(it.as_str());
+        if !prefixes.iter().any(is_within) {
+            prefixes.push(matcher.prefix().to_owned());
+        }
+    }
+    for prefix in prefixes {
+        if let Err(error) = storage.abort_uploads(&prefix, before, &ours).await {
+            deletions.failed += 1;
+            tracing::warn!(%error, "uploads of crashed runs could not be aborted");
+        }
     }
 }
 

@@ -55,11 +55,12 @@ pub async fn delete(job: &DeleteJob, shutdown: &Shutdown) -> Result<String, Fail
             return Err(Failure::try_again("stopped before anything was deleted"));
         }
     };
+    let layout = job.layout.layout().map_err(Failure::refused)?;
     // From here on to the end: half a deletion is no better than a whole one.
     if !job.validate_only {
         let source = identity(&job.source);
         let source = (!job.last).then_some(&source);
-        removal::remove(storage.as_ref(), &found, source).await?;
+        removal::remove(storage.as_ref(), &found, source, &layout).await?;
     }
     let deleted = described(&found, job.validate_only);
     let Deleted {
@@ -89,8 +90,9 @@ pub fn parse<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Deleted> {
 /// The backup that is named, where it may be deleted.
 async fn permitted(storage: &dyn Storage, job: &DeleteJob) -> Result<One, Failure> {
     let database = &job.source.database;
-    let found = catalog::one(storage, database, &job.key).await?;
-    let listing = catalog::list(storage, database).await?;
+    let layout = &job.layout.layout().map_err(Failure::refused)?;
+    let found = catalog::one(storage, database, layout, &job.key).await?;
+    let listing = catalog::list(storage, database, layout).await?;
     let now = now(storage, &found).await;
     let question = permission::Question {
         storage,

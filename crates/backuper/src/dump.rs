@@ -40,12 +40,28 @@ pub struct Dump {
     pub encoding: String,
     /// How strongly rows are compressed.
     pub level: CompressionLevel,
+    /// What pg_dump writes.
+    pub form: Form,
     /// Where the streams go.
     pub storage: Arc<dyn Storage>,
     /// The folder they go to.
     pub folder: Folder,
     /// How far all streams together are.
     pub progress: Arc<Progress>,
+}
+
+/// What pg_dump writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Archives, in several streams.
+    Archives,
+    /// Plain SQL, in one.
+    Script {
+        /// Whether it sets owners and privileges, which other servers may not have the roles for.
+        owners: bool,
+        /// Whether it drops what it is about to make, where that is there.
+        clean: bool,
+    },
 }
 
 /// One stream: what it holds and how pg_dump is asked for it.
@@ -119,6 +135,30 @@ pub fn parts(plan: &Plan, large_objects: u64) -> Vec<Part> {
     [schema, rest].into_iter().chain(own).collect()
 }
 
+impl Dump {
+    /// The streams of a plan.
+    fn parts(&self, plan: &Plan, large_objects: u64) -> Vec<Part> {
+        let Form::Script { owners, clean } = self.form else {
+            return parts(plan, large_objects);
+        };
+        let options = [
+            (!owners, "--no-owner"),
+            (!owners, "--no-acl"),
+            (clean, "--clean"),
+            (clean, "--if-exists"),
+        ];
+        let selection = options.iter().filter(|(is_set, _)| *is_set);
+        let own = plan.streams.iter().flatten();
+        vec![Part {
+            name: self.folder.name(),
+            content: Content::Script,
+            tables: plan.rest.iter().chain(own).cloned().collect(),
+            large_objects,
+            selection: selection.map(|(_, option)| option.into()).collect(),
+        }]
+    }
+}
+
 impl Part {
     /// About how many bytes it stores. Rows compress to a quarter most often, and what does not
     /// compress takes little more than on the server's disk.
@@ -144,8 +184,12 @@ const RAW: &str = "SQL_ASCII";
 impl Dump {
     /// pg_dump for one stream of a snapshot.
     fn program(&self, part: &Part, snapshot: &str) -> Program {
+        let format = match self.form {
+            Form::Archives => "--format=custom",
+            Form::Script { .. } => "--format=plain",
+        };
         let mut arguments: Vec<OsString> = vec![
-            "--format=custom".into(),
+            format.into(),
             "--compress=0".into(),
             "--no-password".into(),
             // Says which table it is at.
@@ -159,7 +203,9 @@ impl Dump {
             let limit = self.lock_wait_timeout.as_millis();
             arguments.push(format!("--lock-wait-timeout={limit}").into());
         }
-        if self.tools.major().min(self.way.major) >= STATISTICS {
+        // A script may go anywhere, and other servers have no function that takes statistics.
+        let bears_statistics = self.form == Form::Archives;
+        if bears_statistics && self.tools.major().min(self.way.major) >= STATISTICS {
             arguments.push("--statistics".into());
         }
         arguments.extend(part.selection.iter().cloned());
@@ -182,7 +228,7 @@ impl Dump {
     fn encoding_of(&self, part: &Part) -> &str {
         match part.content {
             Content::Schema if self.encoding != RAW => "UTF8",
-            Content::Schema | Content::Tables | Content::Rest => &self.encoding,
+            Content::Schema | Content::Tables | Content::Rest | Content::Script => &self.encoding,
         }
     }
 }
@@ -191,6 +237,7 @@ fn compression(part: &Part) -> Compression {
     match part.content {
         Content::Schema => Compression::None,
         Content::Tables | Content::Rest => Compression::Zstd,
+        Content::Script => Compression::Gzip,
     }
 }
 

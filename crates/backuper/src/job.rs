@@ -10,6 +10,7 @@
 pub mod check;
 pub mod database;
 pub mod delete;
+pub mod format;
 pub mod list;
 pub mod parse;
 pub mod reporting;
@@ -31,6 +32,7 @@ use crate::archive::codec::CompressionLevel;
 pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
+pub use format::{Format, FormatSettings, LayoutSettings};
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
 pub use reporting::ReportingSettings;
@@ -71,11 +73,19 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    pub layout: LayoutSettings,
+
+    /// What a backup is made of.
+    #[command(flatten, next_help_heading = "Backup")]
+    pub format: FormatSettings,
+
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
     pub jobs: Maybe<NonZeroU16>,
 
-    /// zstd's compression level, 1 to 19.
+    /// zstd's compression level, 1 to 19; of plain SQL gzip's, which ends at 9.
     #[arg(help_heading = "Backup", env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
 
@@ -103,6 +113,8 @@ impl BackupJob {
         let Self {
             database,
             store,
+            layout,
+            format,
             jobs,
             compression_level,
             schedule,
@@ -112,6 +124,8 @@ impl BackupJob {
         } = self;
         let mut vars = database.to_env();
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
+        vars.extend(format.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",
@@ -170,6 +184,11 @@ mod tests {
             ("S3_ACCESS_KEY", "ak"),
             ("S3_SECRET_KEY", "hunter2"),
             ("LOG_FORMAT", "json"),
+            (
+                "KEY_TEMPLATE",
+                "{{ .ClusterName }}/{{.DatabaseName}}/{{ .RunID }}",
+            ),
+            ("CLUSTER_NAME", "prod"),
         ];
         let source = [("BACKUP_SOURCE", "::1:5432/a/b")];
         let key = [("BACKUP_KEY", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e")];

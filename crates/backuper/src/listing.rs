@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::key;
+use crate::archive::{Layout, key};
 use crate::catalog;
 use crate::job::ListJob;
 use crate::runtime::{Failure, Shutdown, lines};
@@ -37,6 +37,7 @@ struct Line {
 /// What is wrong and what to do about it, with the exit code.
 pub async fn list(job: &ListJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let config = job.store.config().map_err(Failure::refused)?;
+    let layout = job.layout.layout().map_err(Failure::refused)?;
     let stop = shutdown.token();
     let listing = async {
         let storage = storage::connect(&config).await?;
@@ -45,7 +46,7 @@ pub async fn list(job: &ListJob, shutdown: &Shutdown) -> Result<String, Failure>
             Some(source) => {
                 let prefix = format!("{}/", key::encode(&source.database));
                 storage.probe(&prefix, Access::Read).await?;
-                all(storage, &source.database).await
+                all(storage, &source.database, &layout).await
             }
             None => {
                 storage.probe("", Access::Read).await?;
@@ -72,8 +73,12 @@ pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Listed> {
 }
 
 /// All of a database, the newest first.
-async fn all(storage: &dyn Storage, database: &str) -> Result<Vec<Listed>, Failure> {
-    let listing = catalog::list(storage, database).await?;
+async fn all(
+    storage: &dyn Storage,
+    database: &str,
+    layout: &Layout,
+) -> Result<Vec<Listed>, Failure> {
+    let listing = catalog::list(storage, database, layout).await?;
     let now = Timestamp::now();
     let complete = listing.complete.iter().take(MOST);
     let read = complete.map(|it| described(storage, it));
@@ -107,7 +112,7 @@ mod tests {
         ] {
             storage.put(key, "x".into()).await.unwrap();
         }
-        let listed = all(&storage, "app").await.unwrap();
+        let listed = all(&storage, "app", &Layout::default()).await.unwrap();
         let keys: Vec<_> = listed.iter().map(|it| it.key.as_str()).collect();
         assert_eq!(
             keys,
@@ -129,7 +134,7 @@ mod tests {
         let empty = "app/1969-11-19-21-05-27-backup.sql";
         storage.put(empty, "".into()).await.unwrap();
         let problems = async || -> Vec<Option<String>> {
-            let listed = all(&storage, "app").await.unwrap();
+            let listed = all(&storage, "app", &Layout::default()).await.unwrap();
             listed.into_iter().map(|it| it.problem).collect()
         };
         let is_empty = Some(format!("{empty} is empty"));

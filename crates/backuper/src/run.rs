@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Stream, Tools as Made};
-use crate::archive::{Folder, SystemIdentifier, codec};
-use crate::catalog::activity;
+use crate::archive::{Folder, Layout, RunId, SystemIdentifier, codec};
+use crate::catalog::{self, activity};
 use crate::cleanup::{self, Deletions, Made as Kept};
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
-use crate::job::BackupJob;
+use crate::job::{BackupJob, Format};
 use crate::postgres::probe::{self, Room};
 use crate::postgres::tools::Tools;
 use crate::postgres::{Entrance, Target, Way, identity, lock};
@@ -54,9 +54,11 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
     let store = job.store.config().map_err(Failure::refused)?;
+    let layout = job.layout.layout().map_err(Failure::refused)?;
     let beginning = async {
-        let ready = Box::pin(prepare(job, &store, target)).await?;
-        let folder = claim(&ready, target).await?;
+        let ready = Box::pin(prepare(job, &store, &layout, target)).await?;
+        let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
+        let folder = claim(&ready, target, dumps).await?;
         Ok::<_, Failure>(Begun { ready, folder })
     };
     let begun = tokio::select! {
@@ -83,6 +85,7 @@ async fn attempt(
         manifest: &manifest,
         rules: &job.retention.rules(),
         objects: job.retention.objects,
+        layout: &layout,
     };
     let deletions = tokio::select! {
         deletions = cleanup::retain(ready.storage.as_ref(), made) => deletions,
@@ -119,6 +122,7 @@ struct Begun {
 async fn prepare(
     job: &BackupJob,
     store: &storage::Config,
+    layout: &Layout,
     target: &Target,
 ) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
@@ -138,7 +142,10 @@ async fn prepare(
     };
     let store = async {
         let storage = storage::connect(store).await?;
-        let prefix = format!("{}/", crate::archive::key::encode(target.database()));
+        let prefix = match job.format.format {
+            Format::Archive => format!("{}/", crate::archive::key::encode(target.database())),
+            Format::SqlGz => layout.folder(target.database()),
+        };
         storage.probe(&prefix, Access::Write).await?;
         Ok::<_, Failure>(storage)
     };
@@ -195,16 +202,27 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
 }
 
 /// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
-/// taken in it or later, so that a time finds the backup that shows it.
-async fn claim(ready: &Ready, target: &Target) -> Result<Folder, Failure> {
+/// taken in it or later, so that a time finds the backup that shows it. With a layout it is a key of a dump
+/// in plain SQL, which nobody has either.
+async fn claim(ready: &Ready, target: &Target, dumps: Option<&Layout>) -> Result<Folder, Failure> {
+    let (database, source) = (target.database(), ready.source.identity().id());
     loop {
         let now = Timestamp::now();
-        let folder = Folder::new(target.database(), now, ready.source.identity().id());
+        let folder = match dumps {
+            None => Folder::new(database, now, source),
+            Some(layout) => {
+                let key = layout.key(database, now, &RunId::random());
+                let key = key.map_err(|error| Failure::refused(error.to_string()))?;
+                Folder::of_dump(database, now, source, &key)
+            }
+        };
         // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
         if lock::claim_second(&ready.entrance.session, target, second).await?
-            && ready.storage.list(&folder.prefix()).await?.is_empty()
+            && catalog::objects(ready.storage.as_ref(), &folder)
+                .await?
+                .is_empty()
         {
             return Ok(folder);
         }
@@ -243,10 +261,19 @@ async fn write(
         activity::withdraw(storage, folder).await;
     }
     let manifest = Manifest {
-        format_version: manifest::FORMAT_VERSION,
+        format_version: if folder.is_of_dump() {
+            manifest::SCRIPT
+        } else {
+            manifest::ARCHIVES
+        },
         source: ready.source.clone(),
         snapshot_at: taken_at,
-        started_at: ready.started_at,
+        // A dump's key need not say when it was begun.
+        started_at: if folder.is_of_dump() {
+            folder.started()
+        } else {
+            ready.started_at
+        },
         finished_at: Timestamp::now(),
         tools: Made {
             backuper: env!("CARGO_PKG_VERSION").to_owned(),
@@ -283,6 +310,7 @@ async fn dump_all(
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
         level: job.compression_level,
+        form: job.format.form(),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
         progress: Arc::clone(progress),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::catalog::Revision;
+use backuper::job::LayoutSettings;
 use backuper::job::store::StoreSettings;
 use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var};
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ pub struct RestoreJob {
 
     /// Where backups are kept.
     pub store: StoreSettings,
+
+    /// Where dumps in plain SQL lie.
+    pub layout: LayoutSettings,
 
     /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
     pub revision: Revision,
@@ -120,6 +124,7 @@ impl RestoreJob {
         let Self {
             database,
             store,
+            layout,
             revision,
             source,
             as_of,
@@ -139,6 +144,7 @@ impl RestoreJob {
             vars.push(Var::plain("RESTORE_INTO_EMPTY", &database.name));
         }
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
         vars.push(Var::plain("BACKUP_REVISION", revision.to_string()));
         let source = source.as_ref().map(ToString::to_string);
         vars.extend(source.map(|it| Var::plain("BACKUP_SOURCE", it)));

@@ -1,23 +1,24 @@
 //! Which backup a revision means, and what was found out about it before the target is touched.
 
+mod script;
+
 use std::sync::Arc;
 
 use backuper::archive::key::{MANIFEST, Published};
 use backuper::archive::manifest::Stream;
+use backuper::archive::template::is_dbtethers;
 use backuper::archive::{Folder, Identity, Manifest, SystemIdentifier, key};
 use backuper::catalog::{self, Found, Request, Resolution, Revision};
 use backuper::postgres::Target;
-use backuper::runtime::{Failure, Verdict};
+use backuper::runtime::Failure;
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use jiff::Timestamp;
 
-use crate::archive::head::Head;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::schema::{self, Schema};
-use crate::archive::toc::{self, Toc};
+use crate::archive::toc::Toc;
 use crate::job::RestoreJob;
 
 /// How many folders of a kind are named in warnings.
@@ -31,8 +32,8 @@ pub enum Backup {
     /// A single archive in the custom format: the published adapter's, for one. With its head,
     /// which holds all but the rows.
     Archive(Object, Box<Toc>, Bytes),
-    /// Plain SQL, or SQL in gzip.
-    Script(Object, Encoding),
+    /// Plain SQL, or SQL in gzip; with its manifest where it is one of ours, which is there with its size.
+    Script(Object, Encoding, Option<Box<Manifest>>),
 }
 
 /// What is around a script.
@@ -50,7 +51,17 @@ impl Backup {
     pub fn key(&self) -> String {
         match self {
             Self::Folder(folder, ..) => folder.prefix().trim_end_matches('/').to_owned(),
-            Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+            Self::Archive(object, ..) | Self::Script(object, ..) => object.key.clone(),
+        }
+    }
+
+    /// What it says of itself, where it is one of ours.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Folder(_, manifest, _) => Some(manifest),
+            Self::Script(_, _, manifest) => manifest.as_deref(),
+            Self::Archive(..) => None,
         }
     }
 
@@ -60,9 +71,11 @@ impl Backup {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Folder(folder, ..) => Some(folder.prefix()),
-            Self::Archive(object, ..) | Self::Script(object, _) => {
-                let (database, _) = object.key.rsplit_once('/')?;
-                let is_made = Published::parse_key(database, &object.key).is_ok();
+            Self::Script(object, _, Some(_)) => Some(format!("{}.", object.key)),
+            Self::Archive(object, ..) | Self::Script(object, _, None) => {
+                let (database, name) = object.key.rsplit_once('/')?;
+                let is_made =
+                    Published::parse_key(database, &object.key).is_ok() || is_dbtethers(name);
                 is_made.then(|| format!("{}.", object.key))
             }
         }
@@ -76,7 +89,8 @@ impl Backup {
     pub async fn is_still_there(&self, storage: &dyn Storage) -> Result<(), Failure> {
         let key = match self {
             Self::Folder(folder, ..) => folder.key(MANIFEST),
-            Self::Archive(object, ..) | Self::Script(object, _) => object.key.clone(),
+            Self::Script(object, _, Some(_)) => format!("{}.{MANIFEST}", object.key),
+            Self::Archive(object, ..) | Self::Script(object, _, None) => object.key.clone(),
         };
         match storage.stat(&key).await {
             Ok(_) => Ok(()),
@@ -132,7 +146,11 @@ pub fn prefix(job: &RestoreJob) -> String {
             let folder = name.split_once('/').map(|(folder, _)| format!("{folder}/"));
             folder.unwrap_or_else(|| name.clone())
         }
-        _ => format!("{}/", key::encode(database)),
+        // Refused later where it has no layout.
+        _ => match job.layout.layout() {
+            Ok(layout) if job.layout.key_template.is_some() => layout.folder(database),
+            _ => format!("{}/", key::encode(database)),
+        },
     }
 }
 
@@ -146,9 +164,11 @@ pub async fn backup(
     source: &Identity,
     stop: &CancellationToken,
 ) -> Result<Backup, Failure> {
+    let layout = job.layout.layout().map_err(Failure::refused)?;
     let request = Request {
         revision: &job.revision,
         target: source,
+        layout: &layout,
         as_of: job.as_of,
         now: Timestamp::now(),
         by_name: job.source.is_some(),
@@ -158,10 +178,15 @@ pub async fn backup(
     match resolution.found {
         Found::Ours(folder, manifest) => {
             whole(storage.as_ref(), &folder, &manifest).await?;
+            if manifest.script().is_some() {
+                let object = storage.stat(&folder.prefix()).await?;
+                script::of_ours(storage.as_ref(), &object).await?;
+                return Ok(Backup::Script(object, Encoding::Gzip, Some(manifest)));
+            }
             let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
             Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
-        Found::Object(object) => look_into(storage.as_ref(), object).await,
+        Found::Object(object) => script::look_into(storage.as_ref(), object).await,
     }
 }
 
@@ -211,46 +236,4 @@ async fn present(storage: &dyn Storage, folder: &Folder, stream: &Stream) -> Res
         ))),
         Err(error) => Err(error.into()),
     }
-}
-
-/// What kind of object it is, by its first bytes; of an archive, its table of contents too.
-async fn look_into(storage: &dyn Storage, object: Object) -> Result<Backup, Failure> {
-    let mut body = storage.open(&object.key).await?;
-    let mut head = Head::default();
-    loop {
-        let chunk = body.next().await.transpose()?;
-        let ended = chunk.is_none();
-        match head.add(&chunk.unwrap_or_default(), ended) {
-            Ok(Some(toc)) => {
-                toc.warn_if_unfinished(&object.key);
-                let head = head.into_bytes().into();
-                return Ok(Backup::Archive(object, Box::new(toc), head));
-            }
-            Ok(None) => {}
-            Err(toc::Error::NotAnArchive) if head.bytes().starts_with(&[0x1f, 0x8b]) => {
-                return Ok(Backup::Script(object, Encoding::Gzip));
-            }
-            Err(toc::Error::NotAnArchive | toc::Error::CutShort)
-                if !head.bytes().starts_with(toc::MAGIC) =>
-            {
-                return sql(object, head.bytes());
-            }
-            Err(error) => {
-                return Err(Failure {
-                    verdict: Verdict::Refused,
-                    sentence: format!("{} cannot be restored: {error}", object.key),
-                });
-            }
-        }
-    }
-}
-
-fn sql(object: Object, head: &[u8]) -> Result<Backup, Failure> {
-    if head.is_empty() || head.contains(&0) {
-        return Err(Failure::refused(format!(
-            "{} is neither a pg_dump archive nor SQL; name another object",
-            object.key
-        )));
-    }
-    Ok(Backup::Script(object, Encoding::Plain))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use backuper::archive::Manifest;
 use backuper::catalog::Revision;
 use backuper::catalog::activity::{self, Restoring};
 use backuper::postgres::Target;
@@ -191,7 +192,7 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
         keep_going: job.keep_going,
-        way: ready.entrance.way,
+        major: ready.major,
         plan: &ready.plan,
     };
     match backup {
@@ -221,14 +222,15 @@ async fn load(
             tracing::info!(database = %target, "restoring an archive in one transaction");
             replacing.archive(object, toc, head, stop).await
         }
-        Backup::Script(object, encoding) => {
+        Backup::Script(object, encoding, manifest) => {
             tracing::info!(database = %target, "running a script in one transaction");
             if job.keep_going {
                 tracing::warn!(
                     "RESTORE_KEEP_GOING has no effect on a script, which is all or nothing"
                 );
             }
-            replacing.script(object, *encoding, stop).await
+            let manifest = manifest.as_deref();
+            replacing.script((object, manifest), *encoding, stop).await
         }
     }
 }
@@ -241,6 +243,9 @@ fn tables(backup: &Backup) -> usize {
     match backup {
         Backup::Folder(_, manifest, _) => manifest.data().map(|it| it.tables.len()).sum(),
         Backup::Archive(_, toc, _) => toc.tables().1.len(),
-        Backup::Script(..) => 0,
+        Backup::Script(_, _, manifest) => {
+            let script = manifest.as_deref().and_then(Manifest::script);
+            script.map_or(0, |it| it.tables.len())
+        }
     }
 }

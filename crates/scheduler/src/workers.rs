@@ -9,8 +9,8 @@ use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, ListJob,
-    ReportingSettings, RetentionSettings, ShowJob, Value, Var,
+    BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, FormatSettings,
+    LayoutSettings, ListJob, ReportingSettings, RetentionSettings, ShowJob, Value, Var,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
@@ -67,6 +67,14 @@ pub struct WorkerSettings {
     #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = secure)]
     pub secure: bool,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten)]
+    pub layout: LayoutSettings,
+
+    /// What backups are made of.
+    #[command(flatten)]
+    pub format: FormatSettings,
+
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub backup_jobs: Maybe<NonZeroU16>,
@@ -118,6 +126,8 @@ impl WorkerSettings {
             ca_file: None,
             force_path_style: None,
             secure: true,
+            layout: LayoutSettings::default(),
+            format: FormatSettings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,
@@ -150,6 +160,8 @@ impl Workers {
         BackupJob {
             database: self.database(&plan.source),
             store: self.store(&plan.store),
+            layout: self.layout(),
+            format: settings.format,
             jobs: settings.backup_jobs,
             compression_level: settings.compression_level,
             retention: RetentionSettings {
@@ -191,6 +203,7 @@ impl Workers {
         RestoreJob {
             database: self.database(target),
             store: self.store(store),
+            layout: self.layout(),
             revision: revision.clone(),
             // It is a place of ours.
             source: source.as_ref().and_then(|it| it.parse().ok()),
@@ -224,6 +237,7 @@ impl Workers {
             Task::List => ListJob {
                 source: source.clone(),
                 store,
+                layout: self.layout(),
                 reporting,
             }
             .to_env(),
@@ -231,6 +245,7 @@ impl Workers {
                 source: source.clone()?,
                 key: key.clone(),
                 store,
+                layout: self.layout(),
                 reporting,
             }
             .to_env(),
@@ -244,6 +259,7 @@ impl Workers {
                 last: *last,
                 validate_only: *validate_only,
                 store,
+                layout: self.layout(),
                 reporting,
             }
             .to_env(),
@@ -257,6 +273,7 @@ impl Workers {
             user: database.map(|it| it.user.clone()),
             connection: self.connection(database),
             store,
+            layout: self.layout(),
             jobs: self.settings.backup_jobs,
             reporting: self.quiet(),
         }
@@ -330,6 +347,10 @@ impl Workers {
             force_path_style: self.settings.force_path_style,
             secure: self.settings.secure,
         }
+    }
+
+    fn layout(&self) -> LayoutSettings {
+        self.settings.layout.clone()
     }
 
     fn reporting(&self, core: Option<&CoreAddress>) -> ReportingSettings {

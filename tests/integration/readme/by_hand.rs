@@ -109,3 +109,24 @@ fn a_copy_of_a_backup_is_read_by_stock_tools() {
     let said = run(cluster, &copy, &check).stdout;
     assert!(said.contains("schema.dump is damaged"), "{said}");
 }
+
+#[test]
+fn a_dump_in_plain_sql_is_restored_by_gunzip_and_psql() {
+    let cluster = postgres::shared();
+    let source = cluster.database("by hand sql ");
+    source.sql(include_str!("../../demo/shop.sql"));
+    let s3 = S3::start();
+    let mut env = source.env();
+    env.extend(s3.env());
+    env.push(("FORMAT".to_owned(), "sql.gz".to_owned()));
+    backuper(&env).run().expect_code(0);
+    let copy = folder("copy");
+    let dump = s3.keys().into_iter().find(|it| it.ends_with(".sql.gz"));
+    std::fs::write(copy.join("dump.sql.gz"), s3.read(&dump.unwrap())).unwrap();
+    // mydb is that of the four lines.
+    let target = cluster.database("by hand sql back ");
+    let line = command("docs/formats.md", "gunzip -c");
+    let line = line.replace("-d mydb", &format!("-d '{}'", target.name()));
+    run(cluster, &copy, &line);
+    assert_eq!(target.checksums(), source.checksums());
+}

@@ -88,6 +88,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/formats.md",
+            "gunzip -c",
+            Machine("a_dump_in_plain_sql_is_restored_by_gunzip_and_psql"),
+        ),
+        (
+            "docs/formats.md",
             "pg_restore --list",
             Machine("a_copy_of_a_backup_is_read_by_stock_tools"),
         ),

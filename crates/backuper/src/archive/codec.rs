@@ -1,19 +1,22 @@
-//! From pg_dump's bytes to the bucket's and back: zstd, or nothing.
+//! From pg_dump's bytes to the bucket's and back: zstd, gzip, or nothing.
 //!
 //! Both directions block and belong into a thread of their own (`spawn_blocking`); memory is the
 //! codec's window and one chunk.
+
+mod gzip;
 
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 
 use super::manifest::Compression;
 
 /// Bytes that are handed on at once.
 pub const CHUNK: usize = 256 << 10;
 
-/// zstd's compression level, 1 to 19.
+/// How strongly to compress: zstd's level, 1 to 19. gzip knows no more than nine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompressionLevel(i32);
 
@@ -22,6 +25,12 @@ impl CompressionLevel {
     #[must_use]
     pub fn get(self) -> i32 {
         self.0
+    }
+
+    /// The level as gzip takes it: what is beyond its strongest is that.
+    #[must_use]
+    fn of_gzip(self) -> u32 {
+        u32::try_from(self.0.clamp(1, 9)).unwrap_or(1)
     }
 }
 
@@ -50,7 +59,7 @@ impl FromStr for CompressionLevel {
 pub struct Encoding {
     /// What to put around the bytes.
     pub compression: Compression,
-    /// zstd's level.
+    /// How strongly.
     pub level: CompressionLevel,
     /// Threads besides ours that compress; 0: ours does.
     pub threads: u32,
@@ -91,15 +100,22 @@ pub fn encode(
             encoder.finish()?.finish()?;
             Ok(raw)
         }
+        Compression::Gzip => {
+            let (level, threads) = (encoding.level.of_gzip(), encoding.threads);
+            let mut chunks = chunks;
+            let raw = gzip::encode(source, &mut chunks, level, threads, progress)?;
+            chunks.finish()?;
+            Ok(raw)
+        }
     }
 }
 
-/// The decoded bytes of `source`. Its end in the middle of a frame is an error, never a short
-/// result.
+/// The decoded bytes of `source`: of all members of a gzip. Its end in the middle of a frame is an error,
+/// never a short result.
 ///
 /// # Errors
-/// What zstd cannot begin with. Reading gives the errors of `source`, and `UnexpectedEof` or
-/// `Other` for damaged data.
+/// What zstd cannot begin with. Reading gives the errors of `source`, and `UnexpectedEof`, `InvalidInput`
+/// or `Other` for damaged data.
 pub fn decoder<'a>(
     source: impl Read + 'a,
     compression: Compression,
@@ -112,6 +128,7 @@ pub fn decoder<'a>(
             decoder.window_log_max(27)?;
             Box::new(decoder)
         }
+        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
     })
 }
 
@@ -217,6 +234,45 @@ mod tests {
         }
     }
 
+    /// Whatever its size and however many threads: what any gzip program reads whole, `gunzip` for one.
+    #[test]
+    fn a_gzip_is_one_member_whoever_has_made_it() {
+        let rows: Vec<u8> = (0..1_500_000u32)
+            .flat_map(|it| (it / 7).to_le_bytes())
+            .collect();
+        for size in [0, 1, 512 << 10, (512 << 10) + 1, rows.len()] {
+            let rows = &rows[..size];
+            for threads in [0, 1, 3] {
+                let stored = encoded(rows, Compression::Gzip, threads);
+                let mut one = flate2::read::GzDecoder::new(stored.as_slice());
+                let mut back = Vec::new();
+                one.read_to_end(&mut back).unwrap();
+                assert!(back == rows, "{size} bytes, {threads} threads");
+                assert_eq!(one.into_inner().len(), 0, "all of it is one member");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gzip_that_is_cut_or_changed_or_followed_by_something_is_an_error() {
+        let rows: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+        let stored = encoded(&rows, Compression::Gzip, 2);
+        for cut in [5, 10, stored.len() / 2, stored.len() - 8, stored.len() - 1] {
+            assert!(decoded(&stored[..cut], Compression::Gzip).is_err(), "{cut}");
+        }
+        let mut flipped = stored.clone();
+        flipped[stored.len() / 2] ^= 1;
+        assert!(decoded(&flipped, Compression::Gzip).is_err());
+        let followed = [stored.as_slice(), b"DROP"].concat();
+        assert!(decoded(&followed, Compression::Gzip).is_err());
+        // Another member is read as gunzip reads it.
+        let twice = [stored.as_slice(), stored.as_slice()].concat();
+        assert_eq!(
+            decoded(&twice, Compression::Gzip).unwrap().len(),
+            2 * rows.len()
+        );
+    }
+
     #[test]
     fn a_flipped_bit_is_an_error() {
         let mut stored = encoded(&[7; 100_000], Compression::Zstd, 0);
@@ -228,7 +284,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_in_comes_out(bytes: Vec<u8>, threads in 0u32..3) {
-            for compression in [Compression::None, Compression::Zstd] {
+            for compression in [Compression::None, Compression::Zstd, Compression::Gzip] {
                 let stored = encoded(&bytes, compression, threads);
                 prop_assert_eq!(&decoded(&stored, compression).unwrap(), &bytes);
             }

@@ -58,6 +58,9 @@ impl fmt::Display for SystemIdentifier {
 pub struct SourceId(u32);
 
 impl SourceId {
+    /// What stands where nobody has said yet of which source a backup is.
+    pub const UNKNOWN: Self = Self(0);
+
     /// Of a server that is known by its name: the first 32 bits of the SHA-256 of
     /// `host:port/dbname`, the host in lower case.
     #[must_use]

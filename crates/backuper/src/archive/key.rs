@@ -87,12 +87,15 @@ pub fn data(number: usize) -> String {
 #[error("not the name of one of our backups")]
 pub struct NotOurs;
 
-/// One backup's folder: a database's name, the second in which it was started, its source.
+/// Where one backup lies: a database's name, the second in which it was started, its source. A dump in
+/// plain SQL has no folder but a key of its own, and what is beside it has that key, a dot and a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Folder {
     database: String,
     started: DateTime,
     source: SourceId,
+    /// The key of a dump in plain SQL.
+    dump: Option<String>,
 }
 
 impl Folder {
@@ -104,7 +107,23 @@ impl Folder {
             database: database.to_owned(),
             started: at.with().subsec_nanosecond(0).build().unwrap_or(at),
             source,
+            dump: None,
         }
+    }
+
+    /// The place of a dump in plain SQL under this key.
+    #[must_use]
+    pub fn of_dump(database: &str, started: Timestamp, source: SourceId, key: &str) -> Self {
+        Self {
+            dump: Some(key.to_owned()),
+            ..Self::new(database, started, source)
+        }
+    }
+
+    /// Whether it is that of a dump in plain SQL.
+    #[must_use]
+    pub fn is_of_dump(&self) -> bool {
+        self.dump.is_some()
     }
 
     /// The database's name, as PostgreSQL knows it.
@@ -127,9 +146,12 @@ impl Folder {
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// The folder's own name, without the database's.
+    /// The folder's own name, without the database's; that of a dump in plain SQL without its folders.
     #[must_use]
     pub fn name(&self) -> String {
+        if let Some(key) = &self.dump {
+            return key.rsplit('/').next().unwrap_or(key).to_owned();
+        }
         format!(
             "{}-backup-{}",
             self.started.strftime("%Y-%m-%d-%H-%M-%S"),
@@ -137,16 +159,34 @@ impl Folder {
         )
     }
 
-    /// The prefix of everything in the folder, with its slash.
+    /// The prefix of everything in the folder, with its slash; or the key of a dump in plain SQL, with
+    /// which other objects' keys may begin too: [`Folder::object_of`] tells them.
     #[must_use]
     pub fn prefix(&self) -> String {
+        if let Some(key) = &self.dump {
+            return key.clone();
+        }
         format!("{}/{}/", encode(&self.database), self.name())
     }
 
-    /// The key of an object in the folder.
+    /// The key of an object of the backup.
     #[must_use]
     pub fn key(&self, object: &str) -> String {
-        format!("{}{object}", self.prefix())
+        match &self.dump {
+            Some(key) if *object == self.name() => key.clone(),
+            Some(key) => format!("{key}.{object}"),
+            None => format!("{}{object}", self.prefix()),
+        }
+    }
+
+    /// The name of the object of the backup that has this key; none: it is none of its objects.
+    #[must_use]
+    pub fn object_of(&self, key: &str) -> Option<String> {
+        let Some(dump) = &self.dump else {
+            return key.strip_prefix(&self.prefix()).map(str::to_owned);
+        };
+        let (of, object) = split_dump(key);
+        (of == dump).then(|| object.map_or_else(|| self.name(), str::to_owned))
     }
 
     /// Reads a folder's own name, as [`Folder::name`] wrote it.
@@ -159,6 +199,7 @@ impl Folder {
             database: database.to_owned(),
             started: time_of(time)?,
             source: source.parse()?,
+            dump: None,
         })
     }
 
@@ -178,13 +219,57 @@ impl Folder {
     }
 }
 
-/// The object that the published adapter writes: `DBNAME/2006-01-02-15-04-05-backup.sql`.
+/// The key of a dump in plain SQL that an object is or stands beside, and the name of what stands there.
+#[must_use]
+pub fn split_dump(key: &str) -> (&str, Option<&str>) {
+    for name in [MANIFEST, RUNNING, PINNED] {
+        if let Some(dump) = key.strip_suffix(name).and_then(|it| it.strip_suffix('.')) {
+            return (dump, key.get(dump.len() + 1..));
+        }
+    }
+    // What follows has neither a dot nor a slash.
+    for name in [SCHEDULE, RESTORING] {
+        let Some(at) = key.rfind(&format!(".{name}")) else {
+            continue;
+        };
+        let (dump, beside) = key.split_at(at);
+        if !beside[name.len() + 1..].contains(['.', '/']) {
+            return (dump, beside.get(1..));
+        }
+    }
+    (key, None)
+}
+
+/// A single object that another program has written: the published adapter
+/// (`DBNAME/2006-01-02-15-04-05-backup.sql`), or dbtether.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The whole key.
     pub key: String,
     /// The time in its name, taken as UTC.
     pub started: Timestamp,
+    /// Who has written it.
+    pub by: Writer,
+}
+
+/// A program that writes single objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The published adapter.
+    Adapter,
+    /// dbtether, or a program that names its dumps in the same way.
+    Dbtether,
+}
+
+impl Writer {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adapter => "the published adapter",
+            Self::Dbtether => "dbtether, by its name",
+        }
+    }
 }
 
 impl Published {
@@ -204,6 +289,7 @@ impl Published {
         Ok(Self {
             key: key.to_owned(),
             started,
+            by: Writer::Adapter,
         })
     }
 }
@@ -285,6 +371,40 @@ mod tests {
         assert_eq!(Mark::beside(&restored), Some((key, Mark::Restoring)));
         for other in [key, "app/pinned", "app/unpinned", ""] {
             assert_eq!(Mark::beside(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_beside_a_dump_has_its_key_and_nothing_else_does() {
+        let key = "prod/app/20260120-143022.sql.gz";
+        let source = SourceId::of_name("db", 5432, "app");
+        let dump = Folder::of_dump("app", Timestamp::UNIX_EPOCH, source, key);
+        assert_eq!(
+            (dump.name().as_str(), dump.prefix().as_str()),
+            ("20260120-143022.sql.gz", key)
+        );
+        assert_eq!(dump.key(&dump.name()), key);
+        for object in [
+            MANIFEST,
+            RUNNING,
+            PINNED,
+            &restoring("1f"),
+            &schedule("nightly"),
+        ] {
+            let beside = dump.key(object);
+            assert_eq!(beside, format!("{key}.{object}"));
+            assert_eq!(dump.object_of(&beside).as_deref(), Some(object));
+        }
+        assert_eq!(dump.object_of(key), Some(dump.name()));
+        for other in [
+            "prod/app/20260120-143022.sql.gz.old",
+            "prod/app/20260120-143022.sql.gz.schedule.a.b",
+            "prod/app/20260120-143022.sql.gz.schedule.a/b",
+            "prod/app/20260120-143022.sql.gzmanifest.json",
+            "prod/app/20260120-143022.sql",
+            "",
+        ] {
+            assert_eq!(dump.object_of(other), None, "{other}");
         }
     }
 

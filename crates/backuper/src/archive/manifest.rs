@@ -4,10 +4,17 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Folder;
 use super::identity::{Identity, SystemIdentifier};
 
-/// The version that this program writes. A manifest of a newer one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest version that this program knows. A manifest of a newer one is refused.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The version of a backup in folders of archives, which the first release reads.
+pub const ARCHIVES: u32 = 1;
+
+/// The version of a dump in plain SQL, which nothing reads that knows only [`ARCHIVES`].
+pub const SCRIPT: u32 = 2;
 
 /// The largest manifest that is read, in bytes: room for a million table names.
 pub const SIZE_LIMIT: usize = 256 << 20;
@@ -15,7 +22,7 @@ pub const SIZE_LIMIT: usize = 256 << 20;
 /// What a complete backup says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// See [`FORMAT_VERSION`].
+    /// The smallest that its reader has to know; see [`FORMAT_VERSION`].
     pub format_version: u32,
     /// What was backed up.
     pub source: Source,
@@ -152,9 +159,11 @@ pub enum Content {
     /// The section data without the tables of the other streams: the named tables, sequences,
     /// large objects.
     Rest,
+    /// All of the database, in plain SQL: the only stream of its backup.
+    Script,
 }
 
-/// What is around pg_dump's archive.
+/// What is around what pg_dump has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compression {
@@ -162,6 +171,8 @@ pub enum Compression {
     None,
     /// One zstd stream with a content checksum.
     Zstd,
+    /// One gzip stream.
+    Gzip,
 }
 
 /// Why a manifest cannot be used.
@@ -196,7 +207,7 @@ impl Manifest {
             return Err(Error::Newer(format_version));
         }
         let manifest: Self = serde_json::from_slice(json)?;
-        if manifest.schema().is_none() {
+        if manifest.schema().is_none() && manifest.script().is_none() {
             return Err(Error::Inconsistent("it names no schema stream"));
         }
         if manifest.streams.iter().any(|it| it.name.contains('/')) {
@@ -219,6 +230,43 @@ impl Manifest {
     #[must_use]
     pub fn schema(&self) -> Option<&Stream> {
         self.streams.iter().find(|it| it.content == Content::Schema)
+    }
+
+    /// The manifest of a dump in plain SQL that lies under this key, wherever it was made.
+    ///
+    /// # Errors
+    /// When it is of a backup of the other format.
+    pub fn of_dump(mut self, key: &str) -> Result<Self, Error> {
+        match self.streams.as_mut_slice() {
+            [only] if only.content == Content::Script => {
+                key.rsplit('/')
+                    .next()
+                    .unwrap_or(key)
+                    .clone_into(&mut only.name);
+                Ok(self)
+            }
+            _ => Err(Error::Inconsistent(
+                "it stands beside a dump and is of no dump",
+            )),
+        }
+    }
+
+    /// The place of the dump in plain SQL under this key, as far as the key itself does not say when it was
+    /// started.
+    #[must_use]
+    pub fn place_of_dump(&self, key: &str, started: Option<Timestamp>) -> Folder {
+        let source = self.source.identity();
+        let started = started.unwrap_or(self.started_at);
+        Folder::of_dump(&source.database, started, source.id(), key)
+    }
+
+    /// The dump in plain SQL, where the backup is one.
+    #[must_use]
+    pub fn script(&self) -> Option<&Stream> {
+        match self.streams.as_slice() {
+            [only] if only.content == Content::Script => Some(only),
+            _ => None,
+        }
     }
 
     /// The streams with rows, in the order of their numbers.

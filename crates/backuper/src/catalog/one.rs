@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Backup, Error};
-use crate::archive::key::{Folder, MANIFEST, Published};
+use super::{Backup, Error, dumps};
+use crate::archive::Layout;
+use crate::archive::key::{self, Folder, MANIFEST, Published};
 use crate::storage::{Kind, Object, Storage};
 
 /// A backup that is there.
@@ -11,7 +12,7 @@ use crate::storage::{Kind, Object, Storage};
 pub enum One {
     /// One of ours, complete or not.
     Folder(Backup),
-    /// The published adapter's.
+    /// The published adapter's, or dbtether's.
     Published(Published, Object),
 }
 
@@ -20,7 +21,12 @@ pub enum One {
 /// # Errors
 /// [`Error::NoSuch`] where the key is none of the database's backups or not there, and what the store
 /// said.
-pub async fn one(storage: &dyn Storage, database: &str, key: &str) -> Result<One, Error> {
+pub async fn one(
+    storage: &dyn Storage,
+    database: &str,
+    layout: &Layout,
+    key: &str,
+) -> Result<One, Error> {
     let no_such = |reason: String| Error::NoSuch {
         revision: key.to_owned(),
         database: database.to_owned(),
@@ -47,6 +53,18 @@ pub async fn one(storage: &dyn Storage, database: &str, key: &str) -> Result<One
             return Err(no_such("there is no such folder".to_owned()));
         }
         return Ok(One::Folder(Backup { folder, objects }));
+    }
+    let (dump, part) = key::split_dump(key);
+    if let Some(dump) = dumps::of_key(&layout.matchers(database), dump) {
+        if part.is_some() {
+            let whole = dump.key();
+            return Err(no_such(format!(
+                "it is only a part of a backup; name {whole}"
+            )));
+        }
+        let dump = dump.with(storage.list(key).await?);
+        let found = dump.read(storage, database).await?;
+        return found.ok_or_else(|| no_such("there is no such object".to_owned()));
     }
     let Ok(published) = Published::parse_key(database, key) else {
         return Err(no_such(format!("it is none of the backups of {database}")));
@@ -126,10 +144,11 @@ mod tests {
         }
         let folder = "app/2026-11-20-21-05-27-backup-1f3a9c0e";
         for key in [folder, &format!("{folder}/")] {
-            let found = one(&storage, "app", key).await.unwrap();
+            let found = one(&storage, "app", &Layout::default(), key).await.unwrap();
             assert!(matches!(found, One::Folder(it) if it.is_complete()));
         }
-        let published = one(&storage, "app", "app/2026-11-19-21-05-27-backup.sql").await;
+        let key = "app/2026-11-19-21-05-27-backup.sql";
+        let published = one(&storage, "app", &Layout::default(), key).await;
         assert!(matches!(published.unwrap(), One::Published(..)));
         for (key, words) in [
             (
@@ -147,7 +166,9 @@ mod tests {
             ("../app", "none of the backups of app"),
             ("", "none of the backups of app"),
         ] {
-            let error = one(&storage, "app", key).await.unwrap_err();
+            let error = one(&storage, "app", &Layout::default(), key)
+                .await
+                .unwrap_err();
             assert!(matches!(error, Error::NoSuch { .. }), "{key}: {error}");
             assert!(error.to_string().contains(words), "{key}: {error}");
         }

@@ -10,7 +10,7 @@ use super::origin::{self, Origin};
 use super::{Backup, Error, Listing, Revision, databases, is_of_the_future, list, read_manifest};
 use crate::archive::key::{Folder, Published};
 use crate::archive::manifest::Manifest;
-use crate::archive::{Identity, SourceId};
+use crate::archive::{Identity, Layout, SourceId};
 use crate::storage::{Object, Storage};
 
 /// How many names a sentence holds before it only counts.
@@ -24,6 +24,8 @@ pub struct Request<'a> {
     /// The database that it is for: its name says which backups are looked at, its server which of
     /// them count.
     pub target: &'a Identity,
+    /// Where dumps in plain SQL lie.
+    pub layout: &'a Layout,
     /// With this, numbers skip what was not complete by then.
     pub as_of: Option<Timestamp>,
     /// This machine's clock.
@@ -80,7 +82,7 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         Revision::Count(count) => Wanted::Count(*count),
         Revision::At(time) => Wanted::At(*time),
     };
-    let listing = list(storage, &request.target.database).await?;
+    let listing = list(storage, &request.target.database, request.layout).await?;
     if listing.complete.is_empty() && listing.published.is_empty() {
         return Err(question.nothing(&listing).await);
     }
@@ -465,6 +467,7 @@ mod tests {
     ) -> Result<Resolution, Error> {
         let revision = revision.parse().unwrap();
         let request = Request {
+            layout: &Layout::default(),
             revision: &revision,
             target,
             as_of: None,

@@ -1,9 +1,9 @@
 //! Removes what retention has chosen, one backup at a time.
 
 use super::Deletions;
-use crate::archive::key::MANIFEST;
+use crate::archive::key::{MANIFEST, split_dump};
 use crate::archive::{Folder, manifest};
-use crate::catalog::{Backup, Listing};
+use crate::catalog::{self, Backup, Listing};
 use crate::storage::{self, Kind, Object, Storage};
 
 /// Removes a backup that the new one makes superfluous, as long as that is there: somebody may be
@@ -44,7 +44,7 @@ async fn reason_to_return(storage: &dyn Storage, backup: &Backup, made: &Folder)
     if let Err(error) = storage.stat(&made.key(MANIFEST)).await {
         return Some(format!("the new backup was not found any more ({error})"));
     }
-    let objects = match storage.list(&backup.folder.prefix()).await {
+    let objects = match catalog::objects(storage, &backup.folder).await {
         Ok(objects) => objects,
         Err(error) => {
             return Some(format!(
@@ -78,9 +78,14 @@ pub(super) async fn remove_object(
     // By the object itself and what is beside it, as it is now.
     let now = storage.list(&object.key).await?;
     let database = object.key.rsplit_once('/').map_or("", |(it, _)| it);
-    let listing = Listing::of(database, now);
-    let unchanged = listing.published.iter().any(|(_, it)| it == object);
-    if !unchanged || listing.is_pinned(&object.key) {
+    let unchanged = now.contains(object);
+    // Somebody has just made a backup of ours of it.
+    let is_ours = now
+        .iter()
+        .any(|it| split_dump(&it.key) == (object.key.as_str(), Some(MANIFEST)));
+    let mut listing = Listing::of(database, now);
+    listing.beside.retain(|(single, ..)| *single == object.key);
+    if !unchanged || is_ours || listing.is_pinned(&object.key) {
         return Ok(true);
     }
     let left = storage.delete(std::slice::from_ref(&object.key)).await;

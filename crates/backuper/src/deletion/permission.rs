@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::archive::{Identity, SourceId};
+use crate::archive::{Identity, Layout, SourceId};
 use crate::catalog::{self, Backup, Listing, One, damage_of_published, origin};
 use crate::runtime::Failure;
 use crate::storage::Storage;
@@ -26,8 +26,9 @@ pub(super) async fn another_is_left(
     storage: &dyn Storage,
     source: &Identity,
     backup: &Backup,
+    layout: &Layout,
 ) -> Result<bool, Failure> {
-    let listing = catalog::list(storage, &source.database).await?;
+    let listing = catalog::list(storage, &source.database, layout).await?;
     let ids = origin::ids_of(storage, &listing, source).await?;
     let question = Question {
         storage,
@@ -161,8 +162,9 @@ mod tests {
 
     async fn refusal(storage: &MemoryStorage, host: &str, key: &str) -> Option<String> {
         let source = server(host);
-        let listing = catalog::list(storage, "app").await.unwrap();
-        let found = catalog::one(storage, "app", key).await.unwrap();
+        let layout = &Layout::default();
+        let listing = catalog::list(storage, "app", layout).await.unwrap();
+        let found = catalog::one(storage, "app", layout, key).await.unwrap();
         let question = Question {
             storage,
             listing: &listing,

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::permission;
 use crate::archive::key::MANIFEST;
-use crate::archive::{Identity, manifest};
-use crate::catalog::{Backup, One, activity};
+use crate::archive::{Identity, Layout, manifest};
+use crate::catalog::{self, Backup, One, activity};
 use crate::runtime::{Failure, Verdict};
 use crate::storage::{Error, Kind, Storage};
 
@@ -18,6 +18,7 @@ pub(super) async fn remove(
     storage: &dyn Storage,
     found: &One,
     source: Option<&Identity>,
+    layout: &Layout,
 ) -> Result<(), Failure> {
     let last = match (found, source) {
         (One::Folder(backup), Some(source)) if backup.is_complete() => {
@@ -41,12 +42,12 @@ pub(super) async fn remove(
         }
     }
     if let Some((backup, source, manifest)) = last {
-        not_the_last(storage, backup, source, manifest).await?;
+        not_the_last(storage, backup, (source, layout), manifest).await?;
     }
     let left = storage.delete(&rest).await;
     let still = match found {
         One::Folder(backup) => {
-            let listed = storage.list(&backup.folder.prefix()).await?;
+            let listed = catalog::objects(storage, &backup.folder).await?;
             listed.into_iter().map(|it| it.key).collect()
         }
         One::Published(..) => Vec::new(),
@@ -75,10 +76,10 @@ pub(super) async fn remove(
 async fn not_the_last(
     storage: &dyn Storage,
     backup: &Backup,
-    source: &Identity,
+    (source, layout): (&Identity, &Layout),
     manifest: Bytes,
 ) -> Result<(), Failure> {
-    let failure = match permission::another_is_left(storage, source, backup).await {
+    let failure = match permission::another_is_left(storage, source, backup, layout).await {
         Ok(true) => return Ok(()),
         Ok(false) => Failure::refused(format!(
             "{} is now the only complete backup of {source}/{}, since the others were deleted meanwhile; make another one first, or set DELETE_LAST=true",
@@ -104,7 +105,8 @@ async fn not_the_last(
 async fn abort_uploads(storage: &dyn Storage, backup: &Backup) {
     let before = activity::silent_before(Timestamp::now());
     let prefix = backup.folder.prefix();
-    if let Err(error) = storage.abort_uploads(&prefix, before, &|_| true).await {
+    let is_its = |key: &str| backup.folder.object_of(key).is_some();
+    if let Err(error) = storage.abort_uploads(&prefix, before, &is_its).await {
         tracing::warn!(%error, "its unfinished uploads were not aborted; a later backup's retention tries again");
     }
 }
@@ -196,17 +198,22 @@ mod tests {
         let later = Timestamp::UNIX_EPOCH + Span::new().hours(1);
         let other = put(&storage, &source, later).await;
         let before = content(&storage, &one).await;
+        let layout = &Layout::default();
         let (first, second) = (One::Folder(other.clone()), One::Folder(one.clone()));
-        remove(&storage, &first, Some(&source)).await.unwrap();
+        remove(&storage, &first, Some(&source), layout)
+            .await
+            .unwrap();
         assert_eq!(storage.list(&other.folder.prefix()).await.unwrap(), []);
-        let refused = remove(&storage, &second, Some(&source)).await.unwrap_err();
+        let refused = remove(&storage, &second, Some(&source), layout)
+            .await
+            .unwrap_err();
         assert_eq!(refused.verdict, Verdict::of(false));
         for words in ["now the only complete backup", "was put back"] {
             assert!(refused.sentence.contains(words), "{}", refused.sentence);
         }
         assert_eq!(content(&storage, &one).await, before);
         // Somebody insists.
-        remove(&storage, &second, None).await.unwrap();
+        remove(&storage, &second, None, layout).await.unwrap();
         assert_eq!(storage.list("").await.unwrap(), []);
     }
 }

@@ -95,6 +95,13 @@ pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
     let on_disk = matches!(config.place, Place::Directory { .. });
     let names = if on_disk { DIRECTORY } else { BUCKET };
     let mut findings = Findings::new(Subject::Store, names);
+    let layout = match job.layout.layout() {
+        Ok(layout) => layout,
+        Err(sentence) => {
+            findings.add("bucket", Finding::wrong(sentence));
+            return ended(findings, "the settings are wrong");
+        }
+    };
     let source = job.source.as_ref();
     let prefix = source.map_or_else(String::new, |it| format!("{}/", key::encode(&it.database)));
     let limit = FIRST.min(end.left());
@@ -113,6 +120,7 @@ pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
         tidying,
         source,
         whole_prefix: format!("{}{prefix}", config.prefix.as_str()),
+        layout: &layout,
         prefix,
         on_disk,
         end,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::Turn;
 use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
-use crate::archive::manifest::Stream;
+use crate::archive::manifest::{Content, Stream};
 use crate::child::{self, Child, pipe};
 use crate::progress;
 use crate::storage::{self, Upload};
@@ -139,6 +139,15 @@ impl Ready {
             }
         };
         progress.end();
+        if part.content == Content::Script && is_there(dump, &key).await? {
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
+            }
+            return Err(broken(
+                &part,
+                "somebody else has written an object of this key meanwhile; run the backup again, with a KEY_TEMPLATE that has {{ .RunID }}",
+            ));
+        }
         let finishing = async {
             let stored = upload.complete().await?;
             dump.storage.verify(&key, &stored).await?;
@@ -220,6 +229,15 @@ impl Ready {
             Ok(Err(error)) => Err(broken(&part, error.to_string())),
             Err(error) => Err(broken(&part, error.to_string())),
         }
+    }
+}
+
+/// Whether there is an object under a key that another program may have chosen too.
+async fn is_there(dump: &Dump, key: &str) -> Result<bool, Error> {
+    match dump.storage.stat(key).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == storage::Kind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

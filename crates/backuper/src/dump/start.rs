@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::explain::Questions;
 use super::pump::{First, FirstBytes, Ready, Running};
-use super::{APPLICATION, Dump, Error, Part, broken, failed, parts, plan};
+use super::{APPLICATION, Dump, Error, Part, broken, failed, plan};
 use crate::archive::manifest::Content;
 use crate::postgres::snapshot::{Shapes, Snapshot, Survey, Table};
 use crate::postgres::waits::{self, Wait};
@@ -139,7 +139,8 @@ impl Dump {
         let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs);
         self.progress.dumping(&survey.tables);
         let snapshot = Snapshot::take(holder, target).await?;
-        let mut programs = Programs::start(self, parts(&plan, survey.large_objects), &snapshot)?;
+        let mut programs =
+            Programs::start(self, self.parts(&plan, survey.large_objects), &snapshot)?;
         let begun = tokio::select! {
             begun = programs.begin(self, sessions) => begun,
             wait = waits::any(witness, APPLICATION) => Ok(Err(Hindrance::Locked(wait))),
@@ -153,7 +154,7 @@ impl Dump {
                 warn_of_tables_without_rows(&survey);
                 let streams = programs.ready(firsts);
                 tracing::info!(
-                    key = %self.folder.prefix(), streams = streams.len() - 1, tables = shapes.len(),
+                    key = %self.folder.prefix(), streams = data_streams(&streams), tables = shapes.len(),
                     snapshot = %snapshot.taken_at, "dumping"
                 );
                 self.progress.rows_pass();
@@ -254,11 +255,11 @@ impl Programs {
             .running
             .iter_mut()
             .map(|it| &mut it.part)
-            .partition(|it| it.content == Content::Rest);
+            .partition(|it| is_common(it));
         for part in own.into_iter().chain(common) {
             let name = |it: &Table| (it.schema.clone(), it.name.clone());
             part.tables.retain(|it| left.remove(&name(it)).is_some());
-            if part.content == Content::Rest {
+            if is_common(part) {
                 part.tables.extend(left.values().cloned());
             }
         }
@@ -307,6 +308,16 @@ async fn all(firsts: &mut [First]) -> Result<Vec<FirstBytes>, usize> {
     }
     all.sort_by_key(|(number, _)| *number);
     Ok(all.into_iter().map(|(_, first)| first).collect())
+}
+
+/// Whether it takes what no other stream does.
+fn is_common(part: &Part) -> bool {
+    matches!(part.content, Content::Rest | Content::Script)
+}
+
+fn data_streams(streams: &[Ready]) -> usize {
+    let parts = streams.iter().map(Ready::part);
+    parts.filter(|it| it.content != Content::Schema).count()
 }
 
 fn warn_of_tables_without_rows(survey: &Survey) {

@@ -21,6 +21,12 @@ fn threads(cores: usize, streams: usize) -> u32 {
     }
 }
 
+/// Threads of the one stream in gzip: it is slower than pg_dump on every machine, so each core helps.
+fn threads_of_gzip(cores: usize) -> u32 {
+    const MOST: usize = 8;
+    u32::try_from(cores.min(MOST)).unwrap_or(1)
+}
+
 /// Stores all streams, in their order; `jobs` of them are read at once. The first that fails stops
 /// the others.
 ///
@@ -37,8 +43,17 @@ pub async fn store(
     let streams = started.streams;
     let queue = Queue::new(jobs);
     let mut turns = turns(&streams, &queue).await;
-    let data_streams = streams.len() - 1;
-    let threads = threads(parallelism::cores(), data_streams.min(usize::from(jobs)));
+    let cores = parallelism::cores();
+    let (mut data_streams, mut script) = (0_usize, false);
+    for part in streams.iter().map(Ready::part) {
+        data_streams += usize::from(part.content != Content::Schema);
+        script |= part.content == Content::Script;
+    }
+    let threads = if script {
+        threads_of_gzip(cores)
+    } else {
+        threads(cores, data_streams.min(usize::from(jobs)))
+    };
     let count = streams.len();
     let mut under_way: FuturesUnordered<_> = streams
         .into_iter()

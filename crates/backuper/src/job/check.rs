@@ -9,7 +9,7 @@ use super::parse::{Maybe, jobs, maybe};
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
-use super::{EXIT_CODES, ReportingSettings};
+use super::{EXIT_CODES, LayoutSettings, ReportingSettings};
 
 /// Everything that is needed to check a database, a store or both. The database is not named as a
 /// backup's is: a backuper of a version that cannot check refuses to start, and makes no backup instead.
@@ -37,6 +37,10 @@ pub struct CheckJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    pub layout: LayoutSettings,
+
     /// How many data streams a backup would run side by side; empty: as many as there are cores, 4 at most.
     #[arg(help_heading = "Backup", env = "BACKUP_JOBS", default_value = "", value_parser = jobs)]
     pub jobs: Maybe<NonZeroU16>,
@@ -55,6 +59,7 @@ impl CheckJob {
             user,
             connection,
             store,
+            layout,
             jobs,
             reporting,
         } = self;
@@ -64,6 +69,7 @@ impl CheckJob {
         vars.extend(user.as_ref().map(|it| Var::plain("CHECK_USER", it)));
         vars.extend(connection.to_env());
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         vars.extend(reporting.to_env());
         vars

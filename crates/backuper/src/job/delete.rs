@@ -6,7 +6,7 @@ use super::parse::{flag, non_empty};
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
-use super::{EXIT_CODES, ReportingSettings};
+use super::{EXIT_CODES, LayoutSettings, ReportingSettings};
 
 /// Everything that is needed to delete one backup. It has no login: a backuper of a version that cannot
 /// delete refuses to start, and makes no backup instead.
@@ -38,6 +38,10 @@ pub struct DeleteJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    pub layout: LayoutSettings,
+
     /// How to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
@@ -53,6 +57,7 @@ impl DeleteJob {
             last,
             validate_only,
             store,
+            layout,
             reporting,
         } = self;
         let mut vars = vec![
@@ -67,6 +72,7 @@ impl DeleteJob {
             vars.extend(is_set.then(|| Var::plain(name, "true")));
         }
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
         vars.extend(reporting.to_env());
         vars
     }

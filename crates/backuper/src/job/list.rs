@@ -6,7 +6,7 @@ use super::parse::{Maybe, maybe};
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
-use super::{EXIT_CODES, ReportingSettings};
+use super::{EXIT_CODES, LayoutSettings, ReportingSettings};
 
 /// Everything that is needed to list backups. It has no login: a backuper of a version
 /// that cannot list refuses to start, and makes no backup instead.
@@ -26,6 +26,10 @@ pub struct ListJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    pub layout: LayoutSettings,
+
     /// How to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
@@ -38,12 +42,14 @@ impl ListJob {
         let Self {
             source,
             store,
+            layout,
             reporting,
         } = self;
         let mut vars = vec![Var::plain("BACKUPER_TASK", "list")];
         let source = source.as_ref().map(ToString::to_string);
         vars.extend(source.map(|it| Var::plain("BACKUP_SOURCE", it)));
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
         vars.extend(reporting.to_env());
         vars
     }

@@ -6,7 +6,7 @@ use super::parse::non_empty;
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
-use super::{EXIT_CODES, ReportingSettings};
+use super::{EXIT_CODES, LayoutSettings, ReportingSettings};
 
 /// Everything that is needed to show one backup. It has no login: a backuper of a version that cannot
 /// show refuses to start, and makes no backup instead.
@@ -30,6 +30,10 @@ pub struct ShowJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    pub layout: LayoutSettings,
+
     /// How to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
@@ -43,6 +47,7 @@ impl ShowJob {
             source,
             key,
             store,
+            layout,
             reporting,
         } = self;
         let mut vars = vec![
@@ -51,6 +56,7 @@ impl ShowJob {
             Var::plain("BACKUP_KEY", key),
         ];
         vars.extend(store.to_env());
+        vars.extend(layout.to_env());
         vars.extend(reporting.to_env());
         vars
     }

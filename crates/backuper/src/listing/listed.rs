@@ -125,7 +125,7 @@ pub(super) fn of_published(database: &str, published: &Published, object: &Objec
         tables: None,
         source: None,
         server_version: None,
-        made_by: Some("the published adapter".to_owned()),
+        made_by: Some(published.by.name().to_owned()),
         schedule: None,
         problem: damage_of_published(object),
     }

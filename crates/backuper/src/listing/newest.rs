@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
 use super::listed::{Listed, described, of_published};
 use super::{AT_ONCE, MOST};
-use crate::archive::SourceId;
 use crate::archive::key::{self, Folder, MANIFEST, Published};
-use crate::catalog::Backup;
+use crate::archive::{Manifest, SourceId};
+use crate::catalog::{self, Backup};
 use crate::runtime::Failure;
 use crate::storage::{self, Object, Storage};
 
@@ -43,7 +43,22 @@ pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failur
             }
         }
     };
-    storage.visit("", &mut compare).await?;
+    let mut dumps = Vec::new();
+    let mut see = |object: Object| {
+        let is_beside = |it: &str| matches!(key::split_dump(it), (_, Some(MANIFEST)));
+        if is_beside(&object.key) && Folder::parse_key(&object.key).is_err() {
+            dumps.push(object);
+        } else {
+            compare(object);
+        }
+    };
+    storage.visit("", &mut see).await?;
+    for (database, found) in dumps_of(storage, dumps).await? {
+        let is_newer = |it: &Newest| found.started() > it.started();
+        if newest.get(&database).is_none_or(is_newer) {
+            newest.insert(database, found);
+        }
+    }
     let mut newest: Vec<(Database, Newest)> = newest.into_iter().collect();
     newest.sort_by_key(|(_, it)| std::cmp::Reverse(it.started()));
     newest.truncate(MOST);
@@ -58,10 +73,32 @@ pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failur
     Ok(listed.into_iter().collect::<Result<_, _>>()?)
 }
 
+/// The databases of dumps in plain SQL, by the manifests beside them, of which the newest are read.
+async fn dumps_of(
+    storage: &dyn Storage,
+    mut manifests: Vec<Object>,
+) -> Result<Vec<(Database, Newest)>, storage::Error> {
+    manifests.sort_by_key(|it| std::cmp::Reverse(it.modified));
+    manifests.truncate(MOST);
+    let read = manifests.iter().map(async |it| {
+        let (dump, _) = key::split_dump(&it.key);
+        catalog::dump(storage, dump).await
+    });
+    let read: Vec<Option<(Folder, Manifest)>> = futures::stream::iter(read)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let found = read.into_iter().flatten().map(|(folder, _)| {
+        let database = (folder.database().to_owned(), Some(folder.source()));
+        (database, Newest::Ours(folder))
+    });
+    Ok(found.collect())
+}
+
 async fn ours(storage: &dyn Storage, folder: &Folder) -> Result<Listed, storage::Error> {
     let backup = Backup {
         folder: folder.clone(),
-        objects: storage.list(&folder.prefix()).await?,
+        objects: catalog::objects(storage, folder).await?,
     };
     Ok(described(storage, &backup).await)
 }

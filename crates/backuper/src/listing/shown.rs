@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::listed::{Listed, bare, of_published, unfinished, with};
+use crate::archive::Layout;
 use crate::archive::{Manifest, key};
 use crate::catalog::{self, One};
 use crate::job::ShowJob;
@@ -53,12 +54,13 @@ struct Line {
 pub async fn show(job: &ShowJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let config = job.store.config().map_err(Failure::refused)?;
     let stop = shutdown.token();
+    let layout = job.layout.layout().map_err(Failure::refused)?;
     let looking = async {
         let storage = storage::connect(&config).await?;
         let database = &job.source.database;
         let prefix = format!("{}/", key::encode(database));
         storage.probe(&prefix, Access::Read).await?;
-        of(storage.as_ref(), database, &job.key).await
+        of(storage.as_ref(), database, &layout, &job.key).await
     };
     let shown = tokio::select! {
         shown = looking => shown?,
@@ -77,8 +79,13 @@ pub fn parse_shown<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Shown
         .map(|it| it.shown)
 }
 
-async fn of(storage: &dyn Storage, database: &str, key: &str) -> Result<Shown, Failure> {
-    let backup = match catalog::one(storage, database, key).await? {
+async fn of(
+    storage: &dyn Storage,
+    database: &str,
+    layout: &Layout,
+    key: &str,
+) -> Result<Shown, Failure> {
+    let backup = match catalog::one(storage, database, layout, key).await? {
         One::Folder(backup) => backup,
         One::Published(published, object) => {
             return Ok(Shown {
@@ -135,7 +142,7 @@ mod tests {
             ("app/2026-11-20-21-05-27-backup-1f3a9c0e", Some("manifest")),
             ("app/2026-11-19-21-05-27-backup.sql", None),
         ] {
-            let shown = of(&storage, "app", key).await.unwrap();
+            let shown = of(&storage, "app", &Layout::default(), key).await.unwrap();
             assert_eq!((shown.backup.key.as_str(), shown.objects.len()), (key, 1));
             assert_eq!(shown.objects[0].size, 3);
             let said = shown.backup.problem.as_deref();

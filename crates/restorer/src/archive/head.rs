@@ -67,6 +67,7 @@ pub async fn read(storage: &dyn Storage, stream: &Stream, key: &str) -> Result<T
             let decoder = zstd::stream::write::Decoder::new(Vec::new());
             Some(decoder.map_err(|error| damaged(error.to_string()))?)
         }
+        Compression::Gzip => return Err(damaged("no archive of ours is in gzip".to_owned())),
     };
     let mut head = Head::default();
     let mut body = storage.open(key).await?;

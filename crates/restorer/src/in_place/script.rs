@@ -3,6 +3,9 @@
 //! Its own BEGIN and COMMIT are a part of ours and left out; what would undo or leave our transaction
 //! is refused, and so is every command of psql's, which could run programs here. What is a statement is
 //! told as psql tells it ([`super::lexer`]).
+//!
+//! A dump of pg_dump's says more than a role may do that is not the server's superuser: the comment of an
+//! extension may be refused, and an extension that is there stays. And it sets what older servers do not know.
 
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 
@@ -84,6 +87,7 @@ fn sift(source: impl Read, restricted: bool, sink: impl Write) -> io::Result<u64
         sink: BufWriter::with_capacity(1 << 18, sink),
         out: Vec::new(),
         begin: None,
+        whole: false,
         rows: 0,
         number: 0,
     };
@@ -108,6 +112,8 @@ struct Sifting<W: Write> {
     out: Vec<u8>,
     /// Where in it a statement about a transaction begins.
     begin: Option<usize>,
+    /// Whether it has to be seen whole, however long it is.
+    whole: bool,
     /// How many COPYs have their rows before the next statement.
     rows: u32,
     /// The line's, from 1.
@@ -129,8 +135,9 @@ impl<W: Write> Sifting<W> {
         while at < line.len() {
             let (token, length) = self.lexer.next(line, at);
             match token {
-                Token::First(word) if about_transactions(&word) => {
+                Token::First(word) if about_transactions(&word) || may_be_changed(&word) => {
                     self.begin = Some(self.out.len());
+                    self.whole = about_transactions(&word);
                 }
                 Token::Command => return Err(self.refused("is a command of psql's")),
                 Token::Ambiguous => {
@@ -147,6 +154,11 @@ impl<W: Write> Sifting<W> {
         if self.begin.is_none() {
             self.sink.write_all(&self.out)?;
             self.out.clear();
+        } else if self.out.len() > LONGEST && !self.whole {
+            // What is changed is shorter.
+            self.begin = None;
+            self.sink.write_all(&self.out)?;
+            self.out.clear();
         } else if self.out.len() > LONGEST {
             return Err(self.refused("is too long for a statement about a transaction"));
         }
@@ -156,7 +168,15 @@ impl<W: Write> Sifting<W> {
     fn statement(&mut self, statement: &Statement) -> io::Result<()> {
         let begin = self.begin.take();
         match meaning(statement) {
-            Meaning::Ours => self.out.truncate(begin.unwrap_or(self.out.len())),
+            Meaning::Ours | Meaning::Unneeded => {
+                self.out.truncate(begin.unwrap_or(self.out.len()));
+            }
+            Meaning::OfExtension => {
+                if let Some(begin) = begin {
+                    let statement = self.out.split_off(begin);
+                    self.out.extend_from_slice(&tolerant(&statement));
+                }
+            }
             Meaning::Leaves => {
                 return Err(self
                     .refused("would undo or leave the transaction that a script is restored in"));
@@ -204,6 +224,30 @@ fn is_restriction(line: &[u8]) -> bool {
     line.starts_with(b"\\restrict ") || line.starts_with(b"\\unrestrict ")
 }
 
+/// Whether a statement that begins so may be one that is changed.
+fn may_be_changed(word: &str) -> bool {
+    ["COMMENT", "SET", "DROP"].contains(&word)
+}
+
+/// The same statement, which may be refused for want of a privilege: an extension is most often the
+/// superuser's.
+fn tolerant(statement: &[u8]) -> Vec<u8> {
+    let contains = |tag: &str| {
+        let mut windows = statement.windows(tag.len());
+        windows.any(|it| it == tag.as_bytes())
+    };
+    let mut tag = "$oiler$".to_owned();
+    while contains(&tag) {
+        tag.insert(1, '_');
+    }
+    let begin = format!("DO {tag} BEGIN ");
+    let end = format!(
+        " EXCEPTION WHEN insufficient_privilege OR dependent_objects_still_exist THEN RAISE WARNING 'left as it is: %', SQLERRM; END {tag};"
+    );
+    let semicolon: &[u8] = if statement.ends_with(b";") { b"" } else { b";" };
+    [begin.as_bytes(), statement, semicolon, end.as_bytes()].concat()
+}
+
 /// Whether a statement that begins so has to be seen whole.
 fn about_transactions(word: &str) -> bool {
     ["BEGIN", "START", "COMMIT", "END"].contains(&word)
@@ -221,6 +265,10 @@ enum Meaning {
     Binary,
     /// It changes what a byte means.
     Encoding,
+    /// It sets what older servers do not know, and what our transaction has set.
+    Unneeded,
+    /// It is about an extension, and may be refused.
+    OfExtension,
     Else,
 }
 
@@ -235,6 +283,10 @@ fn meaning(statement: &Statement) -> Meaning {
         ["COPY", ..] if statement.from_stdin && statement.binary => Meaning::Binary,
         ["COPY", ..] if statement.from_stdin => Meaning::Rows,
         ["SET", ..] if statement.unsafe_encoding => Meaning::Encoding,
+        ["SET", "TRANSACTION_TIMEOUT", ..] => Meaning::Unneeded,
+        ["COMMENT", "ON", "EXTENSION", ..] | ["DROP", "EXTENSION", "IF", "EXISTS", ..] => {
+            Meaning::OfExtension
+        }
         _ => Meaning::Else,
     }
 }
@@ -349,6 +401,107 @@ mod tests {
             "SELECT a$b$, c FROM t;\n",
         ] {
             passes(script);
+        }
+    }
+
+    /// F1–F26: what a role that is no superuser may be refused, and what older servers do not know.
+    #[test]
+    fn what_pg_dump_says_of_extensions_may_be_refused_and_nothing_else() {
+        for (script, rest) in [
+            (
+                "SET transaction_timeout = 0;\nSELECT 1;\n",
+                "\nSELECT 1;\n\n",
+            ),
+            ("SET transaction_timeout = 0", "\n;\n"),
+        ] {
+            assert_eq!(sifted(script).unwrap(), rest, "{script}");
+        }
+        for statement in [
+            "COMMENT ON EXTENSION pgcrypto IS 'it''s';",
+            "COMMENT ON EXTENSION \"uuid-ossp\" IS 'two\nlines;';",
+            "comment on extension x is $oiler$ a $oiler$;",
+            "DROP EXTENSION IF EXISTS hstore;",
+        ] {
+            let sifted = sifted(&format!("{statement}\nSELECT 1;\n")).unwrap();
+            let tag = if statement.contains("$oiler$") {
+                "$_oiler$"
+            } else {
+                "$oiler$"
+            };
+            let begin = format!("DO {tag} BEGIN {statement} EXCEPTION");
+            assert!(sifted.starts_with(&begin), "{sifted}");
+            assert!(
+                sifted.ends_with(&format!("END {tag};\nSELECT 1;\n\n")),
+                "{sifted}"
+            );
+        }
+        for script in [
+            "COMMENT ON TABLE t IS 'COMMENT ON EXTENSION x IS 1;';\n",
+            "CREATE FUNCTION f() AS $$\nCOMMENT ON EXTENSION x IS 'y';\nSET transaction_timeout = 0;\n$$;\n",
+            "COPY t FROM stdin;\nCOMMENT ON EXTENSION x IS 'y';\nSET transaction_timeout = 0;\n\\.\n",
+            "-- SET transaction_timeout = 0;\nSELECT \"\nSET transaction_timeout = 0;\n\";\n",
+            "SET TRANSACTION READ WRITE;\nSET SESSION transaction_timeout = 0;\nDROP EXTENSION x;\n",
+            "SET statement_timeout = 0;\r\nDROP TABLE IF EXISTS x;\r\n",
+        ] {
+            passes(script);
+        }
+        // However long it is.
+        passes(&format!(
+            "COMMENT ON TABLE t IS '{}';\n",
+            "x\n".repeat(100_000)
+        ));
+    }
+
+    /// F28.
+    #[test]
+    fn a_script_is_the_same_whatever_it_is_read_in() {
+        struct Slow<'a>(&'a [u8], usize);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let count = self.1.min(buffer.len()).min(self.0.len());
+                buffer[..count].copy_from_slice(&self.0[..count]);
+                self.0 = &self.0[count..];
+                Ok(count)
+            }
+        }
+        let long = format!("COPY t FROM stdin;\n{}\n\\.\n", "x".repeat(8 << 20));
+        let script = "BEGIN;\nSELECT 'a\n;';\nCOMMIT;\nSET transaction_timeout = 0;\nCOPY t FROM stdin;\nBEGIN;\n\\.\n";
+        for (script, steps) in [(script, [1, 3]), (long.as_str(), [8 << 10, 1 << 20])] {
+            let whole = sifted(script).unwrap();
+            for step in steps {
+                let mut out = Vec::new();
+                let mut slow = Slow(script.as_bytes(), step);
+                copy(&mut slow, Encoding::Plain, true, &mut out).unwrap();
+                assert!(out == whole.as_bytes(), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_member_of_a_gzip_is_read_and_nothing_may_follow() {
+        let gzip = |script: &str| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(script.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let unpacked = |mut bytes: &[u8]| {
+            let mut out = Vec::new();
+            copy(&mut bytes, Encoding::Gzip, true, &mut out).map(|_| out)
+        };
+        let one = gzip("SELECT 1;\n");
+        let two = [one.clone(), gzip("SELECT 2;\n")].concat();
+        assert_eq!(unpacked(&two).unwrap(), b"SELECT 1;\nSELECT 2;\n\n");
+        let hidden = [one.clone(), gzip("\\! rm\n")].concat();
+        assert_eq!(
+            unpacked(&hidden).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
+        for followed in [b"DROP TABLE t;".as_slice(), b"\x1f\x8b"] {
+            assert!(unpacked(&[one.as_slice(), followed].concat()).is_err());
+        }
+        for cut in [1, 5, 12, one.len() - 8, one.len() - 1] {
+            assert!(unpacked(&one[..cut]).is_err(), "{cut}");
         }
     }
 

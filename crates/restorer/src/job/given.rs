@@ -7,8 +7,8 @@ use std::time::Duration;
 use backuper::catalog::{NotARevision, Revision};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    BackupSource, DatabaseSettings, EXIT_CODES, Maybe, ReportingSettings, flag, jobs,
-    lock_wait_timeout, maybe, time,
+    BackupSource, DatabaseSettings, EXIT_CODES, LayoutSettings, Maybe, ReportingSettings, flag,
+    jobs, lock_wait_timeout, maybe, time,
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
@@ -33,6 +33,10 @@ struct Given {
     /// Where backups are kept.
     #[command(flatten, next_help_heading = "Store")]
     store: StoreSettings,
+
+    /// Where dumps in plain SQL lie.
+    #[command(flatten, next_help_heading = "Store")]
+    layout: LayoutSettings,
 
     /// Which backup: a number counted from the newest (0 or latest), a folder's name, an object's key, or an RFC 3339 time for the newest at or before it.
     #[arg(help_heading = "Restore", env = "BACKUP_REVISION", default_value = "latest", value_parser = revision)]
@@ -89,6 +93,7 @@ impl Given {
         let Self {
             mut database,
             store,
+            layout,
             revision,
             source,
             as_of,
@@ -117,6 +122,7 @@ impl Given {
         Ok(RestoreJob {
             database,
             store,
+            layout,
             revision,
             source,
             as_of,

@@ -91,12 +91,11 @@ pub(super) async fn create(target: &Target, backup: &Backup) -> Result<bool, Fai
 /// The encoding and the locale of the database that was backed up.
 fn kind(backup: &Backup) -> Option<(String, Locale)> {
     match backup {
-        Backup::Folder(_, manifest, _) => {
-            let source = &manifest.source;
+        Backup::Archive(_, toc, _) => kind_of(toc),
+        Backup::Folder(..) | Backup::Script(..) => {
+            let source = &backup.manifest()?.source;
             Some((source.encoding.clone(), source.locale.clone()))
         }
-        Backup::Archive(_, toc, _) => kind_of(toc),
-        Backup::Script(..) => None,
     }
 }
 

@@ -68,16 +68,16 @@ pub(super) async fn examine(
 /// Names and versions; an archive does not say the version.
 fn wanted(backup: &Backup) -> Vec<(String, String)> {
     match backup {
-        Backup::Folder(_, manifest, _) => {
-            let all = manifest.source.extensions.iter();
-            all.map(|it| (it.name.clone(), it.version.clone()))
-                .collect()
-        }
         Backup::Archive(_, toc, _) => {
             let all = toc.entries.iter().filter(|it| it.kind == "EXTENSION");
             all.map(|it| (it.tag.clone(), String::new())).collect()
         }
-        Backup::Script(..) => Vec::new(),
+        Backup::Folder(..) | Backup::Script(..) => {
+            let manifest = backup.manifest();
+            let all = manifest.iter().flat_map(|it| &it.source.extensions);
+            all.map(|it| (it.name.clone(), it.version.clone()))
+                .collect()
+        }
     }
 }
 

@@ -183,13 +183,15 @@ fn not_empty(target: &Target) -> Failure {
 /// Of the server that was dumped, and of the pg_dump that did it.
 fn majors(backup: &Backup) -> (Option<u32>, Option<u32>) {
     match backup {
-        Backup::Folder(_, manifest, _) => {
+        Backup::Archive(_, toc, _) => (toc.server_major(), toc.dump_major()),
+        Backup::Folder(..) | Backup::Script(..) => {
+            let Some(manifest) = backup.manifest() else {
+                return (None, None);
+            };
             let digits = manifest.tools.pg_dump.split(|c: char| !c.is_ascii_digit());
             let dump = digits.into_iter().next().and_then(|it| it.parse().ok());
             (Some(manifest.source.major()), dump)
         }
-        Backup::Archive(_, toc, _) => (toc.server_major(), toc.dump_major()),
-        Backup::Script(..) => (None, None),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Error, Found, Question};
 use crate::archive::key::{self, Folder, MANIFEST, Published};
 use crate::archive::manifest::Manifest;
-use crate::catalog::read_manifest;
-use crate::storage::Kind;
+use crate::catalog::{dumps, read_manifest};
+use crate::storage::{Kind, Object};
 
 impl Question<'_> {
     pub(super) async fn named(&self, name: &str) -> Result<Found, Error> {
@@ -38,8 +38,12 @@ impl Question<'_> {
                 Err(error) => Err(error),
             };
         }
+        let name = match key::split_dump(name) {
+            (dump, Some(MANIFEST)) => dump,
+            _ => name,
+        };
         match self.storage.stat(name).await {
-            Ok(object) => Ok(Found::Object(object)),
+            Ok(object) => self.dump_or_object(object).await,
             Err(error) if error.kind == Kind::NotFound => {
                 Err(self.no_such("there is no such object"))
             }
@@ -47,12 +51,44 @@ impl Question<'_> {
         }
     }
 
+    /// A dump in plain SQL whose manifest lies beside it, or an object of which nothing says anything.
+    async fn dump_or_object(&self, object: Object) -> Result<Found, Error> {
+        // What the published adapter has written has none.
+        if object.key.ends_with("-backup.sql") {
+            return Ok(Found::Object(object));
+        }
+        let manifest = match dumps::read_beside(self.storage, &object.key).await {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return Ok(Found::Object(object)),
+            // Keys that may see this object alone are enough.
+            Err(Error::Storage(error)) if error.kind == Kind::Denied => {
+                return Ok(Found::Object(object));
+            }
+            Err(error) => return Err(error),
+        };
+        if self.request.by_name && !self.is_of_target(&manifest) {
+            let source = &manifest.source.identity();
+            return Err(self.no_such(format!("it is a backup of {source}")));
+        }
+        let database = &manifest.source.database;
+        let matchers = self.request.layout.matchers(database);
+        let started = matchers.iter().find_map(|it| it.read(&object.key));
+        let started = started.and_then(|it| it.started);
+        let place = manifest.place_of_dump(&object.key, started);
+        Ok(Found::Ours(place, Box::new(manifest)))
+    }
+
     /// Whether a key may be one of the source's, where no other may be taken: nothing else is looked at.
     fn is_of_the_source(&self, key: &str, folder: Option<&Folder>) -> Result<(), Error> {
         let database = &self.request.target.database;
         let is_its = match folder {
             Some(folder) => folder.database() == database,
-            None => Published::parse_key(database, key).is_ok(),
+            None => {
+                let (dump, _) = key::split_dump(key);
+                let matchers = self.request.layout.matchers(database);
+                Published::parse_key(database, key).is_ok()
+                    || matchers.iter().any(|it| it.read(dump).is_some())
+            }
         };
         if is_its || !self.request.by_name {
             return Ok(());

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use super::super::finding::{Finding, Findings, within};
-use crate::archive::{Folder, SourceId};
+use crate::archive::{Folder, Layout, SourceId};
 use crate::catalog::{self, Listing, damage_of_published};
 use crate::job::BackupSource;
 use crate::runtime::Deadline;
@@ -23,6 +23,8 @@ pub(super) struct Asking<'a> {
     /// What goes on when nobody waits for it any more.
     pub(super) tidying: &'a TaskTracker,
     pub(super) source: Option<&'a BackupSource>,
+    /// Where dumps in plain SQL lie.
+    pub(super) layout: &'a Layout,
     /// What the keys of all that belongs to the database begin with; empty where none is checked.
     pub(super) prefix: String,
     /// The same from the root of the bucket, as permissions have it.
@@ -78,7 +80,7 @@ impl Asking<'_> {
         let Some(source) = self.source else {
             return Err(Finding::unknown("not tried, since no database is named"));
         };
-        let listed = catalog::list(self.storage.as_ref(), &source.database).await;
+        let listed = catalog::list(self.storage.as_ref(), &source.database, self.layout).await;
         listed.map_err(Finding::from)
     }
 

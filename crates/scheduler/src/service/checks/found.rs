@@ -45,14 +45,19 @@ pub(super) async fn backup(
     system: Option<Option<u64>>,
     deadline: Instant,
 ) -> Result<Backup, Trouble> {
+    let layout = job
+        .layout
+        .layout()
+        .map_err(backuper::runtime::Failure::refused)?;
     let listing = within(deadline, "the store", async {
-        Ok(catalog::list(storage, resolve::database(job)).await?)
+        Ok(catalog::list(storage, resolve::database(job), &layout).await?)
     });
     let listing = listing.await?;
     let identity = resolve::source(job, target, system.flatten());
     let request = Request {
         revision: &job.revision,
         target: &identity,
+        layout: &layout,
         as_of: job.as_of,
         now: Timestamp::now(),
         by_name: job.source.is_some(),

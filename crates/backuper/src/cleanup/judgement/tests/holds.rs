@@ -166,7 +166,9 @@ async fn a_backup_of_which_a_stream_is_missing_stands_for_no_other() {
         made.push(put(&storage, &source, at(past + hour)).await);
     }
     let judged = async |rules: &Rules| {
-        let listing = catalog::list(&storage, "app").await.unwrap();
+        let listing = catalog::list(&storage, "app", &crate::archive::Layout::default())
+            .await
+            .unwrap();
         let now = listing.complete[0].modified();
         let request = Request {
             source: &source,
