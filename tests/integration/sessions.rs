@@ -97,6 +97,24 @@ fn a_load_outlives_every_timeout_of_its_sessions() {
     }
 }
 
+/// A machine that is busy does in a moment less than it should: here the moment is the shortest there is.
+#[test]
+fn a_session_that_ends_before_it_is_prepared_is_begun_anew() {
+    let stage = versions::stage(17);
+    for setting in [
+        "idle_session_timeout",
+        "transaction_timeout",
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+    ] {
+        set(&stage, &format!("{setting} = '1ms'"));
+    }
+    let clients = versions::clients(&[17]);
+    stage.back_up(&clients);
+    stage.restore(&clients).expect_code(0);
+}
+
 /// F20: the same of a backup, with what PostgreSQL 17 has added.
 #[test]
 fn a_backup_outlives_every_timeout_of_its_sessions() {

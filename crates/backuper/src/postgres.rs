@@ -161,7 +161,10 @@ fn kind_of(error: &tokio_postgres::Error) -> Kind {
         Kind::Denied
     } else if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::OBJECT_IN_USE {
         Kind::Busy
-    } else if ["08", "53", "57"].contains(&&state.code()[..2]) {
+    } else if ["08", "53", "57"].contains(&&state.code()[..2])
+        // A session that its time-outs in a transaction have ended.
+        || ["25P03", "25P04"].contains(&state.code())
+    {
         Kind::Unavailable
     } else {
         Kind::Other

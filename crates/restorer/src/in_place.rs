@@ -28,7 +28,7 @@ use std::time::Duration;
 use backuper::archive::manifest::Compression;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program, pipe};
-use backuper::postgres::{Target, tools::Tools};
+use backuper::postgres::{Target, Way, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
@@ -72,8 +72,8 @@ pub struct Replacing<'a> {
     pub progress: &'a Arc<Progress>,
     /// Whether what cannot be made after the rows is left out.
     pub keep_going: bool,
-    /// The server's major.
-    pub major: u32,
+    /// How psql gets there.
+    pub way: Way,
     /// What is restored, and how.
     pub plan: &'a Plan,
 }
@@ -245,7 +245,7 @@ impl Replacing<'_> {
     }
 
     async fn begin(&self, settings: &str) -> Result<Transaction, Failure> {
-        Transaction::begin(self.tools.program("psql"), self.target, settings).await
+        Transaction::begin(self.tools.program("psql"), self.target, self.way, settings).await
     }
 
     async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
@@ -299,7 +299,7 @@ impl Replacing<'_> {
     }
 
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        transaction.write(&kept::reset(toc, self.major)).await?;
+        transaction.write(&kept::reset(toc, self.way.major)).await?;
         let statements = privileges::statements(self.target, toc, self.plan);
         let text = tolerant::within_transaction(&statements);
         transaction.write(&text).await?;

@@ -192,7 +192,7 @@ async fn load(
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
         keep_going: job.keep_going,
-        major: ready.major,
+        way: ready.entrance.way,
         plan: &ready.plan,
     };
     match backup {

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 
 use super::children::Way;
-use super::session::Session;
+use super::session::{Beginnings, Session};
 use super::{Error, Kind, Target, waits};
 
 /// How often both sessions are compared: twice is enough where nobody else uses the pool, which
@@ -19,7 +19,7 @@ const ROUNDS: usize = 2;
 const ROUNDS_WITH_A_POOLER: usize = 8;
 
 /// A setting that nobody has, to see whether startup options arrive.
-const PROBE: &str = "oiler.arrived";
+pub(super) const PROBE: &str = "oiler.arrived";
 
 /// Why a pool is refused, and what to do.
 pub(super) const POOLED: &str = "a connection pooler in transaction or statement mode stands before the server: what one session locks and sets there meets other clients; name the server itself, or a pool in session mode";
@@ -79,17 +79,31 @@ impl Target {
     /// # Errors
     /// As [`Target::connect`], and `Kind::Unsupported` where a pooler shares server processes.
     pub async fn enter(&self, application_name: &str) -> Result<Entrance, Error> {
-        let session = self.open(application_name, None).await?;
-        let witness_name = format!("{application_name} witness");
-        let probe = format!("-c {PROBE}=yes");
-        let witness = match self.open(&witness_name, Some(&probe)).await {
-            // pgbouncer's word for a startup parameter that it does not know.
-            Err(error) if error.state == Some(SqlState::PROTOCOL_VIOLATION) => {
-                self.open(&witness_name, None).await?
+        let mut beginnings = Beginnings::default();
+        loop {
+            match self
+                .try_to_enter(application_name, &mut beginnings.major)
+                .await
+            {
+                Err(error) if beginnings.again(&error) => {}
+                other => return other,
             }
-            other => other?,
-        };
+        }
+    }
+
+    async fn try_to_enter(
+        &self,
+        application_name: &str,
+        major: &mut u32,
+    ) -> Result<Entrance, Error> {
+        let witness_name = format!("{application_name} witness");
+        let witness = self.open_without_timeouts(&witness_name, major).await?;
         let options = has_arrived(&witness, self).await?;
+        let session = if options {
+            self.open_without_timeouts(application_name, major).await?
+        } else {
+            self.open(application_name, None).await?
+        };
         let rounds = if options {
             ROUNDS
         } else {
@@ -152,8 +166,8 @@ fn pooled(target: &Target) -> Error {
     Error::because(Kind::Unsupported, "entering", target, POOLED)
 }
 
-/// What libpq's programs will find. Before our own settings are made: those of the role, the database
-/// and the server are what counts.
+/// What libpq's programs will find. Before our own settings are made: where startup options do not
+/// arrive, those of the role, the database and the server are what counts.
 async fn examine(session: &Session, target: &Target, options: bool) -> Result<Way, Error> {
     let major = session.major();
     // has_parameter_privilege came in 15.

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use tokio::sync::watch;
 use tokio_postgres::{Client, Connection, Socket};
 
+use super::target::CONNECTING;
 use super::{Error, Kind, Target, reason_of};
 
 /// A session, for as long as it lives. The connection is driven by a task that ends with it.
@@ -85,6 +86,33 @@ impl Session {
         let sql = format!("SET search_path = pg_catalog; {SETTINGS}");
         let prepared = self.client.batch_execute(&sql).await;
         prepared.map_err(|error| Error::new("preparing the session in", &self.target, &error))
+    }
+}
+
+/// How often sessions are begun whose own time-outs end them before they are turned off.
+const BEGINNINGS: usize = 5;
+
+/// Whether sessions are begun anew: a role or a database may have time-outs that a busy machine does not
+/// keep. Nothing is held or changed before a session is prepared.
+#[derive(Debug, Default)]
+pub(super) struct Beginnings {
+    ended: usize,
+    /// The server's major version, as a session that has ended found it, 0 at first: not every version
+    /// knows every time-out.
+    pub(super) major: u32,
+}
+
+impl Beginnings {
+    /// Whether to begin anew after this. What does not connect at all is not tried again.
+    pub(super) fn again(&mut self, error: &Error) -> bool {
+        self.ended += 1;
+        let again = self.ended < BEGINNINGS
+            && error.kind == Kind::Unavailable
+            && error.action != CONNECTING;
+        if again {
+            tracing::debug!(%error, "a session ended before it was prepared; begun anew");
+        }
+        again
     }
 }
 

@@ -6,13 +6,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::session::Session;
+use super::children::Way;
+use super::entrance::PROBE;
+use super::session::{Beginnings, Session};
 use super::{Error, Kind, tls};
 
 /// How long a connection may take to come about.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What an error says was being done while there was no session yet.
+pub(super) const CONNECTING: &str = "connecting to";
 
 /// How a connection on which nothing passes is kept, and how soon a dead peer is noticed: firewalls
 /// forget connections, and a stream may wait for hours.
@@ -100,8 +106,55 @@ impl Target {
     /// # Errors
     /// What the server, the network or TLS said.
     pub async fn connect(&self, application_name: &str) -> Result<Session, Error> {
-        let session = self.open(application_name, None).await?;
+        let mut beginnings = Beginnings::default();
+        loop {
+            match self
+                .try_to_connect(application_name, &mut beginnings.major)
+                .await
+            {
+                Err(error) if beginnings.again(&error) => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_connect(
+        &self,
+        application_name: &str,
+        major: &mut u32,
+    ) -> Result<Session, Error> {
+        let session = if *major == 0 {
+            self.open(application_name, None).await?
+        } else {
+            self.open_without_timeouts(application_name, major).await?
+        };
+        *major = session.major();
         session.prepare().await?;
+        Ok(session)
+    }
+
+    /// Connects to a server of this version, as far as it is known, and asks that nothing which is set
+    /// for the role or the database ends the session; poolers that refuse startup options are not asked.
+    pub(super) async fn open_without_timeouts(
+        &self,
+        application_name: &str,
+        major: &mut u32,
+    ) -> Result<Session, Error> {
+        let way = Way {
+            major: *major,
+            options: true,
+            plain: false,
+            language: false,
+        };
+        let options = way.options(&[(PROBE, "yes")]);
+        let session = match self.open(application_name, options.as_deref()).await {
+            // pgbouncer's word for a startup parameter that it does not know.
+            Err(error) if error.state == Some(SqlState::PROTOCOL_VIOLATION) => {
+                self.open(application_name, None).await?
+            }
+            other => other?,
+        };
+        *major = session.major();
         Ok(session)
     }
 
@@ -182,9 +235,9 @@ impl Target {
             .await
             .map_err(|_elapsed| {
                 let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
-                Error::because(Kind::Unavailable, "connecting to", self, reason)
+                Error::because(Kind::Unavailable, CONNECTING, self, reason)
             })?
-            .map_err(|error| Error::new("connecting to", self, &error))?;
+            .map_err(|error| Error::new(CONNECTING, self, &error))?;
         Ok(Session::over(self, client, connection))
     }
 }

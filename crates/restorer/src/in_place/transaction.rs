@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backuper::child::{Child, Output, Program, pipe};
 use backuper::postgres::session::SETTINGS;
-use backuper::postgres::{self, Target, Traffic};
+use backuper::postgres::{self, Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -53,6 +53,7 @@ impl Transaction {
     pub(super) async fn begin(
         program: std::path::PathBuf,
         target: &Target,
+        way: Way,
         settings: &str,
     ) -> Result<Self, Failure> {
         let arguments = [
@@ -65,6 +66,11 @@ impl Transaction {
             "--set=ON_ERROR_STOP=1",
             "--set=VERBOSITY=verbose",
         ];
+        let mut environment = target.child_environment("restorer psql");
+        // What is set for the role or the database may end psql before its first statement is done.
+        if let Some(options) = way.options(&[]) {
+            environment.set("PGOPTIONS", options);
+        }
         let complaints = Complaints::default();
         let mut child = Program {
             path: program,
@@ -73,7 +79,7 @@ impl Transaction {
                 .into_iter()
                 .chain([target.connection_argument(Traffic::Writes)])
                 .collect(),
-            environment: target.child_environment("restorer psql"),
+            environment,
             stdin: true,
             stdout: Output::Piped,
         }

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::name::Wrong;
+use super::name::{Wrong, object};
 
 /// By their names.
 pub type Labels = BTreeMap<String, String>;
 
 /// How long a name, and a value, may be.
 const NAME: usize = 63;
-/// How long what stands before a name's slash may be.
-const PREFIX: usize = 253;
 /// How many a schedule may have.
 const MOST: usize = 32;
 
@@ -29,7 +27,7 @@ pub fn labels(all: impl IntoIterator<Item = (String, String)>) -> Result<Labels,
             Some((prefix, rest)) => (Some(prefix), rest),
             None => (None, name.as_str()),
         };
-        if rest.is_empty() || !is_word(rest) || prefix.is_some_and(|it| !is_domain(it)) {
+        if rest.is_empty() || !is_word(rest) || prefix.is_some_and(|it| object(it).is_err()) {
             return Err(Wrong(
                 "a label's name is letters, digits, dots, hyphens and underscores, 63 at most, perhaps behind a DNS name and a slash",
             ));
@@ -66,14 +64,6 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(is_inside)
         && is_edge(text.chars().next())
         && is_edge(text.chars().last())
-}
-
-fn is_domain(text: &str) -> bool {
-    let is_label = |it: &str| {
-        let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !it.is_empty() && it.chars().all(is_inside) && !it.starts_with('-') && !it.ends_with('-')
-    };
-    text.len() <= PREFIX && text.split('.').all(is_label)
 }
 
 #[cfg(test)]
