@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::testbed::postgres::{Cluster, shared};
-use super::testbed::programs::{Prepared, backuper, restorer};
+use super::testbed::programs::{Prepared, backuper, restorer, scheduler};
 use super::testbed::s3_faults::{Fault, Faults};
 use super::testbed::{Env, env, folder, unique, wait_for};
 use super::workers::{Stage, var, with};
@@ -386,6 +386,19 @@ fn a_template_that_cannot_be_is_refused_with_its_place() {
         assert!(ended.printed().contains(words), "{ended}");
     }
     stage.nothing_is_stored();
+    // A scheduler that would make nothing but such backups does not begin.
+    let data = folder("sql_gz_scheduler");
+    let settings = env([
+        ("ENGINE", "local"),
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("KEY_TEMPLATE", PROD),
+    ]);
+    let ended = scheduler(&settings).run();
+    ended.expect_code(2);
+    assert!(
+        ended.last_line().contains("CLUSTER_NAME is empty"),
+        "{ended}"
+    );
 }
 
 /// Nothing half-written looks whole.

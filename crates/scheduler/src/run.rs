@@ -60,6 +60,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     let has_tls = files.is_some();
     let tls = files.map(Certificates::read).transpose()?;
     let clients = clients(config).await?;
+    // Each backup would be refused for it.
+    config.workers.layout.layout().map_err(Failure::refused)?;
     let workers = config.workers();
     let engine = engine(config, workers.clone()).await?;
     can_work(engine.as_ref()).await?;
