@@ -94,10 +94,10 @@ images-test: ## Builds the images as their Dockerfiles do and starts what is in 
 	scripts/images/base.sh
 	scripts/images/test.sh
 
-tools-charts: ## helm, kubeconform, grpcurl, Prometheus and Kubernetes' schemas, once and kept
+tools-charts: ## helm, kubeconform, grpcurl, age, Prometheus and Kubernetes' schemas, once and kept
 	scripts/tools/prometheus.sh
 	scripts/tools/kubernetes-schemas.sh
-	for name in helm kubeconform grpcurl; do scripts/tools/go-program.sh $$name || exit 1; done
+	for name in helm kubeconform grpcurl age age-keygen; do scripts/tools/go-program.sh $$name || exit 1; done
 
 .PHONY: tools-charts tools-containers tools-cluster cluster cluster-down
 tools-containers: ## containerd, runc, CNI plugins and image builders from Debian

@@ -463,7 +463,7 @@ fn a_newer_servers_backup_and_a_missing_extension_are_refused_beforehand() {
         ),
         (
             "\"format_version\": 1",
-            "\"format_version\": 2",
+            "\"format_version\": 99",
             "newer version",
         ),
     ] {

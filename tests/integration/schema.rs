@@ -99,7 +99,7 @@ fn a_real_manifest_is_as_the_schema_says_and_a_changed_one_is_not() {
     assert_eq!(check(&schema, &schema, &manifest, ""), Vec::<String>::new());
 
     for (pointer, value) in [
-        ("/format_version", Value::from(3)),
+        ("/format_version", Value::from(4)),
         ("/snapshot_at", Value::from("yesterday")),
         ("/source/port", Value::from(0)),
         ("/source/system_identifier", Value::from(7)),
@@ -147,7 +147,8 @@ fn known(root: &Value, schema: &Value, value: &Value, at: &str, missing: &mut Ve
 /// A manifest with every optional field in it.
 fn sample() -> Value {
     use backuper::archive::manifest::{
-        Compression, Content, Extension, FORMAT_VERSION, Locale, Manifest, Source, Stream, Tools,
+        Compression, Content, Encryption, Extension, FORMAT_VERSION, Locale, Manifest, Method,
+        Source, Stream, Tools,
     };
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
     let text = |it: &str| it.to_owned();
@@ -183,6 +184,11 @@ fn sample() -> Value {
             pg_dump: text("17.1"),
             zstd: text("1.5.7"),
         },
+        encryption: Some(Encryption {
+            method: Method::Age,
+            recipients: vec![text("age1ql3z7hjy54pw…")],
+            hidden: Some(text("YWdl")),
+        }),
         streams: vec![Stream {
             name: text("schema.dump"),
             key: text("app/x/schema.dump"),

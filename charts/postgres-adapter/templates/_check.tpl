@@ -162,6 +162,13 @@
 {{ $name }}.key has no effect without a secret or a configMap beside it.
 {{- end -}}
 {{- end -}}
+{{- $encryption := default (dict) .Values.workers.encryption -}}
+{{- if and $encryption.manifest (not $encryption.recipients) }}
+workers.encryption.manifest needs workers.encryption.recipients: without one, every backup is refused.
+{{- end -}}
+{{- if and (ne (default "identity" $encryption.identityKey) "identity") (not $encryption.identitySecret) }}
+workers.encryption.identityKey has no effect without workers.encryption.identitySecret.
+{{- end -}}
 {{- range $name, $account := dict "serviceAccount" .Values.serviceAccount "workers.serviceAccount" .Values.workers.serviceAccount -}}
 {{- if and $account.annotations (not $account.create) }}
 {{ $name }}.annotations has no effect without {{ $name }}.create: annotate the account itself.

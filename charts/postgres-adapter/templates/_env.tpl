@@ -64,6 +64,17 @@
 {{- with $workers.restoreJobs }}
 - {name: RESTORE_JOBS, value: {{ . | quote }}}
 {{- end }}
+{{- /* A release that was made before there was the value has none. */}}
+{{- $encryption := default (dict) $workers.encryption }}
+{{- with $encryption.recipients }}
+- {name: ENCRYPT_TO, value: {{ join "," . | quote }}}
+{{- end }}
+{{- if $encryption.manifest }}
+- {name: ENCRYPT_MANIFEST, value: "true"}
+{{- end }}
+{{- with $encryption.identitySecret }}
+- {name: RESTORE_IDENTITY_SECRET, value: {{ printf "%s/%s" . $encryption.identityKey | quote }}}
+{{- end }}
 {{- with $workers.s3.region }}
 - {name: S3_REGION, value: {{ . | quote }}}
 {{- end }}

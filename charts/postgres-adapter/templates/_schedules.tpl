@@ -30,7 +30,8 @@
 {{/* The Secrets that schedules and calls may name, a regular expression each. */}}
 {{- define "adapter.secretPatterns" -}}
 {{- $names := include "adapter.scheduleSecrets" . | splitList "\n" | compact -}}
-{{- range concat $names (default (list) .Values.secretReferences) | uniq -}}
+{{- $identities := list (default (dict) .Values.workers.encryption).identitySecret | compact -}}
+{{- range concat $names $identities (default (list) .Values.secretReferences) | uniq -}}
 ^{{ . | replace "." "[.]" | replace "*" ".*" }}${{ "\n" }}
 {{- end -}}
 {{- end -}}

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::codec::CompressionLevel;
+use crate::archive::encryption::{self, Recipients};
 use crate::archive::manifest::{Compression, Content};
 use crate::archive::{Folder, key};
 use crate::child::{self, Output, Program};
@@ -42,6 +43,8 @@ pub struct Dump {
     pub level: CompressionLevel,
     /// What pg_dump writes.
     pub form: Form,
+    /// Who alone can read the streams; none: whoever reads the store.
+    pub recipients: Option<Recipients>,
     /// Where the streams go.
     pub storage: Arc<dyn Storage>,
     /// The folder they go to.
@@ -104,9 +107,10 @@ pub enum Error {
 
 /// The streams of a plan, the schema first, in a database with so many bytes of large objects.
 #[must_use]
-pub fn parts(plan: &Plan, large_objects: u64) -> Vec<Part> {
+pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool) -> Vec<Part> {
+    let suffix = if encrypted { encryption::SUFFIX } else { "" };
     let schema = Part {
-        name: key::SCHEMA.to_owned(),
+        name: format!("{}{suffix}", key::SCHEMA),
         content: Content::Schema,
         tables: Vec::new(),
         large_objects: 0,
@@ -117,14 +121,14 @@ pub fn parts(plan: &Plan, large_objects: u64) -> Vec<Part> {
         rest.push(option("--exclude-table-data=", table));
     }
     let rest = Part {
-        name: key::data(0),
+        name: format!("{}{suffix}", key::data(0)),
         content: Content::Rest,
         tables: plan.rest.clone(),
         large_objects,
         selection: rest,
     };
     let own = plan.streams.iter().zip(1..).map(|(tables, number)| Part {
-        name: key::data(number),
+        name: format!("{}{suffix}", key::data(number)),
         content: Content::Tables,
         tables: tables.clone(),
         large_objects: 0,
@@ -139,7 +143,7 @@ impl Dump {
     /// The streams of a plan.
     fn parts(&self, plan: &Plan, large_objects: u64) -> Vec<Part> {
         let Form::Script { owners, clean } = self.form else {
-            return parts(plan, large_objects);
+            return parts(plan, large_objects, self.recipients.is_some());
         };
         let options = [
             (!owners, "--no-owner"),
@@ -273,7 +277,7 @@ mod tests {
             rest: vec![table(1, "small")],
             streams: vec![vec![table(2, "La*rge \"x\"")]],
         };
-        let [schema, rest, own] = parts(&plan, 7).try_into().unwrap();
+        let [schema, rest, own] = parts(&plan, 7, false).try_into().unwrap();
         assert_eq!(
             schema.selection,
             ["--section=pre-data", "--section=post-data"]
@@ -288,6 +292,18 @@ mod tests {
         assert_eq!(
             (rest.name.as_str(), own.name.as_str()),
             ("data-000.dump.zst", "data-001.dump.zst")
+        );
+        let names: Vec<String> = parts(&plan, 7, true)
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "schema.dump.age",
+                "data-000.dump.zst.age",
+                "data-001.dump.zst.age"
+            ]
         );
     }
 }

@@ -10,6 +10,7 @@
 pub mod check;
 pub mod database;
 pub mod delete;
+pub mod encryption;
 pub mod format;
 pub mod list;
 pub mod parse;
@@ -28,13 +29,15 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::archive::codec::CompressionLevel;
+use crate::archive::encryption::Recipients;
 
 pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
+pub use encryption::EncryptionSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
 pub use list::ListJob;
-pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, time};
+pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, secret, time};
 pub use reporting::ReportingSettings;
 pub use retention::RetentionSettings;
 pub use schedule::ScheduleName;
@@ -101,12 +104,28 @@ pub struct BackupJob {
     #[arg(help_heading = "Backup", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
 
+    /// Who can read it.
+    #[command(flatten, next_help_heading = "Encryption")]
+    pub encryption: EncryptionSettings,
+
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
 }
 
 impl BackupJob {
+    /// The public keys that the backup is encrypted to; none: it is not.
+    ///
+    /// # Errors
+    /// A sentence that names the variable to change.
+    pub fn recipients(&self) -> Result<Option<Recipients>, String> {
+        let recipients = self.encryption.recipients()?;
+        if recipients.is_some() && self.format.format == Format::SqlGz {
+            return Err("FORMAT=sql.gz cannot be encrypted: with ENCRYPT_TO or ENCRYPT_TO_FILE, set FORMAT=archive".to_owned());
+        }
+        Ok(recipients)
+    }
+
     /// The environment in which a backuper does this job: the whole contract, secrets marked.
     #[must_use]
     pub fn to_env(&self) -> Vec<Var> {
@@ -120,6 +139,7 @@ impl BackupJob {
             schedule,
             retention,
             lock_wait_timeout,
+            encryption,
             reporting,
         } = self;
         let mut vars = database.to_env();
@@ -141,6 +161,7 @@ impl BackupJob {
             "LOCK_WAIT_TIMEOUT",
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
+        vars.extend(encryption.to_env());
         vars.extend(reporting.to_env());
         vars
     }

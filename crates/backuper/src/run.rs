@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::manifest::{self, Extension, Locale, Manifest, Source, Stream, Tools as Made};
+use crate::archive::encryption::Recipients;
+use crate::archive::manifest::{
+    self, Encryption, Extension, Locale, Manifest, Source, Stream, Tools as Made,
+};
 use crate::archive::{Folder, Layout, RunId, SystemIdentifier, codec};
 use crate::catalog::{self, activity};
 use crate::cleanup::{self, Deletions, Made as Kept};
@@ -55,8 +58,9 @@ async fn attempt(
     let stop = shutdown.token();
     let store = job.store.config().map_err(Failure::refused)?;
     let layout = job.layout.layout().map_err(Failure::refused)?;
+    let recipients = job.recipients().map_err(Failure::refused)?;
     let beginning = async {
-        let ready = Box::pin(prepare(job, &store, &layout, target)).await?;
+        let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
         let folder = claim(&ready, target, dumps).await?;
         Ok::<_, Failure>(Begun { ready, folder })
@@ -110,6 +114,8 @@ struct Ready {
     source: Source,
     tools: Tools,
     room: Room,
+    /// Who alone can read it.
+    recipients: Option<Recipients>,
 }
 
 /// What a backup has before its first byte.
@@ -124,6 +130,7 @@ async fn prepare(
     store: &storage::Config,
     layout: &Layout,
     target: &Target,
+    recipients: Option<Recipients>,
 ) -> Result<Ready, Failure> {
     let started_at = Timestamp::now();
     let database = async {
@@ -155,7 +162,8 @@ async fn prepare(
     let storage = store?;
     tracing::info!(
         database = %target, server = %source.server_version, pg_dump = %tools.version(),
-        bytes = source.size_bytes, to = %storage.location(), "ready"
+        bytes = source.size_bytes, to = %storage.location(),
+        encrypted_to = recipients.as_ref().map(|it| it.hints().join(" or ")), "ready"
     );
     Ok(Ready {
         started_at,
@@ -164,6 +172,7 @@ async fn prepare(
         source,
         tools,
         room,
+        recipients,
     })
 }
 
@@ -260,8 +269,11 @@ async fn write(
     if began.elapsed() >= activity::INTERVAL {
         activity::withdraw(storage, folder).await;
     }
+    let encryption = ready.recipients.as_ref().map(Encryption::to);
     let manifest = Manifest {
-        format_version: if folder.is_of_dump() {
+        format_version: if encryption.is_some() {
+            manifest::ENCRYPTED
+        } else if folder.is_of_dump() {
             manifest::SCRIPT
         } else {
             manifest::ARCHIVES
@@ -280,12 +292,21 @@ async fn write(
             pg_dump: ready.tools.version().to_owned(),
             zstd: codec::zstd_version(),
         },
+        encryption,
         streams,
     };
     if let Some(schedule) = &job.schedule {
         publish::count_apart(storage, folder, schedule.as_str()).await?;
     }
-    publish::publish(storage, folder, &manifest, shutdown).await?;
+    let hidden = match &ready.recipients {
+        Some(recipients) if job.encryption.encrypt_manifest => {
+            let hidden = manifest.clone().hide(recipients);
+            Some(hidden.map_err(|error| Failure::try_again(error.to_string()))?)
+        }
+        _ => None,
+    };
+    let published = hidden.as_ref().unwrap_or(&manifest);
+    publish::publish(storage, folder, published, shutdown).await?;
     Ok(manifest)
 }
 
@@ -311,6 +332,7 @@ async fn dump_all(
         encoding: ready.source.encoding.clone(),
         level: job.compression_level,
         form: job.format.form(),
+        recipients: ready.recipients.clone(),
         storage: Arc::clone(&ready.storage),
         folder: folder.clone(),
         progress: Arc::clone(progress),

@@ -5,19 +5,20 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use backuper::archive::codec;
+use backuper::archive::codec::{self, Decoding};
 use backuper::archive::manifest::{Compression, Stream};
 use backuper::child::{Child, pipe};
 use backuper::progress;
 use backuper::runtime::Failure;
-use backuper::storage::{self, Body, Storage};
-use bytes::{Buf as _, Bytes};
+use backuper::storage::{self, Body, Object, Storage};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::blocks;
+pub use crate::archive::source::Source;
 
 /// Chunks between the store and the decoder.
 const QUEUE: usize = 4;
@@ -63,7 +64,7 @@ pub struct Expected {
     /// Its key.
     pub key: String,
     /// What is around pg_dump's archive.
-    pub compression: Compression,
+    pub decoding: Decoding,
     /// Bytes in the bucket.
     pub size: u64,
     /// SHA-256 of them; none where nobody wrote it down.
@@ -75,13 +76,24 @@ pub struct Expected {
 impl Expected {
     /// What the manifest says of a stream, under the key where it lies now.
     #[must_use]
-    pub fn of(stream: &Stream, key: String) -> Self {
+    pub fn of(stream: &Stream, key: String, decoding: Decoding) -> Self {
         Self {
             key,
-            compression: stream.compression,
+            decoding,
             size: stream.stored_bytes,
             sha256: Some(stream.sha256.clone()),
             tables: stream.tables.len(),
+        }
+    }
+
+    /// Nobody wrote down what such an object is to be but the store itself.
+    pub(crate) fn bare(object: &Object) -> Self {
+        Self {
+            key: object.key.clone(),
+            decoding: Decoding::plain(Compression::None),
+            size: object.size,
+            sha256: None,
+            tables: 0,
         }
     }
 
@@ -139,10 +151,10 @@ pub async fn feed(
     taking: Taking,
     stop: &CancellationToken,
 ) -> Result<Fed, Error> {
-    let compression = expected.compression;
+    let decoding = expected.decoding.clone();
     let decode = move |source: &mut Source| {
         let mut counted = Counted {
-            source: codec::decoder(source, compression)?,
+            source: codec::decoder(source, &decoding)?,
             progress: taking.progress,
             total: 0,
         };
@@ -309,52 +321,6 @@ fn whole(expected: &Expected, size: u64, sha256: Sha256) -> Result<(), Error> {
     }
 }
 
-/// The receiving end of the queue, as the blocking decoder reads it.
-#[derive(Debug)]
-pub struct Source {
-    receiver: mpsc::Receiver<Result<Bytes, ()>>,
-    chunk: Bytes,
-}
-
-impl Source {
-    fn new(receiver: mpsc::Receiver<Result<Bytes, ()>>) -> Self {
-        Self {
-            receiver,
-            chunk: Bytes::new(),
-        }
-    }
-
-    /// What follows the last frame was stored with it and is not ours.
-    fn drain(&mut self) -> io::Result<()> {
-        if self.fill()? {
-            return Err(io::Error::other("more bytes follow its end"));
-        }
-        Ok(())
-    }
-
-    fn fill(&mut self) -> io::Result<bool> {
-        while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(())) => return Err(io::Error::other("the download failed")),
-                None => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.fill()? {
-            return Ok(0);
-        }
-        let count = self.chunk.len().min(buffer.len());
-        self.chunk.copy_to_slice(&mut buffer[..count]);
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use backuper::storage::memory::MemoryStorage;
@@ -369,7 +335,7 @@ mod tests {
             .unwrap();
         let mut expected = Expected {
             key: "key".to_owned(),
-            compression: Compression::Zstd,
+            decoding: Decoding::plain(Compression::Zstd),
             size: kept.size,
             sha256: Some(kept.sha256),
             tables: 0,

@@ -25,7 +25,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backuper::archive::manifest::Compression;
+use backuper::archive::codec::Decoding;
+use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program, pipe};
 use backuper::postgres::{Target, Way, tools::Tools};
@@ -66,6 +67,8 @@ pub struct Replacing<'a> {
     pub tools: &'a Tools,
     /// Where the backup is.
     pub storage: &'a Arc<dyn Storage>,
+    /// The private keys of what is encrypted.
+    pub identities: &'a Identities,
     /// How long to wait for a lock on what is replaced.
     pub lock_wait_timeout: Duration,
     /// How far the rows are.
@@ -111,7 +114,7 @@ impl Replacing<'_> {
             .map_err(|error| Failure::try_again(format!("no memory for the head: {error}")))?;
         let (_, tables) = toc.tables();
         self.progress.loading(tables.len() as u64, None);
-        let rows = Rows::of_one(bare(object), toc);
+        let rows = Rows::of_one(Expected::bare(object), toc);
         self.replace(toc, &file, rows, stop).await
     }
 
@@ -204,8 +207,12 @@ impl Replacing<'_> {
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
         let expected = match manifest.and_then(Manifest::script) {
-            Some(stream) => Expected::of(stream, object.key.clone()),
-            None => bare(object),
+            // FORMAT=sql.gz is never encrypted.
+            Some(stream) => {
+                let decoding = Decoding::plain(stream.compression);
+                Expected::of(stream, object.key.clone(), decoding)
+            }
+            None => Expected::bare(object),
         };
         let left = self.left_by_another(stop).await?;
         let silenced = silenced(self.session, self.target, None).await?;
@@ -249,7 +256,13 @@ impl Replacing<'_> {
     }
 
     async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
-        let looking = mark::left_by(self.session, self.target, self.storage, stop);
+        let here = mark::Place {
+            session: self.session,
+            target: self.target,
+            storage: self.storage,
+            identities: self.identities,
+        };
+        let looking = mark::left_by(here, stop);
         tokio::select! {
             left = looking => left,
             () = stop.cancelled() => Err(Failure::try_again("stopped before it began")),
@@ -388,17 +401,6 @@ fn stdout(child: &mut Child) -> Result<std::os::fd::OwnedFd, Failure> {
         .take_stdout()
         .and_then(|it| it.into_owned_fd().ok())
         .ok_or_else(|| Failure::try_again("pg_restore has no stdout"))
-}
-
-/// Nobody wrote down what such an object is to be but the store itself.
-fn bare(object: &Object) -> Expected {
-    Expected {
-        key: object.key.clone(),
-        compression: Compression::None,
-        size: object.size,
-        sha256: None,
-        tables: 0,
-    }
 }
 
 fn failed(error: &child::Error) -> Failure {

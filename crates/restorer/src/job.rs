@@ -1,6 +1,7 @@
 //! The worker contract: what a restorer is told, and how an engine tells it.
 
 mod given;
+pub mod identity;
 
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -11,6 +12,8 @@ use backuper::job::LayoutSettings;
 use backuper::job::store::StoreSettings;
 use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var};
 use jiff::Timestamp;
+
+pub use identity::IdentitySettings;
 
 /// Everything a restorer needs to bring one backup back.
 #[derive(Clone, Debug)]
@@ -50,6 +53,9 @@ pub struct RestoreJob {
 
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     pub keep_going: bool,
+
+    /// The private keys of an encrypted backup.
+    pub identity: IdentitySettings,
 
     /// Where to report, how to log.
     pub reporting: ReportingSettings,
@@ -134,6 +140,7 @@ impl RestoreJob {
             mode,
             owners,
             keep_going,
+            identity,
             reporting,
         } = self;
         let mut vars = database.to_env();
@@ -165,6 +172,7 @@ impl RestoreJob {
         if *keep_going {
             vars.push(Var::plain("RESTORE_KEEP_GOING", "true"));
         }
+        vars.extend(identity.to_env());
         vars.extend(reporting.to_env());
         vars
     }
@@ -195,6 +203,8 @@ mod tests {
             ("RESTORE_MODE", "empty"),
             ("RESTORE_OWNERS", "none"),
             ("RESTORE_KEEP_GOING", "true"),
+            ("AGE_IDENTITY", "AGE-SECRET-KEY-1…"),
+            ("AGE_IDENTITY_FILE", "/keys"),
         ];
         let job: RestoreJob = read_from(pairs).unwrap();
         let vars: Vec<(String, String)> = job

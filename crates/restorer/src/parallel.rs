@@ -14,6 +14,7 @@ mod rows;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
 use backuper::postgres::{self, Target, Way, mark, tools::Tools};
 use backuper::progress::Progress;
@@ -50,6 +51,8 @@ pub struct Loading<'a> {
     pub tools: &'a Tools,
     /// Where the backup is.
     pub storage: &'a Arc<dyn Storage>,
+    /// The private keys of what is encrypted.
+    pub identities: &'a Identities,
     /// Streams side by side.
     pub jobs: usize,
     /// Whether what cannot be made beside the rows is left out.

@@ -4,6 +4,7 @@ mod script;
 
 use std::sync::Arc;
 
+use backuper::archive::encryption::Identities;
 use backuper::archive::key::{MANIFEST, Published};
 use backuper::archive::manifest::Stream;
 use backuper::archive::template::is_dbtethers;
@@ -13,16 +14,21 @@ use backuper::postgres::Target;
 use backuper::runtime::Failure;
 use backuper::storage::{Kind, Object, Storage};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::opening;
 use crate::archive::schema::{self, Schema};
 use crate::archive::toc::Toc;
 use crate::job::RestoreJob;
 
 /// How many folders of a kind are named in warnings.
 const NAMED: usize = 5;
+
+/// Bytes that have the head of an encrypted stream: a line or two for each of its keys.
+const HEAD: usize = 64 << 10;
 
 /// What is to be restored.
 #[derive(Clone, Debug)]
@@ -162,6 +168,7 @@ pub async fn backup(
     job: &RestoreJob,
     storage: &Arc<dyn Storage>,
     source: &Identity,
+    identities: &Identities,
     stop: &CancellationToken,
 ) -> Result<Backup, Failure> {
     let layout = job.layout.layout().map_err(Failure::refused)?;
@@ -177,13 +184,15 @@ pub async fn backup(
     warn_of_others(&resolution, request.now);
     match resolution.found {
         Found::Ours(folder, manifest) => {
+            let manifest = opening::open(&folder, *manifest, identities)?;
             whole(storage.as_ref(), &folder, &manifest).await?;
+            let manifest = Box::new(manifest);
             if manifest.script().is_some() {
                 let object = storage.stat(&folder.prefix()).await?;
                 script::of_ours(storage.as_ref(), &object).await?;
                 return Ok(Backup::Script(object, Encoding::Gzip, Some(manifest)));
             }
-            let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
+            let schema = schema::fetch(storage, &folder, &manifest, identities, stop).await?;
             Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
         Found::Object(object) => script::look_into(storage.as_ref(), object).await,
@@ -203,6 +212,39 @@ pub async fn whole(
         present(storage, folder, stream).await?;
     }
     Ok(())
+}
+
+/// Looks whether these keys open a backup, by the beginning of its smallest stream.
+///
+/// # Errors
+/// Which key is needed, or what is damaged.
+pub async fn opens(
+    storage: &dyn Storage,
+    folder: &Folder,
+    manifest: &Manifest,
+    identities: &Identities,
+) -> Result<(), Failure> {
+    let manifest = opening::open(folder, manifest.clone(), identities)?;
+    let (Some(encryption), Some(schema)) = (&manifest.encryption, manifest.schema()) else {
+        return Ok(());
+    };
+    let key = folder.key(&schema.name);
+    let mut body = storage.open(&key).await?;
+    let mut head = Vec::new();
+    while head.len() < HEAD
+        && let Some(chunk) = body.next().await.transpose()?
+    {
+        head.extend_from_slice(&chunk);
+    }
+    match identities.decrypt(&head[..]) {
+        Ok(_inside) => Ok(()),
+        Err(error) => Err(opening::unopened(
+            &key,
+            Some(encryption),
+            identities,
+            &error,
+        )),
+    }
 }
 
 /// Names what a person may have expected instead.

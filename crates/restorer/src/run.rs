@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backuper::archive::Manifest;
+use backuper::archive::encryption::Identities;
 use backuper::catalog::Revision;
 use backuper::catalog::activity::{self, Restoring};
 use backuper::postgres::Target;
@@ -54,12 +55,13 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
     let config = job.store.config().map_err(Failure::refused)?;
+    let identities = &job.identity.identities().map_err(Failure::refused)?;
     begins_in_time(job, Timestamp::now())?;
     let preparing = async {
         let (storage, system) = tokio::join!(store(job, &config), system(job, target));
         let (storage, system) = (storage?, system?);
         let identity = resolve::source(job, target, system);
-        let backup = resolve::backup(job, &storage, &identity, stop).await?;
+        let backup = resolve::backup(job, &storage, &identity, identities, stop).await?;
         tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
         Ok::<_, Failure>((storage, backup))
     };
@@ -73,7 +75,12 @@ async fn attempt(
     };
     let into = async {
         backup.is_still_there(storage.as_ref()).await?;
-        put(job, target, &storage, &backup, progress, shutdown).await
+        let from = From {
+            storage: &storage,
+            identities,
+            backup: &backup,
+        };
+        put(job, target, from, progress, shutdown).await
     };
     let outcome = match &restoring {
         Some(restoring) => tokio::select! {
@@ -89,19 +96,15 @@ async fn attempt(
 }
 
 /// Puts the backup that was found into the target.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "it only hands on what the story has gathered"
-)]
 async fn put(
     job: &RestoreJob,
     target: &Target,
-    storage: &Arc<dyn Storage>,
-    backup: &Backup,
+    from: From<'_>,
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
+    let backup = from.backup;
     let wishes = Wishes {
         mode: job.mode,
         owners: job.owners,
@@ -112,7 +115,7 @@ async fn put(
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
-        Box::pin(load(job, &ready, storage, backup, progress, shutdown, stop)).await
+        Box::pin(load(job, &ready, from, progress, shutdown, stop)).await
     });
     let loaded = Box::pin(loading)
         .await
@@ -168,6 +171,14 @@ async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failur
     }
 }
 
+/// What is loaded, and where it is.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    storage: &'a Arc<dyn Storage>,
+    identities: &'a Identities,
+    backup: &'a Backup,
+}
+
 /// An empty target is loaded by many hands; one that holds something is replaced in one
 /// transaction, and so is everything that comes as a single object.
 #[expect(
@@ -177,18 +188,23 @@ async fn system(job: &RestoreJob, target: &Target) -> Result<Option<u64>, Failur
 async fn load(
     job: &RestoreJob,
     ready: &Ready,
-    storage: &Arc<dyn Storage>,
-    backup: &Backup,
+    from: From<'_>,
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
     stop: &CancellationToken,
 ) -> Result<Loaded, Failure> {
+    let From {
+        storage,
+        identities,
+        backup,
+    } = from;
     let target = &job.database.target();
     let replacing = Replacing {
         target,
         session: &ready.entrance.session,
         tools: &ready.tools,
         storage,
+        identities,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
         keep_going: job.keep_going,
@@ -204,6 +220,7 @@ async fn load(
                 way: ready.entrance.way,
                 tools: &ready.tools,
                 storage,
+                identities,
                 jobs: jobs(job),
                 keep_going: job.keep_going,
                 major: ready.major,

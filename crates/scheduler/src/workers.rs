@@ -9,8 +9,9 @@ use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, FormatSettings,
-    LayoutSettings, ListJob, ReportingSettings, RetentionSettings, ShowJob, Value, Var,
+    BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, EncryptionSettings,
+    FormatSettings, LayoutSettings, ListJob, ReportingSettings, RetentionSettings, ShowJob, Value,
+    Var,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
@@ -18,11 +19,12 @@ use backuper::report::{CoreAddress, PushgatewayUrl};
 use backuper::runtime::logging::LogFormat;
 use backuper::storage::Prefix;
 use clap::Args;
-use restorer::job::{Owners, RestoreJob};
+use restorer::job::{IdentitySettings, Owners, RestoreJob};
 
 use crate::domain::access::Places;
-use crate::domain::credential::Credential;
+use crate::domain::credential::{Credential, Reference};
 use crate::domain::database::Database;
+use crate::domain::name;
 use crate::domain::question::{Given, Task};
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Schedule;
@@ -99,6 +101,18 @@ pub struct WorkerSettings {
     #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
 
+    /// Who can read backups.
+    #[command(flatten)]
+    pub encryption: EncryptionSettings,
+
+    /// File, as restorers see it, with the private keys of encrypted backups, for restores that are given none.
+    #[arg(env = "AGE_IDENTITY_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
+    pub age_identity_file: Maybe<PathBuf>,
+
+    /// kubernetes: Secret in the workers' namespace, NAME or NAME/KEY (identity), with the private keys of encrypted backups, for restores that are given none.
+    #[arg(env = "RESTORE_IDENTITY_SECRET", default_value = "", value_parser = identity_secret)]
+    pub identity_secret: Maybe<Reference>,
+
     /// How long workers wait for a lock on a table (5min, 90s).
     #[arg(env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     pub lock_wait_timeout: Duration,
@@ -134,6 +148,9 @@ impl WorkerSettings {
             restore_keep_going: false,
             restore_begin_within: Duration::from_secs(15 * 60),
             compression_level: CompressionLevel::default(),
+            encryption: EncryptionSettings::default(),
+            age_identity_file: None,
+            identity_secret: None,
             lock_wait_timeout: Duration::from_secs(5 * 60),
             pushgateway_url: None,
             log_format: LogFormat::Text,
@@ -175,6 +192,7 @@ impl Workers {
                 None
             },
             lock_wait_timeout: settings.lock_wait_timeout,
+            encryption: settings.encryption.clone(),
             reporting: self.reporting(plan.core.as_ref()),
         }
     }
@@ -186,6 +204,7 @@ impl Workers {
             target,
             store,
             revision,
+            identity,
             core,
             request_id: _,
             as_of,
@@ -214,6 +233,7 @@ impl Workers {
             owners: owners.unwrap_or(self.settings.restore_owners),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             mode: *mode,
+            identity: self.identity(identity),
             reporting: self.reporting(core.as_ref()),
         }
     }
@@ -353,6 +373,15 @@ impl Workers {
         self.settings.layout.clone()
     }
 
+    /// The key that was given, or else the administrator's.
+    fn identity(&self, given: &Credential) -> IdentitySettings {
+        let file = self.settings.age_identity_file.clone();
+        IdentitySettings {
+            age_identity: at_hand(given.clone()),
+            age_identity_file: file.filter(|_| given.is_ambient()),
+        }
+    }
+
     fn reporting(&self, core: Option<&CoreAddress>) -> ReportingSettings {
         ReportingSettings {
             core_addr: core.cloned(),
@@ -370,6 +399,20 @@ fn at_hand<T: Default>(credential: Credential<T>) -> Option<T> {
         // Its variable is there, and is read where the caller says.
         Credential::Reference(_) => Some(T::default()),
     }
+}
+
+/// Which key of a Secret has private keys, where nothing else is said.
+pub const IDENTITY: &str = "identity";
+
+fn identity_secret(text: &str) -> Result<Maybe<Reference>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (secret, key) = text.split_once('/').unwrap_or((text, IDENTITY));
+    Ok(Some(Reference {
+        secret: name::object(secret).map_err(|error| error.to_string())?,
+        keys: vec![name::secret_key(key).map_err(|error| error.to_string())?],
+    }))
 }
 
 fn begin_within(text: &str) -> Result<Duration, String> {

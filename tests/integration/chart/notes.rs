@@ -68,6 +68,14 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
         "without admissionPolicy.enabled",
     ),
     (
+        &["workers.encryption.manifest=true"],
+        "workers.encryption.manifest needs workers.encryption.recipients",
+    ),
+    (
+        &["workers.encryption.identityKey=age"],
+        "workers.encryption.identityKey has no effect",
+    ),
+    (
         &["workers.s3.caBundle.key=ca.pem"],
         "workers.s3.caBundle.key has no effect",
     ),

@@ -8,6 +8,10 @@ const ALONE: &[(&str, &str)] = &[
     ("images.scheduler.repo=x", "repo"),
     ("workers.s3.ca=x", "ca"),
     ("workers.compressionLevel=20", "compressionLevel"),
+    (
+        "workers.encryption.recipients:=[\"AGE-SECRET-KEY-1X\"]",
+        "recipients",
+    ),
     ("workers.database.sslMode=always", "sslMode"),
     ("workers.backupDeadline=soon", "backupDeadline"),
     ("service.port=0", "port"),

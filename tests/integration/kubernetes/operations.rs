@@ -10,6 +10,7 @@ use super::is_suspended;
 use super::process::Process;
 use crate::calls::requests;
 use crate::cluster::{Cluster, Namespace, eventually};
+use crate::encryption::Pair;
 use crate::operations;
 use crate::testbed::env;
 
@@ -133,6 +134,7 @@ fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
                 password: "theirs".to_owned(),
                 ..v1::Target::default()
             }),
+            identity: Pair::new().file,
             ..v1::RestoreBackupRequest::default()
         };
         let answer = client.restore_backup(elsewhere).await.unwrap().into_inner();
@@ -140,7 +142,11 @@ fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
         let run = answer.run.unwrap().name;
         let read = read_from(&namespace, &run).await;
         assert_eq!(read["DB_PASSWORD"], run);
+        assert_eq!(read["AGE_IDENTITY"], run);
         assert_eq!(read["S3_SECRET_KEY"], lender);
+        let job: Job = namespace.api().get(&run).await.unwrap();
+        let job = serde_json::to_string(&job).unwrap();
+        assert!(!job.contains("AGE-SECRET-KEY"), "{job}");
         // Without a password of its own, one for another server is not shown ours.
         let bare = v1::RestoreBackupRequest {
             schedule: name,

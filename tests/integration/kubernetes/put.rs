@@ -9,6 +9,7 @@ use scheduler::api::proto::v1;
 
 use super::process::Process;
 use crate::cluster::{Cluster, Namespace, eventually};
+use crate::encryption::Pair;
 use crate::operations;
 use crate::testbed::{Env, env, folder};
 
@@ -136,6 +137,13 @@ fn what_is_not_given_anew_stays_where_the_login_stays() {
     });
 }
 
+fn identities(secret: &str) -> v1::IdentitySecret {
+    v1::IdentitySecret {
+        name: secret.to_owned(),
+        key: String::new(),
+    }
+}
+
 /// Somebody else writes the Secret, and changes it.
 #[test]
 fn credentials_are_read_where_the_call_says_if_the_administrator_lets_it() {
@@ -184,8 +192,13 @@ fn credentials_are_read_where_the_call_says_if_the_administrator_lets_it() {
         let restore = v1::RestoreBackupRequest {
             schedule: "shop".to_owned(),
             backup: "latest".to_owned(),
+            identity_secret: Some(identities("shop-age")),
             ..v1::RestoreBackupRequest::default()
         };
+        let mut refused = restore.clone();
+        refused.identity_secret = Some(identities("other-age"));
+        let status = client.restore_backup(refused).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
         let answer = client.restore_backup(restore).await.unwrap().into_inner();
         let job: Job = namespace
             .api()
@@ -195,10 +208,55 @@ fn credentials_are_read_where_the_call_says_if_the_administrator_lets_it() {
         let mut pod = job.spec.unwrap().template.spec.unwrap();
         let read = read_from(pod.containers.remove(0).env);
         assert_eq!(read["DB_PASSWORD"], pair("shop-login", "pass"));
+        assert_eq!(read["AGE_IDENTITY"], pair("shop-age", "identity"));
         assert_eq!(
             read["S3_SECRET_KEY"],
             pair("shop-keys", "AWS_SECRET_ACCESS_KEY")
         );
+        process.stop();
+    });
+}
+
+/// The core's call has no place for a key.
+#[test]
+fn the_administrators_key_is_for_restores_alone_and_only_where_a_call_has_none() {
+    Cluster::shared().within(async |namespace| {
+        let pair = Pair::new();
+        let settings = env([
+            ("ENCRYPT_TO", pair.public.as_str()),
+            ("RESTORE_IDENTITY_SECRET", "backups-age/key"),
+        ]);
+        let (process, mut client) = begun(&namespace, &settings).await;
+        let request = with_secrets(wanted("shop", "@daily"));
+        client.put_schedule(request).await.unwrap();
+        assert!(
+            !read_by(&namespace, "shop")
+                .await
+                .contains_key("AGE_IDENTITY")
+        );
+        let own = |identity: &str| v1::RestoreBackupRequest {
+            schedule: "shop".to_owned(),
+            backup: "latest".to_owned(),
+            identity: identity.to_owned(),
+            target: Some(v1::Target {
+                dbname: format!("back{}", identity.len()),
+                ..v1::Target::default()
+            }),
+            ..v1::RestoreBackupRequest::default()
+        };
+        for identity in ["", pair.private()] {
+            let answer = client.restore_backup(own(identity)).await;
+            let run = answer.unwrap().into_inner().run.unwrap().name;
+            let job: Job = namespace.api().get(&run).await.unwrap();
+            let mut pod = job.spec.unwrap().template.spec.unwrap();
+            let read = read_from(pod.containers.remove(0).env);
+            let expected = if identity.is_empty() {
+                ("backups-age".to_owned(), "key".to_owned())
+            } else {
+                (run, "AGE_IDENTITY".to_owned())
+            };
+            assert_eq!(read["AGE_IDENTITY"], expected);
+        }
         process.stop();
     });
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{command, page};
+use crate::cluster::kept_by_with;
 use crate::testbed::folder;
 use crate::testbed::postgres::{self, Cluster, Database};
 use crate::testbed::programs::{Ended, Prepared, backuper};
@@ -29,7 +30,13 @@ fn backed_up(source: &Database<'_>) -> PathBuf {
 /// In a copy of a backup, with stock tools alone.
 fn run(cluster: &Cluster, copy: &Path, lines: &str) -> Ended {
     let bin = postgres::program("pg_restore");
-    let path = format!("{}:/usr/bin:/bin", bin.parent().unwrap().display());
+    let tools = ["age", "age-keygen"].map(|it| kept_by_with("go-program.sh", &[it]));
+    let path = format!(
+        "{}:{}:{}:/usr/bin:/bin",
+        bin.parent().unwrap().display(),
+        tools[0].display(),
+        tools[1].display()
+    );
     Prepared::new("bash")
         .args(["-euo", "pipefail", "-c", lines])
         .env("PATH", &path)
@@ -51,6 +58,37 @@ fn the_four_lines_restore_a_backup_by_hand() {
     let lines = command("docs/restoring.md", "zstd -d");
     assert_eq!(lines.lines().count(), 4, "{lines}");
     run(cluster, &copy, &lines);
+    assert_eq!(target.checksums(), source.checksums());
+    assert_eq!(target.dump(), source.dump());
+}
+
+#[test]
+fn an_encrypted_backup_is_tried_and_restored_by_hand() {
+    let cluster = Cluster::start(false);
+    let source = cluster.database("by hand age ");
+    source.sql(include_str!("../../demo/shop.sql"));
+    let keys = folder("by_hand_keys");
+    let making = command("docs/encryption.md", "age-keygen");
+    let made = run(&cluster, &keys, &making).stdout;
+    let public = made.lines().last().unwrap();
+    assert!(public.starts_with("age1"), "{made}");
+    let s3 = S3::start();
+    let mut env = source.env();
+    env.extend(s3.env());
+    env.push(("ENCRYPT_TO".to_owned(), public.to_owned()));
+    env.push(("ENCRYPT_MANIFEST".to_owned(), "true".to_owned()));
+    backuper(&env).run().expect_code(0);
+    let copy = copied(&s3);
+    std::fs::copy(keys.join("backup.key"), copy.join("backup.key")).unwrap();
+    let of = |begin: &str| command("docs/encryption.md", begin);
+    let listed = run(&cluster, &copy, &of("age -d")).stdout;
+    assert!(listed.contains("TABLE shop orders "), "{listed}");
+    let hidden = run(&cluster, &copy, &of("grep -o")).stdout;
+    assert!(hidden.contains("customers"), "{hidden}");
+    let target = cluster.named("mydb");
+    let restoring = command("docs/restoring.md", "zstd -d");
+    let lines = [of("for stream in"), restoring].join("\n");
+    run(&cluster, &copy, &lines);
     assert_eq!(target.checksums(), source.checksums());
     assert_eq!(target.dump(), source.dump());
 }

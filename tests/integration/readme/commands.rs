@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{assigned, command, page, pages, with};
+use crate::encryption::Pair;
 use crate::testbed::postgres::{Cluster, free_port};
 use crate::testbed::programs::{self, Ended, Prepared, Running, repository};
 use crate::testbed::s3::S3;
-use crate::testbed::{env, folder, wait_for};
+use crate::testbed::{Env, env, folder, wait_for};
 
 /// A reader's machine: a home, a database server, and a shell that finds the programs.
 struct Machine {
@@ -50,12 +51,17 @@ impl Machine {
 
     /// A scheduler, and the directory that it may store in.
     fn with_scheduler(&self) -> Running {
-        std::fs::create_dir(self.store()).unwrap();
+        self.with_scheduler_of(&Env::new())
+    }
+
+    fn with_scheduler_of(&self, settings: &Env) -> Running {
+        std::fs::create_dir_all(self.store()).unwrap();
         let mut running = self
             .prepared("setpriv")
             .args(["--pdeathsig", "KILL", "--", "scheduler"])
             .env("DATA_DIR", &self.data())
             .env("FILE_ROOT", &self.store())
+            .envs(settings)
             .start();
         running.wait_until_it_prints("serving");
         running
@@ -252,6 +258,67 @@ fn the_worst_day_ends_well() {
     machine.shell("scheduler resume shop");
     drop(scheduler);
     from_a_store(&machine, &before);
+}
+
+/// Of a whole fleet, whose scheduler has no key that decrypts.
+#[test]
+fn an_encrypted_backup_is_restored_with_the_key_that_a_command_is_given() {
+    let machine = Machine::new();
+    let one = Pair::new();
+    let settings = env([("ENCRYPT_TO", one.public.as_str())]);
+    let scheduler = machine.with_scheduler_of(&settings);
+    machine.schedule("shop");
+    machine.shell("scheduler run shop --wait");
+    let line = command("docs/encryption.md", "scheduler restore NAME");
+    let line = line
+        .replace("NAME_back", "shop_back")
+        .replace("NAME", "shop");
+    let line = line.replace("backup.key", "$HOME/backup.key");
+    let key = machine.home.join("backup.key");
+    let without = line.replace(" --identity-file $HOME/backup.key", "");
+    std::fs::write(&key, Pair::new().file).unwrap();
+    for (line, word) in [
+        (&without, "is encrypted"),
+        (&without, "AGE_IDENTITY is here --identity-file"),
+        (&line, "nobody can restore"),
+    ] {
+        let ended = machine.bash(line);
+        ended.expect_code(2);
+        assert!(ended.printed().contains(word), "{word}: {ended}");
+    }
+    std::fs::write(&key, format!("not a key\n{}", one.file)).unwrap();
+    let ended = machine.bash(&line);
+    ended.expect_code(2);
+    assert!(
+        ended.printed().contains("line 1 is no private key"),
+        "{ended}"
+    );
+    std::fs::write(&key, &one.file).unwrap();
+    let tried = machine.shell(&line.replace("--wait", "--validate-only"));
+    assert!(tried.contains("shop_back"), "{tried}");
+    machine.shell(&line);
+    let (shop, back) = (
+        machine.cluster.existing("shop"),
+        machine.cluster.existing("shop_back"),
+    );
+    assert_eq!(back.checksums(), shop.checksums());
+    // Nothing of the key stays where the scheduler keeps what it knows, but in SQLite's own log, which is
+    // written over; passwords do so too.
+    for entry in std::fs::read_dir(machine.data()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with("-wal") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let private = one.private().as_bytes();
+        let is_there = bytes.windows(private.len()).any(|it| it == private);
+        assert!(!is_there, "{}", path.display());
+    }
+    // The administrator may lend every restore one.
+    drop(scheduler);
+    let settings = env([("AGE_IDENTITY_FILE", key.to_str().unwrap())]);
+    let _scheduler = machine.with_scheduler_of(&settings);
+    machine.shell(&without);
 }
 
 fn from_a_store(machine: &Machine, before: &str) {

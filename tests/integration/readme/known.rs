@@ -32,6 +32,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
     const NEWCOMER: &str = "a_newcomer_gets_from_nothing_to_a_restored_database";
     const GRPCURL: &str = "grpcurl_gets_from_nothing_to_a_restored_database";
     const DAILY: &str = "the_commands_of_every_day_and_of_the_runbook_run";
+    const DECRYPTED: &str = "an_encrypted_backup_is_tried_and_restored_by_hand";
     const MOVING: &str = "the_published_release_becomes_ours_and_goes_back";
     &[
         (
@@ -81,6 +82,15 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             "grpcurl -plaintext -d \"{$WHERE",
             Pods(GRPCURL),
         ),
+        (
+            "docs/encryption.md",
+            "scheduler restore NAME",
+            Machine("an_encrypted_backup_is_restored_with_the_key_that_a_command_is_given"),
+        ),
+        ("docs/encryption.md", "age-keygen", Machine(DECRYPTED)),
+        ("docs/encryption.md", "age -d", Machine(DECRYPTED)),
+        ("docs/encryption.md", "grep -o", Machine(DECRYPTED)),
+        ("docs/encryption.md", "for stream in", Machine(DECRYPTED)),
         (
             "docs/formats.md",
             "sha256sum",

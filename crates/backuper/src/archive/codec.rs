@@ -1,7 +1,7 @@
-//! From pg_dump's bytes to the bucket's and back: zstd, gzip, or nothing.
+//! From pg_dump's bytes to the bucket's and back: zstd, gzip, or nothing, and encryption around it or none.
 //!
 //! Both directions block and belong into a thread of their own (`spawn_blocking`); memory is the
-//! codec's window and one chunk.
+//! codec's window and one chunk, two where it is encrypted.
 
 mod gzip;
 
@@ -11,7 +11,8 @@ use std::str::FromStr;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use super::manifest::Compression;
+use super::encryption::{Identities, Recipients};
+use super::manifest::{Compression, Manifest, Stream};
 
 /// Bytes that are handed on at once.
 pub const CHUNK: usize = 256 << 10;
@@ -55,7 +56,7 @@ impl FromStr for CompressionLevel {
 }
 
 /// How to encode.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Encoding {
     /// What to put around the bytes.
     pub compression: Compression,
@@ -63,6 +64,38 @@ pub struct Encoding {
     pub level: CompressionLevel,
     /// Threads besides ours that compress; 0: ours does.
     pub threads: u32,
+    /// Who alone can read it; none: everybody.
+    pub recipients: Option<Recipients>,
+}
+
+/// How to decode.
+#[derive(Clone, Debug)]
+pub struct Decoding {
+    /// What is around pg_dump's bytes.
+    pub compression: Compression,
+    /// The keys to what is around that; none: it is not encrypted.
+    pub identities: Option<Identities>,
+}
+
+impl Decoding {
+    /// Of what is not encrypted.
+    #[must_use]
+    pub fn plain(compression: Compression) -> Self {
+        Self {
+            compression,
+            identities: None,
+        }
+    }
+
+    /// Of a stream, as its manifest says.
+    #[must_use]
+    pub fn of(manifest: &Manifest, stream: &Stream, identities: &Identities) -> Self {
+        let encryption = manifest.encryption.as_ref();
+        Self {
+            compression: stream.compression,
+            identities: encryption.map(|_| identities.clone()),
+        }
+    }
 }
 
 /// The version of libzstd that is linked in.
@@ -78,34 +111,46 @@ pub fn zstd_version() -> String {
 /// Those of `source` and `sink`.
 pub fn encode(
     source: impl Read,
-    encoding: Encoding,
+    encoding: &Encoding,
     sink: impl FnMut(Bytes) -> io::Result<()>,
-    mut progress: impl FnMut(u64),
+    progress: impl FnMut(u64),
 ) -> io::Result<u64> {
     let chunks = Chunks::new(sink);
+    let Some(recipients) = &encoding.recipients else {
+        let (raw, chunks) = compress(source, encoding, chunks, progress)?;
+        chunks.finish()?;
+        return Ok(raw);
+    };
+    let encrypting = recipients.encrypt(chunks)?;
+    let (raw, encrypting) = compress(source, encoding, encrypting, progress)?;
+    encrypting.finish()?.finish()?;
+    Ok(raw)
+}
+
+fn compress<W: Write>(
+    source: impl Read,
+    encoding: &Encoding,
+    mut sink: W,
+    mut progress: impl FnMut(u64),
+) -> io::Result<(u64, W)> {
     match encoding.compression {
         Compression::None => {
-            let mut chunks = chunks;
-            let raw = copy(source, &mut chunks, &mut progress)?;
-            chunks.finish()?;
-            Ok(raw)
+            let raw = copy(source, &mut sink, &mut progress)?;
+            Ok((raw, sink))
         }
         Compression::Zstd => {
-            let mut encoder = zstd::Encoder::new(chunks, encoding.level.get())?;
+            let mut encoder = zstd::Encoder::new(sink, encoding.level.get())?;
             encoder.include_checksum(true)?;
             if encoding.threads > 0 {
                 encoder.multithread(encoding.threads)?;
             }
             let raw = copy(source, &mut encoder, &mut progress)?;
-            encoder.finish()?.finish()?;
-            Ok(raw)
+            Ok((raw, encoder.finish()?))
         }
         Compression::Gzip => {
             let (level, threads) = (encoding.level.of_gzip(), encoding.threads);
-            let mut chunks = chunks;
-            let raw = gzip::encode(source, &mut chunks, level, threads, progress)?;
-            chunks.finish()?;
-            Ok(raw)
+            let raw = gzip::encode(source, &mut sink, level, threads, progress)?;
+            Ok((raw, sink))
         }
     }
 }
@@ -114,9 +159,20 @@ pub fn encode(
 /// never a short result.
 ///
 /// # Errors
-/// What zstd cannot begin with. Reading gives the errors of `source`, and `UnexpectedEof`, `InvalidInput`
-/// or `Other` for damaged data.
-pub fn decoder<'a>(
+/// What zstd cannot begin with, and where it is encrypted, [`Unopened`](super::encryption::Unopened) in an
+/// `Other`. Reading gives the errors of `source`, and `UnexpectedEof`, `InvalidData`,
+/// `InvalidInput` or `Other` for damaged data.
+pub fn decoder<'a>(source: impl Read + 'a, decoding: &Decoding) -> io::Result<Box<dyn Read + 'a>> {
+    match &decoding.identities {
+        None => decompress(source, decoding.compression),
+        Some(identities) => {
+            let open = identities.decrypt(source).map_err(io::Error::other)?;
+            decompress(open, decoding.compression)
+        }
+    }
+}
+
+fn decompress<'a>(
     source: impl Read + 'a,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + 'a>> {
@@ -203,24 +259,46 @@ mod tests {
     use super::*;
 
     fn encoded(bytes: &[u8], compression: Compression, threads: u32) -> Vec<u8> {
+        encoded_to(None, bytes, compression, threads)
+    }
+
+    fn encoded_to(
+        recipients: Option<Recipients>,
+        bytes: &[u8],
+        compression: Compression,
+        threads: u32,
+    ) -> Vec<u8> {
         let mut stored = Vec::new();
         let encoding = Encoding {
             compression,
             level: CompressionLevel::default(),
             threads,
+            recipients,
         };
         let sink = |chunk: Bytes| {
             stored.extend_from_slice(&chunk);
             Ok(())
         };
-        let raw = encode(bytes, encoding, sink, |_| {}).unwrap();
+        let raw = encode(bytes, &encoding, sink, |_| {}).unwrap();
         assert_eq!(raw, bytes.len() as u64);
         stored
     }
 
     fn decoded(stored: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+        decoded_with(None, stored, compression)
+    }
+
+    fn decoded_with(
+        identities: Option<Identities>,
+        stored: &[u8],
+        compression: Compression,
+    ) -> io::Result<Vec<u8>> {
         let mut back = Vec::new();
-        decoder(stored, compression)?.read_to_end(&mut back)?;
+        let decoding = Decoding {
+            compression,
+            identities,
+        };
+        decoder(stored, &decoding)?.read_to_end(&mut back)?;
         Ok(back)
     }
 
@@ -271,6 +349,41 @@ mod tests {
             decoded(&twice, Compression::Gzip).unwrap().len(),
             2 * rows.len()
         );
+    }
+
+    fn keys() -> (Recipients, Identities) {
+        let key = age::x25519::Identity::generate();
+        let recipients = key.to_public().to_string().parse().unwrap();
+        (recipients, Identities::read(&key.to_string()).unwrap())
+    }
+
+    /// Whole chunks of an encrypted stream are left, each of which opens.
+    #[test]
+    fn an_encrypted_stream_that_is_cut_or_changed_is_an_error() {
+        let (recipients, identities) = keys();
+        let bytes: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
+        for compression in [Compression::None, Compression::Zstd, Compression::Gzip] {
+            let stored = encoded_to(Some(recipients.clone()), &bytes, compression, 0);
+            let read = |stored: &[u8]| decoded_with(Some(identities.clone()), stored, compression);
+            assert_eq!(read(&stored).unwrap(), bytes);
+            // A head of two stanzas and its MAC, a nonce; each chunk has a tag of 16 bytes.
+            let head = stored.windows(4).position(|it| it == b"--- ").unwrap() + 48 + 16;
+            for cut in [0, 10, head, head + (64 << 10) + 16, stored.len() - 1] {
+                assert!(read(&stored[..cut]).is_err(), "{cut}");
+            }
+            for flipped in [30, head - 1, head + 100_000, stored.len() - 1] {
+                let mut changed = stored.clone();
+                changed[flipped] ^= 1;
+                assert!(read(&changed).is_err(), "{flipped}");
+            }
+            assert!(read(&[&stored[..], b"x"].concat()).is_err());
+            let (_, others) = keys();
+            let error = decoded_with(Some(others), &stored, compression).unwrap_err();
+            assert!(
+                error.to_string().contains("none of the private keys"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! manifest.json: what stands beside it, and where it came from. The JSON Schema is
 //! docs/manifest.schema.json.
 
+mod encryption;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Folder;
 use super::identity::{Identity, SystemIdentifier};
 
+pub use encryption::{Encryption, Error as Hidden, Method};
+
 /// The newest version that this program knows. A manifest of a newer one is refused.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The version of a backup in folders of archives, which the first release reads.
 pub const ARCHIVES: u32 = 1;
 
 /// The version of a dump in plain SQL, which nothing reads that knows only [`ARCHIVES`].
 pub const SCRIPT: u32 = 2;
+
+/// The version of an encrypted backup, which nothing reads that knows only [`SCRIPT`].
+pub const ENCRYPTED: u32 = 3;
 
 /// The largest manifest that is read, in bytes: room for a million table names.
 pub const SIZE_LIMIT: usize = 256 << 20;
@@ -34,6 +41,9 @@ pub struct Manifest {
     pub finished_at: Timestamp,
     /// What made it.
     pub tools: Tools,
+    /// How the streams are encrypted; none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The objects beside the manifest, the schema first.
     pub streams: Vec<Stream>,
 }
@@ -135,7 +145,7 @@ pub struct Stream {
     pub key: String,
     /// What is in it.
     pub content: Content,
-    /// What is around pg_dump's archive.
+    /// What is around pg_dump's archive; the encryption is around that.
     pub compression: Compression,
     /// Bytes that pg_dump wrote.
     pub raw_bytes: u64,
@@ -274,5 +284,56 @@ impl Manifest {
         self.streams
             .iter()
             .filter(|it| it.content != Content::Schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::encryption::Recipients;
+
+    const JSON: &str = r#"{
+        "format_version": 1,
+        "source": {"host": "db", "port": 5432, "database": "app", "server_version": "17.1",
+            "server_version_num": 170001, "encoding": "UTF8", "size_bytes": 1,
+            "locale": {"provider": "libc", "collate": "C", "ctype": "C"},
+            "extensions": [{"name": "hstore", "version": "1.8"}], "superusers": ["root"]},
+        "snapshot_at": "2026-11-20T21:05:27Z", "started_at": "2026-11-20T21:05:27Z",
+        "finished_at": "2026-11-20T21:05:27Z",
+        "tools": {"backuper": "0.1.0", "pg_dump": "17.1", "zstd": "1.5.7"},
+        "streams": [{"name": "schema.dump", "key": "app/x/schema.dump", "content": "schema",
+            "compression": "none", "raw_bytes": 1, "stored_bytes": 1, "sha256": "0", "tables": ["t"]}]
+    }"#;
+
+    #[test]
+    fn a_manifest_of_a_version_that_is_not_known_is_refused_with_a_sentence() {
+        let newer = JSON.replace("\"format_version\": 1", "\"format_version\": 4");
+        let error = Manifest::read(newer.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("use a newer version"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_encrypted_says_nothing_of_it() {
+        let manifest = Manifest::read(JSON.as_bytes()).unwrap();
+        let written = String::from_utf8(manifest.write().unwrap()).unwrap();
+        assert!(!written.contains("encryption"), "{written}");
+    }
+
+    #[test]
+    fn what_is_hidden_comes_back_with_the_key_and_belongs_to_its_own_streams() {
+        use crate::archive::encryption::Identities;
+
+        let key = age::x25519::Identity::generate();
+        let recipients: Recipients = key.to_public().to_string().parse().unwrap();
+        let identities = Identities::read(&key.to_string()).unwrap();
+        let mut manifest = Manifest::read(JSON.as_bytes()).unwrap();
+        manifest.encryption = Some(Encryption::to(&recipients));
+        let hidden = manifest.clone().hide(&recipients).unwrap();
+        assert!(hidden.is_hidden());
+        assert!(hidden.streams[0].tables.is_empty() && hidden.source.extensions.is_empty());
+        assert_eq!(hidden.clone().reveal(&identities).unwrap(), manifest);
+        let mut other = hidden;
+        other.streams[0].sha256 = "1".to_owned();
+        assert!(matches!(other.reveal(&identities), Err(Hidden::Foreign)));
     }
 }

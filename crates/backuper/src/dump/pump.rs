@@ -194,6 +194,7 @@ impl Ready {
             compression: compression(&part),
             level: dump.level,
             threads: share.threads,
+            recipients: dump.recipients.clone(),
         };
         let source = io::Cursor::new(bytes).chain(stdout);
         let runtime = Handle::current();
@@ -211,7 +212,7 @@ impl Ready {
                     .blocking_send(chunk)
                     .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))
             };
-            codec::encode(source, encoding, sink, |count| progress.add(count))
+            codec::encode(source, &encoding, sink, |count| progress.add(count))
         });
         let moved = move_all(&mut child, deliver(&mut receiver, upload), stop).await;
         // Frees the codec's thread, should it still wait for us to take a chunk.

@@ -55,7 +55,7 @@ pub fn time(text: &str) -> Result<Maybe<Timestamp>, String> {
 ///
 /// # Errors
 /// None; the signature is clap's.
-pub(crate) fn secret(text: &str) -> Result<Maybe<SecretString>, std::convert::Infallible> {
+pub fn secret(text: &str) -> Result<Maybe<SecretString>, std::convert::Infallible> {
     Ok((!text.is_empty()).then(|| SecretString::from(text)))
 }
 

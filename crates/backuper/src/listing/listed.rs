@@ -60,7 +60,7 @@ pub(super) fn with(bare: Listed, backup: &Backup, manifest: &Manifest) -> Listed
         snapshot_at: Some(manifest.snapshot_at),
         verified_at: Some(manifest.finished_at),
         dumped_bytes: Some(streams.map(|it| it.raw_bytes).sum()),
-        tables: u64::try_from(tables).ok(),
+        tables: u64::try_from(tables).ok().filter(|_| !manifest.is_hidden()),
         source: Some(place(&manifest.source)),
         // Debian says its own version behind it.
         server_version: version.split(' ').next().map(str::to_owned),

@@ -1,18 +1,24 @@
 //! The head of a stream in the store: its table of contents, without its rows.
 
-use std::io::Write as _;
+use std::io::{self, Read as _};
 
-use backuper::archive::manifest::{Compression, Stream};
+use backuper::archive::codec::{self, Decoding};
+use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use futures::StreamExt as _;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::source::Source;
 use crate::archive::toc::{self, Toc};
 
 /// Bytes of a head that are read at most to find a table of contents.
 const LONGEST: usize = 256 << 20;
+
+/// Chunks between the store and the decoder.
+const QUEUE: usize = 4;
 
 /// The beginning of an archive, as far as it has come. Its table of contents is looked for when there
 /// is half as much again as the last time, and not with each chunk: a long one would be read over and
@@ -58,33 +64,47 @@ impl Head {
 ///
 /// # Errors
 /// What the store said, or why there is no table of contents.
-pub async fn read(storage: &dyn Storage, stream: &Stream, key: &str) -> Result<Toc, Failure> {
-    let damaged =
-        |why: String| Failure::refused(format!("{key} is damaged: {why}; choose another backup"));
-    let mut decoder = match stream.compression {
-        Compression::None => None,
-        Compression::Zstd => {
-            let decoder = zstd::stream::write::Decoder::new(Vec::new());
-            Some(decoder.map_err(|error| damaged(error.to_string()))?)
-        }
-        Compression::Gzip => return Err(damaged("no archive of ours is in gzip".to_owned())),
-    };
-    let mut head = Head::default();
+pub async fn read(storage: &dyn Storage, decoding: Decoding, key: &str) -> Result<Toc, Failure> {
     let mut body = storage.open(key).await?;
-    loop {
-        let chunk = body.next().await.transpose()?;
-        let ended = chunk.is_none();
-        let chunk = chunk.unwrap_or_default();
-        let found = match &mut decoder {
-            None => head.add(&chunk, ended),
-            Some(decoder) => {
-                let written = decoder.write_all(&chunk).and_then(|()| decoder.flush());
-                written.map_err(|error| damaged(error.to_string()))?;
-                let plain = std::mem::take(decoder.get_mut());
-                head.add(&plain, ended)
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let reading = tokio::task::spawn_blocking(move || head_of(Source::new(receiver), &decoding));
+    // Ends when the reader has what it needs, and closes its end.
+    let failed = loop {
+        match body.next().await {
+            None => break None,
+            Some(Ok(chunk)) => {
+                if sender.send(Ok(chunk)).await.is_err() {
+                    break None;
+                }
             }
-        };
-        if let Some(toc) = found.map_err(|error| damaged(error.to_string()))? {
+            Some(Err(error)) => {
+                // The reader must not take a broken body for the end of a whole one.
+                if sender.send(Err(())).await.is_err() {
+                    break None;
+                }
+                break Some(error);
+            }
+        }
+    };
+    drop(sender);
+    let read = reading.await.map_err(io::Error::other).flatten();
+    match (read, failed) {
+        (Ok(toc), _) => Ok(toc),
+        (Err(_), Some(error)) => Err(error.into()),
+        (Err(why), None) => Err(Failure::refused(format!(
+            "{key} is damaged: {why}; choose another backup"
+        ))),
+    }
+}
+
+fn head_of(source: Source, decoding: &Decoding) -> io::Result<Toc> {
+    let mut decoder = codec::decoder(source, decoding)?;
+    let mut head = Head::default();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = decoder.read(&mut buffer)?;
+        let found = head.add(&buffer[..count], count == 0);
+        if let Some(toc) = found.map_err(io::Error::other)? {
             return Ok(toc);
         }
     }
@@ -95,13 +115,15 @@ pub(crate) async fn all(
     storage: &dyn Storage,
     folder: &Folder,
     manifest: &Manifest,
+    identities: &Identities,
     stop: &CancellationToken,
 ) -> Result<Vec<Toc>, Failure> {
     let mut tocs = Vec::new();
     for stream in manifest.data() {
         let key = folder.key(&stream.name);
+        let decoding = Decoding::of(manifest, stream, identities);
         tocs.push(tokio::select! {
-            toc = read(storage, stream, &key) => toc?,
+            toc = read(storage, decoding, &key) => toc?,
             () = stop.cancelled() => return Err(Failure::try_again("stopped")),
         });
     }

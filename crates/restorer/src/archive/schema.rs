@@ -1,7 +1,11 @@
 //! The archive with all but the rows, in memory.
 
+use std::borrow::Cow;
+use std::io::Read as _;
 use std::sync::Arc;
 
+use backuper::archive::codec::Decoding;
+use backuper::archive::encryption::{Identities, Unopened};
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
@@ -9,7 +13,7 @@ use backuper::storage::Storage;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{Toc, head};
+use super::{Toc, head, opening};
 use crate::memfd::Memfd;
 
 /// From this major on pg_dump counts large objects and their privileges among the data, so the
@@ -29,6 +33,7 @@ pub(crate) async fn fetch(
     storage: &Arc<dyn Storage>,
     folder: &Folder,
     manifest: &Manifest,
+    identities: &Identities,
     stop: &CancellationToken,
 ) -> Result<Schema, Failure> {
     let stream = manifest
@@ -40,15 +45,18 @@ pub(crate) async fn fetch(
         bytes = storage.get(&key, limit) => bytes?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let mut schema = fetched(&key, stream, &bytes)?;
+    proved(&key, stream, &bytes)?;
+    let decoding = Decoding::of(manifest, stream, identities);
+    let bytes = decoded(&key, manifest, &decoding, &bytes)?;
+    let mut schema = read(&key, &bytes)?;
     if schema.toc.dump_major() >= Some(LARGE_OBJECTS_ARE_DATA) {
-        let tocs = head::all(storage.as_ref(), folder, manifest, stop).await?;
+        let tocs = head::all(storage.as_ref(), folder, manifest, identities, stop).await?;
         schema.toc.streams = tocs.into_iter().map(Toc::large_objects).collect();
     }
     Ok(schema)
 }
 
-fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> {
+fn proved(key: &str, stream: &Stream, bytes: &[u8]) -> Result<(), Failure> {
     let found = hex::encode(Sha256::digest(bytes));
     if found != stream.sha256 {
         return Err(Failure::refused(format!(
@@ -56,6 +64,35 @@ fn fetched(key: &str, stream: &Stream, bytes: &[u8]) -> Result<Schema, Failure> 
             stream.sha256
         )));
     }
+    Ok(())
+}
+
+/// What is inside, in memory as a whole: the first that shows whether the keys open the backup.
+fn decoded<'a>(
+    key: &str,
+    manifest: &Manifest,
+    decoding: &Decoding,
+    bytes: &'a [u8],
+) -> Result<Cow<'a, [u8]>, Failure> {
+    let Some(identities) = &decoding.identities else {
+        return Ok(Cow::Borrowed(bytes));
+    };
+    let mut plain = Vec::with_capacity(bytes.len());
+    let decrypted = identities.decrypt(bytes).and_then(|mut reader| {
+        reader
+            .read_to_end(&mut plain)
+            .map_err(|_changed| Unopened::Damaged("it was changed or cut"))
+    });
+    match decrypted {
+        Ok(_size) => Ok(Cow::Owned(plain)),
+        Err(error) => {
+            let encryption = manifest.encryption.as_ref();
+            Err(opening::unopened(key, encryption, identities, &error))
+        }
+    }
+}
+
+fn read(key: &str, bytes: &[u8]) -> Result<Schema, Failure> {
     let toc = Toc::read(bytes)
         .map_err(|error| Failure::refused(format!("{key} cannot be restored: {error}")))?;
     toc.warn_if_unfinished(key);

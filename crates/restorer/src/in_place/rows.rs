@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use backuper::archive::codec::Decoding;
 use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,10 @@ impl Rows {
         let streams = manifest.data();
         let mut rows = Self {
             streams: streams
-                .map(|it| Expected::of(it, folder.key(&it.name)))
+                .map(|it| {
+                    let decoding = Decoding::of(manifest, it, replacing.identities);
+                    Expected::of(it, folder.key(&it.name), decoding)
+                })
                 .collect(),
             folder: Some((folder.clone(), manifest.clone())),
             calls: Calls::of(schema),
@@ -74,7 +78,9 @@ impl Rows {
     ) -> Result<(), Failure> {
         if let (None, Some((folder, manifest))) = (&self.archives, &self.folder) {
             let storage = replacing.storage.as_ref();
-            self.archives = Some(head::all(storage, folder, manifest, stop).await?);
+            let identities = replacing.identities;
+            let tocs = head::all(storage, folder, manifest, identities, stop).await?;
+            self.archives = Some(tocs);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
 
-use super::{Mode, Owners, RestoreJob};
+use super::{IdentitySettings, Mode, Owners, RestoreJob};
 
 /// The job as variables tell it.
 #[derive(Debug, Parser)]
@@ -78,6 +78,10 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     keep_going: bool,
 
+    /// The private keys of an encrypted backup.
+    #[command(flatten, next_help_heading = "Encryption")]
+    identity: IdentitySettings,
+
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     reporting: ReportingSettings,
@@ -104,6 +108,7 @@ impl Given {
             into_empty,
             owners,
             keep_going,
+            identity,
             reporting,
         } = self;
         match into_empty {
@@ -132,6 +137,7 @@ impl Given {
             mode,
             owners,
             keep_going,
+            identity,
             reporting,
         })
     }

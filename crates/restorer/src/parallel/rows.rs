@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use backuper::archive::codec::Decoding;
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
 use backuper::postgres;
@@ -189,7 +190,9 @@ impl<'a> Loader<'a> {
         if self.archives.is_none() {
             let Restoring { loading, stop, .. } = self.restoring;
             let storage = loading.storage.as_ref();
-            self.archives = Some(head::all(storage, self.folder, self.manifest, stop).await?);
+            let keys = loading.identities;
+            let tocs = head::all(storage, self.folder, self.manifest, keys, stop).await?;
+            self.archives = Some(tocs);
         }
         Ok(self.archives.as_deref().unwrap_or_default())
     }
@@ -280,10 +283,12 @@ impl<'a> Loader<'a> {
             _ => None,
         };
         let left_out = self.left_out.iter().filter(|it| it.0 == archive);
+        let identities = self.restoring.loading.identities;
+        let decoding = Decoding::of(self.manifest, stream, identities);
         Ok(Some(Part {
             stream,
             archive,
-            expected: Expected::of(stream, self.folder.key(&stream.name)),
+            expected: Expected::of(stream, self.folder.key(&stream.name), decoding),
             list,
             counted: left_out.map(|it| it.1).collect(),
             mode: if stream.tables.iter().any(|it| self.calls.may_be_refused(it)) {

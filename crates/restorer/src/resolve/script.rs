@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use backuper::archive::encryption;
 use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Object, Storage};
 use flate2::read::MultiGzDecoder;
@@ -54,6 +55,12 @@ pub(super) async fn look_into(storage: &dyn Storage, object: Object) -> Result<B
 }
 
 fn sql(object: Object, head: &[u8]) -> Result<Backup, Failure> {
+    if head.starts_with(encryption::MAGIC) {
+        return Err(Failure::refused(format!(
+            "{} is encrypted with age and no part of a backup of ours, so it is not restored as it is; decrypt it with `age -d`, put that beside it and name that",
+            object.key
+        )));
+    }
     if head.is_empty() || head.contains(&0) {
         return Err(Failure::refused(format!(
             "{} is neither a pg_dump archive nor SQL; name another object",

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use backuper::archive::Folder;
+use backuper::archive::encryption::Identities;
 use backuper::catalog;
 use backuper::postgres::mark;
 use backuper::postgres::{self, Target};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use mark::{SCHEMA, remove as unmark};
 
+use crate::archive::opening;
 use crate::archive::schema;
 use crate::archive::toc::Toc;
 use crate::resolve::Backup;
@@ -37,18 +39,32 @@ pub(crate) async fn begin(
     set.map_err(|error| postgres::Error::new("restoring into", target, &error).into())
 }
 
+/// Where a mark may be, and what it takes to know what it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// A session in the database.
+    pub session: &'a Client,
+    /// The database.
+    pub target: &'a Target,
+    /// Where its backup is.
+    pub storage: &'a Arc<dyn Storage>,
+    /// The private keys of that, where it is encrypted.
+    pub identities: &'a Identities,
+}
+
 /// What a load that was killed may have made in the target: the table of contents of its backup.
 /// None where there is no mark.
 ///
 /// # Errors
 /// The mark says nothing of use, or the backup that it names is not in the store any more: then
 /// nobody knows what is a half of what.
-pub async fn left_by(
-    session: &Client,
-    target: &Target,
-    storage: &Arc<dyn Storage>,
-    stop: &CancellationToken,
-) -> Result<Option<Toc>, Failure> {
+pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
+    let Place {
+        session,
+        target,
+        storage,
+        identities,
+    } = here;
     let found = mark::find(session)
         .await
         .map_err(|error| postgres::Error::new("examining", target, &error))?;
@@ -77,6 +93,7 @@ pub async fn left_by(
         Err(error) => return Err(Failure::refused(error.to_string())),
     };
     tracing::info!(key = %folder.prefix(), "what a restore that was cut short has left is removed first");
-    let schema = schema::fetch(storage, &folder, &manifest, stop).await?;
+    let manifest = opening::open(&folder, manifest, identities)?;
+    let schema = schema::fetch(storage, &folder, &manifest, identities, stop).await?;
     Ok(Some(schema.toc))
 }

@@ -1,7 +1,11 @@
 //! What a worker's sentence means to whoever has typed a command: it names the worker's own variables.
 
 /// A worker's variable, and what a command has in its place.
-const HERE: [(&str, &str); 9] = [
+const HERE: [(&str, &str); 10] = [
+    (
+        "AGE_IDENTITY",
+        "--identity-file, --ask-identity, --identity-secret or ADAPTER_AGE_IDENTITY",
+    ),
     (
         "DB_PASSWORD",
         "-W, --password-file, --password-secret or ADAPTER_DB_PASSWORD",

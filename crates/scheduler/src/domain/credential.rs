@@ -37,6 +37,12 @@ impl<T> Credential<T> {
         }
     }
 
+    /// Whether the caller has given none.
+    #[must_use]
+    pub fn is_ambient(&self) -> bool {
+        !self.is_given()
+    }
+
     /// Whether it is kept, and not at hand.
     #[must_use]
     pub fn is_kept(&self) -> bool {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
 
+use super::credential::{Credential, referenced};
 use super::database::Database;
 use super::kept::Kept;
 use super::name::Name;
@@ -25,6 +26,9 @@ pub struct Restore {
     /// Which backup.
     #[serde_as(as = "DisplayFromStr")]
     pub revision: Revision,
+    /// The private key of an encrypted backup.
+    #[serde(default, skip_serializing_if = "Credential::is_ambient")]
+    pub identity: Credential,
     /// Who is told.
     #[serde_as(as = "Option<DisplayFromStr>")]
     pub core: Option<CoreAddress>,
@@ -68,7 +72,10 @@ impl Kept for Restore {
         ];
         // Whose backups are meant, an older scheduler would not tell its worker.
         let is_of_another = self.source.is_some() || self.lent.is_some();
-        let is_new = is_of_another || !self.wishes.are_none() || named.iter().any(Option::is_some);
+        let is_new = is_of_another
+            || self.identity.is_given()
+            || !self.wishes.are_none()
+            || named.iter().any(Option::is_some);
         1 + u32::from(is_new)
     }
 }
@@ -111,6 +118,17 @@ impl Restore {
         is_source && is_login && plan.store.place() == self.store.place()
     }
 
+    /// Which key of which Secret a worker's variable is in, where the caller or the administrator has named
+    /// one.
+    #[must_use]
+    pub fn named(&self, variable: &str) -> Option<(&str, &str)> {
+        if variable == "AGE_IDENTITY" {
+            let reference = self.identity.reference()?;
+            return Some((&reference.secret, reference.keys.first()?));
+        }
+        referenced(variable, &self.target.password, &self.store.keys)
+    }
+
     /// Tells requests apart: by all that was asked for, but neither by secrets nor by the time of the
     /// call. A call that is repeated after its answer was lost is the same.
     #[must_use]
@@ -119,6 +137,7 @@ impl Restore {
             target,
             store,
             revision,
+            identity,
             core,
             request_id,
             as_of: _,
@@ -149,6 +168,9 @@ impl Restore {
         let named = [target.password.reference(), store.keys.reference()];
         if named.iter().any(Option::is_some) {
             text.push_str(&format!("\n{named:?}"));
+        }
+        if let Some(reference) = identity.reference() {
+            text.push_str(&format!("\n{reference:?}"));
         }
         hex::encode(&Sha256::digest(text)[..16])
     }

@@ -100,6 +100,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         target: database(into, "conformance"),
         store: store(),
         revision: revision.parse::<Revision>().expect("a revision"),
+        identity: Credential::Ambient,
         core: None,
         request_id: String::new(),
         as_of: time(0),

@@ -295,8 +295,15 @@ impl Engine for Local {
 
     async fn start(&self, restore: &Restore) -> Result<Started, Error> {
         self.permit(Component::Restore, &restore.store)?;
-        let Restore { target, store, .. } = restore;
-        secrets::are_given("start a restore", Some(&target.password), Some(&store.keys))?;
+        let Restore {
+            target,
+            store,
+            identity,
+            ..
+        } = restore;
+        let doing = "start a restore";
+        secrets::are_given(doing, Some(&target.password), Some(&store.keys))?;
+        secrets::are_given(doing, Some(identity), None)?;
         let secrets = secrets::write(&self.workers.restore(restore).to_env());
         let kept = self.store.restore(restore.clone(), secrets, self.now());
         match kept.await? {

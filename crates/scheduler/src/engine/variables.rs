@@ -56,6 +56,7 @@ impl Variables {
             target: self.database()?,
             store: self.store()?,
             revision: Revision::from_str(self.plain("BACKUP_REVISION")?).ok()?,
+            identity: Credential::Ambient,
             core: self.optional("CORE_ADDR")?,
             request_id: String::new(),
             as_of: time("RESTORE_AS_OF")?,

@@ -35,6 +35,8 @@ pub struct Wanted {
     pub revision: Revision,
     /// Where to, as far as that is not the schedule's own database.
     pub target: Elsewhere,
+    /// The private key of an encrypted backup, or where it is.
+    pub identity: Credential,
     /// How it is to be done.
     pub wishes: Wishes,
     /// How long it may wait for its beginning, zero without a limit; none: as the administrator has set
@@ -99,11 +101,13 @@ impl Service {
             origin,
             revision,
             target,
+            identity,
             wishes,
             begin_within,
             request_id,
             validate_only,
         } = wanted;
+        self.may_name_references(caller, Some(&identity), None)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
         let (lender, store, source, own) = match origin {
@@ -140,6 +144,7 @@ impl Service {
             target,
             store,
             revision,
+            identity,
             core: None,
             request_id,
             as_of: None,
@@ -148,18 +153,14 @@ impl Service {
             wishes,
         };
         self.allow(caller, &restore).await?;
+        self.give_identity(&mut restore);
         self.timed(&mut restore, begin_within, now);
         let mut backup = self.found(&restore, checks).await?;
         let database = restore.target.place();
         let started = if validate_only {
             None
         } else {
-            let started = self.begin(&restore).await?;
-            if started.by != StartedBy::ThisCall {
-                backup = Err("an earlier call has begun it".to_owned());
-            }
-            self.ledger.has_heard_of(&started.name).await;
-            Some(started)
+            Some(self.begun(&restore, &mut backup).await?)
         };
         Ok(Answer {
             started,
@@ -185,6 +186,7 @@ impl Service {
             // Another server's backups of a database of this name are another's.
             restore.source.get_or_insert_with(|| restore.target.place());
         }
+        self.give_identity(&mut restore);
         self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();
         let started = self.begin(&restore).await?;
@@ -195,6 +197,15 @@ impl Service {
         let named = (&restore.target, &restore.store, restore.core.as_ref());
         self.permit(caller, Verb::Restore, named).await?;
         self.engine.permit(Component::Restore, &restore.store)
+    }
+
+    /// The administrator's Secret with the keys of encrypted backups, where the call has none of its own.
+    fn give_identity(&self, restore: &mut Restore) {
+        if let Some(own) = &self.workers.settings.identity_secret
+            && restore.identity.is_ambient()
+        {
+            restore.identity = Credential::Reference(own.clone());
+        }
     }
 
     /// A count means what it meant when it was asked for; backups made since are not counted.
@@ -247,6 +258,20 @@ impl Service {
         let keys = Some(&mut store.keys).filter(|it| it.is_given());
         secrets::fill(password, keys, secrets);
         Ok(Some(restore))
+    }
+
+    /// Begins it, or finds it begun: then another backup may have been meant than the one that was found.
+    async fn begun(
+        &self,
+        restore: &Restore,
+        backup: &mut Result<checks::Backup, String>,
+    ) -> Result<Started, Error> {
+        let started = self.begin(restore).await?;
+        if started.by != StartedBy::ThisCall {
+            *backup = Err("an earlier call has begun it".to_owned());
+        }
+        self.ledger.has_heard_of(&started.name).await;
+        Ok(started)
     }
 
     async fn begin(&self, restore: &Restore) -> Result<Started, Error> {

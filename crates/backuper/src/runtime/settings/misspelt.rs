@@ -10,6 +10,8 @@ pub const NAMES: &[&str] = &[
     "ACCESS_AUDIENCE",
     "ACCESS_FILE",
     "ADMIN_PORT",
+    "AGE_IDENTITY",
+    "AGE_IDENTITY_FILE",
     "ALLOW_ANYONE",
     "AMBIENT_BUCKETS",
     "AMBIENT_HOSTS",
@@ -39,6 +41,9 @@ pub const NAMES: &[&str] = &[
     "DB_USER",
     "DELETE_LAST",
     "DELETE_VALIDATE_ONLY",
+    "ENCRYPT_MANIFEST",
+    "ENCRYPT_TO",
+    "ENCRYPT_TO_FILE",
     "ENGINE",
     "FAILED_HISTORY_LIMIT",
     "FILE_ROOT",
@@ -73,6 +78,7 @@ pub const NAMES: &[&str] = &[
     "RESTORE_BEGIN_BY",
     "RESTORE_BEGIN_WITHIN",
     "RESTORE_DEADLINE",
+    "RESTORE_IDENTITY_SECRET",
     "RESTORE_INTO_EMPTY",
     "RESTORE_JOBS",
     "RESTORE_KEEP_GOING",
@@ -108,10 +114,12 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// How the names of ours begin that others hardly use.
-const PREFIXES: [&str; 11] = [
+const PREFIXES: [&str; 13] = [
+    "AGE_",
     "BACKUPER_",
     "BACKUP_",
     "DB_",
+    "ENCRYPT_",
     "GRPC_TLS_",
     "MAX_BACKUP",
     "PUSHGATEWAY",

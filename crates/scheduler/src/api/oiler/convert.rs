@@ -104,6 +104,8 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
             target: target?,
             store: store?,
             revision: revision?,
+            // The core knows of none: it is the administrator's.
+            identity: Credential::Ambient,
             core: core?,
             request_id: request_id?,
             as_of: None,

@@ -6,6 +6,7 @@ use backuper::runtime::Failure;
 use clap::{Args, ValueEnum};
 
 use super::places::{PasswordAsked, StoreAsked, target};
+use super::secrets::IdentityAsked;
 use crate::api::proto::v1;
 use crate::api::proto::v1::restore_backup_request as request;
 
@@ -36,6 +37,8 @@ pub(in crate::cli) struct RestoreAsked {
     user: Option<String>,
     #[command(flatten)]
     password: PasswordAsked,
+    #[command(flatten)]
+    identity: IdentityAsked,
     /// empty: only into a database that is missing or empty.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
@@ -111,6 +114,7 @@ impl RestoreAsked {
         let begin_within = begin_within.transpose().map_err(|_too_long| {
             Failure::refused("--begin-within: it is longer than a duration can be")
         })?;
+        let (identity, identity_secret) = self.identity.identity()?;
         // Each command is a restore of its own: an answer that was lost is not asked for again.
         let any = || uuid::Uuid::new_v4().to_string();
         Ok(v1::RestoreBackupRequest {
@@ -124,6 +128,8 @@ impl RestoreAsked {
             keep_going: self.keep_going,
             begin_within,
             in_place: self.in_place,
+            identity,
+            identity_secret,
             request_id: self.request_id.clone().unwrap_or_else(any),
             skip_checks: self.skip_checks,
             validate_only: self.validate_only,

@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use backuper::job::Var;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use kube::ResourceExt as _;
@@ -21,7 +20,6 @@ use super::keys::REQUEST;
 use super::record::{self, Spec};
 use super::render::{self, About};
 use super::{Kubernetes, contended, owner, pause, uid};
-use crate::domain::credential::referenced;
 use crate::domain::restore::Restore;
 use crate::domain::run::Component;
 use crate::engine::{self, Error, Kind, Started, StartedBy};
@@ -203,11 +201,7 @@ impl Kubernetes {
         };
         let mut vars = self.settings.workers.restore(restore).to_env();
         // What others' Secrets have is read there.
-        let is_named = |it: &Var| {
-            let named = referenced(it.name, &restore.target.password, &restore.store.keys);
-            named.is_some()
-        };
-        vars.retain(|it| !is_named(it));
+        vars.retain(|it| restore.named(it.name).is_none());
         let secret = render::secret(&self.settings, &name, owner, (&about, &vars));
         self.objects.apply_secret(&secret).await?;
         let started = render::started(&self.settings, uid(job));

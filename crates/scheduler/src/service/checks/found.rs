@@ -5,10 +5,12 @@ use std::fmt;
 use backuper::archive::key::Published;
 use backuper::catalog::{self, Found, Listing, Request, Resolution, Revision};
 use backuper::postgres::Target;
+use backuper::runtime::Failure;
 use backuper::storage::{self, Storage};
 use jiff::Timestamp;
 use restorer::job::RestoreJob;
 use restorer::resolve;
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::trouble::Trouble;
@@ -75,6 +77,7 @@ pub(super) async fn backup(
     match resolved {
         Ok(resolution) => {
             is_whole(storage, &resolution, deadline).await?;
+            opens(job, storage, &resolution, deadline).await?;
             Ok(described(resolve::database(job), &resolution.found))
         }
         Err(error @ catalog::Error::Storage(_)) => Err(error.into()),
@@ -119,6 +122,27 @@ async fn is_whole(
         return Ok(());
     };
     let looking = resolve::whole(storage, folder, manifest);
+    let looked = tokio::time::timeout_at(deadline, looking).await;
+    Ok(looked.unwrap_or(Ok(()))?)
+}
+
+/// That the key is there which opens it. One that lies where only the restorer looks is tried there.
+async fn opens(
+    job: &RestoreJob,
+    storage: &dyn Storage,
+    resolution: &Resolution,
+    deadline: Instant,
+) -> Result<(), Trouble> {
+    let Found::Ours(folder, manifest) = &resolution.found else {
+        return Ok(());
+    };
+    let given = job.identity.age_identity.as_ref();
+    let is_elsewhere = given.is_some_and(|it| it.expose_secret().is_empty());
+    if is_elsewhere || job.identity.age_identity_file.is_some() {
+        return Ok(());
+    }
+    let identities = job.identity.identities().map_err(Failure::refused)?;
+    let looking = resolve::opens(storage, folder, manifest, &identities);
     let looked = tokio::time::timeout_at(deadline, looking).await;
     Ok(looked.unwrap_or(Ok(()))?)
 }

@@ -1,5 +1,6 @@
 //! Databases and stores in messages.
 
+use backuper::archive::encryption::Identities;
 use backuper::job::{BackupSource, maybe};
 use backuper::storage::Endpoint;
 
@@ -10,6 +11,7 @@ use crate::domain::database::{self, Database};
 use crate::domain::name::{self, Wrong};
 use crate::domain::store::{Keys, Store};
 use crate::service::restores::Elsewhere;
+use crate::workers::IDENTITY;
 
 impl Door {
     /// A database and how to get into it.
@@ -136,6 +138,26 @@ impl Door {
         }
         let keys = [(key, "password")];
         let reference = self.take("password_secret", reference(&name, keys));
+        reference.map(Credential::Reference)
+    }
+
+    /// The private key of an encrypted backup, or where it is.
+    pub(super) fn identity(
+        &mut self,
+        identity: &str,
+        named: Option<v1::IdentitySecret>,
+    ) -> Option<Credential> {
+        let given = secret(self.take("identity", name::without_nul(identity))?);
+        let Some(v1::IdentitySecret { name, key }) = named else {
+            let read = given.as_ref().map(Identities::read).transpose();
+            self.take("identity", read.map_err(|error| error.to_string()))?;
+            return Some(Credential::from(given));
+        };
+        if given.is_some() {
+            let why = "there is an identity beside it";
+            return self.take("identity_secret", Err(Wrong(why)));
+        }
+        let reference = self.take("identity_secret", reference(&name, [(key, IDENTITY)]));
         reference.map(Credential::Reference)
     }
 

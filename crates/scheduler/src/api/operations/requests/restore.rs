@@ -41,6 +41,8 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
         keep_going,
         begin_within,
         in_place,
+        identity,
+        identity_secret,
     } = request;
     let mut door = Door::default();
     // A restore replaces data: which backup it takes is said, not guessed.
@@ -57,11 +59,13 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
     let request_id = door.take("request_id", name::request_id(&request_id));
     let begin_within = door.take("begin_within", begin_within.map(waiting).transpose());
     let target = door.target(target, in_place);
+    let identity = door.identity(&identity, identity_secret);
     let wanted = (|| {
         Some(Wanted {
             origin: origin?,
             revision: revision?,
             target: target?,
+            identity: identity?,
             wishes: Wishes {
                 mode,
                 owners,

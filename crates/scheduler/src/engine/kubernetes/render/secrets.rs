@@ -12,7 +12,6 @@ use secrecy::ExposeSecret as _;
 use super::super::record::{Spec, digest};
 use super::super::settings::Settings;
 use super::{About, labels_of_worker};
-use crate::domain::credential::referenced;
 use crate::domain::kept;
 use crate::domain::restore::Restore;
 use crate::domain::run::Component;
@@ -88,16 +87,10 @@ pub fn secret_of_restore(
     lender: Option<&Spec>,
     variable: &str,
 ) -> (String, String) {
-    let Restore {
-        target,
-        store,
-        lent,
-        ..
-    } = restore;
-    if let Some((secret, key)) = referenced(variable, &target.password, &store.keys) {
+    if let Some((secret, key)) = restore.named(variable) {
         return (secret.to_owned(), key.to_owned());
     }
-    let is_lent = lent.as_ref().is_some_and(|it| it.has(variable));
+    let is_lent = restore.lent.as_ref().is_some_and(|it| it.has(variable));
     match lender.filter(|_| is_lent) {
         Some(lender) => lender.secret_of(variable),
         None => (name.to_owned(), variable.to_owned()),
