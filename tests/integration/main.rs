@@ -34,6 +34,8 @@ mod restore;
 mod retention;
 mod roundtrip;
 mod s3_faults;
+mod s3_headers;
+mod s3_options;
 mod schema;
 mod secrets;
 mod servers;

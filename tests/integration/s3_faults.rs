@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backuper::job::store::StoreSettings;
 use backuper::runtime::settings::read_from;
-use backuper::storage::{Access, Kind, Storage, Stored, connect};
+use backuper::storage::{Access, Config, Kind, Storage, Stored, connect};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ struct Settings {
     store: StoreSettings,
 }
 
-pub(crate) fn store(env: &Env, more: &[(&str, &str)]) -> Arc<dyn Storage> {
+pub(crate) fn config(env: &Env, more: &[(&str, &str)]) -> Config {
     let mut pairs: Vec<(&str, &str)> = env
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -30,7 +30,11 @@ pub(crate) fn store(env: &Env, more: &[(&str, &str)]) -> Arc<dyn Storage> {
         .collect();
     pairs.extend(more);
     let settings: Settings = read_from(pairs).unwrap();
-    block_on(connect(&settings.store.config().unwrap())).unwrap()
+    settings.store.config().unwrap()
+}
+
+pub(crate) fn store(env: &Env, more: &[(&str, &str)]) -> Arc<dyn Storage> {
+    block_on(connect(&config(env, more))).unwrap()
 }
 
 fn behind(faults: &Faults, s3: &S3) -> Arc<dyn Storage> {

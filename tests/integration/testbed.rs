@@ -33,6 +33,8 @@ pub mod server;
 pub mod standby;
 #[path = "testbed/tls.rs"]
 pub mod tls;
+#[path = "testbed/versitygw.rs"]
+pub mod versitygw;
 
 /// Variables of a worker's environment.
 pub type Env = Vec<(String, String)>;

@@ -81,6 +81,7 @@
 {{- with $workers.s3.forcePathStyle }}
 - {name: S3_FORCE_PATH_STYLE, value: {{ . | quote }}}
 {{- end }}
+{{- include "adapter.s3Env" $workers.s3 }}
 {{- with $workers.kueueQueue }}
 - {name: KUEUE_QUEUE, value: {{ . | quote }}}
 {{- end }}
@@ -99,5 +100,35 @@
 {{- end }}
 {{- if .Values.tls.clientCaSecret }}
 - {name: GRPC_TLS_CLIENT_CA, value: /etc/grpc-client-ca/ca.crt}
+{{- end }}
+{{- end -}}
+
+{{/* What objects on S3 are written with. */}}
+{{- define "adapter.s3Env" }}
+{{- with .storageClass }}
+- {name: S3_STORAGE_CLASS, value: {{ . | quote }}}
+{{- end }}
+{{- with .encryption }}
+- {name: S3_SSE, value: {{ . | quote }}}
+{{- end }}
+{{- with .kmsKeyId }}
+- {name: S3_SSE_KMS_KEY_ID, value: {{ . | quote }}}
+{{- end }}
+{{- with (.customerKey).secret }}
+- {name: S3_SSE_CUSTOMER_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $.customerKey.key | quote }}}}}
+{{- end }}
+{{- with (.objectLock).mode }}
+- {name: S3_OBJECT_LOCK_MODE, value: {{ . | quote }}}
+{{- end }}
+{{- with (.objectLock).days }}
+- {name: S3_OBJECT_LOCK_DAYS, value: {{ . | int | quote }}}
+{{- end }}
+{{- with .tags }}
+{{- $tags := list }}
+{{- range $key, $value := . }}{{ $tags = append $tags (printf "%s=%s" $key $value) }}{{ end }}
+- {name: S3_TAGS, value: {{ join "," $tags | quote }}}
+{{- end }}
+{{- if ne (.checksum | default "auto") "auto" }}
+- {name: S3_CHECKSUM, value: {{ .checksum | quote }}}
 {{- end }}
 {{- end -}}

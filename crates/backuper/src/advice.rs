@@ -69,7 +69,7 @@ impl From<storage::Error> for Failure {
             Kind::Misconfigured => "; check S3_ENDPOINT, S3_REGION and S3_CA_FILE",
             Kind::Unavailable => "; check S3_ENDPOINT, and that the store runs",
             Kind::Full => "; make room",
-            Kind::NotFound | Kind::Corrupt | Kind::Other => "",
+            Kind::Unsupported | Kind::NotFound | Kind::Corrupt | Kind::Other => "",
         };
         Self {
             verdict: Verdict::of(error.kind.is_transient()),

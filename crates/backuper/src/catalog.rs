@@ -5,6 +5,7 @@
 
 pub mod activity;
 mod dumps;
+mod lock;
 pub mod one;
 pub mod origin;
 pub mod resolve;

@@ -2,6 +2,7 @@
 //! beyond the retention after a success.
 
 pub mod judgement;
+mod locks;
 mod removal;
 
 use jiff::Timestamp;
@@ -12,6 +13,8 @@ use crate::catalog::{self, Backup, Listing, One, activity};
 use crate::retention::Rules;
 use crate::runtime::Deadline;
 use crate::storage::{self, Storage};
+
+use locks::Locks;
 
 pub use judgement::{Choice, Judged, Request};
 
@@ -101,7 +104,14 @@ async fn expire(
     if let Some(pause) = choice.pause() {
         tracing::warn!("retention is paused: {pause}");
     }
+    let mut locks = Locks::default();
     for backup in choice.expired() {
+        if locks
+            .keep(storage, backup, choice.stored_at, deletions)
+            .await
+        {
+            continue;
+        }
         let goes_on = match backup {
             One::Folder(backup) => expired_folder(storage, backup, made, deletions).await?,
             One::Published(_, object) => {
@@ -113,8 +123,15 @@ async fn expire(
         }
     }
     for backup in &choice.abandoned {
-        removal::remove(storage, backup, deletions).await;
+        let found = One::Folder(backup.clone());
+        if !locks
+            .keep(storage, &found, choice.stored_at, deletions)
+            .await
+        {
+            removal::remove(storage, backup, deletions).await;
+        }
     }
+    locks.tell();
     abort_uploads(
         storage,
         (&listing, made.layout),

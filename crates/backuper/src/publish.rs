@@ -3,8 +3,9 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::archive::Folder;
-use crate::archive::key::{self, MANIFEST};
+use crate::archive::key::{self, MANIFEST, RUNNING};
 use crate::archive::manifest::{Manifest, Stream};
+use crate::catalog;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Storage};
 
@@ -60,9 +61,25 @@ async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> R
     let json = manifest
         .write()
         .map_err(|error| Failure::try_again(error.to_string()))?;
+    lock_all(storage, folder).await?;
     let key = folder.key(MANIFEST);
     let stored = storage.put(&key, json.into()).await?;
     storage.verify(&key, &stored).await?;
+    storage.lock(&[key]).await?;
+    Ok(())
+}
+
+/// Locks what a backup is made of, where that is set. The manifest comes later, so that what looks whole
+/// is locked, and a lock that fails leaves nothing that looks whole.
+async fn lock_all(storage: &dyn Storage, folder: &Folder) -> Result<(), Failure> {
+    if !storage.locks() {
+        return Ok(());
+    }
+    let running = folder.key(RUNNING);
+    let objects = catalog::objects(storage, folder).await?;
+    let keys: Vec<String> = objects.into_iter().map(|it| it.key).collect();
+    let keys: Vec<String> = keys.into_iter().filter(|it| *it != running).collect();
+    storage.lock(&keys).await?;
     Ok(())
 }
 

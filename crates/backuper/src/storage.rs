@@ -112,6 +112,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Deletes objects; gives those that could not be deleted, each with its reason.
     async fn delete(&self, keys: &[String]) -> Vec<(String, Error)>;
 
+    /// Whether the objects of complete backups are to be locked.
+    fn locks(&self) -> bool;
+
+    /// Locks objects for as long as the settings say, so that nobody can remove what they hold, and
+    /// proves it; without such settings nothing is done.
+    async fn lock(&self, keys: &[String]) -> Result<(), Error>;
+
+    /// What keeps an object from being removed, whoever has locked it.
+    async fn locked(&self, key: &str) -> Result<Option<Locked>, Error>;
+
     /// Proves that an object could be written under `key`, and lets none appear: begins an upload and
     /// aborts it. Whoever drops it in the middle leaves the upload.
     async fn rehearse(&self, key: &str) -> Result<(), Error>;
@@ -138,6 +148,30 @@ pub struct Survey {
     pub free: Option<u64>,
     /// Uploads that were begun and have not ended.
     pub uploads: Option<usize>,
+}
+
+/// A lock on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// When it ends, UTC; none where somebody has to end it.
+    pub until: Option<Timestamp>,
+}
+
+impl Locked {
+    /// Whether it holds at this time.
+    #[must_use]
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|it| it > now)
+    }
+}
+
+impl fmt::Display for Locked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.until {
+            Some(until) => write!(formatter, "until {until}"),
+            None => formatter.write_str("by a legal hold, until somebody ends it"),
+        }
+    }
 }
 
 /// What [`Storage::probe`] must prove.
@@ -220,6 +254,8 @@ pub enum Kind {
     Untrusted,
     /// A file or an address of the settings cannot be used.
     Misconfigured,
+    /// The server does not do what a setting asks for, or not for this key; the reason says what to do.
+    Unsupported,
     /// Did not answer, or not in time, after all retries.
     Unavailable,
     /// No room left.
@@ -258,7 +294,8 @@ impl Kind {
             | Self::NotS3
             | Self::EndpointPath
             | Self::Untrusted
-            | Self::Misconfigured => false,
+            | Self::Misconfigured
+            | Self::Unsupported => false,
         }
     }
 }

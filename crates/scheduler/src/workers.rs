@@ -8,6 +8,7 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::StoreSettings;
+use backuper::job::store::s3::S3Settings;
 use backuper::job::{
     BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, EncryptionSettings,
     FormatSettings, LayoutSettings, ListJob, ReportingSettings, RetentionSettings, ShowJob, Value,
@@ -17,7 +18,7 @@ use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::{CoreAddress, PushgatewayUrl};
 use backuper::runtime::logging::LogFormat;
-use backuper::storage::Prefix;
+use backuper::storage::{Endpoint, Prefix};
 use clap::Args;
 use restorer::job::{IdentitySettings, Owners, RestoreJob};
 
@@ -77,6 +78,10 @@ pub struct WorkerSettings {
     #[command(flatten)]
     pub format: FormatSettings,
 
+    /// What objects on S3 are written with.
+    #[command(flatten)]
+    pub s3: S3Settings,
+
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub backup_jobs: Maybe<NonZeroU16>,
@@ -127,6 +132,14 @@ pub struct WorkerSettings {
 }
 
 impl WorkerSettings {
+    /// Whether those fit together that no request can mend.
+    ///
+    /// # Errors
+    /// A sentence that names the variable to set.
+    pub fn check(&self) -> Result<(), String> {
+        self.s3.options().check(None)
+    }
+
     /// The defaults, whatever the environment says.
     #[must_use]
     pub fn plain() -> Self {
@@ -142,6 +155,7 @@ impl WorkerSettings {
             secure: true,
             layout: LayoutSettings::default(),
             format: FormatSettings::default(),
+            s3: S3Settings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,
@@ -310,7 +324,8 @@ impl Workers {
     /// What is secret of the administrator's settings, and so of every worker.
     #[must_use]
     pub fn own_secrets(&self) -> Vec<Var> {
-        let own = self.reporting(None).to_env();
+        let mut own = self.reporting(None).to_env();
+        own.extend(self.settings.s3.to_env());
         let is_secret = |it: &Var| matches!(it.value, Value::Secret(_));
         own.into_iter().filter(is_secret).collect()
     }
@@ -353,6 +368,8 @@ impl Workers {
             keys,
         } = store.clone();
         let keys = at_hand(keys);
+        // A directory has none of it, and workers refuse what would not be done.
+        let is_s3 = !matches!(endpoint, Some(Endpoint::Directory(_)));
         StoreSettings {
             url: None,
             prefix: Prefix::default(),
@@ -366,6 +383,11 @@ impl Workers {
             ca_file: self.settings.ca_file.clone(),
             force_path_style: self.settings.force_path_style,
             secure: self.settings.secure,
+            s3: if is_s3 {
+                self.settings.s3.clone()
+            } else {
+                S3Settings::default()
+            },
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) async fn another_is_left(
 impl Question<'_> {
     /// Refuses what must stay.
     pub(super) async fn may_go(&self, found: &One) -> Result<(), Failure> {
+        self.is_unlocked(found).await?;
         let backup = match found {
             One::Folder(backup) => backup,
             One::Published(_, object) => {
@@ -63,6 +64,17 @@ impl Question<'_> {
         // nothing whether it is whole.
         let left = self.whole_other_than(Some(backup), &ids).await?;
         self.leaves(found, left)
+    }
+
+    /// Where objects have versions, a deletion would hide what is locked, and free nothing.
+    async fn is_unlocked(&self, found: &One) -> Result<(), Failure> {
+        match found.locked(self.storage, self.now).await? {
+            None => Ok(()),
+            Some(locked) => Err(Failure::refused(format!(
+                "{} is locked in the store {locked}; it can be deleted after that; nothing was deleted",
+                found.key()
+            ))),
+        }
     }
 
     fn leaves(&self, found: &One, another: bool) -> Result<(), Failure> {

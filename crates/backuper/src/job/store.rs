@@ -1,5 +1,7 @@
 //! What names a store: the `S3_*` variables of the contract, or `STORE_URL` in the place of some of them.
 
+pub mod s3;
+
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
@@ -9,6 +11,7 @@ use secrecy::SecretString;
 use super::parse::{Maybe, maybe, maybe_flag, secret, secure};
 use super::var::Var;
 use crate::storage::{Bucket, Config, Endpoint, Place, Prefix, S3Place, StoreUrl, Tls};
+use s3::S3Settings;
 
 /// Where backups are kept and how to get there.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +63,10 @@ pub struct StoreSettings {
     /// false: do not verify the store's certificate (dangerous, kept for the published adapter's users).
     #[arg(env = "SECURE", default_value = "true", action = clap::ArgAction::Set, value_parser = secure)]
     pub secure: bool,
+
+    /// What objects on S3 are written with.
+    #[command(flatten)]
+    pub s3: S3Settings,
 }
 
 impl StoreSettings {
@@ -73,8 +80,13 @@ impl StoreSettings {
                 "S3_ACCESS_KEY and S3_SECRET_KEY go together; set both or neither".to_owned(),
             );
         }
+        let place = self.place()?;
+        match &place {
+            Place::S3(place) => place.options.check(place.endpoint.as_deref())?,
+            Place::Directory { .. } => self.s3.options().fit_a_directory()?,
+        }
         Ok(Config {
-            place: self.place()?,
+            place,
             prefix: self.whole_prefix()?,
             tls: Tls {
                 ca_file: self.authorities()?,
@@ -138,6 +150,7 @@ impl StoreSettings {
             session_token: self.session_token.clone(),
             region: self.region.clone(),
             force_path_style: self.force_path_style,
+            options: self.s3.options(),
         }
     }
 
@@ -178,6 +191,7 @@ impl StoreSettings {
             ca_file,
             force_path_style,
             secure,
+            s3,
         } = self;
         let mut vars = Vec::new();
         vars.extend(
@@ -216,6 +230,7 @@ impl StoreSettings {
         if !secure {
             vars.push(Var::plain("SECURE", "false"));
         }
+        vars.extend(s3.to_env());
         vars
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use secrecy::SecretString;
 
 use super::prefix::Prefix;
+use super::s3::options::Options;
 
 /// Where objects are kept and how to get there.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct S3Place {
     pub region: Option<String>,
     /// Whether the bucket stands in the path; none: where an endpoint is given.
     pub force_path_style: Option<bool>,
+    /// What objects are written with.
+    pub options: Options,
 }
 
 /// Whose certificates are trusted.

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use super::file::FileStorage;
 use super::memory::MemoryStorage;
+use super::s3::options::Options;
 use super::{Access, Config, Kind, Place, S3Place, Storage, Stored, Tls, connect};
 
 /// A store with the folder in which its unfinished uploads show.
@@ -106,6 +107,7 @@ async fn s3(prefix: &str) -> Tried {
             session_token: None,
             region: None,
             force_path_style: None,
+            options: Options::default(),
         }),
         prefix: prefix.parse().unwrap(),
         tls: Tls::default(),

@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload};
+use super::{
+    Access, Body, Error, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Upload,
+};
 use walk::{SEEN_AT_ONCE, object};
 use writing::{UPLOADS, Writing};
 
@@ -276,6 +278,18 @@ impl Storage for FileStorage {
             }
         }
         left
+    }
+
+    fn locks(&self) -> bool {
+        false
+    }
+
+    async fn lock(&self, _keys: &[String]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn locked(&self, _key: &str) -> Result<Option<Locked>, Error> {
+        Ok(None)
     }
 
     async fn rehearse(&self, key: &str) -> Result<(), Error> {

@@ -9,7 +9,9 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Body, Error, Kind, Object, Ours, See, Storage, Stored, Survey, Upload};
+use super::{
+    Access, Body, Error, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Upload,
+};
 
 type Objects = Arc<Mutex<BTreeMap<String, (Bytes, Timestamp)>>>;
 
@@ -126,6 +128,18 @@ impl Storage for MemoryStorage {
             objects.remove(key);
         }
         Vec::new()
+    }
+
+    fn locks(&self) -> bool {
+        false
+    }
+
+    async fn lock(&self, _keys: &[String]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn locked(&self, _key: &str) -> Result<Option<Locked>, Error> {
+        Ok(None)
     }
 
     async fn rehearse(&self, _key: &str) -> Result<(), Error> {

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Access, Body, Error, Object, Ours, Prefix, See, Storage, Stored, Survey, Upload};
+use super::{
+    Access, Body, Error, Locked, Object, Ours, Prefix, See, Storage, Stored, Survey, Upload,
+};
 
 /// A store of which only what is below a prefix is seen.
 #[derive(Clone, Debug)]
@@ -92,6 +94,19 @@ impl Storage for Prefixed {
             None => (key, error),
         };
         left.into_iter().map(own).collect()
+    }
+
+    fn locks(&self) -> bool {
+        self.inner.locks()
+    }
+
+    async fn lock(&self, keys: &[String]) -> Result<(), Error> {
+        let whole: Vec<String> = keys.iter().map(|it| self.whole(it)).collect();
+        self.inner.lock(&whole).await
+    }
+
+    async fn locked(&self, key: &str) -> Result<Option<Locked>, Error> {
+        self.inner.locked(&self.whole(key)).await
     }
 
     async fn rehearse(&self, key: &str) -> Result<(), Error> {

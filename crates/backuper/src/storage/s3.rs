@@ -4,9 +4,13 @@
 //! [`client::ATTEMPTS`]; everything else fails at once.
 
 mod bucket;
+mod checksum;
 pub mod client;
 mod error;
+mod headers;
 mod http;
+mod lock;
+pub mod options;
 mod parts;
 mod read;
 mod stall;
@@ -21,10 +25,13 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Access, Body, Error, Kind, Object, Ours, S3Place, See, Storage, Stored, Survey, Tls, Upload,
+    Access, Body, Error, Kind, Locked, Object, Ours, S3Place, See, Storage, Stored, Survey, Tls,
+    Upload,
 };
 use bucket::{Bucket, time, unquoted};
+use checksum::Known;
 use error::meaning;
+use headers::{Headers, Role};
 use parts::Memory;
 use upload::Multipart;
 
@@ -47,8 +54,15 @@ impl S3Storage {
     pub async fn connect(place: &S3Place, tls: &Tls, attempts: u32) -> Result<Self, Error> {
         let endpoint = place.endpoint.as_ref();
         let has_path = |it: &String| it.parse().is_ok_and(|it: ::http::Uri| it.path() != "/");
+        let options = &place.options;
+        // What is sent in the clear is refused where the settings are read.
+        let checked = options.check(None);
+        let headers = checked.and_then(|()| Headers::of(options));
         Ok(Self {
             bucket: Bucket {
+                headers: headers.map_err(http::misconfigured)?,
+                lock: options.lock(),
+                checksums: Known::of(options.checksum),
                 client: client::build(place, tls, attempts).await?,
                 name: place.bucket.to_string(),
                 endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
@@ -77,17 +91,6 @@ impl S3Storage {
             kind => kind,
         };
         Error { kind, ..error }
-    }
-
-    async fn delete_one(&self, key: &str) -> Result<(), Error> {
-        let request = self.bucket.client.delete_object().bucket(&self.bucket.name);
-        match request.key(key).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match meaning("deleting", &self.at(key), &error) {
-                gone if gone.kind == Kind::NotFound => Ok(()),
-                error => Err(error),
-            },
-        }
     }
 
     /// Deletes up to 1,000 keys in one request; where the server will not have that (some want a
@@ -153,7 +156,7 @@ impl S3Storage {
     async fn one_by_one(&self, keys: &[String]) -> Vec<(String, Error)> {
         let mut left = Vec::new();
         for (at, key) in keys.iter().enumerate() {
-            match self.delete_one(key).await {
+            match self.bucket.delete(key).await {
                 Ok(()) => {}
                 // Every further key would be waited for as long as this one.
                 Err(error) if error.kind == Kind::Unavailable => {
@@ -204,12 +207,13 @@ impl Storage for S3Storage {
         }
         // Not beside the listing: a run that is stopped while that stands still has written nothing.
         let key = format!("{prefix}oiler-probe-{}", uuid::Uuid::new_v4());
-        self.put(&key, Bytes::from_static(b"probe")).await?;
-        self.delete_one(&key).await
+        survey::write_probe(&self.bucket, &key).await?;
+        self.bucket.delete(&key).await?;
+        self.bucket.can_lock(prefix).await
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
-        self.bucket.put(key, body).await
+        self.bucket.put(key, body, Role::Mark).await
     }
 
     async fn upload(&self, key: &str, expected: u64) -> Result<Box<dyn Upload>, Error> {
@@ -217,8 +221,9 @@ impl Storage for S3Storage {
     }
 
     async fn stat(&self, key: &str) -> Result<Object, Error> {
-        let request = self.bucket.client.head_object().bucket(&self.bucket.name);
+        let request = self.bucket.headers.head(self.bucket.client.head_object());
         let found = request
+            .bucket(&self.bucket.name)
             .key(key)
             .send()
             .await
@@ -297,6 +302,18 @@ impl Storage for S3Storage {
             left.extend(self.delete_some(some).await);
         }
         left
+    }
+
+    fn locks(&self) -> bool {
+        self.bucket.lock.is_some()
+    }
+
+    async fn lock(&self, keys: &[String]) -> Result<(), Error> {
+        self.bucket.lock(keys).await
+    }
+
+    async fn locked(&self, key: &str) -> Result<Option<Locked>, Error> {
+        self.bucket.locked(key).await
     }
 
     async fn rehearse(&self, key: &str) -> Result<(), Error> {

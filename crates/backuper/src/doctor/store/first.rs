@@ -80,6 +80,7 @@ fn stage(kind: Kind, stages: &[&'static str]) -> &'static str {
         Kind::NotFound
         | Kind::Denied
         | Kind::NotPermitted
+        | Kind::Unsupported
         | Kind::Full
         | Kind::Corrupt
         | Kind::Other => "list",

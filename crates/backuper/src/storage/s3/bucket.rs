@@ -1,19 +1,20 @@
 //! One bucket, and the requests for whole objects and uploads that several modules send.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use jiff::Timestamp;
-use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
+use super::checksum::{self, Digest, Known, Way};
 use super::error::{meaning, unexpected};
+use super::headers::{Headers, Role};
 use super::http::IDLE;
+use super::options::LockMode;
 use super::parts::Memory;
 use crate::storage::{Error, Kind, Stored};
 
@@ -30,13 +31,27 @@ pub(super) struct Bucket {
     pub(super) endpoint: String,
     /// What all uploads of the process share.
     pub(super) memory: Memory,
+    pub(super) headers: Headers,
+    /// How the objects of complete backups are locked, and for how many days.
+    pub(super) lock: Option<(LockMode, NonZeroU32)>,
+    pub(super) checksums: Known,
 }
 
-/// A part that the server has: its number from 1, its tag, the MD5 of what was sent.
+/// An upload that was begun.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) id: String,
+    /// What its parts are sent with.
+    pub(super) way: Way,
+}
+
+/// A part that the server has: its number from 1, its tag, the digest of what was sent, and whether the
+/// answer has proven it.
 pub(super) struct Sent {
     pub(super) number: i32,
     pub(super) etag: String,
-    pub(super) md5: [u8; 16],
+    pub(super) digest: Digest,
+    pub(super) is_proven: bool,
 }
 
 impl Bucket {
@@ -45,99 +60,160 @@ impl Bucket {
         format!("s3://{}/{key} at {}", self.name, self.endpoint)
     }
 
-    /// Stores an object in one request.
-    pub(super) async fn put(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
-        let md5 = Md5::digest(&body);
+    /// Stores an object in one request. The first one finds out what the server takes.
+    pub(super) async fn put(&self, key: &str, body: Bytes, role: Role) -> Result<Stored, Error> {
+        if let Some(way) = self.checksums.way() {
+            let (stored, _) = self.put_by(key, body, role, way).await?;
+            return Ok(stored);
+        }
+        match self.put_by(key, body.clone(), role, Way::Crc32c).await {
+            Ok((stored, has_crc32c)) => {
+                self.checksums
+                    .note(if has_crc32c { Way::Crc32c } else { Way::Md5 });
+                Ok(stored)
+            }
+            Err(error) if may_be_of_checksum(error.kind) => {
+                let (stored, _) = self.put_by(key, body, role, Way::Md5).await?;
+                self.checksums.note(Way::Md5);
+                Ok(stored)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives also whether the server has answered with a CRC32C of its own.
+    async fn put_by(
+        &self,
+        key: &str,
+        body: Bytes,
+        role: Role,
+        way: Way,
+    ) -> Result<(Stored, bool), Error> {
+        let digest = Digest::of(way, &body);
         let stored = Stored {
             size: body.len() as u64,
             sha256: hex::encode(Sha256::digest(&body)),
             etag: None,
         };
+        let request = self.client.put_object().bucket(&self.name).key(key);
         let answer = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(key)
-            .content_md5(STANDARD.encode(md5))
-            .body(ByteStream::from(body))
+            .headers
+            .put(request, role)
+            .set_content_md5(digest.md5())
+            .set_checksum_crc32_c(digest.crc32c())
+            .body(ByteStream::from(body.clone()))
             .send()
             .await
             .map_err(|error| meaning("writing", &self.at(key), &error))?;
-        let etag = answer.e_tag().map(unquoted);
-        Ok(Stored {
-            // Where the server's tag is not the MD5 (SSE-KMS, some servers), it proves nothing.
-            etag: etag.filter(|it| *it == hex::encode(md5)),
+        let fulfilled = self.headers.fulfilled(
+            answer.server_side_encryption(),
+            answer.sse_customer_key_md5(),
+        );
+        if let Err(error) = self.fulfilled(key, fulfilled) {
+            self.delete(key).await?;
+            return Err(error);
+        }
+        let etag = answer.e_tag().map(unquoted).unwrap_or_default();
+        // Where the server proves nothing, the object is read back.
+        let is_proven = digest.is_proven(&body, &etag, answer.checksum_crc32_c());
+        let stored = Stored {
+            etag: (is_proven && !etag.is_empty()).then_some(etag),
             ..stored
-        })
+        };
+        Ok((stored, answer.checksum_crc32_c().is_some()))
     }
 
-    /// Whether the object is known to be there, by its tag.
-    pub(super) async fn holds(&self, key: &str, stored: &Stored) -> bool {
-        let request = self.client.head_object().bucket(&self.name).key(key);
-        let found = request.send().await.ok();
-        let tag = found.as_ref().and_then(|it| it.e_tag()).map(unquoted);
-        let size = found.as_ref().and_then(|it| it.content_length());
-        tag.is_some()
-            && tag == stored.etag
-            && size.and_then(|it| u64::try_from(it).ok()) == Some(stored.size)
+    /// Whether the object is known to be there, by its tag or by the checksum of its parts.
+    pub(super) async fn holds(&self, key: &str, stored: &Stored, composite: Option<&str>) -> bool {
+        let request = self.headers.head(self.client.head_object());
+        let request = request.bucket(&self.name).key(key);
+        let request = request.checksum_mode(ChecksumMode::Enabled);
+        let Ok(found) = request.send().await else {
+            return false;
+        };
+        let tag = found.e_tag().map(unquoted);
+        let size = found.content_length();
+        let is_same = (tag.is_some() && tag == stored.etag)
+            || (composite.is_some() && composite == found.checksum_crc32_c());
+        is_same && size.and_then(|it| u64::try_from(it).ok()) == Some(stored.size)
     }
 
-    /// Begins an upload; gives its id.
-    pub(super) async fn create(&self, key: &str) -> Result<String, Error> {
+    /// Begins an upload.
+    pub(super) async fn create(&self, key: &str) -> Result<Begun, Error> {
+        let way = self.checksums.way().unwrap_or(Way::Md5);
         let request = self.client.create_multipart_upload().bucket(&self.name);
-        let created = request
+        let algorithm = (way == Way::Crc32c).then_some(ChecksumAlgorithm::Crc32C);
+        let created = self
+            .headers
+            .create(request)
             .key(key)
+            .set_checksum_algorithm(algorithm)
             .send()
             .await
             .map_err(|error| meaning("writing", &self.at(key), &error))?;
-        created.upload_id().map(str::to_owned).ok_or_else(|| Error {
-            kind: Kind::Other,
-            action: "writing",
-            location: self.at(key),
-            reason: "the server gave the upload no id".to_owned(),
-        })
+        let id = created
+            .upload_id()
+            .map(str::to_owned)
+            .ok_or_else(|| Error {
+                kind: Kind::Other,
+                action: "writing",
+                location: self.at(key),
+                reason: "the server gave the upload no id".to_owned(),
+            })?;
+        let fulfilled = self.headers.fulfilled(
+            created.server_side_encryption(),
+            created.sse_customer_key_md5(),
+        );
+        if let Err(error) = self.fulfilled(key, fulfilled) {
+            self.abort(key, &id).await?;
+            return Err(error);
+        }
+        Ok(Begun { id, way })
     }
 
     /// Sends one part.
     pub(super) async fn send(
         &self,
         key: &str,
-        id: &str,
+        upload: &Begun,
         number: i32,
         body: Bytes,
     ) -> Result<Sent, Error> {
-        let md5 = Md5::digest(&body);
-        let answer = self
-            .client
-            .upload_part()
+        let digest = Digest::of(upload.way, &body);
+        let request = self.headers.part(self.client.upload_part());
+        let answer = request
             .bucket(&self.name)
             .key(key)
-            .upload_id(id)
+            .upload_id(&upload.id)
             .part_number(number)
-            .content_md5(STANDARD.encode(md5))
-            .body(ByteStream::from(body))
+            .set_content_md5(digest.md5())
+            .set_checksum_crc32_c(digest.crc32c())
+            .body(ByteStream::from(body.clone()))
             .send()
             .await
             .map_err(|error| unexpected(meaning("writing", &self.at(key), &error)))?;
+        let etag = answer.e_tag().unwrap_or_default().to_owned();
         Ok(Sent {
             number,
-            etag: answer.e_tag().unwrap_or_default().to_owned(),
-            md5: md5.into(),
+            is_proven: digest.is_proven(&body, &unquoted(&etag), answer.checksum_crc32_c()),
+            etag,
+            digest,
         })
     }
 
-    /// Makes an object of an upload's parts.
+    /// Makes an object of an upload's parts; gives its tag where the answer has this checksum.
     pub(super) async fn complete(
         &self,
         key: &str,
         id: &str,
         sent: &[Sent],
         size: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         let parts = sent.iter().map(|it| {
             CompletedPart::builder()
                 .part_number(it.number)
                 .e_tag(&it.etag)
+                .set_checksum_crc32_c(it.digest.crc32c())
                 .build()
         });
         let upload = CompletedMultipartUpload::builder().set_parts(Some(parts.collect()));
@@ -145,7 +221,8 @@ impl Bucket {
         let limit = IDLE + COMPLETING_PER_GIB.saturating_mul(gib);
         let timeouts = TimeoutConfig::builder().read_timeout(limit).build();
         let patient = aws_sdk_s3::Config::builder().timeout_config(timeouts);
-        self.client
+        let answer = self
+            .client
             .complete_multipart_upload()
             .bucket(&self.name)
             .key(key)
@@ -155,8 +232,31 @@ impl Bucket {
             .config_override(patient)
             .send()
             .await
-            .map(drop)
-            .map_err(|error| meaning("writing", &self.at(key), &error))
+            .map_err(|error| meaning("writing", &self.at(key), &error))?;
+        let composite = composite(sent);
+        let is_proven = composite.is_some() && answer.checksum_crc32_c() == composite.as_deref();
+        Ok(answer.e_tag().map(unquoted).filter(|_| is_proven))
+    }
+
+    fn fulfilled(&self, key: &str, answer: Result<(), String>) -> Result<(), Error> {
+        answer.map_err(|reason| Error {
+            kind: Kind::Unsupported,
+            action: "writing",
+            location: self.at(key),
+            reason,
+        })
+    }
+
+    /// Deletes an object. That there is none is success.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), Error> {
+        let request = self.client.delete_object().bucket(&self.name);
+        match request.key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match meaning("deleting", &self.at(key), &error) {
+                gone if gone.kind == Kind::NotFound => Ok(()),
+                error => Err(error),
+            },
+        }
     }
 
     /// Ends an upload without an object. That there is none is success.
@@ -188,6 +288,17 @@ impl Bucket {
         }
         Ok(newest)
     }
+}
+
+/// The checksum that an object of these parts has.
+pub(super) fn composite(sent: &[Sent]) -> Option<String> {
+    let digests: Vec<Digest> = sent.iter().map(|it| it.digest).collect();
+    checksum::composite(&digests)
+}
+
+/// What a server may answer that does not take a checksum: no keys, no bucket and no outage is meant.
+fn may_be_of_checksum(kind: Kind) -> bool {
+    matches!(kind, Kind::Other | Kind::Corrupt)
 }
 
 /// A tag without the quotes that HTTP puts around it.

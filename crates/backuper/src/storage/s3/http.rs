@@ -205,7 +205,7 @@ fn tls(trust: &Tls) -> Result<rustls::ClientConfig, Error> {
         .with_no_client_auth())
 }
 
-fn misconfigured(reason: String) -> Error {
+pub(super) fn misconfigured(reason: String) -> Error {
     Error {
         kind: Kind::Misconfigured,
         action: "preparing to speak to",

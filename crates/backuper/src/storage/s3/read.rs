@@ -29,7 +29,8 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) async fn begin(bucket: &Bucket, key: &str, location: String) -> Result<Self, Error> {
-        let request = bucket.client.get_object().bucket(&bucket.name);
+        let request = bucket.headers.get(bucket.client.get_object());
+        let request = request.bucket(&bucket.name);
         let answer = request
             .key(key)
             .send()
@@ -107,7 +108,8 @@ impl Reading {
         // 1, 2, 4, 8, 16 seconds: the first break is most often over by then.
         let pause = 1u64 << self.breaks.saturating_sub(1).min(4);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        let request = self.bucket.client.get_object().bucket(&self.bucket.name);
+        let request = self.bucket.headers.get(self.bucket.client.get_object());
+        let request = request.bucket(&self.bucket.name);
         let answer = request
             .key(&self.key)
             .range(format!("bytes={}-", self.given))

@@ -1,4 +1,4 @@
-//! What an S3 server tells without any object being written.
+//! What an S3 server tells without any object being left.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,15 +9,41 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::bucket::Bucket;
-use crate::storage::{Error, Survey};
+use super::headers::Role;
+use crate::storage::{Error, Kind, Survey};
 
 /// Begins an upload, sends a part of it and aborts it, whatever comes of that.
 pub(super) async fn rehearse(bucket: &Bucket, key: &str) -> Result<(), Error> {
-    let id = bucket.create(key).await?;
+    let upload = bucket.create(key).await?;
     let part = Bytes::from_static(b"part");
-    let sent = bucket.send(key, &id, 1, part).await;
-    let aborted = bucket.abort(key, &id).await;
+    let sent = bucket.send(key, &upload, 1, part).await;
+    let aborted = bucket.abort(key, &upload.id).await;
     sent.and(aborted)
+}
+
+/// Writes the probe's object; where it is denied, finds out whether that is for its tags.
+pub(super) async fn write_probe(bucket: &Bucket, key: &str) -> Result<(), Error> {
+    let body = Bytes::from_static(b"probe");
+    let denied = match bucket.put(key, body.clone(), Role::Mark).await {
+        Err(error) if error.kind == Kind::Denied && bucket.headers.has_tags() => error,
+        written => return written.map(drop),
+    };
+    let plain = Bucket {
+        headers: bucket.headers.without_tags(),
+        ..bucket.clone()
+    };
+    if plain.put(key, body, Role::Mark).await.is_err() {
+        return Err(denied);
+    }
+    bucket.delete(key).await?;
+    Err(Error {
+        kind: Kind::Unsupported,
+        reason: format!(
+            "{}; it is denied with S3_TAGS alone: allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY, or leave S3_TAGS out",
+            denied.reason
+        ),
+        ..denied
+    })
 }
 
 /// What the server's answers tell beside what was asked for.

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use super::bucket::{Bucket, Sent, unquoted};
+use super::bucket::{Begun, Bucket, Sent, composite, unquoted};
 use super::error::unexpected;
+use super::headers::Role;
 use super::parts::{SMALLEST, Sizes};
 use crate::storage::{Error, Kind, Stored, Upload};
 
@@ -23,13 +24,13 @@ pub(super) struct Multipart {
     bucket: Bucket,
     key: String,
     sizes: Sizes,
-    id: Option<String>,
-    /// A request for the id that is under way: dropped in its middle, it would leave an upload that
+    begun: Option<Begun>,
+    /// A request for it that is under way: dropped in its middle, it would leave an upload that
     /// nobody knows of.
-    creating: Option<JoinHandle<Result<String, Error>>>,
+    creating: Option<JoinHandle<Result<Begun, Error>>>,
     gathered: BytesMut,
     permit: Option<OwnedSemaphorePermit>,
-    begun: u64,
+    parts: u64,
     sending: JoinSet<Result<Sent, Error>>,
     sent: Vec<Sent>,
     size: u64,
@@ -42,11 +43,11 @@ impl Multipart {
             bucket,
             key: key.to_owned(),
             sizes: Sizes::of_object(expected),
-            id: None,
+            begun: None,
             creating: None,
             gathered: BytesMut::new(),
             permit: None,
-            begun: 0,
+            parts: 0,
             sending: JoinSet::new(),
             sent: Vec::new(),
             size: 0,
@@ -89,7 +90,7 @@ impl Multipart {
 
     /// Gathered bytes count as being under way: the memory is taken with the first of them.
     async fn gather(&mut self, chunk: &mut Bytes) -> Result<(), Error> {
-        let size = self.sizes.of_part(self.begun);
+        let size = self.sizes.of_part(self.parts);
         let whole = usize::try_from(size).map_err(|_large| self.broken("too large a part"))?;
         if self.gathered.is_empty() {
             self.permit = self.enter(size).await?;
@@ -99,45 +100,45 @@ impl Multipart {
         let taken = chunk.split_to(wanted.min(chunk.len()));
         self.gathered.extend_from_slice(&taken);
         // Its id is there when the part is full, so that nobody waits for the way to the server.
-        if self.id.is_none() && self.gathered.len() >= whole / 2 {
+        if self.begun.is_none() && self.gathered.len() >= whole / 2 {
             self.create();
         }
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.gathered.len() as u64 >= self.sizes.of_part(self.begun)
+        self.gathered.len() as u64 >= self.sizes.of_part(self.parts)
     }
 
-    fn create(&mut self) -> &mut JoinHandle<Result<String, Error>> {
+    fn create(&mut self) -> &mut JoinHandle<Result<Begun, Error>> {
         self.creating.get_or_insert_with(|| {
             let (bucket, key) = (self.bucket.clone(), self.key.clone());
             tokio::spawn(async move { bucket.create(&key).await })
         })
     }
 
-    async fn id(&mut self) -> Result<String, Error> {
-        if let Some(id) = &self.id {
-            return Ok(id.clone());
+    async fn begun(&mut self) -> Result<Begun, Error> {
+        if let Some(begun) = &self.begun {
+            return Ok(begun.clone());
         }
         let creating = self.create();
         let created = creating.await;
         self.creating = None;
-        let id = created.map_err(|error| self.broken(error.to_string()))??;
-        self.id = Some(id.clone());
-        Ok(id)
+        let begun = created.map_err(|error| self.broken(error.to_string()))??;
+        self.begun = Some(begun.clone());
+        Ok(begun)
     }
 
     async fn send(&mut self) -> Result<(), Error> {
-        let id = self.id().await?;
+        let begun = self.begun().await?;
         let body = std::mem::take(&mut self.gathered).freeze();
         let permit = self.permit.take();
-        self.begun += 1;
-        let number = i32::try_from(self.begun).map_err(|_many| self.broken("too many parts"))?;
+        self.parts += 1;
+        let number = i32::try_from(self.parts).map_err(|_many| self.broken("too many parts"))?;
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
         self.sending.spawn(async move {
             let part = body.clone();
-            let sent = bucket.send(&key, &id, number, body).await?;
+            let sent = bucket.send(&key, &begun, number, body).await?;
             bucket.memory.give_back(part);
             drop(permit);
             Ok(sent)
@@ -152,9 +153,9 @@ impl Multipart {
     }
 
     async fn finish(&mut self) -> Result<Stored, Error> {
-        if self.id.is_none() && self.creating.is_none() {
+        if self.begun.is_none() && self.creating.is_none() {
             let body = std::mem::take(&mut self.gathered).freeze();
-            return self.bucket.put(&self.key, body).await;
+            return self.bucket.put(&self.key, body, Role::Data).await;
         }
         if !self.gathered.is_empty() {
             self.send().await?;
@@ -163,30 +164,37 @@ impl Multipart {
             self.collect(ended)?;
         }
         self.sent.sort_by_key(|it| it.number);
-        let id = self.id().await?;
-        let stored = Stored {
+        let id = self.begun().await?.id;
+        let mut stored = Stored {
             size: self.size,
             sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
             etag: whole_tag(&self.sent),
         };
         let (bucket, key) = (&self.bucket, &self.key);
-        if let Err(error) = bucket.complete(key, &id, &self.sent, self.size).await {
-            // A try whose answer was lost has completed the upload, and the next finds none.
-            if error.kind == Kind::Unavailable || !bucket.holds(key, &stored).await {
-                return Err(unexpected(error));
+        match bucket.complete(key, &id, &self.sent, self.size).await {
+            // The server's own checksum of the whole proves the tag that stands beside it.
+            Ok(proven) => stored.etag = proven.or(stored.etag),
+            Err(error) => {
+                // A try whose answer was lost has completed the upload, and the next finds none.
+                let whole = composite(&self.sent);
+                if error.kind == Kind::Unavailable
+                    || !bucket.holds(key, &stored, whole.as_deref()).await
+                {
+                    return Err(unexpected(error));
+                }
             }
         }
-        self.id = None;
+        self.begun = None;
         Ok(stored)
     }
 
     async fn abort_upload(&mut self) -> Result<(), Error> {
         settle(&mut self.sending).await;
         if self.creating.is_some() {
-            self.id().await?;
+            self.begun().await?;
         }
-        match self.id.take() {
-            Some(id) => self.bucket.abort(&self.key, &id).await,
+        match self.begun.take() {
+            Some(begun) => self.bucket.abort(&self.key, &begun.id).await,
             None => Ok(()),
         }
     }
@@ -201,16 +209,15 @@ async fn settle(sending: &mut JoinSet<Result<Sent, Error>>) {
     }
 }
 
-/// The tag that servers give to an object of parts: the MD5 of the parts' MD5s, and their number.
-/// Only where every part's tag was its MD5 is that known beforehand.
+/// The tag that servers give to an object of parts: the MD5 of the parts' tags, and their number. Only
+/// where each part's tag is an MD5, and each answer has proven what the server has, it says anything.
 fn whole_tag(sent: &[Sent]) -> Option<String> {
-    let plain = |it: &Sent| unquoted(&it.etag) == hex::encode(it.md5);
-    if !sent.iter().all(plain) {
-        return None;
-    }
     let mut md5 = Md5::new();
     for part in sent {
-        md5.update(part.md5);
+        let tag: Option<[u8; 16]> = hex::decode(unquoted(&part.etag))
+            .ok()
+            .and_then(|it| it.try_into().ok());
+        md5.update(tag.filter(|_| part.is_proven)?);
     }
     Some(format!("{}-{}", hex::encode(md5.finalize()), sent.len()))
 }
@@ -252,8 +259,8 @@ impl Upload for Multipart {
 
 impl Drop for Multipart {
     fn drop(&mut self) {
-        let (id, creating) = (self.id.take(), self.creating.take());
-        if id.is_none() && creating.is_none() {
+        let (begun, creating) = (self.begun.take(), self.creating.take());
+        if begun.is_none() && creating.is_none() {
             return;
         }
         let mut sending = std::mem::take(&mut self.sending);
@@ -266,8 +273,10 @@ impl Drop for Multipart {
                     Some(creating) => creating.await.ok().and_then(Result::ok),
                     None => None,
                 };
-                let Some(id) = id.or(created) else { return };
-                if let Err(error) = bucket.abort(&key, &id).await {
+                let Some(begun) = begun.or(created) else {
+                    return;
+                };
+                if let Err(error) = bucket.abort(&key, &begun.id).await {
                     tracing::warn!(%key, %error, "an unfinished upload stays");
                 }
             });

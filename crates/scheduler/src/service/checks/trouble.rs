@@ -63,6 +63,7 @@ impl From<storage::Error> for Trouble {
             | Kind::ClockSkew
             | Kind::Untrusted
             | Kind::Misconfigured
+            | Kind::Unsupported
             | Kind::Unavailable
             | Kind::Full
             | Kind::Other => false,

@@ -1,0 +1,154 @@
+//! The headers of requests for objects, as the options want them, and what the server has to answer.
+
+use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder as Create;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder as Get;
+use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder as Head;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder as Put;
+use aws_sdk_s3::operation::upload_part::builders::UploadPartFluentBuilder as Part;
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+use secrecy::ExposeSecret as _;
+
+use super::options::{CustomerKey, Encryption, Options};
+
+/// The only algorithm that SSE-C has.
+const CUSTOMER_ALGORITHM: &str = "AES256";
+
+/// What an object is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It holds what was dumped.
+    Data,
+    /// A manifest or a mark: small, and read by every listing.
+    Mark,
+}
+
+/// What the options say, as headers have it.
+#[derive(Clone, Debug)]
+pub(super) struct Headers {
+    class: Option<StorageClass>,
+    encryption: Option<Encryption>,
+    kms_key: Option<String>,
+    customer: Option<CustomerKey>,
+    tagging: Option<String>,
+}
+
+impl Headers {
+    /// # Errors
+    /// A sentence on what is wrong with the customer's key.
+    pub(super) fn of(options: &Options) -> Result<Self, String> {
+        let customer = options.customer_key.as_ref().map(CustomerKey::parse);
+        Ok(Self {
+            class: options
+                .storage_class
+                .as_ref()
+                .map(|it| StorageClass::from(it.to_string().as_str())),
+            encryption: options.encryption,
+            kms_key: options.kms_key.clone(),
+            customer: customer.transpose()?,
+            tagging: options.tags.header(),
+        })
+    }
+
+    pub(super) fn has_tags(&self) -> bool {
+        self.tagging.is_some()
+    }
+
+    /// The same without tags, which some keys may not set.
+    pub(super) fn without_tags(&self) -> Self {
+        Self {
+            tagging: None,
+            ..self.clone()
+        }
+    }
+
+    fn encryption(&self) -> Option<ServerSideEncryption> {
+        let encryption = self.encryption.map(Encryption::as_str);
+        encryption.map(ServerSideEncryption::from)
+    }
+
+    fn class(&self, role: Role) -> Option<StorageClass> {
+        self.class.clone().filter(|_| role == Role::Data)
+    }
+
+    /// Algorithm, key and the key's MD5.
+    fn customer(&self) -> [Option<String>; 3] {
+        let Some(CustomerKey { key, md5 }) = &self.customer else {
+            return [None, None, None];
+        };
+        let key = key.expose_secret().to_owned();
+        [CUSTOMER_ALGORITHM.to_owned(), key, md5.clone()].map(Some)
+    }
+
+    pub(super) fn put(&self, request: Put, role: Role) -> Put {
+        let [algorithm, key, md5] = self.customer();
+        request
+            .set_storage_class(self.class(role))
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.kms_key.clone())
+            .set_sse_customer_algorithm(algorithm)
+            .set_sse_customer_key(key)
+            .set_sse_customer_key_md5(md5)
+            .set_tagging(self.tagging.clone())
+    }
+
+    pub(super) fn create(&self, request: Create) -> Create {
+        let [algorithm, key, md5] = self.customer();
+        request
+            .set_storage_class(self.class(Role::Data))
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.kms_key.clone())
+            .set_sse_customer_algorithm(algorithm)
+            .set_sse_customer_key(key)
+            .set_sse_customer_key_md5(md5)
+            .set_tagging(self.tagging.clone())
+    }
+
+    pub(super) fn part(&self, request: Part) -> Part {
+        let [algorithm, key, md5] = self.customer();
+        request
+            .set_sse_customer_algorithm(algorithm)
+            .set_sse_customer_key(key)
+            .set_sse_customer_key_md5(md5)
+    }
+
+    pub(super) fn get(&self, request: Get) -> Get {
+        let [algorithm, key, md5] = self.customer();
+        request
+            .set_sse_customer_algorithm(algorithm)
+            .set_sse_customer_key(key)
+            .set_sse_customer_key_md5(md5)
+    }
+
+    pub(super) fn head(&self, request: Head) -> Head {
+        let [algorithm, key, md5] = self.customer();
+        request
+            .set_sse_customer_algorithm(algorithm)
+            .set_sse_customer_key(key)
+            .set_sse_customer_key_md5(md5)
+    }
+
+    /// Whether an answer to a write says that the object is encrypted as it was asked for: a server that
+    /// does not know a header passes over it.
+    ///
+    /// # Errors
+    /// A sentence on what the server did not do.
+    pub(super) fn fulfilled(
+        &self,
+        encryption: Option<&ServerSideEncryption>,
+        customer_md5: Option<&str>,
+    ) -> Result<(), String> {
+        if let Some(wanted) = self.encryption
+            && encryption.map(ServerSideEncryption::as_str) != Some(wanted.as_str())
+        {
+            return Err(format!(
+                "the server takes S3_SSE={wanted} and does not say that it encrypts; leave S3_SSE out, or use a store that has it"
+            ));
+        }
+        if let Some(key) = &self.customer
+            && customer_md5 != Some(&key.md5)
+        {
+            return Err("the server takes S3_SSE_CUSTOMER_KEY and does not say that it encrypts with it; leave it out, or use a store that has SSE-C".to_owned());
+        }
+        Ok(())
+    }
+}
