@@ -7,6 +7,7 @@ export XDG_CACHE_HOME ?= $(HOME)/.cache
 .PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
 .PHONY: bench bench-workers bench-scheduler bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images images-test
+.PHONY: tools-stores
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
 
 help: ## Lists the targets
@@ -63,7 +64,7 @@ bench-workers: tools-postgres ## Ours beside every other way, and how it grows; 
 bench-scheduler: tools-kubernetes ## Calls beside 10,000 schedules, and 1,000 due at once; see benches/scheduler/main.rs
 	$(CARGO) bench -p scheduler --bench scheduler
 
-tools: tools-postgres tools-versions tools-kubernetes tools-charts ## Installs what the tests need
+tools: tools-postgres tools-versions tools-kubernetes tools-charts tools-stores ## Installs what the tests need
 
 tools-postgres: ## PostgreSQL and zstd from Debian
 	scripts/install-postgres.sh
@@ -74,6 +75,10 @@ tools-versions: tools-postgres ## PostgreSQL 13, 14, 16, 17 and 18, pgbouncer an
 
 tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
 	scripts/tools/kubernetes.sh
+
+tools-stores: ## Emulators of Google Cloud Storage and of Azure Blob Storage, fetched once and kept
+	scripts/tools/go-program.sh fake-gcs-server
+	scripts/tools/npm-program.sh azurite
 
 manifests: tools-charts ## Renders deploy/ and the chart's README anew
 	scripts/charts-readme.sh

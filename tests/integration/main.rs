@@ -42,6 +42,7 @@ mod servers;
 mod sessions;
 mod sql_gz;
 mod store_hints;
+mod stores;
 mod tasks;
 mod tls;
 mod told;

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::runtime::Runtime;
 
 // The demo loads this file by its path, and only with paths does it find these too.
+#[path = "testbed/clouds.rs"]
+pub mod clouds;
 #[path = "testbed/core.rs"]
 pub mod core;
 #[path = "testbed/disk.rs"]

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use crate::catalog;
 use crate::postgres;
 use crate::runtime::{Failure, Verdict};
-use crate::storage;
+use crate::storage::{self, Kind, Service};
 
 impl From<postgres::Error> for Failure {
     fn from(error: postgres::Error) -> Self {
@@ -39,42 +39,108 @@ impl From<postgres::Error> for Failure {
 
 impl From<storage::Error> for Failure {
     fn from(error: storage::Error) -> Self {
-        use storage::Kind;
-        let advice = match error.kind {
-            Kind::NoBucket => "; create the bucket or correct S3_BUCKET_NAME",
-            Kind::NoDirectory => {
-                "; mkdir it, or mount the volume that holds it, or correct S3_ENDPOINT"
-            }
-            Kind::BucketName => "; correct S3_BUCKET_NAME: no bucket has such a name",
-            Kind::Denied => "; allow it to the owner of S3_ACCESS_KEY, or use another key",
-            Kind::NotPermitted => "; allow it to the user that this process runs as",
-            Kind::NoCredentials | Kind::CredentialsUnavailable => {
-                "; set S3_ACCESS_KEY and S3_SECRET_KEY, or give this machine a role"
-            }
-            Kind::UnknownKey => "; correct S3_ACCESS_KEY: the server does not know it",
-            Kind::WrongSecret => "; correct S3_SECRET_KEY: it is not that of S3_ACCESS_KEY",
-            Kind::SessionToken => "; set S3_SESSION_TOKEN and its two keys anew",
-            Kind::NoRegion => "; set S3_REGION",
-            Kind::WrongRegion => "; set S3_REGION to the bucket's region",
-            Kind::ClockSkew => "; set this machine's clock: the server's is another",
-            Kind::SpeaksHttp => {
-                "; the server speaks http and no https: write http:// in S3_ENDPOINT"
-            }
-            Kind::SpeaksHttps => "; the server does not speak http: write https:// in S3_ENDPOINT",
-            Kind::NotS3 => "; what answers there is no S3 server: correct S3_ENDPOINT",
-            Kind::EndpointPath => {
-                "; S3_ENDPOINT has a path: leave it out, a bucket's name belongs into S3_BUCKET_NAME"
-            }
-            Kind::Untrusted => "; give the certificate's authority in S3_CA_FILE",
-            Kind::Misconfigured => "; check S3_ENDPOINT, S3_REGION and S3_CA_FILE",
-            Kind::Unavailable => "; check S3_ENDPOINT, and that the store runs",
-            Kind::Full => "; make room",
-            Kind::Unsupported | Kind::NotFound | Kind::Corrupt | Kind::Other => "",
+        let advice = match error.service() {
+            Service::S3 => of_s3(error.kind),
+            Service::Google => of_google(error.kind),
+            Service::Azure => of_azure(error.kind),
         };
         Self {
             verdict: Verdict::of(error.kind.is_transient()),
             sentence: format!("{error}{advice}"),
         }
+    }
+}
+
+fn of_s3(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NoBucket => "; create the bucket or correct S3_BUCKET_NAME",
+        Kind::NoDirectory => {
+            "; mkdir it, or mount the volume that holds it, or correct S3_ENDPOINT"
+        }
+        Kind::BucketName => "; correct S3_BUCKET_NAME: no bucket has such a name",
+        Kind::Denied => "; allow it to the owner of S3_ACCESS_KEY, or use another key",
+        Kind::NotPermitted => "; allow it to the user that this process runs as",
+        Kind::NoCredentials | Kind::CredentialsUnavailable => {
+            "; set S3_ACCESS_KEY and S3_SECRET_KEY, or give this machine a role"
+        }
+        Kind::UnknownKey => "; correct S3_ACCESS_KEY: the server does not know it",
+        Kind::WrongSecret => "; correct S3_SECRET_KEY: it is not that of S3_ACCESS_KEY",
+        Kind::SessionToken => "; set S3_SESSION_TOKEN and its two keys anew",
+        Kind::NoRegion => "; set S3_REGION",
+        Kind::WrongRegion => "; set S3_REGION to the bucket's region",
+        Kind::ClockSkew => "; set this machine's clock: the server's is another",
+        Kind::SpeaksHttp => "; the server speaks http and no https: write http:// in S3_ENDPOINT",
+        Kind::SpeaksHttps => "; the server does not speak http: write https:// in S3_ENDPOINT",
+        Kind::NotS3 => "; what answers there is no S3 server: correct S3_ENDPOINT",
+        Kind::EndpointPath => {
+            "; S3_ENDPOINT has a path: leave it out, a bucket's name belongs into S3_BUCKET_NAME"
+        }
+        Kind::Untrusted => "; give the certificate's authority in S3_CA_FILE",
+        Kind::Misconfigured => "; check S3_ENDPOINT, S3_REGION and S3_CA_FILE",
+        Kind::Unavailable => "; check S3_ENDPOINT, and that the store runs",
+        Kind::Full => "; make room",
+        Kind::Unsupported | Kind::NotFound | Kind::Corrupt | Kind::Other => "",
+    }
+}
+
+fn of_google(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NoBucket => "; create the bucket or correct it in STORE_URL",
+        Kind::BucketName => "; correct the bucket in STORE_URL: none has such a name",
+        Kind::Denied => {
+            "; give the service account the role Storage Object User (roles/storage.objectUser) on the bucket"
+        }
+        Kind::NoCredentials | Kind::CredentialsUnavailable => {
+            "; set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT_KEY, or give the pod's ServiceAccount an identity there"
+        }
+        Kind::UnknownKey | Kind::WrongSecret | Kind::SessionToken => {
+            "; the key may be deleted or of a disabled account: set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT_KEY anew"
+        }
+        Kind::SpeaksHttp | Kind::SpeaksHttps | Kind::NotS3 => {
+            "; what answers there is no Google Cloud Storage: correct STORAGE_EMULATOR_HOST"
+        }
+        Kind::Misconfigured => "; check STORE_URL, the credentials and STORE_CA_FILE",
+        Kind::Unavailable => "; check that storage.googleapis.com can be reached from here",
+        kind => of_any_cloud(kind),
+    }
+}
+
+fn of_azure(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NoBucket => "; create the container or correct it in STORE_URL",
+        Kind::BucketName => "; correct the container in STORE_URL: none has such a name",
+        Kind::Denied => {
+            "; give the identity the role Storage Blob Data Contributor on the container, or the signature the permissions rcwdl"
+        }
+        Kind::NoCredentials | Kind::CredentialsUnavailable => {
+            "; set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_SECRET with its two ids, or give the pod an identity"
+        }
+        Kind::UnknownKey => {
+            "; correct AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET: no token was given for them, or none that counts here"
+        }
+        Kind::WrongSecret => {
+            "; correct AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN: it is not this account's"
+        }
+        Kind::SessionToken => {
+            "; set AZURE_STORAGE_SAS_TOKEN anew: it has expired or does not hold yet"
+        }
+        Kind::SpeaksHttp | Kind::SpeaksHttps | Kind::NotS3 => {
+            "; what answers there is no Azure Blob Storage: correct AZURE_STORAGE_ENDPOINT"
+        }
+        Kind::Misconfigured => "; check STORE_URL, the credentials and STORE_CA_FILE",
+        Kind::Unavailable => {
+            "; check the account in STORE_URL, and that its address can be reached from here"
+        }
+        kind => of_any_cloud(kind),
+    }
+}
+
+fn of_any_cloud(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ClockSkew => "; set this machine's clock: the server's is another",
+        Kind::Untrusted => "; give the certificate's authority in STORE_CA_FILE",
+        Kind::Full => "; make room",
+        _ => "",
     }
 }
 

@@ -1,4 +1,5 @@
-//! Where objects are kept: S3, or a directory that keeps S3's promises.
+//! Where objects are kept: S3, Google Cloud Storage, Azure Blob Storage, or a directory that keeps their
+//! promises.
 //!
 //! The trait is small on purpose. Its promises, which `conformance` tests on every
 //! implementation:
@@ -10,10 +11,16 @@
 //! - Listings are complete, however many pages they take, and sorted by key.
 //! - Deleting what is not there is success.
 
+pub mod azure;
+mod cloud;
+mod clouds;
 pub mod config;
 mod conformance;
 pub mod file;
+pub mod gcs;
+mod http;
 pub mod memory;
+mod parts;
 mod prefix;
 mod prefixed;
 pub mod s3;
@@ -27,6 +34,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+pub use clouds::{Account, AzureCredentials, AzurePlace, Container, GcsCredentials, GcsPlace};
 pub use config::{Bucket, Config, Endpoint, Place, S3Place, Tls};
 pub use prefix::Prefix;
 pub use url::StoreUrl;
@@ -38,7 +46,8 @@ pub struct Stored {
     pub size: u64,
     /// SHA-256 of those bytes, 64 lower-case hex digits.
     pub sha256: String,
-    /// The entity tag that the store should answer with, where that can be known beforehand.
+    /// What the store should tell of these bytes, where that can be known beforehand: S3's entity tag,
+    /// Google's CRC32C, Azure's MD5 or names of blocks.
     pub etag: Option<String>,
 }
 
@@ -119,7 +128,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// proves it; without such settings nothing is done.
     async fn lock(&self, keys: &[String]) -> Result<(), Error>;
 
-    /// What keeps an object from being removed, whoever has locked it.
+    /// What keeps an object from being removed, whoever has locked it, where the store tells it before it
+    /// refuses.
     async fn locked(&self, key: &str) -> Result<Option<Locked>, Error>;
 
     /// Proves that an object could be written under `key`, and lets none appear: begins an upload and
@@ -205,10 +215,33 @@ pub struct Error {
     pub kind: Kind,
     /// A verb phrase, such as `writing` or `listing`.
     pub action: &'static str,
-    /// The bucket and key, for people.
+    /// The bucket and key, for people; of Google's and of Azure's it begins with `gs://` and `az://`.
     pub location: String,
     /// What the store said, in one line, without secrets.
     pub reason: String,
+}
+
+impl Error {
+    /// Whose variables mend it.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        match self.location.split_once("://") {
+            Some(("gs", _)) => Service::Google,
+            Some(("az", _)) => Service::Azure,
+            Some(_) | None => Service::S3,
+        }
+    }
+}
+
+/// What a store is reached by, and so which variables name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// S3, or a directory that is named by the same variables.
+    S3,
+    /// Google Cloud Storage's own API.
+    Google,
+    /// Azure Blob Storage.
+    Azure,
 }
 
 /// What a caller can act on, each with a remedy of its own.
@@ -325,6 +358,8 @@ async fn connect_with(config: &Config, attempts: u32) -> Result<Arc<dyn Storage>
             Arc::new(file::FileStorage::new(path.clone(), folder))
         }
         Place::S3(place) => Arc::new(s3::S3Storage::connect(place, tls, attempts).await?),
+        Place::Gcs(place) => Arc::new(gcs::GcsStorage::connect(place, tls, attempts)?),
+        Place::Azure(place) => Arc::new(azure::AzureStorage::connect(place, tls, attempts)?),
     };
     Ok(if prefix.is_empty() {
         storage

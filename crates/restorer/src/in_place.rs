@@ -14,6 +14,7 @@ mod event_triggers;
 mod lexer;
 mod lists;
 mod locks;
+mod pipes;
 mod refusal;
 mod removal;
 mod rows;
@@ -21,25 +22,24 @@ pub mod script;
 mod transaction;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backuper::archive::codec::Decoding;
 use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
-use backuper::child::{self, Child, Output, Program, pipe};
+use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::{Target, Way, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
-use tokio::task::{JoinError, JoinHandle};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use defaults::Defaults;
 use event_triggers::silenced;
 use lists::Step;
+use pipes::{copied, pipe, whole};
 use refusal::Refusal;
 use rows::Rows;
 use transaction::Transaction;
@@ -368,39 +368,6 @@ async fn stoppable(
         () = stop.cancelled() => Err(Failure::try_again("stopped")),
         outcome = work => outcome,
     }
-}
-
-fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
-    let ends = std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
-    pipe::widen(&ends.1);
-    Ok(ends)
-}
-
-type Copying = JoinHandle<std::io::Result<u64>>;
-
-/// What pg_restore writes, on its way into our transaction.
-fn copied(program: &mut Child) -> Result<(std::io::PipeReader, Copying), Failure> {
-    let script = File::from(stdout(program)?);
-    pipe::widen(&script);
-    let (reader, writer) = pipe()?;
-    let copying = tokio::task::spawn_blocking(move || archive::copy(script, writer));
-    Ok((reader, copying))
-}
-
-fn whole(what: &str, copied: Result<std::io::Result<u64>, JoinError>) -> Result<(), Failure> {
-    match copied.map_err(std::io::Error::other).flatten() {
-        Ok(_bytes) => Ok(()),
-        Err(error) => Err(Failure::try_again(format!(
-            "{what}: its script broke: {error}"
-        ))),
-    }
-}
-
-fn stdout(child: &mut Child) -> Result<std::os::fd::OwnedFd, Failure> {
-    child
-        .take_stdout()
-        .and_then(|it| it.into_owned_fd().ok())
-        .ok_or_else(|| Failure::try_again("pg_restore has no stdout"))
 }
 
 fn failed(error: &child::Error) -> Failure {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
-use backuper::job::store::StoreSettings;
 use backuper::job::store::s3::S3Settings;
+use backuper::job::store::{AzureSettings, GoogleSettings, StoreSettings};
 use backuper::job::{
     BackupJob, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, EncryptionSettings,
     FormatSettings, LayoutSettings, ListJob, ReportingSettings, RetentionSettings, ShowJob, Value,
@@ -388,6 +388,8 @@ impl Workers {
             } else {
                 S3Settings::default()
             },
+            google: GoogleSettings::default(),
+            azure: AzureSettings::default(),
         }
     }
 

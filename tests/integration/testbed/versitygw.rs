@@ -108,6 +108,10 @@ impl Versitygw {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a script's own setting is handed through, not read"
+)]
 fn program() -> PathBuf {
     let home = std::env::var("HOME").unwrap_or_default();
     let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));

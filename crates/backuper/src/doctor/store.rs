@@ -123,6 +123,7 @@ pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
         layout: &layout,
         prefix,
         on_disk,
+        whom: whom(&config.place),
         end,
     };
     let free = asking.all(&mut findings).await;
@@ -130,6 +131,16 @@ pub(super) async fn check(job: &CheckJob, tidying: &TaskTracker) -> Found {
         findings,
         free,
         reason: "nobody has asked",
+    }
+}
+
+/// Who must be allowed what a backup does.
+fn whom(place: &Place) -> &'static str {
+    match place {
+        Place::S3(_) => "the owner of S3_ACCESS_KEY",
+        Place::Gcs(_) => "the service account that the credentials are of",
+        Place::Azure(_) => "the identity, key or signature that is used",
+        Place::Directory { .. } => "the user that workers run as",
     }
 }
 
@@ -143,7 +154,7 @@ fn unanswered(config: &Config, limit: Duration) -> Error {
     Error {
         kind: Kind::Unavailable,
         action: "listing",
-        location: config.place.server(),
+        location: config.place.location(),
         reason: format!("no answer within {} s", limit.as_secs()),
     }
 }

@@ -1,5 +1,7 @@
 //! What names a store: the `S3_*` variables of the contract, or `STORE_URL` in the place of some of them.
 
+mod azure;
+mod google;
 pub mod s3;
 
 use std::path::PathBuf;
@@ -10,13 +12,16 @@ use secrecy::SecretString;
 
 use super::parse::{Maybe, maybe, maybe_flag, secret, secure};
 use super::var::Var;
+pub use azure::AzureSettings;
+pub use google::GoogleSettings;
+
 use crate::storage::{Bucket, Config, Endpoint, Place, Prefix, S3Place, StoreUrl, Tls};
 use s3::S3Settings;
 
 /// Where backups are kept and how to get there.
 #[derive(Clone, Debug, Args)]
 pub struct StoreSettings {
-    /// s3://BUCKET/PREFIX or file:///DIRECTORY, in the place of S3_BUCKET_NAME and S3_PREFIX; empty: those say it.
+    /// s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX or file:///DIRECTORY, in the place of S3_BUCKET_NAME and S3_PREFIX; empty: those say it.
     #[arg(env = "STORE_URL", default_value = "", value_parser = maybe::<StoreUrl>)]
     pub url: Maybe<StoreUrl>,
 
@@ -67,6 +72,13 @@ pub struct StoreSettings {
     /// What objects on S3 are written with.
     #[command(flatten)]
     pub s3: S3Settings,
+    /// Who we are at Google, of gs://.
+    #[command(flatten)]
+    pub google: GoogleSettings,
+
+    /// Who we are at Azure, of az://.
+    #[command(flatten)]
+    pub azure: AzureSettings,
 }
 
 impl StoreSettings {
@@ -83,7 +95,9 @@ impl StoreSettings {
         let place = self.place()?;
         match &place {
             Place::S3(place) => place.options.check(place.endpoint.as_deref())?,
-            Place::Directory { .. } => self.s3.options().fit_a_directory()?,
+            Place::Directory { .. } | Place::Gcs(_) | Place::Azure(_) => {
+                self.s3.options().fit_another_store()?;
+            }
         }
         Ok(Config {
             place,
@@ -102,40 +116,60 @@ impl StoreSettings {
     }
 
     fn place(&self) -> Result<Place, String> {
-        match (&self.url, &self.endpoint) {
-            (None, Some(Endpoint::Directory(path))) => Ok(Place::Directory {
-                path: path.clone(),
-                folder: self.bucket.clone(),
-            }),
-            (None, _) => match &self.bucket {
-                Some(bucket) => Ok(Place::S3(self.s3(bucket))),
-                None => Err("S3_BUCKET_NAME is empty; set it to the bucket's name".to_owned()),
-            },
-            (Some(StoreUrl::Directory(path)), endpoint) => {
-                let other = endpoint
-                    .as_ref()
-                    .filter(|it| **it != Endpoint::Directory(path.clone()));
-                if other.is_some() {
-                    return Err(contradicted("S3_ENDPOINT"));
-                }
-                if self.bucket.is_some() {
-                    return Err(contradicted("S3_BUCKET_NAME"));
-                }
-                Ok(Place::Directory {
-                    path: path.clone(),
-                    folder: None,
-                })
-            }
-            (Some(StoreUrl::S3 { .. }), Some(Endpoint::Directory(_))) => {
-                Err(contradicted("S3_ENDPOINT"))
-            }
-            (Some(StoreUrl::S3 { bucket, .. }), _) => {
-                if self.bucket.as_ref().is_some_and(|it| it != bucket) {
-                    return Err(contradicted("S3_BUCKET_NAME"));
-                }
-                Ok(Place::S3(self.s3(bucket)))
-            }
+        let Some(url) = &self.url else {
+            return self.contract();
+        };
+        match (url, &self.endpoint) {
+            (_, None) | (StoreUrl::S3 { .. }, Some(Endpoint::Url(_))) => {}
+            (StoreUrl::Directory(path), Some(Endpoint::Directory(other))) if path == other => {}
+            _ => return Err(contradicted("S3_ENDPOINT")),
         }
+        let named = match url {
+            StoreUrl::S3 { bucket, .. } | StoreUrl::Gcs { bucket, .. } => Some(bucket),
+            StoreUrl::Azure { .. } | StoreUrl::Directory(_) => None,
+        };
+        if self.bucket.is_some() && self.bucket.as_ref() != named {
+            return Err(contradicted("S3_BUCKET_NAME"));
+        }
+        Ok(match url {
+            StoreUrl::S3 { bucket, .. } => Place::S3(self.s3(bucket)),
+            StoreUrl::Gcs { bucket, .. } => self.gcs(bucket)?,
+            StoreUrl::Azure {
+                account, container, ..
+            } => Place::Azure(self.azure.place(account, container)?),
+            StoreUrl::Directory(path) => Place::Directory {
+                path: path.clone(),
+                folder: None,
+            },
+        })
+    }
+
+    /// What the contract's own variables name.
+    fn contract(&self) -> Result<Place, String> {
+        match (&self.endpoint, &self.bucket) {
+            (Some(Endpoint::Directory(path)), folder) => Ok(Place::Directory {
+                path: path.clone(),
+                folder: folder.clone(),
+            }),
+            (_, Some(bucket)) => Ok(Place::S3(self.s3(bucket))),
+            (_, None) => Err("S3_BUCKET_NAME is empty; set it to the bucket's name".to_owned()),
+        }
+    }
+
+    /// With a pair of HMAC keys Google's bucket is one of S3's: its other API takes no others.
+    fn gcs(&self, bucket: &Bucket) -> Result<Place, String> {
+        let place = self.google.place(bucket)?;
+        if self.access_key.is_none() {
+            return Ok(Place::Gcs(place));
+        }
+        if self.google.has_key() {
+            return Err("S3_ACCESS_KEY is an HMAC key beside another of Google's; leave out S3_ACCESS_KEY and S3_SECRET_KEY, or the other".to_owned());
+        }
+        Ok(Place::S3(S3Place {
+            endpoint: Some(place.server()),
+            region: Some(self.region.clone().unwrap_or_else(|| "auto".to_owned())),
+            ..self.s3(bucket)
+        }))
     }
 
     fn s3(&self, bucket: &Bucket) -> S3Place {
@@ -192,6 +226,8 @@ impl StoreSettings {
             force_path_style,
             secure,
             s3,
+            google,
+            azure,
         } = self;
         let mut vars = Vec::new();
         vars.extend(
@@ -231,6 +267,8 @@ impl StoreSettings {
             vars.push(Var::plain("SECURE", "false"));
         }
         vars.extend(s3.to_env());
+        vars.extend(google.to_env());
+        vars.extend(azure.to_env());
         vars
     }
 }
@@ -266,6 +304,8 @@ mod tests {
         let config = config(vars).unwrap_or_else(|it| panic!("{vars:?}: {it}"));
         let at = match config.place {
             Place::S3(it) => format!("{:?} {}", it.endpoint, it.bucket),
+            Place::Gcs(it) => format!("{} {:?}", it.server(), it.credentials),
+            Place::Azure(it) => format!("{} {:?}", it.server(), it.credentials),
             Place::Directory { path, folder } => format!("{path:?} {folder:?}"),
         };
         format!("{at} {}", config.prefix.as_str())
@@ -324,6 +364,107 @@ mod tests {
             };
             let sentence = config(vars).unwrap_err();
             assert!(sentence.contains(name), "{vars:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn each_clouds_own_variables_let_in() {
+        let gs = ("STORE_URL", "gs://backups/a");
+        let az = ("STORE_URL", "az://acme/backups/a");
+        let id = [("AZURE_CLIENT_ID", "app"), ("AZURE_TENANT_ID", "dir")];
+        for (vars, wanted) in [
+            (vec![gs], "googleapis.com Ambient a/"),
+            (
+                vec![gs, ("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")],
+                "File(\"/k.json\")",
+            ),
+            (vec![gs, ("GOOGLE_SERVICE_ACCOUNT_KEY", "hunter2")], "Key("),
+            (
+                vec![gs, ("STORAGE_EMULATOR_HOST", "gcs:4443")],
+                "http://gcs:4443 Anonymous",
+            ),
+            (
+                vec![gs, ("S3_ACCESS_KEY", "GOOG1"), ("S3_SECRET_KEY", "hunter2")],
+                "Some(\"https://storage.googleapis.com\") backups a/",
+            ),
+            (
+                vec![az],
+                "https://acme.blob.core.windows.net Ambient { client: None } a/",
+            ),
+            (vec![az, id[0]], "Ambient { client: Some(\"app\") }"),
+            (vec![az, ("AZURE_STORAGE_ACCOUNT_KEY", "hunter2")], "Key("),
+            (
+                vec![az, id[0], id[1], ("AZURE_STORAGE_SAS_TOKEN", "hunter2")],
+                "Sas(",
+            ),
+            (
+                vec![az, id[0], id[1], ("AZURE_CLIENT_SECRET", "hunter2")],
+                "Secret {",
+            ),
+            (
+                vec![az, id[0], id[1], ("AZURE_FEDERATED_TOKEN_FILE", "/t")],
+                "Federated {",
+            ),
+            (
+                vec![
+                    az,
+                    ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:10000/acme/"),
+                ],
+                "http://127.0.0.1:10000/acme ",
+            ),
+        ] {
+            let place = place(&vars);
+            assert!(place.contains(wanted), "{vars:?}: {place}");
+            assert!(!place.contains("hunter2"), "{place}");
+        }
+    }
+
+    #[test]
+    fn what_lets_in_twice_or_not_at_all_is_refused() {
+        let gs = ("STORE_URL", "gs://backups/a");
+        let az = ("STORE_URL", "az://acme/backups/a");
+        let id = ("AZURE_CLIENT_ID", "app");
+        for (vars, name) in [
+            (vec![gs, ("S3_ENDPOINT", "http://s3")], "S3_ENDPOINT"),
+            (vec![gs, ("S3_BUCKET_NAME", "others")], "S3_BUCKET_NAME"),
+            (vec![az, ("S3_BUCKET_NAME", "backups")], "S3_BUCKET_NAME"),
+            (
+                vec![az, ("AZURE_CLIENT_SECRET", "hunter2"), id],
+                "AZURE_TENANT_ID",
+            ),
+            (
+                vec![az, ("AZURE_FEDERATED_TOKEN_FILE", "/t")],
+                "AZURE_CLIENT_ID",
+            ),
+            (
+                vec![
+                    az,
+                    ("AZURE_STORAGE_ACCOUNT_KEY", "k"),
+                    ("AZURE_STORAGE_SAS_TOKEN", "hunter2"),
+                ],
+                "AZURE_STORAGE_SAS_TOKEN",
+            ),
+            (
+                vec![
+                    gs,
+                    ("GOOGLE_APPLICATION_CREDENTIALS", "/k"),
+                    ("GOOGLE_SERVICE_ACCOUNT_KEY", "hunter2"),
+                ],
+                "GOOGLE_SERVICE_ACCOUNT_KEY",
+            ),
+            (
+                vec![
+                    gs,
+                    ("GOOGLE_APPLICATION_CREDENTIALS", "/k"),
+                    ("S3_ACCESS_KEY", "k"),
+                    ("S3_SECRET_KEY", "hunter2"),
+                ],
+                "S3_ACCESS_KEY",
+            ),
+        ] {
+            let sentence = config(&vars).unwrap_err();
+            assert!(sentence.contains(name), "{vars:?}: {sentence}");
+            assert!(!sentence.contains("hunter2"), "{sentence}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
+use super::clouds::{AzurePlace, GcsPlace};
 use super::prefix::Prefix;
 use super::s3::options::Options;
 
@@ -25,6 +26,10 @@ pub struct Config {
 pub enum Place {
     /// A bucket of an S3 server.
     S3(S3Place),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsPlace),
+    /// A container of Azure Blob Storage.
+    Azure(AzurePlace),
     /// A directory of this machine.
     Directory {
         /// An absolute path, which must be there.
@@ -40,7 +45,22 @@ impl Place {
     pub fn server(&self) -> String {
         match self {
             Self::S3(place) => place.endpoint.clone().unwrap_or_else(|| "AWS".to_owned()),
+            Self::Gcs(place) => place.server(),
+            Self::Azure(place) => place.server(),
             Self::Directory { path, .. } => format!("file://{}", path.display()),
+        }
+    }
+
+    /// The place, as errors tell it.
+    #[must_use]
+    pub fn location(&self) -> String {
+        let server = self.server();
+        match self {
+            Self::S3(_) | Self::Directory { .. } => server,
+            Self::Gcs(place) => format!("gs://{} at {server}", place.bucket),
+            Self::Azure(place) => {
+                format!("az://{}/{} at {server}", place.account, place.container)
+            }
         }
     }
 }

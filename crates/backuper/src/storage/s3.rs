@@ -6,14 +6,12 @@
 mod bucket;
 mod checksum;
 pub mod client;
+mod connector;
 mod error;
 mod headers;
-mod http;
 mod lock;
 pub mod options;
-mod parts;
 mod read;
-mod stall;
 mod survey;
 mod upload;
 
@@ -24,6 +22,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::parts::Memory;
 use super::{
     Access, Body, Error, Kind, Locked, Object, Ours, S3Place, See, Storage, Stored, Survey, Tls,
     Upload,
@@ -32,7 +31,6 @@ use bucket::{Bucket, time, unquoted};
 use checksum::Known;
 use error::meaning;
 use headers::{Headers, Role};
-use parts::Memory;
 use upload::Multipart;
 
 /// Keys that one request deletes at most, S3's limit.
@@ -53,14 +51,14 @@ impl S3Storage {
     /// `Kind::Misconfigured` when a certificate file cannot be used.
     pub async fn connect(place: &S3Place, tls: &Tls, attempts: u32) -> Result<Self, Error> {
         let endpoint = place.endpoint.as_ref();
-        let has_path = |it: &String| it.parse().is_ok_and(|it: ::http::Uri| it.path() != "/");
+        let has_path = |it: &String| it.parse().is_ok_and(|it: http::Uri| it.path() != "/");
         let options = &place.options;
         // What is sent in the clear is refused where the settings are read.
         let checked = options.check(None);
         let headers = checked.and_then(|()| Headers::of(options));
         Ok(Self {
             bucket: Bucket {
-                headers: headers.map_err(http::misconfigured)?,
+                headers: headers.map_err(super::http::misconfigured)?,
                 lock: options.lock(),
                 checksums: Known::of(options.checksum),
                 client: client::build(place, tls, attempts).await?,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::clouds::{Account, Container};
 use super::config::{Bucket, Endpoint};
 use super::prefix::Prefix;
 
@@ -17,6 +18,22 @@ pub enum StoreUrl {
         /// What keys begin with.
         prefix: Prefix,
     },
+    /// `gs://BUCKET/PREFIX` of Google Cloud Storage.
+    Gcs {
+        /// The bucket.
+        bucket: Bucket,
+        /// What keys begin with.
+        prefix: Prefix,
+    },
+    /// `az://ACCOUNT/CONTAINER/PREFIX` of Azure Blob Storage.
+    Azure {
+        /// The storage account.
+        account: Account,
+        /// The container.
+        container: Container,
+        /// What keys begin with.
+        prefix: Prefix,
+    },
     /// `file:///DIRECTORY`.
     Directory(PathBuf),
 }
@@ -26,7 +43,9 @@ impl StoreUrl {
     #[must_use]
     pub fn prefix(&self) -> Prefix {
         match self {
-            Self::S3 { prefix, .. } => prefix.clone(),
+            Self::S3 { prefix, .. } | Self::Gcs { prefix, .. } | Self::Azure { prefix, .. } => {
+                prefix.clone()
+            }
             Self::Directory(_) => Prefix::default(),
         }
     }
@@ -50,6 +69,22 @@ impl FromStr for StoreUrl {
                     prefix: prefix.parse()?,
                 })
             }
+            "gs" => {
+                let (bucket, prefix) = parts(rest);
+                Ok(Self::Gcs {
+                    bucket: bucket.parse()?,
+                    prefix: prefix.parse()?,
+                })
+            }
+            "az" => {
+                let (account, rest) = parts(rest);
+                let (container, prefix) = parts(rest);
+                Ok(Self::Azure {
+                    account: account.parse()?,
+                    container: container.parse()?,
+                    prefix: prefix.parse()?,
+                })
+            }
             "file" => match text.parse()? {
                 Endpoint::Directory(path) => Ok(Self::Directory(path)),
                 Endpoint::Url(_) => Err(unknown()),
@@ -65,16 +100,24 @@ fn parts(text: &str) -> (&str, &str) {
 }
 
 fn unknown() -> String {
-    "a store is s3://BUCKET/PREFIX or file:///DIRECTORY".to_owned()
+    "a store is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX or file:///DIRECTORY".to_owned()
 }
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(formatter, "s3://{bucket}"),
-            Self::S3 { bucket, prefix } => write!(formatter, "s3://{bucket}/{prefix}"),
-            Self::Directory(path) => write!(formatter, "file://{}", path.display()),
+            Self::S3 { bucket, .. } => write!(formatter, "s3://{bucket}")?,
+            Self::Gcs { bucket, .. } => write!(formatter, "gs://{bucket}")?,
+            Self::Azure {
+                account, container, ..
+            } => write!(formatter, "az://{account}/{container}")?,
+            Self::Directory(path) => write!(formatter, "file://{}", path.display())?,
         }
+        let prefix = self.prefix();
+        if prefix.is_empty() {
+            return Ok(());
+        }
+        write!(formatter, "/{prefix}")
     }
 }
 
@@ -88,6 +131,9 @@ mod tests {
             ("s3://backups", "s3://backups"),
             ("s3://backups/", "s3://backups"),
             ("s3://backups/team-a/prod/", "s3://backups/team-a/prod"),
+            ("gs://backups/team-a/", "gs://backups/team-a"),
+            ("az://acme/backups", "az://acme/backups"),
+            ("az://acme/backups/team-a/", "az://acme/backups/team-a"),
             ("file:///var//backups/", "file:///var/backups"),
         ] {
             let url: StoreUrl = text.parse().unwrap_or_else(|it| panic!("{text}: {it}"));
@@ -111,6 +157,13 @@ mod tests {
             "s3://backups?x=1",
             "s3://key:secret@backups",
             "S3://backups",
+            "gs://",
+            "gs://backups//a",
+            "az://acme",
+            "az://acme/",
+            "az://Acme/backups",
+            "az://acme/back--ups",
+            "az://acme/backups/../others",
             "file://relative",
             "https://host/bucket",
             "ftp://host",

@@ -12,8 +12,9 @@ use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
+use super::pipes::{copied, whole};
 use super::transaction::Transaction;
-use super::{Replacing, copied, failed, whole};
+use super::{Replacing, failed};
 use crate::archive::head;
 use crate::archive::rows::{self, Calls, Order, Place, Portion};
 use crate::archive::toc::Toc;

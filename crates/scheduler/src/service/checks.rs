@@ -174,7 +174,7 @@ async fn store(
             let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
             return Err(Trouble::Unknown(sentence.to_owned()));
         }
-        Place::Directory { .. } | Place::S3(_) => {}
+        Place::Directory { .. } | Place::S3(_) | Place::Gcs(_) | Place::Azure(_) => {}
     }
     let storage = storage::connect(&config).await?;
     storage.probe(prefix, Access::Read).await?;

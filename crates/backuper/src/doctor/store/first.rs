@@ -2,7 +2,7 @@
 
 use super::super::finding::{Finding, Findings};
 use crate::runtime::Failure;
-use crate::storage::{Config, Error, Kind, Place};
+use crate::storage::{Config, Error, GcsPlace, Kind, Place, S3Place};
 
 /// What a request to a bucket passes, one after the other.
 const STAGES: [&str; 5] = ["address", "tls", "keys", "bucket", "list"];
@@ -12,7 +12,7 @@ const ON_DISK: [&str; 2] = ["directory", "list"];
 fn stages(config: &Config) -> &'static [&'static str] {
     match config.place {
         Place::Directory { .. } => &ON_DISK,
-        Place::S3(_) => &STAGES,
+        Place::S3(_) | Place::Gcs(_) | Place::Azure(_) => &STAGES,
     }
 }
 
@@ -99,7 +99,12 @@ fn what_passed(name: &str, config: &Config) -> Finding {
         ),
         ("tls", _) => Finding::ok("the certificate is trusted"),
         ("keys", _) => Finding::ok("the keys are accepted"),
-        ("bucket", Place::S3(place)) => Finding::ok(format!("bucket {} is there", place.bucket)),
+        ("bucket", Place::S3(S3Place { bucket, .. }) | Place::Gcs(GcsPlace { bucket, .. })) => {
+            Finding::ok(format!("bucket {bucket} is there"))
+        }
+        ("bucket", Place::Azure(place)) => {
+            Finding::ok(format!("container {} is there", place.container))
+        }
         _ => Finding::ok("it may be listed"),
     }
 }

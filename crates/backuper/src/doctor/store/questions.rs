@@ -30,6 +30,8 @@ pub(super) struct Asking<'a> {
     /// The same from the root of the bucket, as permissions have it.
     pub(super) whole_prefix: String,
     pub(super) on_disk: bool,
+    /// Who must be allowed what a backup does.
+    pub(super) whom: &'static str,
     pub(super) end: Deadline,
 }
 
@@ -126,11 +128,7 @@ impl Asking<'_> {
     }
 
     fn delete(&self) -> Finding {
-        let whom = if self.on_disk {
-            "the user that workers run as"
-        } else {
-            "the owner of S3_ACCESS_KEY"
-        };
+        let whom = self.whom;
         Finding::unknown(format!(
             "not tried, since it would change something; a backup deletes what retention finds too old, and before that the object by which it tries the store: allow it to {whom} below {:?}",
             self.whole_prefix

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::walk;
+use super::promises::walk;
 use crate::storage::file::FileStorage;
 use crate::storage::{Access, Kind, Storage};
 

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::checksum::{self, Digest, Known, Way};
 use super::error::{meaning, unexpected};
 use super::headers::{Headers, Role};
-use super::http::IDLE;
 use super::options::LockMode;
-use super::parts::Memory;
+use crate::storage::http::IDLE;
+use crate::storage::parts::Memory;
 use crate::storage::{Error, Kind, Stored};
 
 /// How much longer a server may take to complete an upload for each GiB of it: some copy the parts

@@ -14,8 +14,8 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 };
 use secrecy::ExposeSecret as _;
 
-use super::error::hopeless;
-use super::http::{self, Http};
+use super::connector::Connector;
+use crate::storage::http::{self, Http, hopeless};
 use crate::storage::{Error, S3Place, Tls};
 
 /// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
@@ -39,7 +39,7 @@ pub(super) async fn build(
         tracing::info!(%proxy, "the environment's proxy is asked for S3");
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Http::new(tls)?.shared())
+        .http_client(Connector::shared(Http::new(tls)?))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(attempts)

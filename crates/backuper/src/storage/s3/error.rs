@@ -4,6 +4,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use crate::storage::http::hopeless;
 use crate::storage::{Error, Kind};
 use crate::text::{causes, deepest_cause};
 
@@ -111,31 +112,6 @@ fn is_page(body: &[u8]) -> bool {
             .is_some_and(|it| it.eq_ignore_ascii_case(with))
     };
     begins(b"<!doctype html") || begins(b"<html")
-}
-
-/// What a connection failed of that no further try mends.
-pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
-    causes(error).find_map(|it| {
-        match of_tls(it) {
-            Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),
-            // What came instead of a handshake was no TLS.
-            Some(rustls::Error::InvalidMessage(_)) => return Some(Kind::SpeaksHttp),
-            _ => {}
-        }
-        // What came instead of an answer was no HTTP.
-        let http = it.downcast_ref::<hyper::Error>();
-        http.is_some_and(hyper::Error::is_parse)
-            .then_some(Kind::SpeaksHttps)
-    })
-}
-
-/// The error of TLS that an error of I/O is wrapped around, once or more.
-fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = |it: &&'a (dyn std::error::Error + 'static)| {
-        let wrapped = it.downcast_ref::<std::io::Error>()?.get_ref()?;
-        Some(wrapped as &(dyn std::error::Error + 'static))
-    };
-    std::iter::successors(Some(error), inner).find_map(|it| it.downcast_ref())
 }
 
 /// An object that the server should have had is no missing one: another try may succeed.

@@ -67,7 +67,7 @@ impl Options {
     ///
     /// # Errors
     /// A sentence that names the variables.
-    pub fn fit_a_directory(&self) -> Result<(), String> {
+    pub fn fit_another_store(&self) -> Result<(), String> {
         if self.encryption.is_some() || self.customer_key.is_some() || self.lock_mode.is_some() {
             return Err("S3_SSE, S3_SSE_CUSTOMER_KEY and S3_OBJECT_LOCK_MODE are for S3 alone, and the store is another one; leave them out".to_owned());
         }

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use super::bucket::{Begun, Bucket, Sent, composite, unquoted};
 use super::error::unexpected;
 use super::headers::Role;
-use super::parts::{SMALLEST, Sizes};
+use crate::storage::parts::{SMALLEST, Sizes};
 use crate::storage::{Error, Kind, Stored, Upload};
 
 /// How long parts on their way are waited for when an upload is aborted.

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
+
+use super::BoxError;
 
 /// Bytes that are handed to a connection at once: what a slow one takes a while for.
 const PIECE: usize = 64 << 10;
@@ -48,22 +48,25 @@ pub(super) async fn stalled(mut sent: watch::Receiver<u64>, limits: Limits) {
 }
 
 /// A request's body in pieces that are counted when the connection takes them.
-pub(super) struct Sending {
-    body: SdkBody,
+pub(super) struct Sending<B> {
+    body: B,
     rest: Bytes,
     sent: watch::Sender<u64>,
 }
 
-impl Sending {
+impl<B> Sending<B> {
     /// The body, and the counter of what of it was taken.
-    pub(super) fn new(body: SdkBody) -> (Self, watch::Receiver<u64>) {
+    pub(super) fn new(body: B) -> (Self, watch::Receiver<u64>) {
         let (sent, counter) = watch::channel(0);
         let rest = Bytes::new();
         (Self { body, rest, sent }, counter)
     }
 }
 
-impl Body for Sending {
+impl<B> Body for Sending<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -77,7 +80,7 @@ impl Body for Sending {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                ended => return Poll::Ready(ended),
+                ended => return Poll::Ready(ended.map(|it| it.map_err(Into::into))),
             }
         }
         let size = self.rest.len().min(PIECE);
@@ -102,8 +105,9 @@ impl Body for Sending {
     }
 }
 
+#[derive(Debug)]
 /// An answer's body that fails when it stands still while somebody wants more of it.
-pub(super) struct Receiving<B> {
+pub(in crate::storage) struct Receiving<B> {
     body: B,
     idle: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
@@ -153,9 +157,9 @@ impl<B> Receiving<B> {
 /// Why an answer was not read to its end.
 #[derive(Debug, thiserror::Error)]
 enum Unbounded {
-    #[error("the answer is longer than any that an S3 server gives to this request")]
+    #[error("the answer is longer than any that a store gives to this request")]
     Bytes,
-    #[error("the answer took longer than any that an S3 server gives to this request")]
+    #[error("the answer took longer than any that a store gives to this request")]
     Time,
 }
 

@@ -1,24 +1,24 @@
-//! The HTTP client below the SDK: the certificates that we trust, the proxies that the environment
-//! names, and time-outs that follow the bytes.
+//! The HTTP client below all stores of a network: the certificates that we trust, the proxies that the
+//! environment names, and time-outs that follow the bytes.
+
+mod stall;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use http_body::Body as _;
+use bytes::Bytes;
+use http_body::Body;
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::stall::{Limits, Receiving, Sending, stalled};
-use crate::storage::{Error, Kind, Tls};
+use self::stall::{Limits, Receiving, Sending, stalled};
+use super::{Error, Kind, Tls};
+use crate::text::causes;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of an answer, on its way.
+pub(super) type Incoming = Receiving<reqwest::Body>;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const DOCUMENT: u64 = 16 << 20;
 /// How long such an answer may take in all.
 const DOCUMENT_WITHIN: Duration = Duration::from_secs(120);
 
-/// Speaks HTTP for the SDK.
+/// Speaks HTTP with a store.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     client: reqwest::Client,
@@ -50,7 +50,7 @@ impl Http {
     pub(super) fn new(trust: &Tls) -> Result<Self, Error> {
         if !trust.verify {
             tracing::warn!(
-                "SECURE=false: the S3 server's certificate is not verified, so anybody on the way can read and change backups; give the authority in S3_CA_FILE instead"
+                "SECURE=false: the store's certificate is not verified, so anybody on the way can read and change backups; give the authority in STORE_CA_FILE instead"
             );
         }
         let build = |builder: reqwest::ClientBuilder| {
@@ -79,81 +79,101 @@ impl Http {
         })
     }
 
-    pub(super) fn shared(self) -> SharedHttpClient {
-        SharedHttpClient::new(self)
+    /// One that lets nothing happen for another time.
+    pub(super) fn with_idle(mut self, idle: Duration) -> Self {
+        self.limits.idle = idle;
+        self
     }
 
-    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let request = request
-            .try_into_http1x()
-            .map_err(|error| ConnectorError::user(error.into()))?;
+    /// Sends a request and gives the head of the answer. `is_object`: its body is an object's content, of
+    /// any size.
+    pub(super) async fn send<B>(
+        &self,
+        request: http::Request<B>,
+        is_object: bool,
+    ) -> Result<http::Response<Incoming>, Broken>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + Unpin + 'static,
+    {
         let client = if is_metadata(request.uri()) {
             &self.direct
         } else {
             &self.client
         };
         let (parts, body) = request.into_parts();
-        let is_object = is_object(&parts.uri);
         let (body, sent) = Sending::new(body);
         let body = if body.is_end_stream() {
-            reqwest::Body::from(bytes::Bytes::new())
+            reqwest::Body::from(Bytes::new())
         } else {
             reqwest::Body::wrap(body)
         };
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
-            .map_err(|error| ConnectorError::user(error.into()))?;
+            .map_err(Broken::Unsendable)?;
         let response = tokio::select! {
-            response = client.execute(request) => response.map_err(failed)?,
-            () = stalled(sent, self.limits) => {
-                return Err(ConnectorError::timeout("no byte went or came in time".into()));
-            }
+            response = client.execute(request) => response.map_err(Broken::Failed)?,
+            () = stalled(sent, self.limits) => return Err(Broken::StoodStill),
         };
         let response: http::Response<reqwest::Body> = response.into();
         let is_object = is_object && response.status().is_success();
-        let response = response.map(|it| {
+        Ok(response.map(|it| {
             let body = Receiving::new(it, self.limits);
-            // The SDK reads everything but objects whole into memory.
-            SdkBody::from_body_1_x(if is_object {
+            // Everything but objects is read whole into memory.
+            if is_object {
                 body
             } else {
                 body.bounded(DOCUMENT, DOCUMENT_WITHIN)
-            })
-        });
-        HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+            }
+        }))
     }
 }
 
-/// Whether a request is for an object's content, as the SDK says it.
-fn is_object(uri: &http::Uri) -> bool {
-    let query = uri.query().unwrap_or_default();
-    query.split('&').any(|it| it == "x-id=GetObject")
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// Nothing moved any more.
+    #[error("no byte went or came in time")]
+    StoodStill,
+    /// It was never sent.
+    #[error(transparent)]
+    Unsendable(reqwest::Error),
+    /// The connection did not come about, or broke.
+    #[error(transparent)]
+    Failed(reqwest::Error),
 }
 
-fn failed(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else {
-        ConnectorError::io(error.into())
+impl Broken {
+    /// Whether it took too long.
+    pub(super) fn is_timeout(&self) -> bool {
+        match self {
+            Self::StoodStill => true,
+            Self::Unsendable(error) | Self::Failed(error) => error.is_timeout(),
+        }
     }
 }
 
-impl HttpConnector for Http {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().send(request))
-    }
+/// What a connection failed of that no further try mends.
+pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    causes(error).find_map(|it| {
+        match of_tls(it) {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),
+            // What came instead of a handshake was no TLS.
+            Some(rustls::Error::InvalidMessage(_)) => return Some(Kind::SpeaksHttp),
+            _ => {}
+        }
+        // What came instead of an answer was no HTTP.
+        let http = it.downcast_ref::<hyper::Error>();
+        http.is_some_and(hyper::Error::is_parse)
+            .then_some(Kind::SpeaksHttps)
+    })
 }
 
-impl HttpClient for Http {
-    /// A request's own read time-out is how long nothing may happen to it.
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let mut this = self.clone();
-        this.limits.idle = settings.read_timeout().unwrap_or(self.limits.idle);
-        SharedHttpConnector::new(this)
-    }
+/// The error of TLS that an error of I/O is wrapped around, once or more.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = |it: &&'a (dyn std::error::Error + 'static)| {
+        let wrapped = it.downcast_ref::<std::io::Error>()?.get_ref()?;
+        Some(wrapped as &(dyn std::error::Error + 'static))
+    };
+    std::iter::successors(Some(error), inner).find_map(|it| it.downcast_ref())
 }
 
 /// Which proxy the environment wants to be asked for this address, without its password.
@@ -169,6 +189,10 @@ fn is_metadata(uri: &http::Uri) -> bool {
     let host = uri
         .host()
         .map(|it| it.trim_start_matches('[').trim_end_matches(']'));
+    // Google names the address.
+    if host.is_some_and(|it| it == "metadata.google.internal" || it == "metadata") {
+        return true;
+    }
     match host.and_then(|it| it.parse().ok()) {
         Some(IpAddr::V4(address)) => address.is_link_local(),
         Some(IpAddr::V6(address)) => address.segments()[..2] == [0xfd00, 0xec2],
@@ -176,7 +200,7 @@ fn is_metadata(uri: &http::Uri) -> bool {
     }
 }
 
-/// Trusts the system's authorities and those of `S3_CA_FILE`.
+/// Trusts the system's authorities and those of `STORE_CA_FILE`.
 fn tls(trust: &Tls) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore::empty();
     // Old bundles have certificates that nobody can use; the others count.
@@ -209,7 +233,7 @@ pub(super) fn misconfigured(reason: String) -> Error {
     Error {
         kind: Kind::Misconfigured,
         action: "preparing to speak to",
-        location: "the S3 server".to_owned(),
+        location: "the store".to_owned(),
         reason,
     }
 }
@@ -218,6 +242,7 @@ pub(super) fn misconfigured(reason: String) -> Error {
 mod tests {
     use std::time::Instant;
 
+    use http_body_util::{BodyExt as _, Full};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpSocket, TcpStream};
 
@@ -252,16 +277,15 @@ mod tests {
     }
 
     /// Time-outs a hundred times as short as the real ones.
-    async fn send(to: &str, method: &str, body: usize) -> Result<HttpResponse, ConnectorError> {
+    async fn send(to: &str, method: &str, body: usize) -> Result<http::Response<Incoming>, Broken> {
         let mut http = Http::new(&Tls::default()).unwrap();
         http.limits = Limits {
             idle: IDLE / 100,
             per_mib: PER_MIB / 100,
         };
-        let mut request = HttpRequest::new(SdkBody::from(vec![7; body]));
-        request.set_uri(to).unwrap();
-        request.set_method(method).unwrap();
-        http.send(request).await
+        let request = http::Request::builder().uri(to).method(method);
+        let body = Full::new(Bytes::from(vec![7; body]));
+        http.send(request.body(body).unwrap(), true).await
     }
 
     /// F41, a hundred times as fast.
@@ -301,12 +325,9 @@ mod tests {
     async fn an_answer_that_stands_still_ends_and_one_that_moves_does_not() {
         async fn read(to: &str) -> Result<usize, String> {
             let answer = send(to, "GET", 0).await.unwrap();
-            let mut body = aws_sdk_s3::primitives::ByteStream::new(answer.into_body());
-            let mut count = 0;
-            while let Some(chunk) = body.next().await {
-                count += chunk.map_err(|it| crate::text::deepest_cause(&it))?.len();
-            }
-            Ok(count)
+            let body = answer.into_body().collect().await;
+            let whole = body.map_err(|it| crate::text::deepest_cause(&*it))?;
+            Ok(whole.to_bytes().len())
         }
         let still = serve(|mut stream| async move {
             read_slowly(&mut stream, 1).await;
@@ -333,6 +354,7 @@ mod tests {
             "http://169.254.169.254/latest/api/token",
             "http://169.254.170.2/v2/credentials",
             "http://[fd00:ec2::254]/",
+            "http://metadata.google.internal/computeMetadata/v1/",
         ] {
             assert!(is(uri), "{uri}");
         }
