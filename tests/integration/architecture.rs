@@ -218,7 +218,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["dump", "advice"],
             &["cleanup", "publish", "job"],
             &["summary"],
-            &["run", "listing", "deletion", "doctor", "worker"],
+            &["run", "listing", "deletion", "preview", "doctor", "worker"],
         ],
     ),
     (

@@ -5,6 +5,7 @@
 //! meanwhile, and then the manifest is put back. Whether all is gone is looked for in the store afterwards.
 
 mod permission;
+pub mod pin;
 mod removal;
 
 use jiff::Timestamp;

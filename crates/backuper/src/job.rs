@@ -14,6 +14,8 @@ pub mod encryption;
 pub mod format;
 pub mod list;
 pub mod parse;
+pub mod pin;
+pub mod preview;
 pub mod reporting;
 pub mod retention;
 pub mod schedule;
@@ -38,8 +40,10 @@ pub use encryption::EncryptionSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, secret, time};
+pub use pin::PinJob;
+pub use preview::PreviewJob;
 pub use reporting::ReportingSettings;
-pub use retention::RetentionSettings;
+pub use retention::{CalendarSettings, RetentionSettings};
 pub use schedule::ScheduleName;
 pub use show::ShowJob;
 pub use source::BackupSource;
@@ -220,6 +224,24 @@ mod tests {
         reads_back(&[&store[..], &source, &key].concat(), DeleteJob::to_env);
         let all = [&store[..], &source, &key, &more].concat();
         reads_back(&all, DeleteJob::to_env);
+        let pin = [&store[..], &source, &key].concat();
+        reads_back(&pin, PinJob::pin_env);
+        reads_back(&pin, PinJob::unpin_env);
+        reads_back(&[&store[..], &source].concat(), PreviewJob::to_env);
+        let rules = [
+            ("BACKUP_SCHEDULE", "nightly"),
+            ("MAX_BACKUP_COUNT", "7"),
+            ("KEEP_HOURLY", "1"),
+            ("KEEP_DAILY", "2"),
+            ("KEEP_WEEKLY", "3"),
+            ("KEEP_MONTHLY", "4"),
+            ("KEEP_YEARLY", "5"),
+            ("RETENTION_DAYS", "6"),
+            ("KEEP_AT_LEAST", "2"),
+            ("RETENTION_TIME_ZONE", "Europe/Berlin"),
+            ("RETENTION_OBJECTS", "true"),
+        ];
+        reads_back(&[&store[..], &source, &rules].concat(), PreviewJob::to_env);
         let login = [
             ("CHECK_USER", "me"),
             ("DB_PASSWORD", "hunter2"),

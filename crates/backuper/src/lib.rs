@@ -5,7 +5,7 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 6   run, listing, deletion, doctor, worker, main
+//! level 6   run, listing, deletion, preview, doctor, worker, main
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
@@ -30,6 +30,7 @@ pub mod dump;
 pub mod job;
 pub mod listing;
 pub mod postgres;
+pub mod preview;
 pub mod progress;
 pub mod publish;
 pub mod report;

@@ -88,7 +88,10 @@ async fn all(
         .await;
     all.extend(listing.incomplete.iter().map(|it| unfinished(it, now)));
     let published = listing.published.iter();
-    all.extend(published.map(|(published, object)| of_published(database, published, object)));
+    all.extend(published.map(|(published, object)| Listed {
+        pinned: listing.is_pinned(&object.key),
+        ..of_published(database, published, object)
+    }));
     all.sort_by_key(|it| std::cmp::Reverse(it.started_at));
     all.truncate(MOST);
     Ok(all)

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use backuper::job::{BackupJob, CheckJob, DeleteJob, ListJob, ShowJob};
+use backuper::deletion::pin;
+use backuper::job::{BackupJob, CheckJob, DeleteJob, ListJob, PinJob, PreviewJob, ShowJob};
 use backuper::runtime::failure;
 use backuper::runtime::settings::{self, Task};
-use backuper::{deletion, doctor, listing, run, worker};
+use backuper::{deletion, doctor, listing, preview, run, worker};
 
 fn main() -> std::io::Result<ExitCode> {
     match settings::task() {
@@ -16,6 +17,13 @@ fn main() -> std::io::Result<ExitCode> {
             "deletion",
             |job: &DeleteJob| &job.reporting,
             deletion::delete,
+        ),
+        Ok(Task::Pin) => worker::run("pin", |job: &PinJob| &job.reporting, pin::pin),
+        Ok(Task::Unpin) => worker::run("unpin", |job: &PinJob| &job.reporting, pin::unpin),
+        Ok(Task::Retention) => worker::run(
+            "preview",
+            |job: &PreviewJob| &job.reporting,
+            preview::preview,
         ),
         Ok(Task::Check) => worker::run("check", |job: &CheckJob| &job.reporting, doctor::check),
         Err(instead) => Ok(failure::refuse_to_start(instead)),

@@ -86,6 +86,9 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
             last,
             validate_only,
         } => call.delete_backup(&backup, [last, validate_only]).await?,
+        Command::Pin(wanted) => call.pin(&wanted).await?,
+        Command::Unpin(wanted) => call.unpin(&wanted).await?,
+        Command::Retention(wanted) => call.retention(&wanted).await?,
         Command::Restore(wanted) => return call.restore(&wanted).await,
         Command::Suspend { name } => {
             let request = v1::SuspendScheduleRequest { name };

@@ -61,8 +61,20 @@ fn the_tables_of_settings_are_those_of_help() {
 fn the_table_of_the_backupers_tasks_is_that_of_their_help() {
     let both = variables(&section("## Both workers"), true);
     let table = section("## backuper's other tasks");
-    for task in ["list", "show", "delete", "check"] {
-        assert!(table.contains(&format!("\n| `{task}` |")), "{task}");
+    let first: String = table
+        .lines()
+        .filter_map(|it| it.split('|').nth(1))
+        .collect();
+    for task in [
+        "list",
+        "show",
+        "delete",
+        "pin",
+        "unpin",
+        "retention",
+        "check",
+    ] {
+        assert!(first.contains(&format!("`{task}`")), "{task}");
         let rows = table.lines().filter(|it| {
             let tasks = it.split('|').nth(2).unwrap_or_default();
             tasks.trim() == "all" || tasks.contains(&format!("`{task}`"))

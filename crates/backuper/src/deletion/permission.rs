@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::archive::{Identity, Layout, SourceId};
-use crate::catalog::{self, Backup, Listing, One, damage_of_published, origin};
+use crate::catalog::{self, Backup, Listing, One, activity, damage_of_published, origin};
 use crate::runtime::Failure;
-use crate::storage::Storage;
+use crate::storage::{Object, Storage};
 
 /// A backup is to be deleted, and somebody asks whether it may.
 pub(super) struct Question<'a> {
@@ -41,8 +41,56 @@ pub(super) async fn another_is_left(
 }
 
 impl Question<'_> {
+    /// Whether somebody has pinned it.
+    pub(super) fn is_pinned(&self, found: &One) -> bool {
+        match found {
+            One::Folder(backup) => backup.is_pinned(),
+            One::Published(_, object) => self.listing.is_pinned(&object.key),
+        }
+    }
+
+    /// Refuses to pin, or to unpin, what is no backup, or another source's.
+    pub(super) async fn may_be_pinned(&self, found: &One) -> Result<(), Failure> {
+        // Of the published adapter's nothing says of which server it is.
+        let One::Folder(backup) = found else {
+            return Ok(());
+        };
+        if !backup.is_complete() {
+            return Err(Failure::refused(format!(
+                "{} has no manifest, so it is no backup that could be pinned",
+                found.key()
+            )));
+        }
+        let ids = origin::ids_of(self.storage, self.listing, self.source).await?;
+        self.is_its(found, backup, &ids, "nothing was changed")
+            .await
+    }
+
+    /// Refuses what somebody wants to stay, or is reading.
+    fn is_free(&self, found: &One) -> Result<(), Failure> {
+        if self.is_pinned(found) {
+            return Err(Failure::refused(format!(
+                "{} is pinned; unpin it first if it may go; nothing was deleted",
+                found.key()
+            )));
+        }
+        let fresh = |it: &Object| activity::is_fresh(it, self.now);
+        let is_read = match found {
+            One::Folder(backup) => backup.restores().any(fresh),
+            One::Published(_, object) => self.listing.restores(&object.key).any(fresh),
+        };
+        if is_read {
+            return Err(Failure::refused(format!(
+                "{} is being restored; wait until that has ended, or for half an hour where it was killed; nothing was deleted",
+                found.key()
+            )));
+        }
+        Ok(())
+    }
+
     /// Refuses what must stay.
     pub(super) async fn may_go(&self, found: &One) -> Result<(), Failure> {
+        self.is_free(found)?;
         self.is_unlocked(found).await?;
         let backup = match found {
             One::Folder(backup) => backup,
@@ -59,7 +107,8 @@ impl Question<'_> {
         if !backup.is_complete() {
             return self.is_nobodys(found, backup, &ids);
         }
-        self.is_its(found, backup, &ids).await?;
+        self.is_its(found, backup, &ids, "nothing was deleted")
+            .await?;
         // What the published adapter has made does not count: nothing says of which server it is, and
         // nothing whether it is whole.
         let left = self.whole_other_than(Some(backup), &ids).await?;
@@ -119,11 +168,12 @@ impl Question<'_> {
         found: &One,
         backup: &Backup,
         ids: &BTreeSet<SourceId>,
+        nothing: &str,
     ) -> Result<(), Failure> {
         let of_its_server = ids.contains(&backup.folder.source());
         let refused = |whose: String| {
             Err(Failure::refused(format!(
-                "{} is {whose}, and not of {}/{}; correct BACKUP_SOURCE or BACKUP_KEY; nothing was deleted",
+                "{} is {whose}, and not of {}/{}; correct BACKUP_SOURCE or BACKUP_KEY; {nothing}",
                 found.key(),
                 self.source,
                 self.source.database
@@ -218,5 +268,25 @@ mod tests {
         let later = Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1);
         put(&storage, &server("db"), later).await;
         assert_eq!(refusal(&storage, "db", OLD).await, None);
+    }
+
+    #[tokio::test]
+    async fn neither_what_is_pinned_is_deleted_nor_what_is_being_restored() {
+        let storage = MemoryStorage::default();
+        let made = put(&storage, &server("db"), Timestamp::UNIX_EPOCH).await;
+        let later = Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1);
+        put(&storage, &server("db"), later).await;
+        storage.put(OLD, "old".into()).await.unwrap();
+        let folder = made.folder.prefix();
+        for (key, beside) in [(folder.as_str(), folder.clone()), (OLD, format!("{OLD}."))] {
+            for (mark, words) in [("pinned", "unpin it"), ("restoring.1f", "being restored")] {
+                assert_eq!(refusal(&storage, "db", key).await, None);
+                let mark = format!("{beside}{mark}");
+                storage.put(&mark, "".into()).await.unwrap();
+                let said = refusal(&storage, "db", key).await.unwrap();
+                assert!(said.contains(words), "{said}");
+                storage.delete(&[mark]).await;
+            }
+        }
     }
 }

@@ -15,6 +15,18 @@ pub struct RetentionSettings {
     #[arg(env = "MAX_BACKUP_COUNT", default_value = "0", value_parser = Retention::from_str)]
     pub last: Retention,
 
+    /// By age and by the calendar.
+    #[command(flatten)]
+    pub calendar: CalendarSettings,
+
+    /// true: the rules also count and remove backups that are single objects, such as the published adapter's.
+    #[arg(env = "RETENTION_OBJECTS", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub objects: bool,
+}
+
+/// What is kept by age and by the calendar, and whatever the rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct CalendarSettings {
     /// For how many hours to keep the newest backup of each hour; 0: no such rule.
     #[arg(env = "KEEP_HOURLY", default_value = "0", value_parser = count)]
     pub hourly: u32,
@@ -46,10 +58,6 @@ pub struct RetentionSettings {
     /// The time zone, by its IANA name, whose days, weeks, months and years are meant.
     #[arg(env = "RETENTION_TIME_ZONE", default_value = "UTC", value_parser = Zone::from_str)]
     pub zone: Zone,
-
-    /// true: the rules also count and remove backups that are single objects, such as the published adapter's.
-    #[arg(env = "RETENTION_OBJECTS", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
-    pub objects: bool,
 }
 
 impl RetentionSettings {
@@ -58,6 +66,10 @@ impl RetentionSettings {
     pub fn rules(&self) -> Rules {
         let Self {
             last,
+            calendar,
+            objects: _,
+        } = self.clone();
+        let CalendarSettings {
             hourly,
             daily,
             weekly,
@@ -66,8 +78,7 @@ impl RetentionSettings {
             days,
             at_least,
             zone,
-            objects: _,
-        } = self.clone();
+        } = calendar;
         Rules {
             last,
             calendar: Calendar {
@@ -88,6 +99,19 @@ impl RetentionSettings {
     pub fn to_env(&self) -> Vec<Var> {
         let Self {
             last,
+            calendar,
+            objects,
+        } = self;
+        let mut vars = vec![Var::plain("MAX_BACKUP_COUNT", last.to_string())];
+        vars.extend(calendar.to_env());
+        vars.extend(objects.then(|| Var::plain("RETENTION_OBJECTS", "true")));
+        vars
+    }
+}
+
+impl CalendarSettings {
+    fn to_env(&self) -> Vec<Var> {
+        let Self {
             hourly,
             daily,
             weekly,
@@ -96,26 +120,25 @@ impl RetentionSettings {
             days,
             at_least,
             zone,
-            objects,
         } = self;
-        let mut vars = vec![Var::plain("MAX_BACKUP_COUNT", last.to_string())];
-        for (name, count) in [
+        let counts = [
             ("KEEP_HOURLY", hourly),
             ("KEEP_DAILY", daily),
             ("KEEP_WEEKLY", weekly),
             ("KEEP_MONTHLY", monthly),
             ("KEEP_YEARLY", yearly),
             ("RETENTION_DAYS", days),
-        ] {
-            vars.extend((*count > 0).then(|| Var::plain(name, count.to_string())));
-        }
+        ];
+        let set = counts.into_iter().filter(|(_, count)| **count > 0);
+        let mut vars: Vec<Var> = set
+            .map(|(name, count)| Var::plain(name, count.to_string()))
+            .collect();
         if *at_least != AtLeast::default() {
             vars.push(Var::plain("KEEP_AT_LEAST", at_least.to_string()));
         }
         if !zone.is_utc() {
             vars.push(Var::plain("RETENTION_TIME_ZONE", zone.to_string()));
         }
-        vars.extend(objects.then(|| Var::plain("RETENTION_OBJECTS", "true")));
         vars
     }
 }

@@ -39,6 +39,9 @@ pub struct Listed {
     pub schedule: Option<String>,
     /// Why it cannot be restored; none: it can.
     pub problem: Option<String>,
+    /// Whether it is pinned: no retention removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 pub(super) async fn described(storage: &dyn Storage, backup: &Backup) -> Listed {
@@ -98,6 +101,7 @@ pub(super) fn bare(backup: &Backup) -> Listed {
         made_by: None,
         schedule: backup.schedule().map(str::to_owned),
         problem: None,
+        pinned: backup.is_pinned(),
     }
 }
 
@@ -128,5 +132,6 @@ pub(super) fn of_published(database: &str, published: &Published, object: &Objec
         made_by: Some(published.by.name().to_owned()),
         schedule: None,
         problem: damage_of_published(object),
+        pinned: false,
     }
 }

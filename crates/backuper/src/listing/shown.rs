@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::listed::{Listed, bare, of_published, unfinished, with};
 use crate::archive::Layout;
 use crate::archive::{Manifest, key};
-use crate::catalog::{self, One};
+use crate::catalog::{self, Listing, One};
 use crate::job::ShowJob;
 use crate::runtime::{Failure, Shutdown, lines};
 use crate::storage::{self, Access, Storage};
@@ -88,8 +88,12 @@ async fn of(
     let backup = match catalog::one(storage, database, layout, key).await? {
         One::Folder(backup) => backup,
         One::Published(published, object) => {
+            let beside = storage.list(&object.key).await?;
             return Ok(Shown {
-                backup: of_published(database, &published, &object),
+                backup: Listed {
+                    pinned: Listing::of(database, beside).is_pinned(&object.key),
+                    ..of_published(database, &published, &object)
+                },
                 manifest: None,
                 objects: vec![Content::from(&object)],
             });

@@ -84,6 +84,12 @@ pub enum Task {
     Show,
     /// Delete one backup.
     Delete,
+    /// Pin one backup.
+    Pin,
+    /// Take one backup's pin away.
+    Unpin,
+    /// Say what retention would remove.
+    Retention,
     /// Look for what would make a backup or a restore fail.
     Check,
 }
@@ -97,8 +103,13 @@ impl FromStr for Task {
             "list" => Ok(Self::List),
             "show" => Ok(Self::Show),
             "delete" => Ok(Self::Delete),
+            "pin" => Ok(Self::Pin),
+            "unpin" => Ok(Self::Unpin),
+            "retention" => Ok(Self::Retention),
             "check" => Ok(Self::Check),
-            _ => Err("one of backup, list, show, delete and check is needed"),
+            _ => {
+                Err("one of backup, list, show, delete, pin, unpin, retention and check is needed")
+            }
         }
     }
 }

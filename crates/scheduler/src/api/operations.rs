@@ -188,6 +188,55 @@ impl Operations for Ours {
         self.calls.answer(purpose, asked, work).await
     }
 
+    async fn pin_backup(
+        &self,
+        request: Request<v1::PinBackupRequest>,
+    ) -> Result<Response<v1::PinBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.key);
+        let work = async |caller: &Caller| {
+            let pinned = self.pin_backup(caller, request.into_inner(), true).await;
+            pinned.map(|unchanged| v1::PinBackupResponse { unchanged })
+        };
+        let purpose = Purpose::Change("PinBackup");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn unpin_backup(
+        &self,
+        request: Request<v1::UnpinBackupRequest>,
+    ) -> Result<Response<v1::UnpinBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.key);
+        let v1::UnpinBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        } = request.get_ref().clone();
+        let of = v1::PinBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        };
+        let work = async |caller: &Caller| {
+            let pinned = self.pin_backup(caller, of, false).await;
+            pinned.map(|unchanged| v1::UnpinBackupResponse { unchanged })
+        };
+        let purpose = Purpose::Change("UnpinBackup");
+        self.calls.answer(purpose, asked, work).await
+    }
+
+    async fn preview_retention(
+        &self,
+        request: Request<v1::PreviewRetentionRequest>,
+    ) -> Result<Response<v1::PreviewRetentionResponse>, Status> {
+        let asked = named(&request, |it| &it.schedule);
+        let work =
+            async |caller: &Caller| self.preview_retention(caller, request.into_inner()).await;
+        let purpose = Purpose::Read("PreviewRetention");
+        self.calls.answer(purpose, asked, work).await
+    }
+
     async fn diagnose(
         &self,
         request: Request<v1::DiagnoseRequest>,

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use backuper::runtime::Failure;
 
-use super::settings::{BackupAsked, BackupsAsked, DoctorAsked, PutAsked, RestoreAsked};
+use super::settings::{
+    BackupAsked, BackupsAsked, DoctorAsked, PutAsked, RestoreAsked, RetentionAsked,
+};
 use super::{Call, NOT_WELL, table};
 use crate::api::client;
 use crate::api::declared;
@@ -86,6 +88,52 @@ impl Call<'_> {
         let answer = client::answered(answer)?;
         self.output.give("DeleteBackupResponse", &answer, |it| {
             table::deleted(it, validate_only)
+        })
+    }
+
+    pub(super) async fn pin(&mut self, wanted: &BackupAsked) -> Result<(), Failure> {
+        let v1::GetBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        } = wanted.request()?;
+        let request = v1::PinBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        };
+        let answer = client::answered(self.client.pin_backup(request).await)?;
+        self.output.give("PinBackupResponse", &answer, |it| {
+            table::pinned("pinned", it.unchanged)
+        })
+    }
+
+    pub(super) async fn unpin(&mut self, wanted: &BackupAsked) -> Result<(), Failure> {
+        let v1::GetBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        } = wanted.request()?;
+        let request = v1::UnpinBackupRequest {
+            schedule,
+            store,
+            source,
+            key,
+        };
+        let answer = client::answered(self.client.unpin_backup(request).await)?;
+        self.output.give("UnpinBackupResponse", &answer, |it| {
+            table::pinned("unpinned", it.unchanged)
+        })
+    }
+
+    pub(super) async fn retention(&mut self, wanted: &RetentionAsked) -> Result<(), Failure> {
+        let answer = self.client.preview_retention(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        self.output.give("PreviewRetentionResponse", &answer, |it| {
+            table::retained(&it.backups)
         })
     }
 

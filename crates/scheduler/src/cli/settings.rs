@@ -3,6 +3,7 @@
 
 mod places;
 mod restore;
+mod retention;
 mod schedule;
 mod secrets;
 
@@ -19,6 +20,7 @@ use crate::api::client::{Address, Trust};
 use crate::api::proto::v1;
 use crate::config::local::{SOCKET, data_dir};
 pub(super) use restore::RestoreAsked;
+pub(super) use retention::RetentionAsked;
 pub(super) use schedule::{BackupAsked, BackupsAsked, DoctorAsked, PutAsked};
 use secrets::read;
 
@@ -89,6 +91,12 @@ pub(super) enum Command {
         #[arg(long)]
         validate_only: bool,
     },
+    /// Pins one backup, so that no retention removes it.
+    Pin(BackupAsked),
+    /// Takes one backup's pin away.
+    Unpin(BackupAsked),
+    /// Says which backups retention would keep and remove, and why.
+    Retention(RetentionAsked),
     /// Restores a backup of a schedule, or one of a store.
     Restore(Box<RestoreAsked>),
     /// Lets a schedule rest.
@@ -303,6 +311,10 @@ mod tests {
                 false,
             ),
             (&["delete-backup", "shop", "shop/1", "--last"], true),
+            (&["pin", "shop", "shop/1"], true),
+            (&["unpin", "shop"], false),
+            (&["retention", "shop", "--keep-daily", "7"], true),
+            (&["retention", "shop", "--keep-at-least", "0"], false),
             (
                 &[
                     "restore",

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::client::{moment, span};
 use crate::api::proto::v1;
-pub(super) use backups::{backup, backups, checks, deleted, restored};
+pub(super) use backups::{backup, backups, checks, deleted, pinned, restored, retained};
 pub(super) use schedules::{put, schedule, schedules};
 
 /// Runs, the newest first.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use backuper::job::BackupSource;
+use backuper::job::{BackupSource, RetentionSettings, ScheduleName};
+use backuper::retention::Retention;
 
 use super::database::Database;
 use super::name::Name;
@@ -36,8 +37,34 @@ pub enum Task {
         /// Only to say what would be deleted.
         validate_only: bool,
     },
+    /// To pin one backup, so that no retention removes it.
+    Pin {
+        /// Its folder or key.
+        key: String,
+    },
+    /// To take one backup's pin away.
+    Unpin {
+        /// Its folder or key.
+        key: String,
+    },
+    /// What retention would remove, and why.
+    Retention {
+        /// The schedule whose backups are judged, where they are counted apart.
+        schedule: Option<ScheduleName>,
+        /// By which rules.
+        rules: Rules,
+    },
     /// What would make a backup or a restore fail.
     Check,
+}
+
+/// Which rules of retention are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Those of a schedule that keeps so many.
+    Own(Retention),
+    /// These.
+    Given(Box<RetentionSettings>),
 }
 
 /// What a question is about.
@@ -79,7 +106,12 @@ impl Task {
     #[must_use]
     pub fn limit(&self) -> Duration {
         match self {
-            Self::List | Self::Show { .. } | Self::Check => Duration::from_secs(45),
+            Self::List
+            | Self::Show { .. }
+            | Self::Pin { .. }
+            | Self::Unpin { .. }
+            | Self::Retention { .. }
+            | Self::Check => Duration::from_secs(45),
             Self::Delete { .. } => Duration::from_secs(600),
         }
     }
@@ -91,6 +123,9 @@ impl Task {
             Self::List => "list the backups",
             Self::Show { .. } => "look at a backup",
             Self::Delete { .. } => "delete a backup",
+            Self::Pin { .. } => "pin a backup",
+            Self::Unpin { .. } => "unpin a backup",
+            Self::Retention { .. } => "say what retention would remove",
             Self::Check => "check what would fail",
         }
     }

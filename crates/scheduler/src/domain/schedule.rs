@@ -1,5 +1,6 @@
 //! A schedule: which database is backed up where to, and when.
 
+use backuper::job::ScheduleName;
 use backuper::report::CoreAddress;
 use backuper::retention::Retention;
 use backuper::storage::Bucket;
@@ -139,6 +140,14 @@ impl Schedule {
             labels: None,
             declared: false,
         }
+    }
+
+    /// The name under which its backups are counted; none: with those of no named schedule.
+    #[must_use]
+    pub fn counted_as(&self) -> Option<ScheduleName> {
+        // Both are DNS labels.
+        let name = self.name.as_str().parse().ok();
+        name.filter(|_| self.counts_apart)
     }
 
     /// In place of what was kept under its name: as long as its database and bucket stay, its backups

@@ -1,16 +1,20 @@
 //! What workers find out: backups, one by one and all of them, and what would fail.
 
+use backuper::deletion::pin::{self, Pinned};
 use backuper::deletion::{self, Deleted};
 use backuper::doctor::{self, Check};
-use backuper::job::BackupSource;
+use backuper::job::{BackupSource, RetentionSettings};
 use backuper::listing::{self, Listed, Shown};
+use backuper::preview::{self, Retained};
+use backuper::retention::Retention;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{Service, may};
 use crate::domain::access::Named;
 use crate::domain::callers::{Caller, Verb};
-use crate::domain::question::{About, Given, Question, Task};
+use crate::domain::question::{About, Given, Question, Rules, Task};
 use crate::domain::run::Component;
+use crate::domain::schedule::Schedule;
 use crate::engine::change::Things;
 use crate::engine::{Error, Kind};
 
@@ -91,6 +95,48 @@ impl Service {
         })??;
         let deleted = deletion::parse(lines.iter().map(String::as_str));
         deleted.ok_or_else(|| unheard("delete a backup"))
+    }
+
+    /// Pins one backup, or takes its pin away, as far as the caller may delete it.
+    ///
+    /// # Errors
+    /// As [`Self::backups`].
+    pub async fn pin_backup(
+        &self,
+        caller: &Caller,
+        of: About,
+        task: Task,
+    ) -> Result<Pinned, Error> {
+        let of = self.may_ask(caller, Verb::Delete, of).await?;
+        let doing = task.doing();
+        // It does not come between a deletion's look and its end.
+        let _alone = DELETING.lock().await;
+        let lines = self.answer(task, of).await?;
+        pin::parse(lines.iter().map(String::as_str)).ok_or_else(|| unheard(doing))
+    }
+
+    /// What retention would remove, and why: by these rules, or by the schedule's own.
+    ///
+    /// # Errors
+    /// As [`Self::backups`].
+    pub async fn preview_retention(
+        &self,
+        caller: &Caller,
+        of: About,
+        rules: Option<RetentionSettings>,
+    ) -> Result<Vec<Retained>, Error> {
+        let of = self.may_ask(caller, Verb::View, of).await?;
+        let schedule = match &of {
+            About::Schedule { name, .. } => Some(self.overview(caller, name).await?.schedule),
+            About::Given(_) => None,
+        };
+        let own = schedule.as_ref().map_or(Retention(0), |it| it.plan.keep);
+        let task = Task::Retention {
+            schedule: schedule.as_ref().and_then(Schedule::counted_as),
+            rules: rules.map_or(Rules::Own(own), |it| Rules::Given(Box::new(it))),
+        };
+        let lines = self.answer(task, of).await?;
+        Ok(preview::parse(lines.iter().map(String::as_str)))
     }
 
     /// Tries everything that would make a backup or a restore fail.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 
-pub(super) use backups::{backup, checks, deleted, restored, shown, token_of_backup};
+pub(super) use backups::{backup, checks, deleted, restored, retained, shown, token_of_backup};
 
 use crate::api::client::time;
 use crate::api::proto::v1;

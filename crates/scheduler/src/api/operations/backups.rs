@@ -51,6 +51,31 @@ impl Ours {
             .map_err(|it| status::failed(&it))
     }
 
+    pub(super) async fn pin_backup(
+        &self,
+        caller: &Caller,
+        request: v1::PinBackupRequest,
+        is_pinned: bool,
+    ) -> Result<bool, Status> {
+        let (about, task) = requests::pin(request, is_pinned).map_err(|it| status::invalid(&it))?;
+        let pinned = self.service.pin_backup(caller, about, task).await;
+        pinned
+            .map(|it| it.unchanged)
+            .map_err(|it| status::failed(&it))
+    }
+
+    pub(super) async fn preview_retention(
+        &self,
+        caller: &Caller,
+        request: v1::PreviewRetentionRequest,
+    ) -> Result<v1::PreviewRetentionResponse, Status> {
+        let (about, rules) = requests::preview(request).map_err(|it| status::invalid(&it))?;
+        let retained = self.service.preview_retention(caller, about, rules).await;
+        retained
+            .map(answers::retained)
+            .map_err(|it| status::failed(&it))
+    }
+
     pub(super) async fn restore_backup(
         &self,
         caller: &Caller,

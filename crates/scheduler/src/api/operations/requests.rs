@@ -18,7 +18,7 @@ use crate::domain::name::{self, Name};
 use crate::domain::run::Component;
 use crate::service::ledger::{Behind, Wanted};
 
-pub(super) use backups::{backup, backups, deletion, diagnosis};
+pub(super) use backups::{backup, backups, deletion, diagnosis, pin, preview};
 pub(super) use restore::restore;
 pub(in crate::api) use schedule::put;
 

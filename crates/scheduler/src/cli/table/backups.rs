@@ -153,12 +153,41 @@ pub(in crate::cli) fn deleted(it: &v1::DeleteBackupResponse, validate_only: bool
     }
 }
 
+/// A pin that was set or taken away.
+pub(in crate::cli) fn pinned(done: &str, unchanged: bool) -> String {
+    let before = if unchanged { " (it was so before)" } else { "" };
+    format!("{done}{before}\n")
+}
+
+/// What retention would keep and remove.
+pub(in crate::cli) fn retained(all: &[v1::RetainedBackup]) -> String {
+    let mut table = table(["BACKUP", "BEGUN", "SIZE", "", "WHY"]);
+    for it in all {
+        let begun = it.start_time.as_ref().and_then(moment);
+        let (word, why) = it.why.split_once(": ").unwrap_or(("", &it.why));
+        table.add_row([
+            shown(&it.key),
+            begun.map_or_else(none, |it| format!("{it:.0}")),
+            size(it.stored_bytes),
+            shown(word),
+            shown(why),
+        ]);
+    }
+    let gone = all.iter().filter(|it| it.goes).count();
+    format!(
+        "{table}\n{gone} of {} would go; nothing was removed\n",
+        all.len()
+    )
+}
+
 fn status(it: &v1::Backup) -> String {
-    match (it.problem.is_empty(), it.verify_time.is_some()) {
+    let status = match (it.problem.is_empty(), it.verify_time.is_some()) {
         (false, _) => format!("NOT WHOLE: {}", shown(&it.problem)),
         (true, true) => "verified".to_owned(),
         (true, false) => "ok".to_owned(),
-    }
+    };
+    let pinned = if it.pinned { ", pinned" } else { "" };
+    format!("{status}{pinned}")
 }
 
 fn taken(it: &v1::Backup) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 use backuper::deletion::Deleted;
 use backuper::doctor::{Check, Outcome, Subject};
 use backuper::listing::{Content, Listed, Shown};
+use backuper::preview::Retained;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -26,6 +27,7 @@ pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
         made_by,
         schedule,
         problem,
+        pinned,
     } = backup;
     v1::Backup {
         key,
@@ -41,6 +43,7 @@ pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
         schedule: schedule.unwrap_or_default(),
         problem: problem.unwrap_or_default(),
         dbname: database,
+        pinned,
     }
 }
 
@@ -86,6 +89,28 @@ pub(in crate::api) fn deleted(deleted: &Deleted) -> v1::DeleteBackupResponse {
     v1::DeleteBackupResponse {
         objects: *objects,
         bytes: *bytes,
+    }
+}
+
+pub(in crate::api) fn retained(all: Vec<Retained>) -> v1::PreviewRetentionResponse {
+    let backups = all.into_iter().map(|it| {
+        let Retained {
+            key,
+            started_at,
+            stored_bytes,
+            goes,
+            why,
+        } = it;
+        v1::RetainedBackup {
+            key,
+            start_time: Some(time(started_at)),
+            stored_bytes,
+            goes,
+            why,
+        }
+    });
+    v1::PreviewRetentionResponse {
+        backups: backups.collect(),
     }
 }
 

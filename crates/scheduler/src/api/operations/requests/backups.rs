@@ -1,5 +1,10 @@
 //! What is asked about backups, schedules and stores.
 
+use std::num::NonZeroU32;
+
+use backuper::job::{CalendarSettings, RetentionSettings};
+use backuper::retention::{AtLeast, Retention};
+
 use super::{Page, forged, size, token};
 use crate::api::door::{Door, filled};
 use crate::api::proto::v1;
@@ -69,6 +74,46 @@ pub(in crate::api) fn deletion(
     door.opened(about.zip(task))
 }
 
+/// Reads a request to pin one, or to take its pin away.
+pub(in crate::api) fn pin(
+    request: v1::PinBackupRequest,
+    is_pinned: bool,
+) -> Result<(About, Task), Vec<Violation>> {
+    let v1::PinBackupRequest {
+        schedule,
+        store,
+        source,
+        key,
+    } = request;
+    let mut door = Door::default();
+    let about = door.about_backups(&schedule, store, &source, true);
+    let key = door.take("key", filled(&key));
+    let task = key.map(|key| match is_pinned {
+        true => Task::Pin { key },
+        false => Task::Unpin { key },
+    });
+    door.opened(about.zip(task))
+}
+
+/// Reads a request to say what retention would remove; without rules: by the schedule's own.
+pub(in crate::api) fn preview(
+    request: v1::PreviewRetentionRequest,
+) -> Result<(About, Option<RetentionSettings>), Vec<Violation>> {
+    let v1::PreviewRetentionRequest {
+        schedule,
+        store,
+        source,
+        rules,
+    } = request;
+    let mut door = Door::default();
+    let about = door.about_backups(&schedule, store, &source, true);
+    let rules = match rules {
+        None => Some(None),
+        Some(rules) => door.rules("rules.", rules).map(Some),
+    };
+    door.opened(about.zip(rules))
+}
+
 /// Reads a request to find out what would fail.
 pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, Vec<Violation>> {
     let v1::DiagnoseRequest {
@@ -103,6 +148,37 @@ pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, V
 }
 
 impl Door {
+    /// Rules of retention.
+    fn rules(&mut self, path: &str, rules: v1::RetentionRules) -> Option<RetentionSettings> {
+        let v1::RetentionRules {
+            max_backup_count,
+            hourly,
+            daily,
+            weekly,
+            monthly,
+            yearly,
+            days,
+            at_least,
+            time_zone,
+            objects,
+        } = rules;
+        let zone = self.take(&format!("{path}time_zone"), time_zone.parse());
+        Some(RetentionSettings {
+            last: Retention(max_backup_count),
+            calendar: CalendarSettings {
+                hourly,
+                daily,
+                weekly,
+                monthly,
+                yearly,
+                days,
+                at_least: NonZeroU32::new(at_least).map(AtLeast).unwrap_or_default(),
+                zone: zone?,
+            },
+            objects,
+        })
+    }
+
     /// A schedule, or a store and whose backups in it; `whose` is whether that must be said.
     fn about_backups(
         &mut self,
