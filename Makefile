@@ -7,8 +7,7 @@ export XDG_CACHE_HOME ?= $(HOME)/.cache
 .PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
 .PHONY: bench bench-workers bench-scheduler bench-data
 .PHONY: e2e e2e-if-possible manifests base-images images images-test
-.PHONY: tools-stores
-.PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts
+.PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts tools-stores
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -76,8 +75,8 @@ tools-versions: tools-postgres ## PostgreSQL 13, 14, 16, 17 and 18, pgbouncer an
 tools-kubernetes: ## etcd, kube-apiserver and kube-controller-manager, built once and kept
 	scripts/tools/kubernetes.sh
 
-tools-stores: ## Emulators of Google Cloud Storage and of Azure Blob Storage, fetched once and kept
-	scripts/tools/go-program.sh fake-gcs-server
+tools-stores: ## An S3 server, and emulators of Google Cloud Storage and of Azure Blob Storage, built once and kept
+	for name in versitygw fake-gcs-server; do scripts/tools/go-program.sh $$name || exit 1; done
 	scripts/tools/npm-program.sh azurite
 
 manifests: tools-charts ## Renders deploy/ and the chart's README anew

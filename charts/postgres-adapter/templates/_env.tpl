@@ -55,6 +55,7 @@
 {{- with ($workers.sql).clusterName }}
 - {name: CLUSTER_NAME, value: {{ . | quote }}}
 {{- end }}
+{{- include "adapter.retentionEnv" (default (dict) $workers.retention) }}
 - {name: LOCK_WAIT_TIMEOUT, value: {{ $workers.lockWaitTimeout | quote }}}
 - {name: DB_SSLMODE, value: {{ $workers.database.sslMode | quote }}}
 - {name: SECURE, value: {{ $workers.s3.verifyCertificates | quote }}}
@@ -100,6 +101,22 @@
 {{- end }}
 {{- if .Values.tls.clientCaSecret }}
 - {name: GRPC_TLS_CLIENT_CA, value: /etc/grpc-client-ca/ca.crt}
+{{- end }}
+{{- end -}}
+
+{{/* What is kept by age and by the calendar; a release that was made before there were the values has none. */}}
+{{- define "adapter.retentionEnv" }}
+{{- $names := dict "days" "RETENTION_DAYS" "hourly" "KEEP_HOURLY" "daily" "KEEP_DAILY" "weekly" "KEEP_WEEKLY" "monthly" "KEEP_MONTHLY" "yearly" "KEEP_YEARLY" }}
+{{- range $key := list "days" "hourly" "daily" "weekly" "monthly" "yearly" }}
+{{- with get $ $key }}
+- {name: {{ get $names $key }}, value: {{ . | int64 | quote }}}
+{{- end }}
+{{- end }}
+{{- if gt (.atLeast | default 1 | int64) 1 }}
+- {name: KEEP_AT_LEAST, value: {{ .atLeast | int64 | quote }}}
+{{- end }}
+{{- if ne (.timeZone | default "UTC") "UTC" }}
+- {name: RETENTION_TIME_ZONE, value: {{ .timeZone | quote }}}
 {{- end }}
 {{- end -}}
 

@@ -207,6 +207,60 @@ fn a_backup_is_deleted_while_nothing_reads_or_makes_one() {
     });
 }
 
+/// Whoever may delete a backup may keep it; and of another's schedule nobody learns when its backups go.
+#[test]
+fn an_owner_pins_and_previews_what_is_its_own_alone() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        let key = "shop/2026-11-20-21-05-27-backup-1f3a9c0e";
+        for (schedule, expected) in [(&own, Code::Internal), (&other, Code::NotFound)] {
+            let request = v1::PinBackupRequest {
+                schedule: schedule.clone(),
+                key: key.to_owned(),
+                ..v1::PinBackupRequest::default()
+            };
+            let answer = client.pin_backup(with(OWNER, request)).await;
+            assert_eq!(code(answer), expected, "{schedule}");
+            let request = v1::UnpinBackupRequest {
+                schedule: schedule.clone(),
+                key: key.to_owned(),
+                ..v1::UnpinBackupRequest::default()
+            };
+            let answer = client.unpin_backup(with(OWNER, request)).await;
+            assert_eq!(code(answer), expected, "{schedule}");
+        }
+        // Nobody answers here, and of nothing that retention judges nothing goes.
+        for (schedule, expected) in [(&own, Code::Ok), (&other, Code::NotFound)] {
+            let request = v1::PreviewRetentionRequest {
+                schedule: schedule.clone(),
+                ..v1::PreviewRetentionRequest::default()
+            };
+            let answer = client.preview_retention(with(OWNER, request)).await;
+            assert_eq!(code(answer), expected, "{schedule}");
+        }
+        let asked = server.engine.questions.lock().unwrap().clone();
+        let tasks: Vec<&str> = asked.iter().map(|it| it.task.doing()).collect();
+        assert_eq!(asked.len(), 3, "{tasks:?}");
+        server.engine.questions.lock().unwrap().clear();
+        for source in ["db.team-b.example:5432/shop", ""] {
+            let of_store = v1::PinBackupRequest {
+                store: Some(store()),
+                source: source.to_owned(),
+                key: key.to_owned(),
+                ..v1::PinBackupRequest::default()
+            };
+            let answer = client.pin_backup(with(OWNER, of_store)).await;
+            assert!(
+                [Code::PermissionDenied, Code::InvalidArgument].contains(&code(answer)),
+                "{source}"
+            );
+        }
+        assert!(server.engine.questions.lock().unwrap().is_empty());
+    });
+}
+
 #[test]
 fn stores_are_asked_about_by_who_may_restore_from_them() {
     block_on(async {

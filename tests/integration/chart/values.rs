@@ -8,6 +8,8 @@ const ALONE: &[(&str, &str)] = &[
     ("images.scheduler.repo=x", "repo"),
     ("workers.s3.ca=x", "ca"),
     ("workers.compressionLevel=20", "compressionLevel"),
+    ("workers.retention.atLeast=0", "atLeast"),
+    ("workers.retention.days=-1", "days"),
     (
         "workers.encryption.recipients:=[\"AGE-SECRET-KEY-1X\"]",
         "recipients",
