@@ -212,13 +212,19 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
 
 /// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
 /// taken in it or later, so that a time finds the backup that shows it. With a layout it is a key of a dump
-/// in plain SQL, which nobody has either.
+/// in plain SQL, which nobody has either. Of an archive and a dump of one second nobody could say which is
+/// the newer, so neither begins in the other's.
 async fn claim(ready: &Ready, target: &Target, dumps: Option<&Layout>) -> Result<Folder, Failure> {
     let (database, source) = (target.database(), ready.source.identity().id());
+    let is_free = async |folder: &Folder| {
+        let objects = catalog::objects(ready.storage.as_ref(), folder).await?;
+        Ok::<_, Failure>(objects.is_empty())
+    };
     loop {
         let now = Timestamp::now();
+        let archive = Folder::new(database, now, source);
         let folder = match dumps {
-            None => Folder::new(database, now, source),
+            None => archive.clone(),
             Some(layout) => {
                 let key = layout.key(database, now, &RunId::random());
                 let key = key.map_err(|error| Failure::refused(error.to_string()))?;
@@ -229,12 +235,20 @@ async fn claim(ready: &Ready, target: &Target, dumps: Option<&Layout>) -> Result
         #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
         let second = now.as_second() as i32;
         if lock::claim_second(&ready.entrance.session, target, second).await?
-            && catalog::objects(ready.storage.as_ref(), &folder)
-                .await?
-                .is_empty()
+            && is_free(&folder).await?
+            && (dumps.is_none() || is_free(&archive).await?)
         {
             return Ok(folder);
         }
+        next_second(now).await;
+    }
+}
+
+/// Waits until the second of this time is over, by this machine's clock.
+async fn next_second(of: Timestamp) {
+    let over = of.as_second().saturating_add(1);
+    let now = Timestamp::now();
+    if now.as_second() < over {
         let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
     }
@@ -268,6 +282,10 @@ async fn write(
     };
     if began.elapsed() >= activity::INTERVAL {
         activity::withdraw(storage, folder).await;
+    }
+    if folder.is_of_dump() {
+        // Nobody who begins an archive sees a dump, but the lock of its second.
+        next_second(folder.started()).await;
     }
     let encryption = ready.recipients.as_ref().map(Encryption::to);
     let manifest = Manifest {
