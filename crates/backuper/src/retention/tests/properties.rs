@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::*;
+use super::super::*;
 
 const ZONES: [&str; 5] = [
     "UTC",

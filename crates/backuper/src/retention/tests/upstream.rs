@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::*;
+use super::super::*;
 
 fn now() -> Timestamp {
     "2026-01-20T12:00:00Z".parse().unwrap()
