@@ -115,7 +115,8 @@ async fn expire(
         let goes_on = match backup {
             One::Folder(backup) => expired_folder(storage, backup, made, deletions).await?,
             One::Published(_, object) => {
-                removal::remove_object(storage, object, made.folder, deletions).await?
+                removal::remove_object(storage, object, (made.folder, request.store_now), deletions)
+                    .await?
             }
         };
         if !goes_on {

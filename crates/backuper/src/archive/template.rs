@@ -172,10 +172,17 @@ impl Layout {
         let names = (encode(cluster), encode(database));
         let names = (names.0.as_str(), names.1.as_str());
         let set = self.template.iter().map(|it| (it, true));
-        let defaults = [KeyTemplate::default_of_ours(), KeyTemplate::without_run()];
-        // Where a template is set, what lies elsewhere without a manifest may be another cluster's.
-        let is_set = self.template.is_some();
-        let all = set.chain(defaults.iter().map(|it| (it, !is_set)));
+        // Where a template is set, what lies elsewhere without a manifest may be another cluster's. What has our
+        // own form and no manifest is what a run of ours has left.
+        let defaults = [
+            (KeyTemplate::default_of_ours(), false),
+            (KeyTemplate::without_run(), self.template.is_none()),
+        ];
+        let all = set.chain(
+            defaults
+                .iter()
+                .map(|(it, tells_others)| (it, *tells_others)),
+        );
         all.map(|(it, tells_others)| Matcher::of(&it.pieces, names, tells_others))
             .collect()
     }

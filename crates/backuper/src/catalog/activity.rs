@@ -111,6 +111,28 @@ pub fn is_fresh(mark: &Object, now: Timestamp) -> bool {
 }
 
 impl Backup {
+    /// Why a backup must stay whose manifest was just deleted, by what has come since it was listed: who
+    /// restores or pins it looks after that whether the manifest is still there, so of the two one at least
+    /// sees the other. None: nobody has come.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn wanted_since(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Option<&'static str>, crate::storage::Error> {
+        let now = Self {
+            folder: self.folder.clone(),
+            objects: super::objects(storage, &self.folder).await?,
+        };
+        if now.is_pinned() && !self.is_pinned() {
+            return Ok(Some("somebody has pinned it meanwhile"));
+        }
+        let before: Vec<&Object> = self.restores().collect();
+        let is_new = now.restores().any(|it| !before.contains(&it));
+        Ok(is_new.then_some("somebody has begun to restore it meanwhile"))
+    }
+
     /// Whether it is being restored, as far as this moment of the store's clock shows.
     #[must_use]
     pub fn is_being_restored(&self, now: Timestamp) -> bool {

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 
 use super::One;
-use crate::archive::key::MANIFEST;
 use crate::storage::{Error, Kind, Locked, Storage};
 
 impl One {
-    /// The lock that keeps a backup from being removed at this time. Of a complete one the manifest's
-    /// counts, which is locked last; of what a crashed run has left, that of any object.
+    /// The lock that keeps a backup from being removed at this time: that of any of its objects, the manifest's
+    /// first. Somebody may hold the data alone.
     ///
     /// # Errors
     /// What the store said.
@@ -18,8 +17,11 @@ impl One {
         now: Timestamp,
     ) -> Result<Option<Locked>, Error> {
         let keys: Vec<String> = match self {
-            Self::Folder(backup) if backup.is_complete() => vec![backup.folder.key(MANIFEST)],
-            Self::Folder(backup) => backup.objects.iter().map(|it| it.key.clone()).collect(),
+            Self::Folder(backup) => {
+                let (manifest, rest) = backup.in_order();
+                let manifest = backup.is_complete().then_some(manifest);
+                manifest.into_iter().chain(rest).collect()
+            }
             Self::Published(_, object) => vec![object.key.clone()],
         };
         for key in keys {

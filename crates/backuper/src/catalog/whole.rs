@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Backup, Error, read_manifest};
-use crate::archive::Manifest;
+use crate::archive::{Manifest, manifest};
 use crate::storage::{Object, Storage};
 
 /// Why a backup that looks complete cannot be restored: the first of its objects that is missing or cut.
@@ -59,6 +59,11 @@ impl Backup {
             Ok(manifest) => Ok(self.damage(&manifest).is_none()),
             Err(Error::Storage(error)) if error.kind == crate::storage::Kind::NotFound => Ok(false),
             Err(Error::Storage(error)) => Err(error),
+            // Who made it can restore it.
+            Err(Error::Manifest {
+                source: manifest::Error::Newer(_),
+                ..
+            }) => Ok(true),
             Err(error) => {
                 tracing::warn!(%error, "this backup does not count");
                 Ok(false)
@@ -141,5 +146,19 @@ pub(crate) mod tests {
         let said = now().await.damage(&manifest).unwrap().to_string();
         assert_eq!(said, format!("{key} is missing"));
         assert!(!now().await.is_whole(&storage).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_backuper_has_made_counts_though_we_cannot_read_it() {
+        let storage = MemoryStorage::default();
+        let backup = put(&storage, &server("db"), Timestamp::UNIX_EPOCH).await;
+        let key = backup.folder.key("manifest.json");
+        storage
+            .put(&key, "{\"format_version\": 99}".into())
+            .await
+            .unwrap();
+        assert!(backup.is_whole(&storage).await.unwrap());
+        storage.put(&key, "{".into()).await.unwrap();
+        assert!(!backup.is_whole(&storage).await.unwrap());
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::archive::{Folder, Identity, Manifest};
+use crate::archive::{Folder, Identity, Manifest, manifest};
 use crate::catalog::{self, Backup, Listing, One, activity, damage_of_published};
 use crate::retention::{self, Candidate, Decision, Hold, Pause, Reason, Rules};
 use crate::storage::{self, Kind, Storage};
@@ -197,7 +197,9 @@ pub fn choose(
         .incomplete
         .iter()
         .filter(|it| request.owns(&it.folder))
-        .filter(|it| it.folder.started() < newest.folder.started() && it.is_abandoned(stored_at));
+        .filter(|it| it.folder.started() < newest.folder.started() && it.is_abandoned(stored_at))
+        // Its manifest was deleted, and could not be put back: what is left is somebody's.
+        .filter(|it| !it.is_pinned());
     Some(Choice {
         judged: backups
             .into_iter()
@@ -312,6 +314,13 @@ pub async fn may_go(
         // Somebody was quicker.
         Err(catalog::Error::Storage(error)) if error.kind == Kind::NotFound => Ok(true),
         Err(catalog::Error::Storage(error)) => Err(error),
+        Err(catalog::Error::Manifest {
+            source: manifest::Error::Newer(_),
+            ..
+        }) => {
+            tracing::warn!(%key, "this backup is beyond the retention and stays: a newer backuper has made it");
+            Ok(false)
+        }
         // Nobody can restore it, so nobody loses it.
         Err(error) => {
             tracing::warn!(%key, %error, "this backup is beyond the retention, and cannot be read");

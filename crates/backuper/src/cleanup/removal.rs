@@ -1,9 +1,11 @@
 //! Removes what retention has chosen, one backup at a time.
 
+use jiff::Timestamp;
+
 use super::Deletions;
 use crate::archive::key::{MANIFEST, split_dump};
 use crate::archive::{Folder, manifest};
-use crate::catalog::{self, Backup, Listing};
+use crate::catalog::{Backup, Listing, activity};
 use crate::storage::{self, Kind, Object, Storage};
 
 /// Removes a backup that the new one makes superfluous, as long as that is there: somebody may be
@@ -44,31 +46,19 @@ async fn reason_to_return(storage: &dyn Storage, backup: &Backup, made: &Folder)
     if let Err(error) = storage.stat(&made.key(MANIFEST)).await {
         return Some(format!("the new backup was not found any more ({error})"));
     }
-    let objects = match catalog::objects(storage, &backup.folder).await {
-        Ok(objects) => objects,
-        Err(error) => {
-            return Some(format!(
-                "nobody knows whether it is being restored ({error})"
-            ));
-        }
-    };
-    let now = Backup {
-        folder: backup.folder.clone(),
-        objects,
-    };
-    if now.is_pinned() && !backup.is_pinned() {
-        return Some("somebody has pinned it meanwhile".to_owned());
+    match backup.wanted_since(storage).await {
+        Ok(reason) => reason.map(str::to_owned),
+        Err(error) => Some(format!(
+            "nobody knows whether it is being restored ({error})"
+        )),
     }
-    let before: Vec<&Object> = backup.restores().collect();
-    let is_new = now.restores().any(|it| !before.contains(&it));
-    is_new.then(|| "somebody has begun to restore it meanwhile".to_owned())
 }
 
 /// Removes a backup that is a single object, as [`remove_expired`] does a folder.
 pub(super) async fn remove_object(
     storage: &dyn Storage,
     object: &Object,
-    made: &Folder,
+    (made, store_now): (&Folder, Timestamp),
     deletions: &mut Deletions,
 ) -> Result<bool, storage::Error> {
     if let Err(error) = storage.stat(&made.key(MANIFEST)).await {
@@ -88,6 +78,12 @@ pub(super) async fn remove_object(
     if !unchanged || is_ours || listing.is_pinned(&object.key) {
         return Ok(true);
     }
+    let mut restores = listing.restores(&object.key);
+    if restores.any(|it| activity::is_fresh(it, store_now)) {
+        tracing::warn!(key = %object.key, "somebody has begun to restore this, so retention removes nothing");
+        return Ok(false);
+    }
+    drop(restores);
     let left = storage.delete(std::slice::from_ref(&object.key)).await;
     let mut beside: Vec<String> = Vec::new();
     if left.is_empty() {
@@ -133,8 +129,6 @@ fn conclude(key: &str, left: Vec<(String, storage::Error)>, deletions: &mut Dele
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::catalog::activity::Restoring;
     use crate::catalog::whole::tests::{put, server};
@@ -163,6 +157,24 @@ mod tests {
         assert!(goes_on.unwrap());
         assert_eq!((deletions.done, deletions.failed), (1, 1));
         assert_eq!(storage.list(&old.folder.prefix()).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_single_object_that_is_being_restored_stays_until_that_has_ended() {
+        let storage = MemoryStorage::default();
+        let made = put(&storage, &server("db"), Timestamp::UNIX_EPOCH).await;
+        let key = "app/1969-11-18-21-05-27-backup.sql";
+        storage.put(key, "old".into()).await.unwrap();
+        let object = storage.stat(key).await.unwrap();
+        let restoring = Restoring::announce(&storage, &format!("{key}.")).await;
+        let mut deletions = Deletions::default();
+        let at = (&made.folder, Timestamp::now());
+        let goes_on = remove_object(&storage, &object, at, &mut deletions).await;
+        assert!(!goes_on.unwrap() && storage.stat(key).await.is_ok());
+        restoring.withdraw().await;
+        let goes_on = remove_object(&storage, &object, at, &mut deletions).await;
+        assert!(goes_on.unwrap() && storage.stat(key).await.is_err());
+        assert_eq!((deletions.done, deletions.failed), (1, 0));
     }
 
     #[tokio::test]

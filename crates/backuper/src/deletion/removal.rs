@@ -20,11 +20,15 @@ pub(super) async fn remove(
     source: Option<&Identity>,
     layout: &Layout,
 ) -> Result<(), Failure> {
-    let last = match (found, source) {
-        (One::Folder(backup), Some(source)) if backup.is_complete() => {
+    let whole = match found {
+        One::Folder(backup) if backup.is_complete() => {
             let key = backup.folder.key(MANIFEST);
-            let manifest = storage.get(&key, manifest::SIZE_LIMIT).await?;
-            Some((backup, source, manifest))
+            match storage.get(&key, manifest::SIZE_LIMIT).await {
+                Ok(manifest) => Some((backup, manifest)),
+                // Nobody could restore it anyway.
+                Err(error) if error.kind == Kind::Corrupt && source.is_none() => None,
+                Err(error) => return Err(error.into()),
+            }
         }
         _ => None,
     };
@@ -41,8 +45,10 @@ pub(super) async fn remove(
             return Err(undeleted(found, &left, why));
         }
     }
-    if let Some((backup, source, manifest)) = last {
-        not_the_last(storage, backup, (source, layout), manifest).await?;
+    if let Some((backup, manifest)) = whole
+        && let Some(failure) = reason_to_return(storage, backup, source, layout).await
+    {
+        return Err(put_back(storage, backup, manifest, failure).await);
     }
     let left = storage.delete(&rest).await;
     let still = match found {
@@ -71,23 +77,41 @@ pub(super) async fn remove(
     Err(undeleted(found, &left, &why))
 }
 
-/// Puts the manifest back where no other backup is left, and refuses. Of two deletions that take place at
-/// once, one at least sees what the other has deleted.
-async fn not_the_last(
+/// Why a manifest that was just deleted has to come back. Of two deletions that take place at once, one at
+/// least sees what the other has deleted; and so it is with a restore or a pin that has come meanwhile.
+async fn reason_to_return(
     storage: &dyn Storage,
     backup: &Backup,
-    (source, layout): (&Identity, &Layout),
-    manifest: Bytes,
-) -> Result<(), Failure> {
-    let failure = match permission::another_is_left(storage, source, backup, layout).await {
-        Ok(true) => return Ok(()),
-        Ok(false) => Failure::refused(format!(
-            "{} is now the only complete backup of {source}/{}, since the others were deleted meanwhile; make another one first, or set DELETE_LAST=true",
-            backup.folder.prefix().trim_end_matches('/'),
+    source: Option<&Identity>,
+    layout: &Layout,
+) -> Option<Failure> {
+    let key = backup.folder.prefix();
+    let key = key.trim_end_matches('/');
+    match backup.wanted_since(storage).await {
+        Ok(None) => {}
+        Ok(Some(reason)) => {
+            return Some(Failure::refused(format!("{key} stays: {reason}")));
+        }
+        Err(error) => return Some(error.into()),
+    }
+    let source = source?;
+    match permission::another_is_left(storage, source, backup, layout).await {
+        Ok(true) => None,
+        Ok(false) => Some(Failure::refused(format!(
+            "{key} is now the only complete backup of {source}/{}, since the others were deleted meanwhile; make another one first, or set DELETE_LAST=true",
             source.database
-        )),
-        Err(failure) => failure,
-    };
+        ))),
+        Err(failure) => Some(failure),
+    }
+}
+
+/// Puts a manifest back; gives the refusal, which says what became of it.
+async fn put_back(
+    storage: &dyn Storage,
+    backup: &Backup,
+    manifest: Bytes,
+    failure: Failure,
+) -> Failure {
     let key = backup.folder.key(MANIFEST);
     let what = match storage.put(&key, manifest).await {
         Ok(_) => "its manifest was put back, and nothing was deleted".to_owned(),
@@ -95,10 +119,10 @@ async fn not_the_last(
             "its manifest was deleted and could not be put back ({error}), so it is no backup any more: make another one now"
         ),
     };
-    Err(Failure {
+    Failure {
         sentence: format!("{}; {what}", failure.sentence),
         ..failure
-    })
+    }
 }
 
 /// Frees what the store keeps of a run that crashed in the middle of an object.
@@ -187,6 +211,32 @@ mod tests {
             all.push((object.key.clone(), body));
         }
         all
+    }
+
+    #[tokio::test]
+    async fn what_somebody_has_pinned_or_begun_to_restore_since_the_look_comes_back_whoever_insists()
+     {
+        let storage = MemoryStorage::default();
+        let source = server("db");
+        let backup = put(&storage, &source, Timestamp::UNIX_EPOCH).await;
+        let before = content(&storage, &backup).await;
+        let (found, layout) = (One::Folder(backup.clone()), &Layout::default());
+        let marks = [crate::archive::key::PINNED, "restoring.1-2"];
+        for (mark, words) in marks.into_iter().zip(["pinned it", "to restore it"]) {
+            let mark = backup.folder.key(mark);
+            storage.put(&mark, "".into()).await.unwrap();
+            let refused = remove(&storage, &found, None, layout).await.unwrap_err();
+            assert!(refused.sentence.contains(words), "{}", refused.sentence);
+            assert!(
+                refused.sentence.contains("was put back"),
+                "{}",
+                refused.sentence
+            );
+            assert_eq!(content(&storage, &backup).await, before);
+            storage.delete(&[mark]).await;
+        }
+        remove(&storage, &found, None, layout).await.unwrap();
+        assert_eq!(storage.list("").await.unwrap(), []);
     }
 
     /// Both were permitted, since each saw the other's.

@@ -235,7 +235,7 @@ impl Storage for GcsStorage {
         let call = self.call("reading", key, Method::GET, self.object(key));
         let answer = self.client.send(&call).await?;
         let found: Answer<Metadata> = parsed(&call, answer, |it| serde_json::from_slice(it))?;
-        object(found.body).ok_or_else(|| call.error(Kind::NotS3, "its size is no number"))
+        object(found.body).ok_or_else(|| call.error(Kind::NotS3, UNTOLD))
     }
 
     async fn verify(&self, key: &str, stored: &Stored) -> Result<(), Error> {
@@ -273,10 +273,14 @@ impl Storage for GcsStorage {
         let mut token = None;
         loop {
             let page = self.page(prefix, 1_000, token.as_deref()).await?.body;
-            page.items
-                .into_iter()
-                .filter_map(object)
-                .for_each(&mut *see);
+            for found in page.items {
+                let key = found.name.clone();
+                let Some(object) = object(found) else {
+                    let call = self.call("listing", &key, Method::GET, String::new());
+                    return Err(call.error(Kind::NotS3, UNTOLD));
+                };
+                see(object);
+            }
             token = page.next_page_token.filter(|it| !it.is_empty());
             if token.is_none() {
                 return Ok(());
@@ -329,11 +333,14 @@ impl Storage for GcsStorage {
     }
 }
 
+const UNTOLD: &str = "the server does not say how large it is, or when it was written";
+
+/// None where the size or the time is missing: what is of no time would look abandoned.
 fn object(found: Metadata) -> Option<Object> {
     Some(Object {
         size: found.size()?,
         etag: found.tag(),
-        modified: found.updated.unwrap_or(Timestamp::UNIX_EPOCH),
+        modified: found.updated?,
         key: found.name,
     })
 }

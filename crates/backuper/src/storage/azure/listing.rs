@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::storage::Object;
 
@@ -47,8 +48,8 @@ struct Name {
 struct Properties {
     #[serde(rename = "Content-Length")]
     size: u64,
-    #[serde(rename = "Last-Modified")]
-    modified: String,
+    #[serde(rename = "Last-Modified", deserialize_with = "time")]
+    modified: Timestamp,
     #[serde(rename = "Etag")]
     etag: Option<String>,
     /// In an account with a hierarchy folders are listed too.
@@ -71,12 +72,18 @@ fn without_mark(xml: &[u8]) -> &[u8] {
     xml.strip_prefix("\u{feff}".as_bytes()).unwrap_or(xml)
 }
 
+/// What is of no time would look abandoned, so a list without one is none.
+fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(value)?;
+    let time = jiff::fmt::rfc2822::parse(&text).map_err(D::Error::custom)?;
+    Ok(time.timestamp())
+}
+
 fn object(blob: Blob) -> Option<Object> {
     let Blob { name, properties } = blob;
     if properties.resource.as_deref() == Some("directory") {
         return None;
     }
-    let modified = jiff::fmt::rfc2822::parse(&properties.modified).ok();
     Some(Object {
         key: match name.encoded {
             Some(true) => percent_decode_str(&name.text)
@@ -85,7 +92,7 @@ fn object(blob: Blob) -> Option<Object> {
             Some(false) | None => name.text,
         },
         size: properties.size,
-        modified: modified.map_or(Timestamp::UNIX_EPOCH, |it| it.timestamp()),
+        modified: properties.modified,
         etag: properties.etag.map(|it| it.trim_matches('"').to_owned()),
     })
 }
