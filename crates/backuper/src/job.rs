@@ -32,6 +32,7 @@ use clap::Parser;
 
 use crate::archive::codec::CompressionLevel;
 use crate::archive::encryption::Recipients;
+use crate::runtime::settings::PROTECTED;
 
 pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
@@ -130,6 +131,25 @@ impl BackupJob {
         Ok(recipients)
     }
 
+    /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
+    /// another form, or remove more than the rules let go.
+    fn is_protected(&self) -> bool {
+        let options = self.store.s3.options();
+        let EncryptionSettings {
+            encrypt_to,
+            encrypt_to_file,
+            encrypt_manifest,
+        } = &self.encryption;
+        encrypt_to.is_some()
+            || encrypt_to_file.is_some()
+            || *encrypt_manifest
+            || options.encryption.is_some()
+            || options.customer_key.is_some()
+            || options.lock_mode.is_some()
+            || self.format.format != Format::Archive
+            || self.retention.calendar != CalendarSettings::default()
+    }
+
     /// The environment in which a backuper does this job: the whole contract, secrets marked.
     #[must_use]
     pub fn to_env(&self) -> Vec<Var> {
@@ -147,6 +167,9 @@ impl BackupJob {
             reporting,
         } = self;
         let mut vars = database.to_env();
+        if self.is_protected() {
+            vars.push(Var::plain("BACKUPER_TASK", PROTECTED));
+        }
         vars.extend(store.to_env());
         vars.extend(layout.to_env());
         vars.extend(format.to_env());

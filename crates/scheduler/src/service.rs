@@ -116,7 +116,7 @@ impl Service {
 
     /// Whether these may be named at all.
     async fn permit_places(&self, named: Named<'_>) -> Result<(), Error> {
-        let permitted = self.places().permit(named);
+        let permitted = self.workers.permit(named);
         permitted.map_err(not_permitted)?;
         match self.checks {
             Checks::On(_) => {

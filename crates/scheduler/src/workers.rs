@@ -18,7 +18,7 @@ use restorer::job::{IdentitySettings, RestoreJob};
 
 pub use settings::{IDENTITY, WorkerSettings};
 
-use crate::domain::access::Places;
+use crate::domain::access::{Named, Places, Refusal};
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::question::{Given, Rules, Task};
@@ -251,8 +251,7 @@ impl Workers {
             keys,
         } = store.clone();
         let keys = at_hand(keys);
-        // A directory has none of it, and workers refuse what would not be done.
-        let is_s3 = !matches!(endpoint, Some(Endpoint::Directory(_)));
+        let options = self.written_with(store);
         StoreSettings {
             url: None,
             prefix: Prefix::default(),
@@ -266,14 +265,39 @@ impl Workers {
             ca_file: self.settings.ca_file.clone(),
             force_path_style: self.settings.force_path_style,
             secure: self.settings.secure,
-            s3: if is_s3 {
-                self.settings.s3.clone()
-            } else {
-                S3Settings::default()
-            },
+            s3: options,
             google: GoogleSettings::default(),
             azure: AzureSettings::default(),
         }
+    }
+
+    /// A directory has none of it, and workers refuse what would not be done. The administrator's key goes to
+    /// listed buckets alone: every request for an object shows it to the server.
+    fn written_with(&self, store: &Store) -> S3Settings {
+        if matches!(store.endpoint, Some(Endpoint::Directory(_))) {
+            return S3Settings::default();
+        }
+        let mut options = self.settings.s3.clone();
+        if !self.places.lends_for(store) {
+            options.sse_customer_key = None;
+        }
+        options
+    }
+
+    /// Whether a request may name these.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn permit(&self, named: Named<'_>) -> Result<(), Refusal> {
+        self.places.permit(named)?;
+        let is_bucket = |it: &&Store| !matches!(it.endpoint, Some(Endpoint::Directory(_)));
+        let Some(store) = named.store.filter(is_bucket) else {
+            return Ok(());
+        };
+        if self.settings.s3.sse_customer_key.is_some() && !self.places.lends_for(store) {
+            return Err(Refusal::KeyNotLent(store.place()));
+        }
+        Ok(())
     }
 
     fn layout(&self) -> LayoutSettings {

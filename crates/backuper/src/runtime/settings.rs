@@ -73,10 +73,14 @@ pub fn log_format() -> LogFormat {
     format.unwrap_or_default()
 }
 
+/// The word for a backup that only those make which know encryption, locks and rules of retention.
+pub const PROTECTED: &str = "protected-backup";
+
 /// What a backuper is to do: its settings are others for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Make a backup.
+    /// Make a backup. With the second word for it, one that backupers do not make which do not know that
+    /// word: they would pass over the settings that protect it.
     Backup,
     /// List backups.
     List,
@@ -99,7 +103,7 @@ impl FromStr for Task {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "" | "backup" => Ok(Self::Backup),
+            "" | "backup" | PROTECTED => Ok(Self::Backup),
             "list" => Ok(Self::List),
             "show" => Ok(Self::Show),
             "delete" => Ok(Self::Delete),

@@ -84,6 +84,11 @@ pub enum Refusal {
         "no S3 keys were given, and the workers' own credentials are lent for listed buckets alone; give s3_access_key and s3_secret_key, or list {0} in AMBIENT_BUCKETS"
     )]
     NotLent(String),
+    /// Objects are encrypted with the administrator's key, and the bucket is not listed.
+    #[error(
+        "objects are encrypted with a key of the administrator's (S3_SSE_CUSTOMER_KEY), which every request for one shows to the server, so only listed buckets are given it; list {0} in AMBIENT_BUCKETS"
+    )]
+    KeyNotLent(String),
     /// The Secret is not listed.
     #[error(
         "the Secret {0} is none that calls may name; the administrator lists those in SECRET_REFERENCES"
@@ -137,7 +142,9 @@ impl Places {
         })
     }
 
-    fn lends_for(&self, store: &Store) -> bool {
+    /// Whether a bucket is listed, so that what is the administrator's may go to it.
+    #[must_use]
+    pub fn lends_for(&self, store: &Store) -> bool {
         self.ambient_buckets.iter().any(|listed| match listed {
             Bucket::Any => true,
             Bucket::Of { endpoint, name } => {

@@ -185,14 +185,15 @@ impl Service {
                 Ok(About::Schedule { name, place })
             }
             About::Given(given) => {
-                self.may_ask_given(caller, &given).await?;
+                self.may_ask_given(caller, verb, &given).await?;
                 Ok(About::Given(given))
             }
         }
     }
 
-    /// What is given is reached from where the workers are: who may do that is who may restore from it.
-    async fn may_ask_given(&self, caller: &Caller, given: &Given) -> Result<(), Error> {
+    /// What is given is reached from where the workers are: who may do that is who may restore from it, and
+    /// beside that has to be allowed what is asked.
+    async fn may_ask_given(&self, caller: &Caller, verb: Verb, given: &Given) -> Result<(), Error> {
         let Given {
             source,
             database,
@@ -202,6 +203,7 @@ impl Service {
         let of_database = database.as_ref().map(|it| it.place());
         for place in of_store.into_iter().chain(of_database) {
             may(caller, Verb::Restore, &place)?;
+            may(caller, verb, &place)?;
         }
         let password = database.as_ref().map(|it| &it.password);
         let keys = store.as_ref().map(|it| &it.keys);
