@@ -1,6 +1,7 @@
 //! What a run removes from the store: what it has written itself after a failure, and what is
 //! beyond the retention after a success.
 
+pub mod claim;
 pub mod judgement;
 mod locks;
 mod removal;
@@ -14,14 +15,20 @@ use crate::retention::Rules;
 use crate::runtime::Deadline;
 use crate::storage::{self, Storage};
 
+use claim::Claim;
 use locks::Locks;
 
 pub use judgement::{Choice, Judged, Request};
 
 /// Removes what a failed run has stored. The folder has no manifest, so nobody takes it for a
 /// backup; what stays now, retention removes after a day.
-pub async fn clean_up(storage: &dyn Storage, folder: &Folder, deadline: Deadline) {
+pub async fn clean_up(storage: &dyn Storage, claim: &Claim, deadline: Deadline) {
+    let folder = &claim.folder;
     let removing = async {
+        if folder.is_of_dump() && !claim.stands(storage).await? {
+            tracing::warn!(key = %folder.prefix(), "another run has this key, so nothing is removed there");
+            return Ok(Vec::new());
+        }
         // The manifest first, should it be its verification that failed.
         let mut left = storage.delete(&[folder.key(MANIFEST)]).await;
         let objects = catalog::objects(storage, folder).await?;

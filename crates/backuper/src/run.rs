@@ -10,8 +10,9 @@ use crate::archive::encryption::Recipients;
 use crate::archive::manifest::{
     self, Encryption, Extension, Locale, Manifest, Source, Stream, Tools as Made,
 };
-use crate::archive::{Folder, Layout, RunId, SystemIdentifier, codec};
-use crate::catalog::{self, activity};
+use crate::archive::{Layout, SystemIdentifier, codec};
+use crate::catalog::activity;
+use crate::cleanup::claim::{self, Claim};
 use crate::cleanup::{self, Deletions, Made as Kept};
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
@@ -62,14 +63,17 @@ async fn attempt(
     let beginning = async {
         let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
-        let folder = claim(&ready, target, dumps).await?;
-        Ok::<_, Failure>(Begun { ready, folder })
+        let session = &ready.entrance.session;
+        let source = ready.source.identity().id();
+        let claim = claim::claim(session, ready.storage.as_ref(), (target, source), dumps).await?;
+        Ok::<_, Failure>(Begun { ready, claim })
     };
     let begun = tokio::select! {
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let Begun { ready, folder } = &begun;
+    let Begun { ready, claim } = &begun;
+    let folder = &claim.folder;
     let writing = ready.entrance.while_held("backuper", stop, async |stop| {
         write(job, &begun, progress, shutdown, stop).await
     });
@@ -80,7 +84,7 @@ async fn attempt(
         Ok(manifest) => manifest,
         Err(failure) => {
             let deadline = shutdown.clean_up_by();
-            cleanup::clean_up(ready.storage.as_ref(), folder, deadline).await;
+            cleanup::clean_up(ready.storage.as_ref(), claim, deadline).await;
             return Err(failure);
         }
     };
@@ -99,7 +103,7 @@ async fn attempt(
         }
     };
     Ok(Done {
-        folder: begun.folder,
+        folder: begun.claim.folder,
         manifest,
         deletions,
     })
@@ -121,7 +125,7 @@ struct Ready {
 /// What a backup has before its first byte.
 struct Begun {
     ready: Ready,
-    folder: Folder,
+    claim: Claim,
 }
 
 /// Looks for everything that could make the backup fail later.
@@ -210,50 +214,6 @@ fn source(target: &Target, system: Option<u64>, description: probe::Description)
     }
 }
 
-/// Finds a second that no other backup of this source has: its folder is ours alone. The snapshot is
-/// taken in it or later, so that a time finds the backup that shows it. With a layout it is a key of a dump
-/// in plain SQL, which nobody has either. Of an archive and a dump of one second nobody could say which is
-/// the newer, so neither begins in the other's.
-async fn claim(ready: &Ready, target: &Target, dumps: Option<&Layout>) -> Result<Folder, Failure> {
-    let (database, source) = (target.database(), ready.source.identity().id());
-    let is_free = async |folder: &Folder| {
-        let objects = catalog::objects(ready.storage.as_ref(), folder).await?;
-        Ok::<_, Failure>(objects.is_empty())
-    };
-    loop {
-        let now = Timestamp::now();
-        let archive = Folder::new(database, now, source);
-        let folder = match dumps {
-            None => archive.clone(),
-            Some(layout) => {
-                let key = layout.key(database, now, &RunId::random());
-                let key = key.map_err(|error| Failure::refused(error.to_string()))?;
-                Folder::of_dump(database, now, source, &key)
-            }
-        };
-        // Seconds since 1970 fit until 2038; after that they wrap, and still tell two seconds apart.
-        #[expect(clippy::cast_possible_truncation, reason = "wrapping is meant")]
-        let second = now.as_second() as i32;
-        if lock::claim_second(&ready.entrance.session, target, second).await?
-            && is_free(&folder).await?
-            && (dumps.is_none() || is_free(&archive).await?)
-        {
-            return Ok(folder);
-        }
-        next_second(now).await;
-    }
-}
-
-/// Waits until the second of this time is over, by this machine's clock.
-async fn next_second(of: Timestamp) {
-    let over = of.as_second().saturating_add(1);
-    let now = Timestamp::now();
-    if now.as_second() < over {
-        let elapsed = u64::try_from(now.subsec_millisecond()).unwrap_or(0);
-        tokio::time::sleep(Duration::from_millis(1_001 - elapsed.min(1_000))).await;
-    }
-}
-
 /// Folders are named by this machine's clock, and found again by their names.
 fn compare_clocks(here: Timestamp, there: Timestamp) {
     let apart = here.duration_since(there).unsigned_abs();
@@ -273,19 +233,19 @@ async fn write(
     shutdown: &Shutdown,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
-    let Begun { ready, folder } = begun;
+    let Begun { ready, claim } = begun;
+    let folder = &claim.folder;
     let storage = ready.storage.as_ref();
     let began = Instant::now();
     let (taken_at, streams) = tokio::select! {
         dumped = dump_all(job, begun, progress, stop) => dumped?,
-        never = activity::announce(storage, folder, activity::INTERVAL) => match never {},
+        never = activity::announce(storage, folder, &claim.word, activity::INTERVAL) => match never {},
     };
-    if began.elapsed() >= activity::INTERVAL {
-        activity::withdraw(storage, folder).await;
-    }
     if folder.is_of_dump() {
         // Nobody who begins an archive sees a dump, but the lock of its second.
-        next_second(folder.started()).await;
+        claim::next_second(folder.started()).await;
+    } else if began.elapsed() >= activity::INTERVAL {
+        activity::withdraw(storage, folder).await;
     }
     let encryption = ready.recipients.as_ref().map(Encryption::to);
     let manifest = Manifest {
@@ -325,6 +285,9 @@ async fn write(
     };
     let published = hidden.as_ref().unwrap_or(&manifest);
     publish::publish(storage, folder, published, shutdown).await?;
+    if folder.is_of_dump() {
+        activity::withdraw(storage, folder).await;
+    }
     Ok(manifest)
 }
 
@@ -335,7 +298,7 @@ async fn dump_all(
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<(Timestamp, Vec<Stream>), Failure> {
-    let Begun { ready, folder } = begun;
+    let Begun { ready, claim } = begun;
     let Entrance { witness, way, .. } = &ready.entrance;
     let target = job.database.target();
     let sessions = Sessions {
@@ -352,7 +315,7 @@ async fn dump_all(
         form: job.format.form(),
         recipients: ready.recipients.clone(),
         storage: Arc::clone(&ready.storage),
-        folder: folder.clone(),
+        folder: claim.folder.clone(),
         progress: Arc::clone(progress),
     };
     let jobs = parallelism::jobs(job.jobs, parallelism::cores());

@@ -61,12 +61,8 @@ impl Mark {
     /// The key of a single object beside which this one is, and the mark that it is.
     #[must_use]
     pub fn beside(key: &str) -> Option<(&str, Self)> {
-        let pinned = key.strip_suffix(PINNED).and_then(|it| it.strip_suffix('.'));
-        if let Some(object) = pinned {
-            return Some((object, Self::Pinned));
-        }
-        let (object, _) = key.rsplit_once(&format!(".{RESTORING}"))?;
-        Some((object, Self::Restoring))
+        let (object, name) = split_dump(key);
+        Some((object, Self::of(name?)?))
     }
 }
 
@@ -222,12 +218,7 @@ impl Folder {
 /// The key of a dump in plain SQL that an object is or stands beside, and the name of what stands there.
 #[must_use]
 pub fn split_dump(key: &str) -> (&str, Option<&str>) {
-    for name in [MANIFEST, RUNNING, PINNED] {
-        if let Some(dump) = key.strip_suffix(name).and_then(|it| it.strip_suffix('.')) {
-            return (dump, key.get(dump.len() + 1..));
-        }
-    }
-    // What follows has neither a dot nor a slash.
+    // What follows has neither a dot nor a slash; a schedule may have any of the other names.
     for name in [SCHEDULE, RESTORING] {
         let Some(at) = key.rfind(&format!(".{name}")) else {
             continue;
@@ -237,7 +228,22 @@ pub fn split_dump(key: &str) -> (&str, Option<&str>) {
             return (dump, beside.get(1..));
         }
     }
+    for name in [MANIFEST, RUNNING, PINNED] {
+        if let Some(dump) = key.strip_suffix(name).and_then(|it| it.strip_suffix('.')) {
+            return (dump, key.get(dump.len() + 1..));
+        }
+    }
     (key, None)
+}
+
+/// Whether a key could be taken for that of an object of another backup, or of one beside it.
+#[must_use]
+pub fn is_of_something_else(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    let is_beside = [MANIFEST, RUNNING].contains(&name)
+        || name.starts_with(SCHEDULE)
+        || Mark::of(name).is_some();
+    is_beside || split_dump(key).1.is_some()
 }
 
 /// A single object that another program has written: the published adapter
@@ -369,7 +375,9 @@ mod tests {
         );
         assert_eq!(Mark::beside(&pinned), Some((key, Mark::Pinned)));
         assert_eq!(Mark::beside(&restored), Some((key, Mark::Restoring)));
-        for other in [key, "app/pinned", "app/unpinned", ""] {
+        // A schedule may be called as a mark is.
+        let scheduled = format!("{key}.{}", schedule(PINNED));
+        for other in [key, "app/pinned", "app/unpinned", "", &scheduled] {
             assert_eq!(Mark::beside(other), None, "{other}");
         }
     }
@@ -390,6 +398,8 @@ mod tests {
             PINNED,
             &restoring("1f"),
             &schedule("nightly"),
+            &schedule("pinned"),
+            &schedule("running"),
         ] {
             let beside = dump.key(object);
             assert_eq!(beside, format!("{key}.{object}"));

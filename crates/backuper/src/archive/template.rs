@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::key::{Folder, encode};
+use super::key::{Folder, encode, is_of_something_else};
 
 pub use matcher::{Matched, Matcher, is_dbtethers};
 pub use parse::Refused;
@@ -99,6 +99,12 @@ impl fmt::Display for KeyTemplate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunId(String);
 
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 impl RunId {
     /// One that no other run has.
     #[must_use]
@@ -121,6 +127,11 @@ pub enum NoKey {
         "KEY_TEMPLATE gives the key {0}, of which a part is longer than stores take; make the template shorter"
     )]
     TooLong(String),
+    /// It is the key of a manifest, of a mark, or of what else stands beside a backup.
+    #[error(
+        "KEY_TEMPLATE gives the key {0}, which is that of an object beside a backup; choose another template"
+    )]
+    Beside(String),
     /// It is the key of an object of the other format.
     #[error(
         "KEY_TEMPLATE gives the key {0}, which is one of FORMAT=archive; choose another template"
@@ -163,6 +174,13 @@ impl Layout {
             at,
             run,
         )
+    }
+
+    /// Whether the keys of two runs differ whenever they begin.
+    #[must_use]
+    pub fn tells_runs(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_none_or(|it| it.pieces.contains(&Piece::Field(Field::RunId)))
     }
 
     /// What tells the dumps of this database: of the template, and those that lie beside our archives.
@@ -267,6 +285,9 @@ impl KeyTemplate {
         }
         if Folder::parse_key(&key).is_ok() {
             return Err(NoKey::OfAnArchive(key));
+        }
+        if is_of_something_else(&key) {
+            return Err(NoKey::Beside(key));
         }
         Ok(key)
     }
@@ -449,5 +470,33 @@ mod tests {
                 prop_assert!(key.split('/').all(|it| !["", ".", ".."].contains(&it)), "{}", key);
             }
         }
+    }
+
+    #[test]
+    fn no_key_is_that_of_something_beside_a_backup() {
+        for ending in [
+            "/manifest.json",
+            "/pinned",
+            "/running",
+            ".pinned",
+            ".running",
+            ".manifest.json",
+            ".restoring.x",
+            ".schedule.x",
+            "/schedule.x",
+        ] {
+            let text = format!("{{{{.DatabaseName}}}}/{{{{.Timestamp}}}}{ending}");
+            assert!(text.parse::<KeyTemplate>().is_err(), "{text}");
+        }
+        // What a name makes of it is seen when it is there.
+        let template = "{{.DatabaseName}}/{{.Timestamp}}.{{.ClusterName}}".parse();
+        let layout = |cluster: &str| {
+            let template: Result<KeyTemplate, _> = template.clone();
+            Layout::new(template.ok(), Some(cluster.to_owned())).unwrap()
+        };
+        let key =
+            |cluster: &str| layout(cluster).key("app", Timestamp::UNIX_EPOCH, &RunId::random());
+        assert!(key("prod").is_ok());
+        assert!(matches!(key("pinned"), Err(NoKey::Beside(_))));
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::{Span, Timestamp};
 
 use super::Backup;
-use crate::archive::Folder;
 use crate::archive::key::{RUNNING, restoring};
+use crate::archive::{Folder, RunId, SourceId};
 use crate::storage::{Kind, Object, Storage};
 
 /// How often a run says that it is there.
@@ -22,15 +22,31 @@ const SILENCE_MINUTES: i64 = 30;
 /// Hours after which a folder is a crashed run's: as long as a store may be out of reach.
 const ABANDONED_HOURS: i64 = 24;
 
-const TEXT: &str = "A backup is being written here. This object is rewritten every ten minutes and \
+/// What a run says in its folder.
+pub const TEXT: &str = "A backup is being written here. This object is rewritten every ten minutes and \
 removed at the end; without manifest.json the folder is not a backup.\n";
 
+/// What a run says beside a dump: what nobody else says, and of which source it is, so that what is left of it
+/// has an owner.
+#[must_use]
+pub fn word(run: &RunId, source: SourceId) -> String {
+    format!("{run} {source}\n{TEXT}")
+}
+
+/// The source that a run has said beside a dump.
+#[must_use]
+pub fn source_of(word: &[u8]) -> Option<SourceId> {
+    let text = std::str::from_utf8(word).ok()?;
+    let (_run, source) = text.lines().next()?.split_once(' ')?;
+    source.parse().ok()
+}
+
 /// Says in the folder that the run is there, after each interval.
-pub async fn announce(storage: &dyn Storage, folder: &Folder, every: Duration) -> ! {
+pub async fn announce(storage: &dyn Storage, folder: &Folder, word: &str, every: Duration) -> ! {
     let key = folder.key(RUNNING);
     loop {
         tokio::time::sleep(every).await;
-        if let Err(error) = storage.put(&key, TEXT.into()).await {
+        if let Err(error) = storage.put(&key, word.to_owned().into()).await {
             tracing::warn!(%error, "this run could not say that it is there; it tries again");
         }
     }
@@ -177,7 +193,7 @@ mod tests {
         let source = SourceId::of_name("db", 5432, "app");
         let folder = Folder::new("app", Timestamp::UNIX_EPOCH, source);
         let every = Duration::from_millis(5);
-        let announcing = announce(&storage, &folder, every);
+        let announcing = announce(&storage, &folder, TEXT, every);
         tokio::pin!(announcing);
         let mut seen = Vec::new();
         while seen.len() < 2 {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
-use super::{Backup, Error, Listing, One};
+use super::{Backup, Error, Listing, One, activity};
 use crate::archive::SourceId;
-use crate::archive::key::{Folder, MANIFEST, Mark, Published, Writer, split_dump};
+use crate::archive::key::{Folder, MANIFEST, Mark, Published, RUNNING, Writer, split_dump};
 use crate::archive::manifest::{self, Manifest};
 use crate::archive::template::{Matcher, is_dbtethers};
 use crate::storage::{self, Kind, Object, Storage};
@@ -140,8 +140,28 @@ impl Dump {
             };
             return Ok(Some(One::Published(published, only.clone())));
         }
-        let folder = self.unknown(database);
+        let folder = self.left_by_a_run(storage, database).await?;
         Ok(Some(self.at(folder)))
+    }
+
+    /// Its place by what its run has said beside it.
+    async fn left_by_a_run(
+        &self,
+        storage: &dyn Storage,
+        database: &str,
+    ) -> Result<Folder, storage::Error> {
+        let unknown = self.unknown(database);
+        let running = unknown.key(RUNNING);
+        if !self.objects.iter().any(|it| it.key == running) {
+            return Ok(unknown);
+        }
+        let source = match storage.get(&running, manifest::SIZE_LIMIT).await {
+            Ok(word) => activity::source_of(&word),
+            Err(error) if error.kind == Kind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let of = |it| Folder::of_dump(database, unknown.started(), it, &self.key);
+        Ok(source.map_or(unknown.clone(), of))
     }
 
     /// The dump itself, where it is another program's: nobody has said anything of it but marks.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::Turn;
 use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
+use crate::archive::key::RUNNING;
 use crate::archive::manifest::{Content, Stream};
 use crate::child::{self, Child, pipe};
 use crate::progress;
@@ -142,6 +143,11 @@ impl Ready {
         if part.content == Content::Script && is_there(dump, &key).await? {
             if let Err(error) = upload.abort().await {
                 tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
+            }
+            // By our word we could remove what is there, and it is not ours.
+            let running = dump.folder.key(RUNNING);
+            for (key, error) in dump.storage.delete(&[running]).await {
+                tracing::warn!(%key, %error, "not removed");
             }
             return Err(broken(
                 &part,

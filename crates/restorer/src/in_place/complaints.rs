@@ -20,12 +20,15 @@ pub(super) struct Complaint {
     pub(super) message: String,
     /// What it names, where it names more.
     pub(super) detail: Option<String>,
+    /// Whether the server calls it one, in English: some warnings have the code of an error.
+    pub(super) is_warning: bool,
 }
 
 impl Complaint {
     /// Whether it is more than a notice or a warning.
     fn is_error(&self) -> bool {
-        !["00", "01", "02"].contains(&self.sqlstate.get(..2).unwrap_or_default())
+        !self.is_warning
+            && !["00", "01", "02"].contains(&self.sqlstate.get(..2).unwrap_or_default())
     }
 
     /// The message with its detail.
@@ -133,7 +136,7 @@ impl Complaints {
 /// `psql:<stdin>:LINE: SEVERITY:  SQLSTATE: MESSAGE`, with a severity in any language.
 fn complaint(line: &str) -> Option<Complaint> {
     let (number, rest) = line.strip_prefix("psql:<stdin>:")?.split_once(": ")?;
-    let (_severity, rest) = rest.split_once(":  ")?;
+    let (severity, rest) = rest.split_once(":  ")?;
     let (sqlstate, message) = rest.split_once(": ")?;
     let code = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     (sqlstate.len() == 5 && sqlstate.chars().all(code)).then_some(())?;
@@ -142,6 +145,7 @@ fn complaint(line: &str) -> Option<Complaint> {
         sqlstate: sqlstate.to_owned(),
         message: message.to_owned(),
         detail: None,
+        is_warning: severity == "WARNING",
     })
 }
 
@@ -185,6 +189,9 @@ mod tests {
     #[test]
     fn a_warning_is_no_error() {
         assert!(reported("psql:<stdin>:3: WARNUNG:  01000: nicht wiederhergestellt").is_empty());
+        // Of a publication, where wal_level is replica.
+        let code = "WARNING:  55000: wal_level is insufficient to publish logical changes";
+        assert!(reported(&format!("psql:<stdin>:3: {code}")).is_empty());
     }
 
     #[test]

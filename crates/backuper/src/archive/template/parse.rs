@@ -1,6 +1,7 @@
 //! Reads a template, and refuses what is none of ours, each with its place.
 
 use super::{Field, Piece};
+use crate::archive::key::is_of_something_else;
 
 /// Why a text is no template of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,10 @@ pub enum Refused {
     #[error("a key may not begin with a dot")]
     Hidden,
     /// It ends as what stands beside a dump.
-    #[error("a key that ends in {0} is that of an object beside a dump; choose another ending")]
-    Beside(&'static str),
+    #[error(
+        "a key that ends in manifest.json, .running, .pinned, .schedule.… or .restoring.… is that of an object beside a backup; choose another ending"
+    )]
+    Beside,
     /// Two databases would have one key.
     #[error(
         "it needs {{{{ .DatabaseName }}}}: without it, one database's dumps would be another's"
@@ -156,9 +159,8 @@ pub(super) fn check(pieces: &[Piece]) -> Result<(), Refused> {
     if shape.starts_with('.') {
         return Err(Refused::Hidden);
     }
-    let beside = [".manifest.json", ".running"];
-    if let Some(ending) = beside.into_iter().find(|it| shape.ends_with(it)) {
-        return Err(Refused::Beside(ending));
+    if is_of_something_else(&shape) {
+        return Err(Refused::Beside);
     }
     let has = |field| pieces.contains(&Piece::Field(field));
     if !has(Field::DatabaseName) {
