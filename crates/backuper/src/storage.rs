@@ -13,9 +13,9 @@
 
 pub mod azure;
 mod cloud;
-mod clouds;
 pub mod config;
 mod conformance;
+mod crc32c;
 mod error;
 pub mod file;
 pub mod gcs;
@@ -35,10 +35,11 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-pub use clouds::{Account, AzureCredentials, AzurePlace, Container, GcsCredentials, GcsPlace};
+pub use azure::place::{Account, AzureCredentials, AzurePlace, Container};
 pub use config::{Bucket, Config, Endpoint, Place, S3Place, Tls};
 pub use error::{Error, Kind, Service};
 use error::{differs, within};
+pub use gcs::place::{GcsCredentials, GcsPlace};
 pub use prefix::Prefix;
 pub use url::StoreUrl;
 

@@ -3,6 +3,7 @@
 mod access;
 mod error;
 mod listing;
+pub mod place;
 mod upload;
 
 use async_trait::async_trait;

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
-use super::clouds::{AzurePlace, GcsPlace};
 use super::prefix::Prefix;
 use super::s3::options::Options;
+use super::{AzurePlace, GcsPlace};
 
 /// Where objects are kept and how to get there.
 #[derive(Clone, Debug)]

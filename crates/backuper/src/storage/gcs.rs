@@ -3,11 +3,10 @@
 
 mod access;
 mod error;
+pub mod place;
 mod upload;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::Method;
@@ -18,12 +17,13 @@ use sha2::{Digest, Sha256};
 
 use super::cloud::read::{Reading, Versions, collect, digest};
 use super::cloud::{Answer, Call, Client, date, delete_each, encoded, parsed};
-use super::clouds::GOOGLE;
+use super::crc32c::{crc32c, written};
 use super::parts::Memory;
 use super::{
     Access, Body, Error, GcsPlace, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Tls,
     Upload,
 };
+use place::GOOGLE;
 use upload::Resumable;
 
 /// A generation is one version of an object.
@@ -140,7 +140,7 @@ impl GcsStorage {
     /// Stores an object in one request, which the service takes only where its CRC32C is this one.
     async fn put_whole(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
         const BOUNDARY: &str = "between-what-it-is-and-what-it-has";
-        let crc32c = STANDARD.encode(crc32c(&body).to_be_bytes());
+        let crc32c = written(crc32c(&body));
         let stored = Stored {
             size: body.len() as u64,
             sha256: hex::encode(Sha256::digest(&body)),
@@ -190,11 +190,6 @@ impl GcsStorage {
             Ok(_) | Err(_) => Ok(()),
         }
     }
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(sum).unwrap_or(u32::MAX)
 }
 
 #[async_trait]

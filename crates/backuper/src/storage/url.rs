@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::clouds::{Account, Container};
+use super::azure::place::{Account, Container};
 use super::config::{Bucket, Endpoint};
 use super::prefix::Prefix;
 

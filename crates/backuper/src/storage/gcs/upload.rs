@@ -3,10 +3,7 @@
 //! <https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload>
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use crc_fast::{CrcAlgorithm, Digest as Crc};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
@@ -15,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{GcsStorage, Metadata};
 use crate::storage::cloud::{Answer, Call, pause};
+use crate::storage::crc32c::{Crc32c, written};
 use crate::storage::parts::SMALLEST;
 use crate::storage::{Error, Kind, Stored, Upload};
 
@@ -35,7 +33,7 @@ pub(super) struct Resumable {
     begun: u64,
     size: u64,
     sha256: Sha256,
-    crc32c: Crc,
+    crc32c: Crc32c,
 }
 
 /// A piece of an upload.
@@ -183,7 +181,7 @@ impl Resumable {
             begun: 0,
             size: 0,
             sha256: Sha256::new(),
-            crc32c: Crc::new(CrcAlgorithm::Crc32Iscsi),
+            crc32c: Crc32c::new(),
         }
     }
 
@@ -259,11 +257,10 @@ impl Resumable {
             return self.store.put_whole(&self.key, last).await;
         }
         self.settled().await?;
-        let sum = u32::try_from(self.crc32c.finalize()).unwrap_or(u32::MAX);
         let stored = Stored {
             size: self.size,
             sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
-            etag: Some(format!("crc32c={}", STANDARD.encode(sum.to_be_bytes()))),
+            etag: Some(format!("crc32c={}", written(self.crc32c.finish()))),
         };
         let session = self.session().await?;
         let piece = Piece {

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use crc_fast::CrcAlgorithm;
 use md5::{Digest as _, Md5};
 
 use super::options::Checksum;
+use crate::storage::crc32c::{crc32c, written};
 
 /// What bodies are sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Digest {
     /// The header `x-amz-checksum-crc32c`.
     pub(super) fn crc32c(self) -> Option<String> {
         match self {
-            Self::Crc32c(sum) => Some(STANDARD.encode(sum.to_be_bytes())),
+            Self::Crc32c(sum) => Some(written(sum)),
             Self::Md5(_) => None,
         }
     }
@@ -109,12 +109,6 @@ impl Digest {
     }
 }
 
-/// A body's CRC32C, which S3 has as four bytes.
-fn crc32c(body: &[u8]) -> u32 {
-    let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, body);
-    u32::try_from(sum).unwrap_or_default()
-}
-
 /// The checksum of an object of parts: that of the parts' checksums, and their number.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>
 pub(super) fn composite(parts: &[Digest]) -> Option<String> {
@@ -125,7 +119,7 @@ pub(super) fn composite(parts: &[Digest]) -> Option<String> {
             Digest::Md5(_) => return None,
         }
     }
-    let sum = STANDARD.encode(crc32c(&sums).to_be_bytes());
+    let sum = written(crc32c(&sums));
     Some(format!("{sum}-{}", parts.len()))
 }
 
