@@ -149,7 +149,7 @@ impl Client {
         }
         let mut request = request
             .body(())
-            .map_err(|error| Failed::hopeless(Kind::Misconfigured, &error.to_string()))?;
+            .map_err(|error| Failed::permanent(Kind::Misconfigured, &error.to_string()))?;
         self.identity.sign(&mut request).await?;
         let request = request.map(|()| Full::new(call.body.clone()));
         let answer = self.http.send(request, call.is_object).await;
@@ -173,7 +173,7 @@ impl Client {
 /// Waits for the next try, where one may help and there is one.
 async fn again(call: &Call, failed: Failed, tries: &mut u32, attempts: u32) -> Result<(), Error> {
     *tries += 1;
-    if !failed.may_pass || *tries >= attempts {
+    if !failed.is_transient || *tries >= attempts {
         return Err(call.error(failed.kind, failed.reason));
     }
     tracing::debug!(action = call.action, reason = failed.reason, "trying again");
@@ -189,7 +189,7 @@ async fn whole(answer: Answer<Incoming>) -> Result<Answer<Bytes>, Failed> {
     } = answer;
     let mut all = BytesMut::new();
     while let Some(data) = next(&mut body).await {
-        let data = data.map_err(|it| Failed::passing(&crate::text::deepest_cause(&*it)))?;
+        let data = data.map_err(|it| Failed::transient(&crate::text::deepest_cause(&*it)))?;
         all.extend_from_slice(&data);
     }
     Ok(Answer {

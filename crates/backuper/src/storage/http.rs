@@ -152,7 +152,7 @@ impl Broken {
 }
 
 /// What a connection failed of that no further try mends.
-pub(super) fn hopeless(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+pub(super) fn permanent(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     causes(error).find_map(|it| {
         match of_tls(it) {
             Some(rustls::Error::InvalidCertificate(_)) => return Some(Kind::Untrusted),

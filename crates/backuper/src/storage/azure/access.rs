@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 
 use super::error::meaning;
 use crate::storage::cloud::Client;
-use crate::storage::cloud::identity::{Desk, Identity};
+use crate::storage::cloud::identity::{Identity, TokenEndpoint};
 use crate::storage::http::Http;
 use crate::storage::{AzureCredentials, AzurePlace, Error, Kind, Tls};
 
@@ -21,14 +21,14 @@ pub(super) fn client(place: &AzurePlace, tls: &Tls, attempts: u32) -> Result<Cli
 }
 
 fn identity(place: &AzurePlace, http: &Http, attempts: u32) -> Result<Identity, Error> {
-    let desk = Desk::new(http);
+    let tokens = TokenEndpoint::new(http);
     let builder = MicrosoftAzureBuilder::new()
         .with_account(place.account.as_str())
         .with_container_name(place.container.as_str())
         .with_endpoint(place.server())
         .with_allow_http(true)
-        .with_http_connector(desk.clone())
-        .with_retry(Desk::patience(attempts));
+        .with_http_connector(tokens.clone())
+        .with_retry(TokenEndpoint::retries(attempts));
     let (builder, wrong) = match &place.credentials {
         AzureCredentials::Key(key) => (
             builder.with_access_key(key.expose_secret()),
@@ -90,7 +90,7 @@ fn identity(place: &AzurePlace, http: &Http, attempts: u32) -> Result<Identity, 
     Ok(Identity::Azure {
         credentials: store.credentials().clone(),
         account: place.account.to_string(),
-        desk,
+        tokens,
     })
 }
 

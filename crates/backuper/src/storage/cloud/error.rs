@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Answer;
 use crate::storage::Kind;
-use crate::storage::http::{Broken, hopeless};
+use crate::storage::http::{Broken, permanent};
 use crate::text::deepest_cause;
 
 /// As much of a server's words as a person reads.
@@ -19,43 +19,43 @@ pub(in crate::storage) struct Failed {
     pub(in crate::storage) kind: Kind,
     pub(in crate::storage) reason: String,
     /// Whether the same request a little later may succeed.
-    pub(in crate::storage) may_pass: bool,
+    pub(in crate::storage) is_transient: bool,
 }
 
 impl Failed {
     /// A failure that another try does not mend.
-    pub(in crate::storage) fn hopeless(kind: Kind, reason: &str) -> Self {
+    pub(in crate::storage) fn permanent(kind: Kind, reason: &str) -> Self {
         Self {
             kind,
             reason: one_line(reason),
-            may_pass: false,
+            is_transient: false,
         }
     }
 
     /// A failure that another try may mend.
-    pub(in crate::storage) fn passing(reason: &str) -> Self {
+    pub(in crate::storage) fn transient(reason: &str) -> Self {
         Self {
             kind: Kind::Unavailable,
             reason: one_line(reason),
-            may_pass: true,
+            is_transient: true,
         }
     }
 
     /// What a connection failed of.
     pub(in crate::storage) fn of_connection(error: &Broken) -> Self {
         if error.is_timeout() {
-            return Self::passing("no answer in time");
+            return Self::transient("no answer in time");
         }
-        match hopeless(error) {
-            Some(kind) => Self::hopeless(kind, &deepest_cause(error)),
+        match permanent(error) {
+            Some(kind) => Self::permanent(kind, &deepest_cause(error)),
             None if matches!(error, Broken::Unsendable(_)) => {
-                Self::hopeless(Kind::Misconfigured, &deepest_cause(error))
+                Self::permanent(Kind::Misconfigured, &deepest_cause(error))
             }
-            None => Self::passing(&deepest_cause(error)),
+            None => Self::transient(&deepest_cause(error)),
         }
     }
 
-    /// A refusal with these words. Whether it passes is the status's alone.
+    /// A refusal with these words. Whether it is transient is the status's alone.
     pub(in crate::storage) fn of_status(
         answer: &Answer<Bytes>,
         kind: Kind,
@@ -66,7 +66,7 @@ impl Failed {
         Self {
             kind,
             reason: one_line(&format!("HTTP {status} {code} {message}")),
-            may_pass: kind == Kind::Unavailable,
+            is_transient: kind == Kind::Unavailable,
         }
     }
 }

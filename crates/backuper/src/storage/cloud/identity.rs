@@ -35,13 +35,13 @@ pub(in crate::storage) enum Identity {
     /// A token of Google's.
     Google {
         credentials: Arc<dyn CredentialProvider<Credential = GcpCredential>>,
-        desk: Desk,
+        tokens: TokenEndpoint,
     },
     /// A key, a token or a shared access signature of Azure's.
     Azure {
         credentials: Arc<dyn CredentialProvider<Credential = AzureCredential>>,
         account: String,
-        desk: Desk,
+        tokens: TokenEndpoint,
     },
 }
 
@@ -50,8 +50,11 @@ impl Identity {
     pub(super) async fn sign(&self, request: &mut http::Request<()>) -> Result<(), Failed> {
         match self {
             Self::Anonymous => {}
-            Self::Google { credentials, desk } => {
-                let token = desk.asked(credentials.get_credential().await)?;
+            Self::Google {
+                credentials,
+                tokens,
+            } => {
+                let token = tokens.asked(credentials.get_credential().await)?;
                 let value = HeaderValue::from_str(&format!("Bearer {}", token.bearer));
                 let mut value = value.map_err(|_secret| no_header())?;
                 value.set_sensitive(true);
@@ -60,13 +63,13 @@ impl Identity {
             Self::Azure {
                 credentials,
                 account,
-                desk,
+                tokens,
             } => {
-                let credential = desk.asked(credentials.get_credential().await)?;
+                let credential = tokens.asked(credentials.get_credential().await)?;
                 let mut signed = request.clone().map(|()| HttpRequestBody::empty());
                 AzureAuthorizer::new(&credential, account)
                     .try_authorize(&mut signed)
-                    .map_err(|it| Failed::hopeless(Kind::Misconfigured, &deepest_cause(&it)))?;
+                    .map_err(|it| Failed::permanent(Kind::Misconfigured, &deepest_cause(&it)))?;
                 *request = signed.map(|_empty| ());
             }
         }
@@ -75,7 +78,7 @@ impl Identity {
 }
 
 fn no_header() -> Failed {
-    Failed::hopeless(
+    Failed::permanent(
         Kind::Misconfigured,
         "the token that was given has characters that no request can carry",
     )
@@ -83,13 +86,13 @@ fn no_header() -> Failed {
 
 /// How tokens are asked for.
 #[derive(Clone, Debug)]
-pub(in crate::storage) struct Desk {
+pub(in crate::storage) struct TokenEndpoint {
     http: Http,
     /// What was last answered: 0 where nothing was.
     status: Arc<AtomicU16>,
 }
 
-impl Desk {
+impl TokenEndpoint {
     pub(in crate::storage) fn new(http: &Http) -> Self {
         Self {
             http: http.clone(),
@@ -98,7 +101,7 @@ impl Desk {
     }
 
     /// How often and how long is asked, where a request is tried as often as this.
-    pub(in crate::storage) fn patience(attempts: u32) -> RetryConfig {
+    pub(in crate::storage) fn retries(attempts: u32) -> RetryConfig {
         RetryConfig {
             max_retries: usize::try_from(attempts.saturating_sub(1)).unwrap_or(0),
             retry_timeout: TOKEN_WITHIN,
@@ -114,19 +117,19 @@ impl Desk {
                 _ => Kind::CredentialsUnavailable,
             };
             // It was tried again already.
-            Failed::hopeless(kind, &reason)
+            Failed::permanent(kind, &reason)
         })
     }
 }
 
-impl HttpConnector for Desk {
+impl HttpConnector for TokenEndpoint {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
     }
 }
 
 #[async_trait]
-impl HttpService for Desk {
+impl HttpService for TokenEndpoint {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = request.map(|it| Full::new(it.as_bytes().cloned().unwrap_or_default()));
         let answer = self.http.send(request, false).await;

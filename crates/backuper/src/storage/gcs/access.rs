@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 
 use super::error::meaning;
 use crate::storage::cloud::Client;
-use crate::storage::cloud::identity::{Desk, Identity};
+use crate::storage::cloud::identity::{Identity, TokenEndpoint};
 use crate::storage::http::Http;
 use crate::storage::{Error, GcsCredentials, GcsPlace, Kind, Tls};
 use crate::text::deepest_cause;
@@ -22,11 +22,11 @@ pub(super) fn client(place: &GcsPlace, tls: &Tls, attempts: u32) -> Result<Clien
 }
 
 fn identity(place: &GcsPlace, http: &Http, attempts: u32) -> Result<Identity, Error> {
-    let desk = Desk::new(http);
+    let tokens = TokenEndpoint::new(http);
     let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(place.bucket.as_str())
-        .with_http_connector(desk.clone())
-        .with_retry(Desk::patience(attempts));
+        .with_http_connector(tokens.clone())
+        .with_retry(TokenEndpoint::retries(attempts));
     let (builder, of) = match &place.credentials {
         GcsCredentials::Anonymous => return Ok(Identity::Anonymous),
         GcsCredentials::Ambient => (builder, "the machine's own credentials"),
@@ -48,7 +48,7 @@ fn identity(place: &GcsPlace, http: &Http, attempts: u32) -> Result<Identity, Er
     })?;
     Ok(Identity::Google {
         credentials: store.credentials().clone(),
-        desk,
+        tokens,
     })
 }
 

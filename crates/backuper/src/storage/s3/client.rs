@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 use secrecy::ExposeSecret as _;
 
 use super::connector::Connector;
-use crate::storage::http::{self, Http, hopeless};
+use crate::storage::http::{self, Http, permanent};
 use crate::storage::{Error, S3Place, Tls};
 
 /// How often one request is tried: with waits of 1, 2, 4, 8 and 16 seconds at most in between
@@ -95,7 +95,7 @@ impl ClassifyRetry for Hopeless {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let failed = context.output_or_error().and_then(Result::err);
         let connector = failed.and_then(|it| it.as_connector_error());
-        if connector.is_some_and(|it| hopeless(it).is_some()) {
+        if connector.is_some_and(|it| permanent(it).is_some()) {
             RetryAction::RetryForbidden
         } else {
             RetryAction::NoActionIndicated

@@ -4,7 +4,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::storage::http::hopeless;
+use crate::storage::http::permanent;
 use crate::storage::{Error, Kind};
 use crate::text::{causes, deepest_cause};
 
@@ -42,7 +42,7 @@ where
             ),
         ),
         SdkError::DispatchFailure(failure) => {
-            let kind = match hopeless(error) {
+            let kind = match permanent(error) {
                 Some(kind) => kind,
                 // Found out before anything was sent.
                 None if failure.is_other() => return unsent(action, location, error),
