@@ -1,5 +1,7 @@
 //! One backup from top to bottom.
 
+mod copied;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,6 @@ use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
 use crate::cleanup::claim::{self, Claim};
 use crate::cleanup::{self, Deletions, Made as Kept};
-use crate::copy::{self, Copied, Copying};
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
 use crate::job::{BackupJob, Format};
@@ -36,7 +37,7 @@ const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 /// What is wrong and what to do about it, with the exit code.
 pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
-    let second = second(job).map_err(Failure::refused)?;
+    let second = copied::second(job).map_err(Failure::refused)?;
     let target = job.database.target();
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
@@ -50,67 +51,10 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
     let gauges = summary::gauges(&outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
     let done = outcome?;
-    let Some(second) = second else {
-        return Ok(done.sentence(elapsed));
-    };
-    // The backup is complete and everybody has been told so, whatever becomes of its copy.
-    let copied = tokio::select! {
-        copied = copy(job, &second, &done, shutdown.token()) => copied,
-        () = shutdown.overdue() => Err(Failure::try_again("not ended in time").into()),
-    };
-    let copied = match copied {
-        Ok(copied) => Ok(copied),
-        Err(copy::Error::Failed(failure)) => Err(failure),
-        Err(copy::Error::Damaged(sentence)) => {
-            let outcome = Err(Failure::try_again(sentence));
-            let gauges = summary::gauges(&outcome, elapsed);
-            reporter.report(false, elapsed, gauges).await;
-            return outcome.map(|_: Done| String::new());
-        }
-    };
-    reporter
-        .push(summary::gauges_of_copy(&done, elapsed, &copied))
-        .await;
-    summary::with_copy(&done.sentence(elapsed), &second, copied)
-}
-
-/// The second store, where there is one.
-fn second(job: &BackupJob) -> Result<Option<storage::Config>, String> {
-    let Some(second) = job.copy.config()? else {
-        return Ok(None);
-    };
-    if job.store.config()?.is_same_place_as(&second) {
-        return Err("COPY_TO names the same place as the backups' own store; name another one, or leave it out".to_owned());
+    match second {
+        Some(second) => copied::copied(job, &second, (&done, elapsed), &reporter, shutdown).await,
+        None => Ok(done.sentence(elapsed)),
     }
-    Ok(Some(second))
-}
-
-async fn copy(
-    job: &BackupJob,
-    second: &storage::Config,
-    done: &Done,
-    stop: &CancellationToken,
-) -> Result<Copied, copy::Error> {
-    let first = job.store.config().map_err(Failure::refused)?;
-    let layout = job.layout.layout().map_err(Failure::refused)?;
-    let (from, to) = (
-        storage::connect(&first).await?,
-        storage::connect(second).await?,
-    );
-    let copying = Copying {
-        from: from.as_ref(),
-        to: to.as_ref(),
-        layout: &layout,
-        stop,
-    };
-    let made = Kept {
-        folder: &done.folder,
-        manifest: &done.manifest,
-        rules: &job.copy.retention.rules(),
-        objects: job.copy.retention.objects,
-        layout: &layout,
-    };
-    Box::pin(copying.all(made)).await
 }
 
 async fn attempt(

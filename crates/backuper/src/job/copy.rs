@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches, Parser};
 
 use super::var::Var;
 use super::{RetentionSettings, StoreSettings};
@@ -75,7 +75,7 @@ fn copied(name: &str) -> Option<&'static str> {
 
 /// Each argument of [`Plain`], under the name that its variable has there.
 fn arguments() -> impl Iterator<Item = (String, Arg)> {
-    let command = <Plain as Args>::augment_args(Command::new("copy"));
+    let command = Plain::command();
     let arguments: Vec<Arg> = command.get_arguments().cloned().collect();
     arguments.into_iter().filter_map(|it| {
         let name = it.get_env()?.to_str()?.to_owned();
@@ -112,7 +112,7 @@ impl Args for CopySettings {
 impl FromArgMatches for CopySettings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         // The values are read once more under their own names, and nothing else is read with them.
-        let mut command = Command::new("copy").no_binary_name(true);
+        let mut command = Command::default().no_binary_name(true);
         let mut given: Vec<OsString> = Vec::new();
         for (name, argument) in arguments() {
             if let Some(value) = matches.get_raw(&id(&name)).and_then(Iterator::last) {
