@@ -217,6 +217,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["catalog", "progress"],
             &["dump", "advice"],
             &["cleanup", "publish", "job"],
+            &["copy"],
             &["summary"],
             &["run", "listing", "deletion", "preview", "doctor", "worker"],
         ],

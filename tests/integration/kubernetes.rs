@@ -5,6 +5,7 @@ mod accounts;
 mod answers;
 mod before;
 mod between;
+mod copies;
 mod faults;
 mod golden;
 mod lease;

@@ -11,6 +11,7 @@ mod calls;
 mod chart;
 mod checks;
 mod cluster;
+mod copies;
 mod dashboard;
 mod encryption;
 mod ending;

@@ -169,6 +169,19 @@ workers.encryption.manifest needs workers.encryption.recipients: without one, ev
 {{- if and (ne (default "identity" $encryption.identityKey) "identity") (not $encryption.identitySecret) }}
 workers.encryption.identityKey has no effect without workers.encryption.identitySecret.
 {{- end -}}
+{{- $copy := default (dict) .Values.workers.copy -}}
+{{- if not $copy.url -}}
+{{- range $key, $given := dict "endpoint" $copy.endpoint "region" $copy.region "storageClass" $copy.storageClass "credentials" ($copy.credentials).secret }}
+{{- if $given }}
+workers.copy.{{ $key }} has no effect without workers.copy.url.
+{{- end -}}
+{{- end -}}
+{{- range $key, $given := default (dict) $copy.retention }}
+{{- if and $given (not (has $key (list "atLeast" "timeZone"))) }}
+workers.copy.retention.{{ $key }} has no effect without workers.copy.url.
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $account := dict "serviceAccount" .Values.serviceAccount "workers.serviceAccount" .Values.workers.serviceAccount -}}
 {{- if and $account.annotations (not $account.create) }}
 {{ $name }}.annotations has no effect without {{ $name }}.create: annotate the account itself.

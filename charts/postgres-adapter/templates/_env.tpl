@@ -83,6 +83,7 @@
 - {name: S3_FORCE_PATH_STYLE, value: {{ . | quote }}}
 {{- end }}
 {{- include "adapter.s3Env" $workers.s3 }}
+{{- include "adapter.copyEnv" (default (dict) $workers.copy) }}
 {{- with $workers.kueueQueue }}
 - {name: KUEUE_QUEUE, value: {{ . | quote }}}
 {{- end }}
@@ -147,5 +148,45 @@
 {{- end }}
 {{- if ne (.checksum | default "auto") "auto" }}
 - {name: S3_CHECKSUM, value: {{ .checksum | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* The second store; a release that was made before there were the values has none. */}}
+{{- define "adapter.copyEnv" }}
+{{- $url := .url | default "" }}
+{{- if $url }}
+- {name: COPY_TO, value: {{ $url | quote }}}
+{{- with .endpoint }}
+- {name: COPY_S3_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .region }}
+- {name: COPY_S3_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with .storageClass }}
+- {name: COPY_S3_STORAGE_CLASS, value: {{ . | quote }}}
+{{- end }}
+{{- with (.credentials).secret }}
+{{- if hasPrefix "gs://" $url }}
+- {name: COPY_GOOGLE_SERVICE_ACCOUNT_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $.credentials.serviceAccountKey | quote }}}}}
+{{- else if hasPrefix "az://" $url }}
+- {name: COPY_AZURE_STORAGE_ACCOUNT_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $.credentials.accountKey | quote }}}}}
+{{- else }}
+- {name: COPY_S3_ACCESS_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $.credentials.accessKey | quote }}}}}
+- {name: COPY_S3_SECRET_KEY, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $.credentials.secretKey | quote }}}}}
+{{- end }}
+{{- end }}
+{{- $retention := .retention | default (dict) }}
+{{- $names := dict "last" "MAX_BACKUP_COUNT" "days" "RETENTION_DAYS" "hourly" "KEEP_HOURLY" "daily" "KEEP_DAILY" "weekly" "KEEP_WEEKLY" "monthly" "KEEP_MONTHLY" "yearly" "KEEP_YEARLY" }}
+{{- range $key := list "last" "days" "hourly" "daily" "weekly" "monthly" "yearly" }}
+{{- with get $retention $key }}
+- {name: COPY_{{ get $names $key }}, value: {{ . | int64 | quote }}}
+{{- end }}
+{{- end }}
+{{- if gt ($retention.atLeast | default 1 | int64) 1 }}
+- {name: COPY_KEEP_AT_LEAST, value: {{ $retention.atLeast | int64 | quote }}}
+{{- end }}
+{{- if ne ($retention.timeZone | default "UTC") "UTC" }}
+- {name: COPY_RETENTION_TIME_ZONE, value: {{ $retention.timeZone | quote }}}
+{{- end }}
 {{- end }}
 {{- end -}}

@@ -8,6 +8,7 @@
 //! a Kubernetes manifest with a blank value makes of it.
 
 pub mod check;
+pub mod copy;
 pub mod database;
 pub mod delete;
 pub mod encryption;
@@ -35,6 +36,7 @@ use crate::archive::encryption::Recipients;
 use crate::runtime::settings::PROTECTED;
 
 pub use check::CheckJob;
+pub use copy::CopySettings;
 pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
@@ -57,7 +59,8 @@ Exit codes:
   0    done: what was asked for is complete and verified
   1    failed; trying again may help
   2    the request or the configuration is wrong; trying again will not help
-  3    restored with RESTORE_KEEP_GOING, but not all of it; what is missing is named in the log
+  3    partly: restored with RESTORE_KEEP_GOING, but not all of it, which the log names; or the backup is
+       complete, and its copy in the store of COPY_TO is not
   4    not begun: the restore had waited longer than RESTORE_BEGIN_BY allows; nothing was changed
   130  stopped by SIGINT; nothing is left that looks whole
   143  stopped by SIGTERM; nothing is left that looks whole
@@ -113,6 +116,10 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Encryption")]
     pub encryption: EncryptionSettings,
 
+    /// Where complete backups are copied to.
+    #[command(flatten, next_help_heading = "Copy")]
+    pub copy: CopySettings,
+
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
@@ -164,6 +171,7 @@ impl BackupJob {
             retention,
             lock_wait_timeout,
             encryption,
+            copy,
             reporting,
         } = self;
         let mut vars = database.to_env();
@@ -189,6 +197,7 @@ impl BackupJob {
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
         vars.extend(encryption.to_env());
+        vars.extend(copy.to_env());
         vars.extend(reporting.to_env());
         vars
     }

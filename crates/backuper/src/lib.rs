@@ -5,8 +5,9 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 6   run, listing, deletion, preview, doctor, worker, main
-//! level 5   summary
+//! level 7   run, listing, deletion, preview, doctor, worker, main
+//! level 6   summary
+//! level 5   copy
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
 //! level 3   dump, advice
@@ -24,6 +25,7 @@ pub mod archive;
 pub mod catalog;
 pub mod child;
 pub mod cleanup;
+pub mod copy;
 pub mod deletion;
 pub mod doctor;
 pub mod dump;

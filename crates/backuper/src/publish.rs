@@ -1,5 +1,6 @@
 //! The last step of a backup: the manifest, which makes the folder count.
 
+use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::archive::Folder;
@@ -57,13 +58,27 @@ pub async fn count_apart(
 
 /// The manifest goes last, and counts only when it is there as it was written.
 async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> Result<(), Failure> {
-    still_there(storage, folder, &manifest.streams).await?;
     let json = manifest
         .write()
         .map_err(|error| Failure::try_again(error.to_string()))?;
+    finish(storage, folder, &manifest.streams, json.into()).await
+}
+
+/// Makes a backup of the streams that are in a folder and were proven: locks them where that is set, and puts
+/// the manifest there last.
+///
+/// # Errors
+/// A stream is not there any more, or the store failed.
+pub async fn finish(
+    storage: &dyn Storage,
+    folder: &Folder,
+    streams: &[Stream],
+    json: Bytes,
+) -> Result<(), Failure> {
+    still_there(storage, folder, streams).await?;
     lock_all(storage, folder).await?;
     let key = folder.key(MANIFEST);
-    let stored = storage.put(&key, json.into()).await?;
+    let stored = storage.put(&key, json).await?;
     storage.verify(&key, &stored).await?;
     storage.lock(&[key]).await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! One backup from top to bottom.
 
+mod copied;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,7 @@ const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 /// What is wrong and what to do about it, with the exit code.
 pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
+    let second = copied::second(job).map_err(Failure::refused)?;
     let target = job.database.target();
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
@@ -47,7 +50,11 @@ pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Fail
     let elapsed = begun.elapsed();
     let gauges = summary::gauges(&outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
-    outcome.map(|done| done.sentence(begun.elapsed()))
+    let done = outcome?;
+    match second {
+        Some(second) => copied::copied(job, &second, (&done, elapsed), &reporter, shutdown).await,
+        None => Ok(done.sentence(elapsed)),
+    }
 }
 
 async fn attempt(

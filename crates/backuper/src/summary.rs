@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::archive::{Folder, Manifest};
 use crate::cleanup::Deletions;
+use crate::copy::Copied;
 use crate::job::BackupJob;
 use crate::postgres::Target;
 use crate::report::{self, Gauges, Reporter, core::Report};
-use crate::runtime::Failure;
+use crate::runtime::{Failure, Verdict};
+use crate::storage;
 
 /// A complete backup.
 #[derive(Clone, Debug)]
@@ -41,6 +43,83 @@ impl Done {
             elapsed.as_secs_f64()
         )
     }
+}
+
+/// What stands between the words of a backup and why its copy is not there.
+const UNCOPIED: &str = "; it is not copied to ";
+
+/// Whether the sentence that ends a backup's log says that its copy is not there.
+#[must_use]
+pub fn is_uncopied(sentence: &str) -> bool {
+    sentence.contains(UNCOPIED)
+}
+
+/// The line that ends the log where the backup was to be copied.
+///
+/// # Errors
+/// That the copy is not there, which is no failure of the backup.
+pub fn with_copy(
+    backup: &str,
+    second: &storage::Config,
+    copied: Result<Copied, Failure>,
+) -> Result<String, Failure> {
+    match copied {
+        Ok(Copied { older, missing, .. }) => {
+            let told = [
+                (
+                    "older ones that were missing there and are copied too",
+                    older,
+                ),
+                ("older ones that are still missing there", missing),
+            ];
+            let told = told.into_iter().filter(|(_, count)| *count > 0);
+            let told = told.map(|(what, count)| format!("; {what}: {count}"));
+            Ok(format!(
+                "{backup}; copied to {}{}",
+                second.name(),
+                told.collect::<String>()
+            ))
+        }
+        Err(failure) => Err(Failure {
+            verdict: Verdict::Incomplete,
+            sentence: format!(
+                "{backup}{UNCOPIED}{}: {} (the variables of that store begin with COPY_); the next backup copies it",
+                second.name(),
+                failure.sentence
+            ),
+        }),
+    }
+}
+
+/// What Prometheus is told once the copy is there or has failed: the backup's gauges, and the copy's.
+///
+/// # Errors
+/// As [`gauges`].
+pub fn gauges_of_copy(
+    done: &Done,
+    elapsed: Duration,
+    copied: &Result<Copied, Failure>,
+) -> Result<Gauges, prometheus::Error> {
+    let gauges = gauges(&Ok(done.clone()), elapsed)?;
+    gauges.set(
+        "postgres_backup_copy_success",
+        "1 when the last complete backup is in the second store too, 0 when it could not be copied.",
+        f64::from(u8::from(copied.is_ok())),
+    )?;
+    if let Ok(copied) = copied {
+        gauges.set(
+            "postgres_backup_copy_last_success_timestamp_seconds",
+            "When the last copy was complete, seconds since 1970.",
+            report::now(),
+        )?;
+        let missing = u32::try_from(copied.missing).unwrap_or(u32::MAX);
+        gauges.set(
+            "postgres_backup_copies_missing",
+            "Older backups that the second store lacks and would keep.",
+            f64::from(missing),
+        )?;
+    }
+    Ok(gauges)
 }
 
 /// How many bytes of a backup are in the store, by the sentence that ends its log.

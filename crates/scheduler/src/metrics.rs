@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use backuper::runtime::failure::INCOMPLETE;
+use backuper::summary::is_uncopied;
 use jiff::Timestamp;
 
 use prometheus::core::Collector;
@@ -256,6 +258,10 @@ impl Metrics {
     /// restores may think of ever new ones: only where a restore has failed is it a label.
     pub fn count(&self, run: &Run, ending: &Ending) {
         let (reason, exit_code) = match ending {
+            // A backup that is complete, and its copy is not.
+            Ending::Succeeded {
+                message: Some(sentence),
+            } if is_uncopied(sentence) => ("", Some(i32::from(INCOMPLETE))),
             Ending::Succeeded { .. } => ("", Some(0)),
             Ending::Failed {
                 reason, exit_code, ..

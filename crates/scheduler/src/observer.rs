@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backuper::summary::is_uncopied;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -173,6 +174,9 @@ fn log(run: &Run, ending: &Ending) {
     let message = ending.message().unwrap_or_default();
     let what = component.word();
     match ending {
+        Ending::Succeeded { .. } if is_uncopied(message) => {
+            tracing::warn!(run = %name, schedule, %database, seconds, "{what} succeeded, and is not in the second store: {message}");
+        }
         Ending::Succeeded { .. } => {
             tracing::info!(run = %name, schedule, %database, seconds, "{what} succeeded: {message}");
         }

@@ -53,6 +53,7 @@ impl Workers {
             schedule: schedule.counted_as(),
             lock_wait_timeout: settings.lock_wait_timeout,
             encryption: settings.encryption.clone(),
+            copy: settings.copy.clone(),
             reporting: self.reporting(plan.core.as_ref()),
         }
     }
@@ -209,6 +210,7 @@ impl Workers {
     pub fn own_secrets(&self) -> Vec<Var> {
         let mut own = self.reporting(None).to_env();
         own.extend(self.settings.s3.to_env());
+        own.extend(self.settings.copy.to_env());
         let is_secret = |it: &Var| matches!(it.value, Value::Secret(_));
         own.into_iter().filter(is_secret).collect()
     }

@@ -76,6 +76,10 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
         "workers.encryption.identityKey has no effect",
     ),
     (
+        &["workers.copy.credentials.secret=keys"],
+        "workers.copy.credentials has no effect without workers.copy.url",
+    ),
+    (
         &["workers.s3.caBundle.key=ca.pem"],
         "workers.s3.caBundle.key has no effect",
     ),

@@ -10,6 +10,8 @@ const ALONE: &[(&str, &str)] = &[
     ("workers.compressionLevel=20", "compressionLevel"),
     ("workers.retention.atLeast=0", "atLeast"),
     ("workers.retention.days=-1", "days"),
+    ("workers.copy.url=https://two", "url"),
+    ("workers.copy.retention.last=-1", "last"),
     (
         "workers.encryption.recipients:=[\"AGE-SECRET-KEY-1X\"]",
         "recipients",

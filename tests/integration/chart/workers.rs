@@ -154,3 +154,68 @@ fn what_is_said_for_the_fleet_is_said_to_the_scheduler_and_nothing_else_is() {
         );
     }
 }
+
+/// A second store, its keys by a Secret alone.
+#[test]
+fn a_second_store_is_said_to_the_scheduler_with_its_secret() {
+    let variables = |values: &[&str]| {
+        let scheduler = super::only(&rendered(values), "Deployment", NAME);
+        let container = &scheduler["spec"]["template"]["spec"]["containers"][0];
+        let env = container["env"].as_sequence().cloned().unwrap_or_default();
+        let of_copies = |it: &serde_yaml_ng::Value| {
+            it["name"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("COPY_"))
+        };
+        let found: Vec<Value> = env
+            .iter()
+            .filter(|it| of_copies(it))
+            .map(|it| serde_json::to_value(it).unwrap())
+            .collect();
+        found
+    };
+    let plain = |name: &str, value: &str| json!({"name": name, "value": value});
+    let secret = |name: &str, key: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "keys", "key": key}}});
+    let named = "workers.copy.credentials.secret=keys";
+    assert_eq!(variables(&[named]), [] as [Value; 0]);
+    let all = variables(&[
+        "workers.copy.url=s3://two/prefix",
+        "workers.copy.endpoint=https://s3.example",
+        "workers.copy.region=eu",
+        "workers.copy.storageClass=STANDARD_IA",
+        named,
+        "workers.copy.credentials.secretKey=secret",
+        "workers.copy.retention.last=30",
+        "workers.copy.retention.monthly=12",
+        "workers.copy.retention.atLeast=2",
+        "workers.copy.retention.timeZone=Europe/Berlin",
+    ]);
+    let expected = [
+        plain("COPY_TO", "s3://two/prefix"),
+        plain("COPY_S3_ENDPOINT", "https://s3.example"),
+        plain("COPY_S3_REGION", "eu"),
+        plain("COPY_S3_STORAGE_CLASS", "STANDARD_IA"),
+        secret("COPY_S3_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
+        secret("COPY_S3_SECRET_KEY", "secret"),
+        plain("COPY_MAX_BACKUP_COUNT", "30"),
+        plain("COPY_KEEP_MONTHLY", "12"),
+        plain("COPY_KEEP_AT_LEAST", "2"),
+        plain("COPY_RETENTION_TIME_ZONE", "Europe/Berlin"),
+    ];
+    assert_eq!(all, expected);
+    for (url, name, key) in [
+        (
+            "gs://two",
+            "COPY_GOOGLE_SERVICE_ACCOUNT_KEY",
+            "GOOGLE_SERVICE_ACCOUNT_KEY",
+        ),
+        (
+            "az://account/two",
+            "COPY_AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+    ] {
+        let found = variables(&[&format!("workers.copy.url={url}"), named]);
+        assert_eq!(found, [plain("COPY_TO", url), secret(name, key)]);
+    }
+}

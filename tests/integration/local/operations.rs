@@ -14,7 +14,7 @@ use crate::testbed::postgres::{Database, shared};
 use crate::testbed::programs::{Ended, scheduler};
 use crate::testbed::{block_on, env, folder, wait_for};
 
-fn request(database: &Database<'_>, store: &Path) -> BackupRequest {
+pub(super) fn request(database: &Database<'_>, store: &Path) -> BackupRequest {
     let all = database.env();
     let value = |name: &str| {
         let found = all.iter().find(|(it, _)| it == name);
@@ -33,7 +33,7 @@ fn request(database: &Database<'_>, store: &Path) -> BackupRequest {
     }
 }
 
-async fn made(port: u16, request: BackupRequest) -> String {
+pub(super) async fn made(port: u16, request: BackupRequest) -> String {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
     let mut client = BackupServiceClient::new(endpoint.connect().await.unwrap());
     let answer = client.backup(request).await.unwrap();
@@ -137,7 +137,7 @@ fn lists_have_pages() {
     });
 }
 
-fn command(data: &Path, arguments: &[&str]) -> Ended {
+pub(super) fn command(data: &Path, arguments: &[&str]) -> Ended {
     let env = env([("DATA_DIR", data.to_str().unwrap())]);
     scheduler(&env).args(arguments).run()
 }

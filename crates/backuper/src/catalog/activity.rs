@@ -33,6 +33,13 @@ pub fn word(run: &RunId, source: SourceId) -> String {
     format!("{run} {source}\n{TEXT}")
 }
 
+/// What whoever copies a dump says beside it, by what only that backup has: a try that was cut off is another
+/// one's to go on with.
+#[must_use]
+pub fn word_of_copy(backup: &str, source: SourceId) -> String {
+    format!("copy-{backup} {source}\n{TEXT}")
+}
+
 /// The source that a run has said beside a dump.
 #[must_use]
 pub fn source_of(word: &[u8]) -> Option<SourceId> {

@@ -79,8 +79,16 @@ async fn is_free(storage: &dyn Storage, folder: &Folder) -> Result<bool, Failure
 }
 
 impl Claim {
-    /// Says that the key is ours, and looks whether nobody else has said so meanwhile.
-    async fn is_made(&self, storage: &dyn Storage, tells_runs: bool) -> Result<bool, Failure> {
+    /// Says that a free key is ours, and looks whether nobody else has said so meanwhile. With `tells_runs`
+    /// the key is no other run's anyway.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn is_made(
+        &self,
+        storage: &dyn Storage,
+        tells_runs: bool,
+    ) -> Result<bool, storage::Error> {
         let key = self.folder.key(RUNNING);
         storage.put(&key, self.word.clone().into()).await?;
         if tells_runs {

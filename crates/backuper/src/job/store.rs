@@ -81,6 +81,29 @@ pub struct StoreSettings {
     pub azure: AzureSettings,
 }
 
+impl Default for StoreSettings {
+    /// No store is named.
+    fn default() -> Self {
+        Self {
+            url: None,
+            prefix: Prefix::default(),
+            endpoint: None,
+            bucket: None,
+            access_key: None,
+            secret_key: None,
+            session_token: None,
+            region: None,
+            store_ca_file: None,
+            ca_file: None,
+            force_path_style: None,
+            secure: true,
+            s3: S3Settings::default(),
+            google: GoogleSettings::default(),
+            azure: AzureSettings::default(),
+        }
+    }
+}
+
 impl StoreSettings {
     /// The same as a plain [`Config`], where all of it fits together.
     ///

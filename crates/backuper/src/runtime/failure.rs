@@ -10,6 +10,9 @@ use super::shutdown::Shutdown;
 /// The exit code of a worker that did not begin, since its time was over.
 pub const EXPIRED: u8 = 4;
 
+/// The exit code of a restore that is not all there, and of a complete backup whose copy is not.
+pub const INCOMPLETE: u8 = 3;
+
 /// What trying again is worth; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -17,7 +20,8 @@ pub enum Verdict {
     TryAgain,
     /// The request or the configuration is wrong. Exit code 2.
     Refused,
-    /// All rows are there, and some of what comes after them is not. Exit code 3.
+    /// All rows are there, and some of what comes after them is not; or a backup is complete, and its copy
+    /// is not. Exit code 3.
     Incomplete,
     /// It had waited longer than it may, and did not begin. Exit code 4.
     Expired,
@@ -42,7 +46,7 @@ impl Verdict {
         match self {
             Self::TryAgain => 1,
             Self::Refused => 2,
-            Self::Incomplete => 3,
+            Self::Incomplete => INCOMPLETE,
             Self::Expired => EXPIRED,
             Self::Stopped(signal) => 128 | u8::try_from(signal & 0x7f).unwrap_or(0),
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
-use backuper::job::{CalendarSettings, EncryptionSettings, FormatSettings, LayoutSettings};
+use backuper::job::{
+    CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, LayoutSettings,
+};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
@@ -70,6 +72,10 @@ pub struct WorkerSettings {
     #[command(flatten)]
     pub s3: S3Settings,
 
+    /// Where complete backups are copied to.
+    #[command(flatten)]
+    pub copy: CopySettings,
+
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub backup_jobs: Maybe<NonZeroU16>,
@@ -129,7 +135,8 @@ impl WorkerSettings {
     /// # Errors
     /// A sentence that names the variable to set.
     pub fn check(&self) -> Result<(), String> {
-        self.s3.options().check(None)
+        self.s3.options().check(None)?;
+        self.copy.config().map(drop)
     }
 
     /// The defaults, whatever the environment says.
@@ -148,6 +155,7 @@ impl WorkerSettings {
             layout: LayoutSettings::default(),
             format: FormatSettings::default(),
             s3: S3Settings::default(),
+            copy: CopySettings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use backuper::runtime::failure::EXPIRED;
+use backuper::runtime::failure::{EXPIRED, INCOMPLETE};
 use futures::stream::{BoxStream, Stream, StreamExt as _, select};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::batch::v1::{CronJob, Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::watcher;
@@ -151,6 +151,11 @@ impl Kubernetes {
             })
         };
         let (exit_code, message) = last_words(&pods);
+        let exit_code = exit_code.or_else(|| failure.and_then(exit_code_of));
+        // A backup is complete where its copy is not, of which its last sentence and the metrics tell.
+        if component(job) == Component::Backup && exit_code == Some(i32::from(INCOMPLETE)) {
+            return Ending::Succeeded { message };
+        }
         if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {
             // What was complete before it could be stopped is complete, whatever its Job is called.
             return if exit_code == Some(0) || has_pod_succeeded(job) {
@@ -169,6 +174,17 @@ impl Kubernetes {
             },
         }
     }
+}
+
+/// What Kubernetes itself says of the container that ended the Job, whose pod may be gone with its node.
+/// https://kubernetes.io/docs/tasks/job/pod-failure-policy/
+fn exit_code_of(failure: &JobCondition) -> Option<i32> {
+    if failure.reason.as_deref() != Some("PodFailurePolicy") {
+        return None;
+    }
+    let message = failure.message.as_deref()?;
+    let (_, after) = message.split_once(" failed with exit code ")?;
+    after.split(' ').next()?.parse().ok()
 }
 
 fn config(component: Option<Component>) -> watcher::Config {

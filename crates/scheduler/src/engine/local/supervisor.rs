@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
-use backuper::runtime::failure::EXPIRED;
+use backuper::runtime::failure::{EXPIRED, INCOMPLETE};
 use backuper::runtime::logging::LogFormat;
 use tokio_util::sync::CancellationToken;
 
@@ -117,7 +117,7 @@ impl Programs {
         };
         let said = std::fs::read_to_string(words).unwrap_or_default();
         match (status, by_us) {
-            (Ok(status), _) if status.success() => Ending::Succeeded {
+            (Ok(status), _) if is_complete(run.component, status.code()) => Ending::Succeeded {
                 message: (!said.is_empty()).then_some(said),
             },
             (_, Some(ending)) => ending,
@@ -203,6 +203,13 @@ impl Programs {
 /// A worker that was not started.
 pub(super) fn not_started(why: String) -> Ending {
     failed(NOT_STARTED, None, why)
+}
+
+/// Whether what was asked for is there. A backup is where its copy is not, of which its last sentence and
+/// the metrics tell.
+fn is_complete(component: Component, exit_code: Option<i32>) -> bool {
+    exit_code == Some(0)
+        || (component == Component::Backup && exit_code == Some(i32::from(INCOMPLETE)))
 }
 
 /// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is. A

@@ -24,6 +24,8 @@ pub(super) const BACKUP_CONTAINER: &str = "backup-job";
 const RESTORE_CONTAINER: &str = "backup-restore-job";
 /// A worker's exit code for "trying again will not help".
 const WRONG_REQUEST: i32 = 2;
+/// The backup is complete, and its copy is not: another try would make another backup.
+const UNCOPIED: i32 = 3;
 
 /// The worker's container, and the one that a template may have for the other worker.
 pub(crate) fn containers(component: Component) -> (&'static str, &'static str) {
@@ -118,7 +120,7 @@ pub(super) fn retry_unless_wrong() -> PodFailurePolicy {
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
                     container_name: Some(BACKUP_CONTAINER.to_owned()),
                     operator: "In".to_owned(),
-                    values: vec![WRONG_REQUEST],
+                    values: vec![WRONG_REQUEST, UNCOPIED],
                 }),
                 on_pod_conditions: None,
             },
