@@ -1,5 +1,6 @@
 //! Backups that only the holder of a private key can read.
 
+mod script;
 mod tampering;
 
 use std::path::PathBuf;
@@ -222,10 +223,6 @@ fn a_file_of_recipients_is_read_and_a_wrong_one_stores_nothing() {
         ),
         (var("ENCRYPT_TO", "  "), vec!["ENCRYPT_TO is wrong"]),
         (var("ENCRYPT_MANIFEST", "true"), vec!["ENCRYPT_MANIFEST"]),
-        (
-            env([("ENCRYPT_TO", one.public.as_str()), ("FORMAT", "sql.gz")]),
-            vec!["FORMAT=sql.gz cannot be encrypted"],
-        ),
     ] {
         let ended = stage.backup(&settings);
         is_refused(&ended, &words);

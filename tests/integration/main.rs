@@ -24,6 +24,7 @@ mod indexes;
 mod keep_going;
 mod kubernetes;
 mod local;
+mod matrix;
 mod operations;
 mod owners;
 mod preflight;

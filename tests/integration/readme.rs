@@ -1,7 +1,7 @@
 //! README.md and the pages of docs/ are true: their commands are run as they stand there, their tables are
 //! those of `--help`, and their links lead somewhere.
 
-mod by_hand;
+pub(crate) mod by_hand;
 mod calls;
 mod commands;
 mod known;
@@ -23,7 +23,7 @@ fn page(path: &str) -> Page {
 }
 
 /// The only command of a page that begins so.
-fn command(path: &str, beginning: &str) -> String {
+pub(crate) fn command(path: &str, beginning: &str) -> String {
     pages::command(repository(), path, beginning)
 }
 

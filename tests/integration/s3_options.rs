@@ -92,6 +92,17 @@ fn a_locked_backup_outlives_retention_and_deletion_and_is_no_failure() {
         );
     }
     assert_eq!(keys(&server.env(&bucket)), now);
+    // The preview says what retention did.
+    let source = format!("127.0.0.1:{}/{}", shared().port(), database.name());
+    let preview = env([("BACKUPER_TASK", "retention"), ("BACKUP_SOURCE", &source)]);
+    let preview = with(&with(&server.env(&bucket), &keep), &preview);
+    let said = backuper(&preview).run();
+    says(
+        &said,
+        0,
+        &["kept: the store has locked it until 20", "0 would go"],
+    );
+    assert!(!said.stdout.contains("\"goes\":true"), "{said}");
     database.sql("DROP TABLE t");
     restorer(&with(&base, &var("BACKUP_REVISION", &locked))).succeed();
     assert_eq!(database.sql("SELECT v FROM t"), "kept");
@@ -149,6 +160,29 @@ fn every_object_has_the_tags_and_whole_backups_come_back() {
         database.sql("SELECT md5(string_agg(data, '' ORDER BY id)) FROM t"),
         before
     );
+}
+
+#[test]
+fn a_gzip_is_one_to_whoever_asks_the_server_and_what_is_encrypted_is_none() {
+    let server = Versitygw::start();
+    let bucket = server.bucket();
+    let store = store(&server.env(&bucket), &[]);
+    for bytes in [7, 20 << 20] {
+        for (ending, is_gzip) in [(".sql.gz", true), (".sql.gz.age", false), (".zst", false)] {
+            let key = format!("{bytes}{ending}");
+            let write = async {
+                let mut upload = store.upload(&key, 0).await?;
+                upload.write(Bytes::from(vec![7; bytes])).await?;
+                upload.complete().await
+            };
+            block_on(write).unwrap();
+            let head = server.ask("HEAD", &format!("{bucket}/{key}"), &[]);
+            let head = head.to_lowercase();
+            let says = head.contains("content-type: application/gzip");
+            assert_eq!(says, is_gzip, "{key}: {head}");
+            assert!(!head.contains("content-encoding"), "{key}: {head}");
+        }
+    }
 }
 
 #[test]

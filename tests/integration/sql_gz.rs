@@ -276,6 +276,18 @@ fn what_is_no_whole_dump_is_refused_before_and_leaves_nothing() {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
         assert!(stage.database.dump() == before, "changed: {words}");
     }
+    // The refusal says what is there in its place, and skips what cannot be taken either.
+    let whole = format!("{name}/20260118-143022.sql.gz");
+    stage.s3.put(&whole, &packed(&format!("{good}{good}")));
+    stage.s3.put(&format!("{name}/20260119-143022.sql.gz"), b"");
+    for bytes in [&[][..], cut] {
+        stage.s3.put(&key, bytes);
+        let ended = stage.restore(&var("BACKUP_REVISION", "0"));
+        ended.expect_code(2);
+        let older = format!("the next older one is {whole}, of 2026-01-18T14:30:22Z");
+        assert!(ended.last_line().contains(&older), "{ended}");
+        assert!(stage.database.dump() == before, "changed");
+    }
     // An archive in a gzip is one of those too.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&stage.database.custom_dump()).unwrap();

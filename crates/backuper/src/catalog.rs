@@ -24,7 +24,7 @@ use crate::postgres::Target;
 use crate::storage::{self, Kind, Object, Storage};
 
 pub use one::{One, one};
-pub use resolve::{Found, Request, Resolution, resolve};
+pub use resolve::{Found, Older, Request, Resolution, resolve};
 pub use revision::{NotARevision, Revision};
 pub use whole::{Damage, damage_of_published};
 
@@ -101,7 +101,9 @@ impl Backup {
     }
 }
 
-fn is_of_the_future(started: Timestamp, now: Timestamp) -> bool {
+/// Whether a backup's time is one that no clock has shown yet: the one that gave it ran ahead.
+#[must_use]
+pub fn is_of_the_future(started: Timestamp, now: Timestamp) -> bool {
     started > now + Span::new().hours(AHEAD_HOURS)
 }
 
@@ -318,19 +320,22 @@ pub async fn read_manifest(storage: &dyn Storage, folder: &Folder) -> Result<Man
 /// What else the store holds: each database with the key of its newest backup. None where that
 /// may not be asked, or takes too long.
 pub async fn databases(storage: &dyn Storage) -> Option<BTreeMap<String, String>> {
-    let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    let now = Timestamp::now();
+    let mut newest: BTreeMap<String, (bool, Timestamp, String)> = BTreeMap::new();
     let mut compare = |Object { key, .. }: Object| {
         let Some((database, started, revision)) = complete(&key) else {
             return;
         };
+        // Of those of the future only where there is no other.
+        let found = (!is_of_the_future(started, now), started, revision);
         let latest = newest.entry(database).or_default();
-        if started >= latest.0 {
-            *latest = (started, revision);
+        if (found.0, found.1) >= (latest.0, latest.1) {
+            *latest = found;
         }
     };
     let listing = tokio::time::timeout(ELSEWHERE, storage.visit("", &mut compare));
     listing.await.ok()?.ok()?;
-    let without_times = |(database, (_, revision))| (database, revision);
+    let without_times = |(database, (_, _, revision))| (database, revision);
     Some(newest.into_iter().map(without_times).collect())
 }
 

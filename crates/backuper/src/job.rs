@@ -32,7 +32,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::archive::codec::CompressionLevel;
-use crate::archive::encryption::Recipients;
 use crate::runtime::settings::PROTECTED;
 
 pub use check::CheckJob;
@@ -126,18 +125,6 @@ pub struct BackupJob {
 }
 
 impl BackupJob {
-    /// The public keys that the backup is encrypted to; none: it is not.
-    ///
-    /// # Errors
-    /// A sentence that names the variable to change.
-    pub fn recipients(&self) -> Result<Option<Recipients>, String> {
-        let recipients = self.encryption.recipients()?;
-        if recipients.is_some() && self.format.format == Format::SqlGz {
-            return Err("FORMAT=sql.gz cannot be encrypted: with ENCRYPT_TO or ENCRYPT_TO_FILE, set FORMAT=archive".to_owned());
-        }
-        Ok(recipients)
-    }
-
     /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
     /// another form, or remove more than the rules let go.
     fn is_protected(&self) -> bool {

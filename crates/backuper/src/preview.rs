@@ -1,14 +1,19 @@
 //! What retention would keep and remove, and why: for whoever asks, as lines of JSON on standard output.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Identity, Manifest, key};
 use crate::catalog::{self, Backup, Listing};
-use crate::cleanup::judgement::{self, Request};
+use crate::cleanup::judgement::{self, Judged, Request};
 use crate::job::{BackupSource, PreviewJob};
+use crate::retention::{Decision, Hold, Reason};
 use crate::runtime::{Failure, Shutdown, lines};
 use crate::storage::{self, Access, Storage};
+
+/// Locks that are asked for at once.
+const AT_ONCE: usize = 16;
 
 /// What becomes of one backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +101,11 @@ async fn judged(
     };
     let choice = judgement::judge(storage, &listing, request).await?;
     let judged = choice.map(|it| it.judged).unwrap_or_default();
+    let judged = judged.into_iter().map(|it| held(storage, it, store_now));
+    let judged: Vec<Judged> = futures::stream::iter(judged)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
     Ok(judged
         .into_iter()
         .map(|it| Retained {
@@ -106,6 +116,25 @@ async fn judged(
             why: it.decision.to_string(),
         })
         .collect())
+}
+
+/// What the store has locked stays, whatever the rules say; as in a run, only what would go is asked for.
+async fn held(
+    storage: &dyn Storage,
+    judged: Judged,
+    store_now: Timestamp,
+) -> Result<Judged, storage::Error> {
+    if !judged.decision.goes() {
+        return Ok(judged);
+    }
+    let Some(locked) = judged.backup.locked(storage, store_now).await? else {
+        return Ok(judged);
+    };
+    let hold = Hold::Locked(locked.until);
+    Ok(Judged {
+        decision: Decision::Kept(Reason::Held(hold)),
+        ..judged
+    })
 }
 
 /// The newest whole backup of the source and the schedule, which stands for the one that a run has just made.

@@ -65,8 +65,9 @@ async fn attempt(
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
     let store = job.store.config().map_err(Failure::refused)?;
+    let recipients = job.encryption.recipients().map_err(Failure::refused)?;
     let layout = job.layout.layout().map_err(Failure::refused)?;
-    let recipients = job.recipients().map_err(Failure::refused)?;
+    let layout = layout.of_new_dumps(recipients.is_some());
     let beginning = async {
         let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);

@@ -22,6 +22,7 @@ pub mod script;
 mod transaction;
 
 use std::ffi::OsString;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,10 +207,10 @@ impl Replacing<'_> {
         encoding: Encoding,
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
-        let expected = match manifest.and_then(Manifest::script) {
-            // FORMAT=sql.gz is never encrypted.
-            Some(stream) => {
-                let decoding = Decoding::plain(stream.compression);
+        let ours = manifest.and_then(|it| Some((it, it.script()?)));
+        let expected = match ours {
+            Some((manifest, stream)) => {
+                let decoding = Decoding::of(manifest, stream, self.identities);
                 Expected::of(stream, object.key.clone(), decoding)
             }
             None => Expected::bare(object),
@@ -227,7 +228,14 @@ impl Replacing<'_> {
             transaction.write(&restricted.begin()).await?;
             let (reader, writer) = pipe()?;
             let known = restricted.is_known();
-            let decode = move |source: &mut Source| script::copy(source, encoding, known, writer);
+            let identities = expected.decoding.identities.clone();
+            let decode = move |source: &mut Source| match identities {
+                None => script::copy(source, encoding, known, writer),
+                Some(identities) => {
+                    let mut open = identities.decrypt(source).map_err(io::Error::other)?;
+                    script::copy(&mut open, encoding, known, writer)
+                }
+            };
             let feeding = feed_through(self.storage, &expected, decode, stop);
             let (fed, copied) = tokio::join!(feeding, transaction.pour(reader));
             copied?;

@@ -1,5 +1,6 @@
 //! Which backup a revision means, and what was found out about it before the target is touched.
 
+mod older;
 mod script;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::archive::opening;
 use crate::archive::schema::{self, Schema};
 use crate::archive::toc::Toc;
 use crate::job::RestoreJob;
+
+pub use older::Older;
 
 /// How many folders of a kind are named in warnings.
 const NAMED: usize = 5;
@@ -160,7 +163,8 @@ pub fn prefix(job: &RestoreJob) -> String {
     }
 }
 
-/// Finds the backup that is meant, of this source, and looks whether all of it is there.
+/// Finds the backup that is meant, of this source, and looks whether all of it is there. Gives the one that
+/// could be taken in its place too.
 ///
 /// # Errors
 /// What is missing or damaged, and where.
@@ -170,7 +174,7 @@ pub async fn backup(
     source: &Identity,
     identities: &Identities,
     stop: &CancellationToken,
-) -> Result<Backup, Failure> {
+) -> Result<(Backup, Older), Failure> {
     let layout = job.layout.layout().map_err(Failure::refused)?;
     let request = Request {
         revision: &job.revision,
@@ -182,21 +186,28 @@ pub async fn backup(
     };
     let resolution = catalog::resolve(storage.as_ref(), request).await?;
     warn_of_others(&resolution, request.now);
-    match resolution.found {
+    let older = Older::of(resolution.older);
+    let backup = match resolution.found {
         Found::Ours(folder, manifest) => {
             let manifest = opening::open(&folder, *manifest, identities)?;
-            whole(storage.as_ref(), &folder, &manifest).await?;
+            let whole = whole(storage.as_ref(), &folder, &manifest).await;
+            whole.map_err(|failure| older.named_in(failure))?;
             let manifest = Box::new(manifest);
             if manifest.script().is_some() {
                 let object = storage.stat(&folder.prefix()).await?;
-                script::of_ours(storage.as_ref(), &object).await?;
-                return Ok(Backup::Script(object, Encoding::Gzip, Some(manifest)));
+                script::of_ours(storage.as_ref(), &object, &manifest, identities).await?;
+                Backup::Script(object, Encoding::Gzip, Some(manifest))
+            } else {
+                let schema = schema::fetch(storage, &folder, &manifest, identities, stop).await?;
+                Backup::Folder(folder, manifest, Arc::new(schema))
             }
-            let schema = schema::fetch(storage, &folder, &manifest, identities, stop).await?;
-            Ok(Backup::Folder(folder, manifest, Arc::new(schema)))
         }
-        Found::Object(object) => script::look_into(storage.as_ref(), object).await,
-    }
+        Found::Object(object) => {
+            let looked = script::look_into(storage.as_ref(), object).await;
+            looked.map_err(|failure| older.named_in(failure))?
+        }
+    };
+    Ok((backup, older))
 }
 
 /// Looks whether every stream is there with its size.
@@ -225,10 +236,11 @@ pub async fn opens(
     identities: &Identities,
 ) -> Result<(), Failure> {
     let manifest = opening::open(folder, manifest.clone(), identities)?;
-    let (Some(encryption), Some(schema)) = (&manifest.encryption, manifest.schema()) else {
+    let smallest = manifest.schema().or_else(|| manifest.script());
+    let (Some(encryption), Some(stream)) = (&manifest.encryption, smallest) else {
         return Ok(());
     };
-    let key = folder.key(&schema.name);
+    let key = folder.key(&stream.name);
     let mut body = storage.open(&key).await?;
     let mut head = Vec::new();
     while head.len() < HEAD

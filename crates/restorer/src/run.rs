@@ -61,11 +61,11 @@ async fn attempt(
         let (storage, system) = tokio::join!(store(job, &config), system(job, target));
         let (storage, system) = (storage?, system?);
         let identity = resolve::source(job, target, system);
-        let backup = resolve::backup(job, &storage, &identity, identities, stop).await?;
-        tracing::info!(key = %backup.key(), from = %storage.location(), "found the backup");
-        Ok::<_, Failure>((storage, backup))
+        let found = resolve::backup(job, &storage, &identity, identities, stop).await?;
+        tracing::info!(key = %found.0.key(), from = %storage.location(), "found the backup");
+        Ok::<_, Failure>((storage, found))
     };
-    let (storage, backup) = tokio::select! {
+    let (storage, (backup, older)) = tokio::select! {
         found = preparing => found?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
@@ -92,7 +92,11 @@ async fn attempt(
     if let Some(restoring) = restoring {
         restoring.withdraw().await;
     }
-    outcome
+    // Nothing but its last byte says of an object without a manifest whether it is whole.
+    outcome.map_err(|failure| match backup {
+        Backup::Script(_, _, None) => older.named_in(failure),
+        _ => failure,
+    })
 }
 
 /// Puts the backup that was found into the target.

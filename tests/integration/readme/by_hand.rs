@@ -28,7 +28,11 @@ fn backed_up(source: &Database<'_>) -> PathBuf {
 }
 
 /// In a copy of a backup, with stock tools alone.
-fn run(cluster: &Cluster, copy: &Path, lines: &str) -> Ended {
+pub(crate) fn run(cluster: &Cluster, copy: &Path, lines: &str) -> Ended {
+    begun(cluster, copy, lines).succeed()
+}
+
+fn begun(cluster: &Cluster, copy: &Path, lines: &str) -> Prepared {
     let bin = postgres::program("pg_restore");
     let tools = ["age", "age-keygen"].map(|it| kept_by_with("go-program.sh", &[it]));
     let path = format!(
@@ -45,7 +49,6 @@ fn run(cluster: &Cluster, copy: &Path, lines: &str) -> Ended {
         .env("PGUSER", "postgres")
         .env("PGPASSWORD", cluster.password())
         .current_dir(copy)
-        .succeed()
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn an_encrypted_backup_is_tried_and_restored_by_hand() {
     let copy = copied(&s3);
     std::fs::copy(keys.join("backup.key"), copy.join("backup.key")).unwrap();
     let of = |begin: &str| command("docs/encryption.md", begin);
-    let listed = run(&cluster, &copy, &of("age -d")).stdout;
+    let listed = run(&cluster, &copy, &of("age -d -i backup.key schema")).stdout;
     assert!(listed.contains("TABLE shop orders "), "{listed}");
     let hidden = run(&cluster, &copy, &of("grep -o")).stdout;
     assert!(hidden.contains("customers"), "{hidden}");
@@ -163,8 +166,46 @@ fn a_dump_in_plain_sql_is_restored_by_gunzip_and_psql() {
     std::fs::write(copy.join("dump.sql.gz"), s3.read(&dump.unwrap())).unwrap();
     // mydb is that of the four lines.
     let target = cluster.database("by hand sql back ");
-    let line = command("docs/formats.md", "gunzip -c");
+    let line = command("docs/formats.md", "gunzip -t");
     let line = line.replace("-d mydb", &format!("-d '{}'", target.name()));
     run(cluster, &copy, &line);
     assert_eq!(target.checksums(), source.checksums());
+    // psql would take the end of what was cut for the end of the dump.
+    let dump = std::fs::read(copy.join("dump.sql.gz")).unwrap();
+    std::fs::write(copy.join("dump.sql.gz"), &dump[..dump.len() / 2]).unwrap();
+    let empty = cluster.database("by hand cut ");
+    let line = line.replace(target.name(), empty.name());
+    assert!(!begun(cluster, &copy, &line).run().status.success());
+    assert_eq!(crate::unfinished::objects(&empty), "0");
+}
+
+#[test]
+fn an_encrypted_dump_in_plain_sql_is_restored_by_age_gunzip_and_psql() {
+    let cluster = postgres::shared();
+    let source = cluster.database("by hand sealed ");
+    source.sql(include_str!("../../demo/shop.sql"));
+    let keys = crate::encryption::Pair::new();
+    let s3 = S3::start();
+    let mut env = source.env();
+    env.extend(s3.env());
+    env.push(("FORMAT".to_owned(), "sql.gz".to_owned()));
+    env.push(("ENCRYPT_TO".to_owned(), keys.public.clone()));
+    backuper(&env).run().expect_code(0);
+    let copy = folder("copy");
+    let dump = s3.keys().into_iter().find(|it| it.ends_with(".sql.gz.age"));
+    let dump = s3.read(&dump.unwrap());
+    std::fs::write(copy.join("dump.sql.gz.age"), &dump).unwrap();
+    std::fs::write(copy.join("backup.key"), &keys.file).unwrap();
+    let target = cluster.database("by hand sealed back ");
+    let line = command("docs/encryption.md", "age -d -i backup.key dump.sql.gz.age");
+    let line = line.replace("-d mydb", &format!("-d '{}'", target.name()));
+    run(cluster, &copy, &line);
+    assert_eq!(target.checksums(), source.checksums());
+    let mut changed = dump.clone();
+    changed[dump.len() / 2] ^= 1;
+    std::fs::write(copy.join("dump.sql.gz.age"), changed).unwrap();
+    let empty = cluster.database("by hand sealed changed ");
+    let line = line.replace(target.name(), empty.name());
+    assert!(!begun(cluster, &copy, &line).run().status.success());
+    assert_eq!(crate::unfinished::objects(&empty), "0");
 }

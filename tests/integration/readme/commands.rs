@@ -263,9 +263,18 @@ fn the_worst_day_ends_well() {
 /// Of a whole fleet, whose scheduler has no key that decrypts.
 #[test]
 fn an_encrypted_backup_is_restored_with_the_key_that_a_command_is_given() {
+    is_restored_with_its_key("archive");
+    is_restored_with_its_key("sql.gz");
+}
+
+fn is_restored_with_its_key(format: &str) {
     let machine = Machine::new();
     let one = Pair::new();
-    let settings = env([("ENCRYPT_TO", one.public.as_str())]);
+    let settings = env([
+        ("ENCRYPT_TO", one.public.as_str()),
+        ("FORMAT", format),
+        ("SQL_CLEAN", "true"),
+    ]);
     let scheduler = machine.with_scheduler_of(&settings);
     machine.schedule("shop");
     machine.shell("scheduler run shop --wait");

@@ -88,6 +88,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             Machine("an_encrypted_backup_is_restored_with_the_key_that_a_command_is_given"),
         ),
         ("docs/encryption.md", "age-keygen", Machine(DECRYPTED)),
+        (
+            "docs/encryption.md",
+            "age -d -i backup.key dump.sql.gz.age",
+            Machine("an_encrypted_dump_in_plain_sql_is_restored_by_age_gunzip_and_psql"),
+        ),
         ("docs/encryption.md", "age -d", Machine(DECRYPTED)),
         ("docs/encryption.md", "grep -o", Machine(DECRYPTED)),
         ("docs/encryption.md", "for stream in", Machine(DECRYPTED)),
@@ -98,7 +103,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/formats.md",
-            "gunzip -c",
+            "gunzip -t",
             Machine("a_dump_in_plain_sql_is_restored_by_gunzip_and_psql"),
         ),
         (

@@ -136,26 +136,45 @@ impl Azure {
     /// A new container's name.
     pub fn container(&self) -> String {
         let name = unique("container-");
+        self.ask("PUT", &format!("{name}?restype=container"));
+        name
+    }
+
+    /// The bytes of `CONTAINER/BLOB`, encoded as in a URL.
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        self.ask("GET", path)
+    }
+
+    /// What is answered to a signed request.
+    fn ask(&self, method: &str, path: &str) -> Vec<u8> {
         let key = AzureAccessKey::try_new(ACCOUNT_KEY).expect("a key");
         let key = AzureCredential::AccessKey(key);
-        let mut request =
-            http::Request::put(format!("{}/{name}?restype=container", self.endpoint()))
-                .header("content-length", "0")
-                .body(HttpRequestBody::empty())
-                .expect("a request");
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}/{path}", self.endpoint()))
+            .header("content-length", "0")
+            .body(HttpRequestBody::empty())
+            .expect("a request");
         AzureAuthorizer::new(&key, ACCOUNT)
             .try_authorize(&mut request)
             .expect("a signature");
         let request = request.map(|_| reqwest::Body::from(""));
         let request = reqwest::Request::try_from(request).expect("a request");
-        let made = block_on(reqwest::Client::new().execute(request)).expect("an answer");
-        assert!(made.status().is_success(), "{made:?}");
-        name
+        block_on(async {
+            let answer = reqwest::Client::new().execute(request).await;
+            let answer = answer.expect("an answer");
+            assert!(answer.status().is_success(), "{answer:?}");
+            answer.bytes().await.expect("a body").to_vec()
+        })
     }
 
     /// How a worker reaches a new container, below `prefix`.
     pub fn env(&self, prefix: &str) -> Env {
-        let container = self.container();
+        self.env_of(&self.container(), prefix)
+    }
+
+    /// How a worker reaches a container, below `prefix`.
+    pub fn env_of(&self, container: &str, prefix: &str) -> Env {
         env([
             ("STORE_URL", &format!("az://{ACCOUNT}/{container}/{prefix}")),
             ("AZURE_STORAGE_ENDPOINT", &self.endpoint()),

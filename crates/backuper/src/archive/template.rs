@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+use super::encryption::SUFFIX;
 use super::key::{Folder, encode, is_of_something_else};
 
 pub use matcher::{Matched, Matcher, is_dbtethers};
@@ -24,8 +25,8 @@ pub use parse::Refused;
 /// What the key of a dump may have at most, in bytes: S3 takes 1024, and `.manifest.json` and the like
 /// stand behind it.
 const LONGEST: usize = 900;
-/// What its last segment may have, in bytes: a file system takes 255, the same stands behind it, and a file
-/// that is being written has another ending.
+/// What its last segment may have, in bytes: a file system takes 255, the same and that of encryption stand
+/// behind it, and a file that is being written has another ending.
 const LONGEST_NAME: usize = 140;
 /// What another segment may have, in bytes.
 const LONGEST_SEGMENT: usize = 255;
@@ -132,6 +133,11 @@ pub enum NoKey {
         "KEY_TEMPLATE gives the key {0}, which is that of an object beside a backup; choose another template"
     )]
     Beside(String),
+    /// It is the key of an encrypted dump.
+    #[error(
+        "KEY_TEMPLATE gives the key {0}, and {SUFFIX} is what encryption puts behind a key; choose another ending"
+    )]
+    Encrypted(String),
     /// It is the key of an object of the other format.
     #[error(
         "KEY_TEMPLATE gives the key {0}, which is one of FORMAT=archive; choose another template"
@@ -144,6 +150,8 @@ pub enum NoKey {
 pub struct Layout {
     template: Option<KeyTemplate>,
     cluster: Option<String>,
+    /// Whether new dumps are encrypted, and their keys say so.
+    encrypted: bool,
 }
 
 impl Layout {
@@ -158,7 +166,17 @@ impl Layout {
         if names_it && cluster.as_deref().unwrap_or_default().is_empty() {
             return Err(NoKey::NoCluster);
         }
-        Ok(Self { template, cluster })
+        Ok(Self {
+            template,
+            cluster,
+            encrypted: false,
+        })
+    }
+
+    /// The same for new dumps that are encrypted, or are not. Those that are there are told either way.
+    #[must_use]
+    pub fn of_new_dumps(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
     }
 
     /// The key of a dump of this database that begins at this time.
@@ -168,12 +186,12 @@ impl Layout {
     pub fn key(&self, database: &str, at: Timestamp, run: &RunId) -> Result<String, NoKey> {
         let of_ours = [KeyTemplate::default_of_ours()];
         let template = self.template.as_ref().unwrap_or(&of_ours[0]);
-        template.key(
-            self.cluster.as_deref().unwrap_or_default(),
-            database,
-            at,
-            run,
-        )
+        let cluster = self.cluster.as_deref().unwrap_or_default();
+        let key = template.key(cluster, database, at, run)?;
+        Ok(match self.encrypted {
+            true => key + SUFFIX,
+            false => key,
+        })
     }
 
     /// Whether the keys of two runs differ whenever they begin.
@@ -288,6 +306,9 @@ impl KeyTemplate {
         }
         if is_of_something_else(&key) {
             return Err(NoKey::Beside(key));
+        }
+        if key.ends_with(SUFFIX) {
+            return Err(NoKey::Encrypted(key));
         }
         Ok(key)
     }
@@ -498,5 +519,38 @@ mod tests {
             |cluster: &str| layout(cluster).key("app", Timestamp::UNIX_EPOCH, &RunId::random());
         assert!(key("prod").is_ok());
         assert!(matches!(key("pinned"), Err(NoKey::Beside(_))));
+    }
+
+    #[test]
+    fn a_key_says_whether_its_dump_is_encrypted_and_both_are_of_the_database() {
+        let prod = layout(
+            "{{.ClusterName}}/{{.DatabaseName}}/{{.Timestamp}}.sql.gz",
+            "prod",
+        );
+        let time = at("2026-01-02T03:04:05Z");
+        for (layout, folder) in [(prod, "prod/app/"), (Layout::default(), "app/")] {
+            let key = |encrypted| {
+                let layout = layout.clone().of_new_dumps(encrypted);
+                layout.key("app", time, &RunId("abc12345".to_owned()))
+            };
+            let (plain, encrypted) = (key(false).unwrap(), key(true).unwrap());
+            assert_eq!(encrypted, format!("{plain}.age"));
+            assert!(plain.starts_with(folder) && plain.ends_with(".sql.gz"));
+            let matchers = layout.matchers("app");
+            let read = |key: &str| matchers.iter().find_map(|it| it.read(key));
+            for key in [&plain, &encrypted] {
+                assert_eq!(read(key).unwrap().started, Some(time), "{key}");
+            }
+            for other in [".age.age", ".AGE", ".ag", ".age/x"] {
+                assert_eq!(read(&format!("{plain}{other}")), None, "{other}");
+            }
+        }
+        // Nobody could say of such a key whether it is one's or the other's.
+        let text = "{{.DatabaseName}}/{{.Timestamp}}.sql.gz.age";
+        let refused = text.parse::<KeyTemplate>().unwrap_err().to_string();
+        assert!(refused.contains("encryption puts .age behind"), "{refused}");
+        let by_name = layout("{{.Timestamp}}-{{.DatabaseName}}", "");
+        let key = by_name.key("my.age", time, &RunId::random());
+        assert!(matches!(key, Err(NoKey::Encrypted(_))), "{key:?}");
     }
 }

@@ -350,6 +350,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_encrypted_dump_counts_and_what_a_person_has_encrypted_does_not() {
+        let (storage, app) = (MemoryStorage::default(), server("app", 1));
+        let encrypted = "prod/app/20261120-210527.sql.gz.age";
+        put(&storage, &app, encrypted).await;
+        put(&storage, &app, "app/20261119-210527-a1b2c3d4.sql.gz.age").await;
+        put(&storage, &app, "prod/app/20261118-210527.sql.gz").await;
+        let persons = "prod/app/20261118-210527.sql.gz.age";
+        bare(&storage, persons).await;
+        bare(&storage, "prod/app/20261117-210527.sql.gz.age").await;
+        let listing = list(&storage, "app", &prod()).await.unwrap();
+        let complete = [
+            encrypted,
+            "app/20261119-210527-a1b2c3d4.sql.gz.age",
+            "prod/app/20261118-210527.sql.gz",
+        ];
+        assert_eq!(keys(&listing.complete), complete);
+        assert!(listing.published.is_empty(), "{:?}", listing.published);
+        // Of no server, so nobody's retention removes them.
+        let sources = listing.incomplete.iter().map(|it| it.folder.source());
+        let sources: Vec<SourceId> = sources.collect();
+        assert_eq!(sources, [SourceId::UNKNOWN; 2]);
+        // What stands beside the one says nothing of the other.
+        for key in [encrypted, "prod/app/20261118-210527.sql.gz"] {
+            let found = one(&storage, "app", &prod(), key).await.unwrap();
+            assert!(matches!(&found, One::Folder(it) if it.is_complete() && it.objects.len() == 2));
+        }
+        let found = one(&storage, "app", &prod(), persons).await.unwrap();
+        assert!(matches!(&found, One::Folder(it) if !it.is_complete()));
+    }
+
+    #[tokio::test]
     async fn a_dump_is_one_by_its_key_and_not_by_what_stands_beside_it() {
         let storage = MemoryStorage::default();
         let key = "prod/app/20261120-210527.sql.gz";

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::origin::{self, Origin};
-use super::{Backup, Error, Listing, Revision, databases, is_of_the_future, list, read_manifest};
+use super::{
+    Backup, Error, Listing, Revision, damage_of_published, databases, is_of_the_future, list,
+    read_manifest,
+};
 use crate::archive::key::{Folder, Published};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Identity, Layout, SourceId};
@@ -56,6 +59,17 @@ pub struct Resolution {
     /// Folders of before servers were known by their identifier, which were not counted because
     /// another server has the same name.
     pub ambiguous: Vec<Folder>,
+    /// What would be taken next, should this one turn out to be none.
+    pub older: Option<Older>,
+}
+
+/// The next older one of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// What a revision names it by.
+    pub key: String,
+    /// When its run began, as its name says, UTC.
+    pub started: Timestamp,
 }
 
 impl Resolution {
@@ -65,6 +79,7 @@ impl Resolution {
             incomplete: Vec::new(),
             misdated: Vec::new(),
             ambiguous: Vec::new(),
+            older: None,
         }
     }
 }
@@ -92,11 +107,16 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         Wanted::Count(count) => (question.count(&candidates, count).await?, request.as_of),
         Wanted::At(time) => (question.at(&candidates, time).await?, Some(time)),
     };
+    let older = candidates.iter().skip_while(|it| !it.is(&found)).skip(1);
+    let older = older
+        .filter(|it| !it.is_empty())
+        .map(Candidate::as_older)
+        .next();
     let started = match &found {
         Found::Ours(folder, _) => folder.started(),
-        Found::Object(object) => candidates
+        Found::Object(_) => candidates
             .iter()
-            .find(|it| it.is(object))
+            .find(|it| it.is(&found))
             .map_or(request.now, Candidate::started),
     };
     let of = |id: SourceId| sources.ids.contains(&id);
@@ -111,6 +131,7 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         incomplete: incomplete.collect(),
         misdated,
         ambiguous: ambiguous.cloned().collect(),
+        older,
     })
 }
 
@@ -175,8 +196,24 @@ impl Candidate<'_> {
         }
     }
 
-    fn is(&self, object: &Object) -> bool {
-        matches!(self, Self::Published(_, it) if it.key == object.key)
+    fn is(&self, found: &Found) -> bool {
+        match (self, found) {
+            (Self::Ours(backup), Found::Ours(folder, _)) => backup.folder == *folder,
+            (Self::Published(_, it), Found::Object(object)) => it.key == object.key,
+            _ => false,
+        }
+    }
+
+    /// Whether nobody can restore it, as the listing shows.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Published(_, object) if damage_of_published(object).is_some())
+    }
+
+    fn as_older(&self) -> Older {
+        Older {
+            key: self.key().trim_end_matches('/').to_owned(),
+            started: self.started(),
+        }
     }
 }
 
@@ -667,6 +704,31 @@ mod tests {
         let found = ask(&storage, &one, "0").await.unwrap();
         assert_eq!(day(&found), "28");
         assert!(found.misdated.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_could_be_taken_in_its_place_is_found_with_it() {
+        let one = server("db", Some(1));
+        let storage = store(&[(&one, "10"), (&one, "13")]).await;
+        for (object, body) in [
+            ("app/2026-11-11-00-00-00-backup.sql", "x"),
+            ("app/2026-11-12-00-00-00-backup.sql", ""),
+        ] {
+            storage.put(object, body.into()).await.unwrap();
+        }
+        let older = async |revision: &str| {
+            let found = ask(&storage, &one, revision).await.unwrap();
+            found.older.map(|it| it.key)
+        };
+        let published = Some("app/2026-11-11-00-00-00-backup.sql".to_owned());
+        assert_eq!(older("0").await, published, "what is empty is passed over");
+        assert_eq!(older("1").await, published);
+        let folder = Folder::new("app", at("10"), one.id()).prefix();
+        let folder = folder.trim_end_matches('/').to_owned();
+        assert_eq!(older("2").await.as_ref(), Some(&folder));
+        assert_eq!(older("3").await, None);
+        assert_eq!(older("2026-11-13T12:00:00Z").await, published);
+        assert_eq!(older(&folder).await, None, "a name means that one alone");
     }
 
     #[tokio::test]

@@ -30,17 +30,23 @@ impl Newest {
             Self::Published(published, _) => published.started,
         }
     }
+
+    /// By which the newest is told.
+    fn rank(&self, now: Timestamp) -> (bool, Timestamp) {
+        let started = self.started();
+        (!catalog::is_of_the_future(started, now), started)
+    }
 }
 
-/// The newest of each database, the newest first.
+/// The newest of each database, the newest first. One of the future is a database's newest only where there
+/// is no other, as it is for a restore.
 pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+    let now = Timestamp::now();
     let mut newest: BTreeMap<Database, Newest> = BTreeMap::new();
-    let mut compare = |object: Object| {
-        if let Some((database, found)) = complete(object) {
-            let is_newer = |it: &Newest| found.started() > it.started();
-            if newest.get(&database).is_none_or(is_newer) {
-                newest.insert(database, found);
-            }
+    let mut compare = |(database, found): (Database, Newest)| {
+        let is_newer = |it: &Newest| found.rank(now) > it.rank(now);
+        if newest.get(&database).is_none_or(is_newer) {
+            newest.insert(database, found);
         }
     };
     let mut dumps = Vec::new();
@@ -48,16 +54,13 @@ pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failur
         let is_beside = |it: &str| matches!(key::split_dump(it), (_, Some(MANIFEST)));
         if is_beside(&object.key) && Folder::parse_key(&object.key).is_err() {
             dumps.push(object);
-        } else {
-            compare(object);
+        } else if let Some(found) = complete(object) {
+            compare(found);
         }
     };
     storage.visit("", &mut see).await?;
-    for (database, found) in dumps_of(storage, dumps).await? {
-        let is_newer = |it: &Newest| found.started() > it.started();
-        if newest.get(&database).is_none_or(is_newer) {
-            newest.insert(database, found);
-        }
+    for found in dumps_of(storage, dumps).await? {
+        compare(found);
     }
     let mut newest: Vec<(Database, Newest)> = newest.into_iter().collect();
     newest.sort_by_key(|(_, it)| std::cmp::Reverse(it.started()));
@@ -138,6 +141,9 @@ mod tests {
             "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e/manifest.json",
             "old one/2026-11-19-21-05-27-backup.sql",
             "old one/2026-11-17-21-05-27-backup.sql",
+            // The clock that gave it ran ahead.
+            "app/2999-11-18-21-05-27-backup-00000001/manifest.json",
+            "ahead/2999-11-18-21-05-27-backup-00000001/manifest.json",
             "half/2026-11-19-21-05-27-backup-1f3a9c0e/schema.dump",
             "notes/today.txt",
             "readme",
@@ -152,6 +158,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("ahead", "ahead/2999-11-18-21-05-27-backup-00000001", 1),
                 ("app", "app/2026-11-21-21-05-27-backup-1f3a9c0e", 2),
                 ("a/b", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e", 1),
                 ("old one", "old one/2026-11-19-21-05-27-backup.sql", 1),

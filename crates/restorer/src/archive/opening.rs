@@ -27,7 +27,7 @@ pub(crate) fn open(
     }
     manifest.reveal(identities).map_err(|error| match error {
         Hidden::Unopened(error) => {
-            let manifest = format!("{key}/{}", backuper::archive::key::MANIFEST);
+            let manifest = folder.key(backuper::archive::key::MANIFEST);
             unopened(&manifest, Some(&encryption), identities, &error)
         }
         error @ Hidden::Foreign => {

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read};
 
-use backuper::archive::encryption;
+use backuper::archive::Manifest;
+use backuper::archive::encryption::{self, Identities};
 use backuper::runtime::{Failure, Verdict};
 use backuper::storage::{Object, Storage};
 use flate2::read::MultiGzDecoder;
@@ -10,10 +11,12 @@ use futures::StreamExt as _;
 
 use super::{Backup, Encoding};
 use crate::archive::head::Head;
-use crate::archive::toc;
+use crate::archive::{opening, toc};
 
 /// Bytes of a gzip that are looked at.
 const COMPRESSED: usize = 64 << 10;
+/// Bytes of an encrypted gzip that are looked at: its head and two of age's chunks, of which one is whole.
+const ENCRYPTED: usize = 192 << 10;
 /// Bytes of what is in it.
 const DECODED: u64 = 256 << 10;
 /// How gzip begins. RFC 1952, 2.3.1.
@@ -36,7 +39,8 @@ pub(super) async fn look_into(storage: &dyn Storage, object: Object) -> Result<B
             Err(toc::Error::NotAnArchive | toc::Error::CutShort)
                 if head.bytes().starts_with(&GZIP) =>
             {
-                in_gzip(storage, &object).await?;
+                let beginning = Beginning::of(storage, &object, COMPRESSED).await?;
+                in_gzip(&object, &beginning)?;
                 return Ok(Backup::Script(object, Encoding::Gzip, None));
             }
             Err(toc::Error::NotAnArchive | toc::Error::CutShort)
@@ -73,21 +77,58 @@ fn sql(object: Object, head: &[u8]) -> Result<Backup, Failure> {
     Ok(Backup::Script(object, Encoding::Plain, None))
 }
 
-/// Looks whether a dump of ours can be restored.
-pub(super) async fn of_ours(storage: &dyn Storage, object: &Object) -> Result<(), Failure> {
-    in_gzip(storage, object).await
+/// Looks whether a dump of ours can be restored, with these keys where it is encrypted.
+pub(super) async fn of_ours(
+    storage: &dyn Storage,
+    object: &Object,
+    manifest: &Manifest,
+    identities: &Identities,
+) -> Result<(), Failure> {
+    let Some(encryption) = &manifest.encryption else {
+        return in_gzip(object, &Beginning::of(storage, object, COMPRESSED).await?);
+    };
+    let sealed = Beginning::of(storage, object, ENCRYPTED).await?;
+    let unopened = |error| opening::unopened(&object.key, Some(encryption), identities, &error);
+    let mut open = identities.decrypt(&sealed.bytes[..]).map_err(unopened)?;
+    let mut bytes = Vec::new();
+    if let Err(error) = open.read_to_end(&mut bytes)
+        // Where it goes on, its last chunk is cut.
+        && (sealed.is_all || bytes.is_empty())
+    {
+        return Err(Failure::refused(format!(
+            "{} is damaged: {error}; choose another backup",
+            object.key
+        )));
+    }
+    let is_all = sealed.is_all;
+    in_gzip(object, &Beginning { bytes, is_all })
+}
+
+/// What an object begins with.
+struct Beginning {
+    bytes: Vec<u8>,
+    /// Whether nothing follows.
+    is_all: bool,
+}
+
+impl Beginning {
+    /// So many bytes at least, where there are as many.
+    async fn of(storage: &dyn Storage, object: &Object, wanted: usize) -> Result<Self, Failure> {
+        let mut body = storage.open(&object.key).await?;
+        let mut bytes = Vec::new();
+        while bytes.len() < wanted
+            && let Some(chunk) = body.next().await.transpose()?
+        {
+            bytes.extend_from_slice(&chunk);
+        }
+        let is_all = bytes.len() as u64 >= object.size;
+        Ok(Self { bytes, is_all })
+    }
 }
 
 /// Looks whether SQL is in a gzip.
-async fn in_gzip(storage: &dyn Storage, object: &Object) -> Result<(), Failure> {
-    let mut body = storage.open(&object.key).await?;
-    let mut compressed = Vec::new();
-    while compressed.len() < COMPRESSED
-        && let Some(chunk) = body.next().await.transpose()?
-    {
-        compressed.extend_from_slice(&chunk);
-    }
-    let is_all = compressed.len() as u64 >= object.size;
+fn in_gzip(object: &Object, beginning: &Beginning) -> Result<(), Failure> {
+    let Beginning { bytes, is_all } = beginning;
     let damaged = |why: &dyn std::fmt::Display| {
         Failure::refused(format!(
             "{} is no whole gzip: {why}; choose another backup",
@@ -95,10 +136,10 @@ async fn in_gzip(storage: &dyn Storage, object: &Object) -> Result<(), Failure> 
         ))
     };
     let mut decoded = Vec::new();
-    let mut decoder = MultiGzDecoder::new(compressed.as_slice()).take(DECODED);
+    let mut decoder = MultiGzDecoder::new(bytes.as_slice()).take(DECODED);
     match decoder.read_to_end(&mut decoded) {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !is_all => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !*is_all => {}
         Err(error) => return Err(damaged(&error)),
     }
     if decoded.starts_with(toc::MAGIC) {
@@ -113,7 +154,7 @@ async fn in_gzip(storage: &dyn Storage, object: &Object) -> Result<(), Failure> 
             object.key
         )));
     }
-    if decoded.iter().all(u8::is_ascii_whitespace) && is_all {
+    if decoded.iter().all(u8::is_ascii_whitespace) && *is_all {
         return Err(Failure::refused(no_sql(object)));
     }
     Ok(())

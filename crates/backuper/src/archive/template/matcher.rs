@@ -5,6 +5,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::{Field, Piece};
+use crate::archive::encryption::SUFFIX;
 
 /// Tells the dumps of one database of one cluster: the whole key has to fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Matcher {
         }
     }
 
-    /// Reads a whole key; none: it is another's.
+    /// Reads a whole key, that of an encrypted dump too; none: it is another's.
     #[must_use]
     pub fn read(&self, key: &str) -> Option<Matched> {
         let (mut rest, mut started) = (key, None);
@@ -99,7 +100,7 @@ impl Matcher {
                 }
             };
         }
-        rest.is_empty().then_some(Matched { started })
+        ["", SUFFIX].contains(&rest).then_some(Matched { started })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads a template, and refuses what is none of ours, each with its place.
 
 use super::{Field, Piece};
+use crate::archive::encryption::SUFFIX;
 use crate::archive::key::is_of_something_else;
 
 /// Why a text is no template of ours.
@@ -48,6 +49,11 @@ pub enum Refused {
         "a key that ends in manifest.json, .running, .pinned, .schedule.… or .restoring.… is that of an object beside a backup; choose another ending"
     )]
     Beside,
+    /// It ends as an encrypted dump.
+    #[error(
+        "a key may not end in {SUFFIX}: encryption puts {SUFFIX} behind each key itself, so leave it out"
+    )]
+    Encrypted,
     /// Two databases would have one key.
     #[error(
         "it needs {{{{ .DatabaseName }}}}: without it, one database's dumps would be another's"
@@ -161,6 +167,9 @@ pub(super) fn check(pieces: &[Piece]) -> Result<(), Refused> {
     }
     if is_of_something_else(&shape) {
         return Err(Refused::Beside);
+    }
+    if shape.ends_with(SUFFIX) {
+        return Err(Refused::Encrypted);
     }
     let has = |field| pieces.contains(&Piece::Field(field));
     if !has(Field::DatabaseName) {

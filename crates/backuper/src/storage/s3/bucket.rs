@@ -95,10 +95,10 @@ impl Bucket {
             sha256: hex::encode(Sha256::digest(&body)),
             etag: None,
         };
-        let request = self.client.put_object().bucket(&self.name).key(key);
+        let request = self.client.put_object().bucket(&self.name);
         let answer = self
             .headers
-            .put(request, role)
+            .put(request, key, role)
             .set_content_md5(digest.md5())
             .set_checksum_crc32_c(digest.crc32c())
             .body(ByteStream::from(body.clone()))
@@ -145,8 +145,7 @@ impl Bucket {
         let algorithm = (way == Way::Crc32c).then_some(ChecksumAlgorithm::Crc32C);
         let created = self
             .headers
-            .create(request)
-            .key(key)
+            .create(request, key)
             .set_checksum_algorithm(algorithm)
             .send()
             .await

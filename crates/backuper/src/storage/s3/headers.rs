@@ -13,6 +13,12 @@ use super::options::{CustomerKey, Encryption, Options};
 /// The only algorithm that SSE-C has.
 const CUSTOMER_ALGORITHM: &str = "AES256";
 
+/// What a browser or a proxy takes an object for, by the ending of its key; none: as the server has it. Never a
+/// content encoding, since some clients would unpack it on the way.
+fn content_type(key: &str) -> Option<String> {
+    key.ends_with(".gz").then(|| "application/gzip".to_owned())
+}
+
 /// What an object is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -79,9 +85,11 @@ impl Headers {
         [CUSTOMER_ALGORITHM.to_owned(), key, md5.clone()].map(Some)
     }
 
-    pub(super) fn put(&self, request: Put, role: Role) -> Put {
+    pub(super) fn put(&self, request: Put, name: &str, role: Role) -> Put {
         let [algorithm, key, md5] = self.customer();
         request
+            .key(name)
+            .set_content_type(content_type(name))
             .set_storage_class(self.class(role))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone())
@@ -91,9 +99,11 @@ impl Headers {
             .set_tagging(self.tagging.clone())
     }
 
-    pub(super) fn create(&self, request: Create) -> Create {
+    pub(super) fn create(&self, request: Create, name: &str) -> Create {
         let [algorithm, key, md5] = self.customer();
         request
+            .key(name)
+            .set_content_type(content_type(name))
             .set_storage_class(self.class(Role::Data))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.kms_key.clone())
