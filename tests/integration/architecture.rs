@@ -212,13 +212,14 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "backuper",
         &[
-            &["text", "child", "retention"],
+            &["text", "child", "retention", "selection"],
             &["archive", "storage", "postgres", "report", "runtime"],
             &["catalog", "progress"],
             &["dump", "advice"],
             &["cleanup", "publish", "job"],
             &["summary"],
             &["run", "listing", "deletion", "preview", "doctor", "worker"],
+            &["databases"],
         ],
     ),
     (

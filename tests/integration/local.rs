@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod databases;
 mod lines;
 mod names;
 mod operations;

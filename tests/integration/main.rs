@@ -12,6 +12,7 @@ mod chart;
 mod checks;
 mod cluster;
 mod dashboard;
+mod databases;
 mod encryption;
 mod ending;
 mod faults;

@@ -5,14 +5,15 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 6   run, listing, deletion, preview, doctor, worker, main
+//! level 7   databases, main                         each of several databases by a run
+//! level 6   run, listing, deletion, preview, doctor, worker
 //! level 5   summary
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
 //! level 3   dump, advice
 //! level 2   catalog, progress
 //! level 1   archive   storage   postgres   report   runtime
-//! level 0   text, child, retention
+//! level 0   text, child, retention, selection
 //! ```
 //!
 //! It depends on no other crate of ours.
@@ -24,6 +25,7 @@ pub mod archive;
 pub mod catalog;
 pub mod child;
 pub mod cleanup;
+pub mod databases;
 pub mod deletion;
 pub mod doctor;
 pub mod dump;
@@ -37,6 +39,7 @@ pub mod report;
 pub mod retention;
 pub mod run;
 pub mod runtime;
+pub mod selection;
 pub mod storage;
 pub mod summary;
 pub mod text;

@@ -1,6 +1,6 @@
 //! The newest complete backup of each database in a store, for somebody who has lost all but the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -32,8 +32,13 @@ impl Newest {
     }
 }
 
-/// The newest of each database, the newest first.
-pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+/// The names of all databases that have a complete backup in a store.
+pub(super) async fn databases(storage: &dyn Storage) -> Result<BTreeSet<String>, storage::Error> {
+    let newest = newest(storage).await?;
+    Ok(newest.into_keys().map(|(name, _)| name).collect())
+}
+
+async fn newest(storage: &dyn Storage) -> Result<BTreeMap<Database, Newest>, storage::Error> {
     let mut newest: BTreeMap<Database, Newest> = BTreeMap::new();
     let mut compare = |object: Object| {
         if let Some((database, found)) = complete(object) {
@@ -59,6 +64,12 @@ pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failur
             newest.insert(database, found);
         }
     }
+    Ok(newest)
+}
+
+/// The newest of each database, the newest first.
+pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+    let newest = newest(storage).await?;
     let mut newest: Vec<(Database, Newest)> = newest.into_iter().collect();
     newest.sort_by_key(|(_, it)| std::cmp::Reverse(it.started()));
     newest.truncate(MOST);

@@ -17,7 +17,8 @@ pub enum Verdict {
     TryAgain,
     /// The request or the configuration is wrong. Exit code 2.
     Refused,
-    /// All rows are there, and some of what comes after them is not. Exit code 3.
+    /// Part of what was asked for is complete: some databases and not all, or all rows and not all that comes
+    /// after them. Exit code 3.
     Incomplete,
     /// It had waited longer than it may, and did not begin. Exit code 4.
     Expired,

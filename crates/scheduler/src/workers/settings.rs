@@ -8,7 +8,9 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
-use backuper::job::{CalendarSettings, EncryptionSettings, FormatSettings, LayoutSettings};
+use backuper::job::{
+    CalendarSettings, EncryptionSettings, FormatSettings, LayoutSettings, SeveralSettings,
+};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
@@ -69,6 +71,10 @@ pub struct WorkerSettings {
     /// What objects on S3 are written with.
     #[command(flatten)]
     pub s3: S3Settings,
+
+    /// How several databases of one server are backed up.
+    #[command(flatten)]
+    pub several: SeveralSettings,
 
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
@@ -148,6 +154,7 @@ impl WorkerSettings {
             layout: LayoutSettings::default(),
             format: FormatSettings::default(),
             s3: S3Settings::default(),
+            several: SeveralSettings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,

@@ -205,8 +205,8 @@ pub(super) fn not_started(why: String) -> Ending {
     failed(NOT_STARTED, None, why)
 }
 
-/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is. A
-/// restore is never repeated, since it may have changed something.
+/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is, and where some
+/// of several databases are backed up (3) they are not backed up again. A restore is never repeated, since it may have changed something.
 pub(super) fn may_try_again(component: Component, ending: &Ending) -> bool {
     let Ending::Failed {
         reason, exit_code, ..

@@ -24,6 +24,9 @@ pub(super) const BACKUP_CONTAINER: &str = "backup-job";
 const RESTORE_CONTAINER: &str = "backup-restore-job";
 /// A worker's exit code for "trying again will not help".
 const WRONG_REQUEST: i32 = 2;
+/// A worker's exit code for "some databases are backed up, and not all": another try would make backups of
+/// those anew.
+const PARTLY: i32 = 3;
 
 /// The worker's container, and the one that a template may have for the other worker.
 pub(crate) fn containers(component: Component) -> (&'static str, &'static str) {
@@ -109,7 +112,7 @@ fn variable(secret: &dyn Fn(&str) -> (String, String), Shown { name, value }: &S
     }
 }
 
-/// Backups: what is wrong stays wrong; a pod that lost its node does not count.
+/// Backups: what is wrong stays wrong, and what is done is not done again; a pod that lost its node does not count.
 pub(super) fn retry_unless_wrong() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![
@@ -118,7 +121,7 @@ pub(super) fn retry_unless_wrong() -> PodFailurePolicy {
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
                     container_name: Some(BACKUP_CONTAINER.to_owned()),
                     operator: "In".to_owned(),
-                    values: vec![WRONG_REQUEST],
+                    values: vec![WRONG_REQUEST, PARTLY],
                 }),
                 on_pod_conditions: None,
             },
