@@ -212,7 +212,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "backuper",
         &[
-            &["text", "child", "retention"],
+            &["text", "child", "retention", "selection"],
             &["archive", "storage", "postgres", "report", "runtime"],
             &["catalog", "progress"],
             &["dump", "advice"],
@@ -220,6 +220,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["copy"],
             &["summary"],
             &["run", "listing", "deletion", "preview", "doctor", "worker"],
+            &["databases"],
         ],
     ),
     (

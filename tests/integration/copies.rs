@@ -82,7 +82,7 @@ fn a_copy_that_fails_is_told_apart_from_the_backup_and_made_good_by_the_next_run
         &copy_to(&second, &faults.endpoint()),
     );
     let ended = stage.backup(&base);
-    ended.expect_code(3);
+    ended.expect_code(5);
     let last = ended.last_line().to_owned();
     for words in [
         "backup complete and verified",
@@ -115,7 +115,7 @@ fn a_copy_that_fails_is_told_apart_from_the_backup_and_made_good_by_the_next_run
 fn a_run_that_is_killed_or_stopped_while_it_copies_leaves_nothing_there_that_looks_whole() {
     let (stage, second) = (Stage::new("cut"), S3::start());
     stage.fill("t", 24);
-    for (signal, code) in [(Signal::SIGKILL, None), (Signal::SIGTERM, Some(3))] {
+    for (signal, code) in [(Signal::SIGKILL, None), (Signal::SIGTERM, Some(5))] {
         let proxy = Proxy::start(second.port());
         proxy.limit(200_000);
         let copy = copy_to(&second, &format!("http://127.0.0.1:{}", proxy.port()));

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod copies;
+mod databases;
 mod lines;
 mod names;
 mod operations;

@@ -13,6 +13,7 @@ mod checks;
 mod cluster;
 mod copies;
 mod dashboard;
+mod databases;
 mod encryption;
 mod ending;
 mod faults;

@@ -21,7 +21,7 @@ pub(crate) fn bin_of(major: u32) -> PathBuf {
 }
 
 /// The servers of 14 and 16 come without clients.
-fn version(major: u32) -> Version {
+pub(crate) fn version(major: u32) -> Version {
     let clients = match major {
         14 => Some(postgres::installed()),
         16 => Some(bin_of(17)),

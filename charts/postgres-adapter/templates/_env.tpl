@@ -62,6 +62,12 @@
 {{- with $workers.backupJobs }}
 - {name: BACKUP_JOBS, value: {{ . | quote }}}
 {{- end }}
+{{- if gt (int $workers.databaseJobs) 1 }}
+- {name: DATABASE_JOBS, value: {{ $workers.databaseJobs | quote }}}
+{{- end }}
+{{- with $workers.maintenanceDatabase }}
+- {name: MAINTENANCE_DB, value: {{ . | quote }}}
+{{- end }}
 {{- with $workers.restoreJobs }}
 - {name: RESTORE_JOBS, value: {{ . | quote }}}
 {{- end }}

@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use stderr::Listener;
 use stderr::{follow, reason};
@@ -184,7 +185,7 @@ impl Program {
             .map(Pid::from_raw);
         let stderr = inner.stderr.take();
         Ok(Child {
-            stderr: tokio::spawn(follow(name.clone(), stderr, listener)),
+            stderr: tokio::spawn(follow(name.clone(), stderr, listener).in_current_span()),
             grace: GRACE,
             name,
             inner,

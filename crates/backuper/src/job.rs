@@ -10,6 +10,7 @@
 pub mod check;
 pub mod copy;
 pub mod database;
+pub mod databases;
 pub mod delete;
 pub mod encryption;
 pub mod format;
@@ -33,10 +34,12 @@ use clap::Parser;
 
 use crate::archive::codec::CompressionLevel;
 use crate::runtime::settings::PROTECTED;
+use crate::selection::Databases;
 
 pub use check::CheckJob;
 pub use copy::CopySettings;
 pub use database::{ConnectionSettings, DatabaseSettings};
+pub use databases::SeveralSettings;
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
@@ -58,9 +61,10 @@ Exit codes:
   0    done: what was asked for is complete and verified
   1    failed; trying again may help
   2    the request or the configuration is wrong; trying again will not help
-  3    partly: restored with RESTORE_KEEP_GOING, but not all of it, which the log names; or the backup is
-       complete, and its copy in the store of COPY_TO is not
+  3    partly: a backup of several databases, and not of all of them; a restore with RESTORE_KEEP_GOING,
+       and not all of it; what is missing is named in the log
   4    not begun: the restore had waited longer than RESTORE_BEGIN_BY allows; nothing was changed
+  5    the backup is complete and verified, and its copy in the store of COPY_TO is not
   130  stopped by SIGINT; nothing is left that looks whole
   143  stopped by SIGTERM; nothing is left that looks whole
 
@@ -78,6 +82,10 @@ pub struct BackupJob {
     /// The database to back up.
     #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseSettings,
+
+    /// How several databases are backed up.
+    #[command(flatten, next_help_heading = "Database")]
+    pub several: SeveralSettings,
 
     /// Where backups are kept.
     #[command(flatten, next_help_heading = "Store")]
@@ -126,7 +134,7 @@ pub struct BackupJob {
 
 impl BackupJob {
     /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
-    /// another form, or remove more than the rules let go.
+    /// another form, remove more than the rules let go, or take several databases for one of that name.
     fn is_protected(&self) -> bool {
         let options = self.store.s3.options();
         let EncryptionSettings {
@@ -142,6 +150,7 @@ impl BackupJob {
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
             || self.retention.calendar != CalendarSettings::default()
+            || Databases::is_special(&self.database.name)
     }
 
     /// The environment in which a backuper does this job: the whole contract, secrets marked.
@@ -149,6 +158,7 @@ impl BackupJob {
     pub fn to_env(&self) -> Vec<Var> {
         let Self {
             database,
+            several,
             store,
             layout,
             format,
@@ -162,6 +172,7 @@ impl BackupJob {
             reporting,
         } = self;
         let mut vars = database.to_env();
+        vars.extend(several.to_env());
         if self.is_protected() {
             vars.push(Var::plain("BACKUPER_TASK", PROTECTED));
         }
@@ -238,6 +249,8 @@ mod tests {
         let key = [("BACKUP_KEY", "a%2Fb/2026-11-20-21-05-27-backup-1f3a9c0e")];
         reads_back(&store, ListJob::to_env);
         reads_back(&[&store[..], &source].concat(), ListJob::to_env);
+        let several = [("BACKUP_SOURCE", "db:5432/*,!x"), ("LIST_SEVERAL", "true")];
+        reads_back(&several, ListJob::to_env);
         reads_back(&[&store[..], &source, &key].concat(), ShowJob::to_env);
         let more = [("DELETE_LAST", "true"), ("DELETE_VALIDATE_ONLY", "true")];
         reads_back(&[&store[..], &source, &key].concat(), DeleteJob::to_env);

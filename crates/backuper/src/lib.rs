@@ -5,7 +5,8 @@
 //! A module imports only from levels below its own; tests/integration/architecture.rs holds that.
 //!
 //! ```text
-//! level 7   run, listing, deletion, preview, doctor, worker, main
+//! level 8   databases, main                         each of several databases by a run
+//! level 7   run, listing, deletion, preview, doctor, worker
 //! level 6   summary
 //! level 5   copy
 //! level 4   job                                     the worker contract: clap, Var
@@ -13,7 +14,7 @@
 //! level 3   dump, advice
 //! level 2   catalog, progress
 //! level 1   archive   storage   postgres   report   runtime
-//! level 0   text, child, retention
+//! level 0   text, child, retention, selection
 //! ```
 //!
 //! It depends on no other crate of ours.
@@ -26,6 +27,7 @@ pub mod catalog;
 pub mod child;
 pub mod cleanup;
 pub mod copy;
+pub mod databases;
 pub mod deletion;
 pub mod doctor;
 pub mod dump;
@@ -39,6 +41,7 @@ pub mod report;
 pub mod retention;
 pub mod run;
 pub mod runtime;
+pub mod selection;
 pub mod storage;
 pub mod summary;
 pub mod text;

@@ -3,6 +3,7 @@
 
 mod listed;
 mod newest;
+mod several;
 mod shown;
 
 use futures::StreamExt as _;
@@ -43,6 +44,10 @@ pub async fn list(job: &ListJob, shutdown: &Shutdown) -> Result<String, Failure>
         let storage = storage::connect(&config).await?;
         let storage = storage.as_ref();
         match &job.source {
+            Some(source) if job.several => {
+                storage.probe("", Access::Read).await?;
+                several::all(storage, &source.database, &layout).await
+            }
             Some(source) => {
                 let prefix = format!("{}/", key::encode(&source.database));
                 storage.probe(&prefix, Access::Read).await?;

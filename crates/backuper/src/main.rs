@@ -6,11 +6,15 @@ use backuper::deletion::pin;
 use backuper::job::{BackupJob, CheckJob, DeleteJob, ListJob, PinJob, PreviewJob, ShowJob};
 use backuper::runtime::failure;
 use backuper::runtime::settings::{self, Task};
-use backuper::{deletion, doctor, listing, preview, run, worker};
+use backuper::{databases, deletion, doctor, listing, preview, worker};
 
 fn main() -> std::io::Result<ExitCode> {
     match settings::task() {
-        Ok(Task::Backup) => worker::run("backup", |job: &BackupJob| &job.reporting, run::backup),
+        Ok(Task::Backup) => worker::run(
+            "backup",
+            |job: &BackupJob| &job.reporting,
+            databases::backup,
+        ),
         Ok(Task::List) => worker::run("list", |job: &ListJob| &job.reporting, listing::list),
         Ok(Task::Show) => worker::run("look", |job: &ShowJob| &job.reporting, listing::show),
         Ok(Task::Delete) => worker::run(

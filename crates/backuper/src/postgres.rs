@@ -1,6 +1,7 @@
 //! PostgreSQL: whom to ask, and what is there.
 
 pub mod children;
+pub mod databases;
 pub mod entrance;
 pub mod identity;
 pub mod lock;

@@ -2,6 +2,7 @@
 
 mod copied;
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -329,7 +330,7 @@ async fn dump_all(
     let jobs = parallelism::jobs(job.jobs, parallelism::cores());
     let limits = Limits {
         jobs,
-        programs: programs(ready.room, *way),
+        programs: programs(ready.room, *way, job.several.database_jobs),
     };
     let started = dump.start(&sessions, limits, stop).await?;
     // Its session is free for others, and the server need not keep old rows for it any longer.
@@ -341,10 +342,12 @@ async fn dump_all(
 }
 
 /// How many programs may have a connection at once: half of those that are free, for others want some
-/// too. How many a pooler has, nobody can ask; pgbouncer has 20 unless it is told otherwise.
-fn programs(room: Room, way: Way) -> usize {
+/// too, shared by the databases that are backed up at once. How many a pooler has, nobody can ask; pgbouncer
+/// has 20 unless it is told otherwise.
+fn programs(room: Room, way: Way, databases: NonZeroU16) -> usize {
     const FEWEST: usize = 2;
     const POOLED: usize = 8;
-    let half = (room.connections.saturating_sub(1) / 2).max(FEWEST);
-    if way.options { half } else { half.min(POOLED) }
+    let half = room.connections.saturating_sub(1) / 2;
+    let half = if way.options { half } else { half.min(POOLED) };
+    (half / usize::from(databases.get())).max(FEWEST)
 }

@@ -81,7 +81,7 @@ pub fn with_copy(
             ))
         }
         Err(failure) => Err(Failure {
-            verdict: Verdict::Incomplete,
+            verdict: Verdict::Uncopied,
             sentence: format!(
                 "{backup}{UNCOPIED}{}: {} (the variables of that store begin with COPY_); the next backup copies it",
                 second.name(),
@@ -141,6 +141,40 @@ pub fn reporter(job: &BackupJob, target: &Target) -> Reporter {
     }
 }
 
+/// What Prometheus is told of all databases that a run was for; of each of them it is told by itself.
+///
+/// # Errors
+/// None that a test would not have shown: the names are our own.
+pub fn gauges_of_all(success: bool, elapsed: Duration) -> Result<Gauges, prometheus::Error> {
+    let gauges = Gauges::default();
+    outcome_in(&gauges, success, elapsed)?;
+    if success {
+        ended_in(&gauges)?;
+    }
+    Ok(gauges)
+}
+
+fn outcome_in(gauges: &Gauges, success: bool, elapsed: Duration) -> Result<(), prometheus::Error> {
+    gauges.set(
+        "postgres_backup_success",
+        "1 when the last backup is complete and verified, 0 when it failed.",
+        f64::from(u8::from(success)),
+    )?;
+    gauges.set(
+        "postgres_backup_duration_seconds",
+        "Seconds that the last backup took.",
+        elapsed.as_secs_f64(),
+    )
+}
+
+fn ended_in(gauges: &Gauges) -> Result<(), prometheus::Error> {
+    gauges.set(
+        "postgres_backup_last_success_timestamp_seconds",
+        "When the last complete backup ended, seconds since 1970.",
+        report::now(),
+    )
+}
+
 /// What Prometheus is told.
 ///
 /// # Errors
@@ -154,22 +188,9 @@ pub fn gauges(
     elapsed: Duration,
 ) -> Result<Gauges, prometheus::Error> {
     let gauges = Gauges::default();
-    gauges.set(
-        "postgres_backup_success",
-        "1 when the last backup is complete and verified, 0 when it failed.",
-        f64::from(u8::from(outcome.is_ok())),
-    )?;
-    gauges.set(
-        "postgres_backup_duration_seconds",
-        "Seconds that the last backup took.",
-        elapsed.as_secs_f64(),
-    )?;
+    outcome_in(&gauges, outcome.is_ok(), elapsed)?;
     if let Ok(done) = outcome {
-        gauges.set(
-            "postgres_backup_last_success_timestamp_seconds",
-            "When the last complete backup ended, seconds since 1970.",
-            report::now(),
-        )?;
+        ended_in(&gauges)?;
         gauges.set(
             "postgres_backup_dumped_bytes",
             "Bytes that pg_dump wrote for the last complete backup.",

@@ -6,6 +6,7 @@ pub mod callers;
 pub mod credential;
 pub mod cron;
 pub mod database;
+pub mod databases;
 pub mod kept;
 pub mod labels;
 pub mod limits;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use backuper::runtime::failure::INCOMPLETE;
+use backuper::runtime::failure::UNCOPIED;
 use backuper::summary::is_uncopied;
 use jiff::Timestamp;
 
@@ -261,7 +261,7 @@ impl Metrics {
             // A backup that is complete, and its copy is not.
             Ending::Succeeded {
                 message: Some(sentence),
-            } if is_uncopied(sentence) => ("", Some(i32::from(INCOMPLETE))),
+            } if is_uncopied(sentence) => ("", Some(i32::from(UNCOPIED))),
             Ending::Succeeded { .. } => ("", Some(0)),
             Ending::Failed {
                 reason, exit_code, ..

@@ -2,6 +2,7 @@
 
 mod addresses;
 pub mod checks;
+mod databases;
 pub mod declared;
 pub mod ledger;
 pub mod put;

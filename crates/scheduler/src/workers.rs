@@ -43,7 +43,11 @@ impl Workers {
         let plan = &schedule.plan;
         let settings = &self.settings;
         BackupJob {
-            database: self.database(&plan.source),
+            database: DatabaseSettings {
+                name: plan.databases(),
+                ..self.database(&plan.source)
+            },
+            several: settings.several.clone(),
             store: self.store(&plan.store),
             layout: self.layout(),
             format: settings.format,
@@ -118,9 +122,13 @@ impl Workers {
     pub fn question(&self, task: &Task, given: &Given) -> Option<Vec<Var>> {
         let Given {
             source,
+            several,
             database,
             store,
         } = given;
+        if *several && *task != Task::List {
+            return None;
+        }
         let store = match store {
             Some(store) => self.store(store),
             // A worker that needs one says so itself.
@@ -130,6 +138,7 @@ impl Workers {
         Some(match task {
             Task::List => ListJob {
                 source: source.clone(),
+                several: *several,
                 store,
                 layout: self.layout(),
                 reporting,

@@ -91,7 +91,7 @@ fn a_dump_is_not_written_over_anothers_of_that_key() {
     second.put(&theirs, b"another cluster's");
     proxy.stall(false);
     let ended = running.wait();
-    ended.expect_code(3);
+    ended.expect_code(5);
     assert!(ended.last_line().contains("is another backup's"), "{ended}");
     assert!(
         ended.last_line().contains("a prefix of their own"),
@@ -107,7 +107,7 @@ fn a_second_store_that_is_down_costs_no_backup() {
     stage.database.sql("CREATE TABLE t AS SELECT 1 AS v");
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let ended = stage.backup(&copy_to(&second, &nobody));
-    ended.expect_code(3);
+    ended.expect_code(5);
     let last = ended.last_line();
     for words in [
         "backup complete and verified",
@@ -143,7 +143,7 @@ fn a_place_that_is_named_twice_by_two_addresses_is_seen_and_nothing_is_removed_t
         ("COPY_MAX_BACKUP_COUNT", "1"),
     ]);
     let ended = stage.backup(&copy);
-    ended.expect_code(3);
+    ended.expect_code(5);
     assert!(ended.last_line().contains("by another address"), "{ended}");
     assert_eq!(stage.s3.manifests().len(), 2);
     assert!(stage.s3.keys().iter().all(|it| !it.ends_with("/running")));
@@ -236,7 +236,7 @@ fn a_manifest_that_is_not_proven_there_is_removed_again() {
     let faults = Faults::start(second.port());
     faults.on("HEAD", "manifest.json", 1_000, Fault::Answer(403));
     let ended = stage.backup(&copy_to(&second, &faults.endpoint()));
-    ended.expect_code(3);
+    ended.expect_code(5);
     assert!(!faults.struck().is_empty());
     assert_eq!(second.manifests(), [] as [String; 0]);
     faults.heal();

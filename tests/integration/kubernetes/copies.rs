@@ -60,7 +60,7 @@ fn a_backup_whose_copy_failed_has_succeeded_without_its_pod_too() {
             .put(&schedule(NAME, "it"), Whose::Its)
             .await
             .expect("made");
-        for (job, code, word) in [("copied", 3, "succeeded"), ("wrong", 2, "failed")] {
+        for (job, code, word) in [("copied", 5, "succeeded"), ("wrong", 2, "failed")] {
             run_now(&namespace, job).await;
             let pod = namespace.pod_of(job).await.name_any();
             namespace.end_pod(&pod, code, "").await;

@@ -27,7 +27,7 @@ pub struct DatabaseSettings {
     #[arg(env = "DB_USER", value_parser = non_empty)]
     pub user: String,
 
-    /// Name of the database, exactly as PostgreSQL knows it.
+    /// Name of the database, exactly as PostgreSQL knows it; for a backup also a list with patterns: *,!test_*,"a,b".
     #[arg(env = "DB_NAME", value_parser = non_empty)]
     pub name: String,
 

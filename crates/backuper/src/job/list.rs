@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use super::parse::{Maybe, maybe};
+use super::parse::{Maybe, flag, maybe};
 use super::source::BackupSource;
 use super::store::StoreSettings;
 use super::var::Var;
@@ -21,6 +21,10 @@ pub struct ListJob {
     /// HOST:PORT/DBNAME: the database whose backups are listed; empty: the newest backup of each database in the store.
     #[arg(help_heading = "Database", env = "BACKUP_SOURCE", default_value = "", value_parser = maybe::<BackupSource>)]
     pub source: Maybe<BackupSource>,
+
+    /// true: the DBNAME of BACKUP_SOURCE is a list with patterns, as a backup's DB_NAME has it, and the backups of all that it means are listed.
+    #[arg(help_heading = "Database", env = "LIST_SEVERAL", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub several: bool,
 
     /// Where backups are kept.
     #[command(flatten, next_help_heading = "Store")]
@@ -41,6 +45,7 @@ impl ListJob {
     pub fn to_env(&self) -> Vec<Var> {
         let Self {
             source,
+            several,
             store,
             layout,
             reporting,
@@ -48,6 +53,9 @@ impl ListJob {
         let mut vars = vec![Var::plain("BACKUPER_TASK", "list")];
         let source = source.as_ref().map(ToString::to_string);
         vars.extend(source.map(|it| Var::plain("BACKUP_SOURCE", it)));
+        if *several {
+            vars.push(Var::plain("LIST_SEVERAL", "true"));
+        }
         vars.extend(store.to_env());
         vars.extend(layout.to_env());
         vars.extend(reporting.to_env());

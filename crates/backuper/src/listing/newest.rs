@@ -1,6 +1,6 @@
 //! The newest complete backup of each database in a store, for somebody who has lost all but the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -38,9 +38,15 @@ impl Newest {
     }
 }
 
-/// The newest of each database, the newest first. One of the future is a database's newest only where there
-/// is no other, as it is for a restore.
-pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+/// The names of all databases that have a complete backup in a store.
+pub(super) async fn databases(storage: &dyn Storage) -> Result<BTreeSet<String>, storage::Error> {
+    let newest = newest(storage).await?;
+    Ok(newest.into_keys().map(|(name, _)| name).collect())
+}
+
+/// The newest of each database. One of the future is a database's newest only where there is no other, as it
+/// is for a restore.
+async fn newest(storage: &dyn Storage) -> Result<BTreeMap<Database, Newest>, storage::Error> {
     let now = Timestamp::now();
     let mut newest: BTreeMap<Database, Newest> = BTreeMap::new();
     let mut compare = |(database, found): (Database, Newest)| {
@@ -62,6 +68,12 @@ pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failur
     for found in dumps_of(storage, dumps).await? {
         compare(found);
     }
+    Ok(newest)
+}
+
+/// The newest of each database, the newest first.
+pub(super) async fn of_each(storage: &dyn Storage) -> Result<Vec<Listed>, Failure> {
+    let newest = newest(storage).await?;
     let mut newest: Vec<(Database, Newest)> = newest.into_iter().collect();
     newest.sort_by_key(|(_, it)| std::cmp::Reverse(it.started()));
     newest.truncate(MOST);

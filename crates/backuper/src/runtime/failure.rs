@@ -10,8 +10,8 @@ use super::shutdown::Shutdown;
 /// The exit code of a worker that did not begin, since its time was over.
 pub const EXPIRED: u8 = 4;
 
-/// The exit code of a restore that is not all there, and of a complete backup whose copy is not.
-pub const INCOMPLETE: u8 = 3;
+/// The exit code of a complete backup whose copy in the second store is not there.
+pub const UNCOPIED: u8 = 5;
 
 /// What trying again is worth; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,13 @@ pub enum Verdict {
     TryAgain,
     /// The request or the configuration is wrong. Exit code 2.
     Refused,
-    /// All rows are there, and some of what comes after them is not; or a backup is complete, and its copy
-    /// is not. Exit code 3.
+    /// Part of what was asked for is complete: some databases and not all, or all rows and not all that comes
+    /// after them. Exit code 3.
     Incomplete,
     /// It had waited longer than it may, and did not begin. Exit code 4.
     Expired,
+    /// The backup is complete, and its copy in the second store is not. Exit code 5.
+    Uncopied,
     /// Stopped by this signal. Exit code 128 + the signal's number.
     Stopped(i32),
 }
@@ -46,8 +48,9 @@ impl Verdict {
         match self {
             Self::TryAgain => 1,
             Self::Refused => 2,
-            Self::Incomplete => INCOMPLETE,
+            Self::Incomplete => 3,
             Self::Expired => EXPIRED,
+            Self::Uncopied => UNCOPIED,
             Self::Stopped(signal) => 128 | u8::try_from(signal & 0x7f).unwrap_or(0),
         }
     }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use tracing::field::{self, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::text::chain;
@@ -59,6 +60,7 @@ pub fn start(format: LogFormat) {
     let started = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(FILTER))
         .with_writer(io::stderr)
+        .fmt_fields(OfSpans)
         .event_format(Lines(format))
         .try_init();
     if let Err(error) = started {
@@ -78,16 +80,37 @@ where
 {
     fn format_event(
         &self,
-        _spans: &FmtContext<'_, S, N>,
+        spans: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let line = line_of(event, Timestamp::now());
+        let mut line = line_of(event, Timestamp::now());
+        for span in spans.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                line.add(line::relayed(&fields.fields));
+            }
+        }
         let line = match self.0 {
             LogFormat::Text => line.text(),
             LogFormat::Json => line.json(),
         };
         writeln!(writer, "{line}")
+    }
+}
+
+/// Keeps the fields of a span so that each line within it can have them.
+#[derive(Clone, Copy, Debug)]
+struct OfSpans;
+
+impl<'writer> FormatFields<'writer> for OfSpans {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut said = Said::default();
+        fields.record(&mut said);
+        writer.write_str(&line::object(&said.fields))
     }
 }
 
@@ -197,6 +220,7 @@ mod tests {
         let kept = Kept::default();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(kept.clone())
+            .fmt_fields(OfSpans)
             .event_format(Lines(format))
             .finish();
         tracing::subscriber::with_default(subscriber, events);
@@ -230,6 +254,31 @@ mod tests {
         assert_eq!(
             written(LogFormat::Json, failing),
             "{\"timestamp\":\"T\",\"level\":\"WARN\",\"message\":\"it failed\",\"run\":\"backup-1\",\"name\":\"a b\",\"tries\":3,\"again\":true,\"error\":\"make the schedule: no room\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_within_a_span_has_its_fields_and_its_own_of_the_same_name() {
+        let within = || {
+            tracing::info_span!("backup", database = %"db:1/x y", n = 7).in_scope(|| {
+                tracing::info!(bytes = 1, "ready");
+                tracing::info!(database = %"db:1/z", "other");
+            });
+        };
+        let text = written(LogFormat::Text, within);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "T  INFO ready bytes=1 database=\"db:1/x y\" n=7");
+        assert!(
+            lines[1].ends_with("  INFO other database=db:1/z n=7"),
+            "{text}"
+        );
+        let json = written(LogFormat::Json, within);
+        assert!(
+            json.lines()
+                .next()
+                .unwrap()
+                .ends_with("\"message\":\"ready\",\"bytes\":1,\"database\":\"db:1/x y\",\"n\":7}"),
+            "{json}"
         );
     }
 

@@ -73,7 +73,8 @@ pub fn log_format() -> LogFormat {
     format.unwrap_or_default()
 }
 
-/// The word for a backup that only those make which know encryption, locks and rules of retention.
+/// The word for a backup that only those make which know encryption, locks, rules of retention and several
+/// databases.
 pub const PROTECTED: &str = "protected-backup";
 
 /// What a backuper is to do: its settings are others for each.

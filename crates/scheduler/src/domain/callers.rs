@@ -129,7 +129,12 @@ pub fn is_place(pattern: &str, place: &str) -> bool {
         return true;
     }
     let both = parts(pattern).zip(parts(place));
-    both.is_some_and(|(pattern, place)| {
+    both.is_some_and(|(pattern, mut place)| {
+        // A list of databases begins like one of them and has others in it: only who may all may it. A star in
+        // it is what a star of the pattern takes, and nothing else does.
+        if place[2].contains(['?', ',', '!', '"']) {
+            place[2] = "\0".to_owned();
+        }
         let mut pairs = pattern.iter().zip(&place);
         pairs.all(|(pattern, part)| matches(pattern, part))
     })
@@ -500,6 +505,17 @@ callers:
             ("::1:5432/*", "::1:5432/x", true),
             ("*", "anything:1/at all", true),
             ("db:5432", "db:5432/shop", false),
+            // Lists: who may all that they may mean.
+            ("db:5432/*", "db:5432/*,!test_*", true),
+            ("db:5432/a*", "db:5432/a*", true),
+            ("db:5432/a*", "db:5432/a*b", true),
+            ("db:5432/a*", "db:5432/*", false),
+            ("db:5432/a", "db:5432/a*", false),
+            ("db:5432/a*", "db:5432/a*,shop", false),
+            ("db:5432/a*", "db:5432/a,shop", false),
+            ("db:5432/a*p", "db:5432/a,shop", false),
+            ("db:5432/a?", "db:5432/a?", false),
+            ("db:5432/a*", "db:5432/a\",*,\"", false),
         ] {
             assert_eq!(is_place(pattern, place), wanted, "{pattern} {place}");
         }

@@ -76,6 +76,8 @@ pub enum About {
         name: Name,
         /// The database that it is to be of, `host:port/dbname`; empty: whichever it is of.
         place: String,
+        /// Which of its databases, where it is of several; none: all of them.
+        of: Option<BackupSource>,
     },
     /// What a caller has given.
     Given(Box<Given>),
@@ -86,6 +88,8 @@ pub enum About {
 pub struct Given {
     /// The database whose backups are meant.
     pub source: Option<BackupSource>,
+    /// Whether its name is a list, and those of all that it means.
+    pub several: bool,
     /// A database and how to get into it, where it is asked about.
     pub database: Option<Database>,
     /// A store, where it is asked about.
@@ -93,15 +97,27 @@ pub struct Given {
 }
 
 impl About {
-    /// A schedule, of whichever database.
+    /// A schedule, of whichever database, or one of its databases.
     #[must_use]
-    pub fn schedule(name: Name) -> Self {
+    pub fn schedule(name: Name, of: Option<BackupSource>) -> Self {
         let place = String::new();
-        Self::Schedule { name, place }
+        Self::Schedule { name, place, of }
     }
 }
 
 impl Task {
+    /// The backup that it is about.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Show { key }
+            | Self::Delete { key, .. }
+            | Self::Pin { key }
+            | Self::Unpin { key } => Some(key),
+            Self::List | Self::Retention { .. } | Self::Check => None,
+        }
+    }
+
     /// How long an answer may take. What has begun to delete ends it.
     #[must_use]
     pub fn limit(&self) -> Duration {

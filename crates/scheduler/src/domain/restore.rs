@@ -112,7 +112,8 @@ impl Restore {
     #[must_use]
     pub fn may_borrow_of(&self, lender: &Schedule) -> bool {
         let plan = &lender.plan;
-        let is_source = self.source.as_ref() == Some(&plan.source.place());
+        let source = self.source.as_ref().and_then(|it| it.parse().ok());
+        let is_source = source.is_some_and(|it| plan.one(&it).is_some());
         let has_password = self.lent.as_ref().is_some_and(|it| it.password);
         let is_login = !has_password || plan.source.has_login_of(&self.target);
         is_source && is_login && plan.store.place() == self.store.place()

@@ -26,6 +26,10 @@ pub const TURNS: u8 = 8;
 pub struct Plan {
     /// What is backed up.
     pub source: Database,
+    /// Whether the name of the source is a list with patterns, and each database that it means is backed up
+    /// by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub several: bool,
     /// Where to.
     pub store: Store,
     /// Who is told.
@@ -64,7 +68,8 @@ impl Kept for Plan {
             self.source.password.reference(),
             self.store.keys.reference(),
         ];
-        let is_new = !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
+        let is_new =
+            self.several || !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
         1 + u32::from(is_new)
     }
 }
@@ -133,10 +138,12 @@ impl Schedule {
     #[must_use]
     pub fn new(name: Name, plan: Plan) -> Self {
         let is_first = (0..=TURNS).any(|turn| plan.name(turn) == name);
+        let counts_apart = !is_first || plan.several;
         Self {
             name,
             plan,
-            counts_apart: !is_first,
+            // What another schedule makes of one of its databases is never counted with its own.
+            counts_apart,
             labels: None,
             declared: false,
         }
@@ -157,7 +164,7 @@ impl Schedule {
         let Some(before) = before else {
             return self;
         };
-        if before.plan.has_place_of(&self.plan) {
+        if before.plan.has_place_of(&self.plan) && before.plan.several == self.plan.several {
             self.counts_apart = before.counts_apart;
         }
         if self.labels.is_none() {
@@ -199,7 +206,10 @@ impl Schedule {
         let none = Labels::new();
         let cores = |it: &Plan| it.core.as_ref().map(ToString::to_string);
         [
-            ("database", place.0 != old.0),
+            (
+                "database",
+                place.0 != old.0 || now.several != before.several,
+            ),
             ("store", (place.1, place.2) != (old.1, old.2)),
             ("user", now.source.user != before.source.user),
             (
@@ -243,6 +253,7 @@ mod tests {
                 user: "me".to_owned(),
                 password: Credential::Ambient,
             },
+            several: false,
             store: Store {
                 endpoint: None,
                 bucket: "backups".parse().ok(),
@@ -269,6 +280,8 @@ mod tests {
         declared.declared = true;
         let mut zoned = plain.clone();
         zoned.plan.cron = "CRON_TZ=Asia/Tokyo @daily".parse().unwrap();
+        let mut several = plain.clone();
+        several.plan.several = true;
         let mut named = plain.clone();
         named.plan.source.password = Credential::Reference(Reference {
             secret: "login".to_owned(),

@@ -72,6 +72,7 @@ pub fn schedule(name: &str) -> Schedule {
         name: named(name),
         plan: Plan {
             source: database("shop", "conformance"),
+            several: false,
             store: store(),
             core: None,
             cron: "30 3 * * *".parse().expect("a cron"),

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::cron::Cron;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
-use crate::domain::question::{About, Given, Question};
+use crate::domain::question::{About, Question};
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
@@ -225,7 +225,7 @@ impl Engine for Local {
     async fn ask(&self, question: &Question) -> Result<Vec<String>, Error> {
         let Question { task, about } = question;
         let (given, kept, doing) = match about {
-            About::Schedule { name, place } => {
+            About::Schedule { name, place, of } => {
                 let found = self.store.schedule(name.to_string()).await?;
                 let kept = self.store.secrets(name.to_string()).await?;
                 let Some((found, kept)) = found.zip(kept) else {
@@ -236,12 +236,7 @@ impl Engine for Local {
                 if !place.is_empty() && plan.source.place() != *place {
                     return Err(engine::moved(&doing));
                 }
-                let given = Given {
-                    source: plan.source.as_source(),
-                    database: Some(plan.source),
-                    store: Some(plan.store),
-                };
-                (given, kept, doing)
+                (plan.given(of.as_ref()), kept, doing)
             }
             About::Given(given) => {
                 let kept = "{}".to_owned();

@@ -31,6 +31,7 @@ impl Variables {
         let name: Name = name.parse().ok()?;
         let plan = Plan {
             source: self.database()?,
+            several: false,
             store: self.store()?,
             core: self.optional("CORE_ADDR")?,
             cron: cron.parse().ok()?,

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backuper::archive::key;
+use backuper::databases::found as found_databases;
 use backuper::job::{BackupJob, StoreSettings};
 use backuper::postgres::{Kind, Target, identity, probe};
+use backuper::selection::{Databases, Selection};
 use backuper::storage::{self, Access, Place, Storage};
 use restorer::job::RestoreJob;
 use restorer::resolve;
@@ -45,10 +47,12 @@ pub enum Outcome<T> {
 }
 
 /// A database that can be backed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     /// Its server's major version: 15 of 15.18.
     pub major: u32,
+    /// The names of those that are meant, where several are.
+    pub several: Option<Vec<String>>,
 }
 
 /// Whose disk a `file://` store is on.
@@ -63,7 +67,15 @@ pub enum Disk {
 /// Tries what a backuper would try first.
 pub async fn backup(job: &BackupJob, disk: Disk) -> Outcome<Database> {
     let deadline = Instant::now() + LIMIT;
-    let target = job.database.target();
+    let mut target = job.database.target();
+    match job.database.databases() {
+        Ok(Databases::One(name)) => target.database = name,
+        Ok(Databases::Several(selection)) => {
+            let looked = looking(deadline, several(job, &selection, disk, deadline));
+            return outcome(Box::pin(looked).await);
+        }
+        Err(sentence) => return Outcome::Wrong(sentence),
+    }
     let looked = looking(deadline, async {
         let prefix = format!("{}/", key::encode(target.database()));
         let (database, store) = tokio::join!(
@@ -141,6 +153,28 @@ async fn source(target: &Target) -> Result<Database, Trouble> {
     probe::may_read_all(session, target).await?;
     Ok(Database {
         major: session.major(),
+        several: None,
+    })
+}
+
+/// The databases that a list means now, and a store that may be listed.
+async fn several(
+    job: &BackupJob,
+    selection: &Selection,
+    disk: Disk,
+    deadline: Instant,
+) -> Result<Database, Trouble> {
+    let target = job.database.target();
+    let finding = async { Ok(Box::pin(found_databases::meant(job, selection)).await?) };
+    let found_databases::Found { major, meant } = within(deadline, &target, finding).await?;
+    let names: Vec<String> = meant.into_iter().map(|it| it.name).collect();
+    let first = names.first().map(|it| format!("{}/", key::encode(it)));
+    let prefix = first.unwrap_or_default();
+    let listed = within(deadline, "the store", store(&job.store, &prefix, disk));
+    Box::pin(listed).await?;
+    Ok(Database {
+        major,
+        several: Some(names),
     })
 }
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::domain::callers::is_place;
+use crate::domain::databases;
 use crate::domain::name::Name;
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
@@ -178,7 +179,7 @@ impl Ledger {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.runs.values().any(|it| {
             it.component == Component::Backup
-                && it.database == database
+                && (it.database == database || databases::covers(&it.database, database))
                 && it.state == State::Running
         })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backuper::selection::written;
 use jiff::Timestamp;
 
 use super::ledger::Overview;
@@ -97,6 +98,7 @@ impl Service {
             );
             return Err(Error::new(making(&name), Kind::Precondition, why));
         }
+        plan = plan.as_kept(found.as_ref().map(|it| &it.plan));
         if let Some(found) = found.as_ref().filter(|_| is_declared) {
             declared::is_its_own(found, &plan)?;
         }
@@ -197,7 +199,19 @@ impl Service {
         let outcome = checks::backup(&self.workers.backup(&schedule), disk).await;
         let judged = judged("schedule backups", &schedule.plan.source, outcome)?;
         Ok(vec![match judged {
-            Ok(checks::Database { major }) => format!(
+            Ok(checks::Database {
+                several: Some(names),
+                ..
+            }) => format!(
+                "{} databases are meant now: {}; whether {} may read each of them shows when they are backed up",
+                names.len(),
+                listed(&names),
+                schedule.plan.source.user
+            ),
+            Ok(checks::Database {
+                major,
+                several: None,
+            }) => format!(
                 "PostgreSQL {major} lets {} read all of the database, and the store can be listed",
                 schedule.plan.source.user
             ),
@@ -314,6 +328,17 @@ fn keep_credentials(plan: &mut Plan, found: Option<&Schedule>) {
     if !plan.store.keys.is_given() && store.place() == plan.store.place() {
         plan.store.keys = store.keys.clone();
     }
+}
+
+/// So many of them that a sentence can be read.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown = names.iter().take(SHOWN).map(|it| written(it));
+    let mut shown = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        shown.push_str(", …");
+    }
+    shown
 }
 
 fn too_short(plan: &Plan) -> Option<String> {

@@ -9,7 +9,7 @@ use backuper::preview::{self, Retained};
 use backuper::retention::Retention;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{Service, may};
+use super::{Service, databases, may};
 use crate::domain::access::Named;
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::question::{About, Given, Question, Rules, Task};
@@ -30,7 +30,7 @@ impl Service {
     /// # Errors
     /// As [`Self::overview`], and what the engine or its worker could not do.
     pub async fn backups(&self, caller: &Caller, of: About) -> Result<Vec<Listed>, Error> {
-        let of = self.may_ask(caller, Verb::View, of).await?;
+        let of = self.may_ask(caller, Verb::View, of, &Task::List).await?;
         let lines = self.answer(Task::List, of).await?;
         let mut backups = listing::parse(lines.iter().map(String::as_str));
         backups.retain(|it| may_see(caller, it));
@@ -42,9 +42,10 @@ impl Service {
     /// # Errors
     /// As [`Self::backups`].
     pub async fn backup(&self, caller: &Caller, of: About, key: String) -> Result<Shown, Error> {
-        let of = self.may_ask(caller, Verb::View, of).await?;
         let doing = format!("look at backup {key}");
-        let lines = self.answer(Task::Show { key }, of).await?;
+        let task = Task::Show { key };
+        let of = self.may_ask(caller, Verb::View, of, &task).await?;
+        let lines = self.answer(task, of).await?;
         let shown = listing::parse_shown(lines.iter().map(String::as_str));
         let shown = shown.ok_or_else(|| unheard(&doing))?;
         if !may_see(caller, &shown.backup) {
@@ -66,7 +67,7 @@ impl Service {
         of: About,
         task: Task,
     ) -> Result<Deleted, Error> {
-        let of = self.may_ask(caller, Verb::Delete, of).await?;
+        let of = self.may_ask(caller, Verb::Delete, of, &task).await?;
         self.known(Things::Runs).await?;
         let is_only_said = matches!(
             task,
@@ -107,7 +108,7 @@ impl Service {
         of: About,
         task: Task,
     ) -> Result<Pinned, Error> {
-        let of = self.may_ask(caller, Verb::Delete, of).await?;
+        let of = self.may_ask(caller, Verb::Delete, of, &task).await?;
         let doing = task.doing();
         // It does not come between a deletion's look and its end.
         let _alone = DELETING.lock().await;
@@ -125,7 +126,6 @@ impl Service {
         of: About,
         rules: Option<RetentionSettings>,
     ) -> Result<Vec<Retained>, Error> {
-        let of = self.may_ask(caller, Verb::View, of).await?;
         let schedule = match &of {
             About::Schedule { name, .. } => Some(self.overview(caller, name).await?.schedule),
             About::Given(_) => None,
@@ -135,6 +135,7 @@ impl Service {
             schedule: schedule.as_ref().and_then(Schedule::counted_as),
             rules: rules.map_or(Rules::Own(own), |it| Rules::Given(Box::new(it))),
         };
+        let of = self.may_ask(caller, Verb::View, of, &task).await?;
         let lines = self.answer(task, of).await?;
         Ok(preview::parse(lines.iter().map(String::as_str)))
     }
@@ -144,7 +145,7 @@ impl Service {
     /// # Errors
     /// As [`Self::backups`].
     pub async fn diagnose(&self, caller: &Caller, of: About) -> Result<Vec<Check>, Error> {
-        let of = self.may_ask(caller, Verb::Run, of).await?;
+        let of = self.may_ask(caller, Verb::Run, of, &Task::Check).await?;
         let lines = self.answer(Task::Check, of).await?;
         let checks = doctor::parse(lines.iter().map(String::as_str));
         if checks.is_empty() {
@@ -161,13 +162,14 @@ impl Service {
 
     /// Whether nothing is under way that reads backups, or makes and deletes those of this database.
     fn is_left_alone(&self, of: &About) -> Result<(), Error> {
-        let place = match of {
-            About::Schedule { place, .. } => Some(place.clone()),
-            About::Given(given) => given.source.as_ref().map(ToString::to_string),
+        let (place, one) = match of {
+            About::Schedule { place, of, .. } => (Some(place.clone()), of.as_ref()),
+            About::Given(given) => (None, given.source.as_ref()),
         };
+        let mut places = place.into_iter().chain(one.map(ToString::to_string));
         let why = if self.ledger.is_restoring_anything() {
             "a restore is under way and may read it; ask again when that has ended"
-        } else if place.is_some_and(|it| self.ledger.is_backing_up(&it)) {
+        } else if places.any(|it| self.ledger.is_backing_up(&it)) {
             "the database is being backed up; ask again when that has ended"
         } else {
             return Ok(());
@@ -176,13 +178,20 @@ impl Service {
     }
 
     /// What a caller may ask about: a schedule as it was when that was allowed, or what it has given.
-    async fn may_ask(&self, caller: &Caller, verb: Verb, of: About) -> Result<About, Error> {
+    async fn may_ask(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        of: About,
+        task: &Task,
+    ) -> Result<About, Error> {
         match of {
-            About::Schedule { name, .. } => {
+            About::Schedule { name, of, .. } => {
                 let overview = self.overview(caller, &name).await?;
                 let place = overview.protection.database;
                 may(caller, verb, &place)?;
-                Ok(About::Schedule { name, place })
+                let of = databases::asked(&overview.schedule.plan, of, task)?;
+                Ok(About::Schedule { name, place, of })
             }
             About::Given(given) => {
                 self.may_ask_given(caller, verb, &given).await?;
@@ -196,6 +205,7 @@ impl Service {
     async fn may_ask_given(&self, caller: &Caller, verb: Verb, given: &Given) -> Result<(), Error> {
         let Given {
             source,
+            several: _,
             database,
             store,
         } = given;

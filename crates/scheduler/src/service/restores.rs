@@ -7,7 +7,7 @@ use backuper::job::BackupSource;
 use jiff::Timestamp;
 
 use super::checks;
-use super::{Checks, Service, judged, may, secrets};
+use super::{Checks, Service, databases, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::{self, Database};
@@ -51,8 +51,8 @@ pub struct Wanted {
 /// Whose backup a restore takes.
 #[derive(Clone, Debug)]
 pub enum Origin {
-    /// A schedule's.
-    Schedule(Name),
+    /// A schedule's; of which of its databases, where it is of several.
+    Schedule(Name, Option<BackupSource>),
     /// One in a store that the caller names, of this database.
     Store(Store, BackupSource),
 }
@@ -111,15 +111,13 @@ impl Service {
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
         let (lender, store, source, own) = match origin {
-            Origin::Schedule(name) => {
+            Origin::Schedule(name, of) => {
                 self.may_name_references(caller, password, None)?;
                 let plan = self.overview(caller, &name).await?.schedule.plan;
-                (
-                    Some(name),
-                    plan.store,
-                    plan.source.place(),
-                    Some(plan.source),
-                )
+                // Who may not see the databases of a list may not have one of them.
+                may(caller, Verb::Restore, &plan.source.place())?;
+                let own = databases::restored(&plan, of, &revision)?;
+                (Some(name), plan.store, own.place(), Some(own))
             }
             Origin::Store(store, source) => {
                 self.may_name_references(caller, password, Some(&store.keys))?;

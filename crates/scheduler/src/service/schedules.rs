@@ -47,6 +47,7 @@ impl Service {
         if let Some(known) = &known {
             self.is_free(known)?;
         }
+        let plan = plan.as_kept(known.as_ref().map(|it| &it.plan));
         let mut names = Names::of(known.as_ref());
         if let Checks::On(disk) = checks {
             let wanted = self.named(names.name(&plan), plan.clone());
@@ -95,6 +96,7 @@ impl Service {
         if let Some(found) = &found {
             self.is_free(found)?;
         }
+        let plan = plan.as_kept(found.as_ref().map(|it| &it.plan));
         // Names can be guessed: whose schedule it is says the schedule.
         let whose = if caller.may_everything() {
             Whose::Anybodys

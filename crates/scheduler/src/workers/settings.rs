@@ -10,6 +10,7 @@ use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secu
 use backuper::job::store::s3::S3Settings;
 use backuper::job::{
     CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, LayoutSettings,
+    SeveralSettings,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
@@ -75,6 +76,10 @@ pub struct WorkerSettings {
     /// Where complete backups are copied to.
     #[command(flatten)]
     pub copy: CopySettings,
+
+    /// How several databases of one server are backed up.
+    #[command(flatten)]
+    pub several: SeveralSettings,
 
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
@@ -156,6 +161,7 @@ impl WorkerSettings {
             format: FormatSettings::default(),
             s3: S3Settings::default(),
             copy: CopySettings::default(),
+            several: SeveralSettings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,

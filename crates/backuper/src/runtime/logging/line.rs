@@ -84,8 +84,7 @@ impl Line {
     pub fn relay(&self, own: &[Field]) {
         let others = self.fields.iter();
         let others = others.filter(|it| own.iter().all(|own| own.name != it.name));
-        let pairs: Vec<_> = own.iter().chain(others).map(pair).collect();
-        let relayed = format!("{{{}}}", pairs.join(","));
+        let relayed = object(own.iter().chain(others));
         let message = &self.message;
         match self.level {
             Level::ERROR => tracing::error!(relayed, "{message}"),
@@ -93,6 +92,15 @@ impl Line {
             Level::INFO => tracing::info!(relayed, "{message}"),
             Level::DEBUG => tracing::debug!(relayed, "{message}"),
             Level::TRACE => tracing::trace!(relayed, "{message}"),
+        }
+    }
+
+    /// Adds fields, but for those whose names it has already.
+    pub(super) fn add(&mut self, fields: Vec<Field>) {
+        for field in fields {
+            if self.fields.iter().all(|it| it.name != field.name) {
+                self.fields.push(field);
+            }
         }
     }
 
@@ -144,6 +152,12 @@ impl Line {
             format!("\\u{:04x}", u32::from(character))
         })
     }
+}
+
+/// Fields as one JSON object, which [`relayed`] reads.
+pub(super) fn object<'a>(fields: impl IntoIterator<Item = &'a Field>) -> String {
+    let pairs: Vec<_> = fields.into_iter().map(pair).collect();
+    format!("{{{}}}", pairs.join(","))
 }
 
 fn pair(Field { name, value, .. }: &Field) -> String {

@@ -13,6 +13,7 @@ use crate::api::status::Violation;
 use crate::domain::credential::Credential;
 use crate::domain::cron::Cron;
 use crate::domain::database::Database;
+use crate::domain::databases;
 use crate::domain::name::{self, Name, Wrong};
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Plan;
@@ -89,7 +90,8 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
         skip_checks: _,
     } = request;
     let mut door = Door::default();
-    let target = door.login([db_uri, db_user, db_pass, db_name], db_port);
+    let database = door.take("db_name", name::identifier(&db_name));
+    let target = door.login([db_uri, db_user, db_pass], db_port, database);
     let store = door.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
     let core = door.take("core_addr", maybe(&core_addr));
     // A restore replaces data: which backup it takes is said, not guessed.
@@ -138,7 +140,9 @@ impl Door {
             // Not of the schedule, but of the call.
             skip_checks: _,
         } = request;
-        let source = self.login([db_uri, db_user, db_pass, db_name], db_port);
+        let databases = self.take("db_name", databases::named(&db_name));
+        let (name, several) = databases.unzip();
+        let source = self.login([db_uri, db_user, db_pass], db_port, name);
         let cron = self.take("schedule", Cron::in_utc(&schedule));
         let store = self.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
         let core = self.take("core_addr", maybe(&core_addr));
@@ -147,6 +151,7 @@ impl Door {
         let keep = self.take("max_backup_count", keep);
         Some(Plan {
             source: source?,
+            several: several?,
             store: store?,
             core: core?,
             cron: cron?,
@@ -156,14 +161,14 @@ impl Door {
 
     fn login(
         &mut self,
-        [host, user, password, database]: [String; 4],
+        [host, user, password]: [String; 3],
         port: i64,
+        database: Option<String>,
     ) -> Option<Database> {
         let host = self.take("db_uri", name::host(&host));
         let port = self.take("db_port", name::port(port));
         let user = self.take("db_user", filled(&user));
         let password = self.take("db_pass", name::without_nul(&password));
-        let database = self.take("db_name", name::identifier(&database));
         Some(Database {
             host: host?,
             port: port?,

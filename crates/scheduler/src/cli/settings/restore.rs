@@ -19,8 +19,9 @@ pub(in crate::cli) struct RestoreAsked {
     schedule: Option<String>,
     #[command(flatten)]
     store: StoreAsked,
-    /// With --store: HOST:PORT/DBNAME, the database whose backup it is, as `backups` prints it.
-    #[arg(long, requires = "store")]
+    /// With --store, or a schedule of several databases: HOST:PORT/DBNAME,
+    /// the database whose backup it is, as `backups` prints it.
+    #[arg(long)]
     source: Option<String>,
     /// A count from the newest backup, a folder name, an object key, or an RFC 3339 time.
     #[arg(long, default_value = "latest")]

@@ -14,8 +14,9 @@ pub(in crate::cli) struct RetentionAsked {
     schedule: Option<String>,
     #[command(flatten)]
     store: StoreAsked,
-    /// With --store: HOST:PORT/DBNAME, the database whose backups are judged.
-    #[arg(long, requires = "store")]
+    /// With --store, or a schedule of several databases: HOST:PORT/DBNAME,
+    /// the database whose backups are judged.
+    #[arg(long)]
     source: Option<String>,
     /// What if so many of the newest were kept; with any of these the schedule's own rules are not asked.
     #[arg(long, value_name = "COUNT")]

@@ -112,7 +112,8 @@ pub(in crate::cli) struct BackupsAsked {
     #[command(flatten)]
     store: StoreAsked,
     /// With --store: HOST:PORT/DBNAME, the database whose backups are listed; without it the newest of each.
-    #[arg(long, requires = "store")]
+    /// With a schedule of several databases: the one of them; without it all of them.
+    #[arg(long)]
     source: Option<String>,
 }
 
@@ -140,8 +141,9 @@ pub(in crate::cli) struct BackupAsked {
     key: Option<String>,
     #[command(flatten)]
     store: StoreAsked,
-    /// With --store: HOST:PORT/DBNAME, the database whose backup it is.
-    #[arg(long, requires = "store")]
+    /// With --store, or a schedule of several databases: HOST:PORT/DBNAME,
+    /// the database whose backup it is.
+    #[arg(long)]
     source: Option<String>,
 }
 

@@ -57,6 +57,7 @@ pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Eng
         about: About::Schedule {
             name: first.name.clone(),
             place: "db.example:5432/another".to_owned(),
+            of: None,
         },
     };
     let error = engine.ask(&question).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use backuper::runtime::failure::{EXPIRED, INCOMPLETE};
+use backuper::runtime::failure::{EXPIRED, UNCOPIED};
 use futures::stream::{BoxStream, Stream, StreamExt as _, select};
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
@@ -153,7 +153,7 @@ impl Kubernetes {
         let (exit_code, message) = last_words(&pods);
         let exit_code = exit_code.or_else(|| failure.and_then(exit_code_of));
         // A backup is complete where its copy is not, of which its last sentence and the metrics tell.
-        if component(job) == Component::Backup && exit_code == Some(i32::from(INCOMPLETE)) {
+        if component(job) == Component::Backup && exit_code == Some(i32::from(UNCOPIED)) {
             return Ending::Succeeded { message };
         }
         if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backuper::job::Var;
+use backuper::job::{BackupSource, Var};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use tokio::time::Instant;
 
@@ -25,9 +25,9 @@ impl Kubernetes {
         let Question { task, about } = question;
         let call = uuid::Uuid::new_v4().to_string();
         let (job, doing) = match about {
-            About::Schedule { name, place } => {
+            About::Schedule { name, place, of } => {
                 let doing = engine::asked(task, &format!("schedule {name}"));
-                let job = self.ask_of((name, place), task, [&call, &doing]);
+                let job = self.ask_of((name, place, of.as_ref()), task, [&call, &doing]);
                 (job.await?, doing)
             }
             About::Given(given) => {
@@ -56,7 +56,7 @@ impl Kubernetes {
     /// Makes the Job of a question about a schedule; it reads the schedule's own Secrets.
     async fn ask_of(
         &self,
-        (name, place): (&Name, &str),
+        (name, place, of): (&Name, &str, Option<&BackupSource>),
         task: &Task,
         [call, doing]: [&str; 2],
     ) -> Result<String, Error> {
@@ -71,11 +71,7 @@ impl Kubernetes {
         if !place.is_empty() && plan.source.place() != place {
             return Err(engine::moved(doing));
         }
-        let given = Given {
-            source: plan.source.as_source(),
-            database: Some(plan.source.clone()),
-            store: Some(plan.store.clone()),
-        };
+        let given = plan.clone().given(of);
         let vars = self.settings.workers.question(task, &given);
         let vars = vars.ok_or_else(|| engine::of_no_database(doing))?;
         let asking = Asking {

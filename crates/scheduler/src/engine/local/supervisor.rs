@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backuper::child::{Environment, Output, Program};
-use backuper::runtime::failure::{EXPIRED, INCOMPLETE};
+use backuper::runtime::failure::{EXPIRED, UNCOPIED};
 use backuper::runtime::logging::LogFormat;
 use tokio_util::sync::CancellationToken;
 
@@ -209,11 +209,11 @@ pub(super) fn not_started(why: String) -> Ending {
 /// the metrics tell.
 fn is_complete(component: Component, exit_code: Option<i32>) -> bool {
     exit_code == Some(0)
-        || (component == Component::Backup && exit_code == Some(i32::from(INCOMPLETE)))
+        || (component == Component::Backup && exit_code == Some(i32::from(UNCOPIED)))
 }
 
-/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is. A
-/// restore is never repeated, since it may have changed something.
+/// Exit code 1 and a signal may pass; a wrong request or a missing program stays what it is, and where some
+/// of several databases are backed up (3) they are not backed up again. A restore is never repeated, since it may have changed something.
 pub(super) fn may_try_again(component: Component, ending: &Ending) -> bool {
     let Ending::Failed {
         reason, exit_code, ..

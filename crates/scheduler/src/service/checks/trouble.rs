@@ -1,6 +1,7 @@
 //! What an error means to somebody who is not the worker: one table for what the other side has
 //! answered and for what may be our own surroundings' fault.
 
+use backuper::databases::found;
 use backuper::runtime::{Failure, Verdict};
 use backuper::{catalog, postgres, storage};
 
@@ -33,6 +34,17 @@ impl From<postgres::Error> for Trouble {
             | Kind::Other => false,
         };
         Self::of(is_answer, Failure::from(error))
+    }
+}
+
+impl From<found::Error> for Trouble {
+    fn from(error: found::Error) -> Self {
+        match error {
+            found::Error::Server(error) => error.into(),
+            found::Error::Shut(_) | found::Error::Nothing { .. } => {
+                Self::Wrong(Failure::from(error).sentence)
+            }
+        }
     }
 }
 

@@ -133,12 +133,15 @@ pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, V
             let store = store.map(|it| door.store_of("store.", it));
             Some(About::Given(Box::new(Given {
                 source: None,
+                several: false,
                 // What was wrong is kept by the door.
                 database: database.flatten(),
                 store: store.flatten(),
             })))
         }
-        (name, false) => door.take("schedule", name.parse()).map(About::schedule),
+        (name, false) => door
+            .take("schedule", name.parse())
+            .map(|name| About::schedule(name, None)),
         (_, true) => {
             let why = "there is a database or a store beside it";
             door.take("schedule", Err(Wrong(why)))
@@ -188,11 +191,9 @@ impl Door {
         whose: bool,
     ) -> Option<About> {
         let Some(store) = store else {
-            if !source.is_empty() {
-                self.take::<()>("source", Err(Wrong("it goes with store")));
-            }
+            let of = self.one_of(source);
             let schedule = self.take("schedule", schedule.parse());
-            return schedule.map(About::schedule);
+            return Some(About::schedule(schedule?, of?));
         };
         if !schedule.is_empty() {
             return self.take("store", Err(Wrong("there is a schedule beside it")));
@@ -205,6 +206,7 @@ impl Door {
         let store = self.store_of("store.", store)?;
         Some(About::Given(Box::new(Given {
             source: source?,
+            several: false,
             database: None,
             store: Some(store),
         })))

@@ -8,6 +8,7 @@ use crate::api::door::{Door, filled, secret};
 use crate::api::proto::v1;
 use crate::domain::credential::{Credential, Reference};
 use crate::domain::database::{self, Database};
+use crate::domain::databases;
 use crate::domain::name::{self, Wrong};
 use crate::domain::store::{Keys, Store};
 use crate::service::restores::Elsewhere;
@@ -20,6 +21,26 @@ impl Door {
         field: &'static str,
         message: v1::Database,
     ) -> Option<Database> {
+        let named = |name: &str| name::identifier(name).map(|it| (it, false));
+        let read = self.entry(field, message, named);
+        read.map(|(database, _)| database)
+    }
+
+    /// A database or several, and whether it is several, and how to get into each.
+    pub(super) fn databases(
+        &mut self,
+        field: &'static str,
+        message: v1::Database,
+    ) -> Option<(Database, bool)> {
+        self.entry(field, message, databases::named)
+    }
+
+    fn entry<E: std::fmt::Display>(
+        &mut self,
+        field: &'static str,
+        message: v1::Database,
+        named: fn(&str) -> Result<(String, bool), E>,
+    ) -> Option<(Database, bool)> {
         self.below(field);
         let v1::Database {
             host,
@@ -31,17 +52,19 @@ impl Door {
         } = message;
         let host = self.take("host", name::host(&host));
         let port = self.port(port);
-        let name = self.take("dbname", name::identifier(&dbname));
+        let name = self.take("dbname", named(&dbname));
         let user = self.take("user", filled(&user));
         let password = self.password(&password, password_secret);
         self.below("");
-        Some(Database {
+        let (name, several) = name?;
+        let database = Database {
             host: host?,
             port: port?.unwrap_or(database::PORT),
-            name: name?,
+            name,
             user: user?,
             password: password?,
-        })
+        };
+        Some((database, several))
     }
 
     /// What of a restore's target is said; the name always is where there is a target, unless it is the
@@ -109,6 +132,14 @@ impl Door {
             bucket: bucket?,
             keys: keys?,
         })
+    }
+
+    /// Which of a schedule's databases is meant, where it is of several.
+    pub(super) fn one_of(&mut self, text: &str) -> Option<Option<BackupSource>> {
+        match text {
+            "" => Some(None),
+            text => self.source(text).map(Some),
+        }
     }
 
     /// Whose backups are meant.

@@ -88,11 +88,9 @@ impl Door {
     fn origin(&mut self, schedule: &str, store: Option<v1::Store>, source: &str) -> Option<Origin> {
         match store {
             None => {
-                if !source.is_empty() {
-                    self.take::<()>("source", Err(Wrong("it goes with store")));
-                }
+                let of = self.one_of(source);
                 let schedule = self.take("schedule", schedule.parse());
-                schedule.map(Origin::Schedule)
+                Some(Origin::Schedule(schedule?, of?))
             }
             Some(_) if !schedule.is_empty() => {
                 self.take("store", Err(Wrong("there is a schedule beside it")))

@@ -31,7 +31,7 @@ pub(in crate::api) fn put(request: v1::PutScheduleRequest) -> Result<Wanted, Vec
     let name = (!name.is_empty()).then(|| Name::given(&name));
     let name = door.take("name", name.transpose());
     let database = door.take("database", database.ok_or(Wrong("it is missing")));
-    let source = database.and_then(|it| door.database("database.", it));
+    let source = database.and_then(|it| door.databases("database.", it));
     let store = door.take("store", store.ok_or(Wrong("it is missing")));
     let store = store.and_then(|it| door.store_of("store.", it));
     let zone = door.take("time_zone", time_zone.parse());
@@ -39,10 +39,12 @@ pub(in crate::api) fn put(request: v1::PutScheduleRequest) -> Result<Wanted, Vec
     let labels = door.take("labels", labels(labelled));
     let core = door.take("core_addr", maybe(&core_addr));
     let wanted = (|| {
+        let (source, several) = source?;
         Some(Wanted {
             name: name?,
             plan: Plan {
-                source: source?,
+                source,
+                several,
                 store: store?,
                 core: core?,
                 cron: cron?,

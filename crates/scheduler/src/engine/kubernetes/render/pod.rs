@@ -24,8 +24,11 @@ pub(super) const BACKUP_CONTAINER: &str = "backup-job";
 const RESTORE_CONTAINER: &str = "backup-restore-job";
 /// A worker's exit code for "trying again will not help".
 const WRONG_REQUEST: i32 = 2;
+/// A worker's exit code for "some databases are backed up, and not all": another try would make backups of
+/// those anew.
+const PARTLY: i32 = 3;
 /// The backup is complete, and its copy is not: another try would make another backup.
-const UNCOPIED: i32 = 3;
+const UNCOPIED: i32 = 5;
 
 /// The worker's container, and the one that a template may have for the other worker.
 pub(crate) fn containers(component: Component) -> (&'static str, &'static str) {
@@ -111,7 +114,7 @@ fn variable(secret: &dyn Fn(&str) -> (String, String), Shown { name, value }: &S
     }
 }
 
-/// Backups: what is wrong stays wrong; a pod that lost its node does not count.
+/// Backups: what is wrong stays wrong, and what is done is not done again; a pod that lost its node does not count.
 pub(super) fn retry_unless_wrong() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![
@@ -120,7 +123,7 @@ pub(super) fn retry_unless_wrong() -> PodFailurePolicy {
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
                     container_name: Some(BACKUP_CONTAINER.to_owned()),
                     operator: "In".to_owned(),
-                    values: vec![WRONG_REQUEST, UNCOPIED],
+                    values: vec![WRONG_REQUEST, PARTLY, UNCOPIED],
                 }),
                 on_pod_conditions: None,
             },
