@@ -57,7 +57,7 @@ pub async fn count_apart(
 
 /// The manifest goes last, and counts only when it is there as it was written.
 async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> Result<(), Failure> {
-    still_there(storage, folder, &manifest.streams).await?;
+    still_there(storage, folder, manifest).await?;
     let json = manifest
         .write()
         .map_err(|error| Failure::try_again(error.to_string()))?;
@@ -88,7 +88,7 @@ async fn lock_all(storage: &dyn Storage, folder: &Folder) -> Result<(), Failure>
 async fn still_there(
     storage: &dyn Storage,
     folder: &Folder,
-    streams: &[Stream],
+    manifest: &Manifest,
 ) -> Result<(), Failure> {
     let look = async |stream: &Stream| {
         let key = folder.key(&stream.name);
@@ -106,7 +106,7 @@ async fn still_there(
             Err(error) => Err(error.into()),
         }
     };
-    futures::stream::iter(streams.iter().map(look))
+    futures::stream::iter(manifest.objects().map(look))
         .buffer_unordered(LOOKED_FOR)
         .try_collect::<()>()
         .await

@@ -92,6 +92,7 @@ impl Workers {
             mode,
             owners,
             keep_going,
+            roles,
         } = wishes;
         RestoreJob {
             database: self.database(target),
@@ -105,6 +106,7 @@ impl Workers {
             jobs: self.settings.restore_jobs,
             lock_wait_timeout: self.settings.lock_wait_timeout,
             owners: owners.unwrap_or(self.settings.restore_owners),
+            roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             mode: *mode,
             identity: self.identity(identity),

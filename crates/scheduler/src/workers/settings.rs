@@ -16,7 +16,7 @@ use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::Owners;
+use restorer::job::{CreateRoles, Owners};
 
 use crate::domain::credential::Reference;
 use crate::domain::name;
@@ -84,6 +84,10 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     pub restore_owners: Owners,
 
+    /// none: a restore makes no role; missing: it makes those that the backup needs and the target lacks, of the backup's globals.
+    #[arg(env = "RESTORE_ROLES", default_value = "none", value_parser = CreateRoles::from_str)]
+    pub restore_roles: CreateRoles,
+
     /// true: a restore leaves out what cannot be made after the rows, names it and ends with exit code 3.
     #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub restore_keep_going: bool,
@@ -135,7 +139,15 @@ impl WorkerSettings {
     /// # Errors
     /// A sentence that names the variable to set.
     pub fn check(&self) -> Result<(), String> {
-        self.s3.options().check(None)
+        self.s3.options().check(None)?;
+        let EncryptionSettings {
+            encrypt_to,
+            encrypt_to_file,
+            ..
+        } = &self.encryption;
+        let is_encrypted = encrypt_to.is_some() || encrypt_to_file.is_some();
+        self.globals.wanted(self.format.format, is_encrypted)?;
+        Ok(())
     }
 
     /// The defaults, whatever the environment says.
@@ -157,6 +169,7 @@ impl WorkerSettings {
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,
+            restore_roles: CreateRoles::None,
             restore_keep_going: false,
             restore_begin_within: Duration::from_secs(15 * 60),
             compression_level: CompressionLevel::default(),

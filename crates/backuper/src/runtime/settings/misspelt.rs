@@ -96,6 +96,7 @@ pub const NAMES: &[&str] = &[
     "RESTORE_KEEP_GOING",
     "RESTORE_MODE",
     "RESTORE_OWNERS",
+    "RESTORE_ROLES",
     "RESTORE_TTL",
     "RETENTION_DAYS",
     "RETENTION_OBJECTS",
