@@ -147,8 +147,8 @@ fn known(root: &Value, schema: &Value, value: &Value, at: &str, missing: &mut Ve
 /// A manifest with every optional field in it.
 fn sample() -> Value {
     use backuper::archive::manifest::{
-        Compression, Content, Encryption, Extension, FORMAT_VERSION, Locale, Manifest, Method,
-        Source, Stream, Tools,
+        Compression, Content, Encryption, Extension, FORMAT_VERSION, Globals, Locale, Manifest,
+        Method, Source, Stream, Tools,
     };
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
     let text = |it: &str| it.to_owned();
@@ -199,6 +199,19 @@ fn sample() -> Value {
             sha256: "0".repeat(64),
             tables: vec![text("public.t")],
         }],
+        globals: Some(Globals {
+            object: Stream {
+                name: text("globals.sql.zst"),
+                key: text("app/x/globals.sql.zst"),
+                content: Content::Globals,
+                compression: Compression::Zstd,
+                raw_bytes: 1,
+                stored_bytes: 1,
+                sha256: "0".repeat(64),
+                tables: Vec::new(),
+            },
+            passwords: true,
+        }),
     };
     serde_json::to_value(manifest).unwrap()
 }

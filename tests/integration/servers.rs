@@ -32,7 +32,12 @@ fn pgbouncer_in_session_mode_is_as_good_as_the_server() {
         .database
         .sql("CREATE TABLE small AS SELECT 1 AS n; CREATE VIEW v AS SELECT * FROM small");
     let whole = stage.database.dump();
-    stage.back_up(&with(&through, &var("BACKUP_JOBS", "2")));
+    let roles = env([
+        ("BACKUP_JOBS", "2"),
+        ("GLOBALS", "true"),
+        ("GLOBALS_PASSWORDS", "none"),
+    ]);
+    stage.back_up(&with(&through, &roles));
     for before in [
         "DELETE FROM t WHERE id > 2; DROP VIEW v",
         "DROP VIEW IF EXISTS v; DROP TABLE t, small",

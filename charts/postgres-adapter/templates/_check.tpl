@@ -182,6 +182,17 @@ workers.copy.retention.{{ $key }} has no effect without workers.copy.url.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $globals := default (dict) .Values.workers.globals -}}
+{{- $passwords := default "encrypted" $globals.passwords -}}
+{{- if and $globals.enabled (eq $passwords "encrypted") (not $encryption.recipients) }}
+workers.globals.enabled needs workers.encryption.recipients, or another workers.globals.passwords: without one, every backup is refused.
+{{- end -}}
+{{- if and $globals.enabled (eq (default "archive" .Values.workers.format) "sql.gz") }}
+workers.globals.enabled is for workers.format=archive: beside sql.gz, every backup is refused.
+{{- end -}}
+{{- if and (ne $passwords "encrypted") (not $globals.enabled) }}
+workers.globals.passwords has no effect without workers.globals.enabled.
+{{- end -}}
 {{- range $name, $account := dict "serviceAccount" .Values.serviceAccount "workers.serviceAccount" .Values.workers.serviceAccount -}}
 {{- if and $account.annotations (not $account.create) }}
 {{ $name }}.annotations has no effect without {{ $name }}.create: annotate the account itself.

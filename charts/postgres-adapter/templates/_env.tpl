@@ -82,6 +82,15 @@
 {{- with $encryption.identitySecret }}
 - {name: RESTORE_IDENTITY_SECRET, value: {{ printf "%s/%s" . $encryption.identityKey | quote }}}
 {{- end }}
+{{- if ($workers.globals).enabled }}
+- {name: GLOBALS, value: "true"}
+{{- end }}
+{{- if ne (($workers.globals).passwords | default "encrypted") "encrypted" }}
+- {name: GLOBALS_PASSWORDS, value: {{ $workers.globals.passwords | quote }}}
+{{- end }}
+{{- if ne ($workers.restoreRoles | default "none") "none" }}
+- {name: RESTORE_ROLES, value: {{ $workers.restoreRoles | quote }}}
+{{- end }}
 {{- with $workers.s3.region }}
 - {name: S3_REGION, value: {{ . | quote }}}
 {{- end }}

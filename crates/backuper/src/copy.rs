@@ -167,13 +167,13 @@ impl Copying<'_> {
             return Ok(());
         };
         tokio::select! {
-            copied = self.objects(folder, &manifest.streams) => copied?,
+            copied = self.objects(folder, &manifest) => copied?,
             never = activity::announce(self.to, folder, &word, activity::INTERVAL) => match never {},
         }
         if self.stop.is_cancelled() {
             return Err(stopped().into());
         }
-        let finished = publish::finish(self.to, folder, &manifest.streams, json).await;
+        let finished = publish::finish(self.to, folder, &manifest, json).await;
         if let Err(failure) = finished {
             // Not proven, it must not count.
             for (key, error) in self.to.delete(&[key]).await {
@@ -207,7 +207,7 @@ impl Copying<'_> {
     }
 
     /// Copies everything but the manifest: the mark of the schedule, and what the manifest names.
-    async fn objects(&self, folder: &Folder, streams: &[Stream]) -> Result<(), Error> {
+    async fn objects(&self, folder: &Folder, manifest: &Manifest) -> Result<(), Error> {
         let found = Backup {
             folder: folder.clone(),
             objects: catalog::objects(self.from, folder).await?,
@@ -215,7 +215,7 @@ impl Copying<'_> {
         if let Some(schedule) = found.schedule() {
             publish::count_apart(self.to, folder, schedule).await?;
         }
-        futures::stream::iter(streams)
+        futures::stream::iter(manifest.objects())
             .map(|stream| self.stream(folder.key(&stream.name), stream))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()

@@ -1,6 +1,7 @@
 //! pg_dump's arguments, and what a stream of a backup is.
 
 mod explain;
+mod globals;
 pub mod plan;
 mod pump;
 mod queue;
@@ -231,8 +232,12 @@ impl Dump {
     /// read them know. What the role has set for its clients would be a third one.
     fn encoding_of(&self, part: &Part) -> &str {
         match part.content {
-            Content::Schema if self.encoding != RAW => "UTF8",
-            Content::Schema | Content::Tables | Content::Rest | Content::Script => &self.encoding,
+            Content::Schema | Content::Globals if self.encoding != RAW => "UTF8",
+            Content::Schema
+            | Content::Globals
+            | Content::Tables
+            | Content::Rest
+            | Content::Script => &self.encoding,
         }
     }
 }
@@ -240,7 +245,7 @@ impl Dump {
 fn compression(part: &Part) -> Compression {
     match part.content {
         Content::Schema => Compression::None,
-        Content::Tables | Content::Rest => Compression::Zstd,
+        Content::Tables | Content::Rest | Content::Globals => Compression::Zstd,
         Content::Script => Compression::Gzip,
     }
 }

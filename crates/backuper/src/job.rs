@@ -14,6 +14,7 @@ pub mod databases;
 pub mod delete;
 pub mod encryption;
 pub mod format;
+pub mod globals;
 pub mod list;
 pub mod parse;
 pub mod pin;
@@ -43,6 +44,7 @@ pub use databases::SeveralSettings;
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
+pub use globals::{GlobalsSettings, Passwords};
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, secret, time};
 pub use pin::PinJob;
@@ -123,6 +125,10 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Encryption")]
     pub encryption: EncryptionSettings,
 
+    /// What of the server is a part of it.
+    #[command(flatten, next_help_heading = "Globals")]
+    pub globals: GlobalsSettings,
+
     /// Where complete backups are copied to.
     #[command(flatten, next_help_heading = "Copy")]
     pub copy: CopySettings,
@@ -133,8 +139,9 @@ pub struct BackupJob {
 }
 
 impl BackupJob {
-    /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
-    /// another form, remove more than the rules let go, or take several databases for one of that name.
+    /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked, without
+    /// the server's roles or in another form, remove more than the rules let go, or take several databases for
+    /// one of that name.
     fn is_protected(&self) -> bool {
         let options = self.store.s3.options();
         let EncryptionSettings {
@@ -149,6 +156,7 @@ impl BackupJob {
             || options.customer_key.is_some()
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
+            || self.globals.globals
             || self.retention.calendar != CalendarSettings::default()
             || Databases::is_special(&self.database.name)
     }
@@ -168,6 +176,7 @@ impl BackupJob {
             retention,
             lock_wait_timeout,
             encryption,
+            globals,
             copy,
             reporting,
         } = self;
@@ -195,6 +204,7 @@ impl BackupJob {
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
         vars.extend(encryption.to_env());
+        vars.extend(globals.to_env());
         vars.extend(copy.to_env());
         vars.extend(reporting.to_env());
         vars

@@ -61,21 +61,21 @@ async fn write(storage: &dyn Storage, folder: &Folder, manifest: &Manifest) -> R
     let json = manifest
         .write()
         .map_err(|error| Failure::try_again(error.to_string()))?;
-    finish(storage, folder, &manifest.streams, json.into()).await
+    finish(storage, folder, manifest, json.into()).await
 }
 
-/// Makes a backup of the streams that are in a folder and were proven: locks them where that is set, and puts
-/// the manifest there last.
+/// Makes a backup of what is in a folder and was proven: locks it where that is set, and puts the manifest there
+/// last, as it was written.
 ///
 /// # Errors
 /// A stream is not there any more, or the store failed.
 pub async fn finish(
     storage: &dyn Storage,
     folder: &Folder,
-    streams: &[Stream],
+    manifest: &Manifest,
     json: Bytes,
 ) -> Result<(), Failure> {
-    still_there(storage, folder, streams).await?;
+    still_there(storage, folder, manifest).await?;
     lock_all(storage, folder).await?;
     let key = folder.key(MANIFEST);
     let stored = storage.put(&key, json).await?;
@@ -103,7 +103,7 @@ async fn lock_all(storage: &dyn Storage, folder: &Folder) -> Result<(), Failure>
 async fn still_there(
     storage: &dyn Storage,
     folder: &Folder,
-    streams: &[Stream],
+    manifest: &Manifest,
 ) -> Result<(), Failure> {
     let look = async |stream: &Stream| {
         let key = folder.key(&stream.name);
@@ -121,7 +121,7 @@ async fn still_there(
             Err(error) => Err(error.into()),
         }
     };
-    futures::stream::iter(streams.iter().map(look))
+    futures::stream::iter(manifest.objects().map(look))
         .buffer_unordered(LOOKED_FOR)
         .try_collect::<()>()
         .await

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::encryption::Recipients;
 use crate::archive::manifest::{
-    self, Encryption, Extension, Locale, Manifest, Source, Stream, Tools as Made,
+    self, Encryption, Extension, Globals, Locale, Manifest, Source, Stream, Tools as Made,
 };
 use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
@@ -19,7 +19,7 @@ use crate::cleanup::claim::{self, Claim};
 use crate::cleanup::{self, Deletions, Made as Kept};
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
-use crate::job::{BackupJob, Format};
+use crate::job::{BackupJob, Format, Passwords};
 use crate::postgres::probe::{self, Room};
 use crate::postgres::tools::Tools;
 use crate::postgres::{Entrance, Target, Way, identity, lock};
@@ -69,19 +69,27 @@ async fn attempt(
     let recipients = job.encryption.recipients().map_err(Failure::refused)?;
     let layout = job.layout.layout().map_err(Failure::refused)?;
     let layout = layout.of_new_dumps(recipients.is_some());
+    let globals = job
+        .globals
+        .wanted(job.format.format, recipients.is_some())
+        .map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
         let session = &ready.entrance.session;
         let source = ready.source.identity().id();
         let claim = claim::claim(session, ready.storage.as_ref(), (target, source), dumps).await?;
-        Ok::<_, Failure>(Begun { ready, claim })
+        Ok::<_, Failure>(Begun {
+            ready,
+            claim,
+            globals,
+        })
     };
     let begun = tokio::select! {
         begun = beginning => begun?,
         () = stop.cancelled() => return Err(Failure::try_again("stopped before it began")),
     };
-    let Begun { ready, claim } = &begun;
+    let Begun { ready, claim, .. } = &begun;
     let folder = &claim.folder;
     let writing = ready.entrance.while_held("backuper", stop, async |stop| {
         write(job, &begun, progress, shutdown, stop).await
@@ -135,6 +143,8 @@ struct Ready {
 struct Begun {
     ready: Ready,
     claim: Claim,
+    /// What becomes of password hashes in the server's globals; none: these are not wanted.
+    globals: Option<Passwords>,
 }
 
 /// Looks for everything that could make the backup fail later.
@@ -242,11 +252,11 @@ async fn write(
     shutdown: &Shutdown,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
-    let Begun { ready, claim } = begun;
+    let Begun { ready, claim, .. } = begun;
     let folder = &claim.folder;
     let storage = ready.storage.as_ref();
     let began = Instant::now();
-    let (taken_at, streams) = tokio::select! {
+    let (taken_at, streams, globals) = tokio::select! {
         dumped = dump_all(job, begun, progress, stop) => dumped?,
         never = activity::announce(storage, folder, &claim.word, activity::INTERVAL) => match never {},
     };
@@ -281,6 +291,7 @@ async fn write(
         },
         encryption,
         streams,
+        globals,
     };
     if let Some(schedule) = &job.schedule {
         publish::count_apart(storage, folder, schedule.as_str()).await?;
@@ -300,14 +311,19 @@ async fn write(
     Ok(manifest)
 }
 
-/// Dumps all tables into the store; gives the moment that they show.
+/// Dumps the server's globals, where they are wanted, and then all tables into the store; gives the moment that
+/// the tables show.
 async fn dump_all(
     job: &BackupJob,
     begun: &Begun,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<(Timestamp, Vec<Stream>), Failure> {
-    let Begun { ready, claim } = begun;
+) -> Result<(Timestamp, Vec<Stream>, Option<Globals>), Failure> {
+    let Begun {
+        ready,
+        claim,
+        globals,
+    } = begun;
     let Entrance { witness, way, .. } = &ready.entrance;
     let target = job.database.target();
     let sessions = Sessions {
@@ -332,13 +348,20 @@ async fn dump_all(
         jobs,
         programs: programs(ready.room, *way, job.several.database_jobs),
     };
+    let globals = match globals {
+        Some(passwords) => {
+            let passwords = *passwords != Passwords::None;
+            Some(dump.globals(witness, passwords, stop).await?)
+        }
+        None => None,
+    };
     let started = dump.start(&sessions, limits, stop).await?;
     // Its session is free for others, and the server need not keep old rows for it any longer.
     drop(sessions);
     let taken_at = started.taken_at;
     compare_clocks(Timestamp::now(), taken_at);
     let streams = streams::store(&dump, started, witness, jobs, stop).await?;
-    Ok((taken_at, streams))
+    Ok((taken_at, streams, globals))
 }
 
 /// How many programs may have a connection at once: half of those that are free, for others want some

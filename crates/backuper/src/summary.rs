@@ -24,11 +24,11 @@ pub struct Done {
 
 impl Done {
     fn raw_bytes(&self) -> u64 {
-        self.manifest.streams.iter().map(|it| it.raw_bytes).sum()
+        self.manifest.objects().map(|it| it.raw_bytes).sum()
     }
 
     fn stored_bytes(&self) -> u64 {
-        self.manifest.streams.iter().map(|it| it.stored_bytes).sum()
+        self.manifest.objects().map(|it| it.stored_bytes).sum()
     }
 
     /// The line that ends the log.

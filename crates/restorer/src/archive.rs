@@ -3,6 +3,7 @@
 pub mod blocks;
 mod encoding;
 mod entry;
+pub mod globals;
 pub mod head;
 pub(crate) mod opening;
 pub(crate) mod rows;

@@ -2,6 +2,7 @@
 
 mod given;
 pub mod identity;
+mod roles;
 
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Va
 use jiff::Timestamp;
 
 pub use identity::IdentitySettings;
+pub use roles::CreateRoles;
 
 /// Everything a restorer needs to bring one backup back.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct RestoreJob {
 
     /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
     pub owners: Owners,
+
+    /// none: no role is made; missing: those that the backup needs and the target lacks are made of the backup's globals.
+    pub roles: CreateRoles,
 
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     pub keep_going: bool,
@@ -139,6 +144,7 @@ impl RestoreJob {
             lock_wait_timeout,
             mode,
             owners,
+            roles,
             keep_going,
             identity,
             reporting,
@@ -168,6 +174,9 @@ impl RestoreJob {
         }
         if *owners != Owners::default() {
             vars.push(Var::plain("RESTORE_OWNERS", owners.to_string()));
+        }
+        if *roles != CreateRoles::default() {
+            vars.push(Var::plain("RESTORE_ROLES", roles.to_string()));
         }
         if *keep_going {
             vars.push(Var::plain("RESTORE_KEEP_GOING", "true"));
@@ -202,6 +211,7 @@ mod tests {
             ("RESTORE_JOBS", "2"),
             ("RESTORE_MODE", "empty"),
             ("RESTORE_OWNERS", "none"),
+            ("RESTORE_ROLES", "missing"),
             ("RESTORE_KEEP_GOING", "true"),
             ("AGE_IDENTITY", "AGE-SECRET-KEY-1…"),
             ("AGE_IDENTITY_FILE", "/keys"),

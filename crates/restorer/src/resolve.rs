@@ -1,5 +1,6 @@
 //! Which backup a revision means, and what was found out about it before the target is touched.
 
+mod globals;
 mod older;
 mod script;
 
@@ -19,6 +20,8 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use tokio_util::sync::CancellationToken;
+
+pub use globals::globals;
 
 use crate::archive::opening;
 use crate::archive::schema::{self, Schema};

@@ -17,11 +17,11 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::in_place::Replacing;
-use crate::job::RestoreJob;
+use crate::job::{CreateRoles, RestoreJob};
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
-use crate::target::plan::Wishes;
+use crate::target::plan::{Roled, Wishes};
 use crate::target::preflight::{self, Ready};
 use crate::target::{creation, database, server, statistics};
 
@@ -109,10 +109,20 @@ async fn put(
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
     let backup = from.backup;
+    let globals = match job.roles {
+        CreateRoles::None => None,
+        CreateRoles::Missing => {
+            resolve::globals(from.storage.as_ref(), backup, from.identities, stop).await?
+        }
+    };
     let wishes = Wishes {
         mode: job.mode,
         owners: job.owners,
         keep_going: job.keep_going,
+        roles: match job.roles {
+            CreateRoles::None => Roled::None,
+            CreateRoles::Missing => Roled::Missing(globals.as_ref()),
+        },
     };
     let programs = &job.database.connection.programs;
     let preparing = preflight::target(target, programs, backup, wishes, shutdown);
@@ -130,7 +140,7 @@ async fn put(
     let Loaded {
         bytes,
         mut omissions,
-    } = loaded?;
+    } = loaded.map_err(|failure| with_roles(failure, &ready.made))?;
     omissions.extend(ready.plan.omissions());
     if let Some(toc) = backup.toc() {
         if ready.created {
@@ -146,6 +156,21 @@ async fn put(
         bytes,
         omissions,
     })
+}
+
+/// What stays of a restore that failed after it had made roles.
+fn with_roles(failure: Failure, made: &[String]) -> Failure {
+    if made.is_empty() {
+        return failure;
+    }
+    Failure {
+        sentence: format!(
+            "{}; the roles that it has made stay: {}",
+            failure.sentence,
+            made.join(", ")
+        ),
+        ..failure
+    }
 }
 
 /// A restore may wait in a queue, or for a scheduler that was stopped, while the database goes on.

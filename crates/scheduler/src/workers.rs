@@ -57,6 +57,7 @@ impl Workers {
             schedule: schedule.counted_as(),
             lock_wait_timeout: settings.lock_wait_timeout,
             encryption: settings.encryption.clone(),
+            globals: settings.globals,
             copy: settings.copy.clone(),
             reporting: self.reporting(plan.core.as_ref()),
         }
@@ -96,6 +97,7 @@ impl Workers {
             mode,
             owners,
             keep_going,
+            roles,
         } = wishes;
         RestoreJob {
             database: self.database(target),
@@ -109,6 +111,7 @@ impl Workers {
             jobs: self.settings.restore_jobs,
             lock_wait_timeout: self.settings.lock_wait_timeout,
             owners: owners.unwrap_or(self.settings.restore_owners),
+            roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             mode: *mode,
             identity: self.identity(identity),

@@ -80,6 +80,21 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
         "workers.copy.credentials has no effect without workers.copy.url",
     ),
     (
+        &["workers.globals.enabled=true"],
+        "workers.globals.enabled needs workers.encryption.recipients",
+    ),
+    (
+        &[
+            "workers.globals:={\"enabled\":true,\"passwords\":\"none\"}",
+            "workers.format=sql.gz",
+        ],
+        "workers.globals.enabled is for workers.format=archive",
+    ),
+    (
+        &["workers.globals.passwords=none"],
+        "workers.globals.passwords has no effect",
+    ),
+    (
         &["workers.s3.caBundle.key=ca.pem"],
         "workers.s3.caBundle.key has no effect",
     ),

@@ -105,6 +105,8 @@ fn workers_have_places_of_their_own_and_a_pod_template_goes_before() {
     );
 }
 
+const GLOBALS: &str = "workers.globals:={\"enabled\":true,\"passwords\":\"none\"}";
+
 /// Values for all workers, and the variables that the scheduler has for them.
 fn of_the_fleet() -> Vec<(&'static str, &'static str, &'static str)> {
     vec![
@@ -129,6 +131,9 @@ fn of_the_fleet() -> Vec<(&'static str, &'static str, &'static str)> {
         ("workers.s3.tags.team=a", "S3_TAGS", "team=a"),
         ("workers.s3.checksum=md5", "S3_CHECKSUM", "md5"),
         ("workers.format=sql.gz", "FORMAT", "sql.gz"),
+        (GLOBALS, "GLOBALS", "true"),
+        (GLOBALS, "GLOBALS_PASSWORDS", "none"),
+        ("workers.restoreRoles=missing", "RESTORE_ROLES", "missing"),
     ]
 }
 

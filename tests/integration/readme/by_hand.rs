@@ -96,6 +96,50 @@ fn an_encrypted_backup_is_tried_and_restored_by_hand() {
     assert_eq!(target.dump(), source.dump());
 }
 
+#[test]
+fn the_roles_of_a_backup_are_made_by_hand() {
+    let cluster = Cluster::start(false);
+    let source = cluster.database("by hand roles ");
+    cluster.sql(
+        "postgres",
+        "CREATE ROLE \"Öwner\" LOGIN PASSWORD 'x'; CREATE ROLE reader; GRANT reader TO \"Öwner\"",
+    );
+    let keys = folder("by_hand_roles");
+    let made = run(
+        &cluster,
+        &keys,
+        &command("docs/encryption.md", "age-keygen"),
+    )
+    .stdout;
+    let roles =
+        "SELECT rolname, rolcanlogin, rolpassword FROM pg_authid WHERE oid >= 16384 ORDER BY 1";
+    let members =
+        "SELECT roleid::regrole, member::regrole FROM pg_auth_members WHERE roleid >= 16384";
+    let seen = || {
+        (
+            cluster.sql("postgres", roles),
+            cluster.sql("postgres", members),
+        )
+    };
+    let before = seen();
+    for (setting, value, beginning) in [
+        ("GLOBALS_PASSWORDS", "unencrypted", "zstdcat "),
+        ("ENCRYPT_TO", made.lines().last().unwrap(), "age -d"),
+    ] {
+        let s3 = S3::start();
+        let mut env = source.env();
+        env.extend(s3.env());
+        env.push(("GLOBALS".to_owned(), "true".to_owned()));
+        env.push((setting.to_owned(), value.to_owned()));
+        backuper(&env).run().expect_code(0);
+        let copy = copied(&s3);
+        std::fs::copy(keys.join("backup.key"), copy.join("backup.key")).unwrap();
+        cluster.sql("postgres", "DROP ROLE \"Öwner\", reader");
+        run(&cluster, &copy, &command("docs/restoring.md", beginning));
+        assert_eq!(seen(), before, "{beginning}");
+    }
+}
+
 /// F22.
 #[test]
 fn by_hand_a_table_whose_columns_read_others_is_loaded_last() {
@@ -123,7 +167,13 @@ fn a_copy_of_a_backup_is_read_by_stock_tools() {
     let cluster = postgres::shared();
     let source = cluster.database("formats ");
     source.sql("CREATE TABLE orders AS SELECT 4711 AS number");
-    let copy = backed_up(&source);
+    let s3 = S3::start();
+    let mut env = source.env();
+    env.extend(s3.env());
+    env.push(("GLOBALS".to_owned(), "true".to_owned()));
+    env.push(("GLOBALS_PASSWORDS".to_owned(), "none".to_owned()));
+    backuper(&env).run().expect_code(0);
+    let copy = copied(&s3);
     let shown = page("docs/formats.md").blocks("text").remove(0);
     for entry in std::fs::read_dir(&copy).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

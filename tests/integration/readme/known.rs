@@ -173,6 +173,16 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/restoring.md",
+            "zstdcat ",
+            Machine("the_roles_of_a_backup_are_made_by_hand"),
+        ),
+        (
+            "docs/restoring.md",
+            "age -d",
+            Machine("the_roles_of_a_backup_are_made_by_hand"),
+        ),
+        (
+            "docs/restoring.md",
             "pg_restore -l",
             Machine("by_hand_a_table_whose_columns_read_others_is_loaded_last"),
         ),

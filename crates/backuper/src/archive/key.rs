@@ -13,6 +13,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const RUNNING: &str = "running";
 /// The object with the sections pre-data and post-data.
 pub const SCHEMA: &str = "schema.dump";
+/// The object with the server's roles and tablespaces.
+pub const GLOBALS: &str = "globals.sql.zst";
 
 /// The name of the object that says that somebody has pinned the backup; behind the key of a single
 /// object and a dot for one of those. A listing alone shows it.

@@ -2,6 +2,7 @@
 //! docs/manifest.schema.json.
 
 mod encryption;
+mod globals;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::Folder;
 use super::identity::{Identity, SystemIdentifier};
 
 pub use encryption::{Encryption, Error as Hidden, Method};
+pub use globals::Globals;
 
 /// The newest version that this program knows. A manifest of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 3;
@@ -46,6 +48,9 @@ pub struct Manifest {
     pub encryption: Option<Encryption>,
     /// The objects beside the manifest, the schema first.
     pub streams: Vec<Stream>,
+    /// The server's roles and tablespaces, where they are a part of the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub globals: Option<Globals>,
 }
 
 /// The database that was backed up.
@@ -171,6 +176,8 @@ pub enum Content {
     Rest,
     /// All of the database, in plain SQL: the only stream of its backup.
     Script,
+    /// What the server has beside its databases, in plain SQL: no stream, but [`Manifest::globals`].
+    Globals,
 }
 
 /// What is around what pg_dump has written.
@@ -220,8 +227,15 @@ impl Manifest {
         if manifest.schema().is_none() && manifest.script().is_none() {
             return Err(Error::Inconsistent("it names no schema stream"));
         }
-        if manifest.streams.iter().any(|it| it.name.contains('/')) {
+        if manifest.objects().any(|it| it.name.contains('/')) {
             return Err(Error::Inconsistent("a stream's name has a slash in it"));
+        }
+        if manifest
+            .streams
+            .iter()
+            .any(|it| it.content == Content::Globals)
+        {
+            return Err(Error::Inconsistent("the roles are among its streams"));
         }
         Ok(manifest)
     }
@@ -234,6 +248,12 @@ impl Manifest {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
         Ok(json)
+    }
+
+    /// Every object of the backup but the manifest.
+    pub fn objects(&self) -> impl Iterator<Item = &Stream> + Clone {
+        let globals = self.globals.as_ref().map(|it| &it.object);
+        self.streams.iter().chain(globals)
     }
 
     /// The stream with the sections pre-data and post-data.

@@ -35,10 +35,10 @@ impl fmt::Display for Damage {
 }
 
 impl Backup {
-    /// What is not as the manifest says; none: every stream is there with its size.
+    /// What is not as the manifest says; none: every object is there with its size.
     #[must_use]
     pub fn damage(&self, manifest: &Manifest) -> Option<Damage> {
-        manifest.streams.iter().find_map(|stream| {
+        manifest.objects().find_map(|stream| {
             let key = self.folder.key(&stream.name);
             let found = self.objects.iter().find(|it| it.key == key);
             let size = found.map(|it| it.size);

@@ -15,7 +15,7 @@ use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
 use crate::archive::key::RUNNING;
 use crate::archive::manifest::{Content, Stream};
-use crate::child::{self, Child, pipe};
+use crate::child::{self, Child, Program, pipe};
 use crate::progress;
 use crate::storage::{self, Upload};
 use crate::text::sql::pattern;
@@ -63,9 +63,14 @@ impl Running {
     /// Starts the pg_dump of a stream, and waits in a thread for its first bytes: it writes them when
     /// it has locked its tables and knows all that it will dump.
     pub(super) fn start(dump: &Dump, part: Part, snapshot: &str) -> Result<(Self, First), Error> {
+        let program = dump.program(&part, snapshot);
+        Self::of(dump, part, program)
+    }
+
+    /// Starts a program that writes a stream.
+    pub(super) fn of(dump: &Dump, part: Part, program: Program) -> Result<(Self, First), Error> {
         let progress = dump.progress.stream();
-        let mut child = dump
-            .program(&part, snapshot)
+        let mut child = program
             .start_listening(progress.listener())
             .map_err(|source| failed(&part, source))?;
         let Some(stdout) = child.take_stdout() else {

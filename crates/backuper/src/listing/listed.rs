@@ -56,7 +56,7 @@ pub(super) async fn described(storage: &dyn Storage, backup: &Backup) -> Listed 
 }
 
 pub(super) fn with(bare: Listed, backup: &Backup, manifest: &Manifest) -> Listed {
-    let streams = manifest.streams.iter();
+    let streams = manifest.objects();
     let tables: usize = streams.clone().map(|it| it.tables.len()).sum();
     let version = &manifest.source.server_version;
     Listed {

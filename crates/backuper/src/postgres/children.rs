@@ -71,9 +71,20 @@ impl Target {
     /// PostgreSQL manual, 34.1.1: connection strings; 34.1.2: their parameters.
     #[must_use]
     pub fn connection_argument(&self, traffic: Traffic) -> OsString {
+        format!("--dbname={}", self.connection_string(traffic)).into()
+    }
+
+    /// The same as an argument of pg_dumpall, which takes no database's name from its `--dbname`.
+    /// PostgreSQL manual, pg_dumpall: `--database`.
+    #[must_use]
+    pub fn connection_for_globals(&self, traffic: Traffic) -> OsString {
+        format!("--database={}", self.connection_string(traffic)).into()
+    }
+
+    fn connection_string(&self, traffic: Traffic) -> String {
         let name = self.database.replace('\\', "\\\\").replace('\'', "\\'");
         let mut argument = format!(
-            "--dbname=dbname='{name}' keepalives=1 keepalives_idle={} keepalives_interval={} keepalives_count={}",
+            "dbname='{name}' keepalives=1 keepalives_idle={} keepalives_interval={} keepalives_count={}",
             KEEPALIVE.idle.as_secs(),
             KEEPALIVE.interval.as_secs(),
             KEEPALIVE.count
@@ -82,7 +93,7 @@ impl Target {
             let limit = KEEPALIVE.unacknowledged.as_millis();
             argument.push_str(&format!(" tcp_user_timeout={limit}"));
         }
-        argument.into()
+        argument
     }
 
     /// The environment in which libpq's programs reach the same server. Every file that libpq would

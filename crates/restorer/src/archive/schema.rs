@@ -56,7 +56,8 @@ pub(crate) async fn fetch(
     Ok(schema)
 }
 
-fn proved(key: &str, stream: &Stream, bytes: &[u8]) -> Result<(), Failure> {
+/// Looks whether the bytes of an object are those that the manifest says.
+pub(crate) fn proved(key: &str, stream: &Stream, bytes: &[u8]) -> Result<(), Failure> {
     let found = hex::encode(Sha256::digest(bytes));
     if found != stream.sha256 {
         return Err(Failure::refused(format!(

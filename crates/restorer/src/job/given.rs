@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
 
-use super::{IdentitySettings, Mode, Owners, RestoreJob};
+use super::{CreateRoles, IdentitySettings, Mode, Owners, RestoreJob};
 
 /// The job as variables tell it.
 #[derive(Debug, Parser)]
@@ -74,6 +74,10 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     owners: Owners,
 
+    /// none: no role is made; missing: those that the backup needs and the target lacks are made of the backup's globals.
+    #[arg(help_heading = "Restore", env = "RESTORE_ROLES", default_value = "none", value_parser = CreateRoles::from_str)]
+    roles: CreateRoles,
+
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     keep_going: bool,
@@ -107,6 +111,7 @@ impl Given {
             mut mode,
             into_empty,
             owners,
+            roles,
             keep_going,
             identity,
             reporting,
@@ -136,6 +141,7 @@ impl Given {
             lock_wait_timeout,
             mode,
             owners,
+            roles,
             keep_going,
             identity,
             reporting,

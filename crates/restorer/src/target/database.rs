@@ -111,6 +111,16 @@ fn statements(name: &str, toc: &Toc, plan: &Plan) -> (Vec<Own>, BTreeSet<String>
     (statements, absent)
 }
 
+/// The roles that what belongs to the database speaks of, as far as the server does not have them.
+pub(super) fn missing(toc: &Toc, plan: &Plan) -> BTreeSet<String> {
+    let (_, mut absent) = statements("", toc, plan);
+    let owners = toc.entries.iter().filter(|it| it.kind == "DATABASE");
+    let owners = owners.filter(|it| plan.sets_owners() && !it.owner.is_empty());
+    absent.extend(owners.map(|it| it.owner.clone()));
+    absent.retain(|it| !plan.roles.has(it));
+    absent
+}
+
 /// The owner that the database had, where our role can give it to that one.
 fn owner<'a>(entry: &'a Entry, plan: &Plan) -> Option<&'a str> {
     if entry.kind != "DATABASE" || !plan.sets_owners() || entry.owner == plan.roles.me {

@@ -4,7 +4,7 @@
 //! Which entries have an owner, and how an object is named, is `_printTocEntry` and
 //! `_getObjectDescription` in PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backuper::text::sql::{pattern, quote};
 
@@ -132,6 +132,16 @@ pub(crate) fn all_withheld<'a>(
     owned(toc, plan)
         .filter_map(|(entry, objects)| Some((entry, withheld(entry, &plan.roles)?, objects)))
         .collect()
+}
+
+/// The owners that the server does not have; none where owners are not restored.
+pub(crate) fn missing(toc: &Toc, plan: &Plan) -> BTreeSet<String> {
+    if !plan.sets_owners() {
+        return BTreeSet::new();
+    }
+    let withheld = all_withheld(toc, plan).into_iter();
+    let missing = withheld.filter(|(_, why, _)| *why == Withheld::Missing);
+    missing.map(|(entry, ..)| entry.owner.clone()).collect()
 }
 
 /// The one warning about owners that are not given; none: all are.

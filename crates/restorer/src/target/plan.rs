@@ -12,19 +12,31 @@ use super::owners::{self, Withheld};
 use super::requirements::{self, Unmet};
 use super::roles::Roles;
 use super::tolerant::few;
+use crate::archive::globals::Globals;
 use crate::archive::toc::{Entry, Toc};
 use crate::job::{Mode, Owners};
 use crate::resolve::Backup;
 
 /// What whoever restores has asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub struct Wishes<'a> {
     /// What may be in the database.
     pub mode: Mode,
     /// Who is to own what is restored.
     pub owners: Owners,
     /// Whether to go on without what cannot be restored.
     pub keep_going: bool,
+    /// Which roles are made.
+    pub roles: Roled<'a>,
+}
+
+/// Which roles are made.
+#[derive(Clone, Copy, Debug)]
+pub enum Roled<'a> {
+    /// None.
+    None,
+    /// Those that the backup needs and the server lacks, of these globals; none: the backup has none.
+    Missing(Option<&'a Globals>),
 }
 
 /// Kinds that hold rows: nothing goes on without them.
@@ -48,24 +60,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compares the backup with the server, which is of this major; what differs and does not matter
+    /// Compares the backup with the server, which has these roles; what differs and does not matter
     /// is a warning.
     ///
     /// # Errors
     /// A refusal that names what cannot be restored, or what the server said.
-    pub async fn of(
+    pub(super) async fn of(
         session: &Client,
         target: &Target,
-        major: u32,
+        roles: Roles,
         backup: &Backup,
-        wishes: Wishes,
+        wishes: Wishes<'_>,
     ) -> Result<Self, Failure> {
-        let mut plan = Self {
-            roles: Roles::of(session, target, major).await?,
-            owners: wishes.owners,
-            tablespaces: true,
-            left_out: BTreeMap::new(),
-        };
+        let mut plan = Self::bare(roles, wishes.owners);
         let Some(toc) = backup.toc() else {
             return Ok(plan);
         };
@@ -74,6 +81,16 @@ impl Plan {
         plan.leave_out(target, toc, unmet, wishes.keep_going)?;
         plan.examine_owners(target, toc, &superusers(backup))?;
         Ok(plan)
+    }
+
+    /// With nothing left out.
+    pub(super) fn bare(roles: Roles, owners: Owners) -> Self {
+        Self {
+            roles,
+            owners,
+            tablespaces: true,
+            left_out: BTreeMap::new(),
+        }
     }
 
     /// Whether an entry of the schema's archive is restored.
@@ -213,12 +230,7 @@ impl Plan {
     /// A plan for tests: everything is restored.
     #[cfg(test)]
     pub(crate) fn sample(roles: Roles) -> Self {
-        Self {
-            roles,
-            owners: Owners::Auto,
-            tablespaces: true,
-            left_out: BTreeMap::new(),
-        }
+        Self::bare(roles, Owners::Auto)
     }
 }
 

@@ -7,8 +7,12 @@ use tokio_postgres::Client;
 
 use super::creation;
 use super::extensions;
+use super::making::{Maker, Making};
 use super::mark;
-use super::plan::{Plan, Wishes};
+use super::needed;
+use super::plan::{Plan, Roled, Wishes};
+use super::roles::Roles;
+use super::tolerant::few;
 use crate::job::Mode;
 use crate::resolve::Backup;
 
@@ -52,6 +56,8 @@ pub struct Ready {
     pub major: u32,
     /// What is restored, and how.
     pub plan: Plan,
+    /// The roles that were made for it.
+    pub made: Vec<String>,
 }
 
 /// Looks for everything that could make the restore fail later; creates a database that is
@@ -63,7 +69,7 @@ pub async fn target(
     target: &Target,
     programs: &Directories,
     backup: &Backup,
-    wishes: Wishes,
+    wishes: Wishes<'_>,
     shutdown: &Shutdown,
 ) -> Result<Ready, Failure> {
     let (entrance, created) = match target.enter("restorer").await {
@@ -87,17 +93,29 @@ pub async fn target(
             // Before anything else can end us: nobody is to back up an empty database as the whole.
             mark::begin(session, target, backup).await?;
         }
-        let found = examine(session, target, programs, backup, wishes).await?;
+        let asked = Asked {
+            backup,
+            wishes,
+            created,
+        };
+        let mut found = examine(session, target, programs, asked).await?;
         // Somebody may have made something meanwhile, and it would be replaced.
         if only_empty && !found.empty {
             return Err(not_empty(target));
         }
-        Ok(found)
+        // The last of all that may be refused: what is made stays.
+        let made = found.making.run(session, target).await?;
+        if !made.is_empty() {
+            found.plan.roles = Roles::of(session, target, found.major).await?;
+        }
+        found.making = Making::default();
+        Ok((found, made))
     };
     let examined = examined.await;
     match examined {
-        Ok(found) => Ok(Ready {
+        Ok((found, made)) => Ok(Ready {
             created,
+            made,
             empty: created || found.empty,
             // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
             parallel: found.parallel && (entrance.way.options || entrance.way.plain),
@@ -121,15 +139,24 @@ struct Found {
     parallel: bool,
     major: u32,
     plan: Plan,
+    making: Making,
+}
+
+/// What is to be restored, and into what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    backup: &'a Backup,
+    wishes: Wishes<'a>,
+    created: bool,
 }
 
 async fn examine(
     session: &Client,
     target: &Target,
     programs: &Directories,
-    backup: &Backup,
-    wishes: Wishes,
+    asked: Asked<'_>,
 ) -> Result<Found, Failure> {
+    let Asked { backup, wishes, .. } = asked;
     let here = probe::describe(session, target).await?;
     let (server_major, dump_major) = majors(backup);
     if server_major.is_some_and(|it| it > here.major()) {
@@ -148,7 +175,10 @@ async fn examine(
         .map_err(|error| Failure::refused(error.to_string()))?;
     extensions::examine(session, target, backup).await?;
     may_restore(session, target).await?;
-    let plan = Plan::of(session, target, here.major(), backup, wishes).await?;
+    let roles = Roles::of(session, target, here.major()).await?;
+    let making = making(session, target, here.major(), asked, &roles).await?;
+    let roles = roles.with(making.names());
+    let plan = Plan::of(session, target, roles, backup, wishes).await?;
     let occupied = holds_something(session, target).await?;
     let parallel = tools.major() < TRANSACTION_TIMEOUT || here.major() >= TRANSACTION_TIMEOUT;
     if !parallel {
@@ -163,7 +193,53 @@ async fn examine(
         parallel,
         major: here.major(),
         plan,
+        making,
     })
+}
+
+/// The roles to make, where that is wanted.
+async fn making(
+    session: &Client,
+    target: &Target,
+    major: u32,
+    asked: Asked<'_>,
+    roles: &Roles,
+) -> Result<Making, Failure> {
+    let Asked {
+        backup,
+        wishes,
+        created,
+    } = asked;
+    let Some(toc) = backup.toc() else {
+        if matches!(wishes.roles, Roled::Missing(_)) {
+            tracing::warn!(
+                "RESTORE_ROLES has no effect on a script, which does not say which roles it needs"
+            );
+        }
+        return Ok(Making::default());
+    };
+    let plan = Plan::bare(roles.clone(), wishes.owners);
+    let missing = needed::missing(toc, &plan, created);
+    if missing.is_empty() {
+        return Ok(Making::default());
+    }
+    let Roled::Missing(globals) = wishes.roles else {
+        if backup.manifest().is_some_and(|it| it.globals.is_some()) {
+            tracing::warn!(
+                database = %target,
+                "the server does not have the roles {}, and the backup has them: with RESTORE_ROLES=missing the restore makes them", few(missing)
+            );
+        }
+        return Ok(Making::default());
+    };
+    let Some(globals) = globals else {
+        return Err(Failure::refused(format!(
+            "{target} does not have the roles {}, and the backup does not have its server's roles, since it was made without GLOBALS=true: make them by hand, or set RESTORE_ROLES=none to restore without them; nothing was changed",
+            few(missing)
+        )));
+    };
+    let maker = Maker::of(session, target, major).await?;
+    Making::of(&missing, globals, &maker)
 }
 
 async fn holds_something(session: &Client, target: &Target) -> Result<bool, Failure> {

@@ -170,6 +170,15 @@ fn made(toc: &Toc) -> BTreeSet<i64> {
     made
 }
 
+/// The roles that an archive's grants speak of, and whoever granted, as far as the server does not have them.
+pub(crate) fn missing_of(toc: &Toc, plan: &Plan) -> BTreeSet<String> {
+    let grants: Vec<Grant> = all(toc, plan).collect();
+    let mut missing = missing(&grants, &plan.roles);
+    let grantors = grants.into_iter().filter_map(|it| it.grantor);
+    missing.extend(grantors.filter(|it| !plan.roles.has(it)));
+    missing
+}
+
 fn missing(grants: &[Grant], roles: &Roles) -> BTreeSet<String> {
     let named = grants.iter().flat_map(Grant::concerned);
     named.filter(|it| !roles.has(it)).collect()

@@ -145,9 +145,29 @@ pub(super) async fn tablespaces(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// The roles of policies and user mappings that the server lacks.
+pub(super) fn missing(toc: &Toc, roles: &Roles) -> BTreeSet<String> {
+    let named = toc.entries.iter().filter_map(named_roles);
+    let missing = named.flat_map(|(_, named)| named);
+    missing.filter(|it| !roles.has(it)).collect()
+}
+
 /// A policy or a user mapping for roles that the server lacks.
 fn absent_roles(entry: &Entry, roles: &Roles) -> Option<Unmet> {
-    let (what, named) = match entry.kind.as_str() {
+    let (what, named) = named_roles(entry)?;
+    let absent: Vec<String> = named.into_iter().filter(|it| !roles.has(it)).collect();
+    (!absent.is_empty()).then(|| Unmet {
+        entry: entry.id,
+        why: format!(
+            "{what} (role {} does not exist here)",
+            absent.join(" and role ")
+        ),
+    })
+}
+
+/// What a policy or a user mapping is called, and the roles that it is for.
+fn named_roles(entry: &Entry) -> Option<(String, Vec<String>)> {
+    Some(match entry.kind.as_str() {
         "POLICY" => {
             let schema = entry.namespace.as_deref().unwrap_or_default();
             // The tag is the table's name and the policy's.
@@ -162,14 +182,6 @@ fn absent_roles(entry: &Entry, roles: &Roles) -> Option<Unmet> {
             (what, role.iter().map(Word::name).collect())
         }
         _ => return None,
-    };
-    let absent: Vec<String> = named.into_iter().filter(|it| !roles.has(it)).collect();
-    (!absent.is_empty()).then(|| Unmet {
-        entry: entry.id,
-        why: format!(
-            "{what} (role {} does not exist here)",
-            absent.join(" and role ")
-        ),
     })
 }
 

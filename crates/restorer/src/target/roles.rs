@@ -69,6 +69,17 @@ impl Roles {
         self.all.get(name).copied()
     }
 
+    /// With roles that are about to be made, which ours can give to.
+    pub(crate) fn with(mut self, made: &[String]) -> Self {
+        let role = Role {
+            reachable: true,
+            superuser: false,
+        };
+        let made = made.iter().map(|it| (it.clone(), role));
+        self.all.extend(made);
+        self
+    }
+
     /// Whether there is a role of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all.contains_key(name)

@@ -1,7 +1,7 @@
 //! What a worker's sentence means to whoever has typed a command: it names the worker's own variables.
 
 /// A worker's variable, and what a command has in its place.
-const HERE: [(&str, &str); 10] = [
+const HERE: [(&str, &str); 11] = [
     (
         "AGE_IDENTITY",
         "--identity-file, --ask-identity, --identity-secret or ADAPTER_AGE_IDENTITY",
@@ -21,6 +21,7 @@ const HERE: [(&str, &str); 10] = [
     ("RESTORE_KEEP_GOING", "--keep-going"),
     ("RESTORE_MODE", "--mode"),
     ("RESTORE_OWNERS", "--owners"),
+    ("RESTORE_ROLES", "--roles"),
 ];
 
 /// A line for each variable in a sentence that a command has an option for.

@@ -326,6 +326,11 @@ mod tests {
                 true,
             ),
             (&["restore", "shop", "--in-place", "--keep-going"], true),
+            (
+                &["restore", "shop", "--in-place", "--roles", "missing"],
+                true,
+            ),
+            (&["restore", "shop", "--in-place", "--roles", "all"], false),
             (&["restore", "--store", "s3://backups", "--in-place"], false),
             (
                 &[

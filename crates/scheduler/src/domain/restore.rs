@@ -3,7 +3,7 @@
 use backuper::catalog::Revision;
 use backuper::report::CoreAddress;
 use jiff::Timestamp;
-use restorer::job::{Mode, Owners};
+use restorer::job::{CreateRoles, Mode, Owners};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
@@ -62,6 +62,10 @@ pub struct Wishes {
     pub owners: Option<Owners>,
     /// Whether what cannot be made after the rows is left out; none: as the administrator has set it.
     pub keep_going: Option<bool>,
+    /// Which roles are made; none: as the administrator has set it.
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<CreateRoles>,
 }
 
 impl Kept for Restore {
@@ -81,6 +85,24 @@ impl Kept for Restore {
 }
 
 impl Wishes {
+    /// All of it, for [`Restore::request`]: what came later stands apart, so that a request from before it
+    /// stays the same.
+    fn asked(&self) -> String {
+        let Self {
+            mode,
+            owners,
+            keep_going,
+            roles,
+        } = self;
+        let mut text = format!(
+            "\nWishes {{ mode: {mode:?}, owners: {owners:?}, keep_going: {keep_going:?} }}"
+        );
+        if let Some(roles) = roles {
+            text.push_str(&format!("\nroles: {roles:?}"));
+        }
+        text
+    }
+
     fn are_none(&self) -> bool {
         *self == Self::default()
     }
@@ -164,7 +186,7 @@ impl Restore {
             text.push_str(&format!("\n{:?}\n{password}", by.as_str()));
         }
         if !wishes.are_none() {
-            text.push_str(&format!("\n{wishes:?}"));
+            text.push_str(&wishes.asked());
         }
         let named = [target.password.reference(), store.keys.reference()];
         if named.iter().any(Option::is_some) {
@@ -181,7 +203,31 @@ impl Restore {
 mod tests {
     use super::*;
     use crate::domain::kept;
-    use crate::engine::conformance::restore;
+    use crate::engine::conformance::{restore, workers};
+
+    /// What came later than the other wishes does not make another request of one from before it.
+    #[test]
+    fn a_wish_for_roles_is_kept_and_makes_a_request_of_its_own() {
+        let mut plain = restore("copy", "0", 0);
+        plain.wishes.keep_going = Some(true);
+        let without = serde_json::to_string(&plain.wishes).unwrap();
+        assert!(!without.contains("roles"), "{without}");
+        let before = plain.wishes.asked();
+        assert_eq!(
+            before,
+            "\nWishes { mode: Auto, owners: None, keep_going: Some(true) }"
+        );
+        let mut asked = plain.clone();
+        asked.wishes.roles = Some(CreateRoles::Missing);
+        assert_ne!(asked.request(), plain.request());
+        let read: Restore = kept::read(&kept::write(&asked).unwrap()).unwrap();
+        assert_eq!(read.wishes, asked.wishes);
+        let job = workers().restore(&read);
+        let vars = job.to_env();
+        assert!(vars.iter().any(|it| it.name == "RESTORE_ROLES"));
+        let vars = workers().restore(&plain).to_env();
+        assert!(!vars.iter().any(|it| it.name == "RESTORE_ROLES"));
+    }
 
     /// After a rollback an older scheduler would take the target's own backups.
     #[test]

@@ -9,15 +9,15 @@ use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
 use backuper::job::{
-    CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, LayoutSettings,
-    SeveralSettings,
+    CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, GlobalsSettings,
+    LayoutSettings, SeveralSettings,
 };
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::Owners;
+use restorer::job::{CreateRoles, Owners};
 
 use crate::domain::credential::Reference;
 use crate::domain::name;
@@ -93,6 +93,10 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     pub restore_owners: Owners,
 
+    /// none: a restore makes no role; missing: it makes those that the backup needs and the target lacks, of the backup's globals.
+    #[arg(env = "RESTORE_ROLES", default_value = "none", value_parser = CreateRoles::from_str)]
+    pub restore_roles: CreateRoles,
+
     /// true: a restore leaves out what cannot be made after the rows, names it and ends with exit code 3.
     #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub restore_keep_going: bool,
@@ -108,6 +112,10 @@ pub struct WorkerSettings {
     /// Who can read backups.
     #[command(flatten)]
     pub encryption: EncryptionSettings,
+
+    /// What of the server is a part of backups.
+    #[command(flatten)]
+    pub globals: GlobalsSettings,
 
     /// File, as restorers see it, with the private keys of encrypted backups, for restores that are given none.
     #[arg(env = "AGE_IDENTITY_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
@@ -141,6 +149,13 @@ impl WorkerSettings {
     /// A sentence that names the variable to set.
     pub fn check(&self) -> Result<(), String> {
         self.s3.options().check(None)?;
+        let EncryptionSettings {
+            encrypt_to,
+            encrypt_to_file,
+            ..
+        } = &self.encryption;
+        let is_encrypted = encrypt_to.is_some() || encrypt_to_file.is_some();
+        self.globals.wanted(self.format.format, is_encrypted)?;
         self.copy.config().map(drop)
     }
 
@@ -165,10 +180,12 @@ impl WorkerSettings {
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,
+            restore_roles: CreateRoles::None,
             restore_keep_going: false,
             restore_begin_within: Duration::from_secs(15 * 60),
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),
+            globals: GlobalsSettings::default(),
             age_identity_file: None,
             identity_secret: None,
             lock_wait_timeout: Duration::from_secs(5 * 60),

@@ -46,6 +46,9 @@ pub(in crate::cli) struct RestoreAsked {
     /// Whose everything becomes: the owners that the backup names, or the role that restores.
     #[arg(long, value_enum)]
     owners: Option<Owners>,
+    /// missing: make the roles that the backup needs and the target lacks, of the backup's globals.
+    #[arg(long, value_enum)]
+    roles: Option<Roles>,
     /// Leave out what cannot be made after the rows, and name it.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     keep_going: Option<bool>,
@@ -76,6 +79,12 @@ enum Mode {
 enum Owners {
     Auto,
     None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Roles {
+    None,
+    Missing,
 }
 
 impl RestoreAsked {
@@ -111,6 +120,11 @@ impl RestoreAsked {
             Some(Owners::Auto) => request::Owners::Auto,
             Some(Owners::None) => request::Owners::None,
         };
+        let roles = match self.roles {
+            None => request::Roles::Unspecified,
+            Some(Roles::None) => request::Roles::None,
+            Some(Roles::Missing) => request::Roles::Missing,
+        };
         let begin_within = self.begin_within.map(prost_types::Duration::try_from);
         let begin_within = begin_within.transpose().map_err(|_too_long| {
             Failure::refused("--begin-within: it is longer than a duration can be")
@@ -126,6 +140,7 @@ impl RestoreAsked {
             target: target.transpose()?,
             mode: mode.into(),
             owners: owners.into(),
+            roles: roles.into(),
             keep_going: self.keep_going,
             begin_within,
             in_place: self.in_place,

@@ -152,7 +152,7 @@ fn described(database: &str, found: &Found) -> Backup {
         Found::Ours(folder, manifest) => Backup {
             key: folder.prefix().trim_end_matches('/').to_owned(),
             taken_at: manifest.snapshot_at,
-            bytes: manifest.streams.iter().map(|it| it.stored_bytes).sum(),
+            bytes: manifest.objects().map(|it| it.stored_bytes).sum(),
         },
         Found::Object(storage::Object {
             key,

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use backuper::catalog::Revision;
-use restorer::job::{Mode, Owners};
+use restorer::job::{CreateRoles, Mode, Owners};
 
 use crate::api::door::Door;
 use crate::api::proto::v1;
@@ -25,6 +25,11 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
         restore_backup_request::Owners::Auto => Some(Owners::Auto),
         restore_backup_request::Owners::None => Some(Owners::None),
     };
+    let roles = match request.roles() {
+        restore_backup_request::Roles::Unspecified => None,
+        restore_backup_request::Roles::None => Some(CreateRoles::None),
+        restore_backup_request::Roles::Missing => Some(CreateRoles::Missing),
+    };
     let v1::RestoreBackupRequest {
         schedule,
         backup,
@@ -38,6 +43,7 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
         // Read by name above.
         mode: _,
         owners: _,
+        roles: _,
         keep_going,
         begin_within,
         in_place,
@@ -70,6 +76,7 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
                 mode,
                 owners,
                 keep_going,
+                roles,
             },
             begin_within: begin_within?,
             request_id: request_id?,
