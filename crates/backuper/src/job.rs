@@ -11,6 +11,7 @@ pub mod check;
 pub mod database;
 pub mod delete;
 pub mod encryption;
+pub mod filters;
 pub mod format;
 pub mod list;
 pub mod parse;
@@ -38,6 +39,7 @@ pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
+pub use filters::FilterSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, secret, time};
@@ -88,6 +90,10 @@ pub struct BackupJob {
     /// What a backup is made of.
     #[command(flatten, next_help_heading = "Backup")]
     pub format: FormatSettings,
+
+    /// Which part of the database it has.
+    #[command(flatten, next_help_heading = "Backup")]
+    pub filters: FilterSettings,
 
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
@@ -147,6 +153,7 @@ impl BackupJob {
             || options.customer_key.is_some()
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
+            || !self.filters.is_empty()
             || self.retention.calendar != CalendarSettings::default()
     }
 
@@ -158,6 +165,7 @@ impl BackupJob {
             store,
             layout,
             format,
+            filters,
             jobs,
             compression_level,
             schedule,
@@ -173,6 +181,7 @@ impl BackupJob {
         vars.extend(store.to_env());
         vars.extend(layout.to_env());
         vars.extend(format.to_env());
+        vars.extend(filters.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",
