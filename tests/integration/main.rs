@@ -15,6 +15,7 @@ mod dashboard;
 mod encryption;
 mod ending;
 mod faults;
+mod filters;
 mod harness;
 mod hints;
 mod identity;

@@ -137,6 +137,19 @@ impl BackupJob {
         Ok(recipients)
     }
 
+    /// Refuses settings of which one would be passed over, or do harm.
+    ///
+    /// # Errors
+    /// A sentence that names the variables to change.
+    pub fn check_part(&self) -> Result<(), String> {
+        self.filters.check()?;
+        if self.format.sql_clean && self.format.format == Format::SqlGz && !self.filters.is_empty()
+        {
+            return Err("SQL_CLEAN=true drops what a dump makes anew, with rows and partitions that a part of a database does not bring back: set SQL_CLEAN=false, or leave INCLUDE_SCHEMAS, EXCLUDE_SCHEMAS, INCLUDE_TABLES, EXCLUDE_TABLES and EXCLUDE_TABLE_DATA empty".to_owned());
+        }
+        Ok(())
+    }
+
     /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
     /// another form, or remove more than the rules let go.
     fn is_protected(&self) -> bool {

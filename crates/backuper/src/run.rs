@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::encryption::Recipients;
 use crate::archive::manifest::{
-    self, Encryption, Extension, Locale, Manifest, Source, Stream, Tools as Made,
+    self, Encryption, Extension, Locale, Manifest, Part, Source, Stream, Tools as Made,
 };
 use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
@@ -60,6 +60,7 @@ async fn attempt(
     let store = job.store.config().map_err(Failure::refused)?;
     let layout = job.layout.layout().map_err(Failure::refused)?;
     let recipients = job.recipients().map_err(Failure::refused)?;
+    job.check_part().map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
@@ -237,7 +238,7 @@ async fn write(
     let folder = &claim.folder;
     let storage = ready.storage.as_ref();
     let began = Instant::now();
-    let (taken_at, streams) = tokio::select! {
+    let (taken_at, part, streams) = tokio::select! {
         dumped = dump_all(job, begun, progress, stop) => dumped?,
         never = activity::announce(storage, folder, &claim.word, activity::INTERVAL) => match never {},
     };
@@ -249,7 +250,9 @@ async fn write(
     }
     let encryption = ready.recipients.as_ref().map(Encryption::to);
     let manifest = Manifest {
-        format_version: if encryption.is_some() {
+        format_version: if part.is_some() {
+            manifest::PARTIAL
+        } else if encryption.is_some() {
             manifest::ENCRYPTED
         } else if folder.is_of_dump() {
             manifest::SCRIPT
@@ -271,11 +274,11 @@ async fn write(
             zstd: codec::zstd_version(),
         },
         encryption,
+        part,
         streams,
     };
-    if let Some(schedule) = &job.schedule {
-        publish::count_apart(storage, folder, schedule.as_str()).await?;
-    }
+    let schedule = job.schedule.as_ref().map(|it| it.as_str());
+    publish::count_apart(storage, folder, schedule, manifest.part.as_ref()).await?;
     let hidden = match &ready.recipients {
         Some(recipients) if job.encryption.encrypt_manifest => {
             let hidden = manifest.clone().hide(recipients);
@@ -291,13 +294,13 @@ async fn write(
     Ok(manifest)
 }
 
-/// Dumps all tables into the store; gives the moment that they show.
+/// Dumps all tables into the store; gives the moment that they show, and which part of the database they are.
 async fn dump_all(
     job: &BackupJob,
     begun: &Begun,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<(Timestamp, Vec<Stream>), Failure> {
+) -> Result<(Timestamp, Option<Part>, Vec<Stream>), Failure> {
     let Begun { ready, claim } = begun;
     let Entrance { witness, way, .. } = &ready.entrance;
     let target = job.database.target();
@@ -313,6 +316,7 @@ async fn dump_all(
         encoding: ready.source.encoding.clone(),
         level: job.compression_level,
         form: job.format.form(),
+        filters: job.filters.filters(),
         recipients: ready.recipients.clone(),
         storage: Arc::clone(&ready.storage),
         folder: claim.folder.clone(),
@@ -327,9 +331,10 @@ async fn dump_all(
     // Its session is free for others, and the server need not keep old rows for it any longer.
     drop(sessions);
     let taken_at = started.taken_at;
+    let part = started.part.clone();
     compare_clocks(Timestamp::now(), taken_at);
     let streams = streams::store(&dump, started, witness, jobs, stop).await?;
-    Ok((taken_at, streams))
+    Ok((taken_at, part, streams))
 }
 
 /// How many programs may have a connection at once: half of those that are free, for others want some

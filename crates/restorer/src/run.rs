@@ -141,6 +141,7 @@ async fn put(
         tables: tables(backup),
         bytes,
         omissions,
+        part: backup.part().map(ToString::to_string),
     })
 }
 
@@ -210,6 +211,7 @@ async fn load(
         keep_going: job.keep_going,
         way: ready.entrance.way,
         plan: &ready.plan,
+        part: backup.part(),
     };
     match backup {
         Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {

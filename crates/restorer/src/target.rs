@@ -11,6 +11,7 @@ pub(crate) mod maintenance;
 pub mod mark;
 pub(crate) mod order;
 pub(crate) mod owners;
+pub(crate) mod part;
 pub mod plan;
 pub mod preflight;
 pub(crate) mod privileges;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::var::Var;
+use crate::postgres::selection::Filters;
 use crate::text::patterns::{Error, Patterns};
 
 /// Which part of a database a backup has: patterns as pg_dump takes them, separated by commas or lines; without any, all
@@ -35,6 +36,25 @@ impl FilterSettings {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same for a dump.
+    #[must_use]
+    pub fn filters(&self) -> Filters {
+        let Self {
+            include_schemas,
+            exclude_schemas,
+            include_tables,
+            exclude_tables,
+            exclude_table_data,
+        } = self.clone();
+        Filters {
+            include_schemas,
+            exclude_schemas,
+            include_tables,
+            exclude_tables,
+            exclude_table_data,
+        }
     }
 
     /// Refuses settings of which pg_dump would pass over one.

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::creation;
 use super::extensions;
 use super::mark;
+use super::part;
 use super::plan::{Plan, Wishes};
 use crate::job::Mode;
 use crate::resolve::Backup;
@@ -147,6 +148,9 @@ async fn examine(
         .await
         .map_err(|error| Failure::refused(error.to_string()))?;
     extensions::examine(session, target, backup).await?;
+    if let (Some(part), Some(toc)) = (backup.part(), backup.toc()) {
+        part::has_schemas(session, target, toc, part).await?;
+    }
     may_restore(session, target).await?;
     let plan = Plan::of(session, target, here.major(), backup, wishes).await?;
     let occupied = holds_something(session, target).await?;
