@@ -17,6 +17,7 @@ mod databases;
 mod encryption;
 mod ending;
 mod faults;
+mod filters;
 mod globals;
 mod harness;
 mod hints;

@@ -99,7 +99,7 @@ fn a_real_manifest_is_as_the_schema_says_and_a_changed_one_is_not() {
     assert_eq!(check(&schema, &schema, &manifest, ""), Vec::<String>::new());
 
     for (pointer, value) in [
-        ("/format_version", Value::from(4)),
+        ("/format_version", Value::from(5)),
         ("/snapshot_at", Value::from("yesterday")),
         ("/source/port", Value::from(0)),
         ("/source/system_identifier", Value::from(7)),
@@ -148,7 +148,7 @@ fn known(root: &Value, schema: &Value, value: &Value, at: &str, missing: &mut Ve
 fn sample() -> Value {
     use backuper::archive::manifest::{
         Compression, Content, Encryption, Extension, FORMAT_VERSION, Globals, Locale, Manifest,
-        Method, Source, Stream, Tools,
+        Method, Part, Source, Stream, Tools,
     };
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
     let text = |it: &str| it.to_owned();
@@ -188,6 +188,14 @@ fn sample() -> Value {
             method: Method::Age,
             recipients: vec![text("age1ql3z7hjy54pw…")],
             hidden: Some(text("YWdl")),
+        }),
+        part: Some(Part {
+            include_schemas: vec![text("shop")],
+            exclude_schemas: vec![text("secret")],
+            include_tables: vec![text("shop.*")],
+            exclude_tables: vec![text("shop.log")],
+            exclude_table_data: vec![text("shop.big")],
+            without_rows: vec![text("shop.big")],
         }),
         streams: vec![Stream {
             name: text("schema.dump"),

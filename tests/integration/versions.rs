@@ -39,9 +39,14 @@ pub(crate) fn clients(majors: &[u32]) -> Env {
     var("PG_BIN_DIRS", &all.join(":"))
 }
 
-pub(crate) fn stage(major: u32) -> Stage {
+/// A database of a server of this major, with nothing in it.
+pub(crate) fn empty_stage(major: u32) -> Stage {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::of(version(major), false)));
-    let stage = Stage::on(cluster, "version");
+    Stage::on(cluster, "version")
+}
+
+pub(crate) fn stage(major: u32) -> Stage {
+    let stage = empty_stage(major);
     stage.database.sql(CONTENTS);
     stage
 }

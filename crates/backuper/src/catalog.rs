@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 
-use crate::archive::key::{self, Folder, MANIFEST, Mark, Published, schedule_of};
+use crate::archive::key::{self, Folder, MANIFEST, Mark, Published, part_of, schedule_of};
 use crate::archive::manifest::{self, Manifest};
 use crate::archive::{Identity, Layout, SourceId, SystemIdentifier};
 use crate::postgres::Target;
@@ -87,11 +87,22 @@ impl Backup {
     /// The schedule whose backup it is; none where its database has only one, or nobody said it.
     #[must_use]
     pub fn schedule(&self) -> Option<&str> {
+        self.said(schedule_of)
+    }
+
+    /// The part of its database that it has, by a name that all of the same part have; none: it is a whole one.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        self.said(part_of)
+    }
+
+    /// What an object says by its name alone.
+    fn said<'a>(&'a self, of: impl Fn(&'a str) -> Option<&'a str>) -> Option<&'a str> {
         let mut keys = self.objects.iter().map(|it| it.key.as_str());
         if self.folder.is_of_dump() {
-            return keys.find_map(|it| schedule_of(key::split_dump(it).1?));
+            return keys.find_map(|it| of(key::split_dump(it).1?));
         }
-        keys.find_map(schedule_of)
+        keys.find_map(of)
     }
 
     /// Whether its name is of the future: the clock that gave it ran ahead.

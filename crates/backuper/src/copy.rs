@@ -206,15 +206,13 @@ impl Copying<'_> {
         })
     }
 
-    /// Copies everything but the manifest: the mark of the schedule, and what the manifest names.
+    /// Copies everything but the manifest: the marks of the schedule and of the part, and what the manifest names.
     async fn objects(&self, folder: &Folder, manifest: &Manifest) -> Result<(), Error> {
         let found = Backup {
             folder: folder.clone(),
             objects: catalog::objects(self.from, folder).await?,
         };
-        if let Some(schedule) = found.schedule() {
-            publish::count_apart(self.to, folder, schedule).await?;
-        }
+        publish::mark(self.to, folder, found.schedule(), found.part()).await?;
         futures::stream::iter(manifest.objects())
             .map(|stream| self.stream(folder.key(&stream.name), stream))
             .buffer_unordered(AT_ONCE)

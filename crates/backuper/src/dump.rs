@@ -2,6 +2,7 @@
 
 mod explain;
 mod globals;
+mod part;
 pub mod plan;
 mod pump;
 mod queue;
@@ -18,6 +19,7 @@ use crate::archive::manifest::{Compression, Content};
 use crate::archive::{Folder, key};
 use crate::child::{self, Output, Program};
 use crate::dump::plan::Plan;
+use crate::postgres::selection::{Filters, Selection};
 use crate::postgres::snapshot::Table;
 use crate::postgres::tools::Tools;
 use crate::postgres::{Target, Traffic, Way};
@@ -44,6 +46,8 @@ pub struct Dump {
     pub level: CompressionLevel,
     /// What pg_dump writes.
     pub form: Form,
+    /// Which part of the database it is of.
+    pub filters: Filters,
     /// Who alone can read the streams; none: whoever reads the store.
     pub recipients: Option<Recipients>,
     /// Where the streams go.
@@ -106,18 +110,32 @@ pub enum Error {
     },
 }
 
+/// How pg_dump is told which part of a database is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// To one that speaks UTF-8.
+    pub of_names: Vec<OsString>,
+    /// To one that speaks the database's encoding.
+    pub of_rows: Vec<OsString>,
+}
+
 /// The streams of a plan, the schema first, in a database with so many bytes of large objects.
 #[must_use]
-pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool) -> Vec<Part> {
+pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool, options: &Options) -> Vec<Part> {
     let suffix = if encrypted { encryption::SUFFIX } else { "" };
+    let sections = ["--section=pre-data", "--section=post-data"].map(OsString::from);
     let schema = Part {
         name: format!("{}{suffix}", key::SCHEMA),
         content: Content::Schema,
         tables: Vec::new(),
         large_objects: 0,
-        selection: vec!["--section=pre-data".into(), "--section=post-data".into()],
+        selection: sections
+            .into_iter()
+            .chain(options.of_names.iter().cloned())
+            .collect(),
     };
     let mut rest = vec!["--section=data".into()];
+    rest.extend(options.of_rows.iter().cloned());
     for table in plan.streams.iter().flatten() {
         rest.push(option("--exclude-table-data=", table));
     }
@@ -128,6 +146,7 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool) -> Vec<Part> {
         large_objects,
         selection: rest,
     };
+    // Each of them is in the part, or it would not be in the plan.
     let own = plan.streams.iter().zip(1..).map(|(tables, number)| Part {
         name: format!("{}{suffix}", key::data(number)),
         content: Content::Tables,
@@ -142,9 +161,24 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool) -> Vec<Part> {
 
 impl Dump {
     /// The streams of a plan.
-    fn parts(&self, plan: &Plan, large_objects: u64) -> Vec<Part> {
+    fn parts(&self, plan: &Plan, large_objects: u64, chosen: Option<&Selection>) -> Vec<Part> {
+        // Only what has no schema is none of a part that is named.
+        let large_objects = if self.filters.names_what_is_dumped() {
+            0
+        } else {
+            large_objects
+        };
+        let of_rows = chosen.map_or_else(Vec::new, |it| it.arguments.clone());
         let Form::Script { owners, clean } = self.form else {
-            return parts(plan, large_objects, self.recipients.is_some());
+            let options = Options {
+                of_names: if self.encoding == RAW {
+                    of_rows.clone()
+                } else {
+                    self.filters.arguments()
+                },
+                of_rows,
+            };
+            return parts(plan, large_objects, self.recipients.is_some(), &options);
         };
         let options = [
             (!owners, "--no-owner"),
@@ -159,7 +193,10 @@ impl Dump {
             content: Content::Script,
             tables: plan.rest.iter().chain(own).cloned().collect(),
             large_objects,
-            selection: selection.map(|(_, option)| option.into()).collect(),
+            selection: selection
+                .map(|(_, option)| option.into())
+                .chain(of_rows)
+                .collect(),
         }]
     }
 }
@@ -282,7 +319,9 @@ mod tests {
             rest: vec![table(1, "small")],
             streams: vec![vec![table(2, "La*rge \"x\"")]],
         };
-        let [schema, rest, own] = parts(&plan, 7, false).try_into().unwrap();
+        let [schema, rest, own] = parts(&plan, 7, false, &Options::default())
+            .try_into()
+            .unwrap();
         assert_eq!(
             schema.selection,
             ["--section=pre-data", "--section=post-data"]
@@ -298,7 +337,7 @@ mod tests {
             (rest.name.as_str(), own.name.as_str()),
             ("data-000.dump.zst", "data-001.dump.zst")
         );
-        let names: Vec<String> = parts(&plan, 7, true)
+        let names: Vec<String> = parts(&plan, 7, true, &Options::default())
             .into_iter()
             .map(|it| it.name)
             .collect();

@@ -13,6 +13,7 @@ pub mod database;
 pub mod databases;
 pub mod delete;
 pub mod encryption;
+pub mod filters;
 pub mod format;
 pub mod globals;
 pub mod list;
@@ -43,6 +44,7 @@ pub use database::{ConnectionSettings, DatabaseSettings};
 pub use databases::SeveralSettings;
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
+pub use filters::FilterSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
 pub use globals::{GlobalsSettings, Passwords};
 pub use list::ListJob;
@@ -101,6 +103,10 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Backup")]
     pub format: FormatSettings,
 
+    /// Which part of the database it has.
+    #[command(flatten, next_help_heading = "Backup")]
+    pub filters: FilterSettings,
+
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
     pub jobs: Maybe<NonZeroU16>,
@@ -139,9 +145,22 @@ pub struct BackupJob {
 }
 
 impl BackupJob {
+    /// Refuses settings of which one would be passed over, or do harm.
+    ///
+    /// # Errors
+    /// A sentence that names the variables to change.
+    pub fn check_part(&self) -> Result<(), String> {
+        self.filters.check()?;
+        if self.format.sql_clean && self.format.format == Format::SqlGz && !self.filters.is_empty()
+        {
+            return Err("SQL_CLEAN=true drops what a dump makes anew, with rows and partitions that a part of a database does not bring back: set SQL_CLEAN=false, or leave INCLUDE_SCHEMAS, EXCLUDE_SCHEMAS, INCLUDE_TABLES, EXCLUDE_TABLES and EXCLUDE_TABLE_DATA empty".to_owned());
+        }
+        Ok(())
+    }
+
     /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked, without
-    /// the server's roles or in another form, remove more than the rules let go, or take several databases for
-    /// one of that name.
+    /// the server's roles or in another form, remove more than the rules let go, or take a part of a database for
+    /// all of it, or several for one of that name.
     fn is_protected(&self) -> bool {
         let options = self.store.s3.options();
         let EncryptionSettings {
@@ -157,6 +176,7 @@ impl BackupJob {
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
             || self.globals.globals
+            || !self.filters.is_empty()
             || self.retention.calendar != CalendarSettings::default()
             || Databases::is_special(&self.database.name)
     }
@@ -170,6 +190,7 @@ impl BackupJob {
             store,
             layout,
             format,
+            filters,
             jobs,
             compression_level,
             schedule,
@@ -188,6 +209,7 @@ impl BackupJob {
         vars.extend(store.to_env());
         vars.extend(layout.to_env());
         vars.extend(format.to_env());
+        vars.extend(filters.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod lock;
 pub mod mark;
 pub mod probe;
+pub mod selection;
 pub mod session;
 pub mod snapshot;
 pub mod target;

@@ -1,5 +1,7 @@
 //! What retention would keep and remove, and why: for whoever asks, as lines of JSON on standard output.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -84,22 +86,44 @@ async fn judged(
     let layout = &job.layout.layout().map_err(Failure::refused)?;
     let listing = catalog::list(storage, &job.source.database, layout).await?;
     let schedule = job.schedule.as_ref().map(|it| it.as_str());
-    let newest = newest(storage, &listing, &job.source, schedule, here).await?;
-    let Some((newest, manifest)) = newest else {
-        return Ok(Vec::new());
-    };
+    // Each part of the database is judged by itself, as after its own next backup.
+    let own = listing
+        .complete
+        .iter()
+        .filter(|it| it.schedule() == schedule);
+    let parts: BTreeSet<Option<&str>> = own.map(Backup::part).collect();
+    let mut retained = Vec::new();
+    for part in parts {
+        let like = (schedule, part);
+        let newest = newest(storage, &listing, &job.source, like, here).await?;
+        if let Some(newest) = newest {
+            let clocks = (here, store_now);
+            retained.extend(judged_like(storage, job, &listing, newest, clocks).await?);
+        }
+    }
+    Ok(retained)
+}
+
+/// What becomes of those that are counted with this one.
+async fn judged_like(
+    storage: &dyn Storage,
+    job: &PreviewJob,
+    listing: &Listing,
+    (newest, manifest): (&Backup, Manifest),
+    (here, store_now): (Timestamp, Timestamp),
+) -> Result<Vec<Retained>, Failure> {
     let source = manifest.source.identity();
     let rules = job.retention.rules();
     let request = Request {
         source: &source,
-        owns_older: judgement::owns_older(storage, &listing, &source).await?,
+        owns_older: judgement::owns_older(storage, listing, &source).await?,
         newest: &newest.folder,
         rules: &rules,
         objects: job.retention.objects,
         now: judgement::behind_all(here, &manifest, store_now),
         store_now,
     };
-    let choice = judgement::judge(storage, &listing, request).await?;
+    let choice = judgement::judge(storage, listing, request).await?;
     let judged = choice.map(|it| it.judged).unwrap_or_default();
     let judged = judged.into_iter().map(|it| held(storage, it, store_now));
     let judged: Vec<Judged> = futures::stream::iter(judged)
@@ -137,12 +161,12 @@ async fn held(
     })
 }
 
-/// The newest whole backup of the source and the schedule, which stands for the one that a run has just made.
+/// The newest backup of the source, the schedule and the part of the database that could be restored, which stands for the one that a run has just made.
 async fn newest<'a>(
     storage: &dyn Storage,
     listing: &'a Listing,
     source: &BackupSource,
-    schedule: Option<&str>,
+    (schedule, part): (Option<&str>, Option<&str>),
     now: Timestamp,
 ) -> Result<Option<(&'a Backup, Manifest)>, Failure> {
     let BackupSource {
@@ -158,7 +182,9 @@ async fn newest<'a>(
         system: None,
     };
     let own = listing.complete.iter();
-    for backup in own.filter(|it| it.schedule() == schedule && !it.is_misdated(now)) {
+    for backup in
+        own.filter(|it| it.schedule() == schedule && it.part() == part && !it.is_misdated(now))
+    {
         match catalog::read_manifest(storage, &backup.folder).await {
             Ok(manifest) => {
                 let is_its = source.is_same_as(&manifest.source.identity());

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::archive::Folder;
 use crate::archive::key::{self, MANIFEST, RUNNING};
-use crate::archive::manifest::{Manifest, Stream};
+use crate::archive::manifest::{Manifest, Part, Stream};
 use crate::catalog;
 use crate::runtime::{Failure, Shutdown};
 use crate::storage::{self, Storage};
@@ -41,18 +41,38 @@ pub async fn publish(
     }
 }
 
-/// Says which schedule's backup this is going to be, so that retention counts it with those alone.
+/// Says which schedule's backup this is going to be, and which part of its database it has, so that retention
+/// counts it with those alone.
 ///
 /// # Errors
 /// What the store said.
 pub async fn count_apart(
     storage: &dyn Storage,
     folder: &Folder,
-    schedule: &str,
+    schedule: Option<&str>,
+    part: Option<&Part>,
 ) -> Result<(), Failure> {
-    let key = folder.key(&key::schedule(schedule));
-    let stored = storage.put(&key, schedule.to_owned().into()).await?;
-    storage.verify(&key, &stored).await?;
+    let part = part.map(Part::digest);
+    mark(storage, folder, schedule, part.as_deref()).await
+}
+
+/// The same, where the part is told by its digest.
+///
+/// # Errors
+/// What the store said.
+pub async fn mark(
+    storage: &dyn Storage,
+    folder: &Folder,
+    schedule: Option<&str>,
+    part: Option<&str>,
+) -> Result<(), Failure> {
+    let schedule = schedule.map(|it| (key::schedule(it), it));
+    let part = part.map(|it| (key::part(it), it));
+    for (name, content) in schedule.into_iter().chain(part) {
+        let key = folder.key(&name);
+        let stored = storage.put(&key, content.to_owned().into()).await?;
+        storage.verify(&key, &stored).await?;
+    }
     Ok(())
 }
 

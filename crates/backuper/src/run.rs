@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::encryption::Recipients;
 use crate::archive::manifest::{
-    self, Encryption, Extension, Globals, Locale, Manifest, Source, Stream, Tools as Made,
+    self, Encryption, Extension, Globals, Locale, Manifest, Part, Source, Stream, Tools as Made,
 };
 use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
@@ -73,6 +73,7 @@ async fn attempt(
         .globals
         .wanted(job.format.format, recipients.is_some())
         .map_err(Failure::refused)?;
+    job.check_part().map_err(Failure::refused)?;
     let beginning = async {
         let ready = Box::pin(prepare(job, &store, &layout, target, recipients)).await?;
         let dumps = (job.format.format == Format::SqlGz).then_some(&layout);
@@ -256,7 +257,7 @@ async fn write(
     let folder = &claim.folder;
     let storage = ready.storage.as_ref();
     let began = Instant::now();
-    let (taken_at, streams, globals) = tokio::select! {
+    let (taken_at, part, streams, globals) = tokio::select! {
         dumped = dump_all(job, begun, progress, stop) => dumped?,
         never = activity::announce(storage, folder, &claim.word, activity::INTERVAL) => match never {},
     };
@@ -268,7 +269,9 @@ async fn write(
     }
     let encryption = ready.recipients.as_ref().map(Encryption::to);
     let manifest = Manifest {
-        format_version: if encryption.is_some() {
+        format_version: if part.is_some() {
+            manifest::PARTIAL
+        } else if encryption.is_some() {
             manifest::ENCRYPTED
         } else if folder.is_of_dump() {
             manifest::SCRIPT
@@ -290,12 +293,12 @@ async fn write(
             zstd: codec::zstd_version(),
         },
         encryption,
+        part,
         streams,
         globals,
     };
-    if let Some(schedule) = &job.schedule {
-        publish::count_apart(storage, folder, schedule.as_str()).await?;
-    }
+    let schedule = job.schedule.as_ref().map(|it| it.as_str());
+    publish::count_apart(storage, folder, schedule, manifest.part.as_ref()).await?;
     let hidden = match &ready.recipients {
         Some(recipients) if job.encryption.encrypt_manifest => {
             let hidden = manifest.clone().hide(recipients);
@@ -312,13 +315,13 @@ async fn write(
 }
 
 /// Dumps the server's globals, where they are wanted, and then all tables into the store; gives the moment that
-/// the tables show.
+/// the tables show, and which part of the database they are.
 async fn dump_all(
     job: &BackupJob,
     begun: &Begun,
     progress: &Arc<Progress>,
     stop: &CancellationToken,
-) -> Result<(Timestamp, Vec<Stream>, Option<Globals>), Failure> {
+) -> Result<(Timestamp, Option<Part>, Vec<Stream>, Option<Globals>), Failure> {
     let Begun {
         ready,
         claim,
@@ -338,6 +341,7 @@ async fn dump_all(
         encoding: ready.source.encoding.clone(),
         level: job.compression_level,
         form: job.format.form(),
+        filters: job.filters.filters(),
         recipients: ready.recipients.clone(),
         storage: Arc::clone(&ready.storage),
         folder: claim.folder.clone(),
@@ -359,9 +363,10 @@ async fn dump_all(
     // Its session is free for others, and the server need not keep old rows for it any longer.
     drop(sessions);
     let taken_at = started.taken_at;
+    let part = started.part.clone();
     compare_clocks(Timestamp::now(), taken_at);
     let streams = streams::store(&dump, started, witness, jobs, stop).await?;
-    Ok((taken_at, streams, globals))
+    Ok((taken_at, part, streams, globals))
 }
 
 /// How many programs may have a connection at once: half of those that are free, for others want some

@@ -35,8 +35,10 @@ impl Done {
     #[must_use]
     pub fn sentence(&self, elapsed: Duration) -> String {
         let tables: usize = self.manifest.streams.iter().map(|it| it.tables.len()).sum();
+        let part = self.manifest.part.as_ref();
+        let part = part.map_or_else(String::new, |it| format!(", a part of the database: {it}"));
         format!(
-            "backup complete and verified: {} ({tables} tables, {} bytes dumped, {} bytes stored, {:.1} s)",
+            "backup complete and verified: {} ({tables} tables, {} bytes dumped, {} bytes stored, {:.1} s){part}",
             self.folder.prefix().trim_end_matches('/'),
             self.raw_bytes(),
             self.stored_bytes(),

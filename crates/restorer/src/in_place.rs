@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use backuper::archive::codec::Decoding;
 use backuper::archive::encryption::Identities;
+use backuper::archive::manifest::Part;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::{Target, Way, tools::Tools};
@@ -55,7 +56,7 @@ use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
-use crate::target::{conflicts, kept, mark, owners, privileges, tolerant};
+use crate::target::{conflicts, kept, mark, owners, part, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub struct Replacing<'a> {
     pub way: Way,
     /// What is restored, and how.
     pub plan: &'a Plan,
+    /// Which part of a database the backup has; none: all of it.
+    pub part: Option<&'a Part>,
 }
 
 impl Replacing<'_> {
@@ -151,6 +154,7 @@ impl Replacing<'_> {
     ) -> Result<Loaded, Refusal> {
         let left = self.left_by_another(stop).await?;
         conflicts::refuse(self.session, self.target, toc).await?;
+        part::refuse(self.session, self.target, toc, self.part).await?;
         let keep = |it: &Entry| self.plan.keeps(it);
         let lists = lists::lists(self.session, self.target, toc, keep).await?;
         let silenced = silenced(self.session, self.target, Some(toc)).await?;
@@ -302,7 +306,8 @@ impl Replacing<'_> {
             self.remove_left(transaction, left, Some(toc)).await?;
         }
         locks::suffice(self.session, self.target, toc).await?;
-        let removal = removal::statements(self.session, self.target, toc).await?;
+        let without = self.part.map_or(&[][..], |it| &it.without_rows);
+        let removal = removal::statements(self.session, self.target, toc, without).await?;
         let defaults = Defaults::of(self.session, self.target).await?;
         transaction.write(&defaults.undone()).await?;
         transaction.write(&removal).await

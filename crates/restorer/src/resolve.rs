@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backuper::archive::encryption::Identities;
 use backuper::archive::key::{MANIFEST, Published};
-use backuper::archive::manifest::Stream;
+use backuper::archive::manifest::{Part, Stream};
 use backuper::archive::template::is_dbtethers;
 use backuper::archive::{Folder, Identity, Manifest, SystemIdentifier, key};
 use backuper::catalog::{self, Found, Request, Resolution, Revision};
@@ -75,6 +75,12 @@ impl Backup {
             Self::Script(_, _, manifest) => manifest.as_deref(),
             Self::Archive(..) => None,
         }
+    }
+
+    /// Which part of a database it has; none: all of it, or nobody knows.
+    #[must_use]
+    pub fn part(&self) -> Option<&Part> {
+        self.manifest()?.part.as_ref()
     }
 
     /// Behind what a restore says that it reads it: in its folder, or beside a single object that some
@@ -193,6 +199,9 @@ pub async fn backup(
     let backup = match resolution.found {
         Found::Ours(folder, manifest) => {
             let manifest = opening::open(&folder, *manifest, identities)?;
+            if let Some(part) = &manifest.part {
+                tracing::warn!(key = %folder.prefix(), "this backup has a part of the database: {part}");
+            }
             let whole = whole(storage.as_ref(), &folder, &manifest).await;
             whole.map_err(|failure| older.named_in(failure))?;
             let manifest = Box::new(manifest);
@@ -271,6 +280,9 @@ fn warn_of_others(resolution: &Resolution, now: Timestamp) {
         } else {
             tracing::warn!(%key, "this folder is newer than the backup that is restored, and has no manifest: its run did not end, or somebody has removed it");
         }
+    }
+    for folder in resolution.parts.iter().take(NAMED) {
+        tracing::warn!(key = %folder.prefix(), "this newer backup has a part of the database alone, so it does not count; name it in BACKUP_REVISION if it is meant");
     }
     for key in resolution.misdated.iter().take(NAMED) {
         tracing::warn!(%key, clock = %now, "this backup is of the future, so a clock is or was wrong, and it does not count; name it in BACKUP_REVISION if it is meant");

@@ -155,6 +155,7 @@ async fn put(
         tables: tables(backup),
         bytes,
         omissions,
+        part: backup.part().map(ToString::to_string),
     })
 }
 
@@ -239,6 +240,7 @@ async fn load(
         keep_going: job.keep_going,
         way: ready.entrance.way,
         plan: &ready.plan,
+        part: backup.part(),
     };
     match backup {
         Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {

@@ -32,6 +32,8 @@ pub struct Done {
     pub bytes: u64,
     /// What could not be made beside the rows.
     pub omissions: Vec<String>,
+    /// Which part of a database it is, in words; none: all of it.
+    pub part: Option<String>,
 }
 
 impl Done {
@@ -58,9 +60,10 @@ impl Done {
         Err(Failure {
             verdict: Verdict::Incomplete,
             sentence: format!(
-                "restored, but {count} {statements} failed: {}; all rows of {} are in {target}, and the log says why each failed",
+                "restored, but {count} {statements} failed: {}; all rows of {}{} are in {target}, and the log says why each failed",
                 names.join(", "),
-                self.key
+                self.key,
+                said(self.part.as_deref())
             ),
         })
     }
@@ -69,13 +72,19 @@ impl Done {
     #[must_use]
     pub fn sentence(&self, target: &Target, elapsed: Duration) -> String {
         format!(
-            "restore complete: {} is back in {target} ({} tables, {} bytes, {:.1} s)",
+            "restore complete: {} is back in {target} ({} tables, {} bytes, {:.1} s){}",
             self.key,
             self.tables,
             self.bytes,
-            elapsed.as_secs_f64()
+            elapsed.as_secs_f64(),
+            said(self.part.as_deref())
         )
     }
+}
+
+/// That a backup does not have all of its database.
+fn said(part: Option<&str>) -> String {
+    part.map_or_else(String::new, |it| format!(", a part of the database: {it}"))
 }
 
 /// Who is told about a job, and under which names.

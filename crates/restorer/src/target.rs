@@ -13,6 +13,7 @@ pub mod mark;
 mod needed;
 pub(crate) mod order;
 pub(crate) mod owners;
+pub(crate) mod part;
 pub mod plan;
 pub mod preflight;
 pub(crate) mod privileges;

@@ -285,6 +285,7 @@ fn an_owner_sees_the_backups_of_its_own_databases_alone() {
             made_by: None,
             schedule: None,
             pinned: false,
+            part: None,
             problem: None,
         };
         let (ours, theirs) = ("db.team-a.example:5432/shop", "db.team-b.example:5432/shop");

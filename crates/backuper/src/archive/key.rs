@@ -26,6 +26,22 @@ const RESTORING: &str = "restoring.";
 /// What the name of the object begins with that says which schedule's backup this is.
 const SCHEDULE: &str = "schedule.";
 
+/// What the name of the object begins with that says which part of its database a backup has.
+const PART: &str = "part.";
+
+/// The name of the object that says that this backup is no whole one, and which others have the same part.
+#[must_use]
+pub fn part(digest: &str) -> String {
+    format!("{PART}{digest}")
+}
+
+/// The part that an object's name or key says.
+#[must_use]
+pub fn part_of(key: &str) -> Option<&str> {
+    let (_, object) = key.rsplit_once('/').unwrap_or(("", key));
+    object.strip_prefix(PART)
+}
+
 /// The name of the object that says which schedule's backup this is, where a database has several in
 /// one bucket: its name alone says it, so that a listing is enough to count.
 #[must_use]
@@ -221,7 +237,7 @@ impl Folder {
 #[must_use]
 pub fn split_dump(key: &str) -> (&str, Option<&str>) {
     // What follows has neither a dot nor a slash; a schedule may have any of the other names.
-    for name in [SCHEDULE, RESTORING] {
+    for name in [SCHEDULE, RESTORING, PART] {
         let Some(at) = key.rfind(&format!(".{name}")) else {
             continue;
         };
@@ -244,6 +260,7 @@ pub fn is_of_something_else(key: &str) -> bool {
     let name = key.rsplit('/').next().unwrap_or_default();
     let is_beside = [MANIFEST, RUNNING].contains(&name)
         || name.starts_with(SCHEDULE)
+        || name.starts_with(PART)
         || Mark::of(name).is_some();
     is_beside || split_dump(key).1.is_some()
 }

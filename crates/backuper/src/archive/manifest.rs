@@ -3,6 +3,7 @@
 
 mod encryption;
 mod globals;
+mod part;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,9 +13,10 @@ use super::identity::{Identity, SystemIdentifier};
 
 pub use encryption::{Encryption, Error as Hidden, Method};
 pub use globals::Globals;
+pub use part::Part;
 
 /// The newest version that this program knows. A manifest of a newer one is refused.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The version of a backup in folders of archives, which the first release reads.
 pub const ARCHIVES: u32 = 1;
@@ -24,6 +26,9 @@ pub const SCRIPT: u32 = 2;
 
 /// The version of an encrypted backup, which nothing reads that knows only [`SCRIPT`].
 pub const ENCRYPTED: u32 = 3;
+
+/// The version of a part of a database, which nothing takes for the whole that knows only [`ENCRYPTED`].
+pub const PARTIAL: u32 = 4;
 
 /// The largest manifest that is read, in bytes: room for a million table names.
 pub const SIZE_LIMIT: usize = 256 << 20;
@@ -46,6 +51,9 @@ pub struct Manifest {
     /// How the streams are encrypted; none: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// Which part of the database it has; none: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// The objects beside the manifest, the schema first.
     pub streams: Vec<Stream>,
     /// The server's roles and tablespaces, where they are a part of the backup.
@@ -327,9 +335,31 @@ mod tests {
 
     #[test]
     fn a_manifest_of_a_version_that_is_not_known_is_refused_with_a_sentence() {
-        let newer = JSON.replace("\"format_version\": 1", "\"format_version\": 4");
+        let newer = JSON.replace("\"format_version\": 1", "\"format_version\": 5");
         let error = Manifest::read(newer.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("use a newer version"), "{error}");
+    }
+
+    #[test]
+    fn a_part_is_of_a_version_that_nobody_takes_for_a_whole_and_hides_its_names() {
+        use crate::archive::encryption::Identities;
+
+        let mut manifest = Manifest::read(JSON.as_bytes()).unwrap();
+        manifest.format_version = PARTIAL;
+        manifest.part = Some(Part {
+            include_schemas: vec!["secret".to_owned()],
+            without_rows: vec!["secret.t".to_owned()],
+            ..Part::default()
+        });
+        let key = age::x25519::Identity::generate();
+        let recipients: Recipients = key.to_public().to_string().parse().unwrap();
+        let identities = Identities::read(&key.to_string()).unwrap();
+        manifest.encryption = Some(Encryption::to(&recipients));
+        let hidden = manifest.clone().hide(&recipients).unwrap();
+        let written = String::from_utf8(hidden.write().unwrap()).unwrap();
+        assert!(!written.contains("secret"), "{written}");
+        assert_eq!(hidden.part, Some(Part::default()));
+        assert_eq!(hidden.reveal(&identities).unwrap(), manifest);
     }
 
     #[test]

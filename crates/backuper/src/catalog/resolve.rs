@@ -61,6 +61,9 @@ pub struct Resolution {
     pub ambiguous: Vec<Folder>,
     /// What would be taken next, should this one turn out to be none.
     pub older: Option<Older>,
+    /// Newer backups of the same source that have a part of the database alone, newest first: a number or a time
+    /// means one that has all of it, where there is any.
+    pub parts: Vec<Folder>,
 }
 
 /// The next older one of several.
@@ -80,6 +83,7 @@ impl Resolution {
             misdated: Vec::new(),
             ambiguous: Vec::new(),
             older: None,
+            parts: Vec::new(),
         }
     }
 }
@@ -102,7 +106,8 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         return Err(question.nothing(&listing).await);
     }
     let sources = question.sources(&listing).await?;
-    let (candidates, misdated) = question.candidates(&listing, &sources.ids);
+    let (mut candidates, misdated) = question.candidates(&listing, &sources.ids);
+    let parts = pass_over_parts(&mut candidates);
     let (found, until) = match wanted {
         Wanted::Count(count) => (question.count(&candidates, count).await?, request.as_of),
         Wanted::At(time) => (question.at(&candidates, time).await?, Some(time)),
@@ -132,7 +137,25 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         misdated,
         ambiguous: ambiguous.cloned().collect(),
         older,
+        parts: parts
+            .into_iter()
+            .filter(|it| it.started() > started)
+            .collect(),
     })
+}
+
+/// Takes out what has a part of the database alone, where something has all of it; gives it.
+fn pass_over_parts(candidates: &mut Vec<Candidate<'_>>) -> Vec<Folder> {
+    let part = |it: &Candidate<'_>| match it {
+        Candidate::Ours(backup) => backup.part().map(|_| backup.folder.clone()),
+        Candidate::Published(..) => None,
+    };
+    let parts: Vec<Folder> = candidates.iter().filter_map(part).collect();
+    if parts.len() == candidates.len() {
+        return Vec::new();
+    }
+    candidates.retain(|it| part(it).is_none());
+    parts
 }
 
 /// Which of several candidates is asked for.

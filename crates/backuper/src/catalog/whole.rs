@@ -56,6 +56,8 @@ impl Backup {
     /// What the store said.
     pub async fn is_whole(&self, storage: &dyn Storage) -> Result<bool, crate::storage::Error> {
         match read_manifest(storage, &self.folder).await {
+            // Copied by somebody without what says that it is a part, it would stand for a whole one.
+            Ok(manifest) if manifest.part.is_some() != self.part().is_some() => Ok(false),
             Ok(manifest) => Ok(self.damage(&manifest).is_none()),
             Err(Error::Storage(error)) if error.kind == crate::storage::Kind::NotFound => Ok(false),
             Err(Error::Storage(error)) => Err(error),

@@ -173,9 +173,11 @@ pub fn choose(
     let folders = listing
         .complete
         .iter()
-        .filter(|it| request.owns(&it.folder) && it.schedule() == newest.schedule())
+        .filter(|it| request.owns(&it.folder) && is_counted_with(it, newest))
         .map(|it| One::Folder(it.clone()));
-    let objects = listing.published.iter().filter(|_| request.objects);
+    // A part stands for nothing that is whole, as these are.
+    let is_judged = request.objects && newest.part().is_none();
+    let objects = listing.published.iter().filter(|_| is_judged);
     let objects = objects.map(|(published, it)| One::Published(published.clone(), it.clone()));
     let mut backups: Vec<(String, One)> = folders.chain(objects).map(|it| (it.key(), it)).collect();
     backups.sort_by(|one, other| (other.1.started(), &other.0).cmp(&(one.1.started(), &one.0)));
@@ -209,6 +211,12 @@ pub fn choose(
         abandoned: abandoned.cloned().collect(),
         stored_at,
     })
+}
+
+/// Whether two backups are of one schedule and have the same part of their database: only then one of them may go
+/// since the other stays.
+fn is_counted_with(one: &Backup, other: &Backup) -> bool {
+    one.schedule() == other.schedule() && one.part() == other.part()
 }
 
 /// Why a backup stays whatever the rules say.
@@ -259,8 +267,20 @@ pub fn reason_to_keep(expired: &Manifest, made: &Manifest) -> Option<&'static st
         Some("it is another server's")
     } else if expired.snapshot_at > made.snapshot_at || expired.finished_at > made.finished_at {
         Some("its manifest is of a later time than the new backup's, so a clock is or was wrong")
+    } else if !is_same_part(expired, made) {
+        Some("it has another part of the database than the new backup")
     } else {
         None
+    }
+}
+
+/// Whether both have all of the database, or the same part of it as far as it is said openly.
+fn is_same_part(expired: &Manifest, made: &Manifest) -> bool {
+    match (&expired.part, &made.part) {
+        (None, None) => true,
+        (Some(_), Some(_)) if expired.is_hidden() => true,
+        (Some(theirs), Some(ours)) => theirs.digest() == ours.digest(),
+        _ => false,
     }
 }
 

@@ -200,9 +200,12 @@ impl Question<'_> {
         ids: &BTreeSet<SourceId>,
     ) -> Result<bool, Failure> {
         let own = backup.map(|it| it.folder.source());
+        // A part of the database stands for no whole one, and for no other part.
+        let part = backup.and_then(Backup::part);
         let counts = |it: &&Backup| {
             let id = it.folder.source();
-            Some(*it) != backup && (own == Some(id) || ids.contains(&id))
+            let has_it = it.part().is_none() || it.part() == part;
+            Some(*it) != backup && has_it && (own == Some(id) || ids.contains(&id))
         };
         for other in self.listing.complete.iter().filter(counts) {
             if other.is_whole(self.storage).await? {

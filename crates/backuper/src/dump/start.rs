@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::explain::Questions;
 use super::pump::{First, FirstBytes, Ready, Running};
 use super::{APPLICATION, Dump, Error, Part, broken, failed, plan};
-use crate::archive::manifest::Content;
+use crate::archive::manifest::{self, Content};
+use crate::postgres::selection::Selection;
 use crate::postgres::snapshot::{Shapes, Snapshot, Survey, Table};
 use crate::postgres::waits::{self, Wait};
 use crate::postgres::{self, Kind, Session};
@@ -53,6 +54,8 @@ pub struct Limits {
 pub struct Started {
     /// The moment that it shows.
     pub taken_at: Timestamp,
+    /// Which part of the database it has; none: all of it.
+    pub part: Option<manifest::Part>,
     pub(super) streams: Vec<Ready>,
 }
 
@@ -131,7 +134,7 @@ impl Dump {
         let target = &self.target;
         Snapshot::end(holder, target).await?;
         let survey = tokio::select! {
-            survey = Survey::take(holder, target, self.lock_wait_timeout) => survey?,
+            survey = self.survey(holder) => survey?,
             () = stop.cancelled() => return Err(stopped()),
         };
         // One is for the schema.
@@ -139,8 +142,11 @@ impl Dump {
         let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs);
         self.progress.dumping(&survey.tables);
         let snapshot = Snapshot::take(holder, target).await?;
-        let mut programs =
-            Programs::start(self, self.parts(&plan, survey.large_objects), &snapshot)?;
+        // Once more: a table may have come since.
+        let chosen = self.chosen(holder).await?;
+        let parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
+        let mut programs = Programs::start(self, parts, &snapshot)?;
+        programs.chosen = chosen;
         let begun = tokio::select! {
             begun = programs.begin(self, sessions) => begun,
             wait = waits::any(witness, APPLICATION) => Ok(Err(Hindrance::Locked(wait))),
@@ -152,6 +158,7 @@ impl Dump {
                 Snapshot::end(holder, target).await?;
                 programs.carry(&shapes, &survey);
                 warn_of_tables_without_rows(&survey);
+                let part = programs.chosen.take().map(|it| self.part(it));
                 let streams = programs.ready(firsts);
                 tracing::info!(
                     key = %self.folder.prefix(), streams = data_streams(&streams), tables = shapes.len(),
@@ -160,6 +167,7 @@ impl Dump {
                 self.progress.rows_pass();
                 Ok(Ok(Started {
                     taken_at: snapshot.taken_at,
+                    part,
                     streams,
                 }))
             }
@@ -205,6 +213,7 @@ enum Hindrance {
 struct Programs {
     running: Vec<Running>,
     firsts: Vec<First>,
+    chosen: Option<Selection>,
 }
 
 impl Programs {
@@ -212,6 +221,7 @@ impl Programs {
         let mut programs = Self {
             running: Vec::with_capacity(parts.len()),
             firsts: Vec::with_capacity(parts.len()),
+            chosen: None,
         };
         for part in parts {
             // Those that run already end with what is dropped here.
@@ -232,7 +242,10 @@ impl Programs {
     ) -> Result<Result<(Shapes, Vec<FirstBytes>), Hindrance>, Failure> {
         let shapes = Shapes::seen_by(&sessions.holder, &dump.target);
         let (shapes, firsts) = tokio::join!(shapes, all(&mut self.firsts));
-        let shapes = shapes?;
+        let mut shapes = shapes?;
+        if let Some(chosen) = &self.chosen {
+            shapes.retain(|it| chosen.has_rows_of(it));
+        }
         let now = Shapes::seen_by(sessions.witness, &dump.target).await?;
         // A pg_dump that has ended may have done so because of it.
         if let Some(table) = shapes.changed(&now) {

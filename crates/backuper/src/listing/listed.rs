@@ -37,6 +37,9 @@ pub struct Listed {
     pub made_by: Option<String>,
     /// The schedule whose backup it is, where its database has several.
     pub schedule: Option<String>,
+    /// Which part of its database it has, in words; none: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Why it cannot be restored; none: it can.
     pub problem: Option<String>,
     /// Whether it is pinned: no retention removes it.
@@ -71,6 +74,7 @@ pub(super) fn with(bare: Listed, backup: &Backup, manifest: &Manifest) -> Listed
             "backuper {}, pg_dump {}",
             manifest.tools.backuper, manifest.tools.pg_dump
         )),
+        part: manifest.part.as_ref().map(ToString::to_string),
         problem: backup.damage(manifest).map(|it| it.to_string()),
         ..bare
     }
@@ -100,6 +104,7 @@ pub(super) fn bare(backup: &Backup) -> Listed {
         server_version: None,
         made_by: None,
         schedule: backup.schedule().map(str::to_owned),
+        part: None,
         problem: None,
         pinned: backup.is_pinned(),
     }
@@ -131,6 +136,7 @@ pub(super) fn of_published(database: &str, published: &Published, object: &Objec
         server_version: None,
         made_by: Some(published.by.name().to_owned()),
         schedule: None,
+        part: None,
         problem: damage_of_published(object),
         pinned: false,
     }

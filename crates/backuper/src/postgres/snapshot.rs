@@ -34,7 +34,7 @@ const TABLES: &str = "
            convert_to(format('\"%s\".\"%s\"', replace(n.nspname, '\"', '\"\"'), replace(c.relname, '\"', '\"\"')),
                       getdatabaseencoding())
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ($1::oid[] IS NULL OR c.oid = ANY ($1))
        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
 
 /// What must not change between the snapshot and the locks: where the rows are, and the names of the
@@ -79,7 +79,8 @@ pub struct Survey {
 
 impl Survey {
     /// Reads the tables' sizes, which takes a moment's lock on each: it waits for as long as a table
-    /// is locked by others, and holds nothing meanwhile. `lock_timeout` of zero has no limit.
+    /// is locked by others, and holds nothing meanwhile. `lock_timeout` of zero has no limit. With `only`, the
+    /// others are not looked at.
     ///
     /// # Errors
     /// `Kind::Busy` when a table stays locked, and what the server said.
@@ -87,12 +88,13 @@ impl Survey {
         session: &Session,
         target: &Target,
         lock_timeout: Duration,
+        only: Option<&[u32]>,
     ) -> Result<Self, Error> {
         let failed =
             |error: tokio_postgres::Error| Error::new("reading the tables of", target, &error);
         let limit = format!("SET lock_timeout = {}", lock_timeout.as_millis());
         session.batch_execute(&limit).await.map_err(failed)?;
-        let rows = session.query(TABLES, &[]).await.map_err(|error| {
+        let rows = session.query(TABLES, &[&only]).await.map_err(|error| {
             if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
                 return failed(error);
             }
@@ -223,6 +225,11 @@ impl Shapes {
             columns: row.get(4),
         };
         Ok(Self(rows.iter().map(|it| (it.get(0), shape(it))).collect()))
+    }
+
+    /// Forgets the tables that nobody dumps.
+    pub fn retain(&mut self, is_dumped: impl Fn(u32) -> bool) {
+        self.0.retain(|oid, _| is_dumped(*oid));
     }
 
     /// How many tables there are.

@@ -192,6 +192,12 @@ impl Toc {
         self.named(|kind| kind == "INDEX")
     }
 
+    /// The schemas and names of its extended statistics.
+    #[must_use]
+    pub fn statistics(&self) -> (Vec<String>, Vec<String>) {
+        self.named(|kind| kind == "STATISTICS")
+    }
+
     fn named(&self, wanted: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
         let named = self.entries.iter().filter(|it| wanted(&it.kind));
         named

@@ -27,23 +27,25 @@ const FOREIGN_KEYS: &str = "
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
 
 /// The rows of an extension's configuration tables that pg_dump takes for the user's, where our role may
-/// write them. PostgreSQL manual, 38.17.3: extension configuration tables.
+/// write them, and the backup has rows for them. PostgreSQL manual, 38.17.3: extension configuration tables.
 const CONFIGURATION: &str = "
     SELECT n.nspname::text, c.relname::text, coalesce(e.extcondition[x.place], '')
       FROM pg_extension e
       CROSS JOIN LATERAL unnest(e.extconfig) WITH ORDINALITY AS x(relation, place)
       JOIN pg_class c ON c.oid = x.relation AND c.relkind = 'r'
       JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE e.extname::text = ANY ($1) AND has_schema_privilege(n.oid, 'USAGE')
+     WHERE e.extname::text = ANY ($1) AND format('%I.%I', n.nspname, c.relname) <> ALL ($2::text[]) AND has_schema_privilege(n.oid, 'USAGE')
        AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
        AND has_table_privilege(c.oid, 'DELETE')
      ORDER BY e.extname, x.place";
 
-/// The text that drops everything that the backup knows and the target has.
+/// The text that drops everything that the backup knows and the target has. Of an extension's tables those keep
+/// their rows for which the backup has none.
 pub(super) async fn statements(
     session: &Client,
     target: &Target,
     toc: &Toc,
+    without_rows: &[String],
 ) -> Result<String, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let (schemas, names) = toc.tables();
@@ -58,7 +60,7 @@ pub(super) async fn statements(
         .map(|it| it.tag.as_str())
         .collect();
     let configuration = session
-        .query(CONFIGURATION, &[&extensions])
+        .query(CONFIGURATION, &[&extensions, &without_rows])
         .await
         .map_err(failed)?;
     let mut beforehand: Vec<String> = keys
@@ -121,7 +123,7 @@ pub(super) async fn of_all(
     toc: &Toc,
     next: Option<&Toc>,
 ) -> Result<String, Failure> {
-    let mut text = statements(session, target, toc).await?;
+    let mut text = statements(session, target, toc, &[]).await?;
     let stays = |entry: &Entry| {
         let same = |it: &Entry| it.kind == entry.kind && it.tag == entry.tag;
         (entry.kind == "SCHEMA" && entry.tag == "public")

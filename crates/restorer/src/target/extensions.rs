@@ -65,6 +65,18 @@ pub(super) async fn examine(
     may_install(session, target, guarded).await
 }
 
+/// Whether a backup makes an extension: of a part of a database only some do.
+fn brings(backup: &Backup, name: &str) -> bool {
+    match (backup.part(), backup.toc()) {
+        (None, _) => true,
+        (Some(_), Some(toc)) => {
+            let mut entries = toc.entries.iter();
+            entries.any(|it| it.kind == "EXTENSION" && it.tag == name)
+        }
+        (Some(part), None) => part.include_schemas.is_empty() && part.include_tables.is_empty(),
+    }
+}
+
 /// Names and versions; an archive does not say the version.
 fn wanted(backup: &Backup) -> Vec<(String, String)> {
     match backup {
@@ -75,7 +87,8 @@ fn wanted(backup: &Backup) -> Vec<(String, String)> {
         Backup::Folder(..) | Backup::Script(..) => {
             let manifest = backup.manifest();
             let all = manifest.iter().flat_map(|it| &it.source.extensions);
-            all.map(|it| (it.name.clone(), it.version.clone()))
+            all.filter(|it| brings(backup, &it.name))
+                .map(|it| (it.name.clone(), it.version.clone()))
                 .collect()
         }
     }

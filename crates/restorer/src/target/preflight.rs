@@ -10,6 +10,7 @@ use super::extensions;
 use super::making::{Maker, Making};
 use super::mark;
 use super::needed;
+use super::part;
 use super::plan::{Plan, Roled, Wishes};
 use super::roles::Roles;
 use super::tolerant::few;
@@ -174,6 +175,9 @@ async fn examine(
         .await
         .map_err(|error| Failure::refused(error.to_string()))?;
     extensions::examine(session, target, backup).await?;
+    if let (Some(part), Some(toc)) = (backup.part(), backup.toc()) {
+        part::has_schemas(session, target, toc, part).await?;
+    }
     may_restore(session, target).await?;
     let roles = Roles::of(session, target, here.major()).await?;
     let making = making(session, target, here.major(), asked, &roles).await?;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{Extension, Manifest};
+use super::{Extension, Manifest, Part};
 use crate::archive::encryption::{Identities, Recipients, Unopened};
 
 /// How every object beside the manifest is encrypted.
@@ -36,6 +36,8 @@ pub enum Method {
 struct Hidden {
     extensions: Vec<Extension>,
     superusers: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
     streams: Vec<Names>,
 }
 
@@ -96,6 +98,7 @@ impl Manifest {
             streams: names.collect(),
             extensions: std::mem::take(&mut self.source.extensions),
             superusers: self.source.superusers.take(),
+            part: self.part.as_mut().map(std::mem::take),
         };
         let mut writer = recipients.encrypt(Vec::new())?;
         writer.write_all(&serde_json::to_vec(&hidden)?)?;
@@ -123,6 +126,7 @@ impl Manifest {
         let Hidden {
             extensions,
             superusers,
+            part,
             streams,
         } = serde_json::from_slice(&json).map_err(|_it_has_names| Error::Foreign)?;
         let own = self.streams.iter().map(|it| &it.sha256);
@@ -134,6 +138,11 @@ impl Manifest {
         }
         self.source.extensions = extensions;
         self.source.superusers = superusers;
+        // That it is a part is said openly too.
+        if self.part.is_some() != part.is_some() {
+            return Err(Error::Foreign);
+        }
+        self.part = part;
         Ok(self)
     }
 }

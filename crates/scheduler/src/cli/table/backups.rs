@@ -187,7 +187,11 @@ fn status(it: &v1::Backup) -> String {
         (true, false) => "ok".to_owned(),
     };
     let pinned = if it.pinned { ", pinned" } else { "" };
-    format!("{status}{pinned}")
+    let part = match it.part.as_str() {
+        "" => String::new(),
+        part => format!(", A PART: {}", shown(part)),
+    };
+    format!("{status}{pinned}{part}")
 }
 
 fn taken(it: &v1::Backup) -> Option<Timestamp> {

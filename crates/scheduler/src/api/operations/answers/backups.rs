@@ -26,6 +26,7 @@ pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
         server_version,
         made_by,
         schedule,
+        part,
         problem,
         pinned,
     } = backup;
@@ -44,6 +45,7 @@ pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
         problem: problem.unwrap_or_default(),
         dbname: database,
         pinned,
+        part: part.unwrap_or_default(),
     }
 }
 

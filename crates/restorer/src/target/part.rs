@@ -1,0 +1,106 @@
+//! What the backup of a part of a database would take from a target without bringing it back.
+
+use backuper::archive::manifest::Part;
+use backuper::postgres::{self, Target};
+use backuper::runtime::Failure;
+use tokio_postgres::Client;
+
+use super::tolerant::few;
+use crate::archive::toc::Toc;
+
+/// Tables that are dropped and made anew without rows, and what asks whether they have some now.
+const TABLES: &str = "
+    SELECT format('%I.%I', n.nspname, c.relname), format('SELECT EXISTS (SELECT FROM %I.%I)', n.nspname, c.relname)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'm') AND format('%I.%I', n.nspname, c.relname) = ANY ($1)
+       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+     ORDER BY 1";
+
+/// Of these schemas those that are not there.
+const MISSING: &str = "
+    SELECT wanted FROM unnest($1::text[]) wanted
+     WHERE wanted NOT IN (SELECT nspname::text FROM pg_namespace) ORDER BY 1";
+
+/// Extended statistics go with their table.
+const STATISTICS: &str = "
+    SELECT format('statistics %I.%I of table %I.%I', sn.nspname, s.stxname, n.nspname, c.relname)
+      FROM pg_statistic_ext s JOIN pg_namespace sn ON sn.oid = s.stxnamespace
+      JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+       AND (sn.nspname::text, s.stxname::text) NOT IN (SELECT * FROM unnest($3::text[], $4::text[]))
+     ORDER BY 1";
+
+/// Refuses where rows of the target, or what belongs to its tables, would go for nothing.
+///
+/// # Errors
+/// A refusal that names all of it.
+pub(crate) async fn refuse(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    part: Option<&Part>,
+) -> Result<(), Failure> {
+    let Some(part) = part else { return Ok(()) };
+    let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
+    let (schemas, names) = toc.dropped_by_name();
+    let tables = session
+        .query(TABLES, &[&part.without_rows, &schemas, &names])
+        .await
+        .map_err(failed)?;
+    let mut lost = Vec::new();
+    for table in tables {
+        let has_rows = session.query_one(table.get::<_, &str>(1), &[]).await;
+        if has_rows.map_err(failed)?.get(0) {
+            let name: &str = table.get(0);
+            lost.push(format!("the rows of table {name}"));
+        }
+    }
+    let (statistics_schemas, statistics) = toc.statistics();
+    let statistics = session
+        .query(
+            STATISTICS,
+            &[&schemas, &names, &statistics_schemas, &statistics],
+        )
+        .await
+        .map_err(failed)?;
+    lost.extend(statistics.iter().map(|row| row.get(0)));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "{target} would lose what this backup, a part of a database ({part}), does not bring back: {}; restore into another database, or empty or drop it first if it may go; nothing was changed",
+        few(lost)
+    )))
+}
+
+/// Refuses where a schema is not there, and the backup has tables for it and not the schema itself.
+///
+/// # Errors
+/// A refusal that names them.
+pub(crate) async fn has_schemas(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    part: &Part,
+) -> Result<(), Failure> {
+    let made = |name: &str| {
+        let mut entries = toc.entries.iter();
+        entries.any(|it| it.kind == "SCHEMA" && it.tag == name)
+    };
+    let named = toc.entries.iter().filter_map(|it| it.namespace.clone());
+    let mut wanted: Vec<String> = named.filter(|it| !it.is_empty() && !made(it)).collect();
+    wanted.sort();
+    wanted.dedup();
+    let missing = session
+        .query(MISSING, &[&wanted])
+        .await
+        .map_err(|error| postgres::Error::new("examining", target, &error))?;
+    let missing: Vec<String> = missing.iter().map(|row| row.get(0)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "{target} does not have the schemas {}, and this backup, a part of a database ({part}), does not bring them; make them there with CREATE SCHEMA and restore again; nothing was changed",
+        few(missing)
+    )))
+}
