@@ -3,6 +3,7 @@
 mod addresses;
 pub mod checks;
 pub mod declared;
+mod defaults;
 pub mod ledger;
 pub mod put;
 mod questions;
