@@ -327,3 +327,152 @@ impl Workers {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backuper::job::{Value, Var};
+    use backuper::runtime::settings::{Instead, read_from};
+    use clap::Parser;
+
+    use super::*;
+    use crate::domain::access::{Listed, Places};
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        workers: WorkerSettings,
+    }
+
+    fn settings(vars: &[(&'static str, &'static str)]) -> WorkerSettings {
+        match read_from::<Only, _>(vars.iter().copied()) {
+            Ok(only) => only.workers,
+            Err(Instead::Refuse(why) | Instead::Print(why)) => panic!("{why}"),
+        }
+    }
+
+    fn told(settings: WorkerSettings, listed: &[&str], store: &Store) -> Vec<Var> {
+        let ambient_buckets: Vec<Listed> = listed.iter().map(|it| it.parse().unwrap()).collect();
+        let places = Places {
+            ambient_buckets,
+            ..Places::default()
+        };
+        Workers { settings, places }.store(store).to_env()
+    }
+
+    fn names(vars: &[Var]) -> Vec<&'static str> {
+        vars.iter().map(|it| it.name).collect()
+    }
+
+    fn at(url: &str) -> Store {
+        Store::ambient(url.parse::<StoreUrl>().unwrap().into())
+    }
+
+    #[test]
+    fn a_default_store_on_kubernetes_has_its_credentials_in_a_secret() {
+        for (vars, variables, key) in [
+            (
+                [("STORE_URL", "gs://b-1/core"), ("STORE_SECRET", "cloud")],
+                "GOOGLE_SERVICE_ACCOUNT_KEY",
+                "GOOGLE_SERVICE_ACCOUNT_KEY",
+            ),
+            (
+                [("STORE_URL", "az://acme/core"), ("STORE_SECRET", "cloud/k")],
+                "AZURE_STORAGE_ACCOUNT_KEY",
+                "k",
+            ),
+            (
+                [
+                    ("STORE_URL", "az://acme/core"),
+                    ("STORE_SAS_SECRET", "cloud/s"),
+                ],
+                "AZURE_STORAGE_SAS_TOKEN",
+                "s",
+            ),
+            (
+                [("STORE_URL", "s3://b-1"), ("STORE_SECRET", "cloud/a/b")],
+                "S3_ACCESS_KEY",
+                "a",
+            ),
+        ] {
+            let settings = settings(&vars);
+            settings.default.check(&settings, true).unwrap();
+            assert!(
+                settings.default.check(&settings, false).is_err(),
+                "{vars:?}"
+            );
+            let store = settings.default.store().unwrap();
+            assert_eq!(store.variables()[0], variables);
+            let reference = store.keys.reference().unwrap();
+            assert_eq!((&*reference.secret, &*reference.keys[0]), ("cloud", key));
+        }
+        for wrong in [
+            &[("STORE_URL", "s3://b-1"), ("STORE_SECRET", "cloud/a")][..],
+            &[("STORE_URL", "s3://b-1"), ("STORE_SAS_SECRET", "cloud")],
+            &[("STORE_URL", "gs://b-1"), ("S3_ENDPOINT", "https://s3")],
+            &[
+                ("STORE_URL", "gs://b-1"),
+                ("AZURE_CLIENT_SECRET", "hunter2"),
+            ],
+        ] {
+            let settings = settings(wrong);
+            let why = settings.default.check(&settings, true).unwrap_err();
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_store_and_none_is_named_is_a_workers() {
+        let settings = settings(&[
+            ("S3_ENDPOINT", "https://s3"),
+            ("S3_ACCESS_KEY", "a"),
+            ("S3_SECRET_KEY", "b"),
+        ]);
+        settings.default.check(&settings, true).unwrap();
+        assert!(settings.default.store().is_none());
+    }
+
+    #[test]
+    fn our_credentials_go_to_listed_places_alone_and_to_no_caller_who_has_others() {
+        let vars = [
+            ("GOOGLE_SERVICE_ACCOUNT_KEY", "ours"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "ours"),
+            ("STORE_URL", "s3://b-1/core"),
+            ("S3_ACCESS_KEY", "ours"),
+            ("S3_SECRET_KEY", "ours"),
+        ];
+        let is_ours = |vars: &[Var]| {
+            use secrecy::ExposeSecret as _;
+            vars.iter().any(|it| match &it.value {
+                Value::Secret(text) => text.expose_secret() == "ours",
+                Value::Plain(_) => false,
+            })
+        };
+        for url in ["gs://b-1/a", "az://acme/b-1/a"] {
+            assert!(is_ours(&told(settings(&vars), &[url], &at(url))), "{url}");
+            let beside = format!("{url}b");
+            let vars = told(settings(&vars), &[url], &at(&beside));
+            assert_eq!(names(&vars), ["STORE_URL"], "{beside}");
+        }
+        assert!(is_ours(&told(settings(&vars), &[], &at("s3://b-1/core"))));
+        for other in ["s3://b-1", "s3://b-1/core/x", "s3://b-2/core"] {
+            assert!(
+                !is_ours(&told(settings(&vars), &["*"], &at(other))),
+                "{other}"
+            );
+        }
+        let theirs = Credential::Inline(Some(Keys(vec!["theirs".into()])));
+        let place = at("az://acme/b-1/a").place;
+        let store = Store::new(place, Way::Signature, theirs).unwrap();
+        let vars = told(settings(&vars), &["az://*"], &store);
+        assert_eq!(names(&vars), ["STORE_URL", "AZURE_STORAGE_SAS_TOKEN"]);
+    }
+
+    /// It would write beside the prefix, and call that a backup.
+    #[test]
+    fn a_worker_that_knows_of_no_prefix_is_told_of_no_bucket() {
+        let vars = told(settings(&[]), &[], &at("s3://backups/team-a"));
+        assert_eq!(names(&vars), ["STORE_URL"]);
+        let vars = told(settings(&[]), &[], &at("s3://backups"));
+        assert_eq!(names(&vars), ["S3_BUCKET_NAME"]);
+    }
+}
