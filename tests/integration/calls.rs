@@ -400,20 +400,20 @@ fn u39_each_wrong_field_is_named() {
     for (field, spoil) in WRONG {
         let mut request = requests::backup();
         spoil(&mut request);
-        let wrong = convert::plan(request.clone()).expect_err(field);
+        let wrong = convert::plan(request.clone(), None).expect_err(field);
         let status = status::invalid(&wrong);
         let found = fields(&status);
         assert_eq!(found, [field]);
         assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
         let update = requests::update("backup-00000000-postgres", request);
-        let wrong = convert::change(update).expect_err(field);
+        let wrong = convert::change(update, None).expect_err(field);
         assert_eq!(wrong[0].field, format!("request.{}", found[0]));
     }
 }
 
 #[test]
 fn u39_all_that_is_wrong_is_said_at_once() {
-    let wrong = convert::plan(BackupRequest::default()).expect_err("nothing is in it");
+    let wrong = convert::plan(BackupRequest::default(), None).expect_err("nothing is in it");
     let expected = [
         "db_uri",
         "db_port",
@@ -424,7 +424,7 @@ fn u39_all_that_is_wrong_is_said_at_once() {
     ];
     assert_eq!(fields(&status::invalid(&wrong)), expected);
     for revision in ["", "-1", "99999999999999", "/x", "a\nb"] {
-        let wrong = convert::restore(requests::restore(revision)).expect_err(revision);
+        let wrong = convert::restore(requests::restore(revision), None).expect_err(revision);
         assert_eq!(fields(&status::invalid(&wrong)), ["backupRevision"]);
     }
 }

@@ -9,6 +9,7 @@ mod names;
 mod operations;
 mod process;
 mod put;
+mod stores;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -99,6 +99,7 @@
 {{- end }}
 {{- include "adapter.s3Env" $workers.s3 }}
 {{- include "adapter.copyEnv" (default (dict) $workers.copy) }}
+{{- include "adapter.storeEnv" (default (dict) $workers.store) }}
 {{- with $workers.kueueQueue }}
 - {name: KUEUE_QUEUE, value: {{ . | quote }}}
 {{- end }}
@@ -136,8 +137,30 @@
 {{- end }}
 {{- end -}}
 
+{{/* The store of calls that name none; a release that was made before there were the values has none. */}}
+{{- define "adapter.storeEnv" }}
+{{- with .url }}
+- {name: STORE_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .endpoint }}
+- {name: S3_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .secret }}
+- {name: STORE_SECRET, value: {{ prepend (default (list) $.secretKeys) . | join "/" | quote }}}
+{{- end }}
+{{- with .sasSecret }}
+- {name: STORE_SAS_SECRET, value: {{ printf "%s/%s" . $.sasSecretKey | quote }}}
+{{- end }}
+{{- with .azureEndpoint }}
+- {name: AZURE_STORAGE_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
 {{/* What objects on S3 are written with. */}}
 {{- define "adapter.s3Env" }}
+{{- with .prefix }}
+- {name: S3_PREFIX, value: {{ . | quote }}}
+{{- end }}
 {{- with .storageClass }}
 - {name: S3_STORAGE_CLASS, value: {{ . | quote }}}
 {{- end }}

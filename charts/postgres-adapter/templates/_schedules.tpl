@@ -7,7 +7,7 @@
 {{- /* Numbers of values are floats, and large ones would get an exponent. */}}
 {{- with .database.port -}}{{- $_ := set $database "port" (int64 .) -}}{{- end -}}
 {{- $_ := set $one "database" $database -}}
-{{- $_ := set $one "store" (pick .store "endpoint" "bucket" "keysSecret") -}}
+{{- $_ := set $one "store" (pick .store "endpoint" "bucket" "url" "prefix" "keysSecret" "serviceAccountSecret" "accountKeySecret" "sasTokenSecret") -}}
 {{- with .maxBackupCount -}}{{- $_ := set $one "maxBackupCount" (int64 .) -}}{{- end -}}
 {{- $all = append $all $one -}}
 {{- end -}}
@@ -22,7 +22,10 @@
 {{- $all := list -}}
 {{- range default (list) .Values.schedules -}}
 {{- with (.database.passwordSecret).name -}}{{- $all = append $all . -}}{{- end -}}
-{{- with (.store.keysSecret).name -}}{{- $all = append $all . -}}{{- end -}}
+{{- $store := .store -}}
+{{- range list "keysSecret" "serviceAccountSecret" "accountKeySecret" "sasTokenSecret" -}}
+{{- with get $store . -}}{{- $all = append $all .name -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $all | uniq | sortAlpha | join "\n" -}}
 {{- end -}}
@@ -31,7 +34,9 @@
 {{- define "adapter.secretPatterns" -}}
 {{- $names := include "adapter.scheduleSecrets" . | splitList "\n" | compact -}}
 {{- $identities := list (default (dict) .Values.workers.encryption).identitySecret | compact -}}
-{{- range concat $names $identities (default (list) .Values.secretReferences) | uniq -}}
+{{- $store := default (dict) .Values.workers.store -}}
+{{- $stores := list $store.secret $store.sasSecret | compact -}}
+{{- range concat $names $identities $stores (default (list) .Values.secretReferences) | uniq -}}
 ^{{ . | replace "." "[.]" | replace "*" ".*" }}${{ "\n" }}
 {{- end -}}
 {{- end -}}
@@ -47,12 +52,18 @@
 {{- if or (contains "-now-" $one.name) (contains "-lst-" $one.name) (hasPrefix "restore-" $one.name) (eq "restores" $one.name) -}}
 {{- fail (printf "%s: names with -now- or -lst- in them, restores, and those that begin with restore- are for runs" $what) -}}
 {{- end -}}
-{{- if not (or $one.store.bucket (hasPrefix "file://" (default "" $one.store.endpoint))) -}}
-{{- fail (printf "%s: store.bucket is needed, but for the endpoint of a directory (file:///…)" $what) -}}
+{{- if not (or $one.store.url $one.store.bucket (hasPrefix "file://" (default "" $one.store.endpoint))) -}}
+{{- fail (printf "%s: store.url or store.bucket is needed, but for the endpoint of a directory (file:///…)" $what) -}}
+{{- end -}}
+{{- if and $one.store.url $one.store.bucket -}}
+{{- fail (printf "%s: store.url names the bucket already, so leave store.bucket out" $what) -}}
 {{- end -}}
 {{- /* For those who skip the schema too: a ConfigMap is no place for a secret. */}}
 {{- if or (hasKey $one.database "password") (hasKey $one.store "accessKey") (hasKey $one.store "secretKey") -}}
 {{- fail (printf "%s: passwords and keys stand in Secrets, which database.passwordSecret and store.keysSecret name" $what) -}}
+{{- end -}}
+{{- if or (hasKey $one.store "serviceAccountKey") (hasKey $one.store "accountKey") (hasKey $one.store "sasToken") -}}
+{{- fail (printf "%s: keys stand in Secrets, which store.serviceAccountSecret, store.accountKeySecret and store.sasTokenSecret name" $what) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

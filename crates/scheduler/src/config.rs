@@ -19,6 +19,7 @@ use local::Machine;
 use runs::RunLimits;
 use serving::Serving;
 
+use crate::domain::access::Listed;
 use crate::service::Checks;
 use crate::service::checks::Disk;
 use crate::workers::{WorkerSettings, Workers};
@@ -99,10 +100,31 @@ impl Config {
     /// What workers are told.
     #[must_use]
     pub fn workers(&self) -> Workers {
-        Workers {
-            settings: self.workers.clone(),
-            places: self.access.places(),
-        }
+        let mut places = self.access.places();
+        // Whoever has a Secret of its own needs nothing of ours.
+        let default = self
+            .workers
+            .default
+            .store()
+            .filter(|it| it.keys.is_ambient());
+        let listed = default.map(|it| Listed::Default(it.place));
+        places.ambient_buckets.extend(listed);
+        let settings = self.workers.clone();
+        let settings = match self.choice() {
+            Choice::Kubernetes => settings.without_secrets(),
+            Choice::Local => settings,
+        };
+        Workers { settings, places }
+    }
+
+    /// Whether what workers are told fits together, as far as no request can mend it.
+    ///
+    /// # Errors
+    /// A sentence that names the variable to set.
+    pub fn check_workers(&self) -> Result<(), String> {
+        self.workers.check()?;
+        let has_secrets = self.choice() == Choice::Kubernetes;
+        self.workers.default.check(&self.workers, has_secrets)
     }
 
     /// The IP address to listen on: in a pod all of them, elsewhere the machine's own.

@@ -63,7 +63,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     // Each backup would be refused for it.
     config.workers.layout.layout().map_err(Failure::refused)?;
     let workers = config.workers();
-    config.workers.check().map_err(Failure::refused)?;
+    config.check_workers().map_err(Failure::refused)?;
     let engine = engine(config, workers.clone()).await?;
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;

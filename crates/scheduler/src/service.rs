@@ -4,6 +4,7 @@ mod addresses;
 pub mod checks;
 mod databases;
 pub mod declared;
+mod defaults;
 pub mod ledger;
 pub mod put;
 mod questions;

@@ -1,11 +1,11 @@
 //! What workers are told: of a request, and beside it what the administrator has set.
 
 mod settings;
+mod stores;
 
 use std::path::PathBuf;
 
-use backuper::job::store::s3::S3Settings;
-use backuper::job::store::{AzureSettings, GoogleSettings, StoreSettings};
+use backuper::job::store::StoreSettings;
 use backuper::job::{
     BackupJob, BackupSource, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob,
     FilterSettings, LayoutSettings, ListJob, PinJob, PreviewJob, ReportingSettings,
@@ -13,18 +13,17 @@ use backuper::job::{
 };
 use backuper::report::CoreAddress;
 use backuper::retention::Retention;
-use backuper::storage::{Endpoint, Prefix};
 use restorer::job::{IdentitySettings, RestoreJob};
 
 pub use settings::{IDENTITY, WorkerSettings};
+pub use stores::{DefaultStore, usual_keys};
 
-use crate::domain::access::{Named, Places, Refusal};
+use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::question::{Given, Rules, Task};
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Schedule;
-use crate::domain::store::Store;
 
 /// Makes workers' settings of requests. A secret that is not at hand becomes an empty one: its
 /// variable is there, and whoever keeps the secret puts it in.
@@ -136,7 +135,7 @@ impl Workers {
         let store = match store {
             Some(store) => self.store(store),
             // A worker that needs one says so itself.
-            None => self.store(&Store::default()),
+            None => self.no_store(),
         };
         let reporting = self.quiet();
         Some(match task {
@@ -257,62 +256,6 @@ impl Workers {
             sslkey: shown(&self.settings.sslkey),
             programs: self.settings.programs.clone(),
         }
-    }
-
-    fn store(&self, store: &Store) -> StoreSettings {
-        let Store {
-            endpoint,
-            bucket,
-            keys,
-        } = store.clone();
-        let keys = at_hand(keys);
-        let options = self.written_with(store);
-        StoreSettings {
-            url: None,
-            prefix: Prefix::default(),
-            endpoint,
-            bucket,
-            access_key: keys.as_ref().map(|it| it.access.clone()),
-            secret_key: keys.map(|it| it.secret),
-            session_token: None,
-            region: self.settings.region.clone(),
-            store_ca_file: None,
-            ca_file: self.settings.ca_file.clone(),
-            force_path_style: self.settings.force_path_style,
-            secure: self.settings.secure,
-            s3: options,
-            google: GoogleSettings::default(),
-            azure: AzureSettings::default(),
-        }
-    }
-
-    /// A directory has none of it, and workers refuse what would not be done. The administrator's key goes to
-    /// listed buckets alone: every request for an object shows it to the server.
-    fn written_with(&self, store: &Store) -> S3Settings {
-        if matches!(store.endpoint, Some(Endpoint::Directory(_))) {
-            return S3Settings::default();
-        }
-        let mut options = self.settings.s3.clone();
-        if !self.places.lends_for(store) {
-            options.sse_customer_key = None;
-        }
-        options
-    }
-
-    /// Whether a request may name these.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub fn permit(&self, named: Named<'_>) -> Result<(), Refusal> {
-        self.places.permit(named)?;
-        let is_bucket = |it: &&Store| !matches!(it.endpoint, Some(Endpoint::Directory(_)));
-        let Some(store) = named.store.filter(is_bucket) else {
-            return Ok(());
-        };
-        if self.settings.s3.sse_customer_key.is_some() && !self.places.lends_for(store) {
-            return Err(Refusal::KeyNotLent(store.place()));
-        }
-        Ok(())
     }
 
     fn layout(&self) -> LayoutSettings {

@@ -74,6 +74,65 @@ fn an_empty_list_declares_that_there_are_none_and_no_list_declares_nothing() {
 }
 
 #[test]
+fn a_store_in_another_cloud_reaches_the_scheduler_and_its_secrets_the_policy() {
+    let store = |text: &str| {
+        shop(
+            r#"{"endpoint":"https://s3.example","bucket":"backups","keysSecret":{"name":"s3","accessKey":"id","secretKey":"secret"}}"#,
+            text,
+        )
+    };
+    for (field, url) in [
+        ("serviceAccountSecret", "gs://backups/team-a"),
+        ("accountKeySecret", "az://acme/backups/team-a"),
+        ("sasTokenSecret", "az://acme/backups"),
+    ] {
+        let text = format!(r#"{{"url":"{url}","{field}":{{"name":"the-cloud","key":"key"}}}}"#);
+        let documents = rendered(&[&store(&text), "admissionPolicy.enabled=true"]);
+        let expected: Value = serde_yaml_ng::from_str(&text).unwrap();
+        assert_eq!(declared(&documents)["schedules"][0]["store"], expected);
+        let policies = documents
+            .iter()
+            .filter(|it| it["kind"] == "ValidatingAdmissionPolicy");
+        let texts = policies.map(|it| serde_yaml_ng::to_string(it).unwrap());
+        let all: String = texts.collect();
+        assert!(all.contains("^the-cloud$"), "{all}");
+    }
+    let below = store(r#"{"bucket":"backups","prefix":"team-a"}"#);
+    let documents = rendered(&[&below]);
+    let store = &declared(&documents)["schedules"][0]["store"];
+    assert_eq!(store["prefix"], "team-a");
+}
+
+#[test]
+fn the_cores_calls_have_a_prefix_and_a_store_of_the_administrators() {
+    let documents = rendered(&[
+        "workers.s3.prefix=team-a",
+        "workers.store.url=gs://backups/core",
+        "workers.store.secret=the-cloud",
+        "workers.store.secretKeys={key.json}",
+        "admissionPolicy.enabled=true",
+    ]);
+    for (name, value) in [
+        ("S3_PREFIX", "team-a"),
+        ("STORE_URL", "gs://backups/core"),
+        ("STORE_SECRET", "the-cloud/key.json"),
+    ] {
+        assert_eq!(env_of(&documents, name).as_deref(), Some(value));
+    }
+    let all = serde_yaml_ng::to_string(&documents).unwrap();
+    assert!(all.contains("^the-cloud$"), "{all}");
+    let signed = rendered(&[
+        "workers.store.url=az://acme/backups",
+        "workers.store.sasSecret=the-cloud",
+    ]);
+    let secret = env_of(&signed, "STORE_SAS_SECRET");
+    assert_eq!(secret.as_deref(), Some("the-cloud/AZURE_STORAGE_SAS_TOKEN"));
+    for name in ["STORE_URL", "S3_PREFIX", "STORE_SECRET"] {
+        assert_eq!(env_of(&rendered(&[]), name), None, "{name}");
+    }
+}
+
+#[test]
 fn a_schedule_may_do_without_secrets() {
     let bare = r#"{"name":"bare","cron":"@daily","database":{"host":"db","dbname":"b","user":"u"},"store":{"endpoint":"file:///backups"}}"#;
     let documents = rendered(&[&schedules(&[bare])]);
@@ -108,6 +167,22 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "are for runs",
     ),
     (r#","bucket":"backups""#, "", "store.bucket is needed"),
+    (
+        r#""bucket":"#,
+        r#""url":"s3://backups/a","bucket":"#,
+        "leave store.bucket out",
+    ),
+    (r#""bucket":"#, r#""url":"ftp://backups/a","was":"#, "url"),
+    (
+        r#""bucket":"#,
+        r#""serviceAccountKey":"hunter2","bucket":"#,
+        "so serviceAccountSecret names a Secret",
+    ),
+    (
+        r#""bucket":"#,
+        r#""sasToken":"hunter2","bucket":"#,
+        "so sasTokenSecret names a Secret",
+    ),
     (r#""port":5432"#, r#""port":0"#, "port"),
     (r#""key":"pass""#, r#""keys":"pass""#, "keys"),
     (
@@ -182,6 +257,16 @@ fn the_example_is_a_values_file_whose_secrets_are_beside_it() {
             named.insert((name.to_owned(), id));
             let secret = key(keys, "secretKey", "AWS_SECRET_ACCESS_KEY");
             named.insert((name.to_owned(), secret));
+        }
+        for (field, usual) in [
+            ("serviceAccountSecret", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+            ("accountKeySecret", "AZURE_STORAGE_ACCOUNT_KEY"),
+            ("sasTokenSecret", "AZURE_STORAGE_SAS_TOKEN"),
+        ] {
+            let keys = &schedule["store"][field];
+            if let Some(name) = keys["name"].as_str() {
+                named.insert((name.to_owned(), key(keys, "key", usual)));
+            }
         }
     }
     let mut there = BTreeSet::new();

@@ -63,7 +63,7 @@ fn a_schedule_of_the_version_before_is_read_kept_and_brought_up_to_date() {
         let engine = engine(&namespace).await;
         let name = cron_job.name_any().parse().expect("a name");
         let kept = engine.schedule(&name).await.expect("read").expect("known");
-        let plan = scheduler::api::oiler::convert::plan(requests::backup()).expect("a plan");
+        let plan = scheduler::api::oiler::convert::plan(requests::backup(), None).expect("a plan");
         let asked = Schedule::new(kept.name.clone(), plan.clone());
         assert!(kept.changes_from(&asked).is_empty(), "{kept:?}");
         assert!(!kept.counts_apart, "its backups are counted as they were");
@@ -95,8 +95,8 @@ fn a_restore_that_the_version_before_has_begun_is_under_way_and_its_end_is_told(
         let (_, job) = made(&namespace).await;
         namespace.pod_of(&job.name_any()).await;
         let engine = engine(&namespace).await;
-        let other =
-            scheduler::api::oiler::convert::restore(requests::restore("1")).expect("a restore");
+        let other = scheduler::api::oiler::convert::restore(requests::restore("1"), None)
+            .expect("a restore");
         let error = engine.start(&other).await.expect_err("one is under way");
         assert_eq!(error.kind(), Kind::Precondition, "{error:?}");
         let tidied = engine.tidy().await.expect("tidied");

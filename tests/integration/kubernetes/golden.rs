@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use backuper::storage::StoreUrl;
+use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
+use scheduler::domain::credential::{Credential, Reference};
 use scheduler::domain::run::Component;
+use scheduler::domain::store::{Keys, Place, Store, Way};
 use scheduler::engine::conformance;
 use scheduler::engine::kubernetes::keys::RENDERED;
 use scheduler::engine::kubernetes::record::Spec;
@@ -100,6 +104,58 @@ fn a_template_with_a_field_that_pods_do_not_have_is_refused_by_its_path() {
     }
     Template::parse("spec: {containers: [{name: worker, resources: {limits: {cpu: 1}}}], volumes: [{name: a, emptyDir: {}}], priority: null}")
         .expect("all of it is known");
+}
+
+/// A schedule whose store is another cloud's, and what lets in there stands in a Secret: the caller's own, or
+/// one that it names.
+fn in_cloud(url: &str, way: Way, keys: Credential<Keys>) -> Spec {
+    let mut spec = spec("shop");
+    let place = Place::from(url.parse::<StoreUrl>().expect("a place"));
+    spec.schedule.plan.store = Store::new(place, way, keys).expect("a store");
+    spec
+}
+
+/// What a CronJob's pod has in its environment.
+fn environment(settings: &Settings, spec: &Spec) -> Vec<EnvVar> {
+    let pod = cron_job(settings, spec)
+        .spec
+        .and_then(|it| it.job_template.spec?.template.spec);
+    let mut env = pod.expect("a pod").containers[0]
+        .env
+        .clone()
+        .expect("variables");
+    env.retain(|it| {
+        ["STORE_", "S3_", "GOOGLE_", "AZURE_", "STORAGE_"]
+            .iter()
+            .any(|prefix| it.name.starts_with(prefix))
+    });
+    env
+}
+
+#[test]
+fn the_golden_environments_of_stores_in_other_clouds_and_below_prefixes() {
+    let given = || Credential::Inline(Some(Keys(vec!["hunter2".into(), "hunter2".into()])));
+    let named = |key: &str| {
+        Credential::Reference(Reference {
+            secret: "cloud".to_owned(),
+            keys: vec![key.to_owned()],
+        })
+    };
+    let mut settings = settings();
+    settings.workers.settings.azure.account_endpoint = "https://blob.example".parse().ok();
+    let all = [
+        in_cloud("gs://backups/team-a", Way::ServiceAccount, given()),
+        in_cloud("gs://backups", Way::ServiceAccount, named("key.json")),
+        in_cloud("gs://backups", Way::Pair, given()),
+        in_cloud("az://acme/backups/team-a", Way::AccountKey, given()),
+        in_cloud("az://acme/backups", Way::Signature, named("sas")),
+        in_cloud("az://acme/backups", Way::Pair, Credential::Ambient),
+        in_cloud("s3://backups/team-a", Way::Pair, given()),
+    ];
+    let all: Vec<Vec<EnvVar>> = all.iter().map(|it| environment(&settings, it)).collect();
+    let text = format!("{all:?}");
+    assert!(!text.contains("hunter2"), "{text}");
+    check("stores", &all);
 }
 
 #[test]

@@ -111,6 +111,9 @@ fn unquoted(value: &Value) -> Option<&'static str> {
         ("database", ["password", "password"]),
         ("store", ["accessKey", "access_key"]),
         ("store", ["secretKey", "secret_key"]),
+        ("store", ["serviceAccountKey", "service_account_key"]),
+        ("store", ["accountKey", "account_key"]),
+        ("store", ["sasToken", "sas_token"]),
     ];
     let found = secrets.into_iter().find(|(message, names)| {
         let message = value.get(message);

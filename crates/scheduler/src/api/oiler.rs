@@ -35,7 +35,8 @@ impl Oiler {
         request: BackupRequest,
     ) -> Result<BackupResponse, Status> {
         let checks = self.service.checks().unless(request.skip_checks);
-        let plan = convert::plan(request).map_err(|it| status::invalid(&it))?;
+        let plan = convert::plan(request, self.service.default_store().as_ref())
+            .map_err(|it| status::invalid(&it))?;
         let scheduled = self.service.back_up(caller, plan, checks).await;
         let scheduled = scheduled.map_err(|it| status::failed(&it))?;
         Ok(self.scheduled("scheduled", &scheduled))
@@ -50,7 +51,8 @@ impl Oiler {
             name,
             namespace,
             plan,
-        } = convert::change(request).map_err(|it| status::invalid(&it))?;
+        } = convert::change(request, self.service.default_store().as_ref())
+            .map_err(|it| status::invalid(&it))?;
         let changed = self.service.change(caller, &namespace, name, plan).await;
         let changed = changed.map_err(|it| status::failed(&it))?;
         Ok(self.scheduled("updated", &changed))
@@ -86,7 +88,8 @@ impl Oiler {
         request: BackupRestore,
     ) -> Result<BackupRestoreResponse, Status> {
         let checks = self.service.checks().unless(request.skip_checks);
-        let restore = convert::restore(request).map_err(|it| status::invalid(&it))?;
+        let restore = convert::restore(request, self.service.default_store().as_ref())
+            .map_err(|it| status::invalid(&it))?;
         let restoring = self
             .service
             .restore(caller, restore, checks, Timestamp::now());

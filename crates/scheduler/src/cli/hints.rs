@@ -1,7 +1,7 @@
 //! What a worker's sentence means to whoever has typed a command: it names the worker's own variables.
 
 /// A worker's variable, and what a command has in its place.
-const HERE: [(&str, &str); 11] = [
+const HERE: [(&str, &str); 15] = [
     (
         "AGE_IDENTITY",
         "--identity-file, --ask-identity, --identity-secret or ADAPTER_AGE_IDENTITY",
@@ -15,6 +15,19 @@ const HERE: [(&str, &str); 11] = [
         "--ask-keys, --keys-file, --keys-secret or ADAPTER_S3_ACCESS_KEY",
     ),
     ("S3_BUCKET_NAME", "--store"),
+    ("STORE_URL", "--store"),
+    (
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "--keys-file, --keys-secret or ADAPTER_GOOGLE_SERVICE_ACCOUNT_KEY",
+    ),
+    (
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "--ask-keys, --keys-file, --keys-secret or ADAPTER_AZURE_STORAGE_ACCOUNT_KEY",
+    ),
+    (
+        "AZURE_STORAGE_SAS_TOKEN",
+        "--ask-keys, --keys-file, --sas-secret or ADAPTER_AZURE_STORAGE_SAS_TOKEN",
+    ),
     ("BACKUP_REVISION", "--backup"),
     ("BACKUP_SOURCE", "--source"),
     ("DELETE_LAST", "--last"),

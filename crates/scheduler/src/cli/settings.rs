@@ -6,6 +6,7 @@ mod restore;
 mod retention;
 mod schedule;
 mod secrets;
+mod stores;
 
 use std::path::PathBuf;
 

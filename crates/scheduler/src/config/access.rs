@@ -8,7 +8,7 @@ use backuper::runtime::failure::Failure;
 use clap::Args;
 
 use crate::api::tls::Files;
-use crate::domain::access::{Bucket, Places};
+use crate::domain::access::{Listed, Places};
 
 /// Who may call, and for which places the workers lend their own credentials.
 #[derive(Clone, Debug, Args)]
@@ -25,9 +25,9 @@ pub struct Access {
     #[arg(env = "ACCESS_AUDIENCE", default_value = "postgres-adapter", value_parser = audience)]
     pub audience: String,
 
-    /// Buckets that requests without keys may name, since the workers' surroundings have credentials for them: `BUCKET` of AWS or `https://endpoint/BUCKET`, separated by commas; `*` is any.
+    /// Buckets that requests without keys may name, since the workers' surroundings have credentials for them: `BUCKET` of AWS or `https://endpoint/BUCKET`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://ACCOUNT/CONTAINER/PREFIX`, separated by commas; `*` is any of S3, `gs://*` and `az://*` are any there.
     #[arg(env = "AMBIENT_BUCKETS", default_value = "", value_parser = buckets)]
-    pub ambient_buckets: List<Bucket>,
+    pub ambient_buckets: List<Listed>,
 
     /// Database hosts that are shown the workers' client certificate (DB_SSLCERT), separated by commas; `*.example` are all below a domain.
     #[arg(env = "AMBIENT_HOSTS", default_value = "", value_parser = hosts)]
@@ -83,7 +83,7 @@ fn audience(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn buckets(text: &str) -> Result<List<Bucket>, String> {
+fn buckets(text: &str) -> Result<List<Listed>, String> {
     words(text).map(str::parse).collect()
 }
 

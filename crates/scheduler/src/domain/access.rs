@@ -6,20 +6,19 @@
 use core::net::IpAddr;
 use std::str::FromStr;
 
-use backuper::storage::{self, Endpoint};
-
 use backuper::report::CoreAddress;
+use backuper::storage::{Endpoint, StoreUrl};
 
 use super::callers::matches;
 use super::database::Database;
 use super::name::is_number_like;
-use super::store::Store;
+use super::store::{Place, Store};
 
 /// What the administrator lists.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Buckets that requests without keys may name.
-    pub ambient_buckets: Vec<Bucket>,
+    /// Buckets and containers that requests without keys may name.
+    pub ambient_buckets: Vec<Listed>,
     /// Database hosts that are shown the workers' client certificate; in lower case, `*.` stands for
     /// everything below a domain.
     pub ambient_hosts: Vec<String>,
@@ -38,34 +37,78 @@ pub struct Named<'a> {
     pub core: Option<&'a CoreAddress>,
 }
 
-/// A bucket of one S3 server, or any.
+/// What of the stores is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bucket {
-    /// Any of any server.
-    Any,
-    /// This one.
-    Of {
-        /// The server; none is AWS.
-        endpoint: Option<Endpoint>,
-        /// Its name.
-        name: storage::Bucket,
-    },
+pub enum Listed {
+    /// Any bucket of any S3 server. What was listed so before there were other clouds lends nothing of
+    /// theirs.
+    AnyOfS3,
+    /// Any bucket of Google's.
+    AnyOfGoogle,
+    /// Any container of any account of Azure's.
+    AnyOfAzure,
+    /// This bucket or container, or what is below a prefix in it.
+    Place(Place),
+    /// The store of calls that name none, and nothing below it.
+    Default(Place),
 }
 
-impl FromStr for Bucket {
+impl FromStr for Listed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self::Any);
+        match text {
+            "*" | "s3://*" => return Ok(Self::AnyOfS3),
+            "gs://*" => return Ok(Self::AnyOfGoogle),
+            "az://*" => return Ok(Self::AnyOfAzure),
+            _ => {}
         }
-        let (endpoint, name) = match text.rsplit_once('/') {
-            Some((endpoint, name)) => (Some(endpoint.parse()?), name),
-            None => (None, text),
-        };
-        let name = name.parse()?;
-        Ok(Self::Of { endpoint, name })
+        let place = listed(text)?;
+        if matches!(place, Place::Directory { .. }) {
+            return Err("a directory needs no credentials, and is not listed".to_owned());
+        }
+        Ok(Self::Place(place))
     }
+}
+
+impl Listed {
+    fn holds(&self, place: &Place) -> bool {
+        match (self, place) {
+            (Self::AnyOfS3, Place::S3 { .. })
+            | (Self::AnyOfGoogle, Place::Google { .. })
+            | (Self::AnyOfAzure, Place::Azure { .. }) => true,
+            (Self::Place(listed), place) => listed.holds(place),
+            (Self::Default(listed), place) => listed == place,
+            (Self::AnyOfS3 | Self::AnyOfGoogle | Self::AnyOfAzure, _) => false,
+        }
+    }
+}
+
+/// A place as [`Place`] is shown, or as buckets were listed before there were URLs of stores.
+fn listed(text: &str) -> Result<Place, String> {
+    if let Some((url, server)) = text.split_once('@') {
+        let place = Place::from(url.parse::<StoreUrl>()?);
+        return match (place, server.parse()?) {
+            (Place::S3 { bucket, prefix, .. }, Endpoint::Url(server)) => Ok(Place::S3 {
+                server: Some(server),
+                bucket,
+                prefix,
+            }),
+            _ => Err("only s3://BUCKET/PREFIX has a server behind it".to_owned()),
+        };
+    }
+    if ["s3://", "gs://", "az://", "file://"]
+        .iter()
+        .any(|it| text.starts_with(it))
+    {
+        return Ok(Place::from(text.parse::<StoreUrl>()?));
+    }
+    let (server, name) = match text.rsplit_once('/') {
+        Some((server, name)) => (Some(server.parse()?), name),
+        None => (None, text),
+    };
+    let place = Place::of_server(server, Some(name.parse()?));
+    place.ok_or_else(|| "a bucket is needed".to_owned())
 }
 
 /// Why a place may not be named.
@@ -84,6 +127,11 @@ pub enum Refusal {
         "no S3 keys were given, and the workers' own credentials are lent for listed buckets alone; give s3_access_key and s3_secret_key, or list {0} in AMBIENT_BUCKETS"
     )]
     NotLent(String),
+    /// No credentials, and the place is not listed.
+    #[error(
+        "no credentials were given for {0}, and the workers' own are lent for listed places alone; give some, or list {0} in AMBIENT_BUCKETS"
+    )]
+    CloudNotLent(String),
     /// Objects are encrypted with the administrator's key, and the bucket is not listed.
     #[error(
         "objects are encrypted with a key of the administrator's (S3_SSE_CUSTOMER_KEY), which every request for one shows to the server, so only listed buckets are given it; list {0} in AMBIENT_BUCKETS"
@@ -113,11 +161,16 @@ impl Places {
         let Some(store) = named.store else {
             return Ok(());
         };
-        let needs_no_keys = matches!(store.endpoint, Some(Endpoint::Directory(_)));
+        let needs_no_keys = matches!(store.place, Place::Directory { .. });
         if needs_no_keys || store.keys.is_given() || self.lends_for(store) {
             return Ok(());
         }
-        Err(Refusal::NotLent(store.place()))
+        Err(match store.place {
+            Place::S3 { .. } => Refusal::NotLent(store.place()),
+            Place::Google { .. } | Place::Azure { .. } | Place::Directory { .. } => {
+                Refusal::CloudNotLent(store.place())
+            }
+        })
     }
 
     /// Whether a call may name a Secret.
@@ -145,12 +198,8 @@ impl Places {
     /// Whether a bucket is listed, so that what is the administrator's may go to it.
     #[must_use]
     pub fn lends_for(&self, store: &Store) -> bool {
-        self.ambient_buckets.iter().any(|listed| match listed {
-            Bucket::Any => true,
-            Bucket::Of { endpoint, name } => {
-                *endpoint == store.endpoint && Some(name) == store.bucket.as_ref()
-            }
-        })
+        let mut listed = self.ambient_buckets.iter();
+        listed.any(|it| it.holds(&store.place))
     }
 }
 
@@ -158,9 +207,12 @@ impl Named<'_> {
     /// The hosts of all of it.
     #[must_use]
     pub fn hosts(&self) -> Vec<String> {
-        let endpoint = match self.store.and_then(|it| it.endpoint.as_ref()) {
-            Some(Endpoint::Url(url)) => Some(url.clone()),
-            Some(Endpoint::Directory(_)) | None => None,
+        // Those of the other clouds are the clouds' own, or the administrator's.
+        let endpoint = match self.store.map(|it| &it.place) {
+            Some(Place::S3 { server, .. }) => server.clone(),
+            Some(Place::Google { .. } | Place::Azure { .. } | Place::Directory { .. }) | None => {
+                None
+            }
         };
         let core = self.core.map(ToString::to_string);
         let urls = endpoint.into_iter().chain(core);
@@ -201,7 +253,7 @@ pub fn is_link_local(address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::domain::credential::Credential;
-    use crate::domain::store::Keys;
+    use crate::domain::store::{Keys, Way};
 
     fn login(host: &str) -> Database {
         Database {
@@ -214,14 +266,15 @@ mod tests {
     }
 
     fn store(endpoint: &str, bucket: &str, key: Option<&str>) -> Store {
-        Store {
-            endpoint: (!endpoint.is_empty()).then(|| endpoint.parse().unwrap()),
-            bucket: (!bucket.is_empty()).then(|| bucket.parse().unwrap()),
-            keys: Credential::from(key.map(|it| Keys {
-                access: it.into(),
-                secret: it.into(),
-            })),
-        }
+        let endpoint = (!endpoint.is_empty()).then(|| endpoint.parse().unwrap());
+        let bucket = (!bucket.is_empty()).then(|| bucket.parse().unwrap());
+        let place = Place::of_server(endpoint, bucket).unwrap();
+        let keys = key.map(|it| Keys(vec![it.into(), it.into()]));
+        Store::new(place, Way::Pair, Credential::from(keys)).unwrap()
+    }
+
+    fn at(url: &str) -> Store {
+        Store::ambient(listed(url).unwrap())
     }
 
     fn named<'a>(
@@ -282,6 +335,79 @@ mod tests {
             none.permit(named(&db, &store("file:///backups", "", None), None))
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn what_is_listed_is_lent_with_what_is_below_it_and_nothing_beside_it() {
+        let lent = |list: &[&str], url: &str| places(list).lends_for(&at(url));
+        for (listed, store) in [
+            ("backups", "s3://backups/team-a"),
+            ("s3://backups", "s3://backups"),
+            ("s3://backups/team-a", "s3://backups/team-a"),
+            ("s3://backups/team-a/", "s3://backups/team-a/prod"),
+            ("https://s3/backups", "s3://backups/team-a@https://s3"),
+            (
+                "s3://backups/team-a@https://s3",
+                "s3://backups/team-a@https://S3:443",
+            ),
+            ("gs://backups", "gs://backups/team-a"),
+            ("gs://*", "gs://backups"),
+            ("az://acme/backups/a", "az://acme/backups/a/b"),
+            ("az://*", "az://acme/backups"),
+            ("*", "s3://backups/team-a"),
+        ] {
+            assert!(lent(&[listed], store), "{listed} {store}");
+        }
+        for (listed, store) in [
+            ("s3://backups/team-a", "s3://backups"),
+            ("s3://backups/team-a", "s3://backups/team-ab"),
+            ("s3://backups/team-a", "s3://backups/team-b/team-a"),
+            ("s3://backups/team-a/prod", "s3://backups/team-a"),
+            ("s3://backups", "s3://backups@https://s3"),
+            ("s3://backups/team-a@https://s3", "s3://backups/team-a"),
+            (
+                "https://s3/gateway/backups",
+                "s3://gateway/backups@https://s3",
+            ),
+            ("backups", "gs://backups"),
+            ("gs://backups", "s3://backups"),
+            (
+                "gs://backups",
+                "s3://backups@https://storage.googleapis.com",
+            ),
+            ("gs://backups", "gs://backups-2"),
+            ("gs://*", "az://acme/backups"),
+            ("az://acme/backups", "az://other/backups"),
+            ("az://acme/backups", "az://acme/backups2"),
+            ("az://acme/backups/a", "az://acme/backups"),
+            ("*", "gs://backups"),
+            ("*", "az://acme/backups"),
+        ] {
+            assert!(!lent(&[listed], store), "{listed} {store}");
+            let refused = places(&[listed]).permit(Named {
+                store: Some(&at(store)),
+                ..Named::default()
+            });
+            assert!(refused.is_err(), "{listed} {store}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_not_listed() {
+        for wrong in [
+            "",
+            "file:///backups",
+            "gs://",
+            "gs://b*",
+            "az://acme",
+            "az://acme/*",
+            "s3://backups/../others",
+            "gs://backups@https://s3",
+            "s3://backups@file:///x",
+            "ftp://backups/x",
+        ] {
+            assert!(wrong.parse::<Listed>().is_err(), "{wrong}");
+        }
     }
 
     /// S01.

@@ -4,8 +4,6 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::store::Keys;
-
 /// A credential, with the secret `T` as long as it is at hand.
 #[derive(Clone, Debug, Default)]
 pub enum Credential<T = SecretString> {
@@ -63,23 +61,6 @@ impl<T> Credential<T> {
             Self::Ambient | Self::Inline(_) => None,
         }
     }
-}
-
-/// Which key of which Secret a worker's variable is in, where the caller has named one.
-#[must_use]
-pub fn referenced<'a>(
-    variable: &str,
-    password: &'a Credential,
-    keys: &'a Credential<Keys>,
-) -> Option<(&'a str, &'a str)> {
-    let (reference, index) = match variable {
-        "DB_PASSWORD" => (password.reference(), 0),
-        "S3_ACCESS_KEY" => (keys.reference(), 0),
-        "S3_SECRET_KEY" => (keys.reference(), 1),
-        _ => return None,
-    };
-    let Reference { secret, keys } = reference?;
-    Some((secret, keys.get(index)?))
 }
 
 impl<T> From<Option<T>> for Credential<T> {

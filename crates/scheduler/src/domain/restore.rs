@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 use sha2::{Digest as _, Sha256};
 
-use super::credential::{Credential, referenced};
+use super::credential::Credential;
 use super::database::Database;
 use super::kept::Kept;
 use super::name::Name;
 use super::schedule::Schedule;
-use super::store::Store;
+use super::store::{Store, Way, referenced};
 
 /// A restore as it is asked for.
 #[serde_as]
@@ -80,6 +80,9 @@ impl Kept for Restore {
             || self.identity.is_given()
             || !self.wishes.are_none()
             || named.iter().any(Option::is_some);
+        if self.store.place.is_new() {
+            return 3;
+        }
         1 + u32::from(is_new)
     }
 }
@@ -121,11 +124,11 @@ impl Lent {
     /// Whether a worker's variable has what is lent, by its name.
     #[must_use]
     pub fn has(&self, variable: &str) -> bool {
-        match variable {
-            "S3_ACCESS_KEY" | "S3_SECRET_KEY" => true,
-            "DB_PASSWORD" => self.password,
-            _ => false,
+        if variable == "DB_PASSWORD" {
+            return self.password;
         }
+        let mut stores = Way::ALL.into_iter().flat_map(Way::variables);
+        stores.any(|it| *it == variable)
     }
 }
 
@@ -138,7 +141,7 @@ impl Restore {
         let is_source = source.is_some_and(|it| plan.one(&it).is_some());
         let has_password = self.lent.as_ref().is_some_and(|it| it.password);
         let is_login = !has_password || plan.source.has_login_of(&self.target);
-        is_source && is_login && plan.store.place() == self.store.place()
+        is_source && is_login && plan.store.place == self.store.place
     }
 
     /// Which key of which Secret a worker's variable is in, where the caller or the administrator has named
@@ -149,7 +152,7 @@ impl Restore {
             let reference = self.identity.reference()?;
             return Some((&reference.secret, reference.keys.first()?));
         }
-        referenced(variable, &self.target.password, &self.store.keys)
+        referenced(variable, Some(&self.target.password), Some(&self.store))
     }
 
     /// Tells requests apart: by all that was asked for, but neither by secrets nor by the time of the

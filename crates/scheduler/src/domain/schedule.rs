@@ -3,7 +3,6 @@
 use backuper::job::ScheduleName;
 use backuper::report::CoreAddress;
 use backuper::retention::Retention;
-use backuper::storage::Bucket;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
@@ -68,6 +67,9 @@ impl Kept for Plan {
             self.source.password.reference(),
             self.store.keys.reference(),
         ];
+        if self.store.place.is_new() {
+            return 3;
+        }
         let is_new =
             self.several || !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
         1 + u32::from(is_new)
@@ -89,16 +91,11 @@ impl Plan {
         self.place() == other.place()
     }
 
-    /// Which database goes into which bucket: the database, the endpoint and the bucket.
+    /// Which database goes into which bucket: the database, the server and the bucket with its prefix.
     #[must_use]
     pub fn place(&self) -> (String, String, String) {
-        let endpoint = self.store.endpoint.as_ref().map(ToString::to_string);
-        let bucket = self.store.bucket.as_ref().map(Bucket::to_string);
-        (
-            self.source.place(),
-            endpoint.unwrap_or_default(),
-            bucket.unwrap_or_default(),
-        )
+        let (server, bucket) = self.store.place.words();
+        (self.source.place(), server, bucket)
     }
 
     /// How old the oldest backup that is kept becomes, where that is less than three days: what nobody
@@ -190,10 +187,11 @@ impl Schedule {
         }
         if now.store.keys.is_kept() {
             let before = before.map(|it| &it.store)?;
-            if !before.keys.is_kept() || before.place() != now.store.place() {
+            let is_there = before.place == now.store.place && before.way() == now.store.way();
+            if !before.keys.is_kept() || !is_there {
                 return None;
             }
-            kept.extend(["S3_ACCESS_KEY", "S3_SECRET_KEY"]);
+            kept.extend(now.store.variables());
         }
         Some(kept)
     }
@@ -241,6 +239,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backuper::storage::StoreUrl;
+
     use crate::domain::credential::{Credential, Reference};
     use crate::domain::kept;
 
@@ -254,11 +254,7 @@ mod tests {
                 password: Credential::Ambient,
             },
             several: false,
-            store: Store {
-                endpoint: None,
-                bucket: "backups".parse().ok(),
-                keys: Credential::Ambient,
-            },
+            store: Store::ambient("s3://backups".parse::<StoreUrl>().unwrap().into()),
             core: None,
             cron: cron.parse().unwrap(),
             keep: Retention(keep),
@@ -289,6 +285,11 @@ mod tests {
         });
         for it in [labelled, declared, zoned, named] {
             assert_eq!(version(&it), Some(2), "{it:?}");
+        }
+        for url in ["s3://backups/team-a", "gs://backups", "az://acme/backups"] {
+            let mut elsewhere = plain.clone();
+            elsewhere.plan.store = Store::ambient(url.parse::<StoreUrl>().unwrap().into());
+            assert_eq!(version(&elsewhere), Some(3), "{url}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::domain::name::Name;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::run::{Ending, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
-use crate::domain::store::{Keys, Store};
+use crate::domain::store::{Keys, Place, Store, Way};
 use crate::workers::{WorkerSettings, Workers};
 
 /// How long a change may take to be told.
@@ -55,14 +55,10 @@ pub fn database(name: &str, password: &str) -> Database {
 /// A store to try an engine with.
 #[must_use]
 pub fn store() -> Store {
-    Store {
-        endpoint: "https://s3.example".parse().ok(),
-        bucket: "backups".parse().ok(),
-        keys: Credential::Inline(Some(Keys {
-            access: "conformance".into(),
-            secret: "conformance".into(),
-        })),
-    }
+    let endpoint = "https://s3.example".parse().ok();
+    let place = Place::of_server(endpoint, "backups".parse().ok()).expect("a place");
+    let keys = Keys(vec!["conformance".into(), "conformance".into()]);
+    Store::new(place, Way::Pair, Credential::Inline(Some(keys))).expect("a store")
 }
 
 /// A schedule of that name to try an engine with.

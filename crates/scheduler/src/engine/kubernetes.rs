@@ -33,11 +33,9 @@ pub mod template;
 mod tidy;
 pub mod token_review;
 
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -51,7 +49,7 @@ use crate::domain::question::Question;
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run};
 use crate::domain::schedule::Schedule;
-use crate::domain::store::Store;
+use crate::domain::store::{Place, Store};
 use crate::engine::{
     self, Change, Engine, Error, Kind, Lines, Put, Secrets, Started, Tidied, Whose,
 };
@@ -148,11 +146,11 @@ impl Engine for Kubernetes {
     }
 
     fn permit(&self, component: Component, store: &Store) -> Result<(), Error> {
-        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
+        let Place::Directory { path, .. } = &store.place else {
             return Ok(());
         };
         let (worker, _) = render::containers(component);
-        let kept = self.settings.template.keeps(Path::new(directory), worker);
+        let kept = self.settings.template.keeps(path, worker);
         kept.map_err(engine::not_a_store)
     }
 

@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backuper::storage::Endpoint;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -39,7 +38,7 @@ use crate::domain::question::{About, Question};
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::Schedule;
-use crate::domain::store::Store as Bucket;
+use crate::domain::store::{Place, Store as Bucket};
 use crate::engine::{
     self, Change, Engine, Error, Kind, Lines, Put, Secrets, Started, Tidied, Whose,
 };
@@ -178,11 +177,10 @@ impl Engine for Local {
     }
 
     fn permit(&self, _component: Component, store: &Bucket) -> Result<(), Error> {
-        let Some(Endpoint::Directory(directory)) = &store.endpoint else {
+        let Place::Directory { path, .. } = &store.place else {
             return Ok(());
         };
-        let directory = Path::new(directory);
-        let permitted = directories::permit(self.file_root.as_deref(), directory);
+        let permitted = directories::permit(self.file_root.as_deref(), path);
         permitted.map_err(engine::not_a_store)
     }
 

@@ -13,7 +13,7 @@ use crate::domain::database::Database;
 use crate::domain::name::Name;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::{Plan, Schedule, TURNS};
-use crate::domain::store::Store;
+use crate::domain::store::{Place, Store, Way};
 
 /// A worker's variables, those that are secret without a value.
 #[derive(Debug, Default)]
@@ -86,11 +86,12 @@ impl Variables {
     }
 
     fn store(&self) -> Option<Store> {
-        Some(Store {
-            endpoint: self.optional("S3_ENDPOINT")?,
-            bucket: self.optional("S3_BUCKET_NAME")?,
-            keys: self.credential("S3_ACCESS_KEY"),
-        })
+        let (endpoint, bucket) = (
+            self.optional("S3_ENDPOINT")?,
+            self.optional("S3_BUCKET_NAME")?,
+        );
+        let place = Place::of_server(endpoint, bucket)?;
+        Store::new(place, Way::Pair, self.credential("S3_ACCESS_KEY")).ok()
     }
 
     fn plain(&self, name: &str) -> Option<&str> {

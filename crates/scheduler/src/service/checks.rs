@@ -18,7 +18,7 @@ use backuper::databases::found as found_databases;
 use backuper::job::{BackupJob, StoreSettings};
 use backuper::postgres::{Kind, Target, identity, probe};
 use backuper::selection::{Databases, Selection};
-use backuper::storage::{self, Access, Place, Storage};
+use backuper::storage::{self, Access, AzureCredentials, GcsCredentials, Place, Storage};
 use restorer::job::RestoreJob;
 use restorer::resolve;
 use restorer::target::server;
@@ -190,6 +190,27 @@ async fn server_of(target: &Target) -> Result<Option<u64>, Trouble> {
     }
 }
 
+fn not_here() -> Trouble {
+    let sentence = "no credentials were given, and the workers' own are not here to be tried";
+    Trouble::Unknown(sentence.to_owned())
+}
+
+fn is_at_hand_at_google(credentials: &GcsCredentials) -> bool {
+    match credentials {
+        GcsCredentials::Key(_) | GcsCredentials::Anonymous => true,
+        GcsCredentials::Ambient | GcsCredentials::File(_) => false,
+    }
+}
+
+fn is_at_hand_at_azure(credentials: &AzureCredentials) -> bool {
+    match credentials {
+        AzureCredentials::Key(_) | AzureCredentials::Sas(_) => true,
+        AzureCredentials::Secret { .. }
+        | AzureCredentials::Federated { .. }
+        | AzureCredentials::Ambient { .. } => false,
+    }
+}
+
 /// A store that may be listed. Whether it may be written to is not tried, since that leaves an object
 /// where keys may not delete, or where time is up in the middle.
 async fn store(
@@ -208,6 +229,8 @@ async fn store(
             let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
             return Err(Trouble::Unknown(sentence.to_owned()));
         }
+        Place::Gcs(place) if !is_at_hand_at_google(&place.credentials) => return Err(not_here()),
+        Place::Azure(place) if !is_at_hand_at_azure(&place.credentials) => return Err(not_here()),
         Place::Directory { .. } | Place::S3(_) | Place::Gcs(_) | Place::Azure(_) => {}
     }
     let storage = storage::connect(&config).await?;

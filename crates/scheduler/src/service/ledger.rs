@@ -153,6 +153,14 @@ impl Ledger {
         schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
     }
 
+    /// The schedules that are meant.
+    #[must_use]
+    pub fn schedules_where(&self, is_meant: impl Fn(&Schedule) -> bool) -> Vec<Schedule> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let all = index.schedules.values().map(|it| &it.scheduled.schedule);
+        all.filter(|it| is_meant(it)).cloned().collect()
+    }
+
     /// Whether a database and bucket have another schedule whose backups are counted with those of no
     /// schedule.
     #[must_use]

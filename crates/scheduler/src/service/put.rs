@@ -233,8 +233,8 @@ impl Service {
             return Ok(None);
         };
         let password = Some(&mut source.password).filter(|it| it.is_kept());
-        let keys = Some(&mut store.keys).filter(|it| it.is_kept());
-        secrets::fill(password, keys, secrets);
+        let store = Some(store).filter(|it| it.keys.is_kept());
+        secrets::fill(password, store, secrets);
         Ok(Some(schedule))
     }
 
@@ -325,8 +325,8 @@ fn keep_credentials(plan: &mut Plan, found: Option<&Schedule>) {
     if !plan.source.password.is_given() && source.has_login_of(&plan.source) {
         plan.source.password = source.password.clone();
     }
-    if !plan.store.keys.is_given() && store.place() == plan.store.place() {
-        plan.store.keys = store.keys.clone();
+    if !plan.store.keys.is_given() && store.place == plan.store.place {
+        plan.store = store.clone();
     }
 }
 

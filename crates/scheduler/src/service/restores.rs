@@ -179,6 +179,9 @@ impl Service {
         checks: Checks,
         now: Timestamp,
     ) -> Result<RestoreAnswer, Error> {
+        may(caller, Verb::Restore, &restore.target.place())?;
+        let Restore { target, store, .. } = &mut restore;
+        self.place_restore(caller, target, store).await?;
         self.allow(caller, &restore).await?;
         if !caller.may_everything() {
             // Another server's backups of a database of this name are another's.
@@ -253,8 +256,8 @@ impl Service {
         };
         let Restore { target, store, .. } = &mut restore;
         let password = lent.password.then_some(&mut target.password);
-        let keys = Some(&mut store.keys).filter(|it| it.is_given());
-        secrets::fill(password, keys, secrets);
+        let store = Some(store).filter(|it| it.keys.is_given());
+        secrets::fill(password, store, secrets);
         Ok(Some(restore))
     }
 

@@ -36,9 +36,11 @@ impl Service {
     pub async fn back_up(
         &self,
         caller: &Caller,
-        plan: Plan,
+        mut plan: Plan,
         checks: Checks,
     ) -> Result<ScheduleAnswer, Error> {
+        may(caller, Verb::Backup, &plan.source.place())?;
+        self.place_plan(&mut plan, None).await?;
         let named = (&plan.source, &plan.store, plan.core.as_ref());
         self.permit(caller, Verb::Backup, named).await?;
         self.engine.permit(Component::Backup, &plan.store)?;
@@ -83,16 +85,20 @@ impl Service {
         caller: &Caller,
         namespace: &str,
         name: Name,
-        plan: Plan,
+        mut plan: Plan,
     ) -> Result<ScheduleAnswer, Error> {
-        let named = (&plan.source, &plan.store, plan.core.as_ref());
-        self.permit(caller, Verb::Update, named).await?;
         let doing = || format!("change schedule {name}");
+        may(caller, Verb::Update, &plan.source.place())?;
         if namespace != self.namespace() {
             let why = format!("only {} is served here", self.namespace());
             return Err(Error::new(doing(), Kind::Denied, why));
         }
         let found = self.engine.schedule(&name).await?;
+        let own = found.as_ref();
+        let own = own.filter(|it| may(caller, Verb::Update, &it.plan.source.place()).is_ok());
+        self.place_plan(&mut plan, own).await?;
+        let named = (&plan.source, &plan.store, plan.core.as_ref());
+        self.permit(caller, Verb::Update, named).await?;
         if let Some(found) = &found {
             self.is_free(found)?;
         }

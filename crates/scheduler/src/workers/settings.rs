@@ -8,6 +8,7 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
+use backuper::job::store::{AzureSettings, GoogleSettings};
 use backuper::job::{
     CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, GlobalsSettings,
     LayoutSettings, SeveralSettings,
@@ -19,6 +20,7 @@ use backuper::runtime::logging::LogFormat;
 use clap::Args;
 use restorer::job::{CreateRoles, Owners};
 
+use super::stores::DefaultStore;
 use crate::domain::credential::Reference;
 use crate::domain::name;
 
@@ -80,6 +82,18 @@ pub struct WorkerSettings {
     /// How several databases of one server are backed up.
     #[command(flatten)]
     pub several: SeveralSettings,
+
+    /// Where the core's calls go that do not say all of it.
+    #[command(flatten)]
+    pub default: DefaultStore,
+
+    /// Who we are at Google, for listed buckets.
+    #[command(flatten)]
+    pub google: GoogleSettings,
+
+    /// Who we are at Azure, for listed containers.
+    #[command(flatten)]
+    pub azure: AzureSettings,
 
     /// How many data streams of a backup run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
@@ -177,6 +191,9 @@ impl WorkerSettings {
             s3: S3Settings::default(),
             copy: CopySettings::default(),
             several: SeveralSettings::default(),
+            default: DefaultStore::default(),
+            google: GoogleSettings::default(),
+            azure: AzureSettings::default(),
             backup_jobs: None,
             restore_jobs: None,
             restore_owners: Owners::Auto,
@@ -204,10 +221,20 @@ fn identity_secret(text: &str) -> Result<Maybe<Reference>, String> {
         return Ok(None);
     }
     let (secret, key) = text.split_once('/').unwrap_or((text, IDENTITY));
-    Ok(Some(Reference {
-        secret: name::object(secret).map_err(|error| error.to_string())?,
-        keys: vec![name::secret_key(key).map_err(|error| error.to_string())?],
-    }))
+    secret_keys(secret, [key].into_iter()).map(Some)
+}
+
+/// A Secret, and keys in it.
+pub(super) fn secret_keys<'a>(
+    secret: &str,
+    keys: impl Iterator<Item = &'a str>,
+) -> Result<Reference, String> {
+    let secret = name::object(secret).map_err(|error| error.to_string())?;
+    let keys = keys.map(|it| name::secret_key(it).map_err(|error| error.to_string()));
+    Ok(Reference {
+        secret,
+        keys: keys.collect::<Result<_, _>>()?,
+    })
 }
 
 fn begin_within(text: &str) -> Result<Duration, String> {

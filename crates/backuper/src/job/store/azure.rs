@@ -109,6 +109,12 @@ impl AzureSettings {
         }
     }
 
+    /// All of it, where it is lent, or nothing.
+    #[must_use]
+    pub fn lent(self, is_lent: bool) -> Self {
+        if is_lent { self } else { Self::default() }
+    }
+
     pub(super) fn to_env(&self) -> Vec<Var> {
         let Self {
             account_key,

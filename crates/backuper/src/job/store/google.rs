@@ -60,6 +60,12 @@ impl GoogleSettings {
         })
     }
 
+    /// All of it, where it is lent, or nothing.
+    #[must_use]
+    pub fn lent(self, is_lent: bool) -> Self {
+        if is_lent { self } else { Self::default() }
+    }
+
     /// Whether a key is at hand, or a file that has one.
     pub(super) fn has_key(&self) -> bool {
         self.credentials_file.is_some() || self.service_account_key.is_some()

@@ -17,7 +17,7 @@ use crate::domain::databases;
 use crate::domain::name::{self, Name, Wrong};
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Plan;
-use crate::domain::store::{Keys, Store};
+use crate::domain::store::{Keys, Place, Store, Way};
 
 /// What Update is about.
 #[derive(Clone, Debug)]
@@ -30,21 +30,24 @@ pub struct Change {
     pub plan: Plan,
 }
 
-/// Reads a request for a schedule.
+/// Reads a request for a schedule; `default` is the store of one that names none.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn plan(request: BackupRequest) -> Result<Plan, Vec<Violation>> {
+pub fn plan(request: BackupRequest, default: Option<&Store>) -> Result<Plan, Vec<Violation>> {
     let mut door = Door::default();
-    let plan = door.plan(request);
+    let plan = door.plan(request, default);
     door.opened(plan)
 }
 
-/// Reads a request to change a schedule.
+/// Reads a request to change a schedule, as [`plan`] reads one.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
+pub fn change(
+    request: UpdateBackupRequest,
+    default: Option<&Store>,
+) -> Result<Change, Vec<Violation>> {
     let UpdateBackupRequest {
         request,
         cronjob_name,
@@ -55,7 +58,7 @@ pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
     let namespace = door.take("cronjob_namespace", filled(&cronjob_namespace));
     let request = door.take("request", request.ok_or(Wrong("it is missing")));
     door.below("request.");
-    let plan = request.and_then(|it| door.plan(it));
+    let plan = request.and_then(|it| door.plan(it, default));
     let change = (|| {
         Some(Change {
             name: name?,
@@ -66,11 +69,12 @@ pub fn change(request: UpdateBackupRequest) -> Result<Change, Vec<Violation>> {
     door.opened(change)
 }
 
-/// Reads a request for a restore; the times that it depends on are the service's to set.
+/// Reads a request for a restore, as [`plan`] reads one; the times that it depends on are the service's to
+/// set.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
+pub fn restore(request: BackupRestore, default: Option<&Store>) -> Result<Restore, Vec<Violation>> {
     let BackupRestore {
         db_uri,
         db_port,
@@ -92,7 +96,10 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
     let mut door = Door::default();
     let database = door.take("db_name", name::identifier(&db_name));
     let target = door.login([db_uri, db_user, db_pass], db_port, database);
-    let store = door.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
+    let store = door.named_store(
+        [s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key],
+        default,
+    );
     let core = door.take("core_addr", maybe(&core_addr));
     // A restore replaces data: which backup it takes is said, not guessed.
     let revision = match backup_revision.as_str() {
@@ -121,7 +128,7 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
 }
 
 impl Door {
-    fn plan(&mut self, request: BackupRequest) -> Option<Plan> {
+    fn plan(&mut self, request: BackupRequest, default: Option<&Store>) -> Option<Plan> {
         let BackupRequest {
             db_uri,
             db_port,
@@ -144,7 +151,10 @@ impl Door {
         let (name, several) = databases.unzip();
         let source = self.login([db_uri, db_user, db_pass], db_port, name);
         let cron = self.take("schedule", Cron::in_utc(&schedule));
-        let store = self.store([s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key]);
+        let store = self.named_store(
+            [s3_endpoint, s3_bucket_name, s3_access_key, s3_secret_key],
+            default,
+        );
         let core = self.take("core_addr", maybe(&core_addr));
         let count = u32::try_from(max_backup_count);
         let keep = count.map_err(|_out_of_range| Wrong("a count of 0 or more is needed"));
@@ -178,7 +188,15 @@ impl Door {
         })
     }
 
-    fn store(&mut self, [endpoint, bucket, access, secret_key]: [String; 4]) -> Option<Store> {
+    fn named_store(
+        &mut self,
+        [endpoint, bucket, access, secret_key]: [String; 4],
+        default: Option<&Store>,
+    ) -> Option<Store> {
+        let names_none = endpoint.is_empty() && bucket.is_empty();
+        if let Some(default) = default.filter(|_| names_none) {
+            return self.default_store(default, [&access, &secret_key]);
+        }
         let endpoint = self.take("s3_endpoint", maybe(&endpoint));
         let on_disk = matches!(endpoint, Some(Some(Endpoint::Directory(_))));
         let bucket = if bucket.is_empty() && !on_disk {
@@ -198,10 +216,20 @@ impl Door {
         let access = self.take("s3_access_key", name::header(&access));
         let secret_key = self.take("s3_secret_key", name::header(&secret_key));
         let keys = secret(access?).zip(secret(secret_key?));
-        Some(Store {
-            endpoint: endpoint?,
-            bucket: bucket?,
-            keys: Credential::from(keys.map(|(access, secret)| Keys { access, secret })),
-        })
+        let keys = keys.map(|(access, secret)| Keys(vec![access, secret]));
+        let place = Place::of_server(endpoint?, bucket?)?;
+        let store = Store::new(place, Way::Pair, Credential::from(keys));
+        self.take("s3_access_key", store)
+    }
+
+    /// The store of calls that name none; what a call has for another one does not go there.
+    fn default_store(&mut self, default: &Store, keys: [&String; 2]) -> Option<Store> {
+        for (field, key) in ["s3_access_key", "s3_secret_key"].into_iter().zip(keys) {
+            if !key.is_empty() {
+                let why = "no bucket is named, so the store is the administrator's, and so are its credentials: name the bucket, or leave this out";
+                self.take::<()>(field, Err(Wrong(why)));
+            }
+        }
+        Some(default.clone())
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::credential::Reference;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::store::Store;
 use crate::engine::{Put, Started, StartedBy};
 use crate::service::ledger::Overview;
 use crate::service::put;
@@ -44,9 +45,10 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         name,
         database,
         user: source.user,
-        store: store.place(),
+        store: store.place.to_string(),
         password_secret: source.password.reference().and_then(password_secret),
-        keys_secret: store.keys.reference().and_then(keys_secret),
+        keys_secret: keys_secret(&store),
+        store_secret: store_secret(&store),
         cron: plan.cron.expression().to_owned(),
         time_zone: plan.cron.zone().to_string(),
         labels: labels.unwrap_or_default().into_iter().collect(),
@@ -68,8 +70,20 @@ fn password_secret(reference: &Reference) -> Option<v1::PasswordSecret> {
     })
 }
 
-fn keys_secret(reference: &Reference) -> Option<v1::KeysSecret> {
-    let Reference { secret, keys } = reference;
+/// Of whatever is no pair of keys.
+fn store_secret(store: &Store) -> Option<v1::StoreSecret> {
+    let Reference { secret, keys } = store.keys.reference()?;
+    let [key] = keys.as_slice() else {
+        return None;
+    };
+    Some(v1::StoreSecret {
+        name: secret.clone(),
+        key: key.clone(),
+    })
+}
+
+fn keys_secret(store: &Store) -> Option<v1::KeysSecret> {
+    let Reference { secret, keys } = store.keys.reference()?;
     let [access_key, secret_key] = keys.as_slice() else {
         return None;
     };

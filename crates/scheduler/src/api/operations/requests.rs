@@ -4,6 +4,7 @@ mod backups;
 mod places;
 mod restore;
 mod schedule;
+mod stores;
 
 use std::str::FromStr as _;
 

@@ -1,4 +1,4 @@
-//! Databases, stores and their credentials among a command's arguments.
+//! Databases and their credentials among a command's arguments.
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -6,31 +6,10 @@ use std::path::PathBuf;
 use backuper::runtime::Failure;
 use backuper::runtime::settings::secret;
 use clap::Args;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::secrets::{ask, read};
 use crate::api::proto::v1;
-
-/// A store, where no schedule says it.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct StoreAsked {
-    /// s3://BUCKET, https://ENDPOINT/BUCKET or file:///DIRECTORY, as `ls` prints it.
-    #[arg(long)]
-    pub(in crate::cli) store: Option<String>,
-    /// The S3 server of s3://BUCKET; without it AWS.
-    #[arg(long, requires = "store")]
-    endpoint: Option<String>,
-    /// File with two lines: the access key and its secret. ADAPTER_S3_ACCESS_KEY and ADAPTER_S3_SECRET_KEY
-    /// may have them too.
-    #[arg(long, requires = "store")]
-    keys_file: Option<PathBuf>,
-    /// Kubernetes Secret that has them: NAME, or NAME/ACCESS_KEY/SECRET_KEY with the keys in it.
-    #[arg(long, requires = "store", conflicts_with = "keys_file")]
-    keys_secret: Option<String>,
-    /// Ask for them.
-    #[arg(long, requires = "store", conflicts_with_all = ["keys_file", "keys_secret"])]
-    ask_keys: bool,
-}
 
 /// A role's password, or where it is.
 #[derive(Debug, Args)]
@@ -69,81 +48,6 @@ impl PasswordAsked {
         };
         let given = given.map_or_else(String::new, |it| it.expose_secret().to_owned());
         Ok((given, None))
-    }
-}
-
-impl StoreAsked {
-    /// The store, where one is named.
-    pub(in crate::cli) fn message(&self) -> Result<Option<v1::Store>, Failure> {
-        let Some(text) = &self.store else {
-            return Ok(None);
-        };
-        let (endpoint, bucket) = self.place(text)?;
-        let (keys, keys_secret) = self.keys(&endpoint)?;
-        let [access_key, secret_key] =
-            keys.map(|it| it.map_or_else(String::new, |it| it.expose_secret().to_owned()));
-        Ok(Some(v1::Store {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-            keys_secret,
-        }))
-    }
-
-    fn place(&self, text: &str) -> Result<(String, String), Failure> {
-        let given = self.endpoint.clone().unwrap_or_default();
-        if text.starts_with("file://") {
-            return Ok((text.to_owned(), String::new()));
-        }
-        if let Some(bucket) = text.strip_prefix("s3://") {
-            return Ok((given, bucket.trim_end_matches('/').to_owned()));
-        }
-        if !text.contains('/') {
-            return Ok((given, text.to_owned()));
-        }
-        match text.rsplit_once('/') {
-            Some((endpoint, bucket)) if given.is_empty() && endpoint.contains("://") => {
-                Ok((endpoint.to_owned(), bucket.to_owned()))
-            }
-            _ => Err(Failure::refused(
-                "--store: s3://BUCKET, https://ENDPOINT/BUCKET or file:///DIRECTORY is needed",
-            )),
-        }
-    }
-
-    fn keys(
-        &self,
-        endpoint: &str,
-    ) -> Result<([Option<SecretString>; 2], Option<v1::KeysSecret>), Failure> {
-        if let Some(named) = &self.keys_secret {
-            let mut words = named.splitn(3, '/').map(str::to_owned);
-            let named = v1::KeysSecret {
-                name: words.next().unwrap_or_default(),
-                access_key: words.next().unwrap_or_default(),
-                secret_key: words.next().unwrap_or_default(),
-            };
-            return Ok(([None, None], Some(named)));
-        }
-        let keys = match &self.keys_file {
-            Some(path) => {
-                let both = read("--keys-file", path)?;
-                let lines = both.expose_secret().split_once('\n');
-                let (access, key) = lines.ok_or_else(|| {
-                    let why = "two lines are needed, the access key and its secret";
-                    Failure::refused(format!("--keys-file: {}: {why}", path.display()))
-                })?;
-                [Some(access.trim().into()), Some(key.trim().into())]
-            }
-            None if self.ask_keys => [Some(ask("S3 access key: ")?), Some(ask("S3 secret key: ")?)],
-            // A directory has none, whatever the environment says for others.
-            None if endpoint.starts_with("file://") => [None, None],
-            None => [
-                secret("ADAPTER_S3_ACCESS_KEY"),
-                secret("ADAPTER_S3_SECRET_KEY"),
-            ],
-        };
-        Ok((keys, None))
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use backuper::runtime::Failure;
 use clap::{Args, ValueEnum};
 
-use super::places::{PasswordAsked, StoreAsked, target};
+use super::places::{PasswordAsked, target};
 use super::secrets::IdentityAsked;
+use super::stores::StoreAsked;
 use crate::api::proto::v1;
 use crate::api::proto::v1::restore_backup_request as request;
 

@@ -3,7 +3,7 @@
 use backuper::runtime::Failure;
 use clap::Args;
 
-use super::places::StoreAsked;
+use super::stores::StoreAsked;
 use crate::api::proto::v1;
 
 /// Whose backups are judged, and by which rules.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use backuper::runtime::Failure;
 use clap::Args;
 
-use super::places::{PasswordAsked, StoreAsked, database};
+use super::places::{PasswordAsked, database};
+use super::stores::{NEEDED, StoreAsked};
 use crate::api::proto::v1;
 
 /// A schedule in all it is, or a file of several.
@@ -54,9 +55,7 @@ impl PutAsked {
         let text = self.database.as_deref().unwrap_or_default();
         let store = self.store.message()?;
         if store.is_none() {
-            return Err(Failure::refused(
-                "--store is missing: s3://BUCKET, https://ENDPOINT/BUCKET or file:///DIRECTORY",
-            ));
+            return Err(Failure::refused(format!("--store is missing: {NEEDED}")));
         }
         let labels: HashMap<_, _> = self.labels.iter().cloned().collect();
         Ok(v1::PutScheduleRequest {

@@ -11,10 +11,10 @@ use super::jobs::{has_succeeded, is_finished};
 use super::record::Shown;
 use super::render::Asking;
 use super::{Kubernetes, owner, record, render, uid};
-use crate::domain::credential::{Credential, referenced};
 use crate::domain::name::Name;
 use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
+use crate::domain::store::referenced;
 use crate::engine::{self, Error, Kind};
 
 /// Between two looks at it.
@@ -99,11 +99,8 @@ impl Kubernetes {
         let job = render::question_name(call);
         let vars = self.settings.workers.question(task, given);
         let vars = vars.ok_or_else(|| engine::of_no_database(doing))?;
-        let password = given.database.as_ref().map(|it| it.password.clone());
-        let password = password.unwrap_or(Credential::Ambient);
-        let keys = given.store.as_ref().map(|it| it.keys.clone());
-        let keys = keys.unwrap_or(Credential::Ambient);
-        let named = |variable: &str| referenced(variable, &password, &keys);
+        let password = given.database.as_ref().map(|it| &it.password);
+        let named = |variable: &str| referenced(variable, password, given.store.as_ref());
         let asking = Asking {
             vars: &Shown::of(&vars),
             secret: &|variable| match named(variable) {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{PARAMETERS, SPEC};
-use crate::domain::credential::referenced;
 use crate::domain::kept::{self, Kept, Unreadable};
 use crate::domain::schedule::Schedule;
+use crate::domain::store::referenced;
 use crate::engine::variables::Variables;
 
 /// A worker's variable as a pod's specification may show it.
@@ -61,7 +61,7 @@ impl Spec {
     /// The Secret, and the key in it, that has a variable's value.
     pub(super) fn secret_of(&self, variable: &str) -> (String, String) {
         let plan = &self.schedule.plan;
-        let named = referenced(variable, &plan.source.password, &plan.store.keys);
+        let named = referenced(variable, Some(&plan.source.password), Some(&plan.store));
         if let Some((secret, key)) = named {
             return (secret.to_owned(), key.to_owned());
         }

@@ -1,8 +1,7 @@
 //! Databases and stores in messages.
 
 use backuper::archive::encryption::Identities;
-use backuper::job::{BackupSource, maybe};
-use backuper::storage::Endpoint;
+use backuper::job::BackupSource;
 
 use crate::api::door::{Door, filled, secret};
 use crate::api::proto::v1;
@@ -10,7 +9,6 @@ use crate::domain::credential::{Credential, Reference};
 use crate::domain::database::{self, Database};
 use crate::domain::databases;
 use crate::domain::name::{self, Wrong};
-use crate::domain::store::{Keys, Store};
 use crate::service::restores::Elsewhere;
 use crate::workers::IDENTITY;
 
@@ -108,32 +106,6 @@ impl Door {
         })
     }
 
-    /// A store and how to get into it.
-    pub(super) fn store_of(&mut self, field: &'static str, message: v1::Store) -> Option<Store> {
-        self.below(field);
-        let v1::Store {
-            endpoint,
-            bucket,
-            access_key,
-            secret_key,
-            keys_secret,
-        } = message;
-        let endpoint = self.take("endpoint", maybe(&endpoint));
-        let on_disk = matches!(endpoint, Some(Some(Endpoint::Directory(_))));
-        let bucket = if bucket.is_empty() && !on_disk {
-            self.take("bucket", Err(Wrong("it is empty")))
-        } else {
-            self.take("bucket", maybe(&bucket))
-        };
-        let keys = self.keys([access_key, secret_key], keys_secret);
-        self.below("");
-        Some(Store {
-            endpoint: endpoint?,
-            bucket: bucket?,
-            keys: keys?,
-        })
-    }
-
     /// Which of a schedule's databases is meant, where it is of several.
     pub(super) fn one_of(&mut self, text: &str) -> Option<Option<BackupSource>> {
         match text {
@@ -191,47 +163,13 @@ impl Door {
         let reference = self.take("identity_secret", reference(&name, [(key, IDENTITY)]));
         reference.map(Credential::Reference)
     }
-
-    fn keys(
-        &mut self,
-        [access, secret_key]: [String; 2],
-        named: Option<v1::KeysSecret>,
-    ) -> Option<Credential<Keys>> {
-        let both = "access_key and secret_key go together: give both or neither";
-        let alone = match (access.is_empty(), secret_key.is_empty()) {
-            (true, false) => Some("access_key"),
-            (false, true) => Some("secret_key"),
-            (true, true) | (false, false) => None,
-        };
-        if let Some(field) = alone {
-            self.take::<()>(field, Err(Wrong(both)));
-        }
-        let access = self.take("access_key", name::header(&access));
-        let secret_key = self.take("secret_key", name::header(&secret_key));
-        let given = secret(access?).zip(secret(secret_key?));
-        let Some(v1::KeysSecret {
-            name,
-            access_key,
-            secret_key,
-        }) = named
-        else {
-            let keys = given.map(|(access, secret)| Keys { access, secret });
-            return Some(Credential::from(keys));
-        };
-        if given.is_some() {
-            return self.take("keys_secret", Err(Wrong("there are keys beside it")));
-        }
-        let keys = [
-            (access_key, "AWS_ACCESS_KEY_ID"),
-            (secret_key, "AWS_SECRET_ACCESS_KEY"),
-        ];
-        let reference = self.take("keys_secret", reference(&name, keys));
-        reference.map(Credential::Reference)
-    }
 }
 
 /// Keys of a Secret, each with what it is called where nothing else is said.
-fn reference<const N: usize>(secret: &str, keys: [(String, &str); N]) -> Result<Reference, Wrong> {
+pub(super) fn reference<'a>(
+    secret: &str,
+    keys: impl IntoIterator<Item = (String, &'a str)>,
+) -> Result<Reference, Wrong> {
     let secret = name::object(secret)?;
     let named = |(key, default): (String, &str)| match key.as_str() {
         "" => Ok(default.to_owned()),
