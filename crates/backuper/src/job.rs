@@ -12,6 +12,7 @@ pub mod database;
 pub mod delete;
 pub mod encryption;
 pub mod format;
+pub mod globals;
 pub mod list;
 pub mod parse;
 pub mod pin;
@@ -39,6 +40,7 @@ pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
+pub use globals::{GlobalsSettings, Passwords};
 pub use list::ListJob;
 pub use parse::{Maybe, duration, flag, jobs, lock_wait_timeout, maybe, secret, time};
 pub use pin::PinJob;
@@ -113,6 +115,10 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Encryption")]
     pub encryption: EncryptionSettings,
 
+    /// What of the server is a part of it.
+    #[command(flatten, next_help_heading = "Globals")]
+    pub globals: GlobalsSettings,
+
     /// Where to report, how to log.
     #[command(flatten, next_help_heading = "Reporting")]
     pub reporting: ReportingSettings,
@@ -131,8 +137,8 @@ impl BackupJob {
         Ok(recipients)
     }
 
-    /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked or in
-    /// another form, or remove more than the rules let go.
+    /// Whether a backuper that passes over what it does not know would leave the backup open, unlocked, without
+    /// the server's roles or in another form, or remove more than the rules let go.
     fn is_protected(&self) -> bool {
         let options = self.store.s3.options();
         let EncryptionSettings {
@@ -147,6 +153,7 @@ impl BackupJob {
             || options.customer_key.is_some()
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
+            || self.globals.globals
             || self.retention.calendar != CalendarSettings::default()
     }
 
@@ -164,6 +171,7 @@ impl BackupJob {
             retention,
             lock_wait_timeout,
             encryption,
+            globals,
             reporting,
         } = self;
         let mut vars = database.to_env();
@@ -189,6 +197,7 @@ impl BackupJob {
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
         vars.extend(encryption.to_env());
+        vars.extend(globals.to_env());
         vars.extend(reporting.to_env());
         vars
     }

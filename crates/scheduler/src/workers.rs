@@ -53,6 +53,7 @@ impl Workers {
             schedule: schedule.counted_as(),
             lock_wait_timeout: settings.lock_wait_timeout,
             encryption: settings.encryption.clone(),
+            globals: settings.globals,
             reporting: self.reporting(plan.core.as_ref()),
         }
     }

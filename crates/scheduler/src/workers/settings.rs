@@ -8,7 +8,9 @@ use std::time::Duration;
 use backuper::archive::codec::CompressionLevel;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
-use backuper::job::{CalendarSettings, EncryptionSettings, FormatSettings, LayoutSettings};
+use backuper::job::{
+    CalendarSettings, EncryptionSettings, FormatSettings, GlobalsSettings, LayoutSettings,
+};
 use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
 use backuper::report::PushgatewayUrl;
@@ -98,6 +100,10 @@ pub struct WorkerSettings {
     #[command(flatten)]
     pub encryption: EncryptionSettings,
 
+    /// What of the server is a part of backups.
+    #[command(flatten)]
+    pub globals: GlobalsSettings,
+
     /// File, as restorers see it, with the private keys of encrypted backups, for restores that are given none.
     #[arg(env = "AGE_IDENTITY_FILE", default_value = "", value_parser = maybe::<PathBuf>)]
     pub age_identity_file: Maybe<PathBuf>,
@@ -155,6 +161,7 @@ impl WorkerSettings {
             restore_begin_within: Duration::from_secs(15 * 60),
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),
+            globals: GlobalsSettings::default(),
             age_identity_file: None,
             identity_secret: None,
             lock_wait_timeout: Duration::from_secs(5 * 60),
