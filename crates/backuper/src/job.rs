@@ -11,6 +11,7 @@ pub mod check;
 pub mod database;
 pub mod delete;
 pub mod encryption;
+pub mod filters;
 pub mod format;
 pub mod globals;
 pub mod list;
@@ -39,6 +40,7 @@ pub use check::CheckJob;
 pub use database::{ConnectionSettings, DatabaseSettings};
 pub use delete::DeleteJob;
 pub use encryption::EncryptionSettings;
+pub use filters::FilterSettings;
 pub use format::{Format, FormatSettings, LayoutSettings};
 pub use globals::{GlobalsSettings, Passwords};
 pub use list::ListJob;
@@ -90,6 +92,10 @@ pub struct BackupJob {
     /// What a backup is made of.
     #[command(flatten, next_help_heading = "Backup")]
     pub format: FormatSettings,
+
+    /// Which part of the database it has.
+    #[command(flatten, next_help_heading = "Backup")]
+    pub filters: FilterSettings,
 
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
@@ -154,6 +160,7 @@ impl BackupJob {
             || options.lock_mode.is_some()
             || self.format.format != Format::Archive
             || self.globals.globals
+            || !self.filters.is_empty()
             || self.retention.calendar != CalendarSettings::default()
     }
 
@@ -165,6 +172,7 @@ impl BackupJob {
             store,
             layout,
             format,
+            filters,
             jobs,
             compression_level,
             schedule,
@@ -181,6 +189,7 @@ impl BackupJob {
         vars.extend(store.to_env());
         vars.extend(layout.to_env());
         vars.extend(format.to_env());
+        vars.extend(filters.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",

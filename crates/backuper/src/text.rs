@@ -1,5 +1,6 @@
-//! Text that others read: names in SQL, and the causes of an error.
+//! Text that others read: names in SQL and patterns for them, and the causes of an error.
 
+pub mod patterns;
 pub mod sql;
 
 /// The deepest cause of an error, which is the one that says most.

@@ -8,8 +8,8 @@ use backuper::job::store::s3::S3Settings;
 use backuper::job::store::{AzureSettings, GoogleSettings, StoreSettings};
 use backuper::job::{
     BackupJob, BackupSource, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob,
-    LayoutSettings, ListJob, PinJob, PreviewJob, ReportingSettings, RetentionSettings, ShowJob,
-    Value, Var,
+    FilterSettings, LayoutSettings, ListJob, PinJob, PreviewJob, ReportingSettings,
+    RetentionSettings, ShowJob, Value, Var,
 };
 use backuper::report::CoreAddress;
 use backuper::retention::Retention;
@@ -47,6 +47,7 @@ impl Workers {
             store: self.store(&plan.store),
             layout: self.layout(),
             format: settings.format,
+            filters: FilterSettings::default(),
             jobs: settings.backup_jobs,
             compression_level: settings.compression_level,
             retention: self.retention(plan.keep),

@@ -53,6 +53,9 @@ pub const NAMES: &[&str] = &[
     "ENCRYPT_TO",
     "ENCRYPT_TO_FILE",
     "ENGINE",
+    "EXCLUDE_SCHEMAS",
+    "EXCLUDE_TABLES",
+    "EXCLUDE_TABLE_DATA",
     "FAILED_HISTORY_LIMIT",
     "FILE_ROOT",
     "FORMAT",
@@ -63,6 +66,8 @@ pub const NAMES: &[&str] = &[
     "GRPC_TLS_CERT",
     "GRPC_TLS_CLIENT_CA",
     "GRPC_TLS_KEY",
+    "INCLUDE_SCHEMAS",
+    "INCLUDE_TABLES",
     "KEEP_AT_LEAST",
     "KEEP_DAILY",
     "KEEP_HOURLY",
@@ -135,13 +140,15 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// How the names of ours begin that others hardly use.
-const PREFIXES: [&str; 13] = [
+const PREFIXES: [&str; 15] = [
     "AGE_",
     "BACKUPER_",
     "BACKUP_",
     "DB_",
     "ENCRYPT_",
+    "EXCLUDE_",
     "GRPC_TLS_",
+    "INCLUDE_",
     "MAX_BACKUP",
     "PUSHGATEWAY",
     "RESTORER_",
