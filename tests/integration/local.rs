@@ -5,6 +5,7 @@ mod answers;
 mod lines;
 mod names;
 mod operations;
+mod options;
 mod process;
 mod put;
 

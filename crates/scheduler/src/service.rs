@@ -4,6 +4,7 @@ mod addresses;
 pub mod checks;
 pub mod declared;
 pub mod ledger;
+mod options;
 pub mod put;
 mod questions;
 pub mod restores;

@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The newest version that this scheduler reads and writes. One that is higher is not read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is kept. What an older scheduler would lose, or do otherwise, is kept in a version that it does not
 /// read: then it leaves it alone.
 pub trait Kept {
-    /// The first version that has all of it: 1, or 2 where it has what came after the first one.
+    /// The first version that has all of it: 1, or a later one where it has what came after that.
     fn version(&self) -> u32;
 }
 

@@ -232,6 +232,7 @@ impl Engine for Local {
                     return Err(engine::no_schedule(task.doing(), name));
                 };
                 let doing = engine::asked(task, &format!("schedule {name}"));
+                let options = found.schedule.own();
                 let plan = found.schedule.plan;
                 if !place.is_empty() && plan.source.place() != *place {
                     return Err(engine::moved(&doing));
@@ -240,6 +241,7 @@ impl Engine for Local {
                     source: plan.source.as_source(),
                     database: Some(plan.source),
                     store: Some(plan.store),
+                    options,
                 };
                 (given, kept, doing)
             }

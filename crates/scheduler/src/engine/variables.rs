@@ -11,6 +11,7 @@ use backuper::retention::Retention;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::Store;
@@ -45,6 +46,7 @@ impl Variables {
             plan,
             counts_apart,
             labels: None,
+            options: None,
             declared: false,
         })
     }
@@ -64,6 +66,7 @@ impl Variables {
             source: None,
             lent: None,
             wishes: Wishes::default(),
+            layout: OwnLayout::default(),
         })
     }
 

@@ -12,8 +12,10 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::{self, Database};
 use crate::domain::name::Name;
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Lent, Restore, Wishes};
 use crate::domain::run::Component;
+use crate::domain::schedule::Plan;
 use crate::domain::store::Store;
 use crate::engine::{Error, Kind, Started, StartedBy};
 
@@ -110,16 +112,14 @@ impl Service {
         self.may_name_references(caller, Some(&identity), None)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
+        let mut layout = OwnLayout::default();
         let (lender, store, source, own) = match origin {
             Origin::Schedule(name) => {
                 self.may_name_references(caller, password, None)?;
-                let plan = self.overview(caller, &name).await?.schedule.plan;
-                (
-                    Some(name),
-                    plan.store,
-                    plan.source.place(),
-                    Some(plan.source),
-                )
+                let schedule = self.overview(caller, &name).await?.schedule;
+                layout = schedule.own().layout;
+                let Plan { source, store, .. } = schedule.plan;
+                (Some(name), store, source.place(), Some(source))
             }
             Origin::Store(store, source) => {
                 self.may_name_references(caller, password, Some(&store.keys))?;
@@ -151,6 +151,7 @@ impl Service {
             begin_by: None,
             lent: lender.map(lend),
             wishes,
+            layout,
         };
         self.allow(caller, &restore).await?;
         self.give_identity(&mut restore);
@@ -186,6 +187,7 @@ impl Service {
             // Another server's backups of a database of this name are another's.
             restore.source.get_or_insert_with(|| restore.target.place());
         }
+        restore.layout = self.layout_for(&restore).await;
         self.give_identity(&mut restore);
         self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();

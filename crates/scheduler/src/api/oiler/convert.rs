@@ -14,6 +14,7 @@ use crate::domain::credential::Credential;
 use crate::domain::cron::Cron;
 use crate::domain::database::Database;
 use crate::domain::name::{self, Name, Wrong};
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Plan;
 use crate::domain::store::{Keys, Store};
@@ -113,6 +114,8 @@ pub fn restore(request: BackupRestore) -> Result<Restore, Vec<Violation>> {
             source: None,
             lent: None,
             wishes: Wishes::default(),
+            // Nor does it know how dumps are called: the schedules do.
+            layout: OwnLayout::default(),
         })
     })();
     door.opened(restore)

@@ -75,6 +75,7 @@ impl Kubernetes {
             source: plan.source.as_source(),
             database: Some(plan.source.clone()),
             store: Some(plan.store.clone()),
+            options: spec.schedule.own(),
         };
         let vars = self.settings.workers.question(task, &given);
         let vars = vars.ok_or_else(|| engine::of_no_database(doing))?;

@@ -10,6 +10,7 @@ use crate::api::door::{Door, filled};
 use crate::api::proto::v1;
 use crate::api::status::Violation;
 use crate::domain::name::Wrong;
+use crate::domain::options::Options;
 use crate::domain::question::{About, Given, Task};
 
 /// Reads a request for backups.
@@ -136,6 +137,7 @@ pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, V
                 // What was wrong is kept by the door.
                 database: database.flatten(),
                 store: store.flatten(),
+                options: Options::default(),
             })))
         }
         (name, false) => door.take("schedule", name.parse()).map(About::schedule),
@@ -207,6 +209,7 @@ impl Door {
             source: source?,
             database: None,
             store: Some(store),
+            options: Options::default(),
         })))
     }
 }
