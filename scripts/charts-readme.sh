@@ -70,9 +70,11 @@ schedules:
   (`workers.serviceAccount.annotations`, `workers.s3.ambientBuckets`) and for directories.
 - `secretReferences` names the Secrets that *calls* may name in the same way; those of `schedules` are not among them. A caller chooses the
   host that a password is shown to, so list the callers (`access.callersSecret`).
+- `retention`, `format`, `filters`, `globals` and `jobs` of one are in the place of what `workers` has for all, `encryption.recipients` beside
+  `workers.encryption.recipients` ([docs/operating.md](../../docs/operating.md#what-a-schedule-has-of-its-own)).
 - `admissionPolicy.enabled` lets workers read the Secrets of `schedules` and `secretReferences`, and no others.
 
-[deploy/examples/schedules.yaml](../../deploy/examples/schedules.yaml) is a file of values with three of them.
+[deploy/examples/schedules.yaml](../../deploy/examples/schedules.yaml) is a file of values with four of them.
 
 ## Upgrading
 

@@ -10,6 +10,7 @@ mod faults;
 mod golden;
 mod lease;
 mod operations;
+mod options;
 mod process;
 mod promises;
 mod put;

@@ -7,6 +7,7 @@ mod databases;
 mod lines;
 mod names;
 mod operations;
+mod options;
 mod process;
 mod put;
 mod stores;

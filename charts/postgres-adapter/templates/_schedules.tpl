@@ -2,13 +2,28 @@
 {{- define "adapter.schedules" -}}
 {{- $all := list -}}
 {{- range .Values.schedules -}}
-{{- $one := pick . "name" "cron" "timeZone" "labels" "coreAddr" -}}
+{{- $one := pick . "name" "cron" "timeZone" "labels" "coreAddr" "encryption" "filters" "globals" -}}
 {{- $database := pick .database "host" "dbname" "user" "passwordSecret" -}}
 {{- /* Numbers of values are floats, and large ones would get an exponent. */}}
 {{- with .database.port -}}{{- $_ := set $database "port" (int64 .) -}}{{- end -}}
 {{- $_ := set $one "database" $database -}}
 {{- $_ := set $one "store" (pick .store "endpoint" "bucket" "url" "prefix" "keysSecret" "serviceAccountSecret" "accountKeySecret" "sasTokenSecret") -}}
 {{- with .maxBackupCount -}}{{- $_ := set $one "maxBackupCount" (int64 .) -}}{{- end -}}
+{{- with .jobs -}}{{- $_ := set $one "jobs" (int64 .) -}}{{- end -}}
+{{- /* Rules that are none take the place of workers.retention too. */}}
+{{- if kindIs "map" .retention -}}
+{{- $retention := pick .retention "timeZone" "objects" -}}
+{{- $rules := .retention -}}
+{{- range $rule := list "days" "hourly" "daily" "weekly" "monthly" "yearly" "atLeast" -}}
+{{- with index $rules $rule -}}{{- $_ := set $retention $rule (int64 .) -}}{{- end -}}
+{{- end -}}
+{{- $_ := set $one "retention" $retention -}}
+{{- end -}}
+{{- with .format -}}
+{{- $format := pick . "kind" "sqlOwners" "sqlClean" "keyTemplate" "clusterName" -}}
+{{- with .compressionLevel -}}{{- $_ := set $format "compressionLevel" (int64 .) -}}{{- end -}}
+{{- $_ := set $one "format" $format -}}
+{{- end -}}
 {{- $all = append $all $one -}}
 {{- end -}}
 {{- toYaml (dict "schedules" $all) -}}

@@ -11,6 +11,7 @@ pub mod kept;
 pub mod labels;
 pub mod limits;
 pub mod name;
+pub mod options;
 pub mod progress;
 pub mod protection;
 pub mod question;

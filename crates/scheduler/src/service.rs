@@ -6,6 +6,7 @@ mod databases;
 pub mod declared;
 mod defaults;
 pub mod ledger;
+mod options;
 pub mod put;
 mod questions;
 pub mod restores;

@@ -1,5 +1,6 @@
 //! What workers are told: of a request, and beside it what the administrator has set.
 
+mod options;
 mod settings;
 mod stores;
 
@@ -7,12 +8,10 @@ use std::path::PathBuf;
 
 use backuper::job::store::StoreSettings;
 use backuper::job::{
-    BackupJob, BackupSource, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob,
-    FilterSettings, LayoutSettings, ListJob, PinJob, PreviewJob, ReportingSettings,
-    RetentionSettings, ShowJob, Value, Var,
+    BackupJob, BackupSource, CheckJob, ConnectionSettings, DatabaseSettings, DeleteJob, ListJob,
+    PinJob, PreviewJob, ReportingSettings, ShowJob, Value, Var,
 };
 use backuper::report::CoreAddress;
-use backuper::retention::Retention;
 use restorer::job::{IdentitySettings, RestoreJob};
 
 pub use settings::{IDENTITY, WorkerSettings};
@@ -21,7 +20,8 @@ pub use stores::{DefaultStore, usual_keys};
 use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
-use crate::domain::question::{Given, Rules, Task};
+use crate::domain::options::Options;
+use crate::domain::question::{Given, Task};
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Schedule;
 
@@ -41,6 +41,7 @@ impl Workers {
     pub fn backup(&self, schedule: &Schedule) -> BackupJob {
         let plan = &schedule.plan;
         let settings = &self.settings;
+        let own = schedule.own();
         BackupJob {
             database: DatabaseSettings {
                 name: plan.databases(),
@@ -48,31 +49,18 @@ impl Workers {
             },
             several: settings.several.clone(),
             store: self.store(&plan.store),
-            layout: self.layout(),
-            format: settings.format,
-            filters: FilterSettings::default(),
-            jobs: settings.backup_jobs,
-            compression_level: settings.compression_level,
-            retention: self.retention(plan.keep),
+            layout: self.layout(&own.layout),
+            format: self.format(&own.format),
+            filters: own.filters.0.clone(),
+            jobs: own.jobs.or(settings.backup_jobs),
+            compression_level: self.compression_level(&own.format),
+            retention: self.retention(schedule),
             schedule: schedule.counted_as(),
             lock_wait_timeout: settings.lock_wait_timeout,
-            encryption: settings.encryption.clone(),
-            globals: settings.globals,
+            encryption: self.encryption(&own.encryption),
+            globals: self.globals(&own.globals),
             copy: settings.copy.clone(),
             reporting: self.reporting(plan.core.as_ref()),
-        }
-    }
-
-    /// What is kept of a schedule's backups: so many, and what the administrator's rules keep beside them.
-    /// Who keeps all of them keeps all.
-    fn retention(&self, last: Retention) -> RetentionSettings {
-        if last.0 == 0 {
-            return RetentionSettings::default();
-        }
-        RetentionSettings {
-            last,
-            calendar: self.settings.calendar.clone(),
-            objects: false,
         }
     }
 
@@ -92,6 +80,7 @@ impl Workers {
             // Whoever keeps the schedule's secrets puts them in.
             lent: _,
             wishes,
+            layout,
         } = restore;
         let Wishes {
             mode,
@@ -102,7 +91,7 @@ impl Workers {
         RestoreJob {
             database: self.database(target),
             store: self.store(store),
-            layout: self.layout(),
+            layout: self.layout(layout),
             revision: revision.clone(),
             // It is a place of ours.
             source: source.as_ref().and_then(|it| it.parse().ok()),
@@ -128,10 +117,12 @@ impl Workers {
             several,
             database,
             store,
+            options,
         } = given;
         if *several && *task != Task::List {
             return None;
         }
+        let layout = self.layout(&options.layout);
         let store = match store {
             Some(store) => self.store(store),
             // A worker that needs one says so itself.
@@ -143,7 +134,7 @@ impl Workers {
                 source: source.clone(),
                 several: *several,
                 store,
-                layout: self.layout(),
+                layout,
                 reporting,
             }
             .to_env(),
@@ -151,7 +142,7 @@ impl Workers {
                 source: source.clone()?,
                 key: key.clone(),
                 store,
-                layout: self.layout(),
+                layout,
                 reporting,
             }
             .to_env(),
@@ -165,46 +156,43 @@ impl Workers {
                 last: *last,
                 validate_only: *validate_only,
                 store,
-                layout: self.layout(),
+                layout,
                 reporting,
             }
             .to_env(),
-            Task::Pin { key } => self.pin(source.clone()?, key, store).pin_env(),
-            Task::Unpin { key } => self.pin(source.clone()?, key, store).unpin_env(),
+            Task::Pin { key } => self.pin(source.clone()?, key, store, options).pin_env(),
+            Task::Unpin { key } => self.pin(source.clone()?, key, store, options).unpin_env(),
             Task::Retention { schedule, rules } => PreviewJob {
                 source: source.clone()?,
                 schedule: schedule.clone(),
-                retention: match rules {
-                    Rules::Own(keep) => self.retention(*keep),
-                    Rules::Given(given) => given.as_ref().clone(),
-                },
+                retention: rules.as_ref().clone(),
                 store,
-                layout: self.layout(),
+                layout,
                 reporting,
             }
             .to_env(),
-            Task::Check => self.check(database.as_ref(), store).to_env(),
+            Task::Check => self.check(database.as_ref(), store, options).to_env(),
         })
     }
 
-    fn pin(&self, source: BackupSource, key: &str, store: StoreSettings) -> PinJob {
+    fn pin(&self, source: BackupSource, key: &str, store: StoreSettings, own: &Options) -> PinJob {
         PinJob {
             source,
             key: key.to_owned(),
             store,
-            layout: self.layout(),
+            layout: self.layout(&own.layout),
             reporting: self.quiet(),
         }
     }
 
-    fn check(&self, database: Option<&Database>, store: StoreSettings) -> CheckJob {
+    fn check(&self, database: Option<&Database>, store: StoreSettings, own: &Options) -> CheckJob {
         CheckJob {
             source: database.and_then(Database::as_source),
             user: database.map(|it| it.user.clone()),
             connection: self.connection(database),
             store,
-            layout: self.layout(),
-            jobs: self.settings.backup_jobs,
+            layout: self.layout(&own.layout),
+            jobs: own.jobs.or(self.settings.backup_jobs),
             reporting: self.quiet(),
         }
     }
@@ -256,10 +244,6 @@ impl Workers {
             sslkey: shown(&self.settings.sslkey),
             programs: self.settings.programs.clone(),
         }
-    }
-
-    fn layout(&self) -> LayoutSettings {
-        self.settings.layout.clone()
     }
 
     /// The key that was given, or else the administrator's.

@@ -159,6 +159,66 @@ fn no_owner_names_a_secret_and_nobody_one_that_is_not_listed() {
     });
 }
 
+/// An owner of one database sees no more of the server and of the store by what its schedules have of their own.
+#[test]
+fn what_reaches_beyond_a_database_is_said_by_who_may_do_everything_alone() {
+    let keyed = || v1::BackupFormat {
+        key_template: "theirs/{{ .DatabaseName }}/{{ .RunID }}".to_owned(),
+        ..v1::BackupFormat::default()
+    };
+    let recipients = || v1::Encryption {
+        recipients: vec![
+            "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa".to_owned(),
+        ],
+        manifest: false,
+    };
+    let globals = || v1::Globals {
+        enabled: Some(true),
+        passwords: "encrypted".to_owned(),
+    };
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, _]) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        let mut request = wanted(&own, "db2.team-a.example");
+        request.retention = Some(v1::RetentionRules {
+            daily: 7,
+            ..v1::RetentionRules::default()
+        });
+        request.encryption = Some(recipients());
+        let answer = client.put_schedule(with(OWNER, request.clone())).await;
+        assert_eq!(code(answer), Code::Ok, "its own are its own to say");
+        let changes: [&dyn Fn(&mut v1::PutScheduleRequest); 3] = [
+            &|it| it.format = Some(keyed()),
+            &|it| it.globals = Some(globals()),
+            &|it| it.retention.as_mut().unwrap().objects = true,
+        ];
+        for change in changes {
+            let mut beyond = request.clone();
+            change(&mut beyond);
+            let answer = client.put_schedule(with(OWNER, beyond.clone())).await;
+            assert_eq!(code(answer), Code::PermissionDenied, "{beyond:?}");
+            let answer = client.put_schedule(with(OPERATOR, beyond.clone())).await;
+            assert_eq!(code(answer), Code::Ok, "{beyond:?}");
+            // It is there already.
+            let answer = client.put_schedule(with(OWNER, beyond)).await;
+            assert_eq!(code(answer), Code::Ok);
+            let answer = client.put_schedule(with(OPERATOR, request.clone())).await;
+            assert_eq!(code(answer), Code::Ok);
+        }
+        // Nor does its key open the whole server's hashes.
+        request.globals = Some(globals());
+        let answer = client.put_schedule(with(OPERATOR, request.clone())).await;
+        assert_eq!(code(answer), Code::Ok);
+        let more =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAhuppZpV/84zt+7z+rusU3dYRIks++wiperdHWPtI6Y";
+        let known = request.encryption.as_mut().unwrap();
+        known.recipients.push(more.to_owned());
+        let answer = client.put_schedule(with(OWNER, request)).await;
+        assert_eq!(code(answer), Code::PermissionDenied);
+    });
+}
+
 /// A run whose worker is at it.
 fn under_way(component: Component, database: &str) -> Run {
     Run {

@@ -46,6 +46,38 @@ fn what_is_declared_reaches_the_scheduler_as_it_is() {
     assert!(volume(&documents).contains("schedules/schedules.yaml"));
 }
 
+/// What a schedule has beside the settings of all, with numbers as they are written.
+#[test]
+fn what_a_schedule_has_of_its_own_reaches_the_scheduler_as_it_is() {
+    let own = r#""retention":{"days":1000000,"hourly":1,"daily":2,"weekly":3,"monthly":4,"yearly":5,"atLeast":2,"timeZone":"Asia/Tokyo","objects":true},"format":{"kind":"sql.gz","sqlOwners":true,"sqlClean":false,"compressionLevel":9,"keyTemplate":"{{ .ClusterName }}/{{ .DatabaseName }}/{{ .RunID }}","clusterName":"prod"},"encryption":{"recipients":["ssh-ed25519 AAAAC3Nz me"],"manifest":true},"filters":{"includeSchemas":["shop"],"excludeTableData":["\"a,b\".*"]},"globals":{"enabled":false,"passwords":"none"},"jobs":3,"coreAddr""#;
+    let one = SHOP.replacen(r#""coreAddr""#, own, 1);
+    let documents = rendered(&[&schedules(&[&one])]);
+    let expected: Value = serde_yaml_ng::from_str(&format!("schedules: [{one}]")).unwrap();
+    assert_eq!(declared(&documents), expected);
+    // Rules that are none are some all the same: the settings of all do not hold.
+    let none = SHOP.replacen(r#""coreAddr""#, r#""retention":{},"coreAddr""#, 1);
+    let documents = rendered(&[&schedules(&[&none])]);
+    assert!(declared(&documents)["schedules"][0]["retention"].is_mapping());
+    for (own, words) in [
+        (r#""retention":{"maxBackupCount":7}"#, "maxBackupCount"),
+        (r#""retention":{"atLeast":0}"#, "atLeast"),
+        (r#""format":{"kind":"tar"}"#, "kind"),
+        (r#""format":{"compressionLevel":20}"#, "compressionLevel"),
+        (
+            r#""encryption":{"recipients":["a-private-one"]}"#,
+            "recipients",
+        ),
+        (r#""filters":{"tables":["a"]}"#, "tables"),
+        (r#""globals":{"passwords":"md5"}"#, "passwords"),
+        (r#""jobs":0"#, "jobs"),
+    ] {
+        is_refused(
+            &shop(r#""coreAddr""#, &format!(r#"{own},"coreAddr""#)),
+            words,
+        );
+    }
+}
+
 /// kubelet does not renew a file that is mounted by subPath, and a pod that is restarted for each new schedule
 /// would serve nobody for a moment.
 #[test]

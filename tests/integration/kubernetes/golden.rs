@@ -59,6 +59,20 @@ fn the_golden_cron_job() {
 }
 
 #[test]
+fn the_golden_cron_job_of_a_schedule_with_options_of_its_own() {
+    let mut settings = settings();
+    settings.workers.settings.calendar.yearly = 10;
+    settings.workers.settings.layout.cluster_name = Some("fleet".to_owned());
+    let mut wanted = shop();
+    let own = r#"{"retention":{"rules":{"daily":14,"days":3},"at_least":2,"zone":"Europe/Berlin"},
+        "format":{"format":"sql.gz","sql_clean":true,"compression_level":"9"},
+        "layout":{"key_template":"{{ .ClusterName }}/{{ .DatabaseName }}/{{ .RunID }}"},
+        "filters":{"exclude_table_data":["\"odd, $(DB_HOST)\".*","log_*"]},"jobs":3}"#;
+    wanted.schedule.options = serde_json::from_str(own).expect("options");
+    check("cron_job_with_options", &cron_job(&settings, &wanted));
+}
+
+#[test]
 fn s27_a_backup_that_hangs_takes_few_others_with_it() {
     let deadline = |settings: &Settings, schedule: &str| {
         let mut wanted = shop();

@@ -14,7 +14,7 @@ use crate::operations;
 use crate::testbed::{Env, env, folder};
 
 /// A scheduler that tries nothing before it answers.
-async fn begun(namespace: &Namespace, beside: &Env) -> (Process, operations::Client) {
+pub(super) async fn begun(namespace: &Namespace, beside: &Env) -> (Process, operations::Client) {
     let kubeconfig = namespace.cluster.kubeconfig();
     let mut all = env([("CHECK_REQUESTS", "false")]);
     all.extend(beside.iter().cloned());
@@ -24,7 +24,7 @@ async fn begun(namespace: &Namespace, beside: &Env) -> (Process, operations::Cli
     (process, client)
 }
 
-fn wanted(name: &str, cron: &str) -> v1::PutScheduleRequest {
+pub(super) fn wanted(name: &str, cron: &str) -> v1::PutScheduleRequest {
     v1::PutScheduleRequest {
         name: name.to_owned(),
         database: Some(v1::Database {
@@ -44,7 +44,7 @@ fn wanted(name: &str, cron: &str) -> v1::PutScheduleRequest {
     }
 }
 
-fn with_secrets(mut request: v1::PutScheduleRequest) -> v1::PutScheduleRequest {
+pub(super) fn with_secrets(mut request: v1::PutScheduleRequest) -> v1::PutScheduleRequest {
     if let (Some(database), Some(store)) = (&mut request.database, &mut request.store) {
         database.password = "hunter2".to_owned();
         store.access_key = "access".to_owned();

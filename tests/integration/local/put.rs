@@ -9,7 +9,7 @@ use crate::testbed::programs::{Ended, scheduler};
 use crate::testbed::{Env, env, folder, wait_for};
 
 /// How a database is named in arguments, and the variable with its password.
-fn login(database: &Database<'_>) -> (String, String, Env) {
+pub(super) fn login(database: &Database<'_>) -> (String, String, Env) {
     let all = database.env();
     let value = |name: &str| {
         let found = all.iter().find(|(it, _)| it == name);
@@ -26,23 +26,23 @@ fn login(database: &Database<'_>) -> (String, String, Env) {
     (of, place, env([("ADAPTER_DB_PASSWORD", password.as_str())]))
 }
 
-fn command(data: &Path, beside: &Env, arguments: &[&str]) -> Ended {
+pub(super) fn command(data: &Path, beside: &Env, arguments: &[&str]) -> Ended {
     let mut all = env([("DATA_DIR", data.to_str().unwrap())]);
     all.extend(beside.iter().cloned());
     scheduler(&all).args(arguments).run()
 }
 
 /// A database, a store, and a scheduler that knows neither.
-struct Scene {
-    data: PathBuf,
-    store: String,
-    of: String,
-    place: String,
-    secret: Env,
+pub(super) struct Scene {
+    pub(super) data: PathBuf,
+    pub(super) store: String,
+    pub(super) of: String,
+    pub(super) place: String,
+    pub(super) secret: Env,
 }
 
 impl Scene {
-    fn of(database: &Database<'_>) -> Self {
+    pub(super) fn of(database: &Database<'_>) -> Self {
         let (of, place, secret) = login(database);
         Self {
             data: folder("data"),
@@ -53,16 +53,16 @@ impl Scene {
         }
     }
 
-    fn call(&self, arguments: &[&str]) -> Ended {
+    pub(super) fn call(&self, arguments: &[&str]) -> Ended {
         command(&self.data, &Env::default(), arguments)
     }
 
-    fn call_with_password(&self, password: &str, arguments: &[&str]) -> Ended {
+    pub(super) fn call_with_password(&self, password: &str, arguments: &[&str]) -> Ended {
         let beside = env([("ADAPTER_DB_PASSWORD", password)]);
         command(&self.data, &beside, arguments)
     }
 
-    fn password(&self) -> &str {
+    pub(super) fn password(&self) -> &str {
         &self.secret[0].1
     }
 
@@ -80,7 +80,7 @@ impl Scene {
     }
 }
 
-fn words(all: &[String]) -> Vec<&str> {
+pub(super) fn words(all: &[String]) -> Vec<&str> {
     all.iter().map(String::as_str).collect()
 }
 

@@ -207,6 +207,11 @@ fn every_command_of_the_scheduler_does_what_the_pages_say() {
     }
     let gone = machine.bash("scheduler show shop");
     gone.expect_code(2);
+    let readable = command("docs/operating.md", "scheduler put readable");
+    machine.shell(&machine.at_home(&readable));
+    machine.shell("scheduler run readable --wait");
+    let key = machine.keys("readable").remove(0);
+    assert!(key.starts_with("prod/shop/"), "{key}");
     let copied = machine.cluster.existing("copy");
     wait_for("the copy", || {
         (copied.sql("SELECT count(*) FROM pg_tables WHERE tablename = 't'") == "1").then_some(())

@@ -129,6 +129,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ("docs/moving.md", "kubectl ", Pods(DAILY)),
         ("docs/operating.md", "scheduler ls ", Machine(COMMANDS)),
         ("docs/operating.md", "scheduler put shop", Machine(COMMANDS)),
+        (
+            "docs/operating.md",
+            "scheduler put readable",
+            Machine(COMMANDS),
+        ),
         ("docs/operating.md", "kubectl ", Pods(DAILY)),
         (
             "docs/operating.md",

@@ -5,6 +5,7 @@
 
 mod gzip;
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
@@ -38,6 +39,13 @@ impl CompressionLevel {
 impl Default for CompressionLevel {
     fn default() -> Self {
         Self(1)
+    }
+}
+
+/// As [`FromStr`] reads it.
+impl fmt::Display for CompressionLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

@@ -115,6 +115,11 @@ fn unquoted(value: &Value) -> Option<&'static str> {
         ("store", ["accountKey", "account_key"]),
         ("store", ["sasToken", "sas_token"]),
     ];
+    // A private key, where a public one is meant.
+    let recipients = value.get("encryption").and_then(|it| it.get("recipients"));
+    if recipients.is_some_and(|it| !is_list_of_texts(it)) {
+        return Some("one of encryption.recipients, a list,");
+    }
     let found = secrets.into_iter().find(|(message, names)| {
         let message = value.get(message);
         let fields = names.iter().filter_map(|it| message?.get(it));
@@ -123,6 +128,11 @@ fn unquoted(value: &Value) -> Option<&'static str> {
             .any(|it| !it.is_string() && !it.is_null())
     });
     found.map(|(_, [name, _])| name)
+}
+
+fn is_list_of_texts(value: &Value) -> bool {
+    let all = value.as_sequence();
+    value.is_null() || all.is_some_and(|all| all.iter().all(Value::is_string))
 }
 
 #[cfg(test)]
@@ -146,6 +156,42 @@ mod tests {
             let why = refusal(&entry);
             assert!(why.contains("quotes"), "{why}");
             assert!(!why.contains("12345") && !why.contains("hunter2"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_schedule_has_of_its_own_is_declared_as_calls_say_it() {
+        let login = "database: {host: db, dbname: shop, user: me}";
+        let own = "retention: {daily: 7, timeZone: Asia/Tokyo}, format: {kind: sql.gz, sqlClean: true, compressionLevel: 9}, encryption: {recipients: [age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa]}, filters: {excludeTableData: [\"a.*\", b]}, globals: {enabled: false}, jobs: 2";
+        let text = format!("schedules:\n- {{name: shop, {own}, {login}, {REST}");
+        let wanted = super::wanted(Path::new("schedules.yaml"), &text).unwrap();
+        let options = &wanted[0].options;
+        let rules = options.retention.as_ref().map(|it| it.rules.daily);
+        assert_eq!(rules, Some(7));
+        assert_eq!(options.format.sql_clean, Some(true));
+        assert_eq!(options.format.sql_owners, None);
+        assert_eq!(options.filters.0.exclude_table_data.iter().count(), 2);
+        assert_eq!(options.globals.globals, Some(false));
+        for (own, expected) in [
+            ("retention: {daily: -1}", "out of range"),
+            ("retention: {zone: UTC}", "zone"),
+            ("format: {kind: tar}", "format.kind"),
+            (
+                "encryption: {recipients: AGE-SECRET-KEY-1HUNTER2}",
+                "a list",
+            ),
+            (
+                "encryption: {recipients: [[AGE-SECRET-KEY-1HUNTER2]]}",
+                "a list",
+            ),
+            (
+                "encryption: {recipients: [AGE-SECRET-KEY-1HUNTER2]}",
+                "encryption.recipients",
+            ),
+        ] {
+            let why = refusal(&format!("{{name: shop, {own}, {login}, {REST}"));
+            assert!(why.contains(expected), "{own}: {why}");
+            assert!(!why.contains("HUNTER2"), "{why}");
         }
     }
 

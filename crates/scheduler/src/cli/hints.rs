@@ -1,7 +1,7 @@
 //! What a worker's sentence means to whoever has typed a command: it names the worker's own variables.
 
 /// A worker's variable, and what a command has in its place.
-const HERE: [(&str, &str); 15] = [
+const HERE: [(&str, &str); 20] = [
     (
         "AGE_IDENTITY",
         "--identity-file, --ask-identity, --identity-secret or ADAPTER_AGE_IDENTITY",
@@ -30,7 +30,12 @@ const HERE: [(&str, &str); 15] = [
     ),
     ("BACKUP_REVISION", "--backup"),
     ("BACKUP_SOURCE", "--source"),
+    ("CLUSTER_NAME", "--cluster-name"),
     ("DELETE_LAST", "--last"),
+    ("ENCRYPT_MANIFEST", "--encrypt-manifest"),
+    ("ENCRYPT_TO", "--encrypt-to"),
+    ("INCLUDE_TABLES", "--include-table"),
+    ("KEY_TEMPLATE", "--key-template"),
     ("RESTORE_KEEP_GOING", "--keep-going"),
     ("RESTORE_MODE", "--mode"),
     ("RESTORE_OWNERS", "--owners"),

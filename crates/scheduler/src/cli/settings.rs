@@ -1,6 +1,7 @@
 //! What a command is told: its arguments, and the environment. Secrets are never arguments, which anybody
 //! on the machine can read.
 
+mod options;
 mod places;
 mod restore;
 mod retention;
@@ -348,6 +349,11 @@ mod tests {
             ),
             (&["put", "-f", "schedules.yaml"], true),
             (&["put", "shop", "--cron", "@daily"], false),
+            (
+                &["put", "-f", "schedules.yaml", "--format", "sql.gz"],
+                false,
+            ),
+            (&["put", "-f", "schedules.yaml", "--keep-daily", "7"], false),
             (&["doctor"], false),
             (&["doctor", "--store", "s3://backups", "--ask-keys"], true),
         ] {

@@ -1,6 +1,7 @@
 //! Answers for people.
 
 mod backups;
+mod options;
 mod schedules;
 
 use backuper::text::visible;

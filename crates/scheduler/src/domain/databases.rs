@@ -5,6 +5,7 @@ use backuper::selection::{Databases, Selection, Wrong};
 
 use super::database::Database;
 use super::name;
+use super::options::Options;
 use super::question::Given;
 use super::schedule::Plan;
 
@@ -105,9 +106,9 @@ impl Plan {
         self
     }
 
-    /// What a question is about: one of its databases, or all of them.
+    /// What a question is about: one of its databases, or all of them; with what the schedule has of its own.
     #[must_use]
-    pub fn given(self, of: Option<&BackupSource>) -> Given {
+    pub fn given(self, of: Option<&BackupSource>, options: Options) -> Given {
         let one = of.and_then(|it| self.one(it));
         let several = self.several && one.is_none();
         let database = one.unwrap_or(self.source);
@@ -116,6 +117,7 @@ impl Plan {
             several,
             database: Some(database),
             store: Some(self.store),
+            options,
         }
     }
 }
@@ -197,9 +199,11 @@ mod tests {
             None,
             "a template may begin with anything"
         );
-        let all = plan.clone().given(None);
+        let all = plan.clone().given(None, Options::default());
         assert!(all.several && all.source.unwrap().database == "app*,!app_x");
-        let one = plan.clone().given(Some(&source("app1")));
+        let one = plan
+            .clone()
+            .given(Some(&source("app1")), Options::default());
         assert!(!one.several && one.source.unwrap().database == "app1");
         assert!(covers("db:5432/app*", "db:5432/app1"));
         for (place, other) in [

@@ -10,8 +10,8 @@ const VERSION: u32 = 3;
 /// What is kept. What an older scheduler would lose, or do otherwise, is kept in a version that it does not
 /// read: then it leaves it alone.
 pub trait Kept {
-    /// The first version that has all of it: 1; 2 where it has what came after the first one; 3 with a prefix or a
-    /// store of another cloud.
+    /// The first version that has all of it: 1; 2 where it has what came after the first one; 3 with a prefix, a
+    /// store of another cloud, or options of its own.
     fn version(&self) -> u32;
 }
 

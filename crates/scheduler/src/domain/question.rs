@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use backuper::job::{BackupSource, RetentionSettings, ScheduleName};
-use backuper::retention::Retention;
 
 use super::database::Database;
 use super::name::Name;
+use super::options::Options;
 use super::store::Store;
 
 /// A question, and what it is about.
@@ -52,19 +52,10 @@ pub enum Task {
         /// The schedule whose backups are judged, where they are counted apart.
         schedule: Option<ScheduleName>,
         /// By which rules.
-        rules: Rules,
+        rules: Box<RetentionSettings>,
     },
     /// What would make a backup or a restore fail.
     Check,
-}
-
-/// Which rules of retention are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// Those of a schedule that keeps so many.
-    Own(Retention),
-    /// These.
-    Given(Box<RetentionSettings>),
 }
 
 /// What a question is about.
@@ -94,6 +85,8 @@ pub struct Given {
     pub database: Option<Database>,
     /// A store, where it is asked about.
     pub store: Option<Store>,
+    /// What the schedule has of its own whose places these are.
+    pub options: Options,
 }
 
 impl About {

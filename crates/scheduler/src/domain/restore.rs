@@ -12,6 +12,7 @@ use super::credential::Credential;
 use super::database::Database;
 use super::kept::Kept;
 use super::name::Name;
+use super::options::OwnLayout;
 use super::schedule::Schedule;
 use super::store::{Store, Way, referenced};
 
@@ -47,6 +48,9 @@ pub struct Restore {
     /// What was asked for beside the administrator's settings.
     #[serde(default, skip_serializing_if = "Wishes::are_none")]
     pub wishes: Wishes,
+    /// Under which keys the dumps lie among which it takes one, as the schedule has it whose they are.
+    #[serde(default, skip_serializing_if = "OwnLayout::is_none")]
+    pub layout: OwnLayout,
 }
 
 /// How a restore is to be done, where that was asked for.
@@ -80,10 +84,10 @@ impl Kept for Restore {
             || self.identity.is_given()
             || !self.wishes.are_none()
             || named.iter().any(Option::is_some);
-        if self.store.place.is_new() {
-            return 3;
-        }
-        1 + u32::from(is_new)
+        // One that reads all of that would take another backup for the newest, or look elsewhere.
+        let is_newest = !self.layout.is_none() || self.store.place.is_new();
+        let newest = if is_newest { 3 } else { 1 };
+        newest.max(1 + u32::from(is_new))
     }
 }
 
@@ -171,6 +175,7 @@ impl Restore {
             source,
             lent,
             wishes,
+            layout,
         } = self;
         // Quoted, so that no value can pass for two.
         let mut text = format!(
@@ -197,6 +202,9 @@ impl Restore {
         }
         if let Some(reference) = identity.reference() {
             text.push_str(&format!("\n{reference:?}"));
+        }
+        if !layout.is_none() {
+            text.push_str(&format!("\n{layout:?}"));
         }
         hex::encode(&Sha256::digest(text)[..16])
     }
@@ -248,5 +256,9 @@ mod tests {
         for it in [of_another, only_empty] {
             assert_eq!(version(&it), Some(2), "{it:?}");
         }
+        let mut elsewhere = plain.clone();
+        elsewhere.layout.cluster_name = Some("prod".to_owned());
+        assert_eq!(version(&elsewhere), Some(3));
+        assert_ne!(elsewhere.request(), plain.request());
     }
 }

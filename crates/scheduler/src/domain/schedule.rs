@@ -12,6 +12,7 @@ use super::database::Database;
 use super::kept::Kept;
 use super::labels::Labels;
 use super::name::Name;
+use super::options::{Options, OwnRetention};
 use super::store::Store;
 
 /// What is kept of a schedule's backups should reach back so far.
@@ -56,6 +57,9 @@ pub struct Schedule {
     /// What it is labelled with; none, before it is kept: as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
+    /// What it has of its own beside the administrator's settings; none, before it is kept: as it was.
+    #[serde(default, skip_serializing_if = "has_none_of_its_own")]
+    pub options: Option<Options>,
     /// Whether the administrator's file declares it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub declared: bool,
@@ -80,7 +84,13 @@ impl Kept for Schedule {
     fn version(&self) -> u32 {
         let is_labelled = self.labels.as_ref().is_some_and(|it| !it.is_empty());
         let is_new = is_labelled || self.declared;
-        self.plan.version().max(1 + u32::from(is_new))
+        // A scheduler that knows labels does not know these yet.
+        let newest = if has_none_of_its_own(&self.options) {
+            1
+        } else {
+            3
+        };
+        self.plan.version().max(1 + u32::from(is_new)).max(newest)
     }
 }
 
@@ -96,15 +106,6 @@ impl Plan {
     pub fn place(&self) -> (String, String, String) {
         let (server, bucket) = self.store.place.words();
         (self.source.place(), server, bucket)
-    }
-
-    /// How old the oldest backup that is kept becomes, where that is less than three days: what nobody
-    /// has noticed over a weekend is then in every backup.
-    #[must_use]
-    pub fn short_history(&self) -> Option<SignedDuration> {
-        let count = i32::try_from(self.keep.0).ok().filter(|it| *it > 0)?;
-        let history = self.cron.longest_interval()?.checked_mul(count)?;
-        (history < SHORT_HISTORY).then_some(history)
     }
 
     /// Whether both are the same schedule of a caller: same place, same times. Retention and
@@ -142,8 +143,15 @@ impl Schedule {
             // What another schedule makes of one of its databases is never counted with its own.
             counts_apart,
             labels: None,
+            options: None,
             declared: false,
         }
+    }
+
+    /// What it has of its own beside the administrator's settings.
+    #[must_use]
+    pub fn own(&self) -> Options {
+        self.options.clone().unwrap_or_default()
     }
 
     /// The name under which its backups are counted; none: with those of no named schedule.
@@ -154,8 +162,27 @@ impl Schedule {
         name.filter(|_| self.counts_apart)
     }
 
+    /// How old the oldest backup that is kept becomes, where that is less than three days: what nobody
+    /// has noticed over a weekend is then in every backup.
+    #[must_use]
+    pub fn short_history(&self) -> Option<SignedDuration> {
+        let retention = self.options.as_ref().and_then(|it| it.retention.as_ref());
+        let reach = retention.map_or(SignedDuration::ZERO, OwnRetention::reach);
+        let history = match i32::try_from(self.plan.keep.0) {
+            Ok(0) if reach.is_zero() => return None,
+            Ok(0) => reach,
+            Ok(count) => {
+                let interval = self.plan.cron.longest_interval()?;
+                interval.checked_mul(count)?.max(reach)
+            }
+            Err(_so_many) => return None,
+        };
+        (history < SHORT_HISTORY).then_some(history)
+    }
+
     /// In place of what was kept under its name: as long as its database and bucket stay, its backups
-    /// are counted as they were. Who does not know labels leaves them as they are.
+    /// are counted as they were. Who does not know labels leaves them as they are, and so it is with what a
+    /// schedule has of its own.
     #[must_use]
     pub fn in_place_of(mut self, before: Option<&Self>) -> Self {
         let Some(before) = before else {
@@ -167,6 +194,15 @@ impl Schedule {
         if self.labels.is_none() {
             self.labels.clone_from(&before.labels);
             self.declared |= before.declared;
+        }
+        if self.options.is_none() {
+            let own = before.options.clone();
+            self.options = if before.plan.has_place_of(&self.plan) {
+                own
+            } else {
+                let is_same = before.plan.source.place() == self.plan.source.place();
+                own.map(|it| it.elsewhere(is_same))
+            };
         }
         self
     }
@@ -203,7 +239,8 @@ impl Schedule {
         let (place, old) = (now.place(), before.place());
         let none = Labels::new();
         let cores = |it: &Plan| it.core.as_ref().map(ToString::to_string);
-        [
+        let own = self.own().changes_from(&kept.own());
+        let all = [
             (
                 "database",
                 place.0 != old.0 || now.several != before.several,
@@ -229,11 +266,15 @@ impl Schedule {
                 "labels",
                 self.labels.as_ref().unwrap_or(&none) != kept.labels.as_ref().unwrap_or(&none),
             ),
-        ]
-        .into_iter()
-        .filter_map(|(word, differs)| differs.then_some(word))
-        .collect()
+        ];
+        let all = all.into_iter().chain(own);
+        all.filter_map(|(word, differs)| differs.then_some(word))
+            .collect()
     }
+}
+
+fn has_none_of_its_own(options: &Option<Options>) -> bool {
+    options.as_ref().is_none_or(Options::are_none)
 }
 
 #[cfg(test)]
@@ -291,11 +332,18 @@ mod tests {
             elsewhere.plan.store = Store::ambient(url.parse::<StoreUrl>().unwrap().into());
             assert_eq!(version(&elsewhere), Some(3), "{url}");
         }
+        // One that reads all of that would still lose these, and let more go than the schedule's rules do.
+        let mut own = plain.clone();
+        own.options = Some(Options::default());
+        assert_eq!(version(&own), Some(1));
+        own.options = serde_json::from_str(r#"{"retention":{}}"#).ok();
+        assert_eq!(version(&own), Some(3));
     }
 
     #[test]
     fn a_history_of_less_than_three_days_is_short() {
-        let minutes = |cron, keep| plan(cron, keep).short_history().map(|it| it.as_mins());
+        let of = |cron, keep| Schedule::new(plan(cron, keep).name(0), plan(cron, keep));
+        let minutes = |cron, keep| of(cron, keep).short_history().map(|it| it.as_mins());
         assert_eq!(minutes("*/15 * * * *", 7), Some(105));
         assert_eq!(minutes("@hourly", 71), Some(71 * 60));
         for (cron, keep) in [
@@ -306,6 +354,42 @@ mod tests {
         ] {
             assert_eq!(minutes(cron, keep), None, "{cron} {keep}");
         }
+        let with = |keep, rules: &str| {
+            let mut schedule = of("*/15 * * * *", keep);
+            schedule.options = serde_json::from_str(rules).unwrap();
+            schedule.short_history().map(|it| it.as_hours())
+        };
+        let rules = |it: &str| format!(r#"{{"retention":{{"rules":{{{it}}}}}}}"#);
+        assert_eq!(with(4, &rules("")), Some(1));
+        assert_eq!(with(4, &rules(r#""hourly":48"#)), Some(48));
+        assert_eq!(with(0, &rules(r#""hourly":48"#)), Some(48));
+        assert_eq!(with(4, &rules(r#""daily":7"#)), None);
+        assert_eq!(with(0, &rules("")), None);
+    }
+
+    /// The contract's calls know nothing of what a schedule has of its own.
+    #[test]
+    fn what_is_its_own_stays_where_nothing_is_said_of_it_and_goes_where_that_is_said() {
+        let text = r#"{"retention":{"rules":{"daily":7},"objects":true},"jobs":2}"#;
+        let mut before = Schedule::new(plan("@daily", 7).name(0), plan("@daily", 7));
+        before.options = serde_json::from_str(text).ok();
+        let unsaid =
+            |plan: Plan| Schedule::new(before.name.clone(), plan).in_place_of(Some(&before));
+        let updated = unsaid(plan("@hourly", 3));
+        assert_eq!(updated.options, before.options);
+        assert_eq!(
+            updated.changes_from(&before),
+            ["schedule", "max_backup_count"]
+        );
+        let mut elsewhere = plan("@daily", 7);
+        elsewhere.store.bucket = "others".parse().ok();
+        let moved = unsaid(elsewhere);
+        assert!(moved.own().retention.is_some() && !moved.own().judge_objects());
+        let mut said = Schedule::new(before.name.clone(), plan("@daily", 7));
+        said.options = Some(Options::default());
+        let said = said.in_place_of(Some(&before));
+        assert!(said.own().are_none());
+        assert_eq!(said.changes_from(&before), ["retention", "jobs"]);
     }
 
     /// Backups that were made before there could be several schedules are counted as they were.

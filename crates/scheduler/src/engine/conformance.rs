@@ -22,6 +22,7 @@ use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::run::{Ending, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
@@ -76,6 +77,7 @@ pub fn schedule(name: &str) -> Schedule {
         },
         counts_apart: false,
         labels: None,
+        options: None,
         declared: false,
     }
 }
@@ -105,6 +107,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         source: None,
         lent: None,
         wishes: Wishes::default(),
+        layout: OwnLayout::default(),
     }
 }
 

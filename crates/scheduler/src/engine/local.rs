@@ -230,11 +230,12 @@ impl Engine for Local {
                     return Err(engine::no_schedule(task.doing(), name));
                 };
                 let doing = engine::asked(task, &format!("schedule {name}"));
+                let options = found.schedule.own();
                 let plan = found.schedule.plan;
                 if !place.is_empty() && plan.source.place() != *place {
                     return Err(engine::moved(&doing));
                 }
-                (plan.given(of.as_ref()), kept, doing)
+                (plan.given(of.as_ref(), options), kept, doing)
             }
             About::Given(given) => {
                 let kept = "{}".to_owned();

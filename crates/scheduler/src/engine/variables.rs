@@ -11,6 +11,7 @@ use backuper::retention::Retention;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name::Name;
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::{Plan, Schedule, TURNS};
 use crate::domain::store::{Place, Store, Way};
@@ -46,6 +47,7 @@ impl Variables {
             plan,
             counts_apart,
             labels: None,
+            options: None,
             declared: false,
         })
     }
@@ -65,6 +67,7 @@ impl Variables {
             source: None,
             lent: None,
             wishes: Wishes::default(),
+            layout: OwnLayout::default(),
         })
     }
 

@@ -6,11 +6,12 @@ use backuper::selection::written;
 use jiff::Timestamp;
 
 use super::ledger::Overview;
-use super::{Checks, Service, checks, declared, judged, may, secrets};
+use super::{Checks, Service, checks, declared, judged, may, options, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::labels::Labels;
 use crate::domain::name::Name;
+use crate::domain::options::Options;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::Component;
 use crate::domain::schedule::{Plan, Schedule, TURNS};
@@ -35,6 +36,8 @@ pub struct Wanted {
     pub plan: Plan,
     /// Its labels.
     pub labels: Labels,
+    /// What it has of its own beside the administrator's settings.
+    pub options: Options,
     /// Whether nothing is to be made.
     pub validate_only: bool,
 }
@@ -78,6 +81,7 @@ impl Service {
             name,
             mut plan,
             labels,
+            options,
             validate_only,
         } = wanted;
         may(caller, Verb::Backup, &plan.source.place())?;
@@ -109,9 +113,12 @@ impl Service {
         self.engine.permit(Component::Backup, &plan.store)?;
         let mut schedule = self.named(name, plan);
         schedule.labels = Some(labels);
+        schedule.options = Some(options);
         schedule.declared = is_declared;
+        self.may_have(caller, &schedule, found.as_ref())?;
         let mut findings = self.found_of(&schedule, checks).await?;
-        findings.extend(too_short(&schedule.plan));
+        findings.extend(options::left_behind(&schedule, found.as_ref()));
+        findings.extend(too_short(&schedule));
         let put = if validate_only {
             would_do(&schedule, found.as_ref())?
         } else {
@@ -127,15 +134,7 @@ impl Service {
             }
             put
         };
-        let given = [
-            schedule.plan.source.password.is_at_hand(),
-            schedule.plan.store.keys.is_at_hand(),
-        ];
-        if put == Put::Unchanged && given.contains(&true) {
-            let sentence =
-                "nothing else has changed, and the credentials are now those that were given";
-            findings.push(sentence.to_owned());
-        }
+        findings.extend(only_credentials(&put, &schedule));
         let overview = self.overview_of(&schedule, validate_only).await;
         Ok(Answer {
             put,
@@ -341,8 +340,17 @@ fn listed(names: &[String]) -> String {
     shown
 }
 
-fn too_short(plan: &Plan) -> Option<String> {
-    let history = plan.short_history()?;
+/// Said where nothing else was done.
+fn only_credentials(put: &Put, schedule: &Schedule) -> Option<String> {
+    let Plan { source, store, .. } = &schedule.plan;
+    let are_given = source.password.is_at_hand() || store.keys.is_at_hand();
+    (*put == Put::Unchanged && are_given).then(|| {
+        "nothing else has changed, and the credentials are now those that were given".to_owned()
+    })
+}
+
+fn too_short(schedule: &Schedule) -> Option<String> {
+    let history = schedule.short_history()?;
     Some(format!(
         "no backup that is kept is older than {history:#}: what nobody notices before is in all of them"
     ))

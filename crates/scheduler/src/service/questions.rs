@@ -6,13 +6,12 @@ use backuper::doctor::{self, Check};
 use backuper::job::{BackupSource, RetentionSettings};
 use backuper::listing::{self, Listed, Shown};
 use backuper::preview::{self, Retained};
-use backuper::retention::Retention;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{Service, databases, may};
 use crate::domain::access::Named;
 use crate::domain::callers::{Caller, Verb};
-use crate::domain::question::{About, Given, Question, Rules, Task};
+use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
 use crate::engine::change::Things;
@@ -130,10 +129,10 @@ impl Service {
             About::Schedule { name, .. } => Some(self.overview(caller, name).await?.schedule),
             About::Given(_) => None,
         };
-        let own = schedule.as_ref().map_or(Retention(0), |it| it.plan.keep);
+        let own = schedule.as_ref().map(|it| self.workers.retention(it));
         let task = Task::Retention {
             schedule: schedule.as_ref().and_then(Schedule::counted_as),
-            rules: rules.map_or(Rules::Own(own), |it| Rules::Given(Box::new(it))),
+            rules: Box::new(rules.or(own).unwrap_or_default()),
         };
         let of = self.may_ask(caller, Verb::View, of, &task).await?;
         let lines = self.answer(task, of).await?;
@@ -208,6 +207,7 @@ impl Service {
             several: _,
             database,
             store,
+            options: _,
         } = given;
         let of_store = store.is_some().then(|| place_of(source.as_ref()));
         let of_database = database.as_ref().map(|it| it.place());

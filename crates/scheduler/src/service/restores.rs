@@ -12,6 +12,7 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::{self, Database};
 use crate::domain::name::Name;
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Lent, Restore, Wishes};
 use crate::domain::run::Component;
 use crate::domain::store::Store;
@@ -110,10 +111,13 @@ impl Service {
         self.may_name_references(caller, Some(&identity), None)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
+        let mut layout = OwnLayout::default();
         let (lender, store, source, own) = match origin {
             Origin::Schedule(name, of) => {
                 self.may_name_references(caller, password, None)?;
-                let plan = self.overview(caller, &name).await?.schedule.plan;
+                let schedule = self.overview(caller, &name).await?.schedule;
+                layout = schedule.own().layout;
+                let plan = schedule.plan;
                 // Who may not see the databases of a list may not have one of them.
                 may(caller, Verb::Restore, &plan.source.place())?;
                 let own = databases::restored(&plan, of, &revision)?;
@@ -149,6 +153,7 @@ impl Service {
             begin_by: None,
             lent: lender.map(lend),
             wishes,
+            layout,
         };
         self.allow(caller, &restore).await?;
         self.give_identity(&mut restore);
@@ -187,6 +192,7 @@ impl Service {
             // Another server's backups of a database of this name are another's.
             restore.source.get_or_insert_with(|| restore.target.place());
         }
+        restore.layout = self.layout_for(&restore).await;
         self.give_identity(&mut restore);
         self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();

@@ -209,10 +209,10 @@ impl Service {
     }
 
     fn scheduled(&self, schedule: Schedule, put: Put) -> ScheduleAnswer {
+        let short_history = schedule.short_history();
         let Schedule { name, plan, .. } = schedule;
         let database = plan.source.place();
         tracing::info!(schedule = %name, %database, done = %put, "scheduled");
-        let short_history = plan.short_history();
         if let Some(history) = short_history {
             tracing::warn!(schedule = %name, %database, %history, "max_backup_count keeps no older backups than this; what is noticed later is in all of them");
         }

@@ -64,6 +64,12 @@ impl Recipients {
         self.0.len()
     }
 
+    /// Each as text, without a comment.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(|it| it.text.clone()).collect()
+    }
+
     /// Those of both, each once.
     #[must_use]
     pub fn and(mut self, more: Self) -> Self {

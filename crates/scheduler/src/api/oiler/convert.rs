@@ -15,6 +15,7 @@ use crate::domain::cron::Cron;
 use crate::domain::database::Database;
 use crate::domain::databases;
 use crate::domain::name::{self, Name, Wrong};
+use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Restore, Wishes};
 use crate::domain::schedule::Plan;
 use crate::domain::store::{Keys, Place, Store, Way};
@@ -122,6 +123,8 @@ pub fn restore(request: BackupRestore, default: Option<&Store>) -> Result<Restor
             source: None,
             lent: None,
             wishes: Wishes::default(),
+            // Nor does it know how dumps are called: the schedules do.
+            layout: OwnLayout::default(),
         })
     })();
     door.opened(restore)

@@ -1,6 +1,7 @@
 //! From the domain's words to the messages of `postgres_adapter.v1`.
 
 mod backups;
+mod options;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,6 +12,7 @@ pub(super) use backups::{backup, checks, deleted, restored, retained, shown, tok
 use crate::api::client::time;
 use crate::api::proto::v1;
 use crate::domain::credential::Reference;
+use crate::domain::options::Options;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
@@ -37,9 +39,19 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
     let Schedule {
         plan,
         labels,
+        options: own,
         declared,
         ..
     } = schedule;
+    let Options {
+        retention,
+        format,
+        layout,
+        encryption,
+        filters,
+        globals,
+        jobs,
+    } = own.unwrap_or_default();
     let Plan { source, store, .. } = plan;
     v1::Schedule {
         name,
@@ -59,6 +71,12 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         suspended,
         next_run_time: next.map(time),
         protection: Some(protected(history)),
+        retention: retention.map(options::retention),
+        format: options::format(format, layout),
+        encryption: options::encryption(encryption),
+        globals: options::globals(globals),
+        filters: options::filters(filters),
+        jobs: jobs.map_or(0, |it| u32::from(it.get())),
     }
 }
 

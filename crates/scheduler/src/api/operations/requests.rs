@@ -1,6 +1,7 @@
 //! From the messages of `postgres_adapter.v1` to the domain's words.
 
 mod backups;
+mod options;
 mod places;
 mod restore;
 mod schedule;

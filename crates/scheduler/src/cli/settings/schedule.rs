@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use backuper::runtime::Failure;
 use clap::Args;
 
+use super::options::OptionsAsked;
 use super::places::{PasswordAsked, database};
 use super::stores::{NEEDED, StoreAsked};
 use crate::api::proto::v1;
@@ -17,7 +18,7 @@ pub(in crate::cli) struct PutAsked {
     #[arg(conflicts_with = "file")]
     name: Option<String>,
     /// A file of schedules, as SCHEDULES_FILE has it, in place of all that follows.
-    #[arg(short, long, conflicts_with_all = ["database", "store", "cron"])]
+    #[arg(short, long, conflicts_with_all = ["database", "store", "cron", "OptionsAsked", "RetentionOptions", "FormatOptions", "FilterOptions"])]
     pub(in crate::cli) file: Option<PathBuf>,
     /// What is backed up: USER@HOST:PORT/DBNAME.
     #[arg(long, required_unless_present = "file")]
@@ -41,6 +42,8 @@ pub(in crate::cli) struct PutAsked {
     /// HOST:PORT of a core that is told of each run.
     #[arg(long)]
     core: Option<String>,
+    #[command(flatten)]
+    options: OptionsAsked,
     /// Make nothing, and say what would be.
     #[arg(long)]
     pub(in crate::cli) validate_only: bool,
@@ -58,7 +61,7 @@ impl PutAsked {
             return Err(Failure::refused(format!("--store is missing: {NEEDED}")));
         }
         let labels: HashMap<_, _> = self.labels.iter().cloned().collect();
-        Ok(v1::PutScheduleRequest {
+        Ok(self.options.added_to(v1::PutScheduleRequest {
             name: self.name.clone().unwrap_or_default(),
             database: Some(database(text, &self.password)?),
             store,
@@ -69,7 +72,8 @@ impl PutAsked {
             core_addr: self.core.clone().unwrap_or_default(),
             skip_checks: self.skip_checks,
             validate_only: self.validate_only,
-        })
+            ..v1::PutScheduleRequest::default()
+        }))
     }
 }
 

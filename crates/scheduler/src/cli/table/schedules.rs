@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::options;
 use super::{ago, day, none, pairs, short, shown, size, table, until};
 use crate::api::client::{moment, span};
 use crate::api::proto::v1;
@@ -88,6 +89,13 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
             format!("{} ({})", shown(&it.cron), zone(&it.time_zone)),
         ),
         ("Keeps", count),
+        ("  beside them", options::retention(it)),
+        ("Format", options::format(it)),
+        ("  keys", options::keys(it)),
+        ("Encrypted to", options::encryption(it)),
+        ("Of the database", options::filters(it)),
+        ("Globals", options::globals(it)),
+        ("Streams", options::jobs(it)),
         (
             "Told",
             if it.core_addr.is_empty() {

@@ -1,19 +1,25 @@
 //! What stays of a schedule where nobody says it anew.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::schedule;
 use crate::domain::credential::Credential;
+use crate::domain::options::Options;
 use crate::domain::question::{About, Question, Task};
 use crate::domain::schedule::Schedule;
 use crate::engine::{Engine, Kind, Put, Whose};
 
-/// Credentials stay for the login and the bucket that they were given for, labels and the file's mark for
-/// whoever does not know of them.
+/// Credentials stay for the login and the bucket that they were given for; labels, the file's mark and what a
+/// schedule has of its own stay where nobody says anything of them.
 pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Engine>) {
     let mut first = schedule("kept");
     first.labels = Some([("team".to_owned(), "web".to_owned())].into());
     first.declared = true;
+    first.options = Some(Options {
+        jobs: NonZeroU16::new(3),
+        ..Options::default()
+    });
     let put = engine.put(&first, Whose::Nobodys).await.expect("made");
     assert_eq!(put, Put::Created);
     let error = engine.put(&first, Whose::Nobodys).await;
@@ -37,19 +43,7 @@ pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Eng
     assert_eq!(found.plan.cron, bare.plan.cron);
     assert!(found.plan.source.password.is_kept() && found.plan.store.keys.is_kept());
 
-    let mut by_contract = bare.clone();
-    by_contract.labels = None;
-    by_contract.declared = false;
-    engine
-        .put(&by_contract, Whose::Anybodys)
-        .await
-        .expect("put");
-    let found = engine
-        .schedule(&first.name)
-        .await
-        .expect("read")
-        .expect("there");
-    assert_eq!((found.labels, found.declared), (first.labels.clone(), true));
+    who_does_not_know_of_it_leaves_it(engine, &first, &bare).await;
 
     // Who was allowed to ask about one database is told nothing of another.
     let question = Question {
@@ -76,6 +70,33 @@ pub(super) async fn what_is_not_said_anew_stays_where_it_is(engine: &Arc<dyn Eng
     let none = engine.schedule(&nobodys.name).await.expect("read");
     assert!(none.is_none(), "{none:?}");
     engine.delete(&first.name).await.expect("gone");
+}
+
+/// The contract's calls.
+async fn who_does_not_know_of_it_leaves_it(
+    engine: &Arc<dyn Engine>,
+    first: &Schedule,
+    bare: &Schedule,
+) {
+    let mut by_contract = bare.clone();
+    by_contract.labels = None;
+    by_contract.declared = false;
+    by_contract.options = None;
+    engine
+        .put(&by_contract, Whose::Anybodys)
+        .await
+        .expect("put");
+    let found = engine
+        .schedule(&first.name)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!((found.labels, found.declared), (first.labels.clone(), true));
+    assert_eq!(found.options, first.options);
+    let mut plain = bare.clone();
+    plain.options = Some(Options::default());
+    let put = engine.put(&plain, Whose::Anybodys).await.expect("put");
+    assert_eq!(put, Put::Changed(vec!["jobs"]));
 }
 
 /// The same, with nothing at hand.

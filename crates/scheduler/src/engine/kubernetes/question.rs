@@ -71,7 +71,7 @@ impl Kubernetes {
         if !place.is_empty() && plan.source.place() != place {
             return Err(engine::moved(doing));
         }
-        let given = plan.clone().given(of);
+        let given = plan.clone().given(of, spec.schedule.own());
         let vars = self.settings.workers.question(task, &given);
         let vars = vars.ok_or_else(|| engine::of_no_database(doing))?;
         let asking = Asking {

@@ -10,6 +10,7 @@ use crate::api::door::{Door, filled};
 use crate::api::proto::v1;
 use crate::api::status::Violation;
 use crate::domain::name::Wrong;
+use crate::domain::options::Options;
 use crate::domain::question::{About, Given, Task};
 
 /// Reads a request for backups.
@@ -137,6 +138,7 @@ pub(in crate::api) fn diagnosis(request: v1::DiagnoseRequest) -> Result<About, V
                 // What was wrong is kept by the door.
                 database: database.flatten(),
                 store: store.flatten(),
+                options: Options::default(),
             })))
         }
         (name, false) => door
@@ -209,6 +211,7 @@ impl Door {
             several: false,
             database: None,
             store: Some(store),
+            options: Options::default(),
         })))
     }
 }

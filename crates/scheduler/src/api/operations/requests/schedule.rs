@@ -3,6 +3,7 @@
 use backuper::job::maybe;
 use backuper::retention::Retention;
 
+use super::options::Messages;
 use crate::api::door::Door;
 use crate::api::proto::v1;
 use crate::api::status::Violation;
@@ -26,6 +27,12 @@ pub(in crate::api) fn put(request: v1::PutScheduleRequest) -> Result<Wanted, Vec
         // Not of the schedule, but of the call.
         skip_checks: _,
         validate_only,
+        retention,
+        format,
+        encryption,
+        globals,
+        filters,
+        jobs,
     } = request;
     let mut door = Door::default();
     let name = (!name.is_empty()).then(|| Name::given(&name));
@@ -38,6 +45,14 @@ pub(in crate::api) fn put(request: v1::PutScheduleRequest) -> Result<Wanted, Vec
     let cron = zone.and_then(|zone| door.take("cron", Cron::in_zone(&cron, zone)));
     let labels = door.take("labels", labels(labelled));
     let core = door.take("core_addr", maybe(&core_addr));
+    let options = door.options(Messages {
+        retention,
+        format,
+        encryption,
+        filters,
+        globals,
+        jobs,
+    });
     let wanted = (|| {
         let (source, several) = source?;
         Some(Wanted {
@@ -51,6 +66,7 @@ pub(in crate::api) fn put(request: v1::PutScheduleRequest) -> Result<Wanted, Vec
                 keep: Retention(max_backup_count),
             },
             labels: labels?,
+            options: options?,
             validate_only,
         })
     })();

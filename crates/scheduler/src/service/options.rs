@@ -1,0 +1,127 @@
+//! What a schedule may have of its own, beside the administrator's settings.
+
+use backuper::job::Passwords;
+use jiff::Timestamp;
+
+use super::Service;
+use super::put::making;
+use crate::domain::callers::Caller;
+use crate::domain::options::{Options, OwnGlobals, OwnLayout};
+use crate::domain::restore::Restore;
+use crate::domain::schedule::Schedule;
+use crate::engine::change::Things;
+use crate::engine::{Error, Kind};
+
+impl Service {
+    /// Whether a caller may have a schedule so, and whether it could ever make a backup.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`], and [`Kind::Precondition`] with the worker's sentence.
+    pub(super) fn may_have(
+        &self,
+        caller: &Caller,
+        schedule: &Schedule,
+        found: Option<&Schedule>,
+    ) -> Result<(), Error> {
+        let own = schedule.own();
+        let before = found.map(Schedule::own).unwrap_or_default();
+        if !caller.may_everything()
+            && let Some((what, why)) = reaches_beyond(&own, &before)
+        {
+            let why = format!("{} may not say {what}: {why}", caller.name);
+            return Err(Error::new(making(&schedule.name), Kind::Denied, why));
+        }
+        if !caller.may_everything() && self.opens_more_than_its_own(schedule, &before) {
+            let why = format!(
+                "{} may not say encryption.recipients: the password hashes of the whole server are in this schedule's backups, and would be read with that key",
+                caller.name
+            );
+            return Err(Error::new(making(&schedule.name), Kind::Denied, why));
+        }
+        let refused = |why: String| Error::new(making(&schedule.name), Kind::Precondition, why);
+        self.workers.fits(schedule).map_err(refused)?;
+        if own.judge_objects()
+            && let Some(other) = self.with_objects_of(schedule)
+        {
+            return Err(refused(format!(
+                "retention.objects would remove single objects of {} in this store, and nothing in them says whether they are not those of schedule {} ({}); leave it out",
+                schedule.plan.source.name,
+                other.name,
+                other.plan.source.place()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether a key is new that opens what the administrator has put into the backups of the whole server.
+    fn opens_more_than_its_own(&self, schedule: &Schedule, before: &Options) -> bool {
+        let recipients = schedule.own().encryption.recipients;
+        let globals = self.workers.backup(schedule).globals;
+        recipients.is_some()
+            && recipients != before.encryption.recipients
+            && globals.globals
+            && globals.globals_passwords != Passwords::None
+    }
+
+    /// Under which keys the dumps lie for a restore that names no schedule: as those schedules have it that put
+    /// this very database into this store as plain SQL, where they agree; else as the administrator has it.
+    pub(super) async fn layout_for(&self, restore: &Restore) -> OwnLayout {
+        self.ledger.settle(Things::Schedules).await;
+        let source = restore.source.clone();
+        let source = source.unwrap_or_else(|| restore.target.place());
+        let is_its = |it: &Schedule| {
+            it.plan.source.place() == source
+                && it.plan.store.place() == restore.store.place()
+                && (!it.own().layout.is_none() || self.workers.makes_plain_sql(it))
+        };
+        let found = self
+            .ledger
+            .overviews(Timestamp::now(), None, usize::MAX, is_its);
+        let mut layouts = found.into_iter().map(|it| it.schedule.own().layout);
+        let first = layouts.next().unwrap_or_default();
+        if layouts.all(|it| it == first) {
+            first
+        } else {
+            OwnLayout::default()
+        }
+    }
+
+    /// Another schedule for a database of the same name in the same store: single objects lie under the name
+    /// alone.
+    fn with_objects_of(&self, schedule: &Schedule) -> Option<Schedule> {
+        let plan = &schedule.plan;
+        let is_other = |it: &Schedule| {
+            it.name != schedule.name
+                && it.plan.source.name == plan.source.name
+                && it.plan.store.place() == plan.store.place()
+        };
+        let others = self.ledger.overviews(Timestamp::now(), None, 1, is_other);
+        others.into_iter().next().map(|it| it.schedule)
+    }
+}
+
+/// What of it reaches beyond the database that the caller is let to, and why. What was there already is
+/// not said by this caller.
+fn reaches_beyond(own: &Options, before: &Options) -> Option<(&'static str, &'static str)> {
+    if own.layout != before.layout && !own.layout.is_none() {
+        let why = "a dump without a manifest does not say of which server it is";
+        return Some(("format.key_template and format.cluster_name", why));
+    }
+    if own.judge_objects() && !before.judge_objects() {
+        let why = "nothing in single objects says of which server they are";
+        return Some(("retention.objects", why));
+    }
+    if own.globals != before.globals && own.globals != OwnGlobals::default() {
+        return Some(("globals", "roles are the whole server's"));
+    }
+    None
+}
+
+/// What is found no more, where the keys of dumps change.
+pub(super) fn left_behind(schedule: &Schedule, found: Option<&Schedule>) -> Option<String> {
+    let before = found?;
+    let (own, old) = (schedule.own().layout, before.own().layout);
+    (own != old).then(|| {
+        "dumps under the keys that the schedule had before stay in the store, and are neither listed, restored nor removed before a schedule has those keys again (format.key_template, format.cluster_name)".to_owned()
+    })
+}
