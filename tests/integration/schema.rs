@@ -3,6 +3,7 @@
 //! A check of one's own for the words of JSON Schema that ours uses; a word that it does not know
 //! fails, so that none is passed over.
 
+use backuper::archive::manifest::{Compression, Content, Stream};
 use regex::Regex;
 use serde_json::Value;
 
@@ -147,8 +148,8 @@ fn known(root: &Value, schema: &Value, value: &Value, at: &str, missing: &mut Ve
 /// A manifest with every optional field in it.
 fn sample() -> Value {
     use backuper::archive::manifest::{
-        Compression, Content, Encryption, Extension, FORMAT_VERSION, Globals, Locale, Manifest,
-        Method, Part, Source, Stream, Tools,
+        Encryption, Extension, FORMAT_VERSION, Globals, Locale, Manifest, Method, Part, Source,
+        Tools,
     };
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
     let text = |it: &str| it.to_owned();
@@ -197,29 +198,24 @@ fn sample() -> Value {
             exclude_table_data: vec![text("shop.big")],
             without_rows: vec![text("shop.big")],
         }),
-        streams: vec![Stream {
-            name: text("schema.dump"),
-            key: text("app/x/schema.dump"),
-            content: Content::Schema,
-            compression: Compression::None,
-            raw_bytes: 1,
-            stored_bytes: 1,
-            sha256: "0".repeat(64),
-            tables: vec![text("public.t")],
-        }],
+        streams: vec![stream("schema.dump", Content::Schema, &["public.t"])],
         globals: Some(Globals {
-            object: Stream {
-                name: text("globals.sql.zst"),
-                key: text("app/x/globals.sql.zst"),
-                content: Content::Globals,
-                compression: Compression::Zstd,
-                raw_bytes: 1,
-                stored_bytes: 1,
-                sha256: "0".repeat(64),
-                tables: Vec::new(),
-            },
+            object: stream("globals.sql.zst", Content::Globals, &[]),
             passwords: true,
         }),
     };
     serde_json::to_value(manifest).unwrap()
+}
+
+fn stream(name: &str, content: Content, tables: &[&str]) -> Stream {
+    Stream {
+        name: name.to_owned(),
+        key: format!("app/x/{name}"),
+        content,
+        compression: Compression::Zstd,
+        raw_bytes: 1,
+        stored_bytes: 1,
+        sha256: "0".repeat(64),
+        tables: tables.iter().map(|&it| it.to_owned()).collect(),
+    }
 }

@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .build()?;
     let result = runtime.block_on(async {
         let shutdown = Shutdown::listen()?;
-        anyhow::Ok(run::scheduler(&config, &shutdown).await)
+        anyhow::Ok(Box::pin(run::scheduler(&config, &shutdown)).await)
     })?;
     // Whatever has not ended by now is given up.
     runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! Which backup a revision means.
 
 mod named;
+mod nothing;
 
 use std::collections::BTreeSet;
 
@@ -8,16 +9,12 @@ use jiff::Timestamp;
 
 use super::origin::{self, Origin};
 use super::{
-    Backup, Error, Listing, Revision, damage_of_published, databases, is_of_the_future, list,
-    read_manifest,
+    Backup, Error, Listing, Revision, damage_of_published, is_of_the_future, list, read_manifest,
 };
 use crate::archive::key::{Folder, Published};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Identity, Layout, SourceId};
 use crate::storage::{Object, Storage};
-
-/// How many names a sentence holds before it only counts.
-const NAMED: usize = 10;
 
 /// Which backup is asked for, and who asks.
 #[derive(Clone, Copy, Debug)]
@@ -403,34 +400,6 @@ impl Question<'_> {
             location: self.storage.location(),
             newest: origins.iter().map(Origin::offer).collect(),
         }
-    }
-
-    /// There is no backup of this database: what else there is.
-    async fn nothing(&self, listing: &Listing) -> Error {
-        let database = &self.request.target.database;
-        let mut reason = "there is none at all".to_owned();
-        if let Some(backup) = listing.incomplete.first() {
-            let prefix = backup.folder.prefix();
-            let folder = prefix.trim_end_matches('/');
-            reason =
-                format!("{folder} has no manifest, so it is not complete, and there is no other");
-        }
-        let others = databases(self.storage).await.unwrap_or_default();
-        if others.is_empty() {
-            return self.no_such(reason);
-        }
-        let mut names: Vec<String> = others
-            .iter()
-            .take(NAMED)
-            .map(|(name, newest)| format!("{name} ({newest})"))
-            .collect();
-        if others.len() > NAMED {
-            names.push(format!("{} more", others.len() - NAMED));
-        }
-        self.no_such(format!(
-            "{reason}; the store holds backups of {}: correct DB_NAME, or set BACKUP_REVISION to one of these to restore it into {database}",
-            names.join(", ")
-        ))
     }
 
     fn no_such(&self, reason: impl Into<String>) -> Error {

@@ -382,7 +382,7 @@ mod tests {
             ["schedule", "max_backup_count"]
         );
         let mut elsewhere = plan("@daily", 7);
-        elsewhere.store.bucket = "others".parse().ok();
+        elsewhere.store = Store::ambient("s3://others".parse::<StoreUrl>().unwrap().into());
         let moved = unsaid(elsewhere);
         assert!(moved.own().retention.is_some() && !moved.own().judge_objects());
         let mut said = Schedule::new(before.name.clone(), plan("@daily", 7));
