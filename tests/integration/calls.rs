@@ -415,10 +415,10 @@ fn u39_each_wrong_field_is_named() {
 fn u39_all_that_is_wrong_is_said_at_once() {
     let wrong = convert::plan(BackupRequest::default(), None).expect_err("nothing is in it");
     let expected = [
+        "db_name",
         "db_uri",
         "db_port",
         "db_user",
-        "db_name",
         "schedule",
         "s3_bucket_name",
     ];

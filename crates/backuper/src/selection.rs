@@ -8,8 +8,9 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-/// What makes a text more than one exact name.
-const SPECIAL: [char; 5] = ['*', '?', ',', '!', '"'];
+/// What makes a text more than one exact name wherever it stands, and what does where it stands first.
+const SPECIAL: [char; 3] = ['*', '?', ','];
+const SPECIAL_IN_FRONT: [char; 2] = ['!', '"'];
 
 /// Which databases are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Databases {
     /// Whether a text is more than one exact name, bare as it stands there.
     #[must_use]
     pub fn is_special(text: &str) -> bool {
-        text.contains(SPECIAL)
+        text.contains(SPECIAL) || text.trim_start().starts_with(SPECIAL_IN_FRONT)
     }
 }
 
@@ -209,7 +210,8 @@ impl Item {
 /// A name as it is written where patterns may stand, in quotes where it needs them.
 #[must_use]
 pub fn written(name: &str) -> String {
-    if Databases::is_special(name) || name.trim() != name {
+    let is_bare = !name.contains(SPECIAL) && !name.contains(SPECIAL_IN_FRONT);
+    if !is_bare || name.trim() != name {
         format!("\"{}\"", name.replace('"', "\"\""))
     } else {
         name.to_owned()

@@ -20,7 +20,20 @@ fn meant<'a>(text: &str, names: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn a_name_without_special_characters_is_that_name_byte_for_byte() {
-    for name in ["app", " app ", "a b", "ü", "a'b", "a/b", "a\\b", "%", "-"] {
+    for name in [
+        "app",
+        " app ",
+        "a b",
+        "ü",
+        "a'b",
+        "a/b",
+        "a\\b",
+        "%",
+        "-",
+        "a\"b",
+        "it's \"x\"",
+        "a!",
+    ] {
         assert_eq!(read(name), Databases::One(name.to_owned()));
         assert_eq!(read(name).to_string(), name);
     }
@@ -86,7 +99,7 @@ fn what_says_nothing_is_refused() {
         ("\"app", Wrong::Open),
         ("\"a\"\"", Wrong::Open),
         ("\"a\"b", Wrong::Behind),
-        ("a\"b", Wrong::Within("a\"b".to_owned())),
+        ("a\"b,c", Wrong::Within("a\"b".to_owned())),
         ("a!b,c", Wrong::Within("a!b".to_owned())),
         ("!!a,b", Wrong::Within("!a".to_owned())),
         ("!app", Wrong::OnlyLeftOut),
