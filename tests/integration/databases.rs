@@ -230,7 +230,10 @@ fn one_that_fails_in_the_middle_leaves_nothing_and_the_others_are_whole() {
         "{ended}"
     );
     let keys = stage.s3.keys();
-    assert!(keys.iter().all(|it| !it.starts_with("b/")), "{keys:?}");
+    assert!(
+        keys.iter().all(|it| !it.starts_with("b/")),
+        "{keys:?}\n{ended}"
+    );
     assert_eq!((stage.count("a"), stage.count("c")), (1, 1));
 }
 
@@ -244,7 +247,7 @@ fn what_means_nothing_is_refused_with_what_there_is() {
     assert!(last.contains("there are \"a,b\", app, postgres"), "{ended}");
     for (text, why) in [
         ("!app", "only what is left out"),
-        ("a\"b", "double quote"),
+        ("a\"b,c", "double quote"),
         ("app,", "a name is missing"),
     ] {
         let ended = stage.back_up(text, &env([]));

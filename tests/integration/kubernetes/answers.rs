@@ -170,7 +170,7 @@ fn s21_one_object_that_cannot_be_written_does_not_stop_the_others() {
                 "metadata": {"name": name, "uid": name, "resourceVersion": "1",
                     "labels": {"app.kubernetes.io/managed-by": "postgres-adapter"},
                     "annotations": {
-                        "postgres-adapter/parameters": r#"{"schedule":"0 0 * * *","env":[["DB_HOST","h"],["DB_NAME","shop"]]}"#,
+                        "postgres-adapter/parameters": r#"{"schedule":"0 0 * * *","env":[["DB_HOST","h"],["DB_NAME","shop"],["S3_BUCKET_NAME","backups"]]}"#,
                         "postgres-adapter/rendered": "before"}},
                 "spec": {"schedule": "0 0 * * *", "jobTemplate": {}},
             })

@@ -32,7 +32,7 @@ fn a_backup_whose_copy_failed_is_not_made_twice_and_has_succeeded() {
         let pod = eventually("a pod", async || namespace.pods().await.pop())
             .await
             .name_any();
-        namespace.end_pod(&pod, 3, SENTENCE).await;
+        namespace.end_pod(&pod, 5, SENTENCE).await;
         let jobs = namespace.api::<Job>();
         eventually("the Job ends", async || {
             let job = jobs.get("now").await.expect("the Job");

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -17,11 +18,13 @@ use crate::archive::key::RUNNING;
 use crate::archive::manifest::{Content, Stream};
 use crate::child::{self, Child, Program, pipe};
 use crate::progress;
-use crate::storage::{self, Upload};
+use crate::storage::{self, Stored, Upload};
 use crate::text::sql::pattern;
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
 const QUEUE: usize = 2;
+/// How long an object may take to arrive that is on its way when we are asked to stop.
+const ARRIVED: Duration = Duration::from_secs(5);
 /// Bytes that are read to see that pg_dump has begun.
 const FIRST: usize = 4 << 10;
 
@@ -97,6 +100,39 @@ impl Running {
     }
 }
 
+/// Makes an object of an upload, and proves that it is there. One that is on its way when we are asked to stop is
+/// waited for: it could arrive after the clean-up otherwise, and stay.
+async fn complete(
+    dump: &Dump,
+    (key, part): (&str, &Part),
+    upload: Box<dyn Upload>,
+    stop: &CancellationToken,
+) -> Result<Stored, Error> {
+    let stopped = || broken(part, "stopped before it was stored");
+    if stop.is_cancelled() {
+        return Err(stopped());
+    }
+    let completing = upload.complete();
+    tokio::pin!(completing);
+    let stored = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            let arrived = tokio::time::timeout(ARRIVED, completing).await;
+            tracing::debug!(%key, in_time = arrived.is_ok(), "stopped while the object was on its way");
+            return Err(stopped());
+        }
+        stored = &mut completing => stored?,
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(stopped()),
+        proven = dump.storage.verify(key, &stored) => {
+            proven?;
+            Ok(stored)
+        }
+    }
+}
+
 fn first_bytes(mut stdout: File) -> io::Result<FirstBytes> {
     let mut bytes = vec![0; FIRST];
     let count = loop {
@@ -159,16 +195,7 @@ impl Ready {
                 "somebody else has written an object of this key meanwhile; run the backup again, with a KEY_TEMPLATE that has {{ .RunID }}",
             ));
         }
-        let finishing = async {
-            let stored = upload.complete().await?;
-            dump.storage.verify(&key, &stored).await?;
-            Ok::<_, storage::Error>(stored)
-        };
-        let stored = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(broken(&part, "stopped before it was stored")),
-            stored = finishing => stored?,
-        };
+        let stored = complete(dump, (&key, &part), upload, stop).await?;
         let tables = part.tables.iter();
         Ok(Stream {
             name: part.name.clone(),
