@@ -212,16 +212,34 @@ impl Call<'_> {
     }
 
     async fn delete(&mut self, name: String) -> Result<(), Failure> {
+        let template = self.key_template(&name).await;
         let request = v1::DeleteScheduleRequest {
-            name: name.clone(),
+            name,
             allow_missing: false,
         };
         let answer = self.client.delete_schedule(request.clone()).await;
         client::answered(answer)?;
         self.output.give("DeleteScheduleRequest", &request, |it| {
             let name = table::shown(&it.name);
-            format!("{name} deleted; its backups stay in the store\n")
+            let kept = match template.as_str() {
+                "" => String::new(),
+                template => format!(
+                    ", those in plain SQL under {}: they are found by a schedule that has these keys, so write them down",
+                    table::shown(template)
+                ),
+            };
+            format!("{name} deleted; its backups stay in the store{kept}\n")
         })
+    }
+
+    /// The keys that a schedule has for itself; empty: none, or nobody can say.
+    async fn key_template(&mut self, name: &str) -> String {
+        let request = v1::GetScheduleRequest {
+            name: name.to_owned(),
+        };
+        let found = self.client.get_schedule(request).await;
+        let format = found.ok().and_then(|it| it.into_inner().format);
+        format.map(|it| it.key_template).unwrap_or_default()
     }
 
     async fn logs(&mut self, run: String, follow: bool) -> Result<(), Failure> {

@@ -180,9 +180,14 @@ fn a_schedules_own_key_opens_its_backups() {
         let with = ["shop", "--identity-file", file.to_str().unwrap()];
         assert_eq!(rows_back(&scene, &with), "10");
     }
-    // Plain SQL cannot be encrypted yet, and would be refused at each run.
-    let plain = put(&scene, "shop", &["--cron", "@daily", "--format", "sql.gz"]);
-    plain.expect_code(2);
+    // Plain SQL too.
+    let plain = [&daily[..], &["--format", "sql.gz"]].concat();
+    put(&scene, "shop", &plain).expect_code(0);
+    run(&scene, "shop");
+    let file = folder("keys").join("backup.key");
+    std::fs::write(&file, &own.file).unwrap();
+    let with = ["shop", "--identity-file", file.to_str().unwrap()];
+    assert_eq!(rows_back(&scene, &with), "10");
 }
 
 /// What could never be, and what would take another's.

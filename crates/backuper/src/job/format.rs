@@ -89,7 +89,7 @@ impl FormatSettings {
 }
 
 /// Where dumps in plain SQL lie.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct LayoutSettings {
     /// Key of a dump in plain SQL, such as {{ .ClusterName }}/{{ .DatabaseName }}/{{ .Timestamp }}.sql.gz; empty: {{ .DatabaseName }}/{{ .Timestamp }}-{{ .RunID }}.sql.gz.
     #[arg(env = "KEY_TEMPLATE", default_value = "", value_parser = maybe::<KeyTemplate>)]

@@ -98,6 +98,20 @@ impl Service {
         let others = self.ledger.overviews(Timestamp::now(), None, 1, is_other);
         others.into_iter().next().map(|it| it.schedule)
     }
+
+    /// What is found no more, where the keys of dumps change. Those under our own keys always are.
+    pub(super) fn left_behind(
+        &self,
+        schedule: &Schedule,
+        found: Option<&Schedule>,
+    ) -> Option<String> {
+        let before = found?;
+        let keys = |it: &Schedule| self.workers.keys_of(it);
+        let (now, old) = (keys(schedule), keys(before));
+        (old.key_template.is_some() && now != old).then(|| {
+            "dumps under the keys that the schedule had before stay in the store, and are neither listed, restored nor removed before a schedule has those keys again (format.key_template, format.cluster_name)".to_owned()
+        })
+    }
 }
 
 /// What of it reaches beyond the database that the caller is let to, and why. What was there already is
@@ -115,13 +129,4 @@ fn reaches_beyond(own: &Options, before: &Options) -> Option<(&'static str, &'st
         return Some(("globals", "roles are the whole server's"));
     }
     None
-}
-
-/// What is found no more, where the keys of dumps change.
-pub(super) fn left_behind(schedule: &Schedule, found: Option<&Schedule>) -> Option<String> {
-    let before = found?;
-    let (own, old) = (schedule.own().layout, before.own().layout);
-    (own != old).then(|| {
-        "dumps under the keys that the schedule had before stay in the store, and are neither listed, restored nor removed before a schedule has those keys again (format.key_template, format.cluster_name)".to_owned()
-    })
 }

@@ -6,7 +6,7 @@ use backuper::selection::written;
 use jiff::Timestamp;
 
 use super::ledger::Overview;
-use super::{Checks, Service, checks, declared, judged, may, options, secrets};
+use super::{Checks, Service, checks, declared, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::labels::Labels;
@@ -117,7 +117,7 @@ impl Service {
         schedule.declared = is_declared;
         self.may_have(caller, &schedule, found.as_ref())?;
         let mut findings = self.found_of(&schedule, checks).await?;
-        findings.extend(options::left_behind(&schedule, found.as_ref()));
+        findings.extend(self.left_behind(&schedule, found.as_ref()));
         findings.extend(too_short(&schedule));
         let put = if validate_only {
             would_do(&schedule, found.as_ref())?

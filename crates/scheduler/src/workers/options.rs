@@ -47,6 +47,12 @@ impl Workers {
         own.compression_level.unwrap_or(all)
     }
 
+    /// Where a schedule's dumps in plain SQL lie.
+    #[must_use]
+    pub fn keys_of(&self, schedule: &Schedule) -> LayoutSettings {
+        self.layout(&schedule.own().layout)
+    }
+
     pub(super) fn layout(&self, own: &OwnLayout) -> LayoutSettings {
         let all = self.settings.layout.clone();
         LayoutSettings {

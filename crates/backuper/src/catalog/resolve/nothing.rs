@@ -17,6 +17,10 @@ impl Question<'_> {
             reason =
                 format!("{folder} has no manifest, so it is not complete, and there is no other");
         }
+        // Who names a source is told of no other's: it may be somebody who may not see those.
+        if self.request.by_name {
+            return self.no_such(reason);
+        }
         let others = databases(self.storage).await.unwrap_or_default();
         if others.is_empty() {
             return self.no_such(reason);
