@@ -194,6 +194,8 @@ fn two_prefixes_of_one_bucket_never_see_each_others_backups() {
     assert!(shown.stdout.contains(&at("team-b")), "{shown}");
     for name in ["one", "two", "two", "three"] {
         scene.call(&["run", name, "--wait"]).expect_code(0);
+        // Below two prefixes, backups of one second have one key.
+        std::thread::sleep(Duration::from_millis(1_001));
     }
     let (one, two, three) = (
         scene.backups(&["one"]),

@@ -331,11 +331,12 @@ fn time_of(text: &str) -> Result<DateTime, NotOurs> {
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-');
 
 /// A database's name as one path segment: bytes other than `A-Z a-z 0-9 _ . -` become `%XX`, so
-/// plain names stay as they are; `.` and `..` are encoded whole, since a path treats them apart.
+/// plain names stay as they are; the dots of `.` and `..` are encoded too, since a path treats them apart, and that of
+/// `.uploads`, where a directory has what is not whole yet.
 #[must_use]
 pub fn encode(name: &str) -> String {
     match name {
-        "." | ".." => name.replace('.', "%2E"),
+        "." | ".." | ".uploads" => name.replace('.', "%2E"),
         _ => utf8_percent_encode(name, SEGMENT).to_string(),
     }
 }
@@ -372,6 +373,7 @@ mod tests {
     fn a_name_that_is_not_plain_is_one_segment() {
         assert_eq!(encode("a/b c"), "a%2Fb%20c");
         assert_eq!(encode(".."), "%2E%2E");
+        assert_eq!(encode(".uploads"), "%2Euploads");
         assert_eq!(encode("größe"), "gr%C3%B6%C3%9Fe");
     }
 
