@@ -46,6 +46,23 @@ const CASES: &[(Settings, &[&str])] = &[
         &["EXCLUDE_TABLES names shop.events", "shop.events_25"],
     ),
     (
+        &[("EXCLUDE_TABLES", "shop.events_2?")],
+        &["shop.events is partitioned", "all of its partitions"],
+    ),
+    // Its partitions are in another schema.
+    (
+        &[("INCLUDE_SCHEMAS", "apart")],
+        &["apart.split is partitioned", "parts.split_1"],
+    ),
+    (
+        &[("EXCLUDE_SCHEMAS", "parts")],
+        &["apart.split is partitioned", "parts.split_1"],
+    ),
+    (
+        &[("INCLUDE_SCHEMAS", "shop"), ("EXCLUDE_SCHEMAS", "shop")],
+        &["nothing would be backed up"],
+    ),
+    (
         &[("EXCLUDE_TABLE_DATA", "shop.events,shop.events_24")],
         &["EXCLUDE_TABLE_DATA names shop.events", "shop.events_25;"],
     ),
@@ -97,7 +114,11 @@ const CASES: &[(Settings, &[&str])] = &[
 #[test]
 fn a_filter_that_does_not_say_what_is_meant_is_refused_and_nothing_is_stored() {
     let stage = filled(Stage::new("filters_refused"));
-    stage.database.sql("CREATE EXTENSION hstore SCHEMA secret");
+    stage.database.sql(
+        "CREATE EXTENSION hstore SCHEMA secret; CREATE SCHEMA apart; CREATE SCHEMA parts;
+         CREATE TABLE apart.split (id int) PARTITION BY RANGE (id);
+         CREATE TABLE parts.split_1 PARTITION OF apart.split FOR VALUES FROM (0) TO (9)",
+    );
     for (settings, words) in CASES {
         let ended = stage.backup(&listed(settings));
         is_refused(&ended, words);

@@ -31,6 +31,13 @@ impl Dump {
         let needs = chosen.needs(holder, target).await?;
         holder.batch_execute("ROLLBACK").await.map_err(failed)?;
         self.warn_of(&needs);
+        if !chosen.left_out_partitions.is_empty() {
+            tracing::warn!(
+                database = %target,
+                "rows of partitioned tables are left out with partitions: {}",
+                chosen.left_out_partitions.join("; ")
+            );
+        }
         Survey::take(holder, target, wait, Some(&chosen.oids())).await
     }
 

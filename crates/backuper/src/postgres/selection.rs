@@ -123,6 +123,8 @@ pub struct Selection {
     without: Vec<u32>,
     /// The patterns for a pg_dump that speaks the database's own encoding with the server.
     pub arguments: Vec<OsString>,
+    /// Partitions that are left out of a table that is dumped, in words.
+    pub left_out_partitions: Vec<String>,
     /// Whether there is more than what is named.
     is_of_names: bool,
 }
@@ -191,9 +193,17 @@ impl Selection {
         let schemas = schemas.iter().map(|row| row.get(0)).collect();
         let matches = Matches::of(session, target, filters).await?;
         checks::extensions(session, target, filters, &matches).await?;
-        let chosen = Self::of(&relations, schemas, filters, &matches);
+        let mut chosen = Self::of(&relations, schemas, filters, &matches);
         let refuse = |why: String| refusal(target, why);
         checks::partitions(&relations, &chosen, &matches).map_err(refuse)?;
+        let left_out = checks::left_out_partitions(&relations, &chosen);
+        chosen.left_out_partitions = left_out.map_err(refuse)?;
+        if !filters.include_schemas.is_empty() && chosen.dumped.1.is_empty() {
+            return Err(refusal(
+                target,
+                "EXCLUDE_SCHEMAS leaves out everything that INCLUDE_SCHEMAS names, so nothing would be backed up; correct one of them",
+            ));
+        }
         if !filters.include_tables.is_empty() && chosen.dumped.0.is_empty() {
             return Err(refusal(
                 target,
@@ -240,6 +250,7 @@ impl Selection {
             without: without.iter().map(|it| it.oid).collect(),
             dumped: (dumped.iter().map(|it| it.oid).collect(), schemas.clone()),
             arguments: matches.arguments.clone(),
+            left_out_partitions: Vec::new(),
             is_of_names: filters.names_what_is_dumped(),
         }
     }

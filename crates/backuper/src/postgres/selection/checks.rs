@@ -183,6 +183,41 @@ pub(super) fn partitions(
     Ok(())
 }
 
+/// A partitioned table whose partitions are in another schema, or are left out by their names, would come back
+/// empty. Some may be left out, and are told of; not all of them.
+pub(super) fn left_out_partitions(
+    relations: &[Relation],
+    chosen: &Selection,
+) -> Result<Vec<String>, String> {
+    let by_oid: HashMap<u32, &Relation> = relations.iter().map(|it| (it.oid, it)).collect();
+    let is_dumped = |it: &Relation| chosen.dumped.0.contains(&it.oid);
+    let mut left_out = Vec::new();
+    for parent in relations
+        .iter()
+        .filter(|it| it.is_partitioned() && is_dumped(it))
+    {
+        let leaves = relations
+            .iter()
+            .filter(|it| !it.is_partitioned() && is_within(it, parent.oid, &by_oid));
+        let (dumped, missed): (Vec<&Relation>, Vec<&Relation>) =
+            leaves.partition(|it| is_dumped(it));
+        let names: Vec<&str> = missed.iter().map(|it| it.name.as_str()).collect();
+        if names.is_empty() {
+            continue;
+        }
+        if dumped.is_empty() {
+            return Err(format!(
+                "{} is partitioned, and all of its partitions are left out ({}), so it would come back without a row; bring in their schemas or tables too, or leave {} out",
+                parent.name,
+                few(&names),
+                parent.name
+            ));
+        }
+        left_out.push(format!("{} of {}", few(&names), parent.name));
+    }
+    Ok(left_out)
+}
+
 /// Whether a relation is a partition of this one, or of one of its partitions.
 fn is_within(relation: &Relation, ancestor: u32, by_oid: &HashMap<u32, &Relation>) -> bool {
     let mut above = relation.parent;
