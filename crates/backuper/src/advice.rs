@@ -55,7 +55,7 @@ fn of_s3(kind: Kind) -> &'static str {
     match kind {
         Kind::NoBucket => "; create the bucket or correct S3_BUCKET_NAME",
         Kind::NoDirectory => {
-            "; mkdir it, or mount the volume that holds it, or correct S3_ENDPOINT"
+            "; mkdir it, or mount the volume that holds it, or correct the setting that names it, STORE_URL or S3_ENDPOINT"
         }
         Kind::BucketName => "; correct S3_BUCKET_NAME: no bucket has such a name",
         Kind::Denied => "; allow it to the owner of S3_ACCESS_KEY, or use another key",

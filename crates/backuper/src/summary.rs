@@ -85,7 +85,7 @@ pub fn with_copy(
         Err(failure) => Err(Failure {
             verdict: Verdict::Uncopied,
             sentence: format!(
-                "{backup}{UNCOPIED}{}: {} (the variables of that store begin with COPY_); the next backup copies it",
+                "{backup}{UNCOPIED}{}: {} (that store's settings are COPY_TO and what begins with COPY_); the next backup copies it",
                 second.name(),
                 failure.sentence
             ),

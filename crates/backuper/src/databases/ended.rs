@@ -42,6 +42,15 @@ impl Ended {
         self.how = How::Dropped;
     }
 
+    /// It is there by another name, and has no backup.
+    pub(super) fn rename(&mut self, now: &str) {
+        let sentence = format!(
+            "it was renamed to {} since the run began, and has no backup yet; run the backup again",
+            written(now)
+        );
+        self.how = How::Ended(Err(Failure::try_again(sentence)));
+    }
+
     fn failure(&self) -> Option<&Failure> {
         match &self.how {
             How::Ended(Err(failure)) if failure.verdict != Verdict::Uncopied => Some(failure),

@@ -169,6 +169,13 @@ pub(super) async fn tell_dropped(job: &BackupJob, failed: Vec<&mut Ended>) {
         }
     };
     for ended in failed {
+        let renamed = listed
+            .iter()
+            .find(|it| Some(it.oid) == ended.oid && it.name != ended.name);
+        if let Some(now) = renamed {
+            ended.rename(&now.name);
+            continue;
+        }
         let is_it = |it: &Listed, oid| it.oid == oid || it.name == ended.name;
         let is_there = |oid| listed.iter().any(|it| is_it(it, oid));
         if ended.oid.is_some_and(|oid| !is_there(oid)) {
