@@ -440,3 +440,28 @@ fn an_encrypted_manifest_does_not_tell_what_a_part_is_called() {
     ended.expect_code(0);
     assert!(ended.last_line().ends_with("only schema secret"), "{ended}");
 }
+
+/// Least privilege is why many want a part.
+#[test]
+fn a_role_that_may_read_no_more_than_the_part_backs_it_up() {
+    let stage = filled(Stage::new("filters_rights"));
+    let role = unique("reader_");
+    stage.database.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA shop TO {role};
+         GRANT SELECT ON shop.log TO {role}; SELECT lo_from_bytea(0, 'large')"
+    ));
+    let with_role = |settings: &[(&str, &str)]| {
+        let login = [("DB_USER", role.as_str()), ("DB_PASSWORD", "p")];
+        stage.backup(&listed(&[settings, &login].concat()))
+    };
+    with_role(&[("INCLUDE_TABLES", "shop.log")]).expect_code(0);
+    let more = with_role(&[("INCLUDE_TABLES", "shop.log,shop.customers")]);
+    is_refused(&more, &["may not read table shop.customers;"]);
+    let without = with_role(&[("EXCLUDE_SCHEMAS", "secret")]);
+    is_refused(&without, &["may not read sequence"]);
+    stage.database.sql(&format!(
+        "GRANT pg_read_all_data TO {role}; REVOKE ALL ON ALL TABLES IN SCHEMA shop FROM {role}"
+    ));
+    let objects = with_role(&[("EXCLUDE_TABLES", "shop.log")]);
+    is_refused(&objects, &["may not read large object"]);
+}

@@ -21,6 +21,7 @@ use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
 use crate::job::{BackupJob, Format, Passwords};
 use crate::postgres::probe::{self, Room};
+use crate::postgres::selection;
 use crate::postgres::tools::Tools;
 use crate::postgres::{Entrance, Target, Way, identity, lock};
 use crate::progress::Progress;
@@ -163,7 +164,7 @@ async fn prepare(
         probe::has_readable_names(session, target).await?;
         let system = identity::system_identifier(session, target).await?;
         let source = source(target, system, probe::describe(session, target).await?);
-        probe::may_read_all(session, target).await?;
+        selection::may_read_all(session, target, &job.filters.filters()).await?;
         let tools = Tools::find(source.major(), &job.database.connection.programs)
             .await
             .map_err(|error| Failure::refused(error.to_string()))?;

@@ -237,6 +237,11 @@ fn what_a_schedule_cannot_have_of_its_own_is_refused_when_it_is_put() {
         refused.stderr.contains("those of schedule shop"),
         "{refused}"
     );
+    // Filters are tried with the database.
+    let misspelt = ["--cron", "@hourly", "--exclude-table", "nope.*"];
+    let refused = put(&scene, "shop-2", &misspelt);
+    refused.expect_code(2);
+    assert!(refused.stderr.contains("matches no table"), "{refused}");
     let alone = [&daily[..], &["--retention-objects"]].concat();
     put(&scene, "shop", &alone).expect_code(0);
 }

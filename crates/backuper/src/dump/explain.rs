@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::Error;
+use super::{Dump, Error};
 use crate::child;
-use crate::postgres::{Session, Target, probe};
+use crate::postgres::{Session, selection};
 use crate::runtime::Failure;
 
 /// How long asking may take: a server that is gone answers nothing.
@@ -16,9 +16,9 @@ const ASKING: Duration = Duration::from_secs(5);
 const LOCKS: &str = "max_locks_per_transaction";
 
 /// Whom to ask.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Questions<'a> {
-    pub(super) target: &'a Target,
+    pub(super) dump: &'a Dump,
     pub(super) witness: &'a Session,
 }
 
@@ -45,7 +45,10 @@ impl Questions<'_> {
     }
 
     async fn ask(self, sentence: String) -> Failure {
-        if let Err(denied) = probe::may_read_all(self.witness, self.target).await
+        let Dump {
+            target, filters, ..
+        } = self.dump;
+        if let Err(denied) = selection::may_read_all(self.witness, target, filters).await
             && !denied.kind.is_transient()
         {
             return Failure::refused(format!("{sentence}; {}", denied.reason));

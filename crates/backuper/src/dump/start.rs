@@ -107,7 +107,7 @@ impl Dump {
                 }
                 Obstacle::Ended(error) => {
                     let questions = Questions {
-                        target: &self.target,
+                        dump: self,
                         witness: sessions.witness,
                     };
                     let failure = questions.explain(error).await;

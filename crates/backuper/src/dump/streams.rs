@@ -84,10 +84,7 @@ pub async fn store(
         }
     }
     match failure {
-        Some(error) => {
-            let target = &dump.target;
-            Err(Questions { target, witness }.explain(error).await)
-        }
+        Some(error) => Err(Questions { dump, witness }.explain(error).await),
         None => {
             done.sort_by_key(|(number, _)| *number);
             Ok(done.into_iter().map(|(_, stream)| stream).collect())

@@ -7,6 +7,7 @@
 
 mod checks;
 mod matches;
+mod rights;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use super::{Error, Kind, Target};
 use crate::text::patterns::Patterns;
 
 use matches::Matches;
+pub use rights::may_read_all;
 
 /// What is asked for; each is empty where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use backuper::archive::key;
 use backuper::databases::found as found_databases;
 use backuper::job::{BackupJob, StoreSettings};
+use backuper::postgres::selection::{Filters, may_read_all};
 use backuper::postgres::{Kind, Target, identity, probe};
 use backuper::selection::{Databases, Selection};
 use backuper::storage::{self, Access, AzureCredentials, GcsCredentials, Place, Storage};
@@ -78,8 +79,9 @@ pub async fn backup(job: &BackupJob, disk: Disk) -> Outcome<Database> {
     }
     let looked = looking(deadline, async {
         let prefix = format!("{}/", key::encode(target.database()));
+        let filters = job.filters.filters();
         let (database, store) = tokio::join!(
-            within(deadline, &target, source(&target)),
+            within(deadline, &target, source(&target, &filters)),
             within(deadline, "the store", store(&job.store, &prefix, disk)),
         );
         both(database, store)
@@ -145,12 +147,12 @@ async fn within<T>(
     })
 }
 
-/// A database whose rows the role may read, all of them.
-async fn source(target: &Target) -> Result<Database, Trouble> {
+/// A database of which the role may read all that is to be backed up.
+async fn source(target: &Target, filters: &Filters) -> Result<Database, Trouble> {
     let entrance = Box::pin(target.enter(APPLICATION)).await?;
     let session = &entrance.session;
     probe::has_readable_names(session, target).await?;
-    probe::may_read_all(session, target).await?;
+    may_read_all(session, target, filters).await?;
     Ok(Database {
         major: session.major(),
         several: None,

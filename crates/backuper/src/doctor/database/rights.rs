@@ -5,7 +5,7 @@ use crate::doctor::finding::Finding;
 use crate::postgres::probe::{self, Reading};
 
 async fn may_read(asking: Asking<'_>, reading: Reading, otherwise: &str) -> Finding {
-    let answer = probe::may_read(asking.client(), asking.target, reading).await;
+    let answer = probe::may_read(asking.client(), asking.target, reading, None).await;
     Finding::answered(answer, otherwise)
 }
 
