@@ -10,7 +10,7 @@ impl Question<'_> {
     /// There is no backup of this database.
     pub(super) async fn nothing(&self, listing: &Listing) -> Error {
         let database = &self.request.target.database;
-        let mut reason = "there is none at all".to_owned();
+        let mut reason = "there is none at all (plain SQL under another KEY_TEMPLATE or CLUSTER_NAME is not looked for)".to_owned();
         if let Some(backup) = listing.incomplete.first() {
             let prefix = backup.folder.prefix();
             let folder = prefix.trim_end_matches('/');
