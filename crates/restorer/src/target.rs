@@ -25,3 +25,4 @@ pub(crate) mod subscription;
 pub(crate) mod tolerant;
 mod trial;
 pub(crate) mod unwritable;
+mod versions;

@@ -14,6 +14,7 @@ use super::part;
 use super::plan::{Plan, Roled, Wishes};
 use super::roles::Roles;
 use super::tolerant::few;
+use super::versions::{self, Server};
 use crate::job::Mode;
 use crate::resolve::Backup;
 
@@ -76,7 +77,7 @@ pub async fn target(
     let (entrance, created) = match target.enter("restorer").await {
         Ok(entrance) => (entrance, false),
         Err(error) if error.kind == Kind::NoDatabase => {
-            let created = creation::create(target, backup).await?;
+            let created = creation::create(target, programs, backup).await?;
             (target.enter("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
@@ -159,21 +160,11 @@ async fn examine(
 ) -> Result<Found, Failure> {
     let Asked { backup, wishes, .. } = asked;
     let here = probe::describe(session, target).await?;
-    let (server_major, dump_major) = majors(backup);
-    if server_major.is_some_and(|it| it > here.major()) {
-        return Err(Failure::refused(format!(
-            "the backup is of PostgreSQL {} and {target} runs {}: a dump does not go back to an older server; restore into {} or newer",
-            server_major.unwrap_or_default(),
-            here.server_version,
-            server_major.unwrap_or_default()
-        )));
-    }
-    let needed = dump_major
-        .unwrap_or(0)
-        .max(here.major().min(dump_major.unwrap_or(here.major())));
-    let tools = Tools::find(needed, programs)
-        .await
-        .map_err(|error| Failure::refused(error.to_string()))?;
+    let server = Server {
+        major: here.major(),
+        version: &here.server_version,
+    };
+    let tools = versions::fit(target, programs, backup, server).await?;
     extensions::examine(session, target, backup).await?;
     if let (Some(part), Some(toc)) = (backup.part(), backup.toc()) {
         part::has_schemas(session, target, toc, part).await?;
@@ -258,21 +249,6 @@ fn not_empty(target: &Target) -> Failure {
     Failure::refused(format!(
         "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto to replace what is there; nothing was changed"
     ))
-}
-
-/// Of the server that was dumped, and of the pg_dump that did it.
-fn majors(backup: &Backup) -> (Option<u32>, Option<u32>) {
-    match backup {
-        Backup::Archive(_, toc, _) => (toc.server_major(), toc.dump_major()),
-        Backup::Folder(..) | Backup::Script(..) => {
-            let Some(manifest) = backup.manifest() else {
-                return (None, None);
-            };
-            let digits = manifest.tools.pg_dump.split(|c: char| !c.is_ascii_digit());
-            let dump = digits.into_iter().next().and_then(|it| it.parse().ok());
-            (Some(manifest.source.major()), dump)
-        }
-    }
 }
 
 async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {
