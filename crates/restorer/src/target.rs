@@ -7,6 +7,7 @@ pub(crate) mod deadline;
 mod definers;
 mod extensions;
 pub(crate) mod kept;
+pub mod made;
 pub(crate) mod maintenance;
 pub mod making;
 pub mod mark;

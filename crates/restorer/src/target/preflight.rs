@@ -3,8 +3,10 @@
 use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Entrance, Kind, Target, lock, probe};
 use backuper::runtime::{Failure, Shutdown};
+use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
+use super::conflicts;
 use super::creation;
 use super::extensions;
 use super::making::{Maker, Making};
@@ -58,8 +60,6 @@ pub struct Ready {
     pub major: u32,
     /// What is restored, and how.
     pub plan: Plan,
-    /// The roles that were made for it.
-    pub made: Vec<String>,
 }
 
 /// Looks for everything that could make the restore fail later; creates a database that is
@@ -105,19 +105,23 @@ pub async fn target(
         if only_empty && !found.empty {
             return Err(not_empty(target));
         }
-        // The last of all that may be refused: what is made stays.
-        let made = found.making.run(session, target).await?;
-        if !made.is_empty() {
+        let making = std::mem::take(&mut found.making);
+        if !making.names().is_empty() {
+            if let Some(toc) = backup.toc().filter(|_| !found.empty) {
+                conflicts::refuse(session, target, toc).await?;
+                part::refuse(session, target, toc, backup.part()).await?;
+            }
+            // After all that can be refused here: what is made stays.
+            making.run(session, target, wishes.made).await?;
             found.plan.roles = Roles::of(session, target, found.major).await?;
         }
-        found.making = Making::default();
-        Ok((found, made))
+        found.plan.warn_of_owners(target, backup);
+        Ok(found)
     };
     let examined = examined.await;
     match examined {
-        Ok((found, made)) => Ok(Ready {
+        Ok(found) => Ok(Ready {
             created,
-            made,
             empty: created || found.empty,
             // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
             parallel: found.parallel && (entrance.way.options || entrance.way.plain),
@@ -222,7 +226,7 @@ async fn making(
         if backup.manifest().is_some_and(|it| it.globals.is_some()) {
             tracing::warn!(
                 database = %target,
-                "the server does not have the roles {}, and the backup has them: with RESTORE_ROLES=missing the restore makes them", few(missing)
+                "the server does not have the roles {}, and the backup has them: with RESTORE_ROLES=missing the restore makes them", few(missing.iter().map(|it| quote(it)))
             );
         }
         return Ok(Making::default());
@@ -230,11 +234,11 @@ async fn making(
     let Some(globals) = globals else {
         return Err(Failure::refused(format!(
             "{target} does not have the roles {}, and the backup does not have its server's roles, since it was made without GLOBALS=true: make them by hand, or set RESTORE_ROLES=none to restore without them; nothing was changed",
-            few(missing)
+            few(missing.iter().map(|it| quote(it)))
         )));
     };
     let maker = Maker::of(session, target, major).await?;
-    Making::of(&missing, globals, &maker)
+    Making::of(&missing, globals, &maker, roles)
 }
 
 async fn holds_something(session: &Client, target: &Target) -> Result<bool, Failure> {
