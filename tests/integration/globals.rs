@@ -11,6 +11,8 @@ use super::testbed::{Env, env, wait_for};
 use super::versions;
 use super::workers::{Stage, var, with};
 
+mod lesser;
+
 /// Names that no careless program bears; `'` and `"` are doubled where they stand in SQL.
 const OWNER: &str = "Öwner \"\"q\"\" o'x; --";
 const LINE: &str = "new\nline";
@@ -205,8 +207,10 @@ fn come_back(major: Option<u32>) {
         "ALTER ROLE \"chief\" SUPERUSER",
         "GRANT \"pg_monitor\" TO \"auditor\"",
         "GRANT \"elders\" TO \"auditor\"",
+        "GRANT \"auditor\" TO \"bystander\"",
         "ALTER ROLE \"auditor\" SET \"app.tenant\" TO …",
         "SET \"session_preload_libraries\" TO …",
+        "\"Öwner \"\"q\"\" o'x; --\"",
     ] {
         assert!(ended.printed().contains(told), "{told}: {ended}");
     }

@@ -163,7 +163,7 @@ fn a_missing_owner_is_a_refusal_where_it_would_give_rights_and_else_a_warning() 
     let warnings: Vec<&str> = printed.lines().filter(|it| it.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "{ended}");
     assert!(
-        warnings[0].contains(&format!("3 objects of {owner}")),
+        warnings[0].contains(&format!("3 objects of \"{owner}\"")),
         "{ended}"
     );
 
@@ -193,7 +193,9 @@ fn what_a_superuser_had_owned_may_belong_to_another_one() {
     let ended = stage.restore(&env([]));
     ended.expect_code(0);
     assert!(
-        ended.printed().contains(&format!("1 object of {owner}")),
+        ended
+            .printed()
+            .contains(&format!("1 object of \"{owner}\"")),
         "{ended}"
     );
 }
@@ -230,7 +232,7 @@ fn a_role_gives_to_those_that_it_is_a_member_of() {
         let warnings: Vec<&str> = printed.lines().filter(|it| it.contains("WARN")).collect();
         let about_owners = warnings
             .iter()
-            .filter(|it| it.contains(&format!("2 objects of {theirs}")));
+            .filter(|it| it.contains(&format!("2 objects of \"{theirs}\"")));
         assert_eq!(about_owners.count(), 1, "{ended}");
         assert!(warnings.iter().any(|it| it.contains("view s.v")), "{ended}");
     }

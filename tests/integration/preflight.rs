@@ -84,7 +84,7 @@ fn what_belongs_to_a_database_goes_to_one_that_we_make_and_to_no_other() {
     ended.expect_code(0);
     let warned = ended.printed();
     assert!(
-        warned.contains(&format!("not restored: {role} IN DATABASE x")),
+        warned.contains(&format!("not restored: \"{role} IN DATABASE x\"")),
         "{ended}"
     );
     assert!(own(&again).starts_with("postgres|7|"), "{}", own(&again));
@@ -141,7 +141,9 @@ fn a_policy_for_a_missing_role_is_refused_or_left_out() {
             "{ended}"
         );
         assert!(
-            ended.printed().contains(&format!("not restored: {role}")),
+            ended
+                .printed()
+                .contains(&format!("not restored: \"{role}\"")),
             "{ended}"
         );
         assert_eq!(target.sql("SELECT a FROM t"), "1", "{place}");
@@ -375,5 +377,8 @@ fn a_role_that_may_not_create_databases_is_told_what_helps() {
     );
     let ended = into(&stage, &folder, &name, &as_worker);
     ended.expect_code(0);
-    assert!(ended.printed().contains("1 object of postgres"), "{ended}");
+    assert!(
+        ended.printed().contains("1 object of \"postgres\""),
+        "{ended}"
+    );
 }

@@ -21,6 +21,7 @@ use crate::job::{CreateRoles, RestoreJob};
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
+use crate::target::made::Made;
 use crate::target::plan::{Roled, Wishes};
 use crate::target::preflight::{self, Ready};
 use crate::target::{creation, database, server, statistics};
@@ -34,12 +35,13 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let target = job.database.target();
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());
+    let made = Made::default();
     let outcome = tokio::select! {
-        outcome = attempt(job, &target, &progress, shutdown) => outcome,
+        outcome = attempt(job, (&target, &made), &progress, shutdown) => outcome,
         never = progress.report(&reporter) => match never {},
         () = shutdown.overdue() => Err(Failure::try_again("not ended in time")),
     };
-    let outcome = outcome.map_err(|failure| failure.or_stopped(shutdown, "restore"));
+    let outcome = outcome.map_err(|it| made.told_with(it.or_stopped(shutdown, "restore")));
     let outcome = outcome.and_then(|done| done.complete(&target));
     let elapsed = begun.elapsed();
     let gauges = summary::gauges(&outcome, elapsed);
@@ -49,7 +51,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
 
 async fn attempt(
     job: &RestoreJob,
-    target: &Target,
+    (target, made): (&Target, &Made),
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
@@ -79,6 +81,7 @@ async fn attempt(
             storage: &storage,
             identities,
             backup: &backup,
+            made,
         };
         put(job, target, from, progress, shutdown).await
     };
@@ -123,11 +126,15 @@ async fn put(
             CreateRoles::None => Roled::None,
             CreateRoles::Missing => Roled::Missing(globals.as_ref()),
         },
+        made: from.made,
     };
     let programs = &job.database.connection.programs;
     let preparing = preflight::target(target, programs, backup, wishes, shutdown);
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
+    if let Some(toc) = backup.toc().filter(|_| ready.created) {
+        database::give_owner(session, target, toc, &ready.plan).await;
+    }
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
         Box::pin(load(job, &ready, from, progress, shutdown, stop)).await
     });
@@ -140,7 +147,7 @@ async fn put(
     let Loaded {
         bytes,
         mut omissions,
-    } = loaded.map_err(|failure| with_roles(failure, &ready.made))?;
+    } = loaded?;
     omissions.extend(ready.plan.omissions());
     if let Some(toc) = backup.toc() {
         if ready.created {
@@ -157,21 +164,6 @@ async fn put(
         omissions,
         part: backup.part().map(ToString::to_string),
     })
-}
-
-/// What stays of a restore that failed after it had made roles.
-fn with_roles(failure: Failure, made: &[String]) -> Failure {
-    if made.is_empty() {
-        return failure;
-    }
-    Failure {
-        sentence: format!(
-            "{}; the roles that it has made stay: {}",
-            failure.sentence,
-            made.join(", ")
-        ),
-        ..failure
-    }
 }
 
 /// A restore may wait in a queue, or for a scheduler that was stopped, while the database goes on.
@@ -207,6 +199,7 @@ struct From<'a> {
     storage: &'a Arc<dyn Storage>,
     identities: &'a Identities,
     backup: &'a Backup,
+    made: &'a Made,
 }
 
 /// An empty target is loaded by many hands; one that holds something is replaced in one
@@ -227,6 +220,7 @@ async fn load(
         storage,
         identities,
         backup,
+        ..
     } = from;
     let target = &job.database.target();
     let replacing = Replacing {

@@ -1,6 +1,7 @@
 //! A target that is missing: made as the backup's database was, and dropped when it cannot be filled.
 
 use backuper::archive::manifest::Locale;
+use backuper::postgres::tools::Directories;
 use backuper::postgres::{self, Session, Target};
 use backuper::runtime::{Deadline, Failure};
 use backuper::text::sql::{literal, quote};
@@ -9,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::deadline::until;
 use super::subscription;
+use super::versions::{self, Server};
 use crate::archive::statements::words;
 use crate::archive::toc::Toc;
 use crate::resolve::Backup;
@@ -43,18 +45,27 @@ async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
 ///
 /// # Errors
 /// What the server said, and what to do about it.
-pub(super) async fn create(target: &Target, backup: &Backup) -> Result<bool, Failure> {
+pub(super) async fn create(
+    target: &Target,
+    programs: &Directories,
+    backup: &Backup,
+) -> Result<bool, Failure> {
     let (client, other) = maintenance(target).await?;
     let row = client
-        .query_one("SELECT current_setting('server_version_num')::int4", &[])
+        .query_one("SELECT current_setting('server_version_num')::int4 / 10000, current_setting('server_version')", &[])
         .await
         .map_err(|error| postgres::Error::new("examining", &other, &error))?;
-    let number: i32 = row.get(0);
+    let major = u32::try_from(row.get::<_, i32>(0)).unwrap_or_default();
+    let server = Server {
+        major,
+        version: row.get(1),
+    };
+    versions::fit(target, programs, backup, server).await?;
     let kind = kind(backup).map_or_else(String::new, |(encoding, locale)| {
         format!(
             " ENCODING {}{}",
             literal(&encoding),
-            options(&locale, number / 10_000)
+            options(&locale, major)
         )
     });
     let template = if kind.is_empty() {
@@ -131,7 +142,7 @@ fn kind_of(toc: &Toc) -> Option<(String, Locale)> {
 }
 
 /// The options of `CREATE DATABASE`, as far as this major knows them.
-fn options(locale: &Locale, major: i32) -> String {
+fn options(locale: &Locale, major: u32) -> String {
     let mut sql = format!(
         " LC_COLLATE {} LC_CTYPE {}",
         literal(&locale.collate),

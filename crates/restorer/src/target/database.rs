@@ -1,6 +1,7 @@
 //! What belongs to the database itself: its owner, its settings, its privileges, its comment. pg_dump
 //! writes it into every archive under the name that the database had; it is applied to a database
-//! that this restore has made, under that one's own name, and to no other.
+//! that this restore has made, under that one's own name, and to no other. The owner comes before the load,
+//! since from PostgreSQL 15 on the schema `public` is his (manual, 22.5: `pg_database_owner`).
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use tokio_postgres::Client;
 
 use super::plan::Plan;
 use super::privileges;
+use super::roles::named;
 use super::tolerant::Statement;
 use crate::archive::statements::{split, words};
 use crate::archive::toc::{Entry, Toc};
@@ -22,7 +24,34 @@ struct Own {
     sql: String,
 }
 
-/// Applies it, after the load: a setting may be one that a load does not survive. The contents are
+/// Gives it its owner, where our role may; what cannot be done is a warning, as all of this.
+pub(crate) async fn give_owner(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
+    let mut entries = toc.entries.iter();
+    let Some(owner) = entries.find_map(|it| owner(it, plan)) else {
+        return;
+    };
+    let (name, owner) = (quote(target.database()), quote(owner));
+    let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
+    if let Err(error) = execute(session, target, &sql).await {
+        tracing::warn!(
+            "the database stays with the role that restores: {error}; whoever may runs: {sql}"
+        );
+    }
+}
+
+/// Each for itself: a role may be let to some and not to others.
+async fn execute(session: &Client, target: &Target, sql: &str) -> Result<(), postgres::Error> {
+    let done = session
+        .batch_execute(&format!("BEGIN; {sql}; COMMIT"))
+        .await;
+    let Err(error) = done else { return Ok(()) };
+    if let Err(error) = session.batch_execute("ROLLBACK").await {
+        tracing::debug!(%error, "the session is lost");
+    }
+    Err(postgres::Error::new("setting up", target, &error))
+}
+
+/// Applies the rest, after the load: a setting may be one that a load does not survive. The contents are
 /// complete without it, so what cannot be applied is a warning.
 pub(crate) async fn apply(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
     let (statements, absent) = statements(target.database(), toc, plan);
@@ -30,24 +59,16 @@ pub(crate) async fn apply(session: &Client, target: &Target, toc: &Toc, plan: &P
         tracing::warn!(
             database = %target,
             "these roles do not exist here, so what the database had for them is not restored: {}",
-            absent.into_iter().collect::<Vec<_>>().join(", ")
+            named(&absent)
         );
     }
     for Own { what, sql } in &statements {
-        // Each for itself: a role may be let to some and not to others.
-        if let Err(error) = session
-            .batch_execute(&format!("BEGIN; {sql}; COMMIT"))
-            .await
-        {
-            let error = postgres::Error::new("setting up", target, &error);
+        if let Err(error) = execute(session, target, sql).await {
             tracing::warn!("the contents are restored, but the database's {what} is not: {error}");
-            if let Err(error) = session.batch_execute("ROLLBACK").await {
-                tracing::debug!(%error, "the session is lost");
-            }
         }
     }
     if !statements.is_empty() {
-        tracing::info!(database = %target, "the database has its own owner, settings, privileges and comment again");
+        tracing::info!(database = %target, "the database has its own settings, privileges and comment again");
     }
 }
 
@@ -71,16 +92,11 @@ fn is_own(entry: &Entry) -> bool {
     }
 }
 
-/// What is executed, in an order in which it works: privileges are granted by the owner. And the
+/// What is executed after the load: privileges are granted by the owner, who has it by then. And the
 /// roles that it would be for, and are missing.
 fn statements(name: &str, toc: &Toc, plan: &Plan) -> (Vec<Own>, BTreeSet<String>) {
     let (mut statements, mut absent) = (Vec::new(), BTreeSet::new());
     let own = || toc.entries.iter().filter(|it| is_own(it));
-    if let Some(owner) = own().find_map(|it| owner(it, plan)) {
-        let sql = format!("ALTER DATABASE {} OWNER TO {}", quote(name), quote(owner));
-        let what = "owner".to_owned();
-        statements.push(Own { what, sql });
-    }
     for entry in own().filter(|it| it.kind == "ACL") {
         for grant in privileges::of_entry(toc, entry, true) {
             let renamed = grant.with_sql(|it| renamed(it, name));
@@ -271,7 +287,6 @@ GRANT CONNECT ON DATABASE prod TO gone;
         assert_eq!(
             statements,
             [
-                r#"ALTER DATABASE "co""py" OWNER TO "app""#,
                 r#"REVOKE CONNECT,TEMPORARY ON DATABASE "co""py" FROM PUBLIC"#,
                 r#"COMMENT ON DATABASE "co""py" IS 'x'"#,
                 r#"ALTER DATABASE "co""py" SET work_mem TO '5MB'"#,

@@ -13,6 +13,8 @@ use backuper::text::sql::{literal, quote};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Client;
 
+use super::made::Made;
+use super::roles::{Roles, named};
 use crate::archive::globals::{Attribute, Globals, Membership, Role};
 
 /// What is never given: each reaches beyond what is restored. CREATEROLE of a server before 16 gives any role
@@ -57,6 +59,8 @@ pub struct Making {
     steps: Vec<Step>,
     /// By role, what gives it what it had and does not get.
     withheld: BTreeMap<String, Vec<String>>,
+    /// What makes roles that were there members of them again.
+    outside: Vec<String>,
 }
 
 impl Maker {
@@ -92,8 +96,16 @@ impl Maker {
     }
 }
 
+impl Maker {
+    /// Whether this is our role, and becomes a member of what it makes by itself.
+    fn joins(&self, member: &str) -> bool {
+        !self.superuser && member == self.name
+    }
+}
+
 impl Making {
-    /// Decides how the missing ones are made. Those that the globals do not have stay missing.
+    /// Decides how the missing ones are made, beside those that are there. Those that the globals do not have
+    /// stay missing.
     ///
     /// # Errors
     /// A refusal, where our role may make none.
@@ -101,6 +113,7 @@ impl Making {
         missing: &BTreeSet<String>,
         globals: &Globals,
         maker: &Maker,
+        there: &Roles,
     ) -> Result<Self, Failure> {
         let made: BTreeMap<&String, &Role> = globals
             .roles
@@ -115,8 +128,8 @@ impl Making {
         if !maker.superuser && !maker.creates_roles {
             return Err(Failure::refused(format!(
                 "the backup needs the roles {}, and role {} may not make them; give it CREATEROLE, or make them by hand, or set RESTORE_ROLES=none; nothing was changed",
-                making.names.join(", "),
-                maker.name
+                named(&making.names),
+                quote(&maker.name)
             )));
         }
         for (name, role) in &made {
@@ -128,6 +141,9 @@ impl Making {
                 making.join(membership, maker);
             } else if made.contains_key(member) {
                 making.withhold(member, grant(membership, maker.major));
+            } else if made.contains_key(of) && there.has(member) && !maker.joins(member) {
+                let statement = grant(membership, maker.major);
+                making.outside.push(statement);
             }
         }
         Ok(making)
@@ -161,11 +177,19 @@ impl Making {
         if let Some(time) = &role.valid_until {
             sql.push_str(&format!(" VALID UNTIL {}", literal(time)));
         }
-        self.step(format!("making role {name}"), sql, false);
+        self.step(format!("making role {}", quote(name)), sql, false);
         if !maker.superuser {
             // Who owns nothing of a role's can give it nothing.
-            let sql = format!("GRANT {} TO CURRENT_USER", quote(name));
-            self.step(format!("becoming a member of role {name}"), sql, true);
+            let mut sql = format!("GRANT {} TO CURRENT_USER", quote(name));
+            if maker.major >= OPTIONS {
+                // A member that does not inherit would have nothing of the role's otherwise.
+                sql.push_str(" WITH INHERIT TRUE, SET TRUE");
+            }
+            self.step(
+                format!("becoming a member of role {}", quote(name)),
+                sql,
+                true,
+            );
         }
         let withheld: Vec<&str> = WITHHELD
             .iter()
@@ -186,20 +210,20 @@ impl Making {
             let values: Vec<String> = setting.values.iter().map(|it| literal(it)).collect();
             let sql = format!("ALTER ROLE {role} SET {parameter} TO {}", values.join(", "));
             self.step(
-                format!("setting {} of role {name}", setting.name),
+                format!("setting {} of role {role}", setting.name),
                 sql,
                 true,
             );
         }
         if let Some(comment) = &role.comment {
             let sql = format!("COMMENT ON ROLE {} IS {}", quote(name), literal(comment));
-            self.step(format!("the comment of role {name}"), sql, true);
+            self.step(format!("the comment of role {}", quote(name)), sql, true);
         }
     }
 
     fn join(&mut self, membership: &Membership, maker: &Maker) {
         let Membership { role, member, .. } = membership;
-        let what = format!("making role {member} a member of {role}");
+        let what = format!("making role {} a member of {}", quote(member), quote(role));
         self.step(what, grant(membership, maker.major), true);
     }
 
@@ -217,7 +241,7 @@ impl Making {
         all.push(statement);
     }
 
-    /// Makes all of them, or none; gives their names.
+    /// Makes all of them, or none; notes them in `noted`.
     ///
     /// # Errors
     /// What the server said, and about which.
@@ -225,11 +249,12 @@ impl Making {
         self,
         session: &Client,
         target: &Target,
-    ) -> Result<Vec<String>, Failure> {
+        noted: &Made,
+    ) -> Result<(), Failure> {
         if self.names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let made = self.transaction(session, target).await;
+        let made = self.transaction(session, target, noted).await;
         if made.is_err() && !session.is_closed() {
             let ended = session.batch_execute("ROLLBACK").await;
             if let Err(error) = ended {
@@ -237,17 +262,29 @@ impl Making {
             }
         }
         made?;
-        tracing::info!(database = %target, roles = %self.names.join(", "), "made the roles that the backup needs and the server did not have");
+        tracing::info!(database = %target, roles = %named(&self.names), "made the roles that the backup needs and the server did not have");
         for (role, statements) in &self.withheld {
             tracing::warn!(
-                "role {role} was made without what reaches beyond this database; whoever wants it so runs: {}",
+                "role {} was made without what reaches beyond this database; whoever wants it so runs: {}",
+                quote(role),
                 statements.join("; ")
             );
         }
-        Ok(self.names)
+        if !self.outside.is_empty() {
+            tracing::warn!(
+                "roles that were there are not changed, so they are not members of the roles that were made, as they were in the backup's server; whoever wants it so runs: {}",
+                self.outside.join("; ")
+            );
+        }
+        Ok(())
     }
 
-    async fn transaction(&self, session: &Client, target: &Target) -> Result<(), Failure> {
+    async fn transaction(
+        &self,
+        session: &Client,
+        target: &Target,
+        noted: &Made,
+    ) -> Result<(), Failure> {
         const DOING: &str = "making roles in";
         let failed = |error: &tokio_postgres::Error| postgres::Error::new(DOING, target, error);
         session
@@ -287,10 +324,15 @@ impl Making {
                 }
             }
         }
-        session
-            .batch_execute("COMMIT")
-            .await
-            .map_err(|error| failed(&error).into())
+        noted.asked(&self.names);
+        let ended = session.batch_execute("COMMIT").await;
+        match &ended {
+            Ok(()) => noted.are(&self.names),
+            Err(error) if error.as_db_error().is_some() => noted.are_not(),
+            // Nobody knows.
+            Err(_) => {}
+        }
+        ended.map_err(|error| failed(&error).into())
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Withheld {
     Missing,
     /// Our role may not give to it.
     Unreachable,
+    /// Our role is a member of it, and cannot be it and have what it has.
+    NotInherited,
     /// Only a superuser may own such an object, and it is none.
     NoSuperuser,
 }
@@ -96,10 +98,16 @@ pub(crate) fn statements(toc: &Toc, plan: &Plan, moment: Moment) -> Vec<Statemen
         };
         let owner = quote(&entry.owner);
         list.extend(objects.iter().map(|object| {
-            Statement::new(
-                format!("ALTER {object} OWNER TO {owner}"),
-                Tolerance::Denied,
-            )
+            let sql = format!("ALTER {object} OWNER TO {owner}");
+            let statement = Statement::new(sql, Tolerance::Denied);
+            let statement = match &entry.namespace {
+                Some(schema) => statement.giving(&entry.owner, schema),
+                None => statement,
+            };
+            match entry.kind.as_str() {
+                "SEQUENCE" => statement.following(),
+                _ => statement,
+            }
         }));
     }
     if moment == Moment::BeforeRows && !others.is_empty() {
@@ -121,7 +129,14 @@ pub(crate) fn withheld(entry: &Entry, roles: &Roles) -> Option<Withheld> {
     if !owner.superuser && needs_superuser(entry) {
         return Some(Withheld::NoSuperuser);
     }
-    (!roles.superuser && !owner.reachable).then_some(Withheld::Unreachable)
+    if roles.superuser || owner.reachable {
+        return None;
+    }
+    Some(if owner.ours {
+        Withheld::NotInherited
+    } else {
+        Withheld::Unreachable
+    })
 }
 
 /// The entries whose owner cannot be given, with the reason and the names of their objects.
@@ -144,8 +159,8 @@ pub(crate) fn missing(toc: &Toc, plan: &Plan) -> BTreeSet<String> {
     missing.map(|(entry, ..)| entry.owner.clone()).collect()
 }
 
-/// The one warning about owners that are not given; none: all are.
-pub(crate) fn warning(toc: &Toc, plan: &Plan) -> Option<String> {
+/// The one warning about owners that are not given, and what to do about it; none: all are.
+pub(crate) fn warning(toc: &Toc, plan: &Plan) -> Option<(String, String)> {
     let mut counts: BTreeMap<(&str, Withheld), usize> = BTreeMap::new();
     let all = all_withheld(toc, plan);
     for (entry, why, objects) in &all {
@@ -154,20 +169,31 @@ pub(crate) fn warning(toc: &Toc, plan: &Plan) -> Option<String> {
     if counts.is_empty() {
         return None;
     }
-    let me = &plan.roles.me;
+    let me = &quote(&plan.roles.me);
+    let not_inherited = counts.keys().any(|(_, why)| *why == Withheld::NotInherited);
     let each: Vec<String> = counts
         .into_iter()
         .map(|((owner, why), count)| {
             let why = match why {
                 Withheld::Missing => "there is no such role".to_owned(),
                 Withheld::Unreachable => format!("{me} is not a member of it"),
+                Withheld::NotInherited => format!("{me} is a member of it and does not inherit"),
                 Withheld::NoSuperuser => "only a superuser may own them".to_owned(),
             };
             let objects = if count == 1 { "object" } else { "objects" };
-            format!("{count} {objects} of {owner} ({why})")
+            format!("{count} {objects} of {} ({why})", quote(owner))
         })
         .collect();
-    Some(format!("these will belong to {me}: {}", each.join(", ")))
+    let how = match (not_inherited, plan.roles.has_options) {
+        (true, true) => format!("grant them to {me} WITH INHERIT TRUE, SET TRUE"),
+        (true, false) => format!("grant them to {me} and run ALTER ROLE {me} INHERIT"),
+        (false, _) => format!("grant them to {me}"),
+    };
+    let each = each.join(", ");
+    Some((
+        format!("these will belong to {me}: {each}"),
+        format!("create the roles or {how}, and restore again"),
+    ))
 }
 
 /// The entries of an archive that have an owner, with the names of their objects: one of large
@@ -342,18 +368,20 @@ mod tests {
                 "DROP FOREIGN DATA WRAPPER w;\n",
             ),
         ]);
+        let warned = |plan: &Plan| {
+            let (what, advice) = warning(&toc, plan).unwrap();
+            format!("{what}; {advice}")
+        };
         let missing = Plan::sample(Roles::sample(true, &[]));
         assert_eq!(
-            warning(&toc, &missing).as_deref(),
-            Some("these will belong to me: 3 objects of app (there is no such role)")
+            warned(&missing),
+            ("these will belong to \"me\": 3 objects of \"app\" (there is no such role); create the roles or grant them to \"me\", and restore again")
         );
         assert!(statements(&toc, &missing, Moment::BeforeRows).is_empty());
         let others = Plan::sample(Roles::sample(false, &[("app", false)]));
         assert_eq!(
-            warning(&toc, &others).as_deref(),
-            Some(
-                "these will belong to me: 2 objects of app (me is not a member of it), 1 object of app (only a superuser may own them)"
-            )
+            warned(&others),
+            ("these will belong to \"me\": 2 objects of \"app\" (\"me\" is not a member of it), 1 object of \"app\" (only a superuser may own them); create the roles or grant them to \"me\", and restore again")
         );
         let reachable = Roles::sample(false, &[("app", true)]);
         assert_eq!(sql(&toc, reachable).len(), 2);

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backuper::postgres::Target;
 use backuper::runtime::Failure;
+use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
 use super::definers::Definers;
-use super::owners::{self, Withheld};
+use super::made::Made;
+use super::owners;
 use super::requirements::{self, Unmet};
-use super::roles::Roles;
+use super::roles::{Roles, named};
 use super::tolerant::few;
 use crate::archive::globals::Globals;
 use crate::archive::toc::{Entry, Toc};
@@ -28,6 +30,8 @@ pub struct Wishes<'a> {
     pub keep_going: bool,
     /// Which roles are made.
     pub roles: Roled<'a>,
+    /// Where those are noted that were made.
+    pub made: &'a Made,
 }
 
 /// Which roles are made.
@@ -79,8 +83,27 @@ impl Plan {
         plan.examine_tablespaces(session, target, toc).await?;
         let unmet = requirements::unmet(session, target, toc, &plan.roles).await?;
         plan.leave_out(target, toc, unmet, wishes.keep_going)?;
-        plan.examine_owners(target, toc, &superusers(backup))?;
+        plan.refuse_definers(target, toc, &superusers(backup))?;
         Ok(plan)
+    }
+
+    /// Says in one warning whose owners are not restored, by the roles as they are.
+    pub(super) fn warn_of_owners(&self, target: &Target, backup: &Backup) {
+        let Some(toc) = backup.toc().filter(|_| self.sets_owners()) else {
+            return;
+        };
+        let Some((mut warning, advice)) = owners::warning(toc, self) else {
+            return;
+        };
+        let definers = self.definers(toc, &superusers(backup));
+        if !definers.is_empty() {
+            let names = few(definers.into_iter().map(|it| it.1));
+            warning.push_str(&format!(
+                "; among them, with the rights of {} from now on: {names}",
+                quote(&self.roles.me)
+            ));
+        }
+        tracing::warn!(database = %target, "not all owners can be restored: {warning}; {advice}");
     }
 
     /// With nothing left out.
@@ -133,7 +156,7 @@ impl Plan {
             tracing::warn!(
                 database = %target,
                 "the server does not have the tablespaces {}, or role {} may not use them, so everything is restored into the database's own; make them and restore again, or move the tables by hand",
-                missing.join(", "), self.roles.me
+                missing.join(", "), quote(&self.roles.me)
             );
             self.tablespaces = false;
         }
@@ -187,44 +210,38 @@ impl Plan {
         Ok(())
     }
 
-    /// Says in one warning whose owners are not restored; refuses what would get more rights by it.
-    fn examine_owners(
+    /// Refuses what would get more rights by another owner.
+    fn refuse_definers(
         &self,
         target: &Target,
         toc: &Toc,
         superusers: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        if !self.sets_owners() {
+        let definers = self.definers(toc, superusers);
+        if !self.sets_owners() || !self.roles.superuser || definers.is_empty() {
             return Ok(());
         }
+        let owners: BTreeSet<&String> = definers.iter().map(|it| &it.0.owner).collect();
+        let owners = named(owners);
+        Err(Failure::refused(format!(
+            "{} would run with the rights of {}, a superuser, since {target} does not have their owners: {owners}; create these roles first, or set RESTORE_OWNERS=none to have it so; nothing was changed",
+            few(definers.into_iter().map(|it| it.1)),
+            quote(&self.roles.me),
+        )))
+    }
+
+    /// What runs with its owner's rights and does not get that owner, who was no superuser.
+    fn definers<'a>(
+        &'a self,
+        toc: &'a Toc,
+        superusers: &BTreeSet<String>,
+    ) -> Vec<(&'a Entry, String)> {
         let definers = Definers::of(toc);
-        let withheld = owners::all_withheld(toc, self);
-        let definers: Vec<(&Entry, Withheld, String)> = withheld
-            .iter()
+        let withheld = owners::all_withheld(toc, self).into_iter();
+        withheld
             .filter(|(entry, ..)| !superusers.contains(&entry.owner))
-            .filter_map(|(entry, why, _)| Some((*entry, *why, definers.name(entry)?)))
-            .collect();
-        if self.roles.superuser && !definers.is_empty() {
-            let owners: BTreeSet<&str> = definers.iter().map(|it| it.0.owner.as_str()).collect();
-            let owners: Vec<&str> = owners.into_iter().collect();
-            return Err(Failure::refused(format!(
-                "{} would run with the rights of {}, a superuser, since {target} does not have their owners: {}; create these roles first, or set RESTORE_OWNERS=none to have it so; nothing was changed",
-                few(definers.into_iter().map(|it| it.2)),
-                self.roles.me,
-                owners.join(", ")
-            )));
-        }
-        if let Some(mut warning) = owners::warning(toc, self) {
-            if !definers.is_empty() {
-                let names = few(definers.into_iter().map(|it| it.2));
-                warning.push_str(&format!(
-                    "; among them, with the rights of {} from now on: {names}",
-                    self.roles.me
-                ));
-            }
-            tracing::warn!(database = %target, "not all owners can be restored: {warning}; create the roles or grant them to {}, and restore again", self.roles.me);
-        }
-        Ok(())
+            .filter_map(|(entry, ..)| Some((entry, definers.name(entry)?)))
+            .collect()
     }
 
     /// A plan for tests: everything is restored.

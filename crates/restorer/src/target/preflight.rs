@@ -3,8 +3,10 @@
 use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Entrance, Kind, Target, lock, probe};
 use backuper::runtime::{Failure, Shutdown};
+use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
+use super::conflicts;
 use super::creation;
 use super::extensions;
 use super::making::{Maker, Making};
@@ -14,6 +16,7 @@ use super::part;
 use super::plan::{Plan, Roled, Wishes};
 use super::roles::Roles;
 use super::tolerant::few;
+use super::versions::{self, Server};
 use crate::job::Mode;
 use crate::resolve::Backup;
 
@@ -57,8 +60,6 @@ pub struct Ready {
     pub major: u32,
     /// What is restored, and how.
     pub plan: Plan,
-    /// The roles that were made for it.
-    pub made: Vec<String>,
 }
 
 /// Looks for everything that could make the restore fail later; creates a database that is
@@ -76,7 +77,7 @@ pub async fn target(
     let (entrance, created) = match target.enter("restorer").await {
         Ok(entrance) => (entrance, false),
         Err(error) if error.kind == Kind::NoDatabase => {
-            let created = creation::create(target, backup).await?;
+            let created = creation::create(target, programs, backup).await?;
             (target.enter("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
@@ -104,19 +105,23 @@ pub async fn target(
         if only_empty && !found.empty {
             return Err(not_empty(target));
         }
-        // The last of all that may be refused: what is made stays.
-        let made = found.making.run(session, target).await?;
-        if !made.is_empty() {
+        let making = std::mem::take(&mut found.making);
+        if !making.names().is_empty() {
+            if let Some(toc) = backup.toc().filter(|_| !found.empty) {
+                conflicts::refuse(session, target, toc).await?;
+                part::refuse(session, target, toc, backup.part()).await?;
+            }
+            // After all that can be refused here: what is made stays.
+            making.run(session, target, wishes.made).await?;
             found.plan.roles = Roles::of(session, target, found.major).await?;
         }
-        found.making = Making::default();
-        Ok((found, made))
+        found.plan.warn_of_owners(target, backup);
+        Ok(found)
     };
     let examined = examined.await;
     match examined {
-        Ok((found, made)) => Ok(Ready {
+        Ok(found) => Ok(Ready {
             created,
-            made,
             empty: created || found.empty,
             // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
             parallel: found.parallel && (entrance.way.options || entrance.way.plain),
@@ -159,21 +164,11 @@ async fn examine(
 ) -> Result<Found, Failure> {
     let Asked { backup, wishes, .. } = asked;
     let here = probe::describe(session, target).await?;
-    let (server_major, dump_major) = majors(backup);
-    if server_major.is_some_and(|it| it > here.major()) {
-        return Err(Failure::refused(format!(
-            "the backup is of PostgreSQL {} and {target} runs {}: a dump does not go back to an older server; restore into {} or newer",
-            server_major.unwrap_or_default(),
-            here.server_version,
-            server_major.unwrap_or_default()
-        )));
-    }
-    let needed = dump_major
-        .unwrap_or(0)
-        .max(here.major().min(dump_major.unwrap_or(here.major())));
-    let tools = Tools::find(needed, programs)
-        .await
-        .map_err(|error| Failure::refused(error.to_string()))?;
+    let server = Server {
+        major: here.major(),
+        version: &here.server_version,
+    };
+    let tools = versions::fit(target, programs, backup, server).await?;
     extensions::examine(session, target, backup).await?;
     if let (Some(part), Some(toc)) = (backup.part(), backup.toc()) {
         part::has_schemas(session, target, toc, part).await?;
@@ -231,7 +226,7 @@ async fn making(
         if backup.manifest().is_some_and(|it| it.globals.is_some()) {
             tracing::warn!(
                 database = %target,
-                "the server does not have the roles {}, and the backup has them: with RESTORE_ROLES=missing the restore makes them", few(missing)
+                "the server does not have the roles {}, and the backup has them: with RESTORE_ROLES=missing the restore makes them", few(missing.iter().map(|it| quote(it)))
             );
         }
         return Ok(Making::default());
@@ -239,11 +234,11 @@ async fn making(
     let Some(globals) = globals else {
         return Err(Failure::refused(format!(
             "{target} does not have the roles {}, and the backup does not have its server's roles, since it was made without GLOBALS=true: make them by hand, or set RESTORE_ROLES=none to restore without them; nothing was changed",
-            few(missing)
+            few(missing.iter().map(|it| quote(it)))
         )));
     };
     let maker = Maker::of(session, target, major).await?;
-    Making::of(&missing, globals, &maker)
+    Making::of(&missing, globals, &maker, roles)
 }
 
 async fn holds_something(session: &Client, target: &Target) -> Result<bool, Failure> {
@@ -258,21 +253,6 @@ fn not_empty(target: &Target) -> Failure {
     Failure::refused(format!(
         "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto to replace what is there; nothing was changed"
     ))
-}
-
-/// Of the server that was dumped, and of the pg_dump that did it.
-fn majors(backup: &Backup) -> (Option<u32>, Option<u32>) {
-    match backup {
-        Backup::Archive(_, toc, _) => (toc.server_major(), toc.dump_major()),
-        Backup::Folder(..) | Backup::Script(..) => {
-            let Some(manifest) = backup.manifest() else {
-                return (None, None);
-            };
-            let digits = manifest.tools.pg_dump.split(|c: char| !c.is_ascii_digit());
-            let dump = digits.into_iter().next().and_then(|it| it.parse().ok());
-            (Some(manifest.source.major()), dump)
-        }
-    }
 }
 
 async fn may_restore(session: &Client, target: &Target) -> Result<(), Failure> {

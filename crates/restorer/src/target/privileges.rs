@@ -11,7 +11,7 @@ use backuper::postgres::Target;
 use backuper::text::sql::quote;
 
 use super::plan::Plan;
-use super::roles::Roles;
+use super::roles::{Roles, named};
 use super::tolerant::{Statement, Tolerance};
 use crate::archive::statements::{split, words};
 use crate::archive::toc::{Entry, Toc};
@@ -32,11 +32,10 @@ pub(crate) fn statements(target: &Target, toc: &Toc, plan: &Plan) -> Vec<Stateme
     let grants: Vec<Grant> = all(toc, plan).collect();
     let missing = missing(&grants, &plan.roles);
     if !missing.is_empty() {
-        let names: Vec<String> = missing.into_iter().collect();
         tracing::warn!(
             database = %target,
             "these roles do not exist here, so their privileges are not restored: {}; create the roles and restore again, or grant by hand",
-            names.join(", ")
+            named(&missing)
         );
     }
     grants

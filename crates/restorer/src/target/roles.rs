@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
+use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
 /// From this major on a membership says whether it lets its member SET ROLE.
@@ -15,8 +16,16 @@ const SET_OPTION: u32 = 16;
 pub(crate) struct Role {
     /// Whether our role may give objects to it, and still do with them what their owner may.
     pub(crate) reachable: bool,
+    /// Whether our role is a member of it, in whatever way.
+    pub(crate) ours: bool,
     /// Whether it is a superuser.
     pub(crate) superuser: bool,
+}
+
+/// Names of roles as SQL writes them: one may have a comma in it.
+pub(crate) fn named<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|it| quote(it)).collect();
+    names.join(", ")
 }
 
 /// All roles of the server.
@@ -26,6 +35,8 @@ pub(crate) struct Roles {
     pub(crate) me: String,
     /// Whether our own is a superuser.
     pub(crate) superuser: bool,
+    /// Whether a membership says by itself what it gives: [`SET_OPTION`].
+    pub(crate) has_options: bool,
     all: BTreeMap<String, Role>,
 }
 
@@ -39,24 +50,29 @@ impl Roles {
         let rows = session
             .query(
                 "SELECT rolname::text, rolsuper, rolname = current_user,
-                        pg_has_role(oid, 'USAGE') AND pg_has_role(oid, $1)
+                        pg_has_role(oid, 'USAGE') AND pg_has_role(oid, $1),
+                        pg_has_role(oid, 'MEMBER')
                    FROM pg_roles",
                 &[&becomes],
             )
             .await
             .map_err(|error| postgres::Error::new("examining", target, &error))?;
-        let mut roles = Self::default();
+        let mut roles = Self {
+            has_options: major >= SET_OPTION,
+            ..Self::default()
+        };
         for row in &rows {
             let (name, superuser): (String, bool) = (row.get(0), row.get(1));
             if row.get(2) {
                 roles.me.clone_from(&name);
                 roles.superuser = superuser;
             }
-            let reachable = row.get(3);
+            let (reachable, ours) = (row.get(3), row.get(4));
             roles.all.insert(
                 name,
                 Role {
                     reachable,
+                    ours,
                     superuser,
                 },
             );
@@ -73,6 +89,7 @@ impl Roles {
     pub(crate) fn with(mut self, made: &[String]) -> Self {
         let role = Role {
             reachable: true,
+            ours: true,
             superuser: false,
         };
         let made = made.iter().map(|it| (it.clone(), role));
@@ -91,16 +108,19 @@ impl Roles {
         let mut roles = Self {
             me: "me".to_owned(),
             superuser,
+            has_options: true,
             all: BTreeMap::new(),
         };
         let own = Role {
             reachable: true,
+            ours: true,
             superuser,
         };
         roles.all.insert("me".to_owned(), own);
         for (name, reachable) in others {
             let role = Role {
                 reachable: *reachable,
+                ours: *reachable,
                 superuser: false,
             };
             roles.all.insert((*name).to_owned(), role);

@@ -11,7 +11,7 @@ ALTER ROLE app SET "Work_Mem" TO '1MB'; ALTER ROLE app SET search_path TO 'a', '
 ALTER ROLE app SET "x.secret" TO 'hunter2'; ALTER ROLE app SET role TO 'postgres';
 ALTER ROLE there SET work_mem TO '1MB';
 GRANT "o""x" TO app WITH ADMIN OPTION, INHERIT FALSE, SET FALSE GRANTED BY postgres;
-GRANT pg_monitor TO app; GRANT there TO app; GRANT app TO there;
+GRANT pg_monitor TO app; GRANT there TO app; GRANT app TO there; GRANT app TO nowhere; GRANT app TO me WITH ADMIN OPTION;
 "#;
 
 fn maker(superuser: bool, major: u32) -> Maker {
@@ -28,7 +28,11 @@ fn maker(superuser: bool, major: u32) -> Maker {
 fn making(maker: &Maker, missing: &[&str]) -> Making {
     let globals = Globals::read(TEXT).unwrap();
     let missing = missing.iter().map(|it| (*it).to_owned()).collect();
-    Making::of(&missing, &globals, maker).unwrap()
+    Making::of(&missing, &globals, maker, &there()).unwrap()
+}
+
+fn there() -> Roles {
+    Roles::sample(true, &[("there", false)])
 }
 
 fn sql(making: &Making) -> Vec<&str> {
@@ -63,6 +67,14 @@ fn a_role_is_made_with_what_is_its_own_and_no_more() {
             "GRANT \"there\" TO \"app\"",
         ]
     );
+    // Who is nowhere has no membership to be told of.
+    assert_eq!(
+        making.outside,
+        [
+            "GRANT \"app\" TO \"there\"",
+            "GRANT \"app\" TO \"me\" WITH ADMIN OPTION"
+        ]
+    );
     assert!(!format!("{making:?}").contains("SCRAM"));
 }
 
@@ -71,14 +83,20 @@ fn what_our_role_may_not_give_is_told_and_what_it_makes_it_can_become() {
     let making = making(&maker(false, 16), &["app"]);
     let all = sql(&making);
     assert!(!all[0].contains("CREATEDB"), "{all:?}");
-    assert_eq!(all[1], "GRANT \"app\" TO CURRENT_USER");
+    assert_eq!(
+        all[1],
+        "GRANT \"app\" TO CURRENT_USER WITH INHERIT TRUE, SET TRUE"
+    );
+    assert_eq!(making.outside, ["GRANT \"app\" TO \"there\""]);
     let told = &making.withheld["app"];
     assert!(
         told.contains(&"ALTER ROLE \"app\" CREATEDB".to_owned()),
         "{told:?}"
     );
     // A server before 16 lets whoever makes roles give it.
-    assert!(sql(&self::making(&maker(false, 15), &["app"]))[0].contains(" CREATEDB"));
+    let making = self::making(&maker(false, 15), &["app"]);
+    assert!(sql(&making)[0].contains(" CREATEDB"));
+    assert_eq!(sql(&making)[1], "GRANT \"app\" TO CURRENT_USER");
 }
 
 #[test]
@@ -91,6 +109,11 @@ fn a_role_that_is_not_needed_or_not_known_is_not_made() {
     };
     assert!(self::making(&none, &["gone"]).names().is_empty());
     let globals = Globals::read(TEXT).unwrap();
-    let refused = Making::of(&BTreeSet::from(["app".to_owned()]), &globals, &none);
+    let refused = Making::of(
+        &BTreeSet::from(["app".to_owned()]),
+        &globals,
+        &none,
+        &there(),
+    );
     assert!(refused.unwrap_err().sentence.contains("CREATEROLE"));
 }
