@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::cluster::kept_by;
 use super::testbed::postgres::{Cluster, Database, Version, shared};
-use super::testbed::programs::{Ended, Prepared, restorer};
+use super::testbed::programs::{Ended, Prepared, Running, restorer};
 use super::testbed::s3_faults::{Fault, Faults, Rule};
 use super::testbed::{Env, env, unique, wait_for};
 use super::workers::{Stage, var, with};
@@ -130,6 +130,87 @@ fn a_database_that_was_only_made_is_not_backed_up() {
     stage.restore(&env([])).expect_code(0);
     assert!(stage.database.dump() == whole, "the contents have changed");
     stage.backup(&env([])).expect_code(0);
+}
+
+/// What a database has for itself: privileges, limit, settings, and its comment.
+const ITS_OWN: &str = "
+    SELECT concat_ws('|', datacl, datconnlimit, shobj_description(d.oid, 'pg_database'),
+                     (SELECT string_agg(setconfig::text, ',' ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid))
+      FROM pg_database d WHERE datname = current_database()";
+
+/// A database that everybody may enter is not the one that was backed up.
+#[test]
+fn a_restore_that_was_killed_at_any_moment_is_made_good_by_the_next_one() {
+    let stage = Stage::new("itsown");
+    stage.fill("a", 2);
+    let name = stage.database.name();
+    shared().sql(
+        "postgres",
+        &format!(
+            "REVOKE CONNECT, TEMPORARY ON DATABASE \"{name}\" FROM PUBLIC;
+             ALTER DATABASE \"{name}\" CONNECTION LIMIT 17;
+             ALTER DATABASE \"{name}\" SET work_mem = '7MB';
+             ALTER ROLE postgres IN DATABASE \"{name}\" SET work_mem = '9MB';
+             COMMENT ON DATABASE \"{name}\" IS 'ours'"
+        ),
+    );
+    let own = stage.database.sql(ITS_OWN);
+    assert_eq!(own.matches("work_mem").count(), 2, "{own}");
+    let whole = stage.database.dump();
+    stage.back_up(&env([]));
+    let kill = |restoring: Running| {
+        restoring.signal(Signal::SIGKILL);
+        restoring.wait();
+    };
+    let comes_back = |when: &str| {
+        let ended = wait_for("the restore is let in", || {
+            let ended = stage.restore(&env([]));
+            (!ended.last_line().contains("under way")).then_some(ended)
+        });
+        ended.expect_code(0);
+        assert_eq!(stage.database.sql(ITS_OWN), own, "{when}: {ended}");
+        assert!(stage.database.dump() == whole, "{when}: {ended}");
+    };
+    let dropped = || {
+        shared().sql(
+            "postgres",
+            &format!("DROP DATABASE \"{name}\" WITH (FORCE)"),
+        )
+    };
+    // While its rows are on their way.
+    dropped();
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(120)));
+    let through = var("S3_ENDPOINT", &faults.endpoint());
+    let running = restorer(&with(&stage.env(), &through)).start();
+    wait_for("the restore is held up", || {
+        (!faults.struck().is_empty()).then_some(())
+    });
+    kill(running);
+    comes_back("in the middle");
+    // When all rows are there, and its settings are not.
+    dropped();
+    let lock = "BEGIN; LOCK pg_db_role_setting IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(120)";
+    let holding = std::thread::spawn(move || shared().sql("postgres", lock));
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_db_role_setting'::regclass AND mode = 'ShareRowExclusiveLock' AND granted";
+    wait_for("the lock is held", || {
+        (shared().sql("postgres", held) == "1").then_some(())
+    });
+    let running = restorer(&stage.env()).start();
+    let waits = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+          WHERE relation = 'pg_db_role_setting'::regclass AND NOT granted AND datname = '{name}'"
+    );
+    wait_for("its settings are being set", || {
+        (shared().sql("postgres", &waits) == "1").then_some(())
+    });
+    kill(running);
+    shared().sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(120)%' AND pid <> pg_backend_pid()",
+    );
+    drop(holding.join());
+    comes_back("at the end");
 }
 
 /// Makes of a backup one as they were before the backuper refused half databases: a schema that is

@@ -56,7 +56,7 @@ use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
-use crate::target::{conflicts, kept, mark, owners, part, privileges, tolerant};
+use crate::target::{conflicts, database, kept, mark, owners, part, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub struct Replacing<'a> {
     pub plan: &'a Plan,
     /// Which part of a database the backup has; none: all of it.
     pub part: Option<&'a Part>,
+    /// Whether a restore has made the database, which then is to have what is its own.
+    pub made: bool,
 }
 
 impl Replacing<'_> {
@@ -195,6 +197,9 @@ impl Replacing<'_> {
             self.own(transaction, toc, Moment::Last).await?;
             transaction.outlive_errors(false).await?;
             transaction.write(&silenced.after).await?;
+            if self.made {
+                database::apply(self.session, self.target, toc, self.plan).await;
+            }
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;

@@ -36,7 +36,7 @@ use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
 use crate::target::tolerant::{Statement, Tolerance};
-use crate::target::{kept, owners, privileges, tolerant};
+use crate::target::{database, kept, owners, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Loading<'_> {
         stop: &CancellationToken,
     ) -> Result<Loaded, Failure> {
         if !self.created {
-            self.execute(&mark::set(&folder.prefix())).await?;
+            self.execute(&mark::set(&folder.prefix(), false)).await?;
         }
         let restoring = &Restoring {
             loading: self,
@@ -141,6 +141,9 @@ impl Loading<'_> {
         );
         if stop.is_cancelled() {
             return Err(Failure::try_again("stopped"));
+        }
+        if self.created {
+            database::apply(self.session, self.target, &schema.toc, self.plan).await;
         }
         // Our sessions did not wait for the disk (synchronous_commit). This commit does, and what
         // it waits for is everything before it too.

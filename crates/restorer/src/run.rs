@@ -132,7 +132,7 @@ async fn put(
     let preparing = preflight::target(target, programs, backup, wishes, shutdown);
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
-    if let Some(toc) = backup.toc().filter(|_| ready.created) {
+    if let Some(toc) = backup.toc().filter(|_| ready.made) {
         database::give_owner(session, target, toc, &ready.plan).await;
     }
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
@@ -149,12 +149,8 @@ async fn put(
         mut omissions,
     } = loaded?;
     omissions.extend(ready.plan.omissions());
-    if let Some(toc) = backup.toc() {
-        if ready.created {
-            database::apply(session, target, toc, &ready.plan).await;
-        } else {
-            database::leave(target, toc);
-        }
+    if let Some(toc) = backup.toc().filter(|_| !ready.made) {
+        database::leave(target, toc);
     }
     statistics::complete(session, target, jobs(job), stop).await;
     Ok(Done {
@@ -235,6 +231,7 @@ async fn load(
         way: ready.entrance.way,
         plan: &ready.plan,
         part: backup.part(),
+        made: ready.made,
     };
     match backup {
         Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {

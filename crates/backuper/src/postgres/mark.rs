@@ -1,7 +1,8 @@
 //! The mark of a database whose contents are not complete.
 //!
 //! A restore into an empty database sets it first and removes it last, so that nobody takes a half for
-//! the whole, whatever ends the restore. It is a schema of this name; its comment names the backup.
+//! the whole, whatever ends the restore. It is a schema of this name; its comment names the backup, and says
+//! whether a restore has made the database, which then has its settings and privileges to come.
 
 use tokio_postgres::Client;
 
@@ -12,12 +13,14 @@ pub const SCHEMA: &str = "oiler_restore_incomplete";
 
 const BEFORE: &str = "The contents are not complete: a restore of ";
 const AFTER: &str = " is under way here, or was cut short.";
+const AFTER_MADE: &str = " is under way here, or was cut short, and has made the database.";
 
 /// The statements that set the mark for the backup with this key.
 #[must_use]
-pub fn set(key: &str) -> String {
+pub fn set(key: &str, made: bool) -> String {
+    let after = if made { AFTER_MADE } else { AFTER };
     let schema = quote(SCHEMA);
-    let comment = literal(&format!("{BEFORE}{key}{AFTER}"));
+    let comment = literal(&format!("{BEFORE}{key}{after}"));
     format!("CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS {comment}")
 }
 
@@ -44,7 +47,15 @@ pub async fn find(client: &Client) -> Result<Option<String>, tokio_postgres::Err
 /// The key of the backup that a mark names.
 #[must_use]
 pub fn key(comment: &str) -> Option<&str> {
-    comment.strip_prefix(BEFORE)?.strip_suffix(AFTER)
+    let rest = comment.strip_prefix(BEFORE)?;
+    rest.strip_suffix(AFTER_MADE)
+        .or_else(|| rest.strip_suffix(AFTER))
+}
+
+/// Whether a mark says that a restore has made the database.
+#[must_use]
+pub fn is_of_made(comment: &str) -> bool {
+    comment.ends_with(AFTER_MADE)
 }
 
 /// Why a marked database is not backed up, and what to do.
@@ -68,6 +79,10 @@ mod tests {
         let name = "it's a \"shop\"/2026-11-20-21-05-27-backup-1f3a9c0e/";
         let comment = format!("{BEFORE}{name}{AFTER}");
         assert_eq!(key(&comment), Some(name));
+        assert!(!is_of_made(&comment));
+        let made = format!("{BEFORE}{name}{AFTER_MADE}");
+        assert_eq!(key(&made), Some(name));
+        assert!(is_of_made(&made));
         assert!(refusal(&comment).contains("restore of it's a \"shop\"/2026"));
         assert_eq!(key("made by hand"), None);
         assert!(refusal("made by hand").contains("a restore was cut short"));

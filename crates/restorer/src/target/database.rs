@@ -51,8 +51,9 @@ async fn execute(session: &Client, target: &Target, sql: &str) -> Result<(), pos
     Err(postgres::Error::new("setting up", target, &error))
 }
 
-/// Applies the rest, after the load: a setting may be one that a load does not survive. The contents are
-/// complete without it, so what cannot be applied is a warning.
+/// Applies the rest when all is loaded, since a setting may be one that a load does not survive, and before the
+/// mark goes: whoever is ended in between finds a database that is not complete, and comes again. The contents
+/// are complete without it, so what cannot be applied is a warning.
 pub(crate) async fn apply(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
     let (statements, absent) = statements(target.database(), toc, plan);
     if !absent.is_empty() {

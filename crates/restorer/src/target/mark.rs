@@ -35,8 +35,18 @@ pub(crate) async fn begin(
         Backup::Folder(folder, ..) => folder.prefix(),
         Backup::Archive(..) | Backup::Script(..) => backup.key(),
     };
-    let set = session.batch_execute(&mark::set(&key)).await;
+    let set = session.batch_execute(&mark::set(&key, true)).await;
     set.map_err(|error| postgres::Error::new("restoring into", target, &error).into())
+}
+
+/// Whether a mark says that a restore which was cut short has made the database.
+///
+/// # Errors
+/// What the server said.
+pub(crate) async fn is_of_made(session: &Client, target: &Target) -> Result<bool, Failure> {
+    let found = mark::find(session).await;
+    let found = found.map_err(|error| postgres::Error::new("examining", target, &error))?;
+    Ok(found.is_some_and(|it| mark::is_of_made(&it)))
 }
 
 /// Where a mark may be, and what it takes to know what it stands for.

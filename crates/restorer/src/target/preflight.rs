@@ -50,6 +50,8 @@ pub struct Ready {
     pub entrance: Entrance,
     /// Whether we made the database.
     pub created: bool,
+    /// Whether we did, or a restore before us that was cut short: then it is to have what is its own.
+    pub made: bool,
     /// Whether it holds nothing that anybody but us made.
     pub empty: bool,
     /// Whether pg_restore can speak to the server itself.
@@ -86,6 +88,7 @@ pub async fn target(
     // Before anything else: whoever has the lock decides about the database, also about one that
     // we made and another restore was quicker to enter.
     lock::enter_for_restore(session, target).await?;
+    let made = created || mark::is_of_made(session, target).await?;
     let only_empty = wishes.mode == Mode::Empty && !created;
     if only_empty && holds_something(session, target).await? {
         return Err(not_empty(target));
@@ -122,6 +125,7 @@ pub async fn target(
     match examined {
         Ok(found) => Ok(Ready {
             created,
+            made,
             empty: created || found.empty,
             // What is set for the role would hold for pg_restore's own sessions, and psql can unset it.
             parallel: found.parallel && (entrance.way.options || entrance.way.plain),

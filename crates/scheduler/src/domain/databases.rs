@@ -138,6 +138,7 @@ mod tests {
         let read = |text: &str| named(text).unwrap();
         assert_eq!(read("shop"), ("shop".to_owned(), false));
         assert_eq!(read("\"*\""), ("*".to_owned(), false));
+        assert_eq!(read("a\"b"), ("a\"b".to_owned(), false));
         assert_eq!(read("*, !x"), ("*,!x".to_owned(), true));
         assert_eq!(plan("*,!x").databases(), "*,!x");
         assert_eq!(plan("\"a,b\"").databases(), "\"a,b\"");
@@ -146,7 +147,7 @@ mod tests {
         for text in [
             "",
             "!x",
-            "a\"b",
+            "\"ab",
             "a*\0",
             &long,
             &format!("{long},a"),
