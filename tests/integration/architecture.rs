@@ -238,11 +238,11 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "scheduler",
         &[
-            &["domain"],
+            &["domain", "postgres"],
             &["workers"],
             &["engine"],
             &["service", "metrics", "listener"],
-            &["api", "admin", "observer"],
+            &["api", "admin", "observer", "operator"],
             &["config"],
             &["cli", "run"],
         ],

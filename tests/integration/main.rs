@@ -29,6 +29,7 @@ mod kubernetes;
 mod local;
 mod matrix;
 mod operations;
+mod operator;
 mod owners;
 mod preflight;
 mod progress;

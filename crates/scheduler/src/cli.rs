@@ -15,6 +15,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::api::client::{self, Answer, Client};
 use crate::api::probe;
 use crate::api::proto::v1;
+use crate::operator::crd;
 use output::Output;
 use settings::{Asked, Command, RunsAsked};
 
@@ -57,6 +58,11 @@ pub async fn run() -> ExitCode {
 async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> {
     if let Command::Completions { shell } = asked.command {
         clap_complete::generate(shell, &mut Asked::command(), "scheduler", output);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if matches!(asked.command, Command::Crds) {
+        let text = crd::print().map_err(|error| Failure::refused(error.to_string()))?;
+        output.print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (address, trust) = (asked.server.address(), asked.server.trust()?);
@@ -104,7 +110,7 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
         Command::Logs { run, follow } => call.logs(run, follow).await?,
         Command::Watch { run } => return call.watch(run).await,
         Command::Cancel { run } => call.cancel(run).await?,
-        Command::Probe | Command::Completions { .. } => {}
+        Command::Probe | Command::Crds | Command::Completions { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

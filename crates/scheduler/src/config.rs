@@ -4,6 +4,7 @@ pub mod access;
 pub mod declared;
 pub mod kubernetes;
 pub mod local;
+pub mod operator;
 pub mod runs;
 pub mod serving;
 
@@ -16,6 +17,7 @@ use clap::Parser;
 use declared::Declared;
 use kubernetes::Cluster;
 use local::Machine;
+use operator::Operating;
 use runs::RunLimits;
 use serving::Serving;
 
@@ -57,6 +59,10 @@ pub struct Config {
     /// Schedules that the administrator declares.
     #[command(flatten, next_help_heading = "Schedules")]
     pub declared: Declared,
+
+    /// Databases as objects.
+    #[command(flatten, next_help_heading = "Operator")]
+    pub operating: Operating,
 
     /// How long runs may take.
     #[command(flatten, next_help_heading = "Runs")]

@@ -31,6 +31,7 @@ use crate::engine::{Engine, Kind, Tidied};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
+use crate::operator::Operator;
 use crate::service::Service;
 use crate::service::declared::Declared;
 use crate::service::ledger::Ledger;
@@ -64,6 +65,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     config.workers.layout.layout().map_err(Failure::refused)?;
     let workers = config.workers();
     config.check_workers().map_err(Failure::refused)?;
+    let operator = operator(config).await?;
     let engine = engine(config, workers.clone()).await?;
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
@@ -91,19 +93,11 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
-    let asserting = declared.map(|path| (service.clone(), path));
-    let mut work = tokio::spawn(background(engine, ledger, metrics, asserting, stop.clone()));
+    let declared = declared.map(|path| (service.clone(), path));
+    let beside = Beside { declared, operator };
+    let mut work = tokio::spawn(background(engine, ledger, metrics, beside, stop.clone()));
     admin.set_serving(true);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        address = %config.address(),
-        port = config.serving.port,
-        admin_port = config.serving.admin_port,
-        tls = has_tls,
-        engine = ?config.choice(),
-        %clients,
-        "serving"
-    );
+    announce(config, has_tls, &clients);
     let outcome = tokio::select! {
         () = shutdown.token().cancelled() => stopped(),
         ended = &mut calls => Err(broke("the gRPC server", ended.map_err(io::Error::other).and_then(|it| it.map_err(io::Error::other)))),
@@ -121,6 +115,20 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     farewell(calls, work).await;
     drop(here);
     outcome
+}
+
+fn announce(config: &Config, has_tls: bool, clients: &str) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %config.address(),
+        port = config.serving.port,
+        admin_port = config.serving.admin_port,
+        tls = has_tls,
+        engine = ?config.choice(),
+        operator = config.operating.operator,
+        %clients,
+        "serving"
+    );
 }
 
 /// The versions of PostgreSQL's programs that workers on this machine will find; in pods it is their
@@ -152,6 +160,21 @@ async fn engine(config: &Config, workers: Workers) -> Result<Arc<dyn Engine>, Fa
             Ok(Arc::new(engine.map_err(|it| failure(&it))?))
         }
     }
+}
+
+/// The operator, where the settings ask for one.
+async fn operator(config: &Config) -> Result<Option<Arc<Operator>>, Failure> {
+    let Some(settings) = config.operating.settings(config.workers.sslmode) else {
+        return Ok(None);
+    };
+    if config.choice() == Choice::Local {
+        return Err(Failure::refused(
+            "OPERATOR=true needs the kubernetes engine: set ENGINE=kubernetes and SYSTEM_NAMESPACE, or leave OPERATOR out",
+        ));
+    }
+    let operator = Operator::infer(settings).await;
+    let operator = operator.map_err(|it| Failure::refused(text::chain(&it)))?;
+    Ok(Some(Arc::new(operator)))
 }
 
 /// The port of gRPC, and the administrator's.
@@ -190,14 +213,22 @@ async fn can_work(engine: &dyn Engine) -> Result<(), Failure> {
     }
 }
 
+/// What goes on beside calls where the settings ask for it.
+struct Beside {
+    /// Schedules of a file, and the file.
+    declared: Option<(Service, PathBuf)>,
+    operator: Option<Arc<Operator>>,
+}
+
 /// Everything that goes on beside calls, until stopped.
 async fn background(
     engine: Arc<dyn Engine>,
     ledger: Ledger,
     metrics: Metrics,
-    declared: Option<(Service, PathBuf)>,
+    beside: Beside,
     stop: CancellationToken,
 ) {
+    let Beside { declared, operator } = beside;
     let (leading, leads) = watch::channel(false);
     let observer = Observer {
         engine: engine.clone(),
@@ -217,8 +248,15 @@ async fn background(
             declared::follow(service, path, following, &stop).await;
         }
     };
+    let operating = leads.clone();
+    let operating = async {
+        if let Some(operator) = operator {
+            operator.work(operating, stop.clone()).await;
+        }
+    };
     tokio::join!(
         work,
+        operating,
         observer.run(told.clone()),
         tidy(engine.as_ref(), leads, &stop),
         declaring

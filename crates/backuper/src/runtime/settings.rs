@@ -73,6 +73,21 @@ pub fn log_format() -> LogFormat {
     format.unwrap_or_default()
 }
 
+/// A variable that somebody else has named; none: it is not set, or empty.
+///
+/// # Errors
+/// When it is a setting of ours: whoever may name one would be told what it holds.
+pub fn named(name: &str) -> Result<Option<SecretString>, String> {
+    if misspelt::NAMES.contains(&name) {
+        return Err(format!(
+            "environment variable {name} is a setting of this program, and no credential of yours"
+        ));
+    }
+    #[expect(clippy::disallowed_methods, reason = "nobody knows its name before")]
+    let set = std::env::var(name);
+    Ok(set.ok().filter(|it| !it.is_empty()).map(SecretString::from))
+}
+
 /// The word for a backup that only those make which know encryption, locks, rules of retention and several
 /// databases.
 pub const PROTECTED: &str = "protected-backup";

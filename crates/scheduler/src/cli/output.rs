@@ -85,7 +85,8 @@ impl Output {
         drop(writeln!(io::stderr(), "{sentence}"));
     }
 
-    fn print(&mut self, text: &str) -> Result<(), Failure> {
+    /// Prints a text as it is.
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Failure> {
         let printed = self.write_all(text.as_bytes()).and_then(|()| self.flush());
         printed.map_err(|error| Failure::try_again(format!("standard output: {error}")))
     }

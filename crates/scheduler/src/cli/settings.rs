@@ -136,6 +136,8 @@ pub(super) enum Command {
     },
     /// Asks the scheduler whether it is healthy and what it serves.
     Probe,
+    /// Prints the definitions of the operator's kinds, for kubectl apply.
+    Crds,
     /// Prints what a shell needs to complete these commands.
     Completions {
         /// Which shell.

@@ -125,6 +125,8 @@ pub const NAMES: &[&str] = &[
     "LOG_FORMAT",
     "MAINTENANCE_DB",
     "MAX_BACKUP_COUNT",
+    "OPERATOR",
+    "OPERATOR_ALLOWED_NAMESPACES",
     "PG_BIN_DIRS",
     "PORT",
     "PROBE",

@@ -1,0 +1,53 @@
+//! The operator: databases as objects of Kubernetes.
+
+use std::str::FromStr;
+
+use backuper::job::flag;
+use backuper::postgres::SslMode;
+use clap::Args;
+
+use crate::operator::Settings;
+
+/// Databases as objects of Kubernetes.
+#[derive(Clone, Debug, Args)]
+pub struct Operating {
+    /// true: DBCluster and Database objects of dbtether.io are served; needs the kubernetes engine, and the kinds that `scheduler crds` prints.
+    #[arg(env = "OPERATOR", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
+    pub operator: bool,
+
+    /// Whose objects may use a DBCluster that does not say it: those of all namespaces, or of none.
+    #[arg(env = "OPERATOR_ALLOWED_NAMESPACES", default_value = "all", value_parser = AllowedByDefault::from_str)]
+    pub allowed_namespaces: AllowedByDefault,
+}
+
+/// Whose objects may use a DBCluster that does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowedByDefault {
+    /// Those of all namespaces.
+    All,
+    /// Nobody's.
+    None,
+}
+
+impl FromStr for AllowedByDefault {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => Err("all or none is needed"),
+        }
+    }
+}
+
+impl Operating {
+    /// The operator's settings; none: there is none.
+    #[must_use]
+    pub fn settings(&self, sslmode: SslMode) -> Option<Settings> {
+        self.operator.then_some(Settings {
+            sslmode,
+            all_namespaces: self.allowed_namespaces == AllowedByDefault::All,
+        })
+    }
+}

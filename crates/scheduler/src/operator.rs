@@ -1,0 +1,341 @@
+//! Databases as objects of Kubernetes, `dbtether.io/v1alpha1`: one controller a kind.
+//!
+//! ```text
+//! an object ─▶ gate (pure: may it go on, or what does it wait for) ─▶ postgres (pure: wanted × found ─▶ SQL)
+//!           ◀─ status, conditions, events
+//! ```
+//!
+//! Only the scheduler that leads has controllers. What they do is repeated whenever an object changes, the
+//! DBCluster that it is on does, and every few minutes, so that whatever was changed behind them is seen.
+
+mod cluster;
+pub mod crd;
+mod database;
+mod keys;
+mod namespaces;
+mod removal;
+mod servers;
+mod status;
+mod waiting;
+
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backuper::postgres::SslMode;
+use backuper::text;
+use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ObjectMeta};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::{Predicate as _, WatchStreamExt as _, predicates, watcher};
+use kube::{Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crd::{DBCluster, Database};
+use servers::Servers;
+
+/// How often an object that is as it should be is looked at again.
+const REPAIR: Duration = Duration::from_secs(300);
+/// Before a call to the API server is tried again.
+const AGAIN: Duration = Duration::from_secs(15);
+/// The most that are worked on at a time, of each kind. Statements of one server take turns anyway.
+const AT_A_TIME: u16 = 64;
+
+/// An object that may be one that cannot be read.
+type Guarded<K> = DeserializeGuard<K>;
+
+/// What the operator is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How connections are encrypted where a DBCluster does not say it.
+    pub sslmode: SslMode,
+    /// Whether all namespaces may use a DBCluster that does not say which; else none may.
+    pub all_namespaces: bool,
+}
+
+/// Why the operator could not do something with the cluster's API.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration of the API server's address is unusable.
+    #[error("find a cluster to speak to")]
+    Configuration(#[from] kube::config::InferConfigError),
+    /// The API server's answer, or the lack of one.
+    #[error("{doing}")]
+    Api {
+        /// What was being done, and to what.
+        doing: String,
+        /// What went wrong.
+        source: Box<kube::Error>,
+    },
+}
+
+impl Error {
+    fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let doing = doing.into();
+        |error| Self::Api {
+            doing,
+            source: Box::new(error),
+        }
+    }
+
+    /// Whether somebody else has changed the object meanwhile.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(it) if it.code == 409))
+    }
+}
+
+/// The operator: what all controllers share.
+pub struct Operator {
+    client: Client,
+    settings: Settings,
+    events: Recorder,
+    servers: Servers,
+    identity: OnceCell<String>,
+    /// DBClusters that have changed in a way that those who use them are to know.
+    changed: Mutex<Option<mpsc::UnboundedSender<String>>>,
+    clusters: Mutex<Option<Store<Guarded<DBCluster>>>>,
+    databases: Mutex<Option<Store<Guarded<Database>>>>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Operator");
+        shown
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Operator {
+    /// An operator of the cluster that we run in, or that the kubeconfig names.
+    ///
+    /// # Errors
+    /// When there is none, or its configuration is unusable.
+    pub async fn infer(settings: Settings) -> Result<Self, Error> {
+        let config = kube::Config::infer().await?;
+        let client =
+            Client::try_from(config).map_err(Error::api("prepare to speak to the cluster"))?;
+        Ok(Self::new(client, settings))
+    }
+
+    /// An operator that speaks through this client.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings) -> Self {
+        let reporter = Reporter {
+            controller: "postgres-adapter".to_owned(),
+            instance: None,
+        };
+        Self {
+            events: Recorder::new(client.clone(), reporter),
+            client,
+            settings,
+            servers: Servers::default(),
+            identity: OnceCell::new(),
+            changed: Mutex::default(),
+            clusters: Mutex::default(),
+            databases: Mutex::default(),
+        }
+    }
+
+    /// Works whenever this scheduler leads, until stopped.
+    pub async fn work(self: Arc<Self>, mut leads: watch::Receiver<bool>, stop: CancellationToken) {
+        loop {
+            let leading = tokio::select! {
+                () = stop.cancelled() => return,
+                leading = leads.wait_for(|it| *it) => leading.map(drop),
+            };
+            if leading.is_err() {
+                return;
+            }
+            let until = stop.child_token();
+            let control = self.clone().control(until.clone());
+            tokio::pin!(control);
+            let is_over = async { leads.wait_for(|it| !*it).await.map(drop) };
+            let is_over = tokio::select! {
+                () = &mut control => false,
+                _ = is_over => true,
+            };
+            if is_over {
+                until.cancel();
+                control.await;
+            }
+            // What another one changes meanwhile is not what we remember.
+            self.servers.forget_all();
+        }
+    }
+
+    /// All controllers, until stopped.
+    async fn control(self: Arc<Self>, stop: CancellationToken) {
+        let (changed, changes) = mpsc::unbounded_channel();
+        let (clusters, of_clusters) = self.watch::<DBCluster>();
+        let (databases, of_databases) = self.watch::<Database>();
+        set(&self.changed, changed);
+        set(&self.clusters, clusters.clone());
+        set(&self.databases, databases.clone());
+        let clusters = Controller::for_stream(of_clusters, clusters)
+            .with_config(limits())
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
+            .run(cluster::reconcile, again, self.clone());
+        let using = databases.clone();
+        let wakes = UnboundedReceiverStream::new(changes)
+            .flat_map(move |cluster| futures::stream::iter(on(&using, &cluster)));
+        let databases = Controller::for_stream(of_databases, databases)
+            .with_config(limits())
+            .reconcile_on(wakes)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(database::reconcile, again, self.clone());
+        tracing::info!("the operator's controllers have started");
+        tokio::join!(each(clusters), each(databases));
+        tracing::info!("the operator's controllers have stopped");
+    }
+
+    /// Objects of a kind: all of them, and those that have changed otherwise than by our own status.
+    fn watch<K>(
+        &self,
+    ) -> (
+        Store<Guarded<K>>,
+        impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K>,
+    )
+    where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (reader, writer) = store();
+        let objects = watcher(
+            Api::<Guarded<K>>::all(self.client.clone()),
+            watcher::Config::default(),
+        )
+        .default_backoff()
+        .modify(|it| it.managed_fields_mut().clear())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            kube::runtime::PredicateConfig::default(),
+        );
+        (reader, objects)
+    }
+
+    /// Who we are beside other clusters: the uid of the namespace kube-system.
+    async fn identity(&self) -> Result<&str, Error> {
+        let asked = self.identity.get_or_try_init(|| async {
+            let api: Api<Namespace> = Api::all(self.client.clone());
+            let found = api.get_metadata("kube-system").await;
+            let found = found.map_err(Error::api("read namespace kube-system"))?;
+            Ok(found.uid().unwrap_or_default())
+        });
+        asked.await.map(String::as_str)
+    }
+
+    /// Those who use a DBCluster look at it again.
+    fn wake_users_of(&self, cluster: &str) {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changed) = changed.as_ref() {
+            // Nobody listens when the controllers stop.
+            drop(changed.send(cluster.to_owned()));
+        }
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<Guarded<DBCluster>>> {
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.as_ref()?.get(&ObjectRef::new(name))
+    }
+
+    /// Tells of an object what `kubectl describe` shows.
+    async fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        note: &str,
+    ) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            // Kubernetes lets in a thousand bytes.
+            note: Some(note.chars().take(250).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                reason,
+                "it is no event"
+            );
+        }
+    }
+}
+
+fn set<T>(place: &Mutex<Option<T>>, value: T) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+}
+
+fn limits() -> kube::runtime::controller::Config {
+    kube::runtime::controller::Config::default().concurrency(AT_A_TIME)
+}
+
+/// The databases on a DBCluster.
+fn on(databases: &Store<Guarded<Database>>, cluster: &str) -> Vec<ObjectRef<Guarded<Database>>> {
+    let all = databases.state().into_iter();
+    let theirs = all.filter(|it| {
+        it.0.as_ref()
+            .is_ok_and(|it| it.spec.cluster_ref.name == cluster)
+    });
+    theirs.map(|it| ObjectRef::from_obj(it.as_ref())).collect()
+}
+
+/// Works on objects as they come.
+async fn each<K, E>(outcomes: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
+where
+    K: Resource<DynamicType = ()>,
+    E: std::error::Error + 'static,
+{
+    let outcomes = std::pin::pin!(outcomes);
+    outcomes
+        .for_each(async |outcome| {
+            if let Err(error) = outcome {
+                tracing::warn!(
+                    error = text::chain(&error),
+                    "an object is looked at again soon"
+                );
+            }
+        })
+        .await;
+}
+
+/// When to try again what the API server did not do.
+fn again<K>(_object: Arc<K>, error: &Error, _operator: Arc<Operator>) -> Action {
+    Action::requeue(if error.is_conflict() {
+        Duration::from_secs(1)
+    } else {
+        AGAIN
+    })
+}
+
+/// A time and up to a tenth more: what began together does not stay together.
+fn about(time: Duration, object: &ObjectMeta) -> Duration {
+    let mut hasher = std::hash::DefaultHasher::new();
+    object.uid.hash(&mut hasher);
+    let tenth = u32::try_from(std::hash::Hasher::finish(&hasher) % 100).unwrap_or(0);
+    time + time * tenth / 1000
+}
+
+fn now() -> Timestamp {
+    // Kubernetes keeps seconds.
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

@@ -1,0 +1,590 @@
+//! Database: made where there is none, marked as its object's, and kept as the spec says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backuper::postgres::{self, Kind, Session};
+use backuper::text::sql::quote;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use serde_json::{Map, Value};
+
+use super::cluster::identity;
+use super::crd::{DBCluster, Database, DatabaseKept, DatabaseStatus};
+use super::servers::Server;
+use super::waiting::{Waiting, told};
+use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
+use crate::postgres::database::{self, Claim, Found, Origin, Owner, Record};
+use crate::postgres::server::{self, Facts};
+
+/// Before a server that did not do something is asked again.
+const TRANSIENT: Duration = Duration::from_secs(60);
+/// Before a DBCluster that is not there is looked for again, if nobody tells of it.
+const MISSING: Duration = Duration::from_secs(30);
+/// The same of one that is not connected.
+const UNCONNECTED: Duration = Duration::from_secs(20);
+
+pub(super) async fn reconcile(
+    object: Arc<Guarded<Database>>,
+    operator: Arc<Operator>,
+) -> Result<Action, Error> {
+    let object = match &object.0 {
+        Ok(object) => object,
+        Err(invalid) => {
+            let namespace = object.namespace().unwrap_or_default();
+            let api = Api::<Guarded<Database>>::namespaced(operator.client.clone(), &namespace);
+            status::unreadable(&api, &object, &invalid.error).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if object.metadata.deletion_timestamp.is_some() {
+        return removal::reconcile(object, &operator).await;
+    }
+    if !object
+        .finalizers()
+        .iter()
+        .any(|it| it == keys::DATABASE_FINALIZER)
+    {
+        operator.hold(object).await?;
+    }
+    let mut before = object.status.clone().unwrap_or_default();
+    let server = match operator.gate(object).await? {
+        Ok(server) => server,
+        Err(stop) => return operator.halt(object, &before, stop).await,
+    };
+    if matches!(before.phase.as_deref(), None | Some("Pending" | "Waiting")) {
+        let after = failed(
+            object,
+            &before,
+            "Creating",
+            "Creating",
+            "creating database...",
+        );
+        operator.tell(object, &before, &after).await?;
+        before = after;
+    }
+    let wish = Wish {
+        name: name(object),
+        owner: operator.owner(object).await?,
+        object,
+        kept: before.kept.clone(),
+    };
+    let ensured = server
+        .in_turn(async |session, facts| wish.ensure(&server, session, facts).await)
+        .await;
+    let (after, again) = match ensured {
+        Ok(ensured) => (ready(object, &before, &ensured), REPAIR),
+        Err(trouble) => {
+            if trouble.is_about_the_login() {
+                operator.servers.forget(&object.spec.cluster_ref.name);
+            }
+            let (reason, message, again) = trouble.told();
+            (failed(object, &before, "Failed", reason, &message), again)
+        }
+    };
+    operator.tell(object, &before, &after).await?;
+    Ok(Action::requeue(about(again, &object.metadata)))
+}
+
+impl Operator {
+    /// Tells why an object does not go on.
+    async fn halt(
+        &self,
+        object: &Database,
+        before: &DatabaseStatus,
+        stop: Stop,
+    ) -> Result<Action, Error> {
+        let (after, again) = match stop {
+            Stop::Waiting(waiting) => {
+                let since = before.pending_since.as_ref().map(|it| it.0);
+                let (phase, message, since) = told(&waiting, since, now());
+                let mut after = failed(object, before, phase, "Waiting", &message);
+                after.pending_since = Some(Time(since));
+                (after, waiting.again)
+            }
+            Stop::Refused(reason, message) => {
+                (failed(object, before, "Failed", reason, &message), REPAIR)
+            }
+        };
+        self.tell(object, before, &after).await?;
+        Ok(Action::requeue(about(again, &object.metadata)))
+    }
+}
+
+/// Why an object does not go on.
+enum Stop {
+    Waiting(Waiting),
+    Refused(&'static str, String),
+}
+
+/// The database's name in PostgreSQL.
+pub(super) fn name(object: &Database) -> String {
+    match object.spec.database_name.as_deref() {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => object.name_any().replace('-', "_"),
+    }
+}
+
+/// Whether a DBCluster is one that can be used now.
+fn gate(cluster: Option<&DBCluster>, named: &str) -> Result<(), Waiting> {
+    let Some(cluster) = cluster else {
+        return Err(Waiting {
+            phase: "Pending",
+            message: format!("waiting for DBCluster '{named}'"),
+            again: MISSING,
+        });
+    };
+    let status = cluster.status.clone().unwrap_or_default();
+    let is_connected = status.phase.as_deref() == Some("Connected");
+    // What was found before its spec changed is about another server.
+    let is_of_spec = status.observed_generation == cluster.metadata.generation;
+    if is_connected && is_of_spec && cluster.metadata.deletion_timestamp.is_none() {
+        return Ok(());
+    }
+    Err(Waiting {
+        phase: "Waiting",
+        message: format!("waiting for DBCluster '{named}' to be connected"),
+        again: UNCONNECTED,
+    })
+}
+
+impl Operator {
+    /// Whether an object may go on, and with which server.
+    async fn gate(&self, object: &Database) -> Result<Result<Arc<Server>, Stop>, Error> {
+        let named = &object.spec.cluster_ref.name;
+        let name = name(object);
+        if name.len() > 63 || name.contains('\0') {
+            let message =
+                format!("{name} is no name of a database: 63 bytes at most; set spec.databaseName");
+            return Ok(Err(Stop::Refused("InvalidName", message)));
+        }
+        let found = self.cluster(named);
+        let cluster = found.as_deref().and_then(|it| it.0.as_ref().ok());
+        if let Err(waiting) = gate(cluster, named) {
+            if cluster.is_none() {
+                self.servers.forget(named);
+            }
+            return Ok(Err(Stop::Waiting(waiting)));
+        }
+        let Some(cluster) = cluster else {
+            return Ok(Err(Stop::Refused("Internal", String::new())));
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        let allowed = cluster.spec.allowed_namespaces.as_ref();
+        let labels = if namespaces::needs_labels(allowed, &namespace) {
+            self.labels(&namespace).await?
+        } else {
+            BTreeMap::new()
+        };
+        let by_default = self.settings.all_namespaces;
+        match namespaces::allows(allowed, by_default, &namespace, &labels) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = format!(
+                    "DBCluster '{named}' is not for objects of namespace '{namespace}': its allowedNamespaces must name it"
+                );
+                return Ok(Err(Stop::Refused("NotAllowed", message)));
+            }
+            Err(error) => return Ok(Err(Stop::Refused("NotAllowed", error))),
+        }
+        let server = self.servers.get(named, &identity(cluster));
+        // The controller of DBClusters has not asked it since we lead.
+        Ok(server.ok_or_else(|| {
+            Stop::Waiting(Waiting {
+                phase: "Waiting",
+                message: format!("waiting for DBCluster '{named}' to be connected"),
+                again: Duration::from_secs(2),
+            })
+        }))
+    }
+
+    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = api.get_metadata(namespace).await;
+        let found = found.map_err(Error::api(format!("read namespace {namespace}")))?;
+        Ok(found.metadata.labels.unwrap_or_default())
+    }
+
+    /// Who an object is in a server.
+    pub(super) async fn owner(&self, object: &Database) -> Result<Owner, Error> {
+        Ok(Owner {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            cluster: self.identity().await?.to_owned(),
+        })
+    }
+
+    pub(super) fn databases_of(&self, object: &Database) -> Api<Database> {
+        let namespace = object.namespace().unwrap_or_default();
+        Api::namespaced(self.client.clone(), &namespace)
+    }
+
+    /// Holds an object until PostgreSQL has been looked at.
+    async fn hold(&self, object: &Database) -> Result<(), Error> {
+        let mut finalizers = object.finalizers().to_vec();
+        finalizers.push(keys::DATABASE_FINALIZER.to_owned());
+        self.set_finalizers(object, finalizers).await
+    }
+
+    pub(super) async fn set_finalizers(
+        &self,
+        object: &Database,
+        finalizers: Vec<String>,
+    ) -> Result<(), Error> {
+        let mut metadata = Map::new();
+        metadata.insert("finalizers".to_owned(), finalizers.into());
+        // A finalizer that somebody has set meanwhile stays.
+        metadata.insert(
+            "resourceVersion".to_owned(),
+            object.resource_version().into(),
+        );
+        let mut whole = Map::new();
+        whole.insert("metadata".to_owned(), metadata.into());
+        let patch = Patch::Merge(Value::Object(whole));
+        let api = self.databases_of(object);
+        let name = object.name_any();
+        let done = api.patch(&name, &PatchParams::default(), &patch).await;
+        let doing = format!("write the finalizers of Database {name}");
+        done.map(drop).map_err(Error::api(doing))
+    }
+
+    /// Writes the status, and an event where the phase is another.
+    pub(super) async fn tell(
+        &self,
+        object: &Database,
+        before: &DatabaseStatus,
+        after: &DatabaseStatus,
+    ) -> Result<(), Error> {
+        let api = self.databases_of(object);
+        if !status::write(&api, object, before, after).await? {
+            return Ok(());
+        }
+        let phase = after.phase.as_deref().unwrap_or_default();
+        let message = after.message.as_deref().unwrap_or_default();
+        if before.phase.as_deref() != Some(phase) || before.message.as_deref() != Some(message) {
+            let type_ = match phase {
+                "Failed" => EventType::Warning,
+                _ => EventType::Normal,
+            };
+            self.publish(object, type_, phase, message).await;
+        }
+        if after.orphaned != before.orphaned && after.orphaned.is_some() {
+            let left = after.orphaned.clone().unwrap_or_default().join(", ");
+            let note = format!("what the object had before stays as it is: {left}");
+            self.publish(object, EventType::Warning, "Orphaned", &note)
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// The status of an object that is not as its spec wants it.
+pub(super) fn failed(
+    object: &Database,
+    before: &DatabaseStatus,
+    phase: &str,
+    reason: &str,
+    message: &str,
+) -> DatabaseStatus {
+    let generation = object.metadata.generation;
+    let mut after = DatabaseStatus {
+        phase: Some(phase.to_owned()),
+        message: Some(message.to_owned()),
+        observed_generation: generation,
+        database_name: Some(name(object)),
+        pending_since: None,
+        ..before.clone()
+    };
+    let condition = status::condition(status::READY, false, reason, message, (generation, now()));
+    status::set(&mut after.conditions, condition);
+    after
+}
+
+fn ready(object: &Database, before: &DatabaseStatus, ensured: &Ensured) -> DatabaseStatus {
+    let message = "database is ready";
+    let mut after = failed(object, before, "Ready", "Ready", message);
+    let of = (object.metadata.generation, now());
+    let (reason, note) = if ensured.tracked {
+        ("Ready", message)
+    } else {
+        (
+            "Unmarked",
+            "database is ready; it carries no mark, as only its owner in PostgreSQL may write one",
+        )
+    };
+    let condition = status::condition(status::READY, true, reason, note, of);
+    status::set(&mut after.conditions, condition);
+    after.ownership_tracked = Some(ensured.tracked);
+    let kept = &ensured.kept;
+    let is_other = |it: &&DatabaseKept| {
+        (&it.database_name, &it.cluster_name, &it.system_identifier)
+            != (
+                &kept.database_name,
+                &kept.cluster_name,
+                &kept.system_identifier,
+            )
+    };
+    let mut orphaned = before.orphaned.clone().unwrap_or_default();
+    if let Some(other) = before.kept.as_ref().filter(is_other) {
+        orphaned.push(shown(other));
+    }
+    orphaned.sort();
+    orphaned.dedup();
+    orphaned.retain(|it| *it != shown(kept));
+    after.orphaned = (!orphaned.is_empty()).then_some(orphaned);
+    after.kept = Some(kept.clone());
+    after
+}
+
+fn shown(kept: &DatabaseKept) -> String {
+    let DatabaseKept {
+        cluster_name,
+        database_name,
+        system_identifier,
+        ..
+    } = kept;
+    match system_identifier {
+        Some(it) => format!("{database_name} on DBCluster {cluster_name} (system identifier {it})"),
+        None => format!("{database_name} on DBCluster {cluster_name}"),
+    }
+}
+
+/// What an object wants of its server.
+struct Wish<'a> {
+    name: String,
+    owner: Owner,
+    object: &'a Database,
+    kept: Option<DatabaseKept>,
+}
+
+/// A database that is as its object wants it.
+struct Ensured {
+    tracked: bool,
+    kept: DatabaseKept,
+}
+
+/// Why a database is not as its object wants it.
+pub(super) enum Trouble {
+    /// It is another's.
+    Refused(String),
+    /// What was being done, and what the server said.
+    Postgres(&'static str, postgres::Error),
+}
+
+impl From<postgres::Error> for Trouble {
+    fn from(error: postgres::Error) -> Self {
+        Self::Postgres("connection error", error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn is_about_the_login(&self) -> bool {
+        matches!(self, Self::Postgres(_, error) if matches!(error.kind, Kind::Rejected | Kind::NoPassword))
+    }
+
+    /// Reason, message, and when to try again.
+    pub(super) fn told(&self) -> (&'static str, String, Duration) {
+        match self {
+            Self::Refused(message) => ("NotOwned", message.clone(), REPAIR),
+            Self::Postgres("connection error", error) => (
+                "ConnectionError",
+                format!("connection error: {}", error.reason),
+                TRANSIENT,
+            ),
+            Self::Postgres(doing, error) if error.kind == Kind::Denied => (
+                "InsufficientPrivileges",
+                format!(
+                    "{doing}: {}; give the DBCluster's role what it lacks",
+                    error.reason
+                ),
+                REPAIR,
+            ),
+            Self::Postgres(doing, error) => (
+                "Error",
+                format!("transient error (will retry): {doing}: {}", error.reason),
+                TRANSIENT,
+            ),
+        }
+    }
+}
+
+/// What was being done when a server refused.
+pub(super) fn doing(what: &'static str) -> impl Fn(postgres::Error) -> Trouble {
+    move |error| Trouble::Postgres(what, error)
+}
+
+const CREATING: &str = "failed to create database";
+const REVOKING: &str = "failed to revoke public connect";
+const EXTENDING: &str = "failed to create extensions";
+
+/// The database, with what an object's status knows of it where no role of the server says it.
+pub(super) async fn found(
+    session: &Session,
+    server: &Server,
+    name: &str,
+    of: (&Owner, Option<&DatabaseKept>, &Facts),
+) -> Result<Option<Found>, postgres::Error> {
+    let (owner, kept, facts) = of;
+    let mut found = database::find(session, &server.target, name).await?;
+    if let (Some(found), Some(kept)) = (&mut found, kept)
+        && found.record.is_none()
+        && kept.oid == found.oid
+        && kept.system_identifier == facts.system_identifier
+    {
+        found.record = Some(Record {
+            cluster: owner.cluster.clone(),
+            object: owner.uid.clone(),
+            origin: if kept.origin == Origin::Created.to_string() {
+                Origin::Created
+            } else {
+                Origin::Adopted
+            },
+            comment: kept.comment.clone(),
+        });
+    }
+    Ok(found)
+}
+
+impl Wish<'_> {
+    async fn find(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Option<Found>, Trouble> {
+        let of = (&self.owner, self.kept.as_ref(), facts);
+        let found = found(session, server, &self.name, of).await;
+        found.map_err(doing(CREATING))
+    }
+
+    async fn ensure(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Ensured, Trouble> {
+        let force = keys::says(self.object, keys::FORCE_ADOPT);
+        let before = self.find(server, session, facts).await?;
+        let origin = match database::claim(&self.name, before.as_ref(), &self.owner, force) {
+            Claim::Refused(why) => return Err(Trouble::Refused(why)),
+            Claim::Create => {
+                let sql = database::create(&self.name);
+                let done = server::execute(session, &server.target, "creating in", &sql).await;
+                done.map_err(doing(CREATING))?;
+                Origin::Created
+            }
+            Claim::Adopt => Origin::Adopted,
+            Claim::Ours(origin) => origin,
+        };
+        let found = match before {
+            Some(found) => found,
+            None => self.there(server, session, facts).await?,
+        };
+        let tracked = self.mark(server, session, facts, (&found, origin)).await?;
+        self.restrict(server, session, facts, &found).await?;
+        self.extend(server).await?;
+        Ok(Ensured {
+            tracked,
+            kept: DatabaseKept {
+                cluster_name: self.object.spec.cluster_ref.name.clone(),
+                database_name: self.name.clone(),
+                system_identifier: facts.system_identifier.clone(),
+                oid: found.oid,
+                origin: origin.to_string(),
+                comment: found.record.map_or_else(
+                    || found.comment.filter(|it| database::marked(it).is_none()),
+                    |it| it.comment,
+                ),
+            },
+        })
+    }
+
+    async fn there(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Found, Trouble> {
+        let found = self.find(server, session, facts).await?;
+        found.ok_or_else(|| {
+            let gone = format!(
+                "database {} was dropped by somebody else",
+                quote(&self.name)
+            );
+            Trouble::Postgres(
+                CREATING,
+                postgres::Error::because(Kind::Other, "looking in", &server.target, gone),
+            )
+        })
+    }
+
+    /// Whether the database carries both marks.
+    async fn mark(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+        of: (&Found, Origin),
+    ) -> Result<bool, Trouble> {
+        let (found, origin) = of;
+        let statements = database::mark(&self.name, found, &self.owner, origin, facts);
+        if statements.is_empty() {
+            return Ok(true);
+        }
+        if !found.owned {
+            return Ok(false);
+        }
+        // One message is one transaction.
+        let sql = statements.join("; ");
+        let marked = server::execute(session, &server.target, "marking a database in", &sql).await;
+        marked.map_err(doing(CREATING))?;
+        Ok(true)
+    }
+
+    async fn restrict(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+        found: &Found,
+    ) -> Result<(), Trouble> {
+        let statements = database::alter(&self.name, found, self.object.spec.revoke_public_connect);
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let sql = statements.join("; ");
+        let revoked = server::execute(session, &server.target, "revoking in", &sql).await;
+        revoked.map_err(doing(REVOKING))?;
+        // Whoever does not own a database is warned, and nothing is revoked.
+        if self.there(server, session, facts).await?.public_connect {
+            let why = format!(
+                "CONNECT on database {} could not be revoked (not owner)",
+                self.name
+            );
+            let error = postgres::Error::because(Kind::Denied, "revoking in", &server.target, why);
+            return Err(Trouble::Postgres(REVOKING, error));
+        }
+        Ok(())
+    }
+
+    async fn extend(&self, server: &Server) -> Result<(), Trouble> {
+        let wanted = &self.object.spec.extensions;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (session, target) = server.enter(&self.name).await.map_err(doing(EXTENDING))?;
+        let missing = database::missing_extensions(&session, &target, wanted).await;
+        for name in missing.map_err(doing(EXTENDING))? {
+            let sql = database::create_extension(&name);
+            let made = server::execute(&session, &target, "creating an extension in", &sql).await;
+            made.map_err(doing(EXTENDING))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! A Database whose object goes: its database is dropped, let go, or left alone.
+
+use std::time::Duration;
+
+use backuper::postgres::Session;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+
+use super::cluster::identity;
+use super::crd::{Database, DatabaseKept};
+use super::database::{Trouble, doing, failed, found, name};
+use super::servers::Server;
+use super::{Error, Operator, about, keys};
+use crate::postgres::database::{self, Owner, Removal};
+use crate::postgres::server::{self, Facts};
+
+const DROPPING: &str = "failed to drop database";
+const RELEASING: &str = "failed to release database";
+const AGAIN: Duration = Duration::from_secs(20);
+
+/// What has become of a database, for the event that tells it.
+struct Removed {
+    reason: &'static str,
+    note: String,
+}
+
+pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<Action, Error> {
+    if !object
+        .finalizers()
+        .iter()
+        .any(|it| it == keys::DATABASE_FINALIZER)
+    {
+        return Ok(Action::await_change());
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let named = before
+        .kept
+        .as_ref()
+        .map_or(&object.spec.cluster_ref.name, |it| &it.cluster_name);
+    let drops = object.spec.deletion_policy == "Delete";
+    let known = operator.cluster(named);
+    let Some(cluster) = known.as_deref().and_then(|it| it.0.as_ref().ok()) else {
+        let note = format!("DBCluster '{named}' is gone: nothing was done in PostgreSQL");
+        return operator
+            .let_go(object, EventType::Warning, "Left", &note)
+            .await;
+    };
+    let Some(server) = operator.servers.get(named, &identity(cluster)) else {
+        return operator.go_unseen(object, named, drops).await;
+    };
+    // A kind that is removed takes its objects along, and nobody asked for their databases to go.
+    let drops = drops && !operator.loses_its_kind().await?;
+    let going = Going {
+        name: before
+            .kept
+            .as_ref()
+            .map_or_else(|| name(object), |it| it.database_name.clone()),
+        owner: operator.owner(object).await?,
+        kept: before.kept.clone(),
+        drops,
+        force: keys::says(object, keys::FORCE_ADOPT),
+    };
+    let removed = server
+        .in_turn(async |session, facts| going.remove(&server, session, facts).await)
+        .await;
+    match removed {
+        Ok(Removed { reason, note }) => {
+            let type_ = match reason {
+                "Left" => EventType::Warning,
+                _ => EventType::Normal,
+            };
+            operator.let_go(object, type_, reason, &note).await
+        }
+        Err(trouble) => {
+            let (reason, message, again) = trouble.told();
+            if keys::says(object, keys::FORCE_RELEASE) {
+                return operator
+                    .let_go(object, EventType::Warning, "Left", &message)
+                    .await;
+            }
+            let after = failed(object, &before, "Deleting", reason, &message);
+            operator.tell(object, &before, &after).await?;
+            Ok(Action::requeue(about(again, &object.metadata)))
+        }
+    }
+}
+
+impl Operator {
+    /// Whether the definition of Databases is being removed.
+    async fn loses_its_kind(&self) -> Result<bool, Error> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let name = "databases.dbtether.io";
+        let found = api.get_metadata_opt(name).await;
+        let found = found.map_err(Error::api(format!("read CustomResourceDefinition {name}")))?;
+        Ok(found.is_none_or(|it| it.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// An object whose server cannot be asked goes where nothing was to be dropped, or somebody says so.
+    async fn go_unseen(
+        &self,
+        object: &Database,
+        named: &str,
+        drops: bool,
+    ) -> Result<Action, Error> {
+        let release = keys::FORCE_RELEASE;
+        if keys::says(object, release) || !drops {
+            let note =
+                format!("DBCluster '{named}' is not connected: nothing was done in PostgreSQL");
+            return self.let_go(object, EventType::Warning, "Left", &note).await;
+        }
+        let message = format!(
+            "DBCluster '{named}' is not connected, so its database cannot be looked at; to let the object go all the same, set annotation {release}: \"true\""
+        );
+        let before = object.status.clone().unwrap_or_default();
+        let after = failed(object, &before, "Deleting", "Waiting", &message);
+        self.tell(object, &before, &after).await?;
+        Ok(Action::requeue(about(AGAIN, &object.metadata)))
+    }
+
+    async fn let_go(
+        &self,
+        object: &Database,
+        type_: EventType,
+        reason: &str,
+        note: &str,
+    ) -> Result<Action, Error> {
+        tracing::info!(
+            namespace = object.namespace(), object = %object.name_any(), reason, note,
+            "a Database goes"
+        );
+        self.publish(object, type_, reason, note).await;
+        let mut finalizers = object.finalizers().to_vec();
+        finalizers.retain(|it| it != keys::DATABASE_FINALIZER);
+        self.set_finalizers(object, finalizers).await?;
+        Ok(Action::await_change())
+    }
+}
+
+/// An object that goes, and the database that it had.
+struct Going {
+    name: String,
+    owner: Owner,
+    kept: Option<DatabaseKept>,
+    drops: bool,
+    force: bool,
+}
+
+impl Going {
+    async fn remove(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Removed, Trouble> {
+        let name = &self.name;
+        let left = |note: String| Removed {
+            reason: "Left",
+            note,
+        };
+        if let Some(kept) = &self.kept
+            && kept.system_identifier != facts.system_identifier
+        {
+            return Ok(left(format!(
+                "the server is another than the one that has database {name} (system identifier {}): nothing was done there",
+                kept.system_identifier.as_deref().unwrap_or("unknown")
+            )));
+        }
+        let of = (&self.owner, self.kept.as_ref(), facts);
+        // Asked here, where it is acted on: whose it was before may be another's now.
+        let found = found(session, server, name, of)
+            .await
+            .map_err(doing(DROPPING))?;
+        let removal = database::removal(name, found.as_ref(), &self.owner, self.drops, self.force);
+        let found = match (&removal, found) {
+            (Removal::Leave(why), _) => return Ok(left(format!("{why}: nothing was done"))),
+            (_, None) => return Ok(left(format!("there is no database {name}"))),
+            (_, Some(found)) => found,
+        };
+        let removed = if removal == Removal::Drop {
+            let sql = database::drop_database(name);
+            let done = server::execute(session, &server.target, "dropping in", &sql).await;
+            done.map_err(doing(DROPPING))?;
+            Removed {
+                reason: "Dropped",
+                note: format!("database {name} was dropped"),
+            }
+        } else {
+            let sql = database::release(name, &found).join("; ");
+            let done = server::execute(session, &server.target, "releasing in", &sql).await;
+            done.map_err(doing(RELEASING))?;
+            let why = if self.drops {
+                "; it was there before the object, and what an object has not made is not dropped unless annotation dbtether.io/force-adopt is \"true\""
+            } else {
+                ""
+            };
+            Removed {
+                reason: "Retained",
+                note: format!("database {name} stays, without the object's mark{why}"),
+            }
+        };
+        if let Some(sql) = database::drop_owner_role(&found) {
+            let dropped = server::execute(session, &server.target, "dropping a role in", &sql);
+            // It stays where it owns what users have left.
+            if let Err(error) = dropped.await {
+                tracing::info!(%error, "the database's owner role stays");
+            }
+        }
+        Ok(removed)
+    }
+}

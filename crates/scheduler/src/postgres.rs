@@ -1,0 +1,6 @@
+//! Administration of PostgreSQL servers: what is wanted × what is found gives statements.
+//!
+//! The decisions are pure; whoever calls holds the sessions. Nothing here knows Kubernetes.
+
+pub mod database;
+pub mod server;
