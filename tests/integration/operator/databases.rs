@@ -27,7 +27,7 @@ fn a_database_is_made_marked_and_ready() {
         let marker = format!("dbtether:{}/{object}", stage.namespace.name);
         assert_eq!(stage.comment(&name), marker);
         let sql = |sql: &str| stage.server.sql(&name, sql);
-        let extensions = "SELECT string_agg(extname || ' ' || nspname, ',' ORDER BY 1) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname <> 'plpgsql'";
+        let extensions = "SELECT string_agg(extname || ' ' || nspname, ',' ORDER BY extname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname <> 'plpgsql'";
         assert_eq!(sql(extensions), "hstore public,uuid-ossp public");
         let public = "SELECT has_database_privilege('public', current_database(), 'CONNECT')";
         assert_eq!(sql(public), "f");
