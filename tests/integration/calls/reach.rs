@@ -241,10 +241,7 @@ fn what_is_not_known_yet_is_unavailable_and_neither_none_nor_elsewhere() {
             server.ledger.apply(Change::ScheduleGone(name));
         }
         for (name, expected) in [(own, Code::Unavailable), (other, Code::NotFound)] {
-            let request = v1::GetScheduleRequest {
-                name: name.clone(),
-                ..v1::GetScheduleRequest::default()
-            };
+            let request = v1::GetScheduleRequest { name: name.clone() };
             let answer = operations.get_schedule(with(OWNER, request)).await;
             assert_eq!(code(answer), expected, "{name}");
         }
