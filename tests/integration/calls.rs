@@ -3,6 +3,7 @@
 mod callers;
 mod crowds;
 mod doors;
+mod reach;
 mod recording;
 pub(crate) mod requests;
 mod rights;

@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod copies;
 mod databases;
+mod kept;
 mod lines;
 mod names;
 mod operations;

@@ -66,6 +66,32 @@ impl Databases {
     }
 }
 
+impl Databases {
+    /// Whether a database of one name may be meant by both. What is left out is heeded for names alone: two
+    /// patterns that meet are taken to share one.
+    #[must_use]
+    pub fn may_share(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(name), other) => other.has(name),
+            (Self::Several(own), Self::One(name)) => own.has(name),
+            (Self::Several(own), Self::Several(its)) => {
+                let mut names = own.names().chain(its.names());
+                names.any(|it| own.has(it) && its.has(it))
+                    || own
+                        .patterns()
+                        .any(|own| its.patterns().any(|its| pattern::meet(own, its)))
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::One(own) => own == name,
+            Self::Several(selection) => selection.has(name),
+        }
+    }
+}
+
 impl FromStr for Databases {
     type Err = Wrong;
 
@@ -181,20 +207,21 @@ impl Selection {
     /// Whether it depends on which databases there are.
     #[must_use]
     pub fn has_patterns(&self) -> bool {
-        let is_pattern = |it: &Item| matches!(it, Item::Pattern(_));
-        self.wanted.iter().any(is_pattern)
+        self.patterns().next().is_some()
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.wanted.iter().filter_map(|it| match it {
+            Item::Pattern(pattern) => Some(pattern.as_str()),
+            Item::Name(_) => None,
+        })
     }
 
     /// The patterns that mean none of these names.
     #[must_use]
     pub fn idle_patterns(&self, names: &[&str]) -> Vec<&str> {
-        let patterns = self.wanted.iter().filter_map(|it| match it {
-            Item::Pattern(pattern) if !names.iter().any(|name| it.means(name)) => {
-                Some(pattern.as_str())
-            }
-            Item::Name(_) | Item::Pattern(_) => None,
-        });
-        patterns.collect()
+        let is_idle = |it: &&str| !names.iter().any(|name| pattern::matches(it, name));
+        self.patterns().filter(is_idle).collect()
     }
 }
 

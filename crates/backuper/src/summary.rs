@@ -56,6 +56,15 @@ pub fn is_uncopied(sentence: &str) -> bool {
     sentence.contains(UNCOPIED)
 }
 
+/// What is said of such a backup where its own sentence is lost, with the pod that said it.
+#[must_use]
+pub fn uncopied_by_exit_code() -> String {
+    format!(
+        "backup complete and verified{UNCOPIED}the second store (exit code {}; why went with the worker's pod, and its log may say it); the next backup copies it",
+        crate::runtime::failure::UNCOPIED
+    )
+}
+
 /// The line that ends the log where the backup was to be copied.
 ///
 /// # Errors

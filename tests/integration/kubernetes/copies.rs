@@ -7,10 +7,11 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
-use scheduler::domain::run::{Ending, State};
+use scheduler::domain::run::{Ending, Run, State};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::settings::Settings;
 use scheduler::engine::{Engine as _, Whose};
+use scheduler::metrics::Metrics;
 
 use super::runs::{run_now, wait_for};
 use super::{engine, limited_client, schedule, secret_of, settings};
@@ -90,11 +91,22 @@ fn a_backup_whose_copy_failed_has_succeeded_without_its_pod_too() {
                 let seen = told.seen();
                 let run = seen.iter().find(|it| it.name == job)?;
                 assert_eq!(run.state.word(), word);
+                is_counted_by(run, code);
                 Some(())
             })
             .await;
         }
     });
+}
+
+/// Whoever watches the copies by this number sees it also where nobody has said why.
+fn is_counted_by(run: &Run, code: i32) {
+    let metrics = Metrics::new().expect("metrics");
+    let ending = run.state.ending().expect("it has ended");
+    metrics.count(run, ending);
+    let text = metrics.text(|| unreachable!("it does not lead"));
+    let text = text.expect("text");
+    assert!(text.contains(&format!("exit_code=\"{code}\"")), "{text}");
 }
 
 #[test]

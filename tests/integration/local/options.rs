@@ -237,6 +237,16 @@ fn what_a_schedule_cannot_have_of_its_own_is_refused_when_it_is_put() {
         refused.stderr.contains("those of schedule shop"),
         "{refused}"
     );
+    // A list has its database too.
+    let server = scene.of.rsplit_once('/').unwrap().0;
+    let all = format!("{server}/*");
+    let to = ["put", "every", "--database", &all, "--store", &scene.store];
+    let refused = scene.call_with_password(scene.password(), &[&to[..], &further].concat());
+    refused.expect_code(2);
+    assert!(
+        refused.stderr.contains("those of schedule shop"),
+        "{refused}"
+    );
     // Filters are tried with the database.
     let misspelt = ["--cron", "@hourly", "--exclude-table", "nope.*"];
     let refused = put(&scene, "shop-2", &misspelt);

@@ -370,12 +370,10 @@ impl Question<'_> {
 
     /// The target's server does not tell which one it is: its name has to do.
     async fn called_like_the_target(&self, listing: &Listing) -> Result<Sources, Error> {
-        let by_name = self.request.target.id_by_name();
         let origins = origin::united(origin::of(self.storage, listing, listing.ids()).await?);
-        let (named, others): (Vec<Origin>, Vec<Origin>) = origins.into_iter().partition(|it| {
-            let server = it.identity.as_ref();
-            it.ids.contains(&by_name) || server.is_some_and(|it| it.id_by_name() == by_name)
-        });
+        let (named, others): (Vec<Origin>, Vec<Origin>) = origins
+            .into_iter()
+            .partition(|it| self.is_called_like_the_target(it));
         // That a database of this name is the only one does not make it the one that is named.
         if named.is_empty() && self.request.by_name {
             // Those of the published adapter say nothing of their server, and have always counted.
@@ -394,11 +392,19 @@ impl Question<'_> {
         }
     }
 
+    fn is_called_like_the_target(&self, origin: &Origin) -> bool {
+        let by_name = self.request.target.id_by_name();
+        let server = origin.identity.as_ref();
+        origin.ids.contains(&by_name) || server.is_some_and(|it| it.id_by_name() == by_name)
+    }
+
     fn several(&self, origins: &[Origin]) -> Error {
+        // Who names a source is told of no other's.
+        let is_told = |it: &&Origin| !self.request.by_name || self.is_called_like_the_target(it);
         Error::SeveralSources {
             database: self.request.target.database.clone(),
             location: self.storage.location(),
-            newest: origins.iter().map(Origin::offer).collect(),
+            newest: origins.iter().filter(is_told).map(Origin::offer).collect(),
         }
     }
 
@@ -533,7 +539,36 @@ mod tests {
             assert!(matches!(error, Error::NoSuch { .. }), "{key}: {error}");
         }
         let error = ask_by_name(&storage, &anew, &theirs).await.unwrap_err();
-        assert!(error.to_string().contains("a backup of db2"), "{error}");
+        let told = error.to_string();
+        assert!(
+            told.contains("another server than db1:5432") && !told.contains("db2"),
+            "{told}"
+        );
+    }
+
+    /// Of two servers that are called as the source is, it is asked which one is meant, and no third is named.
+    #[tokio::test]
+    async fn who_names_a_source_is_told_of_those_that_are_called_so_alone() {
+        let (one, other) = (server("db", Some(1)), server("db", Some(2)));
+        let (before, third) = (server("db", None), server("secret", Some(3)));
+        let all = [
+            (&one, "10"),
+            (&other, "11"),
+            (&before, "12"),
+            (&third, "13"),
+        ];
+        let storage = store(&all).await;
+        for target in [server("db", Some(4)), server("db", None)] {
+            let error = ask_by_name(&storage, &target, "0").await.unwrap_err();
+            assert!(matches!(error, Error::SeveralSources { .. }), "{error}");
+            let told = error.to_string();
+            assert!(
+                told.contains("system 1") && !told.contains("secret"),
+                "{told}"
+            );
+            let error = ask(&storage, &target, "0").await.unwrap_err();
+            assert!(matches!(error, Error::SeveralSources { .. }), "{error}");
+        }
     }
 
     /// A moment is shown to people without its fraction, and is found by what they were shown.

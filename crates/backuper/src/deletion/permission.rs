@@ -185,7 +185,11 @@ impl Question<'_> {
                 if self.source.is_same_as(&made_of) || of_its_server {
                     return Ok(());
                 }
-                refused(format!("a backup of {made_of}/{}", made_of.database))
+                // Of which server, is not for everybody who may name a key.
+                refused(format!(
+                    "a backup of a database {} of another server",
+                    made_of.database
+                ))
             }
             Err(catalog::Error::Storage(error)) => Err(error.into()),
             Err(_) if of_its_server => Ok(()),

@@ -30,3 +30,28 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     }
     pattern[at..].iter().all(|it| *it == '*')
 }
+
+/// Whether there is a text that both patterns mean.
+pub(super) fn meet(one: &str, other: &str) -> bool {
+    let one: Vec<char> = one.chars().collect();
+    let other: Vec<char> = other.chars().collect();
+    // What is left of the second one behind each of its places, for what is left of the first one.
+    let mut meets = vec![false; other.len() + 1];
+    for at in (0..=one.len()).rev() {
+        let behind = meets.clone();
+        for place in (0..=other.len()).rev() {
+            let beyond = |it: &[bool]| it.get(place + 1).copied().unwrap_or_default();
+            meets[place] = match (one.get(at), other.get(place)) {
+                (None, None) => true,
+                (Some('*'), Some('*')) => behind[place] || beyond(&meets),
+                (Some('*'), own) => behind[place] || (own.is_some() && beyond(&meets)),
+                (own, Some('*')) => beyond(&meets) || (own.is_some() && behind[place]),
+                (Some(own), Some(its)) => {
+                    (own == its || *own == '?' || *its == '?') && beyond(&behind)
+                }
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+        }
+    }
+    meets[0]
+}

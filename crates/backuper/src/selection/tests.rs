@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::pattern::matches;
+use super::pattern::{matches, meet};
 use super::*;
 
 fn read(text: &str) -> Databases {
@@ -36,6 +36,46 @@ fn a_name_without_special_characters_is_that_name_byte_for_byte() {
     ] {
         assert_eq!(read(name), Databases::One(name.to_owned()));
         assert_eq!(read(name).to_string(), name);
+    }
+}
+
+#[test]
+fn two_that_may_mean_one_database_share_it() {
+    for (one, other, shares) in [
+        ("app", "app", true),
+        ("app", "shop", false),
+        ("*", "app", true),
+        ("*,!app", "app", false),
+        ("\"*\"", "app*", false),
+        ("app*", "*_eu", true),
+        ("app*", "shop*", false),
+        ("a?p*", "abc*", false),
+        ("a*c", "?b?", true),
+        ("a*", "*", true),
+        ("a,b", "b,c", true),
+        ("a,b", "c,d", false),
+        ("a,shop*", "a*,!a", false),
+        ("a,shop*", "a*", true),
+    ] {
+        let (one, other) = (read(one), read(other));
+        assert_eq!(one.may_share(&other), shares, "{one} {other}");
+        assert_eq!(other.may_share(&one), shares, "{other} {one}");
+    }
+}
+
+proptest! {
+    /// By the definition: some short text is meant by both.
+    #[test]
+    fn patterns_meet_where_a_text_is_meant_by_both(one in "[ab?*]{0,4}", other in "[ab?*]{0,4}") {
+        let letters = ["", "a", "b"];
+        let mut texts = vec![String::new()];
+        for _ in 0..8 {
+            texts = texts.iter().flat_map(|it| letters.map(|letter| format!("{it}{letter}"))).collect();
+            texts.sort();
+            texts.dedup();
+        }
+        let met = texts.iter().any(|it| matches(&one, it) && matches(&other, it));
+        prop_assert_eq!(meet(&one, &other), met);
     }
 }
 

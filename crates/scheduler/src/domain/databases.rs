@@ -58,6 +58,17 @@ impl Plan {
         }
     }
 
+    /// Whether a database of one name may be one of both, on whatever servers these are.
+    #[must_use]
+    pub fn may_share_a_name(&self, other: &Self) -> bool {
+        let (own, its): (Result<Databases, _>, Result<Databases, _>) =
+            (self.databases().parse(), other.databases().parse());
+        // One that cannot be read may mean any.
+        own.ok()
+            .zip(its.ok())
+            .is_none_or(|(own, its)| own.may_share(&its))
+    }
+
     fn selection(&self) -> Option<Selection> {
         match self.source.name.parse() {
             Ok(Databases::Several(selection)) if self.several => Some(selection),
@@ -65,16 +76,27 @@ impl Plan {
         }
     }
 
+    /// Whether a database of this name is one of its own.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        match self.selection() {
+            Some(selection) => selection.has(name),
+            None => !self.several && self.source.name == name,
+        }
+    }
+
+    /// Whether both are of one database of one server, or of one list.
+    #[must_use]
+    pub fn has_databases_of(&self, other: &Self) -> bool {
+        self.several == other.several && self.source.place() == other.source.place()
+    }
+
     /// One of its databases; none where it is another's, or of another server.
     #[must_use]
     pub fn one(&self, source: &BackupSource) -> Option<Database> {
         let own = &self.source;
         let is_of_server = source.host == own.host && source.port == own.port;
-        let has_it = match self.selection() {
-            Some(selection) => selection.has(&source.database),
-            None => !self.several && source.database == own.name,
-        };
-        (is_of_server && has_it).then(|| Database {
+        (is_of_server && self.has(&source.database)).then(|| Database {
             name: source.database.clone(),
             ..own.clone()
         })
@@ -85,7 +107,10 @@ impl Plan {
     pub fn source_of(&self, key: &str) -> Option<BackupSource> {
         let (segment, name) = key.split_once('/')?;
         let is_folder = !name.contains('/') || name.ends_with("/manifest.json");
-        let is_script = name.ends_with(".sql.gz");
+        // A template may begin with anything.
+        let is_script = [".sql.gz", ".sql.gz.age"]
+            .iter()
+            .any(|it| name.ends_with(it));
         let database = backuper::archive::key::decode(segment).ok()?;
         let source = BackupSource {
             host: self.source.host.clone(),
@@ -99,11 +124,23 @@ impl Plan {
     /// A name that was one database's when the schedule was made stays that, whatever it looks like.
     #[must_use]
     pub fn as_kept(mut self, kept: Option<&Self>) -> Self {
-        let is_kept = |it: &Self| !it.several && it.source.place() == self.source.place();
-        if self.several && kept.is_some_and(is_kept) {
+        if let Some(kept) = kept.filter(|it| self.may_be_kept_as_one(it)) {
             self.several = false;
+            self.source.name.clone_from(&kept.source.name);
         }
         self
+    }
+
+    /// Whether it is written as the one database of another schedule is called, which may be older than lists
+    /// are. A list is written in one way, whatever spaces and order it was given with.
+    #[must_use]
+    pub fn may_be_kept_as_one(&self, kept: &Self) -> bool {
+        let (own, its) = (&self.source, &kept.source);
+        let is_of_server = (&own.host, own.port) == (&its.host, its.port);
+        match (self.selection(), its.name.parse()) {
+            (Some(own), Ok(Databases::Several(its))) => is_of_server && !kept.several && own == its,
+            _ => false,
+        }
     }
 
     /// What a question is about: one of its databases, or all of them; with what the schedule has of its own.
@@ -169,6 +206,39 @@ mod tests {
         assert!(asked.clone().as_kept(None).several);
         assert!(asked.clone().as_kept(Some(&plan("a,b"))).several);
         assert!(asked.as_kept(Some(&plan("b"))).several);
+        // Neither spaces nor the order make another name of it.
+        for (name, text) in [("a, b", "a, b"), ("!x, *", "!x, *"), ("a,b,a", "a,b,a")] {
+            kept.source.name = name.to_owned();
+            let still = plan(text).as_kept(Some(&kept));
+            assert!(!still.several, "{text}");
+            assert_eq!(still.source.name, name);
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_database_that_is_called_so_are_two_places() {
+        let (list, one) = (plan("a,b"), plan("\"a,b\""));
+        assert_eq!(list.source.name, one.source.name);
+        assert!(!list.has_place_of(&one) && !list.has_databases_of(&one));
+        assert!(!list.is_same_schedule(&one));
+        assert!(list.has_place_of(&plan("a, b")));
+    }
+
+    #[test]
+    fn two_schedules_may_share_a_name_as_lists_and_as_names() {
+        for (one, other, shares) in [
+            ("*", "shop", true),
+            ("app*", "app1", true),
+            ("app*,!app1", "app1", false),
+            ("\"a,b\"", "a", false),
+            ("a,b", "a", true),
+            ("shop", "shop", true),
+            ("app*", "shop*", false),
+        ] {
+            let (one, other) = (plan(one), plan(other));
+            assert_eq!(one.may_share_a_name(&other), shares, "{one:?} {other:?}");
+            assert_eq!(other.may_share_a_name(&one), shares, "{one:?} {other:?}");
+        }
     }
 
     #[test]
@@ -195,11 +265,10 @@ mod tests {
             Some("app,1")
         );
         assert_eq!(of("shop/2026-11-20-21-05-27-backup-1f3a9c0e"), None);
-        assert_eq!(
-            of("app1/2026-11-20T21-05-27Z.sql.gz"),
-            None,
-            "a template may begin with anything"
-        );
+        for ending in ["", ".age"] {
+            let key = format!("app1/2026-11-20T21-05-27Z.sql.gz{ending}");
+            assert_eq!(of(&key), None, "a template may begin with anything");
+        }
         let all = plan.clone().given(None, Options::default());
         assert!(all.several && all.source.unwrap().database == "app*,!app_x");
         let one = plan

@@ -11,7 +11,7 @@ const VERSION: u32 = 3;
 /// read: then it leaves it alone.
 pub trait Kept {
     /// The first version that has all of it: 1; 2 where it has what came after the first one; 3 with a prefix, a
-    /// store of another cloud, or options of its own.
+    /// store of another cloud, a list of databases, roles to make, or options of its own.
     fn version(&self) -> u32;
 }
 

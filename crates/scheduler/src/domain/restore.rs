@@ -84,8 +84,9 @@ impl Kept for Restore {
             || self.identity.is_given()
             || !self.wishes.are_none()
             || named.iter().any(Option::is_some);
-        // One that reads all of that would take another backup for the newest, or look elsewhere.
-        let is_newest = !self.layout.is_none() || self.store.place.is_new();
+        // One that reads all of that would take another backup for the newest, look elsewhere, or make no role.
+        let is_newest =
+            !self.layout.is_none() || self.store.place.is_new() || self.wishes.roles.is_some();
         let newest = if is_newest { 3 } else { 1 };
         newest.max(1 + u32::from(is_new))
     }
@@ -259,6 +260,9 @@ mod tests {
         let mut elsewhere = plain.clone();
         elsewhere.layout.cluster_name = Some("prod".to_owned());
         assert_eq!(version(&elsewhere), Some(3));
+        let mut with_roles = plain.clone();
+        with_roles.wishes.roles = Some(CreateRoles::None);
+        assert_eq!(version(&with_roles), Some(3));
         assert_ne!(elsewhere.request(), plain.request());
     }
 }

@@ -71,11 +71,11 @@ impl Kept for Plan {
             self.source.password.reference(),
             self.store.keys.reference(),
         ];
-        if self.store.place.is_new() {
+        // One that does not know lists takes a list for the name of one database.
+        if self.several || self.store.place.is_new() {
             return 3;
         }
-        let is_new =
-            self.several || !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
+        let is_new = !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
         1 + u32::from(is_new)
     }
 }
@@ -95,10 +95,11 @@ impl Kept for Schedule {
 }
 
 impl Plan {
-    /// Whether both put one database into one bucket.
+    /// Whether both put one database, or all of one list, into one bucket. A database may be called as a list
+    /// is written.
     #[must_use]
     pub fn has_place_of(&self, other: &Self) -> bool {
-        self.place() == other.place()
+        self.several == other.several && self.place() == other.place()
     }
 
     /// Which database goes into which bucket: the database, the server and the bucket with its prefix.
@@ -188,7 +189,7 @@ impl Schedule {
         let Some(before) = before else {
             return self;
         };
-        if before.plan.has_place_of(&self.plan) && before.plan.several == self.plan.several {
+        if before.plan.has_place_of(&self.plan) {
             self.counts_apart = before.counts_apart;
         }
         if self.labels.is_none() {
@@ -200,7 +201,7 @@ impl Schedule {
             self.options = if before.plan.has_place_of(&self.plan) {
                 own
             } else {
-                let is_same = before.plan.source.place() == self.plan.source.place();
+                let is_same = before.plan.has_databases_of(&self.plan);
                 own.map(|it| it.elsewhere(is_same))
             };
         }
@@ -317,8 +318,6 @@ mod tests {
         declared.declared = true;
         let mut zoned = plain.clone();
         zoned.plan.cron = "CRON_TZ=Asia/Tokyo @daily".parse().unwrap();
-        let mut several = plain.clone();
-        several.plan.several = true;
         let mut named = plain.clone();
         named.plan.source.password = Credential::Reference(Reference {
             secret: "login".to_owned(),
@@ -327,6 +326,10 @@ mod tests {
         for it in [labelled, declared, zoned, named] {
             assert_eq!(version(&it), Some(2), "{it:?}");
         }
+        // One that reads all of that would take a list for the name of one database.
+        let mut several = plain.clone();
+        several.plan.several = true;
+        assert_eq!(version(&several), Some(3));
         for url in ["s3://backups/team-a", "gs://backups", "az://acme/backups"] {
             let mut elsewhere = plain.clone();
             elsewhere.plan.store = Store::ambient(url.parse::<StoreUrl>().unwrap().into());

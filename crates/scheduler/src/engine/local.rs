@@ -191,7 +191,8 @@ impl Engine for Local {
         secrets::are_given(&doing, Some(&plan.source.password), Some(&plan.store.keys))?;
         let now = self.clock.now();
         let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
-        let secrets = secrets::write(&self.workers.backup(schedule).to_env());
+        let own = secrets::of_schedule(schedule);
+        let secrets = secrets::write(&self.workers.backup(schedule).to_env(), &own);
         let times = [due, Some(now.as_second())];
         let name = &schedule.name;
         let written = self.store.put(schedule.clone(), secrets, times, whose);
@@ -298,7 +299,8 @@ impl Engine for Local {
         let doing = "start a restore";
         secrets::are_given(doing, Some(&target.password), Some(&store.keys))?;
         secrets::are_given(doing, Some(identity), None)?;
-        let secrets = secrets::write(&self.workers.restore(restore).to_env());
+        let own = secrets::of_restore(restore);
+        let secrets = secrets::write(&self.workers.restore(restore).to_env(), &own);
         let kept = self.store.restore(restore.clone(), secrets, self.now());
         match kept.await? {
             Restored::Started(started) => {

@@ -32,9 +32,10 @@ impl Service {
         let prefix = match found.filter(same) {
             Some(found) => found.plan.store.place.prefix(),
             None => {
-                let there = self.beside(&plan.source, &plan.store.place).await?;
+                let is_its = |it: &Plan| it.has_databases_of(plan) || plan.may_be_kept_as_one(it);
+                let own = self.beside(&plan.store.place, is_its).await?;
                 let is_meant = |it: &Schedule| it.plan.cron.has_times_of(&plan.cron);
-                self.own(&there, &plan.source, is_meant)
+                self.first_of(own.iter(), is_meant)
                     .unwrap_or_else(|| self.default_prefix().clone())
             }
         };
@@ -53,13 +54,21 @@ impl Service {
         if !says_no_prefix(store) {
             return Ok(());
         }
-        let there = self.beside(database, &store.place).await?;
+        let has_one = |it: &Plan| it.has(&database.name);
+        let there = self.beside(&store.place, has_one).await?;
+        let source = database.as_source();
+        let is_own = |it: &&Schedule| source.as_ref().is_some_and(|of| it.plan.one(of).is_some());
+        let is_alone = |it: &Schedule| !it.plan.several;
         let of_others = || {
-            let mut others = there.iter().map(|it| it.plan.store.place.prefix());
+            // That a list may have a database of this name says less than a schedule of its own.
+            let by_name = there.iter().any(is_alone);
+            let others = there.iter().filter(|it| is_alone(it) || !by_name);
+            let mut others = others.map(|it| it.plan.store.place.prefix());
             let first = others.next().filter(|_| caller.may_everything())?;
             others.all(|it| it == first).then_some(first)
         };
-        let prefix = self.own(&there, database, |_| true).or_else(of_others);
+        let own = self.first_of(there.iter().filter(is_own), is_alone);
+        let prefix = own.or_else(of_others);
         place(
             store,
             prefix.unwrap_or_else(|| self.default_prefix().clone()),
@@ -71,28 +80,27 @@ impl Service {
         &self.workers.settings.default.prefix
     }
 
-    /// The schedules of databases of this name in this bucket.
-    async fn beside(&self, database: &Database, place: &Place) -> Result<Vec<Schedule>, Error> {
-        // Without a prefix there is nothing that would be put elsewhere.
-        if self.default_prefix().is_empty() {
-            self.ledger.settle(Things::Schedules).await;
-        } else {
-            self.known(Things::Schedules).await?;
-        }
-        Ok(self.ledger.schedules_where(|it| {
-            it.plan.source.name == database.name && is_same_bucket(&it.plan.store.place, place)
-        }))
+    /// The schedules in this bucket that are meant. Who is told that there is none, though nobody knows yet,
+    /// would be put elsewhere than its backups are.
+    async fn beside(
+        &self,
+        place: &Place,
+        is_meant: impl Fn(&Plan) -> bool,
+    ) -> Result<Vec<Schedule>, Error> {
+        self.known(Things::Schedules).await?;
+        let is_there = |it: &Schedule| is_same_bucket(&it.plan.store.place, place);
+        let found = self
+            .ledger
+            .schedules_where(|it| is_there(it) && is_meant(&it.plan));
+        Ok(found)
     }
 
-    fn own(
+    /// The prefix of one of a database's own schedules.
+    fn first_of<'a>(
         &self,
-        there: &[Schedule],
-        database: &Database,
+        own: impl Iterator<Item = &'a Schedule>,
         is_meant: impl Fn(&Schedule) -> bool,
     ) -> Option<Prefix> {
-        let own = there
-            .iter()
-            .filter(|it| it.plan.source.place() == database.place());
         let first = own.min_by_key(|it| {
             let prefix = it.plan.store.place.prefix();
             let is_default = prefix == *self.default_prefix();

@@ -145,12 +145,24 @@ impl Ledger {
         }
     }
 
-    /// The schedule that a plan is already kept as: same database, same bucket, same times.
+    /// The schedule that a plan is already kept as: same database, same bucket, same times. A list may be kept
+    /// as one database that is called so.
     #[must_use]
     pub fn schedule_of(&self, plan: &Plan) -> Option<Schedule> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut schedules = index.of_place(plan);
-        schedules.find(|it| it.plan.is_same_schedule(plan)).cloned()
+        if let Some(found) = schedules.find(|it| it.plan.is_same_schedule(plan)) {
+            return Some(found.clone());
+        }
+        if !plan.several {
+            return None;
+        }
+        let mut all = index.schedules.values().map(|it| &it.scheduled.schedule);
+        let is_it = |it: &&Schedule| {
+            let as_one = plan.clone().as_kept(Some(&it.plan));
+            !as_one.several && it.plan.is_same_schedule(&as_one)
+        };
+        all.find(is_it).cloned()
     }
 
     /// The schedules that are meant.

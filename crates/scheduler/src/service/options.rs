@@ -1,14 +1,14 @@
 //! What a schedule may have of its own, beside the administrator's settings.
 
-use backuper::job::Passwords;
+use backuper::job::{BackupSource, Passwords};
 use jiff::Timestamp;
 
 use super::Service;
 use super::put::making;
-use crate::domain::callers::Caller;
+use crate::domain::callers::{Caller, Verb};
 use crate::domain::options::{Options, OwnGlobals, OwnLayout};
-use crate::domain::restore::Restore;
 use crate::domain::schedule::Schedule;
+use crate::domain::store::Store;
 use crate::engine::change::Things;
 use crate::engine::{Error, Kind};
 
@@ -23,31 +23,54 @@ impl Service {
         schedule: &Schedule,
         found: Option<&Schedule>,
     ) -> Result<(), Error> {
-        let own = schedule.own();
-        let before = found.map(Schedule::own).unwrap_or_default();
-        if !caller.may_everything()
-            && let Some((what, why)) = reaches_beyond(&own, &before)
-        {
-            let why = format!("{} may not say {what}: {why}", caller.name);
-            return Err(Error::new(making(&schedule.name), Kind::Denied, why));
-        }
-        if !caller.may_everything() && self.opens_more_than_its_own(schedule, &before) {
-            let why = format!(
-                "{} may not say encryption.recipients: the password hashes of the whole server are in this schedule's backups, and would be read with that key",
-                caller.name
-            );
-            return Err(Error::new(making(&schedule.name), Kind::Denied, why));
-        }
+        self.may_say(caller, schedule, found)?;
         let refused = |why: String| Error::new(making(&schedule.name), Kind::Precondition, why);
         self.workers.fits(schedule).map_err(refused)?;
-        if own.judge_objects()
+        if schedule.own().judge_objects()
             && let Some(other) = self.with_objects_of(schedule)
         {
+            let place = other.plan.source.place();
+            let other = match caller.may(Verb::View, &place) {
+                Ok(()) => format!("schedule {} ({place})", other.name),
+                Err(_) => "another schedule".to_owned(),
+            };
             return Err(refused(format!(
-                "retention.objects would remove single objects of {} in this store, and nothing in them says whether they are not those of schedule {} ({}); leave it out",
+                "retention.objects would remove single objects of {} in this store, and nothing in them says whether they are not those of {other}; leave it out",
                 schedule.plan.source.name,
-                other.name,
-                other.plan.source.place()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether a caller may have what a schedule has of its own, be it said by this call or kept from before. What
+    /// who may do everything has said of one database and store is said of no other one.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`].
+    pub(super) fn may_say(
+        &self,
+        caller: &Caller,
+        schedule: &Schedule,
+        found: Option<&Schedule>,
+    ) -> Result<(), Error> {
+        if caller.may_everything() {
+            return Ok(());
+        }
+        let stays = found.filter(|it| it.plan.has_place_of(&schedule.plan));
+        let before = stays.map(Schedule::own).unwrap_or_default();
+        let refused = |why: String| Error::new(making(&schedule.name), Kind::Denied, why);
+        if let Some((what, why)) = reaches_beyond(&schedule.own(), &before) {
+            let of = match found {
+                Some(_) if stays.is_none() => " of another database or store",
+                _ => "",
+            };
+            let why = format!("{} may not say {what}{of}: {why}", caller.name);
+            return Err(refused(why));
+        }
+        if self.opens_more_than_its_own(schedule, &before) {
+            return Err(refused(format!(
+                "{} may not say encryption.recipients: the password hashes of the whole server are in this schedule's backups, and would be read with that key",
+                caller.name
             )));
         }
         Ok(())
@@ -63,15 +86,21 @@ impl Service {
             && globals.globals_passwords != Passwords::None
     }
 
-    /// Under which keys the dumps lie for a restore that names no schedule: as those schedules have it that put
-    /// this very database into this store as plain SQL, where they agree; else as the administrator has it.
-    pub(super) async fn layout_for(&self, restore: &Restore) -> OwnLayout {
-        self.ledger.settle(Things::Schedules).await;
-        let source = restore.source.clone();
-        let source = source.unwrap_or_else(|| restore.target.place());
+    /// Under which keys the dumps of a database lie for a call that names no schedule: as those schedules have
+    /// it that put this very database into this store as plain SQL, by its name or in a list, where they agree;
+    /// else as the administrator has it.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] while they are not known yet: other backups would be found than there are.
+    pub(super) async fn layout_for(
+        &self,
+        source: &BackupSource,
+        store: &Store,
+    ) -> Result<OwnLayout, Error> {
+        self.known(Things::Schedules).await?;
         let is_its = |it: &Schedule| {
-            it.plan.source.place() == source
-                && it.plan.store.place() == restore.store.place()
+            it.plan.one(source).is_some()
+                && it.plan.store.place() == store.place()
                 && (!it.own().layout.is_none() || self.workers.makes_plain_sql(it))
         };
         let found = self
@@ -79,20 +108,20 @@ impl Service {
             .overviews(Timestamp::now(), None, usize::MAX, is_its);
         let mut layouts = found.into_iter().map(|it| it.schedule.own().layout);
         let first = layouts.next().unwrap_or_default();
-        if layouts.all(|it| it == first) {
+        Ok(if layouts.all(|it| it == first) {
             first
         } else {
             OwnLayout::default()
-        }
+        })
     }
 
-    /// Another schedule for a database of the same name in the same store: single objects lie under the name
-    /// alone.
+    /// Another schedule that may have a database of the same name in the same store: single objects lie under
+    /// the name alone.
     fn with_objects_of(&self, schedule: &Schedule) -> Option<Schedule> {
         let plan = &schedule.plan;
         let is_other = |it: &Schedule| {
             it.name != schedule.name
-                && it.plan.source.name == plan.source.name
+                && it.plan.may_share_a_name(plan)
                 && it.plan.store.place() == plan.store.place()
         };
         let others = self.ledger.overviews(Timestamp::now(), None, 1, is_other);

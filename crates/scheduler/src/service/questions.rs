@@ -1,11 +1,13 @@
 //! What workers find out: backups, one by one and all of them, and what would fail.
 
+use backuper::archive::key::Published;
 use backuper::deletion::pin::{self, Pinned};
 use backuper::deletion::{self, Deleted};
 use backuper::doctor::{self, Check};
 use backuper::job::{BackupSource, RetentionSettings};
 use backuper::listing::{self, Listed, Shown};
 use backuper::preview::{self, Retained};
+use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{Service, databases, may};
@@ -14,6 +16,7 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
+use crate::domain::store::Store;
 use crate::engine::change::Things;
 use crate::engine::{Error, Kind};
 
@@ -67,6 +70,7 @@ impl Service {
         task: Task,
     ) -> Result<Deleted, Error> {
         let of = self.may_ask(caller, Verb::Delete, of, &task).await?;
+        self.may_touch(caller, &of, &task)?;
         self.known(Things::Runs).await?;
         let is_only_said = matches!(
             task,
@@ -108,6 +112,7 @@ impl Service {
         task: Task,
     ) -> Result<Pinned, Error> {
         let of = self.may_ask(caller, Verb::Delete, of, &task).await?;
+        self.may_touch(caller, &of, &task)?;
         let doing = task.doing();
         // It does not come between a deletion's look and its end.
         let _alone = DELETING.lock().await;
@@ -176,6 +181,42 @@ impl Service {
         Err(Error::new("delete a backup", Kind::Precondition, why))
     }
 
+    /// Whether a caller may change what the published adapter has made: nothing says of which server it is, so
+    /// it may be that of a schedule whose database has the same name, and that the caller may not even see.
+    fn may_touch(&self, caller: &Caller, of: &About, task: &Task) -> Result<(), Error> {
+        let (place, name) = match of {
+            About::Schedule { name, of, .. } => {
+                let found = self.ledger.overview(name, Timestamp::now());
+                let plan = found.map(|it| it.schedule.plan);
+                let own = plan.as_ref().map(|it| it.source.name.clone());
+                let one = of.as_ref().map(|it| it.database.clone());
+                (plan.map(|it| it.store.place()), one.or(own))
+            }
+            About::Given(given) => (
+                given.store.as_ref().map(Store::place),
+                given.source.as_ref().map(|it| it.database.clone()),
+            ),
+        };
+        let (Some(place), Some(name), Some(key)) = (place, name, task.key()) else {
+            return Ok(());
+        };
+        if caller.may_everything() || Published::parse_key(&name, key).is_err() {
+            return Ok(());
+        }
+        let is_hidden = |it: &Schedule| {
+            let database = it.plan.source.place();
+            let is_seen = caller.may(Verb::View, &database).is_ok();
+            it.plan.has(&name) && it.plan.store.place() == place && !is_seen
+        };
+        if self.ledger.schedules_where(is_hidden).is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "nothing in {key} says of which server it is, and another schedule has a database {name} in this store; ask whoever may do everything"
+        );
+        Err(Error::new(task.doing(), Kind::Denied, why))
+    }
+
     /// What a caller may ask about: a schedule as it was when that was allowed, or what it has given.
     async fn may_ask(
         &self,
@@ -192,8 +233,13 @@ impl Service {
                 let of = databases::asked(&overview.schedule.plan, of, task)?;
                 Ok(About::Schedule { name, place, of })
             }
-            About::Given(given) => {
+            About::Given(mut given) => {
                 self.may_ask_given(caller, verb, &given).await?;
+                if let (Some(source), Some(store), false) =
+                    (&given.source, &given.store, given.several)
+                {
+                    given.options.layout = self.layout_for(source, store).await?;
+                }
                 Ok(About::Given(given))
             }
         }

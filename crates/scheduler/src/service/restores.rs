@@ -12,7 +12,6 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::{self, Database};
 use crate::domain::name::Name;
-use crate::domain::options::OwnLayout;
 use crate::domain::restore::{Lent, Restore, Wishes};
 use crate::domain::run::Component;
 use crate::domain::store::Store;
@@ -111,21 +110,22 @@ impl Service {
         self.may_name_references(caller, Some(&identity), None)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
-        let mut layout = OwnLayout::default();
-        let (lender, store, source, own) = match origin {
+        let (lender, store, source, own, layout) = match origin {
             Origin::Schedule(name, of) => {
                 self.may_name_references(caller, password, None)?;
                 let schedule = self.overview(caller, &name).await?.schedule;
-                layout = schedule.own().layout;
+                let layout = schedule.own().layout;
                 let plan = schedule.plan;
                 // Who may not see the databases of a list may not have one of them.
                 may(caller, Verb::Restore, &plan.source.place())?;
                 let own = databases::restored(&plan, of, &revision)?;
-                (Some(name), plan.store, own.place(), Some(own))
+                (Some(name), plan.store, own.place(), Some(own), layout)
             }
             Origin::Store(store, source) => {
                 self.may_name_references(caller, password, Some(&store.keys))?;
-                (None, store, source.to_string(), None)
+                may(caller, Verb::Restore, &source.to_string())?;
+                let layout = self.layout_for(&source, &store).await?;
+                (None, store, source.to_string(), None, layout)
             }
         };
         // Otherwise whoever owns a database could read another's in it.
@@ -160,10 +160,9 @@ impl Service {
         self.timed(&mut restore, begin_within, now);
         let mut backup = self.found(&restore, checks).await?;
         let database = restore.target.place();
-        let started = if validate_only {
-            None
-        } else {
-            Some(self.begun(&restore, &mut backup).await?)
+        let started = match validate_only {
+            true => None,
+            false => Some(self.begun(&restore, &mut backup).await?),
         };
         Ok(Answer {
             started,
@@ -192,7 +191,12 @@ impl Service {
             // Another server's backups of a database of this name are another's.
             restore.source.get_or_insert_with(|| restore.target.place());
         }
-        restore.layout = self.layout_for(&restore).await;
+        let source = restore.source.as_deref().map(str::parse);
+        let source = source.and_then(Result::ok);
+        // Both are places of ours.
+        if let Some(source) = source.or_else(|| restore.target.as_source()) {
+            restore.layout = self.layout_for(&source, &restore.store).await?;
+        }
         self.give_identity(&mut restore);
         self.timed(&mut restore, None, now);
         let backup = self.found(&restore, checks).await?.ok();

@@ -103,6 +103,10 @@ impl Service {
             self.is_free(found)?;
         }
         let plan = plan.as_kept(found.as_ref().map(|it| &it.plan));
+        let schedule = self.named(name.clone(), plan);
+        // What the schedule has of its own goes with it.
+        let moved = schedule.clone().in_place_of(own);
+        self.may_say(caller, &moved, own)?;
         // Names can be guessed: whose schedule it is says the schedule.
         let whose = if caller.may_everything() {
             Whose::Anybodys
@@ -115,7 +119,6 @@ impl Service {
             may(caller, Verb::Update, &database)?;
             Whose::OfDatabase(database)
         };
-        let schedule = self.named(name, plan);
         let put = self.engine.put(&schedule, whose).await?;
         Ok(self.scheduled(schedule, put))
     }
@@ -148,8 +151,16 @@ impl Service {
         self.known(Things::Schedules).await?;
         let mut found = self.ledger.overview(name, Timestamp::now());
         // Whoever has just been told its name may ask for it at once.
-        if found.is_none() && self.engine.schedule(name).await?.is_some() {
+        if found.is_none()
+            && let Some(there) = self.engine.schedule(name).await?
+        {
             found = self.ledger.hear_of_schedule(name).await;
+            let place = there.plan.source.place();
+            if found.is_none() && caller.may(Verb::View, &place).is_ok() {
+                let doing = format!("find schedule {name}");
+                let why = "it is there, and has not been read yet; ask again";
+                return Err(Error::new(doing, Kind::Unavailable, why));
+            }
         }
         let is_seen = |it: &Overview| caller.may(Verb::View, &it.protection.database).is_ok();
         found.filter(is_seen).ok_or_else(|| {

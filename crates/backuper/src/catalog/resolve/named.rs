@@ -28,8 +28,7 @@ impl Question<'_> {
         if let Some(folder) = folder {
             return match read_manifest(self.storage, &folder).await {
                 Ok(manifest) if self.request.by_name && !self.is_of_target(&manifest) => {
-                    let source = &manifest.source.identity();
-                    Err(self.no_such(format!("it is a backup of {source}")))
+                    Err(self.of_another_server())
                 }
                 Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
                 Err(Error::Storage(error)) if error.kind == Kind::NotFound => {
@@ -67,8 +66,7 @@ impl Question<'_> {
             Err(error) => return Err(error),
         };
         if self.request.by_name && !self.is_of_target(&manifest) {
-            let source = &manifest.source.identity();
-            return Err(self.no_such(format!("it is a backup of {source}")));
+            return Err(self.of_another_server());
         }
         let database = &manifest.source.database;
         let matchers = self.request.layout.matchers(database);
@@ -94,6 +92,15 @@ impl Question<'_> {
             return Ok(());
         }
         Err(self.no_such(format!("it is none of the backups of {database}")))
+    }
+
+    /// Who names a source is told of no other's: it may be somebody who may not see those.
+    fn of_another_server(&self) -> Error {
+        let source = self.request.target;
+        self.no_such(format!(
+            "it is a backup of another server than {}:{}",
+            source.host, source.port
+        ))
     }
 
     fn is_of_target(&self, manifest: &Manifest) -> bool {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use backuper::runtime::failure::{EXPIRED, UNCOPIED};
+use backuper::summary::uncopied_by_exit_code;
 use futures::stream::{BoxStream, Stream, StreamExt as _, select};
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
@@ -154,6 +155,8 @@ impl Kubernetes {
         let exit_code = exit_code.or_else(|| failure.and_then(exit_code_of));
         // A backup is complete where its copy is not, of which its last sentence and the metrics tell.
         if component(job) == Component::Backup && exit_code == Some(i32::from(UNCOPIED)) {
+            // Where its pod is gone, that sentence is: the copy is missing all the same.
+            let message = message.or_else(|| Some(uncopied_by_exit_code()));
             return Ending::Succeeded { message };
         }
         if is_cancelled(job) && (failure.is_some() || has_condition(job, "Complete").is_none()) {

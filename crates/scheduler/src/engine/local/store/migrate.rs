@@ -5,6 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::schedules::unwritable;
 use crate::domain::kept;
 use crate::domain::restore::Restore;
+use crate::engine::local::secrets;
 use crate::engine::variables::Variables;
 
 /// The shape of the tables. A file of a newer one is refused.
@@ -95,6 +96,39 @@ pub(super) fn shape(connection: &mut Connection) -> rusqlite::Result<i64> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(version)
+}
+
+/// Takes out what versions of this shape have kept of the administrator's own secrets beside a request's;
+/// whether there was any. What cannot be read stays as it is.
+pub(super) fn without_the_administrators(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    let schedule = |spec: &str| kept::read(spec).ok().map(|it| secrets::of_schedule(&it));
+    let restore = |spec: &str| kept::read(spec).ok().map(|it| secrets::of_restore(&it));
+    let in_schedules = without_others(&transaction, "schedules", schedule)?;
+    let in_runs = without_others(&transaction, "runs", restore)?;
+    transaction.commit()?;
+    Ok(in_schedules || in_runs)
+}
+
+fn without_others(
+    transaction: &Transaction<'_>,
+    table: &str,
+    own: impl Fn(&str) -> Option<Vec<&'static str>>,
+) -> rusqlite::Result<bool> {
+    let mut query = transaction.prepare(&format!(
+        "SELECT rowid, spec, secrets FROM {table} WHERE spec IS NOT NULL AND secrets <> '{{}}'"
+    ))?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(i64, String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut found = false;
+    for (row, spec, kept) in rows {
+        if let Some(left) = own(&spec).and_then(|it| secrets::without_others(&kept, &it)) {
+            let update = format!("UPDATE {table} SET secrets = ?2 WHERE rowid = ?1");
+            transaction.execute(&update, params![row, left])?;
+            found = true;
+        }
+    }
+    Ok(found)
 }
 
 /// Versions before this one have kept a worker's variables, secrets among them.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::answered;
-use super::migrate::{VERSION, shape};
+use super::migrate::{VERSION, shape, without_the_administrators};
 use crate::engine::{Error, Kind};
 
 /// How long a statement waits for somebody who reads the file beside us.
@@ -39,12 +39,34 @@ pub(super) fn open(folder: &Path) -> Result<(Connection, File), Error> {
         connection.busy_timeout(BUSY)?;
         Ok((connection, version))
     };
-    let (connection, version) = open().map_err(|error| answered(doing(), error))?;
+    let (mut connection, version) = open().map_err(|error| answered(doing(), error))?;
     if version > VERSION {
         let newer = io::Error::other("a newer version of the scheduler wrote them");
         return Err(wrong(newer));
     }
+    let found = without_the_administrators(&mut connection);
+    if found.map_err(|error| answered(doing(), error))? {
+        leave_no_trace(&connection);
+    }
     Ok((connection, lock))
+}
+
+/// What was taken out of the tables is neither in free pages nor in the log of changes then.
+fn leave_no_trace(connection: &Connection) {
+    let emptied = connection.execute_batch("VACUUM").and_then(|()| {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, bool>(0)
+        })
+    });
+    match emptied {
+        Ok(false) => tracing::info!(
+            "an earlier scheduler has kept the administrator's own secrets in the file of schedules; they are taken out, and workers get them from the scheduler's environment"
+        ),
+        Ok(true) | Err(_) => tracing::warn!(
+            error = ?emptied.err(),
+            "the administrator's own secrets are taken out of the schedules, and may still be in the file's free pages or its log of changes until nobody else reads it and there is room on the disk"
+        ),
+    }
 }
 
 /// A file with damaged pages would look like one with fewer schedules.
