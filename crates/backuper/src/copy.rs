@@ -46,6 +46,9 @@ pub struct Copied {
 pub enum Error {
     /// What the first store has is not what was stored in it: there is no whole backup at all.
     Damaged(String),
+    /// The backup is as good as it was, and no later run could copy it either, until what the sentence says is
+    /// done.
+    Refused(String),
     /// The backup is as good as it was, and not copied.
     Failed(Failure),
 }
@@ -129,6 +132,9 @@ impl Copying<'_> {
                 Err(Error::Damaged(sentence)) => {
                     tracing::error!(%key, "{sentence}; an older backup is missing in the second store for that");
                 }
+                Err(Error::Refused(sentence)) => {
+                    tracing::warn!(%key, "{sentence}; an older backup is missing in the second store for that");
+                }
                 Err(Error::Failed(failure)) => {
                     failed += 1;
                     tracing::warn!(%key, error = %failure, "an older backup is missing in the second store and could not be copied; the next run tries again");
@@ -196,7 +202,7 @@ impl Copying<'_> {
         manifest.map_err(|error| match error {
             manifest::Error::Newer(_) => {
                 let key = folder.key(MANIFEST);
-                Failure::refused(format!("{key} in the first store: {error}")).into()
+                Error::Refused(format!("{key} in {}: {error}", self.from.location()))
             }
             damaged => Error::Damaged(format!(
                 "{} in {} cannot be used: {damaged}",

@@ -1,5 +1,6 @@
 //! How a backup ended: for the log, the core and Prometheus.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::archive::{Folder, Manifest};
@@ -56,6 +57,27 @@ pub fn is_uncopied(sentence: &str) -> bool {
     sentence.contains(UNCOPIED)
 }
 
+/// Why the copy of a complete backup is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotCopied {
+    /// The next run tries again.
+    Yet(String),
+    /// No run would copy it as things are.
+    Ever(String),
+}
+
+impl fmt::Display for NotCopied {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yet(why) => write!(
+                formatter,
+                "{why} (that store's settings are COPY_TO and what begins with COPY_); once that is mended, the next backup copies it"
+            ),
+            Self::Ever(why) => formatter.write_str(why),
+        }
+    }
+}
+
 /// The line that ends the log where the backup was to be copied.
 ///
 /// # Errors
@@ -63,7 +85,7 @@ pub fn is_uncopied(sentence: &str) -> bool {
 pub fn with_copy(
     backup: &str,
     second: &storage::Config,
-    copied: Result<Copied, Failure>,
+    copied: Result<Copied, NotCopied>,
 ) -> Result<String, Failure> {
     match copied {
         Ok(Copied { older, missing, .. }) => {
@@ -82,13 +104,9 @@ pub fn with_copy(
                 told.collect::<String>()
             ))
         }
-        Err(failure) => Err(Failure {
+        Err(why) => Err(Failure {
             verdict: Verdict::Uncopied,
-            sentence: format!(
-                "{backup}{UNCOPIED}{}: {} (that store's settings are COPY_TO and what begins with COPY_); the next backup copies it",
-                second.name(),
-                failure.sentence
-            ),
+            sentence: format!("{backup}{UNCOPIED}{}: {why}", second.name()),
         }),
     }
 }
@@ -100,7 +118,7 @@ pub fn with_copy(
 pub fn gauges_of_copy(
     done: &Done,
     elapsed: Duration,
-    copied: &Result<Copied, Failure>,
+    copied: &Result<Copied, NotCopied>,
 ) -> Result<Gauges, prometheus::Error> {
     let gauges = gauges(&Ok(done.clone()), elapsed)?;
     gauges.set(

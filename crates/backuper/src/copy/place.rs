@@ -8,7 +8,6 @@ use crate::archive::key::{MANIFEST, RUNNING};
 use crate::archive::{Folder, Manifest, RunId, manifest};
 use crate::catalog::{self, Backup, activity};
 use crate::cleanup::claim::Claim;
-use crate::runtime::Failure;
 use crate::storage::Kind;
 
 impl Copying<'_> {
@@ -29,13 +28,15 @@ impl Copying<'_> {
         let seen = self.from.get(&key, word.len()).await;
         activity::withdraw(self.to, folder).await;
         match seen {
-            Ok(seen) if seen == word => Err(Failure::refused(format!(
+            Ok(seen) if seen == word => Err(Error::Refused(format!(
                 "COPY_TO leads to the place where the backup is already, by another address: {} and {} are one; name another place, or leave COPY_TO out",
                 self.from.location(),
                 self.to.location()
-            ))
-            .into()),
-            _ => Ok(()),
+            ))),
+            Ok(_anothers) => Ok(()),
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            // Nobody knows, and the retention that is meant for the copies would go over the backups.
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -54,7 +55,7 @@ impl Copying<'_> {
         if found.is_complete() {
             let key = folder.key(MANIFEST);
             if self.to.get(&key, manifest::SIZE_LIMIT).await? != *json {
-                return Err(self.is_anothers(folder).into());
+                return Err(self.is_anothers(folder));
             }
             if found.damage(manifest).is_none() {
                 return Ok(None);
@@ -74,7 +75,7 @@ impl Copying<'_> {
                 claim.stands(self.to).await?
             };
             if !is_ours {
-                return Err(self.is_anothers(folder).into());
+                return Err(self.is_anothers(folder));
             }
         } else {
             self.to
@@ -84,8 +85,8 @@ impl Copying<'_> {
         Ok(Some(word))
     }
 
-    fn is_anothers(&self, folder: &Folder) -> Failure {
-        Failure::refused(format!(
+    fn is_anothers(&self, folder: &Folder) -> Error {
+        Error::Refused(format!(
             "{} in {} is another backup's, so nothing is written there; give the copies a prefix of their own in COPY_TO",
             folder.prefix().trim_end_matches('/'),
             self.to.location()
@@ -149,8 +150,8 @@ mod tests {
     #[track_caller]
     fn refused(error: Error) -> String {
         match error {
-            Error::Failed(failure) => failure.sentence,
-            Error::Damaged(sentence) => panic!("{sentence}"),
+            Error::Refused(sentence) => sentence,
+            other => panic!("{other:?}"),
         }
     }
 
