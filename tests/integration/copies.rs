@@ -1,5 +1,6 @@
 //! `COPY_TO`: a complete backup in a second store, whatever happens to either of them.
 
+mod older;
 mod others;
 mod places;
 

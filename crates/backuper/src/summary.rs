@@ -71,7 +71,7 @@ impl fmt::Display for NotCopied {
         match self {
             Self::Yet(why) => write!(
                 formatter,
-                "{why} (that store's settings are COPY_TO and what begins with COPY_); once that is mended, the next backup copies it"
+                "{why}; once that is mended, the next backup copies it"
             ),
             Self::Ever(why) => formatter.write_str(why),
         }
@@ -94,12 +94,19 @@ pub fn with_copy(
                     "older ones that were missing there and are copied too",
                     older,
                 ),
-                ("older ones that are still missing there", missing),
+                (
+                    "older ones that are still missing there",
+                    missing.unwrap_or(0),
+                ),
             ];
             let told = told.into_iter().filter(|(_, count)| *count > 0);
             let told = told.map(|(what, count)| format!("; {what}: {count}"));
+            let unknown = match missing {
+                Some(_) => "",
+                None => "; how many older ones are missing there is not known, as the log says",
+            };
             Ok(format!(
-                "{backup}; copied to {}{}",
+                "{backup}; copied to {}{}{unknown}",
                 second.name(),
                 told.collect::<String>()
             ))
@@ -132,12 +139,13 @@ pub fn gauges_of_copy(
             "When the last copy was complete, seconds since 1970.",
             report::now(),
         )?;
-        let missing = u32::try_from(copied.missing).unwrap_or(u32::MAX);
-        gauges.set(
-            "postgres_backup_copies_missing",
-            "Older backups that the second store lacks and would keep.",
-            f64::from(missing),
-        )?;
+        if let Some(missing) = copied.missing {
+            gauges.set(
+                "postgres_backup_copies_missing",
+                "Older backups that the second store lacks and would keep.",
+                f64::from(u32::try_from(missing).unwrap_or(u32::MAX)),
+            )?;
+        }
     }
     Ok(gauges)
 }

@@ -84,3 +84,27 @@ fn nobody_is_told_that_the_next_backup_is_copied_where_none_will_be() {
     assert!(last.contains("it is not copied to s3://"), "{ended}");
     assert!(last.ends_with("or leave COPY_TO out"), "{ended}");
 }
+
+#[test]
+fn a_second_store_that_is_mistyped_is_told_by_its_own_variables() {
+    let (stage, gone) = (Stage::new("mistyped"), folder("gone").join("disk"));
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS v");
+    let url = format!("file://{}", gone.display());
+    let bucket = env([
+        ("COPY_TO", "s3://no-such-bucket"),
+        ("COPY_S3_ENDPOINT", &stage.s3.endpoint()),
+        ("COPY_S3_ACCESS_KEY", stage.s3.access_key()),
+        ("COPY_S3_SECRET_KEY", stage.s3.secret_key()),
+    ]);
+    for (second, words) in [
+        (
+            var("COPY_TO", &url),
+            "correct the setting that names it, COPY_TO or COPY_S3_ENDPOINT",
+        ),
+        (bucket, "correct COPY_TO or COPY_S3_BUCKET_NAME"),
+    ] {
+        let ended = stage.backup(&second);
+        ended.expect_code(5);
+        assert!(ended.last_line().contains(words), "{ended}");
+    }
+}

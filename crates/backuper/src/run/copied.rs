@@ -27,13 +27,20 @@ pub(super) async fn copied(
 ) -> Result<String, Failure> {
     let copied = tokio::select! {
         copied = copy(job, second, done, shutdown.token()) => copied,
-        () = shutdown.overdue() => Err(Failure::try_again("not ended in time").into()),
+        () = shutdown.overdue() => Err(copy::Error::Failed(Failure::try_again("not ended in time"))),
     };
     let copied = match copied {
         Ok(copied) => Ok(copied),
         Err(copy::Error::Failed(failure)) => Err(summary::NotCopied::Yet(failure.sentence)),
         Err(copy::Error::Refused(sentence)) => Err(summary::NotCopied::Ever(sentence)),
-        Err(copy::Error::Damaged(sentence)) => {
+        // There is no backup, and whoever tries again makes another one.
+        Err(error @ (copy::Error::Damaged(_) | copy::Error::Deleted(_))) => {
+            let sentence = match error {
+                copy::Error::Deleted(sentence) => {
+                    format!("{sentence}, so there is no backup of this run; run the backup again")
+                }
+                damaged => damaged.to_string(),
+            };
             let outcome = Err(Failure::try_again(sentence));
             let gauges = summary::gauges(&outcome, elapsed);
             reporter.report(false, elapsed, gauges).await;
@@ -90,8 +97,10 @@ async fn copy(
     done: &Done,
     stop: &CancellationToken,
 ) -> Result<Copied, copy::Error> {
-    let first = job.store.config().map_err(Failure::refused)?;
-    let layout = job.layout.layout().map_err(Failure::refused)?;
+    let first = job.store.config().map_err(Failure::refused);
+    let first = first.map_err(copy::Error::Failed)?;
+    let layout = job.layout.layout().map_err(Failure::refused);
+    let layout = layout.map_err(copy::Error::Failed)?;
     // Perhaps it could not be told before the backup.
     match overlap(&first, second).await {
         Ok(None) => {}
@@ -100,13 +109,13 @@ async fn copy(
         }
         Err(error) => {
             let unknown = format!("{} cannot be looked at: {error}", second.name());
-            return Err(Failure::try_again(unknown).into());
+            return Err(copy::Error::Failed(Failure::try_again(unknown)));
         }
     }
-    let (from, to) = (
-        storage::connect(&first).await?,
-        storage::connect(second).await?,
-    );
+    let from = storage::connect(&first).await;
+    let from = from.map_err(copy::Error::here)?;
+    let to = storage::connect(second).await;
+    let to = to.map_err(copy::Error::there)?;
     let copying = Copying {
         from: from.as_ref(),
         to: to.as_ref(),
