@@ -11,6 +11,7 @@ use crate::postgres::Target;
 use crate::report::{self, Gauges, Reporter, core::Report};
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
+use crate::text::shortened;
 
 /// A complete backup.
 #[derive(Clone, Debug)]
@@ -49,12 +50,22 @@ impl Done {
 }
 
 /// What stands between the words of a backup and why its copy is not there.
-const UNCOPIED: &str = "; it is not copied to ";
+const UNCOPIED: &str = "it is not copied to ";
+
+/// How much of what a backup says of itself stands before that, in characters: Kubernetes keeps 4096 bytes of a
+/// sentence, and that the copy is missing has to be among them.
+const BACKUPS_OWN: usize = 600;
 
 /// Whether the sentence that ends a backup's log says that its copy is not there.
 #[must_use]
 pub fn is_uncopied(sentence: &str) -> bool {
-    sentence.contains(UNCOPIED)
+    why_uncopied(sentence).is_some()
+}
+
+/// That the copy of a backup is not there and why, without what its sentence says of the backup.
+#[must_use]
+pub fn why_uncopied(sentence: &str) -> Option<&str> {
+    sentence.find(UNCOPIED).map(|at| &sentence[at..])
 }
 
 /// Why the copy of a complete backup is not there.
@@ -113,7 +124,11 @@ pub fn with_copy(
         }
         Err(why) => Err(Failure {
             verdict: Verdict::Uncopied,
-            sentence: format!("{backup}{UNCOPIED}{}: {why}", second.name()),
+            sentence: format!(
+                "{}; {UNCOPIED}{}: {why}",
+                shortened(backup, BACKUPS_OWN),
+                second.name()
+            ),
         }),
     }
 }
