@@ -1,6 +1,8 @@
 //! `COPY_TO`: a complete backup in a second store, whatever happens to either of them.
 
+mod older;
 mod others;
+mod places;
 
 use nix::sys::signal::Signal;
 

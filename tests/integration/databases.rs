@@ -349,3 +349,45 @@ fn several_are_dumped_in_plain_sql_and_encrypted_too() {
         stage.restored(name, &pair.env());
     }
 }
+
+/// Between the listing and its turn each of them goes its own way; only what a pattern has found may be missing.
+#[test]
+fn what_is_dropped_or_shut_meanwhile_is_said_and_what_is_renamed_or_written_out_fails() {
+    let stage = Stage::new();
+    stage.fill(&["a", "dropped", "moved", "named", "shut"]);
+    let holder = stage.cluster.tool("psql", "a");
+    let mut holder = holder
+        .args(["-X", "-c", "BEGIN; LOCK TABLE t; SELECT pg_sleep(600)"])
+        .start();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
+    let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 't'::regclass";
+    wait_for("the lock", || {
+        (stage.cluster.sql("a", locked) == "1").then_some(())
+    });
+    let running = backuper(&stage.env("*,named,!postgres")).start();
+    wait_for("the first one waits", || {
+        (stage.cluster.sql("a", waits) == "1").then_some(())
+    });
+    for statement in [
+        "DROP DATABASE dropped",
+        "DROP DATABASE named",
+        "ALTER DATABASE moved RENAME TO elsewhere",
+        "ALTER DATABASE shut ALLOW_CONNECTIONS false",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()",
+    ] {
+        stage.cluster.sql("postgres", statement);
+    }
+    let ended = running.wait();
+    let _its_session_was_ended = holder.ended();
+    ended.expect_code(3);
+    let last = ended.last_line();
+    for words in [
+        "1 of 3 databases are backed up; ",
+        "moved: it was renamed to elsewhere",
+        "named: ",
+        "; dropped meanwhile: dropped",
+        "; shut meanwhile: shut",
+    ] {
+        assert!(last.contains(words), "{words}: {ended}");
+    }
+}

@@ -5,8 +5,43 @@ use tokio_postgres::error::SqlState;
 
 use crate::catalog;
 use crate::postgres;
+use crate::runtime::settings::misspelt::NAMES;
 use crate::runtime::{Failure, Verdict};
 use crate::storage::{self, Kind, Service};
+
+/// What stands before the name of each variable of a store where it is the second store's.
+const OF_COPIES: &str = "COPY_";
+
+/// What a variable of a store is called for the second one; none where it is no variable of a store.
+#[must_use]
+pub fn name_for_copies(name: &str) -> Option<&'static str> {
+    if name == "STORE_URL" {
+        return Some("COPY_TO");
+    }
+    let is_it = |it: &&&str| it.strip_prefix(OF_COPIES) == Some(name);
+    NAMES.iter().find(is_it).copied()
+}
+
+/// A sentence on the settings of a store, about the second one.
+#[must_use]
+pub fn of_copies(sentence: &str) -> String {
+    let is_within = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let words = sentence.split_inclusive(|c| !is_within(c)).map(|piece| {
+        let word = piece.trim_end_matches(|c| !is_within(c));
+        match name_for_copies(word) {
+            Some(name) => format!("{name}{}", &piece[word.len()..]),
+            None => piece.to_owned(),
+        }
+    });
+    words.collect()
+}
+
+/// What a store said and what to do about it, where it is the second one: its bucket is mostly named by COPY_TO.
+#[must_use]
+pub fn of_second_store(sentence: &str) -> String {
+    const BUCKET: &str = "COPY_S3_BUCKET_NAME";
+    of_copies(sentence).replace(BUCKET, &format!("COPY_TO or {BUCKET}"))
+}
 
 impl From<postgres::Error> for Failure {
     fn from(error: postgres::Error) -> Self {
@@ -149,6 +184,35 @@ impl From<catalog::Error> for Failure {
         match error {
             catalog::Error::Storage(error) => error.into(),
             error => Self::refused(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_on_the_second_store_names_the_variables_that_it_has() {
+        for (sentence, wanted) in [
+            (
+                "opening /b: no such directory; correct STORE_URL or S3_ENDPOINT",
+                "opening /b: no such directory; correct COPY_TO or COPY_S3_ENDPOINT",
+            ),
+            (
+                "S3_ACCESS_KEY and S3_SECRET_KEY go together",
+                "COPY_S3_ACCESS_KEY and COPY_S3_SECRET_KEY go together",
+            ),
+            (
+                "correct S3_BUCKET_NAME: none",
+                "correct COPY_TO or COPY_S3_BUCKET_NAME: none",
+            ),
+            (
+                "COPY_TO, DB_NAME, ÜS3_REGIONS",
+                "COPY_TO, DB_NAME, ÜS3_REGIONS",
+            ),
+        ] {
+            assert_eq!(of_second_store(sentence), wanted);
         }
     }
 }

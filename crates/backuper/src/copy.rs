@@ -4,56 +4,39 @@
 //! What fails or is stopped in the middle leaves no manifest there. The next copy of the backup keeps
 //! the objects that are whole, and the retention there removes what nobody has finished after a day.
 
+mod error;
 pub mod missing;
+mod older;
 pub mod place;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::key::{MANIFEST, PINNED, encode};
+use crate::archive::key::{MANIFEST, encode};
 use crate::archive::manifest::{self, Stream};
 use crate::archive::{Folder, Layout, Manifest};
 use crate::catalog::{self, Backup, activity};
 use crate::cleanup::{self, Deletions, Made};
 use crate::publish;
 use crate::runtime::Failure;
-use crate::storage::{Access, Error as StoreError, Kind, Storage, Stored};
+use crate::storage::{Access, Kind, Storage, Stored};
+
+pub use error::Error;
 
 /// Objects of a backup that are copied at once.
 const AT_ONCE: usize = 4;
-
-/// Older backups that one run copies beside its own, and how many may fail before it leaves the rest to
-/// the next one.
-const CATCH_UP: usize = 3;
-
-/// A mark has a few words in it, in bytes.
-const MARK_LIMIT: usize = 4 << 10;
 
 /// What came of copying.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Older backups that were missing there and are there now.
     pub older: usize,
-    /// Those that are still missing, as far as the retention there would keep them.
-    pub missing: usize,
+    /// Those that are still missing, as far as the retention there would keep them; none: nobody knows, for one of
+    /// the stores could not be listed.
+    pub missing: Option<usize>,
     /// What the retention there did.
     pub deletions: Deletions,
-}
-
-/// Why a backup is not in the second store.
-#[derive(Debug)]
-pub enum Error {
-    /// What the first store has is not what was stored in it: there is no whole backup at all.
-    Damaged(String),
-    /// The backup is as good as it was, and not copied.
-    Failed(Failure),
-}
-
-impl<E: Into<Failure>> From<E> for Error {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// Two stores, and until when.
@@ -85,83 +68,40 @@ impl Copying<'_> {
         } else {
             format!("{}/", encode(database))
         };
-        self.to.probe(&prefix, Access::Write).await?;
+        let probed = self.to.probe(&prefix, Access::Write).await;
+        probed.map_err(Error::there)?;
         self.is_another_place(folder).await?;
         self.backup(folder).await?;
         tracing::info!(key = %folder.prefix(), to = %self.to.location(), "copied and verified");
         let mut copied = Copied::default();
-        match self.catch_up(made, &mut copied).await {
-            // What is pinned here is pinned there by now, so the retention there may go over it.
-            Ok(()) if !self.stop.is_cancelled() => {
-                copied.deletions = cleanup::retain(self.to, made).await;
-            }
-            Ok(()) => {}
-            Err(failure) => {
-                tracing::warn!(error = %failure, "older backups that are missing in the second store could not be looked for, and its retention waits for the next run");
-            }
+        // What is pinned here is pinned there by then, so the retention there may go over it.
+        if self.catch_up(made, &mut copied).await && !self.stop.is_cancelled() {
+            copied.deletions = cleanup::retain(self.to, made).await;
         }
         Ok(copied)
-    }
-
-    /// Copies what is complete in the first store and missing in the second, as far as the retention there
-    /// would keep it, and pins there what is pinned here.
-    async fn catch_up(&self, made: Made<'_>, copied: &mut Copied) -> Result<(), Failure> {
-        let database = &made.manifest.source.database;
-        let here = catalog::list(self.from, database, self.layout).await?;
-        let there = catalog::list(self.to, database, self.layout).await?;
-        let own = missing::of_schedule(&here.complete, made.folder);
-        self.pin(&own, &there.complete).await?;
-        let missing = missing::missing(&own, &there.complete, made);
-        copied.missing = missing.len();
-        let mut failed = 0;
-        for backup in missing {
-            if self.stop.is_cancelled() || copied.older == CATCH_UP || failed == CATCH_UP {
-                break;
-            }
-            let key = backup.folder.prefix();
-            match self.backup(&backup.folder).await {
-                Ok(()) => {
-                    self.pin(&[backup], std::slice::from_ref(backup)).await?;
-                    copied.older += 1;
-                    copied.missing -= 1;
-                    tracing::info!(%key, "an older backup was missing in the second store, and was copied");
-                }
-                Err(Error::Damaged(sentence)) => {
-                    tracing::error!(%key, "{sentence}; an older backup is missing in the second store for that");
-                }
-                Err(Error::Failed(failure)) => {
-                    failed += 1;
-                    tracing::warn!(%key, error = %failure, "an older backup is missing in the second store and could not be copied; the next run tries again");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Pins those in the second store that are in it and pinned in the first.
-    async fn pin(&self, here: &[&Backup], there: &[Backup]) -> Result<(), Failure> {
-        for backup in here.iter().filter(|it| it.is_pinned()) {
-            let key = backup.folder.key(PINNED);
-            let is_there = there.iter().any(|it| it.folder == backup.folder);
-            if !is_there || self.size_there(&key).await?.is_some() {
-                continue;
-            }
-            match self.from.get(&key, MARK_LIMIT).await {
-                Ok(pin) => {
-                    self.to.put(&key, pin).await?;
-                }
-                // Somebody has just unpinned it.
-                Err(error) if error.kind == Kind::NotFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 
     /// Copies one backup, unless all of it is there.
     async fn backup(&self, folder: &Folder) -> Result<(), Error> {
         let key = folder.key(MANIFEST);
-        let json = self.from.get(&key, manifest::SIZE_LIMIT).await?;
+        let copied = self.whole(folder, &key).await;
+        // Whatever failed, failed for that where somebody has deleted it: its manifest goes first.
+        if copied.is_err()
+            && let Err(error) = self.from.stat(&key).await
+            && error.kind == Kind::NotFound
+        {
+            return Err(Error::Deleted(format!(
+                "{} was deleted from {} before it was copied",
+                folder.prefix().trim_end_matches('/'),
+                self.from.location()
+            )));
+        }
+        copied
+    }
+
+    async fn whole(&self, folder: &Folder, key: &str) -> Result<(), Error> {
+        let json = self.from.get(key, manifest::SIZE_LIMIT).await;
+        let json = json.map_err(Error::here)?;
         let manifest = self.read(folder, &json)?;
         let Some(word) = self.take_place(folder, &json, &manifest).await? else {
             return Ok(());
@@ -171,15 +111,15 @@ impl Copying<'_> {
             never = activity::announce(self.to, folder, &word, activity::INTERVAL) => match never {},
         }
         if self.stop.is_cancelled() {
-            return Err(stopped().into());
+            return Err(stopped());
         }
         let finished = publish::finish(self.to, folder, &manifest, json).await;
         if let Err(failure) = finished {
             // Not proven, it must not count.
-            for (key, error) in self.to.delete(&[key]).await {
+            for (key, error) in self.to.delete(&[key.to_owned()]).await {
                 tracing::warn!(%key, %error, "the manifest in the second store was not proven, and could not be removed");
             }
-            return Err(failure.into());
+            return Err(Error::there(failure));
         }
         activity::withdraw(self.to, folder).await;
         Ok(())
@@ -196,7 +136,7 @@ impl Copying<'_> {
         manifest.map_err(|error| match error {
             manifest::Error::Newer(_) => {
                 let key = folder.key(MANIFEST);
-                Failure::refused(format!("{key} in the first store: {error}")).into()
+                Error::Refused(format!("{key} in {}: {error}", self.from.location()))
             }
             damaged => Error::Damaged(format!(
                 "{} in {} cannot be used: {damaged}",
@@ -210,9 +150,12 @@ impl Copying<'_> {
     async fn objects(&self, folder: &Folder, manifest: &Manifest) -> Result<(), Error> {
         let found = Backup {
             folder: folder.clone(),
-            objects: catalog::objects(self.from, folder).await?,
+            objects: catalog::objects(self.from, folder)
+                .await
+                .map_err(Error::here)?,
         };
-        publish::mark(self.to, folder, found.schedule(), found.part()).await?;
+        let marked = publish::mark(self.to, folder, found.schedule(), found.part()).await;
+        marked.map_err(Error::there)?;
         futures::stream::iter(manifest.objects())
             .map(|stream| self.stream(folder.key(&stream.name), stream))
             .buffer_unordered(AT_ONCE)
@@ -240,20 +183,21 @@ impl Copying<'_> {
                     self.from.location()
                 )));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Error::here(error)),
         };
-        let mut upload = self.to.upload(&key, stored.size).await?;
+        let upload = self.to.upload(&key, stored.size).await;
+        let mut upload = upload.map_err(Error::there)?;
         let mut sha256 = Sha256::new();
         let passing = async {
-            while let Some(chunk) = body.try_next().await? {
+            while let Some(chunk) = body.try_next().await.map_err(Error::here)? {
                 sha256.update(&chunk);
-                upload.write(chunk).await?;
+                upload.write(chunk).await.map_err(Error::there)?;
             }
-            Ok::<_, StoreError>(())
+            Ok(())
         };
         let passed = tokio::select! {
-            passed = passing => passed.map_err(Error::from),
-            () = self.stop.cancelled() => Err(stopped().into()),
+            passed = passing => passed,
+            () = self.stop.cancelled() => Err(stopped()),
         };
         let read = hex::encode(sha256.finalize());
         let passed = match passed {
@@ -266,9 +210,9 @@ impl Copying<'_> {
             }
             return Err(error);
         }
-        let written = upload.complete().await?;
-        self.to.verify(&key, &written).await?;
-        Ok(())
+        let written = upload.complete().await.map_err(Error::there)?;
+        let verified = self.to.verify(&key, &written).await;
+        verified.map_err(Error::there)
     }
 
     /// Whether it was on the way, or lies there like that: that it is read once more tells.
@@ -279,24 +223,23 @@ impl Copying<'_> {
                 "{key} in {location} has the SHA-256 {read}, and had {} when it was stored: the backup is damaged there; make another one",
                 stored.sha256
             )),
-            Err(error) => error.into(),
-            Ok(()) => Failure::try_again(format!(
+            Err(error) => Error::here(error),
+            Ok(()) => Error::Failed(Failure::try_again(format!(
                 "{key} was changed on the way from {location}, where it is whole"
-            ))
-            .into(),
+            ))),
         }
     }
 
     /// How large an object is in the second store; none where there is none.
-    async fn size_there(&self, key: &str) -> Result<Option<u64>, StoreError> {
+    async fn size_there(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.to.stat(key).await {
             Ok(object) => Ok(Some(object.size)),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(Error::there(error)),
         }
     }
 }
 
-fn stopped() -> Failure {
-    Failure::try_again("stopped before the copy was complete")
+fn stopped() -> Error {
+    Error::Failed(Failure::try_again("stopped before the copy was complete"))
 }

@@ -79,7 +79,7 @@ async fn each(
     ended.sort_by(|one, other| one.name.cmp(&other.name));
     if shutdown.signal().is_none() {
         let failed = ended.iter_mut().filter(|it| it.has_failed());
-        Box::pin(found::tell_dropped(job, failed.collect())).await;
+        Box::pin(found::tell_gone(job, failed.collect())).await;
     }
     ended::conclude(&ended, begun.elapsed(), shutdown)
 }
@@ -108,6 +108,7 @@ async fn one(job: &BackupJob, meant: &Meant, shutdown: &Shutdown) -> Ended {
     Ended {
         name: meant.name.clone(),
         oid: meant.oid,
+        is_named: meant.is_named,
         how,
     }
 }

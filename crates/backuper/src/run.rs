@@ -39,7 +39,7 @@ const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 /// What is wrong and what to do about it, with the exit code.
 pub async fn backup(job: &BackupJob, shutdown: &Shutdown) -> Result<String, Failure> {
     let begun = Instant::now();
-    let second = copied::second(job).map_err(Failure::refused)?;
+    let second = copied::second(job).await?;
     let target = job.database.target();
     let reporter = summary::reporter(job, &target);
     let progress = Arc::new(Progress::default());

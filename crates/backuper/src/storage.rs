@@ -21,6 +21,7 @@ pub mod file;
 pub mod gcs;
 mod http;
 pub mod memory;
+mod overlap;
 mod parts;
 mod prefix;
 mod prefixed;
@@ -40,6 +41,7 @@ pub use config::{Bucket, Config, Endpoint, Place, S3Place, Tls};
 pub use error::{Error, Kind, Service};
 use error::{differs, within};
 pub use gcs::place::{GcsCredentials, GcsPlace};
+pub use overlap::Overlap;
 pub use prefix::Prefix;
 pub use url::StoreUrl;
 

@@ -1,5 +1,6 @@
 //! How a backup ended: for the log, the core and Prometheus.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::archive::{Folder, Manifest};
@@ -10,6 +11,7 @@ use crate::postgres::Target;
 use crate::report::{self, Gauges, Reporter, core::Report};
 use crate::runtime::{Failure, Verdict};
 use crate::storage;
+use crate::text::shortened;
 
 /// A complete backup.
 #[derive(Clone, Debug)]
@@ -48,12 +50,43 @@ impl Done {
 }
 
 /// What stands between the words of a backup and why its copy is not there.
-const UNCOPIED: &str = "; it is not copied to ";
+const UNCOPIED: &str = "it is not copied to ";
+
+/// How much of what a backup says of itself stands before that, in characters: Kubernetes keeps 4096 bytes of a
+/// sentence, and that the copy is missing has to be among them.
+const BACKUPS_OWN: usize = 600;
 
 /// Whether the sentence that ends a backup's log says that its copy is not there.
 #[must_use]
 pub fn is_uncopied(sentence: &str) -> bool {
-    sentence.contains(UNCOPIED)
+    why_uncopied(sentence).is_some()
+}
+
+/// That the copy of a backup is not there and why, without what its sentence says of the backup.
+#[must_use]
+pub fn why_uncopied(sentence: &str) -> Option<&str> {
+    sentence.find(UNCOPIED).map(|at| &sentence[at..])
+}
+
+/// Why the copy of a complete backup is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotCopied {
+    /// The next run tries again.
+    Yet(String),
+    /// No run would copy it as things are.
+    Ever(String),
+}
+
+impl fmt::Display for NotCopied {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yet(why) => write!(
+                formatter,
+                "{why}; once that is mended, the next backup copies it"
+            ),
+            Self::Ever(why) => formatter.write_str(why),
+        }
+    }
 }
 
 /// What is said of such a backup where its own sentence is lost, with the pod that said it.
@@ -72,7 +105,7 @@ pub fn uncopied_by_exit_code() -> String {
 pub fn with_copy(
     backup: &str,
     second: &storage::Config,
-    copied: Result<Copied, Failure>,
+    copied: Result<Copied, NotCopied>,
 ) -> Result<String, Failure> {
     match copied {
         Ok(Copied { older, missing, .. }) => {
@@ -81,22 +114,29 @@ pub fn with_copy(
                     "older ones that were missing there and are copied too",
                     older,
                 ),
-                ("older ones that are still missing there", missing),
+                (
+                    "older ones that are still missing there",
+                    missing.unwrap_or(0),
+                ),
             ];
             let told = told.into_iter().filter(|(_, count)| *count > 0);
             let told = told.map(|(what, count)| format!("; {what}: {count}"));
+            let unknown = match missing {
+                Some(_) => "",
+                None => "; how many older ones are missing there is not known, as the log says",
+            };
             Ok(format!(
-                "{backup}; copied to {}{}",
+                "{backup}; copied to {}{}{unknown}",
                 second.name(),
                 told.collect::<String>()
             ))
         }
-        Err(failure) => Err(Failure {
+        Err(why) => Err(Failure {
             verdict: Verdict::Uncopied,
             sentence: format!(
-                "{backup}{UNCOPIED}{}: {} (that store's settings are COPY_TO and what begins with COPY_); the next backup copies it",
-                second.name(),
-                failure.sentence
+                "{}; {UNCOPIED}{}: {why}",
+                shortened(backup, BACKUPS_OWN),
+                second.name()
             ),
         }),
     }
@@ -109,7 +149,7 @@ pub fn with_copy(
 pub fn gauges_of_copy(
     done: &Done,
     elapsed: Duration,
-    copied: &Result<Copied, Failure>,
+    copied: &Result<Copied, NotCopied>,
 ) -> Result<Gauges, prometheus::Error> {
     let gauges = gauges(&Ok(done.clone()), elapsed)?;
     gauges.set(
@@ -123,12 +163,13 @@ pub fn gauges_of_copy(
             "When the last copy was complete, seconds since 1970.",
             report::now(),
         )?;
-        let missing = u32::try_from(copied.missing).unwrap_or(u32::MAX);
-        gauges.set(
-            "postgres_backup_copies_missing",
-            "Older backups that the second store lacks and would keep.",
-            f64::from(missing),
-        )?;
+        if let Some(missing) = copied.missing {
+            gauges.set(
+                "postgres_backup_copies_missing",
+                "Older backups that the second store lacks and would keep.",
+                f64::from(u32::try_from(missing).unwrap_or(u32::MAX)),
+            )?;
+        }
     }
     Ok(gauges)
 }

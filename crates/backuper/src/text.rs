@@ -1,5 +1,7 @@
 //! Text that others read: names in SQL and patterns for them, and the causes of an error.
 
+use std::borrow::Cow;
+
 pub mod patterns;
 pub mod sql;
 
@@ -52,4 +54,13 @@ pub fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |it| it.source())
+}
+
+/// As many characters of a text, and a sign where there are more.
+#[must_use]
+pub fn shortened(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }

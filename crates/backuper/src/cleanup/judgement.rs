@@ -215,7 +215,8 @@ pub fn choose(
 
 /// Whether two backups are of one schedule and have the same part of their database: only then one of them may go
 /// since the other stays.
-fn is_counted_with(one: &Backup, other: &Backup) -> bool {
+#[must_use]
+pub fn is_counted_with(one: &Backup, other: &Backup) -> bool {
     one.schedule() == other.schedule() && one.part() == other.part()
 }
 

@@ -5,25 +5,27 @@ use jiff::Timestamp;
 use crate::archive::Folder;
 use crate::catalog::Backup;
 use crate::cleanup::Made;
+use crate::cleanup::judgement::is_counted_with;
 use crate::retention::{self, Candidate, Decision, Hold, Reason};
 
-/// Those of the source and the schedule of this one, which is among them.
+/// Those of the source, the schedule and the part of the database of this one, which is among them: a part stands for
+/// no whole one, and is none of what the rules keep of those.
 #[must_use]
-pub fn of_schedule<'a>(complete: &'a [Backup], made: &Folder) -> Vec<&'a Backup> {
+pub fn counted_together<'a>(complete: &'a [Backup], made: &Folder) -> Vec<&'a Backup> {
     let Some(own) = complete.iter().find(|it| it.folder == *made) else {
         return Vec::new();
     };
     complete
         .iter()
-        .filter(|it| it.folder.source() == made.source() && it.schedule() == own.schedule())
+        .filter(|it| it.folder.source() == made.source() && is_counted_with(it, own))
         .collect()
 }
 
-/// What the second store lacks of those of one schedule here that are older than the one that was just made,
+/// What the second store lacks of those of one schedule and part here that are older than the one that was just made,
 /// newest first. What its retention has removed it would remove again, so that is not missing.
 #[must_use]
 pub fn missing<'a>(here: &[&'a Backup], there: &'a [Backup], made: Made<'_>) -> Vec<&'a Backup> {
-    let there = of_schedule(there, made.folder);
+    let there = counted_together(there, made.folder);
     let is_in =
         |backups: &[&Backup], it: &Backup| backups.iter().any(|other| other.folder == it.folder);
     let only_there = there.iter().filter(|it| !is_in(here, it));
@@ -76,7 +78,7 @@ mod tests {
     use jiff::Span;
 
     use super::*;
-    use crate::archive::key::PINNED;
+    use crate::archive::key::{PINNED, part};
     use crate::archive::{Layout, Manifest};
     use crate::catalog::whole::tests::{put, server};
     use crate::retention::{Calendar, Retention, Rules};
@@ -112,7 +114,7 @@ mod tests {
             objects: false,
             layout: &Layout::default(),
         };
-        let own = of_schedule(here, made.folder);
+        let own = counted_together(here, made.folder);
         let missing = missing(&own, &there, made);
         let place = |it: &&Backup| here.iter().position(|other| other == *it).unwrap();
         missing.iter().map(place).collect()
@@ -161,5 +163,20 @@ mod tests {
         pin.key = here[2].folder.key(PINNED);
         here[2].objects.push(pin);
         assert_eq!(missing_of(&here, &[0], last(1)).await, [2]);
+    }
+
+    /// A schedule that has been given filters, and is without them again.
+    #[tokio::test]
+    async fn a_part_is_neither_missing_as_a_whole_one_nor_counted_as_one() {
+        let mut here = backups(&[0, 1, 2, 3]).await;
+        let mut mark = here[1].objects[0].clone();
+        mark.key = here[1].folder.key(&part("a1"));
+        here[1].objects.push(mark);
+        assert_eq!(missing_of(&here, &[0], last(2)).await, [2]);
+        assert_eq!(missing_of(&here, &[0], last(0)).await, [2, 3]);
+        assert_eq!(
+            missing_of(&here[1..], &[0], last(0)).await,
+            [] as [usize; 0]
+        );
     }
 }

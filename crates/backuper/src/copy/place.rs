@@ -8,7 +8,6 @@ use crate::archive::key::{MANIFEST, RUNNING};
 use crate::archive::{Folder, Manifest, RunId, manifest};
 use crate::catalog::{self, Backup, activity};
 use crate::cleanup::claim::Claim;
-use crate::runtime::Failure;
 use crate::storage::Kind;
 
 impl Copying<'_> {
@@ -17,25 +16,32 @@ impl Copying<'_> {
     pub(super) async fn is_another_place(&self, folder: &Folder) -> Result<(), Error> {
         let key = folder.key(MANIFEST);
         match self.to.get(&key, manifest::SIZE_LIMIT).await {
-            Ok(found) if found == self.from.get(&key, manifest::SIZE_LIMIT).await? => {}
-            Ok(_anothers) => return Ok(()),
+            Ok(found) => {
+                let own = self.from.get(&key, manifest::SIZE_LIMIT).await;
+                if found != own.map_err(Error::here)? {
+                    return Ok(());
+                }
+            }
             Err(error) if error.kind == Kind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Error::there(error)),
         }
         // That the backup is there already may also be another run's doing, or a replication's.
         let key = folder.key(RUNNING);
         let word = activity::word(&RunId::random(), folder.source());
-        self.to.put(&key, word.clone().into()).await?;
+        let put = self.to.put(&key, word.clone().into()).await;
+        put.map_err(Error::there)?;
         let seen = self.from.get(&key, word.len()).await;
         activity::withdraw(self.to, folder).await;
         match seen {
-            Ok(seen) if seen == word => Err(Failure::refused(format!(
+            Ok(seen) if seen == word => Err(Error::Refused(format!(
                 "COPY_TO leads to the place where the backup is already, by another address: {} and {} are one; name another place, or leave COPY_TO out",
                 self.from.location(),
                 self.to.location()
-            ))
-            .into()),
-            _ => Ok(()),
+            ))),
+            Ok(_anothers) => Ok(()),
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            // Nobody knows, and the retention that is meant for the copies would go over the backups.
+            Err(error) => Err(Error::here(error)),
         }
     }
 
@@ -49,12 +55,15 @@ impl Copying<'_> {
     ) -> Result<Option<String>, Error> {
         let found = Backup {
             folder: folder.clone(),
-            objects: catalog::objects(self.to, folder).await?,
+            objects: catalog::objects(self.to, folder)
+                .await
+                .map_err(Error::there)?,
         };
         if found.is_complete() {
             let key = folder.key(MANIFEST);
-            if self.to.get(&key, manifest::SIZE_LIMIT).await? != *json {
-                return Err(self.is_anothers(folder).into());
+            let there = self.to.get(&key, manifest::SIZE_LIMIT).await;
+            if there.map_err(Error::there)? != *json {
+                return Err(self.is_anothers(folder));
             }
             if found.damage(manifest).is_none() {
                 return Ok(None);
@@ -69,23 +78,23 @@ impl Copying<'_> {
         // program's, and who has begun to write under it says so beside it.
         if folder.is_of_dump() && !found.is_complete() {
             let is_ours = if found.objects.is_empty() {
-                claim.is_made(self.to, self.layout.tells_runs()).await?
+                claim.is_made(self.to, self.layout.tells_runs()).await
             } else {
-                claim.stands(self.to).await?
+                claim.stands(self.to).await
             };
-            if !is_ours {
-                return Err(self.is_anothers(folder).into());
+            if !is_ours.map_err(Error::there)? {
+                return Err(self.is_anothers(folder));
             }
         } else {
-            self.to
-                .put(&folder.key(RUNNING), word.clone().into())
-                .await?;
+            let key = folder.key(RUNNING);
+            let put = self.to.put(&key, word.clone().into()).await;
+            put.map_err(Error::there)?;
         }
         Ok(Some(word))
     }
 
-    fn is_anothers(&self, folder: &Folder) -> Failure {
-        Failure::refused(format!(
+    fn is_anothers(&self, folder: &Folder) -> Error {
+        Error::Refused(format!(
             "{} in {} is another backup's, so nothing is written there; give the copies a prefix of their own in COPY_TO",
             folder.prefix().trim_end_matches('/'),
             self.to.location()
@@ -149,8 +158,8 @@ mod tests {
     #[track_caller]
     fn refused(error: Error) -> String {
         match error {
-            Error::Failed(failure) => failure.sentence,
-            Error::Damaged(sentence) => panic!("{sentence}"),
+            Error::Refused(sentence) => sentence,
+            other => panic!("{other:?}"),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::runtime::{Failure, Shutdown, Verdict};
 use crate::selection::written;
 use crate::summary;
+use crate::text::shortened;
 
 /// How many failures a sentence has with their reasons; the others are counted.
 const TOLD: usize = 3;
@@ -18,6 +19,8 @@ const REASON: usize = 900;
 pub(super) struct Ended {
     pub(super) name: String,
     pub(super) oid: Option<u32>,
+    /// Whether it is written out, and no pattern alone has found it.
+    pub(super) is_named: bool,
     pub(super) how: How,
 }
 
@@ -28,18 +31,19 @@ pub(super) enum How {
     Ended(Result<String, Failure>),
     /// We were asked to stop before its turn.
     NotBegun,
-    /// Somebody has dropped it meanwhile.
+    /// Somebody has dropped it meanwhile, and nobody asks for its backup.
     Dropped,
+    /// Somebody has shut it to everybody meanwhile.
+    Shut,
 }
 
 impl Ended {
-    pub(super) fn has_failed(&self) -> bool {
-        self.failure().is_some()
+    fn is_gone(&self) -> bool {
+        matches!(self.how, How::Dropped | How::Shut)
     }
 
-    /// It is gone, and nobody asks for its backup.
-    pub(super) fn drop(&mut self) {
-        self.how = How::Dropped;
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure().is_some()
     }
 
     /// It is there by another name, and has no backup.
@@ -54,7 +58,7 @@ impl Ended {
     fn failure(&self) -> Option<&Failure> {
         match &self.how {
             How::Ended(Err(failure)) if failure.verdict != Verdict::Uncopied => Some(failure),
-            How::Ended(_) | How::NotBegun | How::Dropped => None,
+            How::Ended(_) | How::NotBegun | How::Dropped | How::Shut => None,
         }
     }
 
@@ -62,7 +66,7 @@ impl Ended {
         match &self.how {
             How::Ended(Ok(sentence)) => Some(sentence),
             How::Ended(Err(_)) => self.uncopied().map(|it| it.sentence.as_str()),
-            How::NotBegun | How::Dropped => None,
+            How::NotBegun | How::Dropped | How::Shut => None,
         }
     }
 
@@ -70,7 +74,7 @@ impl Ended {
     fn uncopied(&self) -> Option<&Failure> {
         match &self.how {
             How::Ended(Err(failure)) => Some(failure).filter(|it| it.verdict == Verdict::Uncopied),
-            How::Ended(Ok(_)) | How::NotBegun | How::Dropped => None,
+            How::Ended(Ok(_)) | How::NotBegun | How::Dropped | How::Shut => None,
         }
     }
 }
@@ -83,17 +87,13 @@ pub(super) fn conclude(
 ) -> Result<String, Failure> {
     let done: Vec<&Ended> = ended.iter().filter(|it| it.sentence().is_some()).collect();
     let failed: Vec<&Ended> = ended.iter().filter(|it| it.has_failed()).collect();
-    let is_gone = |it: &&Ended| matches!(it.how, How::Dropped);
-    let gone: Vec<&Ended> = ended.iter().filter(is_gone).collect();
+    let gone = ended.iter().filter(|it| it.is_gone());
     let of_all = format!(
         "{} of {} databases are backed up",
         done.len(),
-        ended.len() - gone.len()
+        ended.len() - gone.count()
     );
-    let gone = match gone.as_slice() {
-        [] => String::new(),
-        gone => format!("; dropped meanwhile: {}", names(gone)),
-    };
+    let gone = gone_meanwhile(ended);
     let is_all = done.len() + failed.len() == ended.len() && failed.is_empty();
     if let Some(signal) = shutdown.signal().filter(|_| !is_all) {
         let done = match done.as_slice() {
@@ -107,17 +107,17 @@ pub(super) fn conclude(
             ),
         });
     }
+    let uncopied = without_copies(ended);
     if failed.is_empty() {
         if done.is_empty() {
             return Err(Failure::refused(format!(
-                "nothing is backed up: all databases that DB_NAME means were dropped since the run began{gone}"
+                "nothing is backed up: no database that DB_NAME means is there and open any more{gone}"
             )));
         }
-        let uncopied: Vec<&Ended> = ended.iter().filter(|it| it.uncopied().is_some()).collect();
         if !uncopied.is_empty() {
             return Err(Failure {
                 verdict: Verdict::Uncopied,
-                sentence: format!("{of_all}; {}{gone}", reasons(&uncopied)),
+                sentence: format!("{of_all}{uncopied}{gone}"),
             });
         }
         let sentences = done.iter().filter_map(|it| it.sentence());
@@ -130,8 +130,34 @@ pub(super) fn conclude(
     }
     Err(Failure {
         verdict: worth(&failed, !done.is_empty()),
-        sentence: format!("{of_all}; {}{gone}", reasons(&failed)),
+        sentence: format!("{of_all}; {}{gone}{uncopied}", reasons(&failed)),
     })
+}
+
+/// What became of those that are there no more, or let nobody in.
+fn gone_meanwhile(ended: &[Ended]) -> String {
+    let dropped: Vec<&Ended> = ended
+        .iter()
+        .filter(|it| matches!(it.how, How::Dropped))
+        .collect();
+    let shut: Vec<&Ended> = ended
+        .iter()
+        .filter(|it| matches!(it.how, How::Shut))
+        .collect();
+    let told = [("dropped meanwhile", dropped), ("shut meanwhile", shut)];
+    let told = told.iter().filter(|(_, all)| !all.is_empty());
+    told.map(|(what, all)| format!("; {what}: {}", names(all)))
+        .collect()
+}
+
+/// Those that are backed up and not copied, each reason without the words of the backup before it: these are long,
+/// and what is left of the sentence has to say that.
+fn without_copies(ended: &[Ended]) -> String {
+    let uncopied: Vec<&Ended> = ended.iter().filter(|it| it.uncopied().is_some()).collect();
+    match uncopied.as_slice() {
+        [] => String::new(),
+        uncopied => format!("; {}", reasons(uncopied)),
+    }
 }
 
 /// What trying all of it again is worth: what is done need not be done again.
@@ -151,17 +177,19 @@ fn worth(failed: &[&Ended], is_partly_done: bool) -> Verdict {
 fn reasons(failed: &[&Ended]) -> String {
     let mut groups: Vec<(&str, Vec<&Ended>)> = Vec::new();
     for ended in failed {
-        let Some(failure) = ended.failure().or_else(|| ended.uncopied()) else {
+        let uncopied = ended.uncopied();
+        let uncopied = uncopied.and_then(|it| summary::why_uncopied(&it.sentence));
+        let failed = ended.failure().map(|it| it.sentence.as_str());
+        let Some(reason) = failed.or(uncopied) else {
             continue;
         };
-        let reason = failure.sentence.as_str();
         match groups.iter_mut().find(|(it, _)| *it == reason) {
             Some((_, all)) => all.push(ended),
             None => groups.push((reason, vec![ended])),
         }
     }
     let told = groups.iter().take(TOLD);
-    let told = told.map(|(reason, all)| format!("{}: {}", names(all), shortened(reason)));
+    let told = told.map(|(reason, all)| format!("{}: {}", names(all), shortened(reason, REASON)));
     let mut reasons = told.collect::<Vec<_>>().join("; ");
     let others = groups.iter().skip(TOLD).flat_map(|(_, all)| all);
     let others: Vec<&Ended> = others.copied().collect();
@@ -180,13 +208,6 @@ fn names(ended: &[&Ended]) -> String {
     names
 }
 
-fn shortened(reason: &str) -> String {
-    match reason.char_indices().nth(REASON) {
-        Some((end, _)) => format!("{}…", &reason[..end]),
-        None => reason.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +216,7 @@ mod tests {
         Ended {
             name: name.to_owned(),
             oid: Some(7),
+            is_named: false,
             how: How::Ended(outcome.map(str::to_owned)),
         }
     }
@@ -224,9 +246,38 @@ mod tests {
         assert_eq!(failure.verdict, Verdict::Uncopied);
         assert!(summary::is_uncopied(&failure.sentence), "{failure}");
         assert!(failure.sentence.starts_with("2 of 2"), "{failure}");
+        assert!(
+            failure
+                .sentence
+                .ends_with("; b: it is not copied to s3://b: down"),
+            "{failure}"
+        );
         let lost = ended("c", Err(Failure::try_again("the server is gone")));
         let failure = concluded(&[uncopied(), lost]).unwrap_err();
         assert_eq!(failure.verdict, Verdict::Incomplete);
+        assert_eq!(
+            failure.sentence,
+            "1 of 2 databases are backed up; c: the server is gone; b: it is not copied to s3://b: down"
+        );
+    }
+
+    /// A part's filters may be as long as anything.
+    #[test]
+    fn that_a_copy_is_missing_is_not_cut_with_what_the_backup_says_of_itself() {
+        let long = format!(
+            "backup complete and verified: x (5 bytes stored, 1.0 s), {}; it is not copied to s3://b: down",
+            "only these tables ".repeat(300)
+        );
+        let failure = Failure {
+            verdict: Verdict::Uncopied,
+            sentence: long,
+        };
+        let failure = concluded(&[ended("b", Err(failure))]).unwrap_err();
+        assert!(summary::is_uncopied(&failure.sentence), "{failure}");
+        assert_eq!(
+            failure.sentence,
+            "1 of 1 databases are backed up; b: it is not copied to s3://b: down"
+        );
     }
 
     #[test]
@@ -263,16 +314,20 @@ mod tests {
     #[test]
     fn what_was_dropped_meanwhile_counts_neither_as_done_nor_as_failed() {
         let mut gone = ended("tmp", Err(Failure::refused("no such database")));
-        gone.drop();
+        gone.how = How::Dropped;
         let sentence = concluded(&[done("app"), gone]).unwrap();
         assert_eq!(
             sentence,
             "1 of 1 databases are backed up and verified: app; dropped meanwhile: tmp (2.0 s, 5 bytes stored)"
         );
         let mut gone = ended("tmp", Err(Failure::refused("no such database")));
-        gone.drop();
+        gone.how = How::Dropped;
         let verdict = concluded(&[gone]).unwrap_err().verdict;
         assert_eq!(verdict, Verdict::Refused);
+        let mut shut = ended("shut", Err(Failure::try_again("no connections")));
+        shut.how = How::Shut;
+        let sentence = concluded(&[done("app"), shut]).unwrap();
+        assert!(sentence.contains("1 of 1") && sentence.contains("; shut meanwhile: shut"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which databases are meant, as the server has them now.
 
-use crate::databases::ended::Ended;
+use crate::databases::ended::{Ended, How};
 use crate::job::BackupJob;
 use crate::postgres::databases::{self, Listed};
 use crate::postgres::{self, Kind, Target};
@@ -14,6 +14,8 @@ pub struct Meant {
     pub name: String,
     /// None where nobody has looked whether it is there.
     pub oid: Option<u32>,
+    /// Whether it is written out: then it has to be there.
+    pub is_named: bool,
     /// Why nobody can ask for it.
     pub unreadable: Option<String>,
 }
@@ -74,27 +76,41 @@ pub async fn meant(job: &BackupJob, selection: &Selection) -> Result<Found, Erro
 
 /// What is meant of what there is; an error is why there is nothing.
 fn chosen(listed: &[Listed], selection: &Selection) -> Result<Vec<Meant>, String> {
-    let found = listed.iter().filter(|it| selection.has(&it.name));
-    let mut meant: Vec<Meant> = found.map(of).collect();
+    let (open, shut): (Vec<&Listed>, Vec<&Listed>) = listed
+        .iter()
+        .filter(|it| !it.is_template)
+        .partition(|it| it.takes_connections);
+    let is_named = |name: &str| selection.names().any(|it| it == name);
+    let found = open.iter().filter(|it| selection.has(&it.name));
+    let mut meant: Vec<Meant> = found.map(|it| of(it, is_named(&it.name))).collect();
+    for closed in shut.iter().filter(|it| selection.has(&it.name)) {
+        if !is_named(&closed.name) {
+            tracing::info!(
+                database = closed.name,
+                "passed over: it takes no connections (ALLOW_CONNECTIONS false)"
+            );
+        }
+    }
     for name in selection.names() {
         if meant.iter().all(|it| it.name != name) {
             // Perhaps it is a template, or gone: its server says so.
             meant.push(Meant {
                 name: name.to_owned(),
                 oid: None,
+                is_named: true,
                 unreadable: None,
             });
         }
     }
     meant.sort_by(|one, other| one.name.cmp(&other.name));
-    let names: Vec<&str> = listed.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<&str> = open.iter().map(|it| it.name.as_str()).collect();
     if !meant.is_empty() {
         for pattern in selection.idle_patterns(&names) {
             tracing::warn!(pattern, "there is no database of such a name");
         }
         return Ok(meant);
     }
-    Err(if listed.is_empty() {
+    Err(if names.is_empty() {
         "there is none but templates, or all that are named are left out".to_owned()
     } else {
         let names: Vec<String> = names.into_iter().map(written).collect();
@@ -102,11 +118,13 @@ fn chosen(listed: &[Listed], selection: &Selection) -> Result<Vec<Meant>, String
     })
 }
 
-fn of(listed: &Listed) -> Meant {
+fn of(listed: &Listed, is_named: bool) -> Meant {
     let Listed {
         oid,
         name,
         is_readable,
+        takes_connections: _,
+        is_template: _,
     } = listed.clone();
     let unreadable = (!is_readable).then(|| {
         format!("the name {name:?} is no UTF-8 on the server, so nobody can ask for it; rename the database")
@@ -114,11 +132,12 @@ fn of(listed: &Listed) -> Meant {
     Meant {
         name,
         oid: Some(oid),
+        is_named,
         unreadable,
     }
 }
 
-/// All databases of the server but templates, as the first of the maintenance databases tells that lets us in.
+/// All databases of the server, as the first of the maintenance databases tells that lets us in.
 async fn listed(job: &BackupJob) -> Result<(u32, Vec<Listed>), Error> {
     let server = job.database.target();
     let mut shut: Option<postgres::Error> = None;
@@ -155,9 +174,9 @@ fn is_shut(error: &postgres::Error) -> bool {
     matches!(error.kind, Kind::NoDatabase | Kind::Denied) || error.state == refuses_all
 }
 
-/// Those that somebody has dropped since they were listed have not failed. One that was renamed has: it is
-/// there, and has no backup.
-pub(super) async fn tell_dropped(job: &BackupJob, failed: Vec<&mut Ended>) {
+/// What a pattern has found and somebody has dropped since, or has shut to everybody, has not failed. One that was
+/// renamed has: it is there, and has no backup. So has one that is written out, whatever has become of it.
+pub(super) async fn tell_gone(job: &BackupJob, failed: Vec<&mut Ended>) {
     if failed.iter().all(|it| it.oid.is_none()) {
         return;
     }
@@ -169,21 +188,27 @@ pub(super) async fn tell_dropped(job: &BackupJob, failed: Vec<&mut Ended>) {
         }
     };
     for ended in failed {
-        let renamed = listed
-            .iter()
-            .find(|it| Some(it.oid) == ended.oid && it.name != ended.name);
-        if let Some(now) = renamed {
-            ended.rename(&now.name);
-            continue;
-        }
-        let is_it = |it: &Listed, oid| it.oid == oid || it.name == ended.name;
-        let is_there = |oid| listed.iter().any(|it| is_it(it, oid));
-        if ended.oid.is_some_and(|oid| !is_there(oid)) {
-            tracing::warn!(
-                database = ended.name,
-                "it was dropped, or lets nobody in any more, since the run began: that it has no backup is no failure"
-            );
-            ended.drop();
+        let Some(oid) = ended.oid else { continue };
+        match listed.iter().find(|it| it.oid == oid) {
+            Some(now) if now.name != ended.name => ended.rename(&now.name),
+            _ if ended.is_named => {}
+            Some(now) if now.takes_connections => {}
+            Some(_) => {
+                tracing::warn!(
+                    database = ended.name,
+                    "it takes no connections any more since the run began (ALLOW_CONNECTIONS false): that it has no backup is no failure"
+                );
+                ended.how = How::Shut;
+            }
+            // Another one by its name is meant as well, and has none yet.
+            None if listed.iter().any(|it| it.name == ended.name) => {}
+            None => {
+                tracing::warn!(
+                    database = ended.name,
+                    "it was dropped since the run began: that it has no backup is no failure"
+                );
+                ended.how = How::Dropped;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches, 
 
 use super::var::Var;
 use super::{RetentionSettings, StoreSettings};
-use crate::runtime::settings::misspelt::NAMES;
+use crate::advice::{name_for_copies, of_copies};
 use crate::storage::Config;
 
 /// Before the name of each variable of a store.
@@ -42,9 +42,9 @@ impl CopySettings {
             return Ok(None);
         }
         let config = self.store.config();
-        config.map(Some).map_err(|sentence| {
-            format!("the store of COPY_TO, whose variables begin with COPY_: {sentence}")
-        })
+        config
+            .map(Some)
+            .map_err(|sentence| format!("the second store (COPY_TO): {}", of_copies(&sentence)))
     }
 
     /// The variables of this part of the contract.
@@ -57,20 +57,11 @@ impl CopySettings {
         let mut vars = store.to_env();
         vars.extend(retention.to_env());
         let renamed = vars.into_iter().filter_map(|it| {
-            let name = copied(it.name)?;
+            let name = name_for_copies(it.name)?;
             Some(Var { name, ..it })
         });
         renamed.collect()
     }
-}
-
-/// What a variable of a store is called for the second one. A test holds that each has a name.
-fn copied(name: &str) -> Option<&'static str> {
-    if name == "STORE_URL" {
-        return Some("COPY_TO");
-    }
-    let is_it = |it: &&&str| it.strip_prefix(PREFIX) == Some(name);
-    NAMES.iter().find(is_it).copied()
 }
 
 /// Each argument of [`Plain`], under the name that its variable has there.
@@ -90,7 +81,7 @@ fn id(name: &str) -> String {
 impl Args for CopySettings {
     fn augment_args(command: Command) -> Command {
         arguments().fold(command, |command, (name, argument)| {
-            let Some(variable) = copied(&name) else {
+            let Some(variable) = name_for_copies(&name) else {
                 return command;
             };
             let help = argument.get_help().map(ToString::to_string);
@@ -139,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::job::Value;
+    use crate::runtime::settings::misspelt::NAMES;
     use crate::runtime::settings::{Instead, read_from};
     use crate::storage::Place;
 
@@ -158,7 +150,7 @@ mod tests {
     fn every_variable_of_a_store_has_a_name_for_the_second_one() {
         for (name, _) in arguments() {
             assert!(
-                copied(&name).is_some(),
+                name_for_copies(&name).is_some(),
                 "COPY_{name} is not among the NAMES"
             );
         }
@@ -220,10 +212,14 @@ mod tests {
         assert!(read(&[]).copy.to_env().is_empty());
         let half = read(&[("COPY_TO", "s3://two"), ("COPY_S3_ACCESS_KEY", "ak")]);
         let said = half.copy.config().unwrap_err();
-        assert!(
-            said.contains("COPY_") && said.contains("S3_SECRET_KEY"),
-            "{said}"
+        assert_eq!(
+            said,
+            "the second store (COPY_TO): COPY_S3_ACCESS_KEY and COPY_S3_SECRET_KEY go together; set both or neither"
         );
+        let other = read(&[("COPY_TO", "s3://two"), ("COPY_S3_BUCKET_NAME", "three")]);
+        let said = other.copy.config().unwrap_err();
+        let words = "COPY_TO names another place than COPY_S3_BUCKET_NAME";
+        assert!(said.contains(words), "{said}");
         let wrong = read_from::<Both, _>([("COPY_TO", "nowhere")]);
         let Err(Instead::Refuse(said)) = wrong else {
             panic!("{wrong:?}");

@@ -2,7 +2,7 @@
 
 use super::{Error, Session, Target};
 
-/// A database of a server that takes connections and is no template.
+/// A database of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// What it keeps when it is renamed.
@@ -11,15 +11,18 @@ pub struct Listed {
     pub name: String,
     /// Whether the name is what the server has. Otherwise nobody can ask for it.
     pub is_readable: bool,
+    /// Whether it takes connections at all.
+    pub takes_connections: bool,
+    /// Whether it is there for others to be made from.
+    pub is_template: bool,
 }
 
 /// Names are bytes in the encoding of whichever database they were made from, and compared as bytes where
 /// somebody connects: without a client's encoding they arrive as they are. The halves of one that DROP
 /// DATABASE has left are passed over, as pg_dumpall does. PostgreSQL manual, 53.15: `pg_database`.
 const LIST: &str = "
-    SELECT oid, textsend(datname::text), datconnlimit = -2
+    SELECT oid, textsend(datname::text), datconnlimit = -2, datallowconn, datistemplate
       FROM pg_database
-     WHERE datallowconn AND NOT datistemplate
      ORDER BY datname::text COLLATE \"C\"";
 
 /// Asks for all of them, in order of their names. The session is of no use for anything else afterwards.
@@ -47,6 +50,8 @@ pub async fn list(session: Session, target: &Target) -> Result<Vec<Listed>, Erro
         listed.push(Listed {
             oid: row.get(0),
             is_readable: name.as_bytes() == bytes,
+            takes_connections: row.get(3),
+            is_template: row.get(4),
             name,
         });
     }

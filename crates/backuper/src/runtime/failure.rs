@@ -13,6 +13,10 @@ pub const EXPIRED: u8 = 4;
 /// The exit code of a complete backup whose copy in the second store is not there.
 pub const UNCOPIED: u8 = 5;
 
+/// Bytes of a termination message. Kubernetes takes no more of it, and how a run ended stands at the beginning.
+/// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
+const MESSAGE: usize = 4096;
+
 /// What trying again is worth; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -136,12 +140,32 @@ pub fn refuse_to_start(instead: Instead) -> ExitCode {
     }
 }
 
+/// The beginning of a text that has no more than so many bytes.
+fn within(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// Kubernetes makes the file and reads it; elsewhere there is none, and none is made.
 fn leave(sentence: &str, path: &Path) {
     if !path.is_file() {
         return;
     }
-    if let Err(error) = std::fs::write(path, sentence) {
+    if let Err(error) = std::fs::write(path, within(sentence, MESSAGE)) {
         tracing::debug!(path = %path.display(), %error, "no termination message");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_termination_message_keeps_the_beginning_of_a_long_sentence() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let long = format!("2 of 3 are backed up; {}", "ü".repeat(5_000));
+        let _code = conclude(Err(Failure::refused(long)), path.path());
+        let left = std::fs::read_to_string(path.path()).unwrap();
+        assert!(left.starts_with("2 of 3 are backed up; ü"), "{left}");
+        assert!(left.len() <= MESSAGE && left.len() > MESSAGE - 4);
     }
 }

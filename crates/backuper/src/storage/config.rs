@@ -44,46 +44,6 @@ impl Config {
         }
         format!("{place}/{}", self.prefix.as_str().trim_end_matches('/'))
     }
-
-    /// Whether both name the same place, as far as their addresses tell.
-    #[must_use]
-    pub fn is_same_place_as(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-
-    /// Who answers there and where in it: of one place always the same, however it is reached.
-    fn address(&self) -> (String, PathBuf) {
-        let (server, root) = match &self.place {
-            Place::S3(place) => {
-                let endpoint = place.endpoint.as_deref().map(host);
-                let server = endpoint.filter(|it| !it.ends_with(".amazonaws.com"));
-                (
-                    server.unwrap_or_default(),
-                    PathBuf::from(place.bucket.as_str()),
-                )
-            }
-            Place::Gcs(place) => (host(&place.server()), PathBuf::from(place.bucket.as_str())),
-            Place::Azure(place) => {
-                let root = format!("{}/{}", place.account, place.container);
-                (host(&place.server()), PathBuf::from(root))
-            }
-            Place::Directory { path, folder } => {
-                let folder = folder.as_ref().map_or("", Bucket::as_str);
-                ("file".to_owned(), path.join(folder))
-            }
-        };
-        // Components, so that a slash at the end or two in the middle are none.
-        (
-            server,
-            root.join(self.prefix.as_str()).components().collect(),
-        )
-    }
-}
-
-/// The host and its port, whatever is spoken with it.
-fn host(url: &str) -> String {
-    let (_, host) = url.split_once("://").unwrap_or(("", url));
-    host.trim_end_matches('/').to_lowercase()
 }
 
 /// What the settings name.
@@ -310,72 +270,5 @@ mod tests {
         ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_place_is_the_same_however_it_is_reached() {
-        let directory = |path: &str, folder: Option<&str>, prefix: &str| Config {
-            place: Place::Directory {
-                path: path.into(),
-                folder: folder.map(|it| it.parse().unwrap()),
-            },
-            prefix: prefix.parse().unwrap(),
-            tls: Tls::default(),
-        };
-        let s3 = |endpoint: Option<&str>, bucket: &str, prefix: &str| Config {
-            place: Place::S3(S3Place {
-                endpoint: endpoint.map(str::to_owned),
-                bucket: bucket.parse().unwrap(),
-                access_key: None,
-                secret_key: None,
-                session_token: None,
-                region: None,
-                force_path_style: None,
-                options: Options::default(),
-            }),
-            ..directory("/", None, prefix)
-        };
-        let google = Config {
-            place: Place::Gcs(GcsPlace {
-                endpoint: None,
-                bucket: "backups".parse().unwrap(),
-                credentials: super::super::GcsCredentials::Ambient,
-            }),
-            ..directory("/", None, "")
-        };
-        let hmac = s3(Some("https://storage.googleapis.com"), "backups", "");
-        let aws = "https://s3.eu-central-1.amazonaws.com";
-        for (one, other) in [
-            (
-                directory("/b", Some("app"), ""),
-                directory("/b/", None, "app"),
-            ),
-            (s3(None, "backups", ""), s3(Some(aws), "backups", "")),
-            (
-                s3(Some("http://s3"), "backups", "a"),
-                s3(Some("https://s3"), "backups", "a"),
-            ),
-            (google.clone(), hmac),
-        ] {
-            assert!(one.is_same_place_as(&other), "{one:?} {other:?}");
-        }
-        for (one, other) in [
-            (directory("/b", None, ""), directory("/b", None, "app")),
-            (
-                s3(None, "backups", ""),
-                s3(Some("https://s3"), "backups", ""),
-            ),
-            (s3(None, "backups", "a"), s3(None, "backups", "ab")),
-            (s3(None, "backups", ""), google.clone()),
-        ] {
-            assert!(!one.is_same_place_as(&other), "{one:?} {other:?}");
-        }
-        let names = [
-            directory("/b", Some("app"), "x"),
-            s3(None, "backups", ""),
-            google,
-        ];
-        let names = names.map(|it| it.name());
-        assert_eq!(names, ["file:///b/app/x", "s3://backups", "gs://backups"]);
     }
 }
