@@ -2,6 +2,7 @@
 
 mod refusals;
 mod retention;
+mod rows;
 
 use serde_json::Value;
 
