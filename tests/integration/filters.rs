@@ -1,12 +1,15 @@
 //! Backups of a part of a database: what is in them, what is refused, and what a restore leaves alone.
 
+mod extensions;
+mod public;
 mod refusals;
 mod retention;
+mod rows;
 
 use serde_json::Value;
 
 use super::encryption::Pair;
-use super::testbed::postgres::{Cluster, Database, shared};
+use super::testbed::postgres::{Database, shared};
 use super::testbed::programs::{Ended, backuper, restorer};
 use super::testbed::{Env, env, unique};
 use super::versions;
@@ -382,29 +385,6 @@ fn in_place_no_table_is_emptied_whose_rows_the_backup_does_not_have() {
     let refused = stage.restore(&var("BACKUP_REVISION", &folder));
     is_refused(&refused, &["shop.events_24, a partition of shop.events"]);
     assert!(stage.database.dump() == before);
-}
-
-/// The rows that an extension's own tables have stay where the backup has none for them.
-#[test]
-fn rows_of_an_extensions_table_that_are_left_out_stay() {
-    let cluster: &'static Cluster = shared();
-    let stage = Stage::on(cluster, "filters_extension");
-    stage
-        .database
-        .sql("CREATE EXTENSION hstore; CREATE TABLE t AS SELECT 1 AS a");
-    stage.database.sql(
-        "CREATE TABLE settings (v text); INSERT INTO settings VALUES ('old'); ALTER EXTENSION hstore ADD TABLE settings;
-         UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'hstore'",
-    );
-    let folder = stage.back_up(&var("EXCLUDE_TABLE_DATA", "settings"));
-    stage
-        .database
-        .sql("UPDATE settings SET v = 'newer'; UPDATE t SET a = 2");
-    stage
-        .restore(&var("BACKUP_REVISION", &folder))
-        .expect_code(0);
-    assert_eq!(stage.database.sql("SELECT v FROM settings").trim(), "newer");
-    assert_eq!(stage.database.sql("SELECT a FROM t").trim(), "1");
 }
 
 #[test]

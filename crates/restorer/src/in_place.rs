@@ -54,6 +54,7 @@ use crate::memfd::Memfd;
 use crate::resolve::Encoding;
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
+use crate::target::mark::Left;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
 use crate::target::{conflicts, database, kept, mark, owners, part, privileges, tolerant};
@@ -174,7 +175,7 @@ impl Replacing<'_> {
         let work = async {
             let transaction = &mut transaction;
             transaction.write(&silenced.before).await?;
-            self.clear(transaction, toc, left.as_ref()).await?;
+            self.clear(transaction, (toc, rows), left.as_ref()).await?;
             for step in &lists.pre_data {
                 match step {
                     Step::Entries(list) => {
@@ -272,7 +273,7 @@ impl Replacing<'_> {
         Transaction::begin(self.tools.program("psql"), self.target, self.way, settings).await
     }
 
-    async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
+    async fn left_by_another(&self, stop: &CancellationToken) -> Result<Option<Left>, Failure> {
         let here = mark::Place {
             session: self.session,
             target: self.target,
@@ -291,7 +292,7 @@ impl Replacing<'_> {
     async fn remove_left(
         &self,
         transaction: &mut Transaction,
-        left: &Toc,
+        left: &Left,
         toc: Option<&Toc>,
     ) -> Result<(), Failure> {
         let removal = removal::of_all(self.session, self.target, left, toc).await?;
@@ -304,15 +305,18 @@ impl Replacing<'_> {
     async fn clear(
         &self,
         transaction: &mut Transaction,
-        toc: &Toc,
-        left: Option<&Toc>,
+        (toc, rows): (&Toc, &Rows),
+        left: Option<&Left>,
     ) -> Result<(), Failure> {
         if let Some(left) = left {
             self.remove_left(transaction, left, Some(toc)).await?;
         }
         locks::suffice(self.session, self.target, toc).await?;
-        let without = self.part.map_or(&[][..], |it| &it.without_rows);
-        let removal = removal::statements(self.session, self.target, toc, without).await?;
+        let rows = removal::Rows {
+            without: self.part.map_or(&[][..], |it| &it.without_rows),
+            of: &rows.tables(),
+        };
+        let removal = removal::statements(self.session, self.target, toc, rows).await?;
         let defaults = Defaults::of(self.session, self.target).await?;
         transaction.write(&defaults.undone()).await?;
         transaction.write(&removal).await
@@ -330,7 +334,9 @@ impl Replacing<'_> {
     }
 
     async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        transaction.write(&kept::reset(toc, self.way.major)).await?;
+        let public = part::brings_public(self.session, self.target, toc, self.part).await?;
+        let reset = kept::reset(toc, self.way.major, public);
+        transaction.write(&reset).await?;
         let statements = privileges::statements(self.target, toc, self.plan);
         let text = tolerant::within_transaction(&statements);
         transaction.write(&text).await?;

@@ -36,7 +36,7 @@ use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
 use crate::target::tolerant::{Statement, Tolerance};
-use crate::target::{database, kept, owners, privileges, tolerant};
+use crate::target::{database, kept, owners, part, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -84,7 +84,10 @@ impl Loading<'_> {
         let before = Public::of(self.session)
             .await
             .map_err(|error| postgres::Error::new("examining", self.target, &error))?;
-        let loaded = self.load(folder, manifest, schema, stop).await;
+        let has_public = before.is_some();
+        let loaded = self
+            .load(folder, manifest, schema, (has_public, stop))
+            .await;
         if loaded.is_err() && !self.created {
             let deadline = self.shutdown.clean_up_by();
             cleanup::remove(
@@ -104,7 +107,7 @@ impl Loading<'_> {
         folder: &Folder,
         manifest: &Manifest,
         schema: &Schema,
-        stop: &CancellationToken,
+        (has_public, stop): (bool, &CancellationToken),
     ) -> Result<Loaded, Failure> {
         if !self.created {
             self.execute(&mark::set(&folder.prefix(), false)).await?;
@@ -116,7 +119,9 @@ impl Loading<'_> {
             options: &self.options().await?,
             stop,
         };
-        let phases = Phases::of(&schema.toc, |it| self.plan.keeps(it));
+        let phases = Phases::of(&schema.toc, |it| {
+            self.plan.keeps(it) && !(has_public && it.is_public())
+        });
         let mut failed = restoring.entries(PRE_DATA, 1, &phases.pre_data).await?;
         self.have_tables(manifest, &failed).await?;
         self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
@@ -127,8 +132,11 @@ impl Loading<'_> {
         let post_data = &phases.post_data - &rows.built;
         failed.extend(restoring.entries(POST_DATA, self.jobs, &post_data).await?);
         self.own(&schema.toc, Moment::AfterRows, &failed).await?;
-        self.execute(&kept::reset_public(&schema.toc, self.major))
-            .await?;
+        let part = manifest.part.as_ref();
+        if part::brings_public(self.session, self.target, &schema.toc, part).await? {
+            let reset = kept::reset_public(&schema.toc, self.major);
+            self.execute(&reset).await?;
+        }
         let privileges = privileges::statements(self.target, &schema.toc, self.plan);
         let (lasting, privileges) = forgiving(privileges, &failed)
             .into_iter()

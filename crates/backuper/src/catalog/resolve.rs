@@ -103,12 +103,12 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
         return Err(question.nothing(&listing).await);
     }
     let sources = question.sources(&listing).await?;
-    let (mut candidates, misdated) = question.candidates(&listing, &sources.ids);
-    let parts = pass_over_parts(&mut candidates);
-    let (found, until) = match wanted {
-        Wanted::Count(count) => (question.count(&candidates, count).await?, request.as_of),
-        Wanted::At(time) => (question.at(&candidates, time).await?, Some(time)),
+    let (all, misdated) = question.candidates(&listing, &sources.ids);
+    let until = match wanted {
+        Wanted::Count(_) => request.as_of,
+        Wanted::At(time) => Some(time),
     };
+    let (found, candidates, parts) = question.whole(all, wanted).await?;
     let older = candidates.iter().skip_while(|it| !it.is(&found)).skip(1);
     let older = older
         .filter(|it| !it.is_empty())
@@ -141,10 +141,12 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
     })
 }
 
-/// Takes out what has a part of the database alone, where something has all of it; gives it.
-fn pass_over_parts(candidates: &mut Vec<Candidate<'_>>) -> Vec<Folder> {
+/// Takes out what has a part of the database alone, where something has all of it; gives it. Of those that are
+/// `unmarked` only the manifest says so.
+fn pass_over_parts(candidates: &mut Vec<Candidate<'_>>, unmarked: &[Folder]) -> Vec<Folder> {
     let part = |it: &Candidate<'_>| match it {
-        Candidate::Ours(backup) => backup.part().map(|_| backup.folder.clone()),
+        Candidate::Ours(backup) => (backup.part().is_some() || unmarked.contains(&backup.folder))
+            .then(|| backup.folder.clone()),
         Candidate::Published(..) => None,
     };
     let parts: Vec<Folder> = candidates.iter().filter_map(part).collect();
@@ -196,6 +198,7 @@ impl Sources {
 }
 
 /// A backup that a number or a time may mean.
+#[derive(Clone, Copy)]
 enum Candidate<'a> {
     Ours(&'a Backup),
     Published(&'a Published, &'a Object),
@@ -238,6 +241,37 @@ impl Candidate<'_> {
 }
 
 impl Question<'_> {
+    /// The backup that is asked for, those among which it was, and newer ones that have a part of the database alone.
+    /// The object that marks such a one may be missing, where somebody copied it by hand; then its manifest tells.
+    async fn whole<'a>(
+        &self,
+        all: Vec<Candidate<'a>>,
+        wanted: Wanted,
+    ) -> Result<(Found, Vec<Candidate<'a>>, Vec<Folder>), Error> {
+        let mut unmarked: Vec<Folder> = Vec::new();
+        loop {
+            let mut candidates = all.clone();
+            let parts = pass_over_parts(&mut candidates, &unmarked);
+            let found = match wanted {
+                Wanted::Count(count) => self.count(&candidates, count).await?,
+                Wanted::At(time) => self.at(&candidates, time).await?,
+            };
+            let is_marked = |folder: &Folder| {
+                unmarked.contains(folder)
+                    || all.iter().any(|it| match it {
+                        Candidate::Ours(it) => it.folder == *folder && it.part().is_some(),
+                        Candidate::Published(..) => false,
+                    })
+            };
+            match &found {
+                Found::Ours(folder, manifest) if manifest.part.is_some() && !is_marked(folder) => {
+                    unmarked.push(folder.clone());
+                }
+                _ => return Ok((found, candidates, parts)),
+            }
+        }
+    }
+
     async fn count(&self, candidates: &[Candidate<'_>], count: u32) -> Result<Found, Error> {
         let mut passed = 0;
         for candidate in candidates {
@@ -756,6 +790,38 @@ mod tests {
         assert_eq!(older("3").await, None);
         assert_eq!(older("2026-11-13T12:00:00Z").await, published);
         assert_eq!(older(&folder).await, None, "a name means that one alone");
+    }
+
+    /// A number and a time never mean a part as the whole, whatever has become of the object that marks it.
+    #[tokio::test]
+    async fn a_part_that_has_lost_its_mark_is_passed_over_where_something_has_all() {
+        let one = server("db", Some(1));
+        let unmarked = async |storage: &MemoryStorage, day: &str| {
+            let mut json: serde_json::Value =
+                serde_json::from_slice(&manifest(&one, at(day))).unwrap();
+            json["format_version"] = 4.into();
+            json["part"] = serde_json::json!({ "include_schemas": ["shop"] });
+            let folder = Folder::new("app", at(day), one.id());
+            let json = json.to_string();
+            storage
+                .put(&folder.key(MANIFEST), json.into())
+                .await
+                .unwrap();
+        };
+        let storage = store(&[(&one, "10"), (&one, "11")]).await;
+        unmarked(&storage, "12").await;
+        unmarked(&storage, "13").await;
+        for (revision, wanted) in [("0", "11"), ("1", "10"), ("2026-11-14T00:00:00Z", "11")] {
+            let found = ask(&storage, &one, revision).await.unwrap();
+            assert_eq!(day(&found), wanted, "{revision}");
+        }
+        let found = ask(&storage, &one, "0").await.unwrap();
+        assert_eq!(found.parts.len(), 2, "they are told of");
+        // Where there is nothing else, it is meant.
+        let storage = store(&[]).await;
+        unmarked(&storage, "12").await;
+        let found = ask(&storage, &one, "0").await.unwrap();
+        assert_eq!(day(&found), "12");
     }
 
     #[tokio::test]

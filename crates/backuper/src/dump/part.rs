@@ -7,7 +7,7 @@ use crate::postgres::snapshot::Survey;
 use crate::postgres::{Error, Session};
 use crate::text::patterns::{Pattern, Patterns};
 
-/// How many needs are named in a warning.
+/// How many of its words a warning has.
 const NAMED: usize = 10;
 
 impl Dump {
@@ -29,8 +29,16 @@ impl Dump {
         let chosen = Selection::resolve(holder, target, &self.filters).await?;
         chosen.refers_to_its_own_rows(holder, target).await?;
         let needs = chosen.needs(holder, target).await?;
+        let heirs = chosen.left_out_heirs(holder, target).await?;
         holder.batch_execute("ROLLBACK").await.map_err(failed)?;
         self.warn_of(&needs);
+        if !heirs.is_empty() {
+            tracing::warn!(
+                database = %target,
+                "rows of tables that others inherit from are left out with those: {}",
+                few(heirs)
+            );
+        }
         if !chosen.left_out_partitions.is_empty() {
             tracing::warn!(
                 database = %target,
@@ -74,14 +82,19 @@ impl Dump {
         if needs.is_empty() {
             return;
         }
-        let mut named: Vec<String> = needs.iter().take(NAMED).cloned().collect();
-        if needs.len() > NAMED {
-            named.push(format!("{} more", needs.len() - NAMED));
-        }
         tracing::warn!(
             database = %self.target,
             "this part of the database is restored only where what it needs is there already, for the backup does not bring it: {}",
-            named.join("; ")
+            few(needs.to_vec())
         );
     }
+}
+
+fn few(mut named: Vec<String>) -> String {
+    let more = named.len().saturating_sub(NAMED);
+    named.truncate(NAMED);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    named.join("; ")
 }

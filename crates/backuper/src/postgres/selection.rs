@@ -60,10 +60,11 @@ impl Filters {
         ]
     }
 
-    /// The same for a pg_dump that speaks UTF-8 with the server.
+    /// What a pg_dump is told that speaks UTF-8 with the server and takes no rows.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let kinds = self.kinds().into_iter();
+        let kinds = kinds.filter(|(setting, _)| *setting != Setting::ExcludeTableData);
         let each = kinds.flat_map(|(setting, patterns)| {
             patterns
                 .iter()
@@ -134,7 +135,10 @@ pub struct Selection {
 /// What can have a definition or rows of its own. PostgreSQL manual, 53.32: pg_inherits has partitions too.
 const RELATIONS: &str = "
     SELECT c.oid, c.relkind::text, n.oid, format('%I.%I', n.nspname, c.relname), i.inhparent,
-           EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+           EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'),
+           (SELECT d.refobjid FROM pg_depend d
+             WHERE c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+               AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid <> 0 AND d.deptype IN ('a', 'i') LIMIT 1)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
      WHERE c.relkind IN ('r', 'S', 'v', 'm', 'f', 'p') AND c.relpersistence <> 't'
@@ -155,6 +159,9 @@ struct Relation {
     parent: Option<u32>,
     /// Whether it comes with an extension, and only some of its rows are dumped.
     of_extension: bool,
+    /// The table that has this sequence, which comes with it: `getOwnedSeqs` in PostgreSQL's
+    /// `src/bin/pg_dump/pg_dump.c`.
+    owner: Option<u32>,
 }
 
 impl Relation {
@@ -189,6 +196,7 @@ impl Selection {
                 name: row.get(3),
                 parent: row.get(4),
                 of_extension: row.get(5),
+                owner: row.get(6),
             })
             .collect();
         let schemas = session.query(SCHEMAS, &[]).await.map_err(failed)?;
@@ -227,13 +235,18 @@ impl Selection {
             let named = filters.include_schemas.is_empty() || matches.include_schemas.contains(it);
             !by_table && named && !matches.exclude_schemas.contains(it)
         });
-        let is_dumped = |it: &&Relation| {
+        let is_named = |it: &Relation| {
             let named = if by_table {
                 matches.include_tables.contains(&it.oid)
             } else {
                 schemas.contains(&it.schema)
             };
             named && !matches.exclude_tables.contains(&it.oid)
+        };
+        let named = relations.iter().filter(|it| is_named(it));
+        let named: HashSet<u32> = named.map(|it| it.oid).collect();
+        let is_dumped = |it: &&Relation| {
+            named.contains(&it.oid) || it.owner.is_some_and(|owner| named.contains(&owner))
         };
         let dumped: Vec<&Relation> = relations.iter().filter(is_dumped).collect();
         // Of a foreign table pg_dump takes no rows, and a partitioned one has none of its own.
@@ -276,6 +289,18 @@ impl Selection {
     pub async fn needs(&self, session: &Client, target: &Target) -> Result<Vec<String>, Error> {
         let (relations, schemas) = &self.dumped;
         checks::needs(session, target, (relations, schemas), self.is_of_names).await
+    }
+
+    /// Tables that inherit from one that is dumped and are not, each in words: its rows are theirs too.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn left_out_heirs(
+        &self,
+        session: &Client,
+        target: &Target,
+    ) -> Result<Vec<String>, Error> {
+        checks::heirs(session, target, &self.dumped.0).await
     }
 
     /// Refuses rows that refer to rows which are left out: no restore could make their foreign key.

@@ -44,6 +44,12 @@ impl Entry {
         itself || (self.is_attached() && attached == Some(name))
     }
 
+    /// Whether it is the schema `public`, which every database has from the beginning. A part of a database that names
+    /// it has an entry that makes it.
+    pub(crate) fn is_public(&self) -> bool {
+        self.kind == "SCHEMA" && self.tag == "public"
+    }
+
     /// Whether it is of the mark that stands in a database while a restore is under way. Backups that
     /// were made before the backuper refused such databases have it.
     pub(crate) fn is_of_the_mark(&self) -> bool {

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 
 use super::locks::large_objects;
 use crate::archive::toc::{Entry, Toc};
+use crate::target::mark::Left;
 use crate::target::subscription;
 
 /// How the refusal begins when PostgreSQL will not drop what others depend on.
@@ -34,10 +35,21 @@ const CONFIGURATION: &str = "
       CROSS JOIN LATERAL unnest(e.extconfig) WITH ORDINALITY AS x(relation, place)
       JOIN pg_class c ON c.oid = x.relation AND c.relkind = 'r'
       JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE e.extname::text = ANY ($1) AND format('%I.%I', n.nspname, c.relname) <> ALL ($2::text[]) AND has_schema_privilege(n.oid, 'USAGE')
+     WHERE (e.extname::text = ANY ($1)
+            OR format('\"%s\".\"%s\"', replace(n.nspname, '\"', '\"\"'), replace(c.relname, '\"', '\"\"')) = ANY ($3::text[]))
+       AND format('%I.%I', n.nspname, c.relname) <> ALL ($2::text[]) AND has_schema_privilege(n.oid, 'USAGE')
        AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
        AND has_table_privilege(c.oid, 'DELETE')
      ORDER BY e.extname, x.place";
+
+/// Which tables a backup has rows for. It may name them without their extension: a part of a database does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    /// Those for which it has none, as SQL writes their names.
+    pub(super) without: &'a [String],
+    /// Those for which it has, as patterns that match them.
+    pub(super) of: &'a [String],
+}
 
 /// The text that drops everything that the backup knows and the target has. Of an extension's tables those keep
 /// their rows for which the backup has none.
@@ -45,7 +57,7 @@ pub(super) async fn statements(
     session: &Client,
     target: &Target,
     toc: &Toc,
-    without_rows: &[String],
+    rows: Rows<'_>,
 ) -> Result<String, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let (schemas, names) = toc.tables();
@@ -60,7 +72,7 @@ pub(super) async fn statements(
         .map(|it| it.tag.as_str())
         .collect();
     let configuration = session
-        .query(CONFIGURATION, &[&extensions, &without_rows])
+        .query(CONFIGURATION, &[&extensions, &rows.without, &rows.of])
         .await
         .map_err(failed)?;
     let mut beforehand: Vec<String> = keys
@@ -116,14 +128,20 @@ fn emptied(tables: &[(String, String)]) -> String {
 }
 
 /// The text that drops everything of a backup that was loaded into an empty database and only in
-/// part, the schemas and extensions too, but for those that `next` has as well.
+/// part, the schemas and extensions too, but for those that `next` has as well. An extension that stays keeps the
+/// rows that it came with, where the backup had none for them.
 pub(super) async fn of_all(
     session: &Client,
     target: &Target,
-    toc: &Toc,
+    left: &Left,
     next: Option<&Toc>,
 ) -> Result<String, Failure> {
-    let mut text = statements(session, target, toc, &[]).await?;
+    let toc = &left.toc;
+    let rows = Rows {
+        without: &left.without_rows,
+        of: &[],
+    };
+    let mut text = statements(session, target, toc, rows).await?;
     let stays = |entry: &Entry| {
         let same = |it: &Entry| it.kind == entry.kind && it.tag == entry.tag;
         (entry.kind == "SCHEMA" && entry.tag == "public")

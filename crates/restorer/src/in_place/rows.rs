@@ -86,6 +86,20 @@ impl Rows {
         Ok(())
     }
 
+    /// The tables of which there are some, as far as that is known beforehand, as a manifest writes them.
+    pub(super) fn tables(&self) -> Vec<String> {
+        if let Some((_, manifest)) = &self.folder {
+            let all = manifest.data().flat_map(|it| &it.tables);
+            return all.cloned().collect();
+        }
+        let archives = self.archives.iter().flatten();
+        let entries = archives.flat_map(|it| &it.entries);
+        entries
+            .filter(|it| rows::is_rows(it))
+            .map(rows::name)
+            .collect()
+    }
+
     /// Whether what was refused may be taken in another order.
     pub(super) fn have_another_order(&self) -> bool {
         let archives = self.archives.as_deref().unwrap_or_default();

@@ -94,7 +94,10 @@ pub(super) async fn remove(
 
 /// Gives whether the database is empty again.
 async fn all(session: &Client, toc: &Toc, before: Option<&Public>) -> Result<bool, Error> {
-    let mut pending: Vec<String> = toc.dropped().flat_map(statements).collect();
+    let made = toc
+        .dropped()
+        .filter(|it| before.is_none() || !it.is_public());
+    let mut pending: Vec<String> = made.flat_map(statements).collect();
     loop {
         let still = dropped(session, &pending).await?;
         if still.is_empty() || still.len() == pending.len() {

@@ -31,7 +31,7 @@ const STATEMENTS: &str = r#"
              acldefault('n', nspowner) AS initial
         FROM pg_namespace n
         LEFT JOIN pg_init_privs i ON i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid AND i.objsubid = 0
-       WHERE nspname = 'public' OR nspname::text = ANY ({schemas})
+       WHERE nspname = 'public' AND {brought} OR nspname::text = ANY ({schemas})
       UNION ALL
       SELECT 'LANGUAGE', format('%I', lanname), lanowner, lanacl, NULL, acldefault('l', lanowner)
         FROM pg_language WHERE lanname::text = ANY ({languages})
@@ -85,17 +85,19 @@ const STATEMENTS: &str = r#"
      ORDER BY s.number, s.step, s.text"#;
 
 /// The text that gives them their first privileges back, and takes comments away that the backup does
-/// not have; for a transaction, on a server of this major.
-pub(crate) fn reset(toc: &Toc, major: u32) -> String {
-    format!("{}{}", privileges(toc, major, &toc.entries), comments(toc))
+/// not have; for a transaction, on a server of this major. A part of a database may say nothing of the
+/// schema `public`, which then stays as it is.
+pub(crate) fn reset(toc: &Toc, major: u32, brings_public: bool) -> String {
+    let privileges = privileges(toc, major, (&toc.entries, brings_public));
+    format!("{privileges}{}", comments(toc, brings_public))
 }
 
 /// The same for the privileges of the schema `public` alone, which stays where all else is new.
 pub(crate) fn reset_public(toc: &Toc, major: u32) -> String {
-    privileges(toc, major, &[])
+    privileges(toc, major, (&[], true))
 }
 
-fn privileges(toc: &Toc, major: u32, kept: &[Entry]) -> String {
+fn privileges(toc: &Toc, major: u32, (kept, brings_public): (&[Entry], bool)) -> String {
     let names = |kind: &str| {
         let entries = kept.iter().filter(|it| it.kind == kind);
         let names: Vec<String> = entries.map(|it| literal(&it.tag)).collect();
@@ -105,6 +107,7 @@ fn privileges(toc: &Toc, major: u32, kept: &[Entry]) -> String {
     let public = if opened { "=UC" } else { "=U" };
     let statements = STATEMENTS
         .replace("{public}", public)
+        .replace("{brought}", if brings_public { "true" } else { "false" })
         .replace("{schemas}", &names("SCHEMA"))
         .replace("{languages}", &names("PROCEDURAL LANGUAGE"))
         .replace("{extensions}", &names("EXTENSION"));
@@ -129,7 +132,7 @@ END
 
 /// A backup says nothing of an object that has no comment, and since PostgreSQL 15 not that `public`
 /// has the one that it is made with.
-fn comments(toc: &Toc) -> String {
+fn comments(toc: &Toc, brings_public: bool) -> String {
     let said: BTreeSet<(String, String)> = toc
         .entries
         .iter()
@@ -147,7 +150,7 @@ fn comments(toc: &Toc) -> String {
         .filter(|it| it.tag != "public" && !said(&it.kind, &it.tag))
         .map(|it| (it.kind.as_str(), it.tag.as_str(), "NULL".to_owned()))
         .collect();
-    if toc.dump_major() >= Some(CLOSED_PUBLIC) && !said("SCHEMA", "public") {
+    if brings_public && toc.dump_major() >= Some(CLOSED_PUBLIC) && !said("SCHEMA", "public") {
         wanted.push(("SCHEMA", "public", literal(COMMENT)));
     }
     let statements: Vec<Statement> = wanted
@@ -187,9 +190,11 @@ mod tests {
             ],
             ..Toc::default()
         };
-        let text = comments(&toc);
+        let text = comments(&toc, true);
         assert!(!text.contains("a b"), "{text}");
         assert!(text.contains("COMMENT ON SCHEMA \"c\" IS NULL"), "{text}");
         assert!(text.contains("''standard public schema''"), "{text}");
+        let text = comments(&toc, false);
+        assert!(!text.contains("public"), "{text}");
     }
 }

@@ -62,13 +62,22 @@ pub struct Place<'a> {
     pub identities: &'a Identities,
 }
 
-/// What a load that was killed may have made in the target: the table of contents of its backup.
+/// What a load that was killed may have made.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Its backup's table of contents.
+    pub toc: Toc,
+    /// Tables for which that had no rows, as SQL writes their names.
+    pub without_rows: Vec<String>,
+}
+
+/// What a load that was killed may have made in the target, by what its backup has.
 /// None where there is no mark.
 ///
 /// # Errors
 /// The mark says nothing of use, or the backup that it names is not in the store any more: then
 /// nobody knows what is a half of what.
-pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option<Toc>, Failure> {
+pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option<Left>, Failure> {
     let Place {
         session,
         target,
@@ -88,7 +97,7 @@ pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option
     };
     let Ok((folder, _rest)) = Folder::parse_key(key) else {
         // A single object, which is restored in one transaction and leaves no halves.
-        return Ok(Some(Toc::default()));
+        return Ok(Some(Left::default()));
     };
     let manifest = match catalog::read_manifest(storage.as_ref(), &folder).await {
         Ok(manifest) => manifest,
@@ -105,5 +114,8 @@ pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option
     tracing::info!(key = %folder.prefix(), "what a restore that was cut short has left is removed first");
     let manifest = opening::open(&folder, manifest, identities)?;
     let schema = schema::fetch(storage, &folder, &manifest, identities, stop).await?;
-    Ok(Some(schema.toc))
+    Ok(Some(Left {
+        toc: schema.toc,
+        without_rows: manifest.part.map_or_else(Vec::new, |it| it.without_rows),
+    }))
 }

@@ -3,10 +3,12 @@
 use backuper::archive::manifest::Part;
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
+use backuper::text::patterns::{Pattern, Patterns};
 use tokio_postgres::Client;
 
 use super::tolerant::few;
 use crate::archive::toc::Toc;
+use crate::job::Mode;
 
 /// Tables that are dropped and made anew without rows, and what asks whether they have some now.
 const TABLES: &str = "
@@ -20,6 +22,10 @@ const TABLES: &str = "
 const MISSING: &str = "
     SELECT wanted FROM unnest($1::text[]) wanted
      WHERE wanted NOT IN (SELECT nspname::text FROM pg_namespace) ORDER BY 1";
+
+/// Patterns are the server's to read, as they were when the backup was made.
+const LEAVES_OUT_PUBLIC: &str =
+    "SELECT EXISTS (SELECT FROM unnest($1::text[]) pattern WHERE 'public' ~ pattern)";
 
 /// Extended statistics go with their table.
 const STATISTICS: &str = "
@@ -73,6 +79,50 @@ pub(crate) async fn refuse(
     )))
 }
 
+/// Whether a backup says what the schema `public` is like. An archive has no entry for one that is as it was made,
+/// so it is the choice of schemas that tells: `selectDumpableNamespace` in PostgreSQL's `src/bin/pg_dump/pg_dump.c`.
+///
+/// # Errors
+/// What the server said.
+pub(crate) async fn brings_public(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    part: Option<&Part>,
+) -> Result<bool, Failure> {
+    let Some(part) = part else { return Ok(true) };
+    if !part.include_tables.is_empty() {
+        return Ok(false);
+    }
+    if !part.include_schemas.is_empty() {
+        return Ok(toc.entries.iter().any(|it| it.is_of("SCHEMA", "public")));
+    }
+    let left_out = Patterns::of_schemas(&part.exclude_schemas.join(","))
+        .map_err(|error| Failure::refused(format!("the manifest's exclude_schemas: {error}")))?;
+    let left_out: Vec<String> = left_out.iter().map(Pattern::name).collect();
+    let row = session
+        .query_one(LEAVES_OUT_PUBLIC, &[&left_out])
+        .await
+        .map_err(|error| postgres::Error::new("examining", target, &error))?;
+    Ok(!row.get::<_, bool>(0))
+}
+
+/// What makes room for a part that needs schemas: a database that has them is there, and not empty.
+pub(crate) fn first(created: bool, mode: Mode) -> &'static str {
+    match (created, mode) {
+        (true, Mode::Auto) => {
+            "create the database, make them in it with CREATE SCHEMA and restore again"
+        }
+        (true, Mode::Empty) => {
+            "create the database, make them in it with CREATE SCHEMA and restore again with RESTORE_MODE=auto"
+        }
+        (false, Mode::Auto) => "make them there with CREATE SCHEMA and restore again",
+        (false, Mode::Empty) => {
+            "make them there with CREATE SCHEMA and restore again with RESTORE_MODE=auto"
+        }
+    }
+}
+
 /// Refuses where a schema is not there, and the backup has tables for it and not the schema itself.
 ///
 /// # Errors
@@ -80,14 +130,17 @@ pub(crate) async fn refuse(
 pub(crate) async fn has_schemas(
     session: &Client,
     target: &Target,
-    toc: &Toc,
-    part: &Part,
+    (toc, part): (&Toc, &Part),
+    first: &str,
 ) -> Result<(), Failure> {
+    // Of a schema `public` that is there already pg_dump only says whose it is.
     let made = |name: &str| {
-        let mut entries = toc.entries.iter();
-        entries.any(|it| it.kind == "SCHEMA" && it.tag == name)
+        let mut entries = toc.entries.iter().filter(|it| it.kind == "SCHEMA");
+        entries.any(|it| it.tag == name && it.definition.contains("CREATE SCHEMA "))
     };
-    let named = toc.entries.iter().filter_map(|it| it.namespace.clone());
+    // What is said of an object makes none: an extension of the backup may make it, and its schema.
+    let making = toc.entries.iter().filter(|it| !it.is_attached());
+    let named = making.filter_map(|it| it.namespace.clone());
     let mut wanted: Vec<String> = named.filter(|it| !it.is_empty() && !made(it)).collect();
     wanted.sort();
     wanted.dedup();
@@ -100,7 +153,7 @@ pub(crate) async fn has_schemas(
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "{target} does not have the schemas {}, and this backup, a part of a database ({part}), does not bring them; make them there with CREATE SCHEMA and restore again; nothing was changed",
+        "{target} does not have the schemas {}, and this backup, a part of a database ({part}), does not bring them; {first}; nothing was changed",
         few(missing)
     )))
 }

@@ -1,5 +1,6 @@
 //! What is found out about the target before it is touched.
 
+use backuper::archive::manifest::Part;
 use backuper::postgres::tools::{Directories, Tools};
 use backuper::postgres::{self, Entrance, Kind, Target, lock, probe};
 use backuper::runtime::{Failure, Shutdown};
@@ -91,7 +92,7 @@ pub async fn target(
     let made = created || mark::is_of_made(session, target).await?;
     let only_empty = wishes.mode == Mode::Empty && !created;
     if only_empty && holds_something(session, target).await? {
-        return Err(not_empty(target));
+        return Err(not_empty(target, backup.part()));
     }
     let examined = async {
         if created {
@@ -106,7 +107,7 @@ pub async fn target(
         let mut found = examine(session, target, programs, asked).await?;
         // Somebody may have made something meanwhile, and it would be replaced.
         if only_empty && !found.empty {
-            return Err(not_empty(target));
+            return Err(not_empty(target, backup.part()));
         }
         let making = std::mem::take(&mut found.making);
         if !making.names().is_empty() {
@@ -175,7 +176,8 @@ async fn examine(
     let tools = versions::fit(target, programs, backup, server).await?;
     extensions::examine(session, target, backup).await?;
     if let (Some(part), Some(toc)) = (backup.part(), backup.toc()) {
-        part::has_schemas(session, target, toc, part).await?;
+        let first = part::first(asked.created, wishes.mode);
+        part::has_schemas(session, target, (toc, part), first).await?;
     }
     may_restore(session, target).await?;
     let roles = Roles::of(session, target, here.major()).await?;
@@ -253,9 +255,15 @@ async fn holds_something(session: &Client, target: &Target) -> Result<bool, Fail
     Ok(row.get(0))
 }
 
-fn not_empty(target: &Target) -> Failure {
+fn not_empty(target: &Target, part: Option<&Part>) -> Failure {
+    let replaced = part.map_or_else(
+        || " to replace what is there".to_owned(),
+        |it| {
+            format!(", which replaces what this part of a database has ({it}) and leaves all else")
+        },
+    );
     Failure::refused(format!(
-        "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto to replace what is there; nothing was changed"
+        "{target} is not empty, and RESTORE_MODE=empty restores into no such database; restore into another one, drop this one, or set RESTORE_MODE=auto{replaced}; nothing was changed"
     ))
 }
 

@@ -69,6 +69,28 @@ const SCHEMAS: &str = "
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.oid = ANY ($1::oid[]) AND n.oid <> ALL ($2::oid[]) AND n.nspname <> 'public' ORDER BY 1";
 
+/// Tables that inherit from others, by however many steps, and are no partitions.
+const HEIRS: &str = "
+    WITH RECURSIVE heirs (relation, ancestor) AS (
+        SELECT inhrelid, inhparent FROM pg_inherits WHERE inhparent = ANY ($1::oid[])
+        UNION SELECT i.inhrelid, h.ancestor FROM heirs h JOIN pg_inherits i ON i.inhparent = h.relation)
+    SELECT format('%I.%I of %I.%I', n.nspname, c.relname, an.nspname, a.relname)
+      FROM heirs h
+      JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_class a ON a.oid = h.ancestor JOIN pg_namespace an ON an.oid = a.relnamespace
+     WHERE c.relkind IN ('r', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' AND c.oid <> ALL ($1::oid[])
+     ORDER BY 1";
+
+pub(super) async fn heirs(
+    session: &Client,
+    target: &Target,
+    relations: &[u32],
+) -> Result<Vec<String>, Error> {
+    let rows = session.query(HEIRS, &[&relations]).await;
+    let rows = rows.map_err(|error| Error::new("choosing the tables of", target, &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 pub(super) async fn needs(
     session: &Client,
     target: &Target,

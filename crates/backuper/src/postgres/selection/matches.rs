@@ -18,9 +18,14 @@ const SCHEMAS: &str = "
       FROM pg_catalog.pg_namespace n
      WHERE n.nspname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"";
 
-/// A name without a schema means what is found by the role's own search path, as in pg_dump.
+/// A name without a schema means what is found by the role's own search path, as in pg_dump. The last column is what
+/// matches this one alone, in the database's encoding.
 const TABLES: &str = "
-    SELECT c.oid, n.nspname::pg_catalog.text
+    SELECT c.oid, n.nspname::pg_catalog.text, c.relkind::pg_catalog.text,
+           pg_catalog.convert_to(
+             pg_catalog.format('\"%s\".\"%s\"', pg_catalog.replace(n.nspname::pg_catalog.text, '\"', '\"\"'),
+                               pg_catalog.replace(c.relname::pg_catalog.text, '\"', '\"\"')),
+             pg_catalog.getdatabaseencoding())
       FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'S', 'v', 'm', 'f', 'p']::pg_catalog.\"char\"[])
@@ -58,11 +63,18 @@ impl Matches {
         for (setting, patterns) in filters.kinds() {
             for pattern in patterns.iter() {
                 let found = one(session, target, setting, pattern).await?;
-                matches.set(setting).extend(found);
-                let row = session.query_one(ENCODED, &[&pattern.as_str()]).await;
-                let mut argument = setting.option().as_bytes().to_vec();
-                argument.extend(row.map_err(failed)?.get::<_, Vec<u8>>(0));
-                matches.arguments.push(OsString::from_vec(argument));
+                let texts = match found.one_by_one {
+                    Some(texts) => texts,
+                    None => {
+                        let row = session.query_one(ENCODED, &[&pattern.as_str()]).await;
+                        vec![row.map_err(failed)?.get(0)]
+                    }
+                };
+                matches.set(setting).extend(found.oids);
+                let option = setting.option().as_bytes();
+                let arguments = texts.iter().map(|it| [option, it].concat());
+                let arguments = arguments.map(OsString::from_vec);
+                matches.arguments.extend(arguments);
             }
         }
         let back = session.batch_execute("SET search_path = pg_catalog").await;
@@ -81,13 +93,22 @@ impl Matches {
     }
 }
 
-/// What one pattern matches, which is something.
+/// What one pattern matches.
+struct Found {
+    oids: Vec<u32>,
+    /// What matches each of them alone, where pg_dump would take the pattern for more.
+    one_by_one: Option<Vec<Vec<u8>>>,
+}
+
+/// What one pattern matches, which is something. Rows are those of tables: pg_dump would leave out the value of a
+/// sequence too, which then gives keys that are there already, and would not fill a materialized view, so that what
+/// reads it fails.
 async fn one(
     session: &Client,
     target: &Target,
     setting: Setting,
     pattern: &Pattern,
-) -> Result<Vec<u32>, Error> {
+) -> Result<Found, Error> {
     let found = if setting.is_of_schemas() {
         session.query(SCHEMAS, &[&pattern.name()]).await
     } else {
@@ -103,6 +124,9 @@ async fn one(
         }
         _ => Error::new("choosing the tables of", target, &error),
     })?;
+    let is_of_rows = setting == Setting::ExcludeTableData;
+    let has_no_rows = |row: &Row| is_of_rows && matches!(row.get(2), "S" | "m");
+    let (spared, found): (Vec<Row>, Vec<Row>) = found.into_iter().partition(has_no_rows);
     if found.is_empty() {
         return Err(refusal(target, nothing(setting, pattern)));
     }
@@ -119,7 +143,11 @@ async fn one(
             ),
         ));
     }
-    Ok(found.iter().map(|row| row.get(0)).collect())
+    let alone = || found.iter().map(|row| row.get(3)).collect();
+    Ok(Found {
+        oids: found.iter().map(|row| row.get(0)).collect(),
+        one_by_one: (!spared.is_empty()).then(alone),
+    })
 }
 
 fn is_of_the_pattern(code: &SqlState) -> bool {
@@ -136,7 +164,7 @@ fn nothing(setting: Setting, pattern: &Pattern) -> String {
         (true, false) => ("schema", "what it is to leave out would be backed up"),
         (false, false) if setting == Setting::ExcludeTableData => (
             "table",
-            "the rows that it is to leave out would be backed up",
+            "the rows that it is to leave out would be backed up (sequences always have their value, and materialized views are filled anew)",
         ),
         (false, false) => ("table", "what it is to leave out would be backed up"),
     };
