@@ -1,11 +1,12 @@
 //! Database: made where there is none, marked as its object's, and kept as the spec says.
 
+mod ensure;
+mod told;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backuper::postgres::{self, Kind, Session};
-use backuper::text::sql::quote;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -15,12 +16,15 @@ use kube::runtime::events::EventType;
 use serde_json::{Map, Value};
 
 use super::cluster::identity;
-use super::crd::{DBCluster, Database, DatabaseKept, DatabaseStatus};
+use super::crd::{DBCluster, Database, DatabaseStatus};
 use super::servers::Server;
-use super::waiting::{Waiting, told};
+use super::waiting::{self, Waiting};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
-use crate::postgres::database::{self, Claim, Found, Origin, Owner, Record};
-use crate::postgres::server::{self, Facts};
+use crate::postgres::database::Owner;
+use ensure::Wish;
+pub(super) use ensure::{Trouble, doing, found};
+pub(super) use told::failed;
+use told::ready;
 
 /// Before a server that did not do something is asked again.
 const TRANSIENT: Duration = Duration::from_secs(60);
@@ -102,7 +106,7 @@ impl Operator {
         let (after, again) = match stop {
             Stop::Waiting(waiting) => {
                 let since = before.pending_since.as_ref().map(|it| it.0);
-                let (phase, message, since) = told(&waiting, since, now());
+                let (phase, message, since) = waiting::told(&waiting, since, now());
                 let mut after = failed(object, before, phase, "Waiting", &message);
                 after.pending_since = Some(Time(since));
                 (after, waiting.again)
@@ -279,311 +283,6 @@ impl Operator {
             let note = format!("what the object had before stays as it is: {left}");
             self.publish(object, EventType::Warning, "Orphaned", &note)
                 .await;
-        }
-        Ok(())
-    }
-}
-
-/// The status of an object that is not as its spec wants it.
-pub(super) fn failed(
-    object: &Database,
-    before: &DatabaseStatus,
-    phase: &str,
-    reason: &str,
-    message: &str,
-) -> DatabaseStatus {
-    let generation = object.metadata.generation;
-    let mut after = DatabaseStatus {
-        phase: Some(phase.to_owned()),
-        message: Some(message.to_owned()),
-        observed_generation: generation,
-        database_name: Some(name(object)),
-        pending_since: None,
-        ..before.clone()
-    };
-    let condition = status::condition(status::READY, false, reason, message, (generation, now()));
-    status::set(&mut after.conditions, condition);
-    after
-}
-
-fn ready(object: &Database, before: &DatabaseStatus, ensured: &Ensured) -> DatabaseStatus {
-    let message = "database is ready";
-    let mut after = failed(object, before, "Ready", "Ready", message);
-    let of = (object.metadata.generation, now());
-    let (reason, note) = if ensured.tracked {
-        ("Ready", message)
-    } else {
-        (
-            "Unmarked",
-            "database is ready; it carries no mark, as only its owner in PostgreSQL may write one",
-        )
-    };
-    let condition = status::condition(status::READY, true, reason, note, of);
-    status::set(&mut after.conditions, condition);
-    after.ownership_tracked = Some(ensured.tracked);
-    let kept = &ensured.kept;
-    let is_other = |it: &&DatabaseKept| {
-        (&it.database_name, &it.cluster_name, &it.system_identifier)
-            != (
-                &kept.database_name,
-                &kept.cluster_name,
-                &kept.system_identifier,
-            )
-    };
-    let mut orphaned = before.orphaned.clone().unwrap_or_default();
-    if let Some(other) = before.kept.as_ref().filter(is_other) {
-        orphaned.push(shown(other));
-    }
-    orphaned.sort();
-    orphaned.dedup();
-    orphaned.retain(|it| *it != shown(kept));
-    after.orphaned = (!orphaned.is_empty()).then_some(orphaned);
-    after.kept = Some(kept.clone());
-    after
-}
-
-fn shown(kept: &DatabaseKept) -> String {
-    let DatabaseKept {
-        cluster_name,
-        database_name,
-        system_identifier,
-        ..
-    } = kept;
-    match system_identifier {
-        Some(it) => format!("{database_name} on DBCluster {cluster_name} (system identifier {it})"),
-        None => format!("{database_name} on DBCluster {cluster_name}"),
-    }
-}
-
-/// What an object wants of its server.
-struct Wish<'a> {
-    name: String,
-    owner: Owner,
-    object: &'a Database,
-    kept: Option<DatabaseKept>,
-}
-
-/// A database that is as its object wants it.
-struct Ensured {
-    tracked: bool,
-    kept: DatabaseKept,
-}
-
-/// Why a database is not as its object wants it.
-pub(super) enum Trouble {
-    /// It is another's.
-    Refused(String),
-    /// What was being done, and what the server said.
-    Postgres(&'static str, postgres::Error),
-}
-
-impl From<postgres::Error> for Trouble {
-    fn from(error: postgres::Error) -> Self {
-        Self::Postgres("connection error", error)
-    }
-}
-
-impl Trouble {
-    pub(super) fn is_about_the_login(&self) -> bool {
-        matches!(self, Self::Postgres(_, error) if matches!(error.kind, Kind::Rejected | Kind::NoPassword))
-    }
-
-    /// Reason, message, and when to try again.
-    pub(super) fn told(&self) -> (&'static str, String, Duration) {
-        match self {
-            Self::Refused(message) => ("NotOwned", message.clone(), REPAIR),
-            Self::Postgres("connection error", error) => (
-                "ConnectionError",
-                format!("connection error: {}", error.reason),
-                TRANSIENT,
-            ),
-            Self::Postgres(doing, error) if error.kind == Kind::Denied => (
-                "InsufficientPrivileges",
-                format!(
-                    "{doing}: {}; give the DBCluster's role what it lacks",
-                    error.reason
-                ),
-                REPAIR,
-            ),
-            Self::Postgres(doing, error) => (
-                "Error",
-                format!("transient error (will retry): {doing}: {}", error.reason),
-                TRANSIENT,
-            ),
-        }
-    }
-}
-
-/// What was being done when a server refused.
-pub(super) fn doing(what: &'static str) -> impl Fn(postgres::Error) -> Trouble {
-    move |error| Trouble::Postgres(what, error)
-}
-
-const CREATING: &str = "failed to create database";
-const REVOKING: &str = "failed to revoke public connect";
-const EXTENDING: &str = "failed to create extensions";
-
-/// The database, with what an object's status knows of it where no role of the server says it.
-pub(super) async fn found(
-    session: &Session,
-    server: &Server,
-    name: &str,
-    of: (&Owner, Option<&DatabaseKept>, &Facts),
-) -> Result<Option<Found>, postgres::Error> {
-    let (owner, kept, facts) = of;
-    let mut found = database::find(session, &server.target, name).await?;
-    if let (Some(found), Some(kept)) = (&mut found, kept)
-        && found.record.is_none()
-        && kept.oid == found.oid
-        && kept.system_identifier == facts.system_identifier
-    {
-        found.record = Some(Record {
-            cluster: owner.cluster.clone(),
-            object: owner.uid.clone(),
-            origin: if kept.origin == Origin::Created.to_string() {
-                Origin::Created
-            } else {
-                Origin::Adopted
-            },
-            comment: kept.comment.clone(),
-        });
-    }
-    Ok(found)
-}
-
-impl Wish<'_> {
-    async fn find(
-        &self,
-        server: &Server,
-        session: &Session,
-        facts: &Facts,
-    ) -> Result<Option<Found>, Trouble> {
-        let of = (&self.owner, self.kept.as_ref(), facts);
-        let found = found(session, server, &self.name, of).await;
-        found.map_err(doing(CREATING))
-    }
-
-    async fn ensure(
-        &self,
-        server: &Server,
-        session: &Session,
-        facts: &Facts,
-    ) -> Result<Ensured, Trouble> {
-        let force = keys::says(self.object, keys::FORCE_ADOPT);
-        let before = self.find(server, session, facts).await?;
-        let origin = match database::claim(&self.name, before.as_ref(), &self.owner, force) {
-            Claim::Refused(why) => return Err(Trouble::Refused(why)),
-            Claim::Create => {
-                let sql = database::create(&self.name);
-                let done = server::execute(session, &server.target, "creating in", &sql).await;
-                done.map_err(doing(CREATING))?;
-                Origin::Created
-            }
-            Claim::Adopt => Origin::Adopted,
-            Claim::Ours(origin) => origin,
-        };
-        let found = match before {
-            Some(found) => found,
-            None => self.there(server, session, facts).await?,
-        };
-        let tracked = self.mark(server, session, facts, (&found, origin)).await?;
-        self.restrict(server, session, facts, &found).await?;
-        self.extend(server).await?;
-        Ok(Ensured {
-            tracked,
-            kept: DatabaseKept {
-                cluster_name: self.object.spec.cluster_ref.name.clone(),
-                database_name: self.name.clone(),
-                system_identifier: facts.system_identifier.clone(),
-                oid: found.oid,
-                origin: origin.to_string(),
-                comment: found.record.map_or_else(
-                    || found.comment.filter(|it| database::marked(it).is_none()),
-                    |it| it.comment,
-                ),
-            },
-        })
-    }
-
-    async fn there(
-        &self,
-        server: &Server,
-        session: &Session,
-        facts: &Facts,
-    ) -> Result<Found, Trouble> {
-        let found = self.find(server, session, facts).await?;
-        found.ok_or_else(|| {
-            let gone = format!(
-                "database {} was dropped by somebody else",
-                quote(&self.name)
-            );
-            Trouble::Postgres(
-                CREATING,
-                postgres::Error::because(Kind::Other, "looking in", &server.target, gone),
-            )
-        })
-    }
-
-    /// Whether the database carries both marks.
-    async fn mark(
-        &self,
-        server: &Server,
-        session: &Session,
-        facts: &Facts,
-        of: (&Found, Origin),
-    ) -> Result<bool, Trouble> {
-        let (found, origin) = of;
-        let statements = database::mark(&self.name, found, &self.owner, origin, facts);
-        if statements.is_empty() {
-            return Ok(true);
-        }
-        if !found.owned {
-            return Ok(false);
-        }
-        // One message is one transaction.
-        let sql = statements.join("; ");
-        let marked = server::execute(session, &server.target, "marking a database in", &sql).await;
-        marked.map_err(doing(CREATING))?;
-        Ok(true)
-    }
-
-    async fn restrict(
-        &self,
-        server: &Server,
-        session: &Session,
-        facts: &Facts,
-        found: &Found,
-    ) -> Result<(), Trouble> {
-        let statements = database::alter(&self.name, found, self.object.spec.revoke_public_connect);
-        if statements.is_empty() {
-            return Ok(());
-        }
-        let sql = statements.join("; ");
-        let revoked = server::execute(session, &server.target, "revoking in", &sql).await;
-        revoked.map_err(doing(REVOKING))?;
-        // Whoever does not own a database is warned, and nothing is revoked.
-        if self.there(server, session, facts).await?.public_connect {
-            let why = format!(
-                "CONNECT on database {} could not be revoked (not owner)",
-                self.name
-            );
-            let error = postgres::Error::because(Kind::Denied, "revoking in", &server.target, why);
-            return Err(Trouble::Postgres(REVOKING, error));
-        }
-        Ok(())
-    }
-
-    async fn extend(&self, server: &Server) -> Result<(), Trouble> {
-        let wanted = &self.object.spec.extensions;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let (session, target) = server.enter(&self.name).await.map_err(doing(EXTENDING))?;
-        let missing = database::missing_extensions(&session, &target, wanted).await;
-        for name in missing.map_err(doing(EXTENDING))? {
-            let sql = database::create_extension(&name);
-            let made = server::execute(&session, &target, "creating an extension in", &sql).await;
-            made.map_err(doing(EXTENDING))?;
         }
         Ok(())
     }

@@ -1,0 +1,247 @@
+//! A database in its server, brought to what its object wants.
+
+use std::time::Duration;
+
+use backuper::postgres::{self, Kind, Session};
+use backuper::text::sql::quote;
+
+use super::TRANSIENT;
+use crate::operator::crd::{Database, DatabaseKept};
+use crate::operator::servers::Server;
+use crate::operator::{REPAIR, keys};
+use crate::postgres::database::{self, Claim, Found, Origin, Owner, Record};
+use crate::postgres::server::{self, Facts};
+
+/// What an object wants of its server.
+pub(super) struct Wish<'a> {
+    pub(super) name: String,
+    pub(super) owner: Owner,
+    pub(super) object: &'a Database,
+    pub(super) kept: Option<DatabaseKept>,
+}
+
+/// A database that is as its object wants it.
+pub(super) struct Ensured {
+    pub(super) tracked: bool,
+    pub(super) kept: DatabaseKept,
+}
+
+/// Why a database is not as its object wants it.
+pub(in crate::operator) enum Trouble {
+    /// It is another's.
+    Refused(String),
+    /// What was being done, and what the server said.
+    Postgres(&'static str, postgres::Error),
+}
+
+impl From<postgres::Error> for Trouble {
+    fn from(error: postgres::Error) -> Self {
+        Self::Postgres("connection error", error)
+    }
+}
+
+impl Trouble {
+    pub(in crate::operator) fn is_about_the_login(&self) -> bool {
+        matches!(self, Self::Postgres(_, error) if matches!(error.kind, Kind::Rejected | Kind::NoPassword))
+    }
+
+    /// Reason, message, and when to try again.
+    pub(in crate::operator) fn told(&self) -> (&'static str, String, Duration) {
+        match self {
+            Self::Refused(message) => ("NotOwned", message.clone(), REPAIR),
+            Self::Postgres("connection error", error) => (
+                "ConnectionError",
+                format!("connection error: {}", error.reason),
+                TRANSIENT,
+            ),
+            Self::Postgres(doing, error) if error.kind == Kind::Denied => (
+                "InsufficientPrivileges",
+                format!(
+                    "{doing}: {}; give the DBCluster's role what it lacks",
+                    error.reason
+                ),
+                REPAIR,
+            ),
+            Self::Postgres(doing, error) => (
+                "Error",
+                format!("transient error (will retry): {doing}: {}", error.reason),
+                TRANSIENT,
+            ),
+        }
+    }
+}
+
+/// What was being done when a server refused.
+pub(in crate::operator) fn doing(what: &'static str) -> impl Fn(postgres::Error) -> Trouble {
+    move |error| Trouble::Postgres(what, error)
+}
+
+const CREATING: &str = "failed to create database";
+const REVOKING: &str = "failed to revoke public connect";
+const EXTENDING: &str = "failed to create extensions";
+
+/// The database, with what an object's status knows of it where no role of the server says it.
+pub(in crate::operator) async fn found(
+    session: &Session,
+    server: &Server,
+    name: &str,
+    of: (&Owner, Option<&DatabaseKept>, &Facts),
+) -> Result<Option<Found>, postgres::Error> {
+    let (owner, kept, facts) = of;
+    let mut found = database::find(session, &server.target, name).await?;
+    if let (Some(found), Some(kept)) = (&mut found, kept)
+        && found.record.is_none()
+        && kept.oid == found.oid
+        && kept.system_identifier == facts.system_identifier
+    {
+        found.record = Some(Record {
+            cluster: owner.cluster.clone(),
+            object: owner.uid.clone(),
+            origin: if kept.origin == Origin::Created.to_string() {
+                Origin::Created
+            } else {
+                Origin::Adopted
+            },
+            comment: kept.comment.clone(),
+        });
+    }
+    Ok(found)
+}
+
+impl Wish<'_> {
+    async fn find(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Option<Found>, Trouble> {
+        let of = (&self.owner, self.kept.as_ref(), facts);
+        let found = found(session, server, &self.name, of).await;
+        found.map_err(doing(CREATING))
+    }
+
+    pub(super) async fn ensure(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Ensured, Trouble> {
+        let force = keys::says(self.object, keys::FORCE_ADOPT);
+        let before = self.find(server, session, facts).await?;
+        let origin = match database::claim(&self.name, before.as_ref(), &self.owner, force) {
+            Claim::Refused(why) => return Err(Trouble::Refused(why)),
+            Claim::Create => {
+                let sql = database::create(&self.name);
+                let done = server::execute(session, &server.target, "creating in", &sql).await;
+                done.map_err(doing(CREATING))?;
+                Origin::Created
+            }
+            Claim::Adopt => Origin::Adopted,
+            Claim::Ours(origin) => origin,
+        };
+        let found = match before {
+            Some(found) => found,
+            None => self.there(server, session, facts).await?,
+        };
+        let tracked = self.mark(server, session, facts, (&found, origin)).await?;
+        self.restrict(server, session, facts, &found).await?;
+        self.extend(server).await?;
+        Ok(Ensured {
+            tracked,
+            kept: DatabaseKept {
+                cluster_name: self.object.spec.cluster_ref.name.clone(),
+                database_name: self.name.clone(),
+                system_identifier: facts.system_identifier.clone(),
+                oid: found.oid,
+                origin: origin.to_string(),
+                comment: found.record.map_or_else(
+                    || found.comment.filter(|it| database::marked(it).is_none()),
+                    |it| it.comment,
+                ),
+            },
+        })
+    }
+
+    async fn there(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Found, Trouble> {
+        let found = self.find(server, session, facts).await?;
+        found.ok_or_else(|| {
+            let gone = format!(
+                "database {} was dropped by somebody else",
+                quote(&self.name)
+            );
+            Trouble::Postgres(
+                CREATING,
+                postgres::Error::because(Kind::Other, "looking in", &server.target, gone),
+            )
+        })
+    }
+
+    /// Whether the database carries both marks.
+    async fn mark(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+        of: (&Found, Origin),
+    ) -> Result<bool, Trouble> {
+        let (found, origin) = of;
+        let statements = database::mark(&self.name, found, &self.owner, origin, facts);
+        if statements.is_empty() {
+            return Ok(true);
+        }
+        if !found.owned {
+            return Ok(false);
+        }
+        // One message is one transaction.
+        let sql = statements.join("; ");
+        let marked = server::execute(session, &server.target, "marking a database in", &sql).await;
+        marked.map_err(doing(CREATING))?;
+        Ok(true)
+    }
+
+    async fn restrict(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+        found: &Found,
+    ) -> Result<(), Trouble> {
+        let statements = database::alter(&self.name, found, self.object.spec.revoke_public_connect);
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let sql = statements.join("; ");
+        let revoked = server::execute(session, &server.target, "revoking in", &sql).await;
+        revoked.map_err(doing(REVOKING))?;
+        // Whoever does not own a database is warned, and nothing is revoked.
+        if self.there(server, session, facts).await?.public_connect {
+            let why = format!(
+                "CONNECT on database {} could not be revoked (not owner)",
+                self.name
+            );
+            let error = postgres::Error::because(Kind::Denied, "revoking in", &server.target, why);
+            return Err(Trouble::Postgres(REVOKING, error));
+        }
+        Ok(())
+    }
+
+    async fn extend(&self, server: &Server) -> Result<(), Trouble> {
+        let wanted = &self.object.spec.extensions;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (session, target) = server.enter(&self.name).await.map_err(doing(EXTENDING))?;
+        let missing = database::missing_extensions(&session, &target, wanted).await;
+        for name in missing.map_err(doing(EXTENDING))? {
+            let sql = database::create_extension(&name);
+            let made = server::execute(&session, &target, "creating an extension in", &sql).await;
+            made.map_err(doing(EXTENDING))?;
+        }
+        Ok(())
+    }
+}
