@@ -238,7 +238,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "scheduler",
         &[
-            &["domain"],
+            &["domain", "postgres"],
             &["workers"],
             &["engine"],
             &["service", "metrics", "listener"],

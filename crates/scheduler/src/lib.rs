@@ -17,6 +17,7 @@ pub mod engine;
 pub mod listener;
 pub mod metrics;
 pub mod observer;
+pub mod postgres;
 pub mod run;
 pub mod service;
 pub mod workers;

@@ -1,0 +1,10 @@
+//! Administration of PostgreSQL servers: what is wanted × what is found gives statements.
+//!
+//! The decisions are pure; whoever calls holds the sessions. Nothing here knows Kubernetes.
+
+pub mod failure;
+pub mod membership;
+pub mod password;
+pub mod role;
+pub mod scram;
+pub mod statement;
