@@ -5,6 +5,7 @@
 pub mod failure;
 pub mod membership;
 pub mod password;
+pub mod privileges;
 pub mod role;
 pub mod scram;
 pub mod statement;
