@@ -161,6 +161,11 @@ pub(super) fn by_default<'a>(
     plan: &mut Plan,
 ) {
     let mut creators = found.creators.clone();
+    // Nobody logs in as the owner role, so nothing is created as it: it only gets what users leave.
+    if let Some(owner_role) = found.owner_role {
+        creators.remove(&owner_role);
+    }
+    let lasting = creators.clone();
     creators.extend(found.defaults.iter().map(|it| it.creator));
     for creator in creators {
         let named = reached.name(creator).to_owned();
@@ -181,7 +186,7 @@ pub(super) fn by_default<'a>(
             for schema in &found.schemas {
                 let has = find(Some(&schema.name));
                 let mut difference = Difference::of(&privileges, has, creator, found.role);
-                if !found.creators.contains(&creator) {
+                if !lasting.contains(&creator) {
                     difference.grant.clear();
                 }
                 let before = format!("{before}IN SCHEMA {} ", quote(&schema.name));

@@ -161,12 +161,10 @@ pub async fn finish(client: &Client, role: &str, owner: &Owner) -> Result<(), Er
     match execute_together(client, std::slice::from_ref(&drop)).await {
         Err(error) if error.class == Class::DependentObjects => {
             let traces = traces(client, role).await?;
-            let reason = match traces.is_empty() {
-                true => error.reason,
-                false => {
-                    let traces: Vec<String> = traces.iter().map(Trace::to_string).collect();
-                    traces.join("; ")
-                }
+            let traces: Vec<String> = traces.iter().map(Trace::to_string).collect();
+            let reason = match traces.len() {
+                0 => error.reason,
+                _ => traces.join("; "),
             };
             Err(Error { reason, ..error })
         }
@@ -178,14 +176,13 @@ pub async fn finish(client: &Client, role: &str, owner: &Owner) -> Result<(), Er
 async fn is_to_go(client: &Client, role: &str, owner: &Owner) -> Result<bool, Error> {
     let found = found(client, role).await?;
     match claim(role, found.as_ref(), owner, Evidence::None) {
-        Claim::Create => Ok(false),
         Claim::Ours => Ok(true),
         Claim::Refused(reason) => Err(Error::because(
             Class::Conflict,
             format!("removing role {role}"),
             reason,
         )),
-        Claim::Adopt => Ok(false),
+        Claim::Create | Claim::Adopt => Ok(false),
     }
 }
 
