@@ -54,6 +54,7 @@ mod tls;
 mod told;
 mod turns;
 mod unfinished;
+mod users;
 mod versions;
 mod workers;
 

@@ -1,0 +1,121 @@
+//! Into which databases of a server a user may connect.
+
+use backuper::text::sql::quote;
+use tokio_postgres::Client;
+
+use super::{Kind, Problem};
+use crate::postgres::failure::Error;
+use crate::postgres::membership::{Reach, Role, administrator};
+use crate::postgres::statement::{Statement, ask, listed};
+
+/// A database, and who may connect to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub owner: Role,
+    /// Whether the user's role has CONNECT itself, from the owner.
+    pub granted: bool,
+    /// Whether everybody has.
+    pub public: bool,
+}
+
+/// Reads every database that is no template.
+///
+/// # Errors
+/// What the server said.
+pub async fn found(client: &Client, role: &str) -> Result<Vec<Database>, Error> {
+    let us = administrator(client).await?;
+    let sql = format!(
+        "SELECT d.datname::text, r.rolname::text, {},
+                EXISTS (SELECT FROM aclexplode(d.datacl) a WHERE a.privilege_type = 'CONNECT' AND a.grantor = d.datdba
+                           AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text)),
+                EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+                         WHERE a.privilege_type = 'CONNECT' AND a.grantee = 0)
+           FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+          WHERE NOT d.datistemplate AND d.datallowconn ORDER BY d.oid",
+        us.reach()
+    );
+    let rows = ask(client, "reading who may connect", &sql, &[&role]).await?;
+    let database = |row: &tokio_postgres::Row| Database {
+        name: row.get(0),
+        owner: Role {
+            name: row.get(1),
+            reach: Reach::parse(row.get(2)),
+        },
+        granted: row.get(3),
+        public: row.get(4),
+    };
+    Ok(rows.iter().map(database).collect())
+}
+
+/// Gives the role CONNECT to these databases and takes it elsewhere, where it has it itself. Where everybody
+/// may connect to others, a problem says so.
+#[must_use]
+pub fn plan(
+    role: &str,
+    wanted: &[String],
+    found: &[Database],
+    us: &crate::postgres::membership::Administrator,
+) -> (Vec<Statement>, Vec<Problem>) {
+    let (mut statements, mut problems) = (Vec::new(), Vec::new());
+    let mut open = Vec::new();
+    for database in found {
+        let (name, is_wanted) = (&database.name, wanted.contains(&database.name));
+        if !is_wanted && database.public {
+            open.push(name.as_str());
+        }
+        if database.granted == is_wanted || database.owner.name == role {
+            continue;
+        }
+        match database.owner.reach {
+            Reach::Closed if is_wanted && database.public => continue,
+            Reach::Closed => {
+                let owner = &database.owner.name;
+                problems.push(Problem {
+                    kind: Kind::NotAllowed,
+                    sentence: format!(
+                        "role {} may not say who connects to database {name}, which is role {owner}'s: run GRANT {} TO {}",
+                        us.name,
+                        quote(owner),
+                        quote(&us.name)
+                    ),
+                });
+                continue;
+            }
+            Reach::Grantable => {
+                let join = us.join(&database.owner.name);
+                if !statements.contains(&join) {
+                    statements.push(join);
+                }
+            }
+            Reach::Usable => {}
+        }
+        let (name, role) = (quote(name), quote(role));
+        statements.push(Statement::new(if is_wanted {
+            format!("GRANT CONNECT ON DATABASE {name} TO {role}")
+        } else {
+            format!("REVOKE CONNECT ON DATABASE {name} FROM {role}")
+        }));
+    }
+    let missing = wanted
+        .iter()
+        .filter(|it| !found.iter().any(|database| database.name == **it));
+    problems.extend(missing.map(|it| Problem {
+        kind: Kind::Missing,
+        sentence: format!(
+            "database {it} does not exist: create it, or take it out of the user's databases"
+        ),
+    }));
+    if !open.is_empty() {
+        problems.push(Problem {
+            kind: Kind::Public,
+            sentence: format!(
+                "everybody may connect to {}, so role {role} may too: REVOKE CONNECT there FROM PUBLIC",
+                listed(&open)
+            ),
+        });
+    }
+    (statements, problems)
+}
