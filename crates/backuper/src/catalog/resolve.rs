@@ -2,6 +2,7 @@
 
 mod named;
 mod nothing;
+mod parts;
 
 use std::collections::BTreeSet;
 
@@ -141,22 +142,6 @@ pub async fn resolve(storage: &dyn Storage, request: Request<'_>) -> Result<Reso
     })
 }
 
-/// Takes out what has a part of the database alone, where something has all of it; gives it. Of those that are
-/// `unmarked` only the manifest says so.
-fn pass_over_parts(candidates: &mut Vec<Candidate<'_>>, unmarked: &[Folder]) -> Vec<Folder> {
-    let part = |it: &Candidate<'_>| match it {
-        Candidate::Ours(backup) => (backup.part().is_some() || unmarked.contains(&backup.folder))
-            .then(|| backup.folder.clone()),
-        Candidate::Published(..) => None,
-    };
-    let parts: Vec<Folder> = candidates.iter().filter_map(part).collect();
-    if parts.len() == candidates.len() {
-        return Vec::new();
-    }
-    candidates.retain(|it| part(it).is_none());
-    parts
-}
-
 /// Which of several candidates is asked for.
 #[derive(Clone, Copy)]
 enum Wanted {
@@ -241,37 +226,6 @@ impl Candidate<'_> {
 }
 
 impl Question<'_> {
-    /// The backup that is asked for, those among which it was, and newer ones that have a part of the database alone.
-    /// The object that marks such a one may be missing, where somebody copied it by hand; then its manifest tells.
-    async fn whole<'a>(
-        &self,
-        all: Vec<Candidate<'a>>,
-        wanted: Wanted,
-    ) -> Result<(Found, Vec<Candidate<'a>>, Vec<Folder>), Error> {
-        let mut unmarked: Vec<Folder> = Vec::new();
-        loop {
-            let mut candidates = all.clone();
-            let parts = pass_over_parts(&mut candidates, &unmarked);
-            let found = match wanted {
-                Wanted::Count(count) => self.count(&candidates, count).await?,
-                Wanted::At(time) => self.at(&candidates, time).await?,
-            };
-            let is_marked = |folder: &Folder| {
-                unmarked.contains(folder)
-                    || all.iter().any(|it| match it {
-                        Candidate::Ours(it) => it.folder == *folder && it.part().is_some(),
-                        Candidate::Published(..) => false,
-                    })
-            };
-            match &found {
-                Found::Ours(folder, manifest) if manifest.part.is_some() && !is_marked(folder) => {
-                    unmarked.push(folder.clone());
-                }
-                _ => return Ok((found, candidates, parts)),
-            }
-        }
-    }
-
     async fn count(&self, candidates: &[Candidate<'_>], count: u32) -> Result<Found, Error> {
         let mut passed = 0;
         for candidate in candidates {
