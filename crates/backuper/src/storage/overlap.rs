@@ -133,9 +133,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_place_is_the_same_however_it_is_reached() {
-        let s3 = |endpoint: Option<&str>, bucket: &str, prefix: &str| Config {
+    fn s3(endpoint: Option<&str>, bucket: &str, prefix: &str) -> Config {
+        Config {
             place: Place::S3(S3Place {
                 endpoint: endpoint.map(str::to_owned),
                 bucket: bucket.parse().unwrap(),
@@ -147,7 +146,11 @@ mod tests {
                 options: Options::default(),
             }),
             ..directory("/", None, prefix)
-        };
+        }
+    }
+
+    #[test]
+    fn a_place_is_the_same_however_it_is_reached() {
         let google = Config {
             place: Place::Gcs(GcsPlace {
                 endpoint: None,
