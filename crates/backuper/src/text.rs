@@ -49,6 +49,14 @@ fn turns_text(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// As much of a text as some bytes hold, and no half of a character.
+#[must_use]
+pub fn within(text: &str, bytes: usize) -> &str {
+    let mut ends = (0..=bytes.min(text.len())).rev();
+    let end = ends.find(|it| text.is_char_boundary(*it));
+    &text[..end.unwrap_or(0)]
+}
+
 /// An error and its causes, the outermost first.
 pub fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),

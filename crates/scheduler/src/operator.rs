@@ -46,6 +46,8 @@ use servers::Servers;
 const REPAIR: Duration = Duration::from_secs(300);
 /// Before a call to the API server is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
+/// Bytes of an event's note.
+const NOTE: usize = 1024;
 /// The most that are worked on at a time, of each kind. Statements of one server take turns anyway.
 const AT_A_TIME: u16 = 64;
 
@@ -254,6 +256,17 @@ impl Operator {
         clusters.as_ref()?.get(&ObjectRef::new(name))
     }
 
+    fn has_database(&self, namespace: &str, name: &str) -> bool {
+        let databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let named = ObjectRef::new(name).within(namespace);
+        databases
+            .as_ref()
+            .is_some_and(|it| it.get(&named).is_some())
+    }
+
     /// Tells of an object what `kubectl describe` shows.
     async fn publish<K: Resource<DynamicType = ()>>(
         &self,
@@ -265,8 +278,7 @@ impl Operator {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            // Kubernetes lets in a thousand bytes.
-            note: Some(note.chars().take(250).collect()),
+            note: Some(text::within(note, NOTE).to_owned()),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -1,10 +1,12 @@
 //! DBCluster and Database: what is made, claimed and repaired.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
 use super::{Stage, message, named, readiness, served};
-use crate::cluster::eventually;
+use crate::cluster::{Namespace, eventually, kept_by};
+use crate::testbed::pgbouncer::Pgbouncer;
 use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::unique;
 
@@ -98,6 +100,101 @@ fn what_is_there_is_adopted_and_what_is_anothers_is_refused() {
             database.sql("SELECT count(*) FROM pg_class WHERE relname = 't'"),
             "1"
         );
+    });
+}
+
+/// operator.md, W8: an annotation is anybody's who may write the object.
+#[test]
+fn no_annotation_takes_what_an_object_of_another_namespace_has() {
+    served().within(async |namespace| {
+        let other = Namespace::create(namespace.cluster).await;
+        let stage = Stage::new(namespace).await;
+        let (object, name) = named("theirs");
+        stage.database(&object, json!({})).await;
+        stage.phase(&object, "Ready").await;
+        let marker = stage.comment(&name);
+        let thief = Stage {
+            namespace: other.clone(),
+            cluster: stage.cluster.clone(),
+            server: stage.server,
+        };
+        let spec = json!({
+            "clusterRef": {"name": stage.cluster}, "databaseName": name, "deletionPolicy": "Delete",
+        });
+        let force = json!({"dbtether.io/force-adopt": "true"});
+        thief.database_of("thief", spec, force).await;
+        let failed = thief.phase("thief", "Failed").await;
+        assert!(
+            message(&failed).contains("which is there"),
+            "{}",
+            message(&failed)
+        );
+        thief.delete("thief").await;
+        assert_eq!(stage.comment(&name), marker);
+        other.remove().await;
+    });
+}
+
+/// A comment is anybody's who owns the database: the second mark still says whose it is.
+#[test]
+fn a_comment_over_the_mark_is_kept_and_the_mark_comes_back() {
+    served().within(async |namespace| {
+        let stage = Stage::new(namespace).await;
+        let (object, name) = named("over");
+        stage.database(&object, json!({"deletionPolicy": "Delete"})).await;
+        stage.phase(&object, "Ready").await;
+        let marker = stage.comment(&name);
+        let sql = format!("COMMENT ON DATABASE \"{name}\" IS 'orders of the shop'");
+        stage.server.sql("postgres", &sql);
+        let again = json!({"metadata": {"annotations": {"again": "1"}}});
+        stage.change(&object, again).await;
+        eventually("the mark comes back", async || {
+            (stage.comment(&name) == marker).then_some(())
+        })
+        .await;
+        let kept = "SELECT count(*) FROM pg_shdescription WHERE description LIKE '%origin=created comment=orders of the shop'";
+        assert_eq!(stage.server.sql("postgres", kept), "1");
+        stage.delete(&object).await;
+        assert!(!stage.has(&name));
+    });
+}
+
+#[test]
+fn an_object_without_a_spec_says_so_and_keeps_no_other_from_being_served() {
+    served().within(async |namespace| {
+        let gvk = GroupVersionKind::gvk("dbtether.io", "v1alpha1", "Database");
+        let resource = ApiResource::from_gvk(&gvk);
+        let client = namespace.cluster.client();
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace.name, &resource);
+        let mut empty = DynamicObject::new("empty", &resource);
+        empty.data = json!({});
+        api.create(&PostParams::default(), &empty).await.unwrap();
+        eventually("it is told", async || {
+            let found = api.get("empty").await.unwrap();
+            let said = found.data["status"]["message"].as_str()?.to_owned();
+            said.contains("spec").then_some(())
+        })
+        .await;
+        let stage = Stage::new(namespace).await;
+        let (object, _) = named("beside");
+        stage.database(&object, json!({})).await;
+        stage.phase(&object, "Ready").await;
+    });
+}
+
+/// A lock that takes turns must not stay with a server process that the next client gets.
+#[test]
+fn a_pooler_that_shares_server_processes_is_refused() {
+    served().within(async |namespace| {
+        let stage = Stage::new(namespace).await;
+        let pooler = Pgbouncer::start(&kept_by("postgres-servers.sh"), shared(), "transaction");
+        let to = Patch::Merge(json!({"spec": {"port": pooler.port()}}));
+        let clusters = stage.clusters();
+        let params = PatchParams::default();
+        clusters.patch(&stage.cluster, &params, &to).await.unwrap();
+        let failed = stage.cluster_phase("Failed").await.status.unwrap();
+        let said = failed.message.unwrap();
+        assert!(said.contains("pooler"), "{said}");
     });
 }
 

@@ -32,6 +32,8 @@ const TRANSIENT: Duration = Duration::from_secs(60);
 const MISSING: Duration = Duration::from_secs(30);
 /// The same of one that is not connected.
 const UNCONNECTED: Duration = Duration::from_secs(20);
+/// The same of one that another scheduler has asked, and we will soon.
+pub(super) const UNASKED: Duration = Duration::from_secs(2);
 
 pub(super) async fn reconcile(
     object: Arc<Guarded<Database>>,
@@ -76,6 +78,7 @@ pub(super) async fn reconcile(
         name: name(object),
         owner: operator.owner(object).await?,
         object,
+        operator: &operator,
         kept: before.kept.clone(),
     };
     let ensured = server
@@ -84,9 +87,6 @@ pub(super) async fn reconcile(
     let (after, again) = match ensured {
         Ok(ensured) => (ready(object, &before, &ensured), REPAIR),
         Err(trouble) => {
-            if trouble.is_about_the_login() {
-                operator.servers.forget(&object.spec.cluster_ref.name);
-            }
             let (reason, message, again) = trouble.told();
             (failed(object, &before, "Failed", reason, &message), again)
         }
@@ -104,6 +104,7 @@ impl Operator {
         stop: Stop,
     ) -> Result<Action, Error> {
         let (after, again) = match stop {
+            Stop::Unasked => return Ok(Action::requeue(UNASKED)),
             Stop::Waiting(waiting) => {
                 let since = before.pending_since.as_ref().map(|it| it.0);
                 let (phase, message, since) = waiting::told(&waiting, since, now());
@@ -124,6 +125,8 @@ impl Operator {
 enum Stop {
     Waiting(Waiting),
     Refused(&'static str, String),
+    /// The controller of DBClusters has not asked the server since we lead: what the status says stays.
+    Unasked,
 }
 
 /// The database's name in PostgreSQL.
@@ -135,7 +138,7 @@ pub(super) fn name(object: &Database) -> String {
 }
 
 /// Whether a DBCluster is one that can be used now.
-fn gate(cluster: Option<&DBCluster>, named: &str) -> Result<(), Waiting> {
+fn gate<'a>(cluster: Option<&'a DBCluster>, named: &str) -> Result<&'a DBCluster, Waiting> {
     let Some(cluster) = cluster else {
         return Err(Waiting {
             phase: "Pending",
@@ -148,7 +151,7 @@ fn gate(cluster: Option<&DBCluster>, named: &str) -> Result<(), Waiting> {
     // What was found before its spec changed is about another server.
     let is_of_spec = status.observed_generation == cluster.metadata.generation;
     if is_connected && is_of_spec && cluster.metadata.deletion_timestamp.is_none() {
-        return Ok(());
+        return Ok(cluster);
     }
     Err(Waiting {
         phase: "Waiting",
@@ -169,14 +172,12 @@ impl Operator {
         }
         let found = self.cluster(named);
         let cluster = found.as_deref().and_then(|it| it.0.as_ref().ok());
-        if let Err(waiting) = gate(cluster, named) {
-            if cluster.is_none() {
-                self.servers.forget(named);
-            }
-            return Ok(Err(Stop::Waiting(waiting)));
+        if cluster.is_none() {
+            self.servers.forget(named);
         }
-        let Some(cluster) = cluster else {
-            return Ok(Err(Stop::Refused("Internal", String::new())));
+        let cluster = match gate(cluster, named) {
+            Ok(cluster) => cluster,
+            Err(waiting) => return Ok(Err(Stop::Waiting(waiting))),
         };
         let namespace = object.namespace().unwrap_or_default();
         let allowed = cluster.spec.allowed_namespaces.as_ref();
@@ -197,14 +198,7 @@ impl Operator {
             Err(error) => return Ok(Err(Stop::Refused("NotAllowed", error))),
         }
         let server = self.servers.get(named, &identity(cluster));
-        // The controller of DBClusters has not asked it since we lead.
-        Ok(server.ok_or_else(|| {
-            Stop::Waiting(Waiting {
-                phase: "Waiting",
-                message: format!("waiting for DBCluster '{named}' to be connected"),
-                again: Duration::from_secs(2),
-            })
-        }))
+        Ok(server.ok_or(Stop::Unasked))
     }
 
     async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {

@@ -10,8 +10,8 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 use super::cluster::identity;
-use super::crd::{Database, DatabaseKept};
-use super::database::{Trouble, doing, failed, found, name};
+use super::crd::{DBCluster, Database, DatabaseKept};
+use super::database::{Trouble, UNASKED, doing, failed, found, name};
 use super::servers::Server;
 use super::{Error, Operator, about, keys};
 use crate::postgres::database::{self, Owner, Removal};
@@ -41,15 +41,24 @@ pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<
         .as_ref()
         .map_or(&object.spec.cluster_ref.name, |it| &it.cluster_name);
     let drops = object.spec.deletion_policy == "Delete";
-    let known = operator.cluster(named);
-    let Some(cluster) = known.as_deref().and_then(|it| it.0.as_ref().ok()) else {
+    // What we have heard of may not be all there is yet: that a DBCluster is gone, the API server says.
+    let api: Api<DBCluster> = Api::all(operator.client.clone());
+    let cluster = api.get_opt(named).await;
+    let cluster = cluster.map_err(Error::api(format!("read DBCluster {named}")))?;
+    let Some(cluster) = &cluster else {
         let note = format!("DBCluster '{named}' is gone: nothing was done in PostgreSQL");
         return operator
             .let_go(object, EventType::Warning, "Left", &note)
             .await;
     };
     let Some(server) = operator.servers.get(named, &identity(cluster)) else {
-        return operator.go_unseen(object, named, drops).await;
+        let status = cluster.status.clone().unwrap_or_default();
+        let is_of_spec = status.observed_generation == cluster.metadata.generation;
+        if is_of_spec && status.phase.as_deref() == Some("Failed") {
+            return operator.go_unseen(object, named, drops).await;
+        }
+        // It is asked soon.
+        return Ok(Action::requeue(UNASKED));
     };
     // A kind that is removed takes its objects along, and nobody asked for their databases to go.
     let drops = drops && !operator.loses_its_kind().await?;

@@ -90,7 +90,7 @@ impl Server {
         let (session, facts) = match kept.take().filter(|(it, _)| !it.is_closed()) {
             Some(known) => known,
             None => {
-                let session = server::connect(&self.target).await?;
+                let session = server::enter(&self.target).await?;
                 let facts = server::facts(&session, &self.target).await?;
                 (session, facts)
             }
@@ -108,7 +108,7 @@ impl Server {
         let mut kept = self.session.lock().await;
         let session = match kept.take().filter(|(it, _)| !it.is_closed()) {
             Some((session, _)) => session,
-            None => server::connect(&self.target).await?,
+            None => server::enter(&self.target).await?,
         };
         let facts = server::facts(&session, &self.target).await?;
         *kept = Some((session, facts.clone()));

@@ -226,17 +226,24 @@ pub fn claim(name: &str, found: Option<&Found>, owner: &Owner, force: bool) -> C
     let comment = found.comment.as_deref().unwrap_or_default();
     let is_ours = comment == owner.marker();
     match (&found.record, marked(comment)) {
-        (Some(record), Some(_)) if is_ours && record.is_of(owner) => Claim::Ours(record.origin),
+        // Somebody may have written a comment over the first mark.
+        (Some(record), mark) if record.is_of(owner) && (is_ours || mark.is_none()) => {
+            Claim::Ours(record.origin)
+        }
         _ if force => Claim::Adopt,
         // Its name is there once in a cluster: the object before it is gone.
         (Some(record), Some(_)) if is_ours && record.cluster == owner.cluster => Claim::Adopt,
+        (None, Some(_)) if is_ours => Claim::Adopt,
         (Some(record), Some(_)) if is_ours => refused(format!(
             "{namespace}/{object} of another Kubernetes cluster ({})",
             record.cluster
         )),
-        (None, Some(_)) if is_ours => Claim::Adopt,
         (_, Some((namespace, object))) => refused(format!("{namespace}/{object}")),
-        (_, None) => Claim::Adopt,
+        (Some(record), None) => refused(format!(
+            "another object ({} of Kubernetes cluster {}), whose mark in its comment was written over",
+            record.object, record.cluster
+        )),
+        (None, None) => Claim::Adopt,
     }
 }
 
@@ -357,7 +364,12 @@ pub fn drop_database(name: &str) -> String {
 #[must_use]
 pub fn release(name: &str, found: &Found) -> Vec<String> {
     let comment = found.record.as_ref().and_then(|it| it.comment.as_deref());
-    vec![comment_on(name, comment)]
+    let mut statements = vec![comment_on(name, comment)];
+    if found.has_role {
+        let role = owner_role(found.oid);
+        statements.push(format!("COMMENT ON ROLE {} IS NULL", quote(&role)));
+    }
+    statements
 }
 
 /// The statement that drops the role of the second mark; it fails where that owns what users have left.
@@ -469,10 +481,17 @@ mod tests {
             let it = found(OURS, Some(record("u1", "k1", origin)));
             assert_eq!(claimed(Some(it.clone()), false), Claim::Ours(origin));
             assert_eq!(claimed(Some(it), true), Claim::Ours(origin));
+            let over = found(Some("ours"), Some(record("u1", "k1", origin)));
+            assert_eq!(claimed(Some(over), false), Claim::Ours(origin));
         }
         let foreign = [
             found(Some("dbtether:team-b/orders"), None),
             found(OURS, Some(record("u1", "k2", Origin::Created))),
+            found(None, Some(record("u1", "k2", Origin::Created))),
+            found(
+                Some("the shop's"),
+                Some(record("u0", "k1", Origin::Created)),
+            ),
         ];
         for it in foreign {
             let refused = claimed(Some(it.clone()), false);
@@ -566,7 +585,13 @@ mod tests {
             ..record("u1", "k1", Origin::Adopted)
         };
         let sql = release("o", &found(OURS, Some(kept)));
-        assert_eq!(sql, ["COMMENT ON DATABASE \"o\" IS 'it''s ours'"]);
+        assert_eq!(
+            sql,
+            [
+                "COMMENT ON DATABASE \"o\" IS 'it''s ours'",
+                "COMMENT ON ROLE \"dbtether_owner_5\" IS NULL"
+            ]
+        );
         let sql = release("o", &found(OURS, None));
         assert_eq!(sql, ["COMMENT ON DATABASE \"o\" IS NULL"]);
     }

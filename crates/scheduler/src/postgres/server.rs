@@ -84,12 +84,25 @@ const FACTS: &str = "
                AND pg_has_role(r.oid, p.oid, 'MEMBER') ORDER BY 1 LIMIT 1)
       FROM pg_roles r WHERE rolname = current_user";
 
-/// Connects, and bounds how long statements take.
+/// Enters a server, by a session that has its server process to itself: whoever takes turns by a lock must not
+/// share one. Statements are bounded in time.
 ///
 /// # Errors
-/// What the server, the network or TLS said.
+/// What the server, the network or TLS said; [`Kind::Unsupported`] where a pooler stands before it that shares them.
+pub async fn enter(target: &Target) -> Result<Session, Error> {
+    let entrance = target.enter(APPLICATION).await?;
+    bounded(entrance.session, target).await
+}
+
+/// One session more, in another database of a server that was entered.
+///
+/// # Errors
+/// As [`enter`].
 pub async fn connect(target: &Target) -> Result<Session, Error> {
-    let session = target.connect(APPLICATION).await?;
+    bounded(target.connect(APPLICATION).await?, target).await
+}
+
+async fn bounded(session: Session, target: &Target) -> Result<Session, Error> {
     let bounds = format!(
         "SET statement_timeout = {}; SET lock_timeout = {}",
         STATEMENT.as_millis(),

@@ -1,11 +1,13 @@
 //! Single runs: telling their ends, ending them, what they have said.
 
+use std::collections::BTreeMap;
+
+use backuper::text;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource as _, ResourceExt as _};
-use std::collections::BTreeMap;
 
 use super::changes::last_words;
 use super::error::is_lost_race;
@@ -132,7 +134,7 @@ impl Kubernetes {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(cut(note)),
+            note: Some(text::within(&note, NOTE).to_owned()),
             action: "Run".to_owned(),
             secondary: None,
         };
@@ -168,12 +170,4 @@ fn sentence(ending: &Ending) -> String {
         }
         Ending::Succeeded { .. } | Ending::Cancelled | Ending::Expired => String::new(),
     }
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > NOTE {
-        let end = (0..=NOTE).rev().find(|it| text.is_char_boundary(*it));
-        text.truncate(end.unwrap_or(0));
-    }
-    text
 }

@@ -8,7 +8,7 @@ use backuper::text::sql::quote;
 use super::TRANSIENT;
 use crate::operator::crd::{Database, DatabaseKept};
 use crate::operator::servers::Server;
-use crate::operator::{REPAIR, keys};
+use crate::operator::{Operator, REPAIR, keys};
 use crate::postgres::database::{self, Claim, Found, Origin, Owner, Record};
 use crate::postgres::server::{self, Facts};
 
@@ -17,6 +17,7 @@ pub(super) struct Wish<'a> {
     pub(super) name: String,
     pub(super) owner: Owner,
     pub(super) object: &'a Database,
+    pub(super) operator: &'a Operator,
     pub(super) kept: Option<DatabaseKept>,
 }
 
@@ -41,10 +42,6 @@ impl From<postgres::Error> for Trouble {
 }
 
 impl Trouble {
-    pub(in crate::operator) fn is_about_the_login(&self) -> bool {
-        matches!(self, Self::Postgres(_, error) if matches!(error.kind, Kind::Rejected | Kind::NoPassword))
-    }
-
     /// Reason, message, and when to try again.
     pub(in crate::operator) fn told(&self) -> (&'static str, String, Duration) {
         match self {
@@ -128,6 +125,12 @@ impl Wish<'_> {
     ) -> Result<Ensured, Trouble> {
         let force = keys::says(self.object, keys::FORCE_ADOPT);
         let before = self.find(server, session, facts).await?;
+        if force && let Some(whose) = self.held_by_another_namespace(before.as_ref()) {
+            return Err(Trouble::Refused(format!(
+                "database {} is owned by {whose}, which is there: an annotation takes nothing from another namespace's object; delete that one first",
+                self.name
+            )));
+        }
         let origin = match database::claim(&self.name, before.as_ref(), &self.owner, force) {
             Claim::Refused(why) => return Err(Trouble::Refused(why)),
             Claim::Create => {
@@ -160,6 +163,14 @@ impl Wish<'_> {
                 ),
             },
         })
+    }
+
+    /// The object of another namespace that a database is marked with, where it is there.
+    fn held_by_another_namespace(&self, found: Option<&Found>) -> Option<String> {
+        let (namespace, name) = database::marked(found?.comment.as_deref()?)?;
+        let is_theirs =
+            namespace != self.owner.namespace && self.operator.has_database(namespace, name);
+        is_theirs.then(|| format!("{namespace}/{name}"))
     }
 
     async fn there(
