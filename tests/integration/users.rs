@@ -1,7 +1,8 @@
 //! Roles and privileges on real servers: what a user may do is tried as that user.
 
+use scheduler::postgres::database::owner_role;
+use scheduler::postgres::owner::Owner;
 use scheduler::postgres::privileges::{self, Preset, Wanted, access};
-use scheduler::postgres::role::marker::Owner;
 use scheduler::postgres::role::{self, Claim, Evidence, removal};
 use scheduler::postgres::scram::{Form, encode};
 use scheduler::postgres::statement::{execute_each, execute_together};
@@ -77,7 +78,10 @@ impl<'a> Stage<'a> {
     }
 
     fn owner_role(&self) -> String {
-        role::owner_role(self.database.name())
+        let oid = self
+            .database
+            .sql("SELECT oid FROM pg_database WHERE datname = current_database()");
+        owner_role(oid.parse().unwrap())
     }
 
     fn target(&self, user: &str, password: &str, database: &str) -> Target {

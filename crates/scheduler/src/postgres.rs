@@ -5,6 +5,7 @@
 pub mod database;
 pub mod failure;
 pub mod membership;
+pub mod owner;
 pub mod password;
 pub mod privileges;
 pub mod role;

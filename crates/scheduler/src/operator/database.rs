@@ -20,7 +20,7 @@ use super::crd::{DBCluster, Database, DatabaseStatus};
 use super::servers::Server;
 use super::waiting::{self, Waiting};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
-use crate::postgres::database::Owner;
+use crate::postgres::owner::Owner;
 use ensure::Wish;
 pub(super) use ensure::{Trouble, doing, found};
 pub(super) use told::failed;

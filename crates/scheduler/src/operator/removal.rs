@@ -14,7 +14,8 @@ use super::crd::{DBCluster, Database, DatabaseKept};
 use super::database::{Trouble, UNASKED, doing, failed, found, name};
 use super::servers::Server;
 use super::{Error, Operator, about, keys};
-use crate::postgres::database::{self, Owner, Removal};
+use crate::postgres::database::{self, Removal};
+use crate::postgres::owner::Owner;
 use crate::postgres::server::{self, Facts};
 
 const DROPPING: &str = "failed to drop database";

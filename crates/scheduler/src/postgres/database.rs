@@ -12,6 +12,7 @@ use backuper::postgres::{Error, Target};
 use backuper::text::sql::{literal, quote};
 use tokio_postgres::Client;
 
+use super::owner::Owner;
 use super::server::Facts;
 
 const MARKER: &str = "dbtether:";
@@ -27,23 +28,10 @@ const RESERVED: [&str; 6] = [
     "azure_sys",
 ];
 
-/// The object that claims something in a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name there.
-    pub name: String,
-    /// Its uid, which no other object ever has.
-    pub uid: String,
-    /// Identity of its cluster: the uid of the namespace kube-system.
-    pub cluster: String,
-}
-
 impl Owner {
     /// The text of the first mark.
     #[must_use]
-    pub fn marker(&self) -> String {
+    pub fn database_marker(&self) -> String {
         format!("{MARKER}{}/{}", self.namespace, self.name)
     }
 }
@@ -224,7 +212,7 @@ pub fn claim(name: &str, found: Option<&Found>, owner: &Owner, force: bool) -> C
         ))
     };
     let comment = found.comment.as_deref().unwrap_or_default();
-    let is_ours = comment == owner.marker();
+    let is_ours = comment == owner.database_marker();
     match (&found.record, marked(comment)) {
         // Somebody may have written a comment over the first mark.
         (Some(record), mark) if record.is_of(owner) && (is_ours || mark.is_none()) => {
@@ -268,7 +256,7 @@ pub fn mark(
     facts: &Facts,
 ) -> Vec<String> {
     let mut statements = Vec::new();
-    let marker = owner.marker();
+    let marker = owner.database_marker();
     let before = found.comment.as_deref().unwrap_or_default();
     // What the comment was before the first of all marks.
     let comment = match marked(before) {
@@ -335,7 +323,7 @@ pub fn removal(
     let Some(found) = found else {
         return Removal::Leave(format!("there is no database {name}"));
     };
-    if found.comment.as_deref() != Some(&owner.marker()) {
+    if found.comment.as_deref() != Some(&owner.database_marker()) {
         return Removal::Leave(format!(
             "database {name} does not carry the mark of {}/{}",
             owner.namespace, owner.name

@@ -4,7 +4,7 @@
 //! A group would make the second user of a preset cheaper, but each group is a role for the whole server that
 //! has to be named, marked, kept out of foreign hands and removed with its database, and a membership says
 //! nothing exact while the user may have privileges of its own beside it. Only what users leave behind belongs to
-//! a role that cannot log in ([`super::role::owner_role`]).
+//! a role that cannot log in ([`super::database::owner_role`]).
 //!
 //! Exact are the schemas named: their CREATE and USAGE, their tables, views and sequences, and default
 //! privileges for whoever creates there. Functions and types keep what PostgreSQL gives to everybody.
@@ -110,6 +110,8 @@ pub enum Kind {
     Missing,
     /// The administering role may not act for somebody.
     NotAllowed,
+    /// A function stays its owner's, since it runs with his rights.
+    Definer,
     /// The user has more than it should, by what somebody else has granted.
     Beyond,
     /// Everybody may do what the user should not.

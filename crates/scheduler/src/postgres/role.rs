@@ -13,16 +13,13 @@ use std::time::Duration;
 
 use backuper::text::sql::{literal, quote};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
 
-use self::marker::Owner;
 use super::failure::Error;
 use super::membership::is_reserved;
+use super::owner::Owner;
 use super::statement::{Statement, ask};
 
-/// PostgreSQL's NAMEDATALEN, less its zero byte.
-const LONGEST_NAME: usize = 63;
 const TIMEOUT: &str = "idle_in_transaction_session_timeout";
 
 /// A role as the server has it.
@@ -248,23 +245,6 @@ fn milliseconds(text: &str) -> Option<u128> {
     number.parse::<u128>().ok()?.checked_mul(unit)
 }
 
-/// The name of the role that owns what users of a database leave behind. It cannot log in.
-#[must_use]
-pub fn owner_role(database: &str) -> String {
-    const PREFIX: &str = "dbtether_";
-    const SUFFIX: &str = "_owner";
-    let whole = format!("{PREFIX}{database}{SUFFIX}");
-    if whole.len() <= LONGEST_NAME {
-        return whole;
-    }
-    let digest = hex::encode(&Sha256::digest(database)[..4]);
-    let mut room = LONGEST_NAME - PREFIX.len() - SUFFIX.len() - digest.len() - 1;
-    while !database.is_char_boundary(room) {
-        room -= 1;
-    }
-    format!("{PREFIX}{}_{digest}{SUFFIX}", &database[..room])
-}
-
 #[cfg(test)]
 mod tests {
     use super::marker::tests::owner;
@@ -300,7 +280,7 @@ mod tests {
         assert_eq!(claimed(&role(), Evidence::Annotation), Claim::Adopt);
         assert_eq!(claim("app", None, &owner(), Evidence::None), Claim::Create);
         let ours = Found {
-            comment: Some(owner().marker()),
+            comment: Some(owner().role_marker()),
             ..role()
         };
         assert_eq!(claimed(&ours, Evidence::None), Claim::Ours);
@@ -312,7 +292,7 @@ mod tests {
             let mut other = owner();
             change(&mut other);
             Found {
-                comment: Some(other.marker()),
+                comment: Some(other.role_marker()),
                 ..role()
             }
         };
@@ -330,7 +310,7 @@ mod tests {
 
     #[test]
     fn w1_no_evidence_gives_a_superuser_the_administrator_or_a_role_of_the_system() {
-        let comment = Some(owner().marker());
+        let comment = Some(owner().role_marker());
         for found in [
             Found {
                 superuser: true,
@@ -411,13 +391,5 @@ mod tests {
         assert!(!format!("{statements:?}").contains("p'"), "{statements:?}");
         let changed = change_password("app", &password);
         assert_eq!(changed.to_string(), r#"ALTER ROLE "app" PASSWORD '…'"#);
-    }
-
-    #[test]
-    fn names_of_owner_roles_fit_and_differ() {
-        assert_eq!(owner_role("orders"), "dbtether_orders_owner");
-        let long = |end: &str| owner_role(&format!("{}{end}", "ä".repeat(30)));
-        assert!(long("1").len() <= LONGEST_NAME);
-        assert_ne!(long("1"), long("2"));
     }
 }

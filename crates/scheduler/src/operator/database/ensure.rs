@@ -9,7 +9,8 @@ use super::TRANSIENT;
 use crate::operator::crd::{Database, DatabaseKept};
 use crate::operator::servers::Server;
 use crate::operator::{Operator, REPAIR, keys};
-use crate::postgres::database::{self, Claim, Found, Origin, Owner, Record};
+use crate::postgres::database::{self, Claim, Found, Origin, Record};
+use crate::postgres::owner::Owner;
 use crate::postgres::server::{self, Facts};
 
 /// What an object wants of its server.

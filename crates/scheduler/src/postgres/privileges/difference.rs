@@ -75,6 +75,8 @@ pub(super) struct Reached<'a> {
     opened: BTreeSet<&'a str>,
     /// By the role that closes the way: what is not as wanted.
     undone: BTreeMap<u32, Vec<String>>,
+    /// What runs with its owner's rights, and stays his for that.
+    definers: Vec<String>,
 }
 
 impl<'a> Reached<'a> {
@@ -84,6 +86,7 @@ impl<'a> Reached<'a> {
             joined: BTreeSet::new(),
             opened: BTreeSet::new(),
             undone: BTreeMap::new(),
+            definers: Vec::new(),
         }
     }
 
@@ -102,6 +105,11 @@ impl<'a> Reached<'a> {
     /// Keeps in mind what is not done, since we may not act for a role.
     pub(super) fn leave(&mut self, role: u32, what: String) {
         self.undone.entry(role).or_default().push(what);
+    }
+
+    /// Keeps in mind what stays its owner's, since it would run with another one's rights.
+    pub(super) fn keep(&mut self, what: String) {
+        self.definers.push(what);
     }
 
     /// The owner role has to create in a schema, since it gets something there.
@@ -146,11 +154,19 @@ impl<'a> Reached<'a> {
                 quote(us)
             )
         };
+        let kept = (!self.definers.is_empty()).then(|| Problem {
+            kind: Kind::Definer,
+            sentence: format!(
+                "{} stays its owner's: it is SECURITY DEFINER, and would run with the rights of another role; alter it, or its owner, by hand",
+                listed(&self.definers)
+            ),
+        });
         let each = self.undone.iter();
         each.map(|(role, what)| Problem {
             kind: Kind::NotAllowed,
             sentence: sentence(*role, what),
         })
+        .chain(kept)
         .collect()
     }
 }

@@ -32,7 +32,12 @@ pub(super) fn give_up<'a>(
     let mut statements = Vec::new();
     for object in owned(found).filter(|it| it.owner == found.role) {
         // Its rights would become the owner role's, which may have more.
-        let Some(owner_role) = found.owner_role.filter(|_| !object.definer) else {
+        if object.definer {
+            reached.keep(object.shown);
+            continue;
+        }
+        // The caller makes it before.
+        let Some(owner_role) = found.owner_role else {
             reached.leave(found.role, object.shown);
             continue;
         };
@@ -61,7 +66,9 @@ pub(super) fn take_over<'a>(
     for object in owned(found).filter(|it| it.owner != found.role) {
         // What runs with another user's rights must not run with more of them; ours are more than any user's.
         let is_of_us = reached.name(object.owner) == found.us.name || is_above(found, object.owner);
-        if object.definer && !is_of_us || !reached.may_act_for(object.owner) {
+        if object.definer && !is_of_us {
+            reached.keep(object.shown);
+        } else if !reached.may_act_for(object.owner) {
             reached.leave(object.owner, object.shown);
         } else if !reached.may_act_for(found.role) {
             reached.leave(found.role, object.shown);

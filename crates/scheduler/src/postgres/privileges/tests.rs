@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue::{Item, Relation, Schema};
+use super::catalogue::{Item, Object, Relation, Schema};
 use super::*;
 use crate::postgres::membership::tests::administrator;
 use crate::postgres::membership::{Reach, Role};
@@ -206,6 +206,29 @@ fn an_owner_takes_over_and_one_who_is_no_longer_gives_up() {
             r#"GRANT SELECT ON TABLE "public"."t" TO "app""#,
         ]
     );
+}
+
+#[test]
+fn a_function_with_its_owners_rights_stays_his_and_it_is_said_why() {
+    let mut found = server();
+    for (owner, preset) in [(USER, Preset::Readonly), (OWNER, Preset::Owner)] {
+        found.objects = vec![Object {
+            sql: r#"FUNCTION "public"."f"()"#.to_owned(),
+            schema: "public".to_owned(),
+            owner,
+            definer: true,
+        }];
+        let plan = plan(&wanted(preset), &found);
+        assert!(
+            sql(&plan).iter().all(|it| !it.contains("OWNER TO")),
+            "{preset:?}"
+        );
+        let [problem] = &plan.problems[..] else {
+            panic!("{:?}", plan.problems);
+        };
+        assert_eq!(problem.kind, Kind::Definer);
+        assert!(problem.sentence.contains("SECURITY DEFINER"), "{problem:?}");
+    }
 }
 
 #[test]

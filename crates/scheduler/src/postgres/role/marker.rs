@@ -1,35 +1,14 @@
 //! Whose a role is, as its comment says: any role that may create roles can write it, and everybody read it.
 
-use std::fmt;
+use crate::postgres::owner::Owner;
 
 /// How the first line of a marked comment begins, as upstream's markers of databases do.
 const PREFIX: &str = "dbtether:";
 
-/// The object that a role belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its UID: a namesake that comes later is another object.
-    pub uid: String,
-    /// The Kubernetes cluster's identity, without spaces: two clusters may share a server.
-    pub cluster: String,
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)?;
-        let uid = self.uid.get(..8).unwrap_or(&self.uid);
-        write!(formatter, " ({uid}… of cluster {})", self.cluster)
-    }
-}
-
 impl Owner {
-    /// The comment's first line.
+    /// The first line of a role's comment.
     #[must_use]
-    pub fn marker(&self) -> String {
+    pub fn role_marker(&self) -> String {
         let Self {
             namespace,
             name,
@@ -72,8 +51,8 @@ impl Owner {
     /// The marker, and below it what the comment says without one.
     pub(super) fn beside(&self, comment: Option<&str>) -> String {
         match without(comment) {
-            None => self.marker(),
-            Some(rest) => format!("{}\n{rest}", self.marker()),
+            None => self.role_marker(),
+            Some(rest) => format!("{}\n{rest}", self.role_marker()),
         }
     }
 }
@@ -104,10 +83,10 @@ pub(crate) mod tests {
     #[test]
     fn a_marker_is_read_as_it_was_written() {
         assert_eq!(
-            owner().marker(),
+            owner().role_marker(),
             "dbtether:team/app uid=0f1e2d3c-4b5a cluster=kube-system-uid"
         );
-        assert_eq!(Owner::parse(&owner().marker()), Some(owner()));
+        assert_eq!(Owner::parse(&owner().role_marker()), Some(owner()));
         for comment in [
             "",
             "dbtether:",
@@ -126,6 +105,6 @@ pub(crate) mod tests {
         assert_eq!(Owner::parse(&marked), Some(owner()));
         assert_eq!(owner().beside(Some(&marked)), marked);
         assert_eq!(without(Some(&marked)).as_deref(), Some("of the shop"));
-        assert_eq!(without(Some(&owner().marker())), None);
+        assert_eq!(without(Some(&owner().role_marker())), None);
     }
 }

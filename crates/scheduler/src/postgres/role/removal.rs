@@ -9,10 +9,10 @@ use std::fmt;
 use backuper::text::sql::{literal, quote};
 use tokio_postgres::Client;
 
-use super::marker::Owner;
 use super::{Claim, Evidence, claim, found};
 use crate::postgres::failure::{Class, Error};
 use crate::postgres::membership::{Administrator, Reach, Role, administrator};
+use crate::postgres::owner::Owner;
 use crate::postgres::statement::{Statement, ask, execute_together, listed};
 
 /// What depends on a role.
