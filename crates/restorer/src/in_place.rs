@@ -197,10 +197,11 @@ impl Replacing<'_> {
             }
             self.own(transaction, toc, Moment::Last).await?;
             transaction.outlive_errors(false).await?;
-            transaction.write(&silenced.after).await?;
             if self.made {
-                database::apply(self.session, self.target, toc, self.plan).await;
+                let own = database::within_transaction(self.target, toc, self.plan);
+                transaction.write(&own).await?;
             }
+            transaction.write(&silenced.after).await?;
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use backuper::postgres::{self, Target};
-use backuper::text::sql::quote;
+use backuper::text::sql::{dollar_quoted, literal, quote};
 use tokio_postgres::Client;
 
 use super::plan::Plan;
@@ -55,14 +55,7 @@ async fn execute(session: &Client, target: &Target, sql: &str) -> Result<(), pos
 /// mark goes: whoever is ended in between finds a database that is not complete, and comes again. The contents
 /// are complete without it, so what cannot be applied is a warning.
 pub(crate) async fn apply(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
-    let (statements, absent) = statements(target.database(), toc, plan);
-    if !absent.is_empty() {
-        tracing::warn!(
-            database = %target,
-            "these roles do not exist here, so what the database had for them is not restored: {}",
-            named(&absent)
-        );
-    }
+    let statements = applied(target, toc, plan);
     for Own { what, sql } in &statements {
         if let Err(error) = execute(session, target, sql).await {
             tracing::warn!("the contents are restored, but the database's {what} is not: {error}");
@@ -71,6 +64,39 @@ pub(crate) async fn apply(session: &Client, target: &Target, toc: &Toc, plan: &P
     if !statements.is_empty() {
         tracing::info!(database = %target, "the database has its own settings, privileges and comment again");
     }
+}
+
+/// The same as text for the transaction that loads: another session would wait for it for ever where what was loaded
+/// sets something of the database too, as an extension's script may. The server's warnings say what is not applied.
+pub(crate) fn within_transaction(target: &Target, toc: &Toc, plan: &Plan) -> String {
+    let statements = applied(target, toc, plan);
+    if statements.is_empty() {
+        return String::new();
+    }
+    let warning = literal("the contents are restored, but the database's %s is not: %s");
+    let guarded = |Own { what, sql }: &Own| {
+        format!(
+            "  BEGIN EXECUTE {}; EXCEPTION WHEN OTHERS THEN RAISE WARNING '%', pg_catalog.format({warning}, {}, SQLERRM); END;\n",
+            literal(sql),
+            literal(what),
+        )
+    };
+    let guarded: String = statements.iter().map(guarded).collect();
+    let body = format!("\nBEGIN\n{guarded}END\n");
+    format!("DO {};\n", dollar_quoted(&body))
+}
+
+/// What is executed, after a warning of the roles that it would be for and that are missing.
+fn applied(target: &Target, toc: &Toc, plan: &Plan) -> Vec<Own> {
+    let (statements, absent) = statements(target.database(), toc, plan);
+    if !absent.is_empty() {
+        tracing::warn!(
+            database = %target,
+            "these roles do not exist here, so what the database had for them is not restored: {}",
+            named(&absent)
+        );
+    }
+    statements
 }
 
 /// Says that it stays as it is in a database that was there.
