@@ -76,6 +76,11 @@ fn what_is_wrong_is_refused_with_the_field_that_is_wrong() {
         ("Database", json!({}), "clusterRef"),
         (
             "Database",
+            json!({"clusterRef": {"name": ""}}),
+            "spec.clusterRef.name",
+        ),
+        (
+            "Database",
             json!({"clusterRef": {"name": "c"}, "databaseName": "My-App"}),
             "spec.databaseName",
         ),

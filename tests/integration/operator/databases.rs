@@ -159,6 +159,34 @@ fn a_comment_over_the_mark_is_kept_and_the_mark_comes_back() {
     });
 }
 
+/// An empty database in the place of a full one is what nobody must overlook.
+#[test]
+fn a_database_that_was_dropped_is_made_again_and_that_is_told() {
+    served().within(async |namespace| {
+        let stage = Stage::new(namespace).await;
+        let (object, name) = named("dropped");
+        stage.database(&object, json!({})).await;
+        stage.phase(&object, "Ready").await;
+        let oid = format!("SELECT oid FROM pg_database WHERE datname = '{name}'");
+        let oid = stage.server.sql("postgres", &oid);
+        stage
+            .server
+            .sql("postgres", &format!("DROP DATABASE \"{name}\""));
+        let again = json!({"metadata": {"annotations": {"again": "1"}}});
+        stage.change(&object, again).await;
+        eventually("it is told", async || {
+            let events = stage.events(&object).await;
+            let is_it =
+                |it: &String| it.starts_with("Recreated: ") && it.contains("restore a backup");
+            events.iter().any(is_it).then_some(())
+        })
+        .await;
+        assert!(stage.has(&name));
+        let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = 'dbtether_owner_{oid}'");
+        assert_eq!(stage.server.sql("postgres", &roles), "0");
+    });
+}
+
 #[test]
 fn an_object_without_a_spec_says_so_and_keeps_no_other_from_being_served() {
     served().within(async |namespace| {

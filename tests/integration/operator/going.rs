@@ -86,6 +86,21 @@ fn what_the_object_has_not_made_is_never_dropped_unasked() {
     });
 }
 
+/// What never had a database holds nobody up: neither a namespace that goes, nor the kind.
+#[test]
+fn an_object_that_can_have_no_database_goes_at_once() {
+    served().within(async |namespace| {
+        let stage = Stage::new(namespace).await;
+        let long = format!("{}{}", named("long").0, "x".repeat(60));
+        stage
+            .database(&long, json!({"deletionPolicy": "Delete"}))
+            .await;
+        let failed = stage.phase(&long, "Failed").await;
+        assert_eq!(super::readiness(&failed).1, "InvalidName");
+        stage.delete(&long).await;
+    });
+}
+
 #[test]
 fn an_object_whose_server_is_gone_is_let_go_or_says_what_holds_it() {
     served().within(async |namespace| {

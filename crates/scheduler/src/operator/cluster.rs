@@ -134,6 +134,12 @@ impl Operator {
                 );
             }
         };
+        if !is_host(&spec.endpoint) {
+            return Err(format!(
+                "endpoint {:?} is no host name or address; it has no scheme, port or path, and the port is spec.port",
+                spec.endpoint
+            ));
+        }
         let sslmode: SslMode = match &spec.tls {
             Some(tls) => tls
                 .mode
@@ -159,8 +165,9 @@ impl Operator {
         let SecretRef { name, namespace } = named;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await;
-        let found =
-            found.map_err(|error| format!("secret {namespace}/{name} cannot be read: {error}"))?;
+        let found = found.map_err(|error| {
+            format!("secret {namespace}/{name} cannot be read: {}", said(&error))
+        })?;
         let found = found.ok_or_else(|| format!("secret {namespace}/{name} not found"))?;
         let value = |key: &str| {
             let data = found.data.as_ref().and_then(|it| it.get(key));
@@ -173,6 +180,23 @@ impl Operator {
                 "secret {namespace}/{name} must contain 'username' and 'password', neither of them empty"
             )),
         }
+    }
+}
+
+/// A name of DNS or an IP address: no port, no URI, and no directory of a socket.
+fn is_host(endpoint: &str) -> bool {
+    let is_name = !endpoint.is_empty()
+        && endpoint
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    is_name || endpoint.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// The API server's sentence.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
     }
 }
 
@@ -241,6 +265,30 @@ mod tests {
         let it = conditions.iter().find(|it| it.type_ == PRIVILEGED).unwrap();
         assert_eq!(it.reason, "InsufficientPrivileges");
         assert!(it.message.contains("CREATEDB"), "{}", it.message);
+    }
+
+    #[test]
+    fn an_endpoint_is_a_host_and_nothing_else() {
+        for endpoint in [
+            "db",
+            "my-cluster.xxx.rds.amazonaws.com",
+            "10.0.0.1",
+            "::1",
+            "pg_1",
+        ] {
+            assert!(is_host(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "",
+            "db:5432",
+            "postgres://db",
+            "/tmp",
+            " db",
+            "[::1]:5432",
+            "a,b",
+        ] {
+            assert!(!is_host(endpoint), "{endpoint}");
+        }
     }
 
     /// operator.md, C4.

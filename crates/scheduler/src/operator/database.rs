@@ -22,7 +22,7 @@ use super::waiting::{self, Waiting};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
 use crate::postgres::owner::Owner;
 use ensure::Wish;
-pub(super) use ensure::{Trouble, doing, found};
+pub(super) use ensure::{Trouble, doing, drop_role, found};
 pub(super) use told::failed;
 use told::ready;
 
@@ -85,7 +85,19 @@ pub(super) async fn reconcile(
         .in_turn(async |session, facts| wish.ensure(&server, session, facts).await)
         .await;
     let (after, again) = match ensured {
-        Ok(ensured) => (ready(object, &before, &ensured), REPAIR),
+        Ok(ensured) => {
+            if let Some(lost) = &ensured.lost {
+                let note = format!(
+                    "{} was gone, and an empty one was made in its place: restore a backup",
+                    told::shown(lost)
+                );
+                tracing::warn!(namespace = object.namespace(), object = %object.name_any(), "{note}");
+                operator
+                    .publish(object, EventType::Warning, "Recreated", &note)
+                    .await;
+            }
+            (ready(object, &before, &ensured), REPAIR)
+        }
         Err(trouble) => {
             let (reason, message, again) = trouble.told();
             (failed(object, &before, "Failed", reason, &message), again)
@@ -137,6 +149,11 @@ pub(super) fn name(object: &Database) -> String {
     }
 }
 
+/// Whether PostgreSQL can have a database of this name. Manual, 4.1.1: identifiers.
+pub(super) fn is_possible(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('\0')
+}
+
 /// Whether a DBCluster is one that can be used now.
 fn gate<'a>(cluster: Option<&'a DBCluster>, named: &str) -> Result<&'a DBCluster, Waiting> {
     let Some(cluster) = cluster else {
@@ -165,7 +182,7 @@ impl Operator {
     async fn gate(&self, object: &Database) -> Result<Result<Arc<Server>, Stop>, Error> {
         let named = &object.spec.cluster_ref.name;
         let name = name(object);
-        if name.len() > 63 || name.contains('\0') {
+        if !is_possible(&name) {
             let message =
                 format!("{name} is no name of a database: 63 bytes at most; set spec.databaseName");
             return Ok(Err(Stop::Refused("InvalidName", message)));
@@ -267,7 +284,7 @@ impl Operator {
         let message = after.message.as_deref().unwrap_or_default();
         if before.phase.as_deref() != Some(phase) || before.message.as_deref() != Some(message) {
             let type_ = match phase {
-                "Failed" => EventType::Warning,
+                "Failed" | "Deleting" => EventType::Warning,
                 _ => EventType::Normal,
             };
             self.publish(object, type_, phase, message).await;

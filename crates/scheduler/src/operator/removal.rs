@@ -11,7 +11,7 @@ use kube::runtime::events::EventType;
 
 use super::cluster::identity;
 use super::crd::{DBCluster, Database, DatabaseKept};
-use super::database::{Trouble, UNASKED, doing, failed, found, name};
+use super::database::{Trouble, UNASKED, doing, drop_role, failed, found, is_possible, name};
 use super::servers::Server;
 use super::{Error, Operator, about, keys};
 use crate::postgres::database::{self, Removal};
@@ -42,6 +42,12 @@ pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<
         .as_ref()
         .map_or(&object.spec.cluster_ref.name, |it| &it.cluster_name);
     let drops = object.spec.deletion_policy == "Delete";
+    if before.kept.is_none() && (named.is_empty() || !is_possible(&name(object))) {
+        let note = "the object never had a database: nothing was done in PostgreSQL";
+        return operator
+            .let_go(object, EventType::Normal, "Left", note)
+            .await;
+    }
     // What we have heard of may not be all there is yet: that a DBCluster is gone, the API server says.
     let api: Api<DBCluster> = Api::all(operator.client.clone());
     let cluster = api.get_opt(named).await;
@@ -84,17 +90,7 @@ pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<
             };
             operator.let_go(object, type_, reason, &note).await
         }
-        Err(trouble) => {
-            let (reason, message, again) = trouble.told();
-            if keys::says(object, keys::FORCE_RELEASE) {
-                return operator
-                    .let_go(object, EventType::Warning, "Left", &message)
-                    .await;
-            }
-            let after = failed(object, &before, "Deleting", reason, &message);
-            operator.tell(object, &before, &after).await?;
-            Ok(Action::requeue(about(again, &object.metadata)))
-        }
+        Err(trouble) => operator.stay(object, &trouble).await,
     }
 }
 
@@ -128,6 +124,20 @@ impl Operator {
         let after = failed(object, &before, "Deleting", "Waiting", &message);
         self.tell(object, &before, &after).await?;
         Ok(Action::requeue(about(AGAIN, &object.metadata)))
+    }
+
+    /// An object whose server refuses goes where somebody says so.
+    async fn stay(&self, object: &Database, trouble: &Trouble) -> Result<Action, Error> {
+        let (reason, message, again) = trouble.told();
+        if keys::says(object, keys::FORCE_RELEASE) {
+            return self
+                .let_go(object, EventType::Warning, "Left", &message)
+                .await;
+        }
+        let before = object.status.clone().unwrap_or_default();
+        let after = failed(object, &before, "Deleting", reason, &message);
+        self.tell(object, &before, &after).await?;
+        Ok(Action::requeue(about(again, &object.metadata)))
     }
 
     async fn let_go(
@@ -211,12 +221,8 @@ impl Going {
                 note: format!("database {name} stays, without the object's mark{why}"),
             }
         };
-        if let Some(sql) = database::drop_owner_role(&found) {
-            let dropped = server::execute(session, &server.target, "dropping a role in", &sql);
-            // It stays where it owns what users have left.
-            if let Err(error) = dropped.await {
-                tracing::info!(%error, "the database's owner role stays");
-            }
+        if found.has_role {
+            drop_role(session, server, found.oid).await;
         }
         Ok(removed)
     }

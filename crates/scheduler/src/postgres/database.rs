@@ -19,7 +19,9 @@ const MARKER: &str = "dbtether:";
 const RECORD: &str = "dbtether-database:v1 ";
 
 /// Databases that the server or its provider keeps for itself.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 7] = [
+    // Whoever administers the server, this operator included, comes in by it.
+    "postgres",
     "template0",
     "template1",
     "rdsadmin",
@@ -362,10 +364,8 @@ pub fn release(name: &str, found: &Found) -> Vec<String> {
 
 /// The statement that drops the role of the second mark; it fails where that owns what users have left.
 #[must_use]
-pub fn drop_owner_role(found: &Found) -> Option<String> {
-    found
-        .has_role
-        .then(|| format!("DROP ROLE IF EXISTS {}", quote(&owner_role(found.oid))))
+pub fn drop_owner_role(oid: u32) -> String {
+    format!("DROP ROLE IF EXISTS {}", quote(&owner_role(oid)))
 }
 
 /// Which of these extensions a database lacks, by its own session.
@@ -388,7 +388,7 @@ pub async fn missing_extensions(
 #[must_use]
 pub fn create_extension(name: &str) -> String {
     format!(
-        "SET search_path = \"$user\", public; CREATE EXTENSION IF NOT EXISTS {}; SET search_path = pg_catalog",
+        "SET search_path = public; CREATE EXTENSION IF NOT EXISTS {}; SET search_path = pg_catalog",
         quote(name)
     )
 }
@@ -494,8 +494,10 @@ mod tests {
             ..found(None, None)
         };
         assert!(matches!(claimed(Some(template), true), Claim::Refused(_)));
-        let own = claim("template1", None, &owner(), true);
-        assert!(matches!(own, Claim::Refused(_)));
+        for name in ["template1", "postgres"] {
+            let own = claim(name, Some(&found(None, None)), &owner(), true);
+            assert!(matches!(own, Claim::Refused(_)), "{name}");
+        }
     }
 
     #[test]

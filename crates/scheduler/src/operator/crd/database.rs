@@ -47,6 +47,7 @@ fn retain() -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct LocalRef {
     /// Its name.
+    #[schemars(length(min = 1))]
     pub name: String,
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Wish<'a> {
 
 /// A database that is as its object wants it.
 pub(super) struct Ensured {
+    /// The database that the object had there, and that somebody has dropped.
+    pub(super) lost: Option<DatabaseKept>,
     pub(super) tracked: bool,
     pub(super) kept: DatabaseKept,
 }
@@ -106,6 +108,15 @@ pub(in crate::operator) async fn found(
     Ok(found)
 }
 
+/// Drops the role of a database that is gone, unless it owns what users have left elsewhere.
+pub(in crate::operator) async fn drop_role(session: &Session, server: &Server, oid: u32) {
+    let sql = database::drop_owner_role(oid);
+    let dropped = server::execute(session, &server.target, "dropping a role in", &sql).await;
+    if let Err(error) = dropped {
+        tracing::info!(%error, "the database's owner role stays");
+    }
+}
+
 impl Wish<'_> {
     async fn find(
         &self,
@@ -143,14 +154,22 @@ impl Wish<'_> {
             Claim::Adopt => Origin::Adopted,
             Claim::Ours(origin) => origin,
         };
-        let found = match before {
-            Some(found) => found,
-            None => self.there(server, session, facts).await?,
+        let (found, lost) = match before {
+            Some(found) => (found, None),
+            None => {
+                let lost = self.lost(facts);
+                if let Some(lost) = lost {
+                    drop_role(session, server, lost.oid).await;
+                }
+                let found = self.there(server, session, facts).await?;
+                (found, lost.cloned())
+            }
         };
         let tracked = self.mark(server, session, facts, (&found, origin)).await?;
         self.restrict(server, session, facts, &found).await?;
         self.extend(server).await?;
         Ok(Ensured {
+            lost,
             tracked,
             kept: DatabaseKept {
                 cluster_name: self.object.spec.cluster_ref.name.clone(),
@@ -164,6 +183,15 @@ impl Wish<'_> {
                 ),
             },
         })
+    }
+
+    /// What the object had by this name on this server.
+    fn lost(&self, facts: &Facts) -> Option<&DatabaseKept> {
+        let kept = self.kept.as_ref()?;
+        let is_it = kept.database_name == self.name
+            && kept.cluster_name == self.object.spec.cluster_ref.name
+            && kept.system_identifier == facts.system_identifier;
+        is_it.then_some(kept)
     }
 
     /// The object of another namespace that a database is marked with, where it is there.

@@ -67,7 +67,7 @@ pub(super) fn ready(
     after
 }
 
-fn shown(kept: &DatabaseKept) -> String {
+pub(super) fn shown(kept: &DatabaseKept) -> String {
     let DatabaseKept {
         cluster_name,
         database_name,
