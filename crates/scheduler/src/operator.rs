@@ -13,6 +13,7 @@ pub mod crd;
 mod database;
 mod keys;
 mod namespaces;
+mod object;
 mod removal;
 mod servers;
 mod status;

@@ -10,13 +10,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-use serde_json::{Map, Value};
 
 use super::cluster::identity;
 use super::crd::{DBCluster, Database, DatabaseStatus};
+use super::object::{Namespaced, Phased};
 use super::servers::Server;
 use super::waiting::{self, Waiting};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
@@ -51,13 +51,7 @@ pub(super) async fn reconcile(
     if object.metadata.deletion_timestamp.is_some() {
         return removal::reconcile(object, &operator).await;
     }
-    if !object
-        .finalizers()
-        .iter()
-        .any(|it| it == keys::DATABASE_FINALIZER)
-    {
-        operator.hold(object).await?;
-    }
+    operator.hold(object).await?;
     let mut before = object.status.clone().unwrap_or_default();
     let server = match operator.gate(object).await? {
         Ok(server) => server,
@@ -71,7 +65,7 @@ pub(super) async fn reconcile(
             "Creating",
             "creating database...",
         );
-        operator.tell(object, &before, &after).await?;
+        operator.tell_database(object, &before, &after).await?;
         before = after;
     }
     let wish = Wish {
@@ -103,7 +97,7 @@ pub(super) async fn reconcile(
             (failed(object, &before, "Failed", reason, &message), again)
         }
     };
-    operator.tell(object, &before, &after).await?;
+    operator.tell_database(object, &before, &after).await?;
     Ok(Action::requeue(about(again, &object.metadata)))
 }
 
@@ -128,7 +122,7 @@ impl Operator {
                 (failed(object, before, "Failed", reason, &message), REPAIR)
             }
         };
-        self.tell(object, before, &after).await?;
+        self.tell_database(object, before, &after).await?;
         Ok(Action::requeue(about(again, &object.metadata)))
     }
 }
@@ -235,59 +229,15 @@ impl Operator {
         })
     }
 
-    pub(super) fn databases_of(&self, object: &Database) -> Api<Database> {
-        let namespace = object.namespace().unwrap_or_default();
-        Api::namespaced(self.client.clone(), &namespace)
-    }
-
-    /// Holds an object until PostgreSQL has been looked at.
-    async fn hold(&self, object: &Database) -> Result<(), Error> {
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.push(keys::DATABASE_FINALIZER.to_owned());
-        self.set_finalizers(object, finalizers).await
-    }
-
-    pub(super) async fn set_finalizers(
-        &self,
-        object: &Database,
-        finalizers: Vec<String>,
-    ) -> Result<(), Error> {
-        let mut metadata = Map::new();
-        metadata.insert("finalizers".to_owned(), finalizers.into());
-        // A finalizer that somebody has set meanwhile stays.
-        metadata.insert(
-            "resourceVersion".to_owned(),
-            object.resource_version().into(),
-        );
-        let mut whole = Map::new();
-        whole.insert("metadata".to_owned(), metadata.into());
-        let patch = Patch::Merge(Value::Object(whole));
-        let api = self.databases_of(object);
-        let name = object.name_any();
-        let done = api.patch(&name, &PatchParams::default(), &patch).await;
-        let doing = format!("write the finalizers of Database {name}");
-        done.map(drop).map_err(Error::api(doing))
-    }
-
-    /// Writes the status, and an event where the phase is another.
-    pub(super) async fn tell(
+    /// Writes the status, and events of what is new in it.
+    pub(super) async fn tell_database(
         &self,
         object: &Database,
         before: &DatabaseStatus,
         after: &DatabaseStatus,
     ) -> Result<(), Error> {
-        let api = self.databases_of(object);
-        if !status::write(&api, object, before, after).await? {
+        if !self.tell(object, before, after).await? {
             return Ok(());
-        }
-        let phase = after.phase.as_deref().unwrap_or_default();
-        let message = after.message.as_deref().unwrap_or_default();
-        if before.phase.as_deref() != Some(phase) || before.message.as_deref() != Some(message) {
-            let type_ = match phase {
-                "Failed" | "Deleting" => EventType::Warning,
-                _ => EventType::Normal,
-            };
-            self.publish(object, type_, phase, message).await;
         }
         if after.orphaned != before.orphaned && after.orphaned.is_some() {
             let left = after.orphaned.clone().unwrap_or_default().join(", ");
@@ -297,4 +247,18 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+impl Phased for DatabaseStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+impl Namespaced for Database {
+    const FINALIZER: &'static str = keys::DATABASE_FINALIZER;
 }

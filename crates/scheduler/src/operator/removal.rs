@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use backuper::postgres::Session;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
@@ -13,7 +12,7 @@ use super::cluster::identity;
 use super::crd::{DBCluster, Database, DatabaseKept};
 use super::database::{Trouble, UNASKED, doing, drop_role, failed, found, is_possible, name};
 use super::servers::Server;
-use super::{Error, Operator, about, keys};
+use super::{Error, Operator, about, keys, object};
 use crate::postgres::database::{self, Removal};
 use crate::postgres::owner::Owner;
 use crate::postgres::server::{self, Facts};
@@ -29,11 +28,7 @@ struct Removed {
 }
 
 pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<Action, Error> {
-    if !object
-        .finalizers()
-        .iter()
-        .any(|it| it == keys::DATABASE_FINALIZER)
-    {
+    if !object::is_held(object) {
         return Ok(Action::await_change());
     }
     let before = object.status.clone().unwrap_or_default();
@@ -122,7 +117,7 @@ impl Operator {
         );
         let before = object.status.clone().unwrap_or_default();
         let after = failed(object, &before, "Deleting", "Waiting", &message);
-        self.tell(object, &before, &after).await?;
+        self.tell_database(object, &before, &after).await?;
         Ok(Action::requeue(about(AGAIN, &object.metadata)))
     }
 
@@ -136,26 +131,8 @@ impl Operator {
         }
         let before = object.status.clone().unwrap_or_default();
         let after = failed(object, &before, "Deleting", reason, &message);
-        self.tell(object, &before, &after).await?;
+        self.tell_database(object, &before, &after).await?;
         Ok(Action::requeue(about(again, &object.metadata)))
-    }
-
-    async fn let_go(
-        &self,
-        object: &Database,
-        type_: EventType,
-        reason: &str,
-        note: &str,
-    ) -> Result<Action, Error> {
-        tracing::info!(
-            namespace = object.namespace(), object = %object.name_any(), reason, note,
-            "a Database goes"
-        );
-        self.publish(object, type_, reason, note).await;
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.retain(|it| it != keys::DATABASE_FINALIZER);
-        self.set_finalizers(object, finalizers).await?;
-        Ok(Action::await_change())
     }
 }
 
