@@ -214,7 +214,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
         &[
             &["text", "child", "retention", "selection"],
             &["archive", "storage", "postgres", "report", "runtime"],
-            &["catalog", "progress"],
+            &["catalog", "progress", "toc"],
             &["dump", "advice"],
             &["cleanup", "publish", "job"],
             &["copy"],
@@ -231,7 +231,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["job", "feed", "diagnostics"],
             &["resolve", "summary"],
             &["target"],
-            &["parallel", "in_place"],
+            &["parallel", "in_place", "drill"],
             &["run"],
         ],
     ),

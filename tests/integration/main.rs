@@ -14,6 +14,7 @@ mod cluster;
 mod copies;
 mod dashboard;
 mod databases;
+mod drill;
 mod encryption;
 mod ending;
 mod faults;

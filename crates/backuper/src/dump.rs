@@ -6,6 +6,7 @@ mod part;
 pub mod plan;
 mod pump;
 mod queue;
+mod rows;
 pub mod start;
 pub mod streams;
 

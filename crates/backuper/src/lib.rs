@@ -12,7 +12,7 @@
 //! level 4   job                                     the worker contract: clap, Var
 //!           cleanup, publish
 //! level 3   dump, advice
-//! level 2   catalog, progress
+//! level 2   catalog, progress, toc                  which backups exist; what pg_dump's archives say
 //! level 1   archive   storage   postgres   report   runtime
 //! level 0   text, child, retention, selection
 //! ```
@@ -45,4 +45,5 @@ pub mod selection;
 pub mod storage;
 pub mod summary;
 pub mod text;
+pub mod toc;
 pub mod worker;

@@ -1,8 +1,6 @@
 //! What pg_dump's archives in the custom format say.
 
 pub mod blocks;
-mod encoding;
-mod entry;
 pub mod globals;
 pub mod head;
 pub(crate) mod opening;
@@ -10,7 +8,6 @@ pub(crate) mod rows;
 pub mod schema;
 pub mod source;
 pub(crate) mod statements;
-pub mod toc;
 pub(crate) mod use_list;
 
-pub use toc::{Entry, Section, Toc};
+pub use backuper::toc::{self, Entry, Section, Toc};

@@ -59,6 +59,12 @@ pub struct RestoreJob {
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     pub keep_going: bool,
 
+    /// Whether the backup is restored into a database of its own, compared with what was dumped, and dropped again; then `database` only says whose backups are meant.
+    pub drill: bool,
+
+    /// SQL that a drill asks of what it has restored.
+    pub drill_sql: Maybe<String>,
+
     /// The private keys of an encrypted backup.
     pub identity: IdentitySettings,
 
@@ -146,11 +152,17 @@ impl RestoreJob {
             owners,
             roles,
             keep_going,
+            drill,
+            drill_sql,
             identity,
             reporting,
         } = self;
         let mut vars = database.to_env();
-        if *mode == Mode::Empty {
+        if *drill {
+            // As below: one that knows no drills would replace what is there.
+            vars.retain(|it| it.name != "DB_NAME");
+            vars.push(Var::plain("RESTORE_DRILL", &database.name));
+        } else if *mode == Mode::Empty {
             // A restorer that does not know the mode would replace what is there. It needs DB_NAME to
             // begin, so the name is told under one that only a newer one reads.
             vars.retain(|it| it.name != "DB_NAME");
@@ -169,7 +181,7 @@ impl RestoreJob {
             humantime::format_duration(*lock_wait_timeout).to_string(),
         ));
         // Said only where they are not the defaults, so that older restorers run too.
-        if *mode != Mode::default() {
+        if *mode != Mode::default() && !drill {
             vars.push(Var::plain("RESTORE_MODE", mode.to_string()));
         }
         if *owners != Owners::default() {
@@ -181,6 +193,11 @@ impl RestoreJob {
         if *keep_going {
             vars.push(Var::plain("RESTORE_KEEP_GOING", "true"));
         }
+        vars.extend(
+            drill_sql
+                .as_ref()
+                .map(|it| Var::plain("RESTORE_DRILL_SQL", it)),
+        );
         vars.extend(identity.to_env());
         vars.extend(reporting.to_env());
         vars

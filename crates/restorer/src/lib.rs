@@ -17,6 +17,7 @@
 
 pub mod archive;
 pub(crate) mod diagnostics;
+pub mod drill;
 pub mod feed;
 pub mod in_place;
 pub mod job;

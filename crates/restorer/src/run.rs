@@ -16,6 +16,7 @@ use backuper::storage::{self, Access, Storage};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::drill::{self, Compared};
 use crate::in_place::Replacing;
 use crate::job::{CreateRoles, RestoreJob};
 use crate::parallel::Loading;
@@ -44,7 +45,7 @@ pub async fn restore(job: &RestoreJob, shutdown: &Shutdown) -> Result<String, Fa
     let outcome = outcome.map_err(|it| made.told_with(it.or_stopped(shutdown, "restore")));
     let outcome = outcome.and_then(|done| done.complete(&target));
     let elapsed = begun.elapsed();
-    let gauges = summary::gauges(&outcome, elapsed);
+    let gauges = summary::gauges(job.drill, &outcome, elapsed);
     reporter.report(outcome.is_ok(), elapsed, gauges).await;
     outcome.map(|done| done.sentence(&target, begun.elapsed()))
 }
@@ -83,7 +84,14 @@ async fn attempt(
             backup: &backup,
             made,
         };
-        put(job, target, from, progress, shutdown).await
+        if !job.drill {
+            return put(job, target, from, progress, shutdown).await;
+        }
+        let now = Timestamp::now();
+        drill::drop_leftovers(target, now).await;
+        let own = drill::database(target, now);
+        tracing::info!(database = %own, "a restore drill");
+        put(job, &own, from, progress, shutdown).await
     };
     let outcome = match &restoring {
         Some(restoring) => tokio::select! {
@@ -136,30 +144,55 @@ async fn put(
         database::give_owner(session, target, toc, &ready.plan).await;
     }
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
-        Box::pin(load(job, &ready, from, progress, shutdown, stop)).await
+        let loading = load((job, target), &ready, from, progress, shutdown, stop);
+        let loaded = Box::pin(loading).await?;
+        let compared = compare(job, target, &ready, backup, stop).await?;
+        Ok::<_, Failure>((loaded, compared))
     });
     let loaded = Box::pin(loading)
         .await
         .unwrap_or_else(|lost| Err(lost.into()));
-    if loaded.is_err() && ready.created {
+    if ready.created && (loaded.is_err() || job.drill) {
         creation::drop_database(session, target, shutdown.clean_up_by()).await;
     }
+    let (loaded, drilled) = loaded?;
     let Loaded {
         bytes,
         mut omissions,
-    } = loaded?;
+    } = loaded;
     omissions.extend(ready.plan.omissions());
-    if let Some(toc) = backup.toc().filter(|_| !ready.made) {
-        database::leave(target, toc);
+    if drilled.is_none() {
+        if let Some(toc) = backup.toc().filter(|_| !ready.made) {
+            database::leave(target, toc);
+        }
+        statistics::complete(session, target, jobs(job), stop).await;
     }
-    statistics::complete(session, target, jobs(job), stop).await;
     Ok(Done {
         key: backup.key(),
         tables: tables(backup),
         bytes,
         omissions,
         part: backup.part().map(ToString::to_string),
+        drilled: drilled.map(|it| it.sentence(&backup.key(), target)),
     })
+}
+
+/// What a drill has compared; none: it is no drill.
+async fn compare(
+    job: &RestoreJob,
+    target: &Target,
+    ready: &Ready,
+    backup: &Backup,
+    stop: &CancellationToken,
+) -> Result<Option<Compared>, Failure> {
+    if !job.drill {
+        return Ok(None);
+    }
+    let session = (&*ready.entrance.session, target);
+    let key = backup.key();
+    let what = (key.as_str(), backup.manifest());
+    let compared = drill::compare(session, what, job.drill_sql.as_deref(), stop).await?;
+    Ok(Some(compared))
 }
 
 /// A restore may wait in a queue, or for a scheduler that was stopped, while the database goes on.
@@ -205,7 +238,7 @@ struct From<'a> {
     reason = "it only hands on what the story has gathered"
 )]
 async fn load(
-    job: &RestoreJob,
+    (job, target): (&RestoreJob, &Target),
     ready: &Ready,
     from: From<'_>,
     progress: &Arc<Progress>,
@@ -218,7 +251,6 @@ async fn load(
         backup,
         ..
     } = from;
-    let target = &job.database.target();
     let replacing = Replacing {
         target,
         session: &ready.entrance.session,

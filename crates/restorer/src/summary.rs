@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backuper::postgres::Target;
-use backuper::report::{self, Gauges, Reporter, core::Report};
+use backuper::report::{self, Gauges, Receivers, Reporter, core::Report};
 use backuper::runtime::{Failure, Verdict};
 
 use crate::job::RestoreJob;
@@ -34,6 +34,8 @@ pub struct Done {
     pub omissions: Vec<String>,
     /// Which part of a database it is, in words; none: all of it.
     pub part: Option<String>,
+    /// What a drill has shown; none: it was no drill.
+    pub drilled: Option<String>,
 }
 
 impl Done {
@@ -71,6 +73,9 @@ impl Done {
     /// The line that ends the log.
     #[must_use]
     pub fn sentence(&self, target: &Target, elapsed: Duration) -> String {
+        if let Some(drilled) = &self.drilled {
+            return format!("{drilled} ({:.1} s)", elapsed.as_secs_f64());
+        }
         format!(
             "restore complete: {} is back in {target} ({} tables, {} bytes, {:.1} s){}",
             self.key,
@@ -90,10 +95,19 @@ fn said(part: Option<&str>) -> String {
 /// Who is told about a job, and under which names.
 #[must_use]
 pub fn reporter(job: &RestoreJob, target: &Target) -> Reporter {
+    let receivers = job.reporting.receivers();
     Reporter {
-        receivers: job.reporting.receivers(),
+        // A core knows no drills, and would take one for a restore.
+        receivers: Receivers {
+            core: receivers.core.filter(|_| !job.drill),
+            ..receivers
+        },
         report: Report::Restore(format!("{target}-revision-{}", job.revision)),
-        job: "postgres_restore",
+        job: if job.drill {
+            "postgres_restore_drill"
+        } else {
+            "postgres_restore"
+        },
         instance: target.to_string(),
     }
 }
@@ -107,10 +121,14 @@ pub fn reporter(job: &RestoreJob, target: &Target) -> Reporter {
     reason = "Prometheus has no other numbers than f64"
 )]
 pub fn gauges(
+    drill: bool,
     outcome: &Result<Done, Failure>,
     elapsed: Duration,
 ) -> Result<Gauges, prometheus::Error> {
     let gauges = Gauges::default();
+    if drill {
+        return of_drill(gauges, outcome.is_ok(), elapsed);
+    }
     gauges.set(
         "postgres_restore_success",
         "1 when the last restore is complete, 0 when it failed.",
@@ -131,6 +149,27 @@ pub fn gauges(
             "postgres_restore_bytes",
             "Bytes of rows that the last complete restore brought back.",
             done.bytes as f64,
+        )?;
+    }
+    Ok(gauges)
+}
+
+fn of_drill(gauges: Gauges, passed: bool, elapsed: Duration) -> Result<Gauges, prometheus::Error> {
+    gauges.set(
+        "postgres_restore_drill_success",
+        "1 when the last restore drill passed, 0 when it failed.",
+        f64::from(u8::from(passed)),
+    )?;
+    gauges.set(
+        "postgres_restore_drill_duration_seconds",
+        "Seconds that the last restore drill took.",
+        elapsed.as_secs_f64(),
+    )?;
+    if passed {
+        gauges.set(
+            "postgres_restore_drill_last_success_timestamp_seconds",
+            "When the last restore drill passed, seconds since 1970.",
+            report::now(),
         )?;
     }
     Ok(gauges)

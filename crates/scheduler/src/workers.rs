@@ -103,6 +103,8 @@ impl Workers {
             roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             mode: *mode,
+            drill: false,
+            drill_sql: None,
             identity: self.identity(identity),
             reporting: self.reporting(core.as_ref()),
         }

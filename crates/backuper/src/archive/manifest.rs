@@ -169,6 +169,10 @@ pub struct Stream {
     /// The tables whose rows it carries, as `schema.table`, quoted where SQL would.
     #[serde(default)]
     pub tables: Vec<String>,
+    /// How many rows each of them has, in the same order, counted while they passed; none of one whose
+    /// rows did not pass. Empty in older backups, and in plain SQL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Option<u64>>,
 }
 
 /// What a stream holds.

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Turn;
+use super::rows::{Counted, Told};
 use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
 use crate::archive::key::RUNNING;
@@ -42,6 +43,7 @@ pub(super) struct Running {
     pub(super) part: Part,
     pub(super) child: Child,
     progress: Arc<progress::Stream>,
+    counted: Told,
 }
 
 /// A pg_dump that has its locks and has written its first bytes; it writes no more than fits into
@@ -88,6 +90,7 @@ impl Running {
             part,
             child,
             progress,
+            counted: Told::default(),
         };
         Ok((running, first))
     }
@@ -171,6 +174,7 @@ impl Ready {
         };
         let part = self.running.part.clone();
         let progress = Arc::clone(&self.running.progress);
+        let counted = self.running.counted.clone();
         let raw_bytes = match self.pump(dump, share, upload.as_mut(), stop).await {
             Ok(raw) => raw,
             Err(error) => {
@@ -197,6 +201,10 @@ impl Ready {
         }
         let stored = complete(dump, (&key, &part), upload, stop).await?;
         let tables = part.tables.iter();
+        let rows = counted.take().map_or_else(Vec::new, |rows| {
+            let of_tables = part.tables.iter();
+            of_tables.map(|it| rows.get(&it.oid).copied()).collect()
+        });
         Ok(Stream {
             name: part.name.clone(),
             key,
@@ -206,6 +214,7 @@ impl Ready {
             stored_bytes: stored.size,
             sha256: stored.sha256,
             tables: tables.map(|it| pattern(&it.schema, &it.name)).collect(),
+            rows,
         })
     }
 
@@ -225,6 +234,7 @@ impl Ready {
                     part,
                     mut child,
                     progress,
+                    counted,
                 },
             first: FirstBytes { bytes, stdout },
         } = self;
@@ -234,7 +244,7 @@ impl Ready {
             threads: share.threads,
             recipients: dump.recipients.clone(),
         };
-        let source = io::Cursor::new(bytes).chain(stdout);
+        let source = Counted::new(io::Cursor::new(bytes).chain(stdout), counted);
         let runtime = Handle::current();
         let encoder = tokio::task::spawn_blocking(move || {
             // The turn is the next one's as soon as all is read.

@@ -70,6 +70,14 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_INTO_EMPTY", default_value = "", value_parser = maybe::<String>)]
     into_empty: Maybe<String>,
 
+    /// The database's name in the place of DB_NAME, for a restore drill: its backup is restored into a database that is made for it, compared with what was dumped, and dropped again.
+    #[arg(help_heading = "Restore", env = "RESTORE_DRILL", default_value = "", value_parser = maybe::<String>)]
+    drill: Maybe<String>,
+
+    /// SQL that a drill runs in what it has restored: it passes where it succeeds and the first column of its last row, if it gives any, is neither false nor null.
+    #[arg(help_heading = "Restore", env = "RESTORE_DRILL_SQL", default_value = "", value_parser = maybe::<String>)]
+    drill_sql: Maybe<String>,
+
     /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
     #[arg(help_heading = "Restore", env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
     owners: Owners,
@@ -110,24 +118,29 @@ impl Given {
             lock_wait_timeout,
             mut mode,
             into_empty,
+            drill,
+            drill_sql,
             owners,
             roles,
             keep_going,
             identity,
             reporting,
         } = self;
-        match into_empty {
-            None if database.name.is_empty() => {
-                return Err(refused(ErrorKind::MissingRequiredArgument));
+        if drill.is_none() && drill_sql.is_some() {
+            return Err(missing("RESTORE_DRILL"));
+        }
+        let is_drill = drill.is_some();
+        let others = [("RESTORE_INTO_EMPTY", into_empty), ("RESTORE_DRILL", drill)];
+        for (variable, name) in others {
+            let Some(name) = name else { continue };
+            if !database.name.is_empty() {
+                return Err(conflict(variable));
             }
-            None => {}
-            Some(_) if !database.name.is_empty() => {
-                return Err(refused(ErrorKind::ArgumentConflict));
-            }
-            Some(name) => {
-                database.name = name;
-                mode = Mode::Empty;
-            }
+            database.name = name;
+            mode = Mode::Empty;
+        }
+        if database.name.is_empty() {
+            return Err(missing("DB_NAME"));
         }
         Ok(RestoreJob {
             database,
@@ -143,20 +156,29 @@ impl Given {
             owners,
             roles,
             keep_going,
+            drill: is_drill,
+            drill_sql,
             identity,
             reporting,
         })
     }
 }
 
-/// In clap's words, so that the sentence is that of any other setting.
-fn refused(kind: ErrorKind) -> clap::Error {
+// Both in clap's words, so that the sentences are those of any other setting.
+
+fn missing(variable: &str) -> clap::Error {
+    let mut error = clap::Error::new(ErrorKind::MissingRequiredArgument);
+    let name = ContextValue::String(variable.to_owned());
+    error.insert(ContextKind::InvalidArg, name);
+    error
+}
+
+/// Two variables that have the database's name.
+fn conflict(variable: &str) -> clap::Error {
+    let mut error = clap::Error::new(ErrorKind::ArgumentConflict);
     let name = |it: &str| ContextValue::String(it.to_owned());
-    let mut error = clap::Error::new(kind);
     error.insert(ContextKind::InvalidArg, name("DB_NAME"));
-    if kind == ErrorKind::ArgumentConflict {
-        error.insert(ContextKind::PriorArg, name("RESTORE_INTO_EMPTY"));
-    }
+    error.insert(ContextKind::PriorArg, name(variable));
     error
 }
 
@@ -225,11 +247,32 @@ mod tests {
             let sentence = read(&none).unwrap_err();
             assert!(sentence.starts_with("DB_NAME must be set"), "{sentence}");
         }
-        let both = read(&[("DB_NAME", "app"), ("RESTORE_INTO_EMPTY", "app")]).unwrap_err();
-        assert_eq!(
-            both,
-            "DB_NAME and RESTORE_INTO_EMPTY are both set, and only one of them may be"
-        );
+        for other in ["RESTORE_INTO_EMPTY", "RESTORE_DRILL"] {
+            let both = read(&[("DB_NAME", "app"), (other, "app")]).unwrap_err();
+            assert_eq!(
+                both,
+                format!("DB_NAME and {other} are both set, and only one of them may be")
+            );
+        }
+        read(&[("RESTORE_INTO_EMPTY", "app"), ("RESTORE_DRILL", "app")]).unwrap_err();
+        let alone = read(&[("DB_NAME", "app"), ("RESTORE_DRILL_SQL", "SELECT 1")]).unwrap_err();
+        assert!(alone.starts_with("RESTORE_DRILL must be set"), "{alone}");
+    }
+
+    #[test]
+    fn a_drill_is_told_by_a_name_that_only_a_restorer_that_knows_drills_reads() {
+        let job = read(&[
+            ("RESTORE_DRILL", "app"),
+            ("RESTORE_DRILL_SQL", "SELECT true"),
+        ])
+        .unwrap();
+        assert!(job.drill && job.database.name == "app");
+        let vars = job.to_env();
+        let names: Vec<&str> = vars.iter().map(|it| it.name).collect();
+        for it in ["DB_NAME", "RESTORE_INTO_EMPTY", "RESTORE_MODE"] {
+            assert!(!names.contains(&it), "{names:?}");
+        }
+        assert!(names.contains(&"RESTORE_DRILL") && names.contains(&"RESTORE_DRILL_SQL"));
     }
 
     /// What an older restorer cannot do without is missing: it refuses, where it would replace all.

@@ -26,7 +26,8 @@ const NO_SUCH_LOCALE: [SqlState; 4] = [
     SqlState::UNDEFINED_OBJECT,
 ];
 
-async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
+/// A session with a database that is there whatever becomes of the target.
+pub(crate) async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
     let mut refusal = None;
     for name in MAINTENANCE {
         let other = target.with_database(name);

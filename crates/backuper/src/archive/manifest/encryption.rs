@@ -46,6 +46,8 @@ struct Hidden {
 struct Names {
     sha256: String,
     tables: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<Option<u64>>,
 }
 
 /// Why what a manifest hides cannot be read.
@@ -93,6 +95,7 @@ impl Manifest {
         let names = self.streams.iter_mut().map(|it| Names {
             sha256: it.sha256.clone(),
             tables: std::mem::take(&mut it.tables),
+            rows: std::mem::take(&mut it.rows),
         });
         let hidden = Hidden {
             streams: names.collect(),
@@ -135,6 +138,7 @@ impl Manifest {
         }
         for (stream, names) in self.streams.iter_mut().zip(streams) {
             stream.tables = names.tables;
+            stream.rows = names.rows;
         }
         self.source.extensions = extensions;
         self.source.superusers = superusers;

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use backuper::postgres::mark;
-
-use super::toc::Entry;
+use super::Entry;
+use crate::postgres::mark;
 
 /// As people and logs name it: `INDEX public.orders_day`, `COMMENT ON TABLE orders`. Never a part of
 /// its SQL, which may hold passwords.
@@ -30,12 +29,14 @@ impl fmt::Display for Entry {
 
 impl Entry {
     /// Whether it says something of another object, which its tag names with its kind.
-    pub(crate) fn is_attached(&self) -> bool {
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
         matches!(self.kind.as_str(), "COMMENT" | "SECURITY LABEL" | "ACL")
     }
 
     /// Whether it is of the object with this kind and name, or is that itself.
-    pub(crate) fn is_of(&self, kind: &str, name: &str) -> bool {
+    #[must_use]
+    pub fn is_of(&self, kind: &str, name: &str) -> bool {
         let itself = self.kind == kind && self.tag == name;
         let attached = self
             .tag
@@ -46,13 +47,15 @@ impl Entry {
 
     /// Whether it is the schema `public`, which every database has from the beginning. A part of a database that names
     /// it has an entry that makes it.
-    pub(crate) fn is_public(&self) -> bool {
+    #[must_use]
+    pub fn is_public(&self) -> bool {
         self.kind == "SCHEMA" && self.tag == "public"
     }
 
     /// Whether it is of the mark that stands in a database while a restore is under way. Backups that
     /// were made before the backuper refused such databases have it.
-    pub(crate) fn is_of_the_mark(&self) -> bool {
+    #[must_use]
+    pub fn is_of_the_mark(&self) -> bool {
         self.is_of("SCHEMA", mark::SCHEMA)
     }
 }

@@ -4,9 +4,12 @@
 //! `ReadHead` and `ReadToc` in PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`, format
 //! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
+mod encoding;
+mod entry;
+
 use std::io::Read;
 
-use super::encoding::TextEncoding;
+use encoding::TextEncoding;
 
 /// What every archive in the custom format begins with.
 pub const MAGIC: &[u8] = b"PGDMP";
