@@ -3,6 +3,7 @@
 mod admission;
 mod databases;
 mod going;
+mod users;
 
 use std::sync::{Arc, OnceLock};
 

@@ -11,12 +11,15 @@
 mod cluster;
 pub mod crd;
 mod database;
+mod duration;
 mod keys;
+mod leaving;
 mod namespaces;
 mod object;
 mod removal;
 mod servers;
 mod status;
+mod user;
 mod waiting;
 
 use std::hash::Hash;
@@ -25,7 +28,7 @@ use std::time::Duration;
 
 use backuper::postgres::SslMode;
 use backuper::text;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ObjectMeta};
@@ -42,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crd::{DBCluster, Database};
 use servers::Servers;
+use user::Users;
 
 /// How often an object that is as it should be is looked at again.
 const REPAIR: Duration = Duration::from_secs(300);
@@ -106,6 +110,7 @@ pub struct Operator {
     changed: Mutex<Option<mpsc::UnboundedSender<String>>>,
     clusters: Mutex<Option<Store<Guarded<DBCluster>>>>,
     databases: Mutex<Option<Store<Guarded<Database>>>>,
+    users: Users,
 }
 
 impl std::fmt::Debug for Operator {
@@ -145,6 +150,7 @@ impl Operator {
             changed: Mutex::default(),
             clusters: Mutex::default(),
             databases: Mutex::default(),
+            users: Users::default(),
         }
     }
 
@@ -178,8 +184,12 @@ impl Operator {
     /// All controllers, until stopped.
     async fn control(self: Arc<Self>, stop: CancellationToken) {
         let (changed, changes) = mpsc::unbounded_channel();
-        let (clusters, of_clusters) = self.watch::<DBCluster>();
-        let (databases, of_databases) = self.watch::<Database>();
+        let operator = self.clone();
+        let (clusters, of_clusters) =
+            self.watch::<DBCluster, _>(move |it| operator.users.heard_of(it));
+        let operator = self.clone();
+        let (databases, of_databases) =
+            self.watch::<Database, _>(move |it| operator.users.heard_of(it));
         set(&self.changed, changed);
         set(&self.clusters, clusters.clone());
         set(&self.databases, databases.clone());
@@ -193,21 +203,25 @@ impl Operator {
         let databases = Controller::for_stream(of_databases, databases)
             .with_config(limits())
             .reconcile_on(wakes)
-            .graceful_shutdown_on(stop.cancelled_owned())
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
             .run(database::reconcile, again, self.clone());
+        let users = user::control(self.clone(), stop);
         tracing::info!("the operator's controllers have started");
-        tokio::join!(each(clusters), each(databases));
+        tokio::join!(each(clusters), each(databases), users);
         tracing::info!("the operator's controllers have stopped");
     }
 
-    /// Objects of a kind: all of them, and those that have changed otherwise than by our own status.
-    fn watch<K>(
+    /// Objects of a kind: all of them, and those that have changed otherwise than by our own status. Who listens
+    /// hears of each change, that of a status too, as soon as the store has it.
+    fn watch<K, L>(
         &self,
+        listener: L,
     ) -> (
         Store<Guarded<K>>,
-        impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K>,
+        impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K, L>,
     )
     where
+        L: Fn(&watcher::Event<Guarded<K>>) + Send + 'static,
         K: Resource<DynamicType = ()>
             + Clone
             + DeserializeOwned
@@ -224,6 +238,7 @@ impl Operator {
         .default_backoff()
         .modify(|it| it.managed_fields_mut().clear())
         .reflect(writer)
+        .inspect_ok(listener)
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
@@ -257,15 +272,14 @@ impl Operator {
         clusters.as_ref()?.get(&ObjectRef::new(name))
     }
 
-    fn has_database(&self, namespace: &str, name: &str) -> bool {
+    fn database(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<Database>>> {
         let databases = self
             .databases
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let named = ObjectRef::new(name).within(namespace);
         databases
-            .as_ref()
-            .is_some_and(|it| it.get(&named).is_some())
+            .as_ref()?
+            .get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Tells of an object what `kubectl describe` shows.

@@ -11,7 +11,7 @@ use crate::operator::Settings;
 /// Databases as objects of Kubernetes.
 #[derive(Clone, Debug, Args)]
 pub struct Operating {
-    /// true: DBCluster and Database objects of dbtether.io are served; needs the kubernetes engine, and the kinds that `scheduler crds` prints.
+    /// true: DBCluster, Database and DatabaseUser objects of dbtether.io are served; needs the kubernetes engine, and the kinds that `scheduler crds` prints.
     #[arg(env = "OPERATOR", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub operator: bool,
 

@@ -5,11 +5,16 @@
 
 mod cluster;
 mod database;
+mod user;
 
 pub use cluster::{
     AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, SecretRef, Tls,
 };
 pub use database::{Database, DatabaseKept, DatabaseSpec, DatabaseStatus, LocalRef};
+pub use user::{
+    AdditionalGrant, DatabaseEntry, DatabaseUser, DatabaseUserSpec, DatabaseUserStatus,
+    PasswordSpec, RotationSpec, SecretKeys, UserDatabase, UserKept, UserSecretSpec,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -20,7 +25,7 @@ const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 /// The definitions of all kinds, as `scheduler crds` prints them.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![DBCluster::crd(), Database::crd()];
+    let mut all = vec![DBCluster::crd(), Database::crd(), DatabaseUser::crd()];
     for definition in &mut all {
         let (key, value) = (KEEP.0.to_owned(), KEEP.1.to_owned());
         definition
@@ -75,8 +80,9 @@ mod tests {
             [
                 "dbtether.io dbclusters dbc Cluster",
                 "dbtether.io databases  Namespaced",
+                "dbtether.io databaseusers  Namespaced",
             ]
         );
-        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 1));
+        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 2));
     }
 }

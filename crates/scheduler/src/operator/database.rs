@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -15,11 +16,11 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 use super::cluster::identity;
-use super::crd::{DBCluster, Database, DatabaseStatus};
+use super::crd::{AllowedNamespaces, DBCluster, Database, DatabaseStatus};
 use super::object::{Namespaced, Phased};
 use super::servers::Server;
-use super::waiting::{self, Waiting};
-use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, now, removal, status};
+use super::waiting::{Stop, Waiting};
+use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, removal, status};
 use crate::postgres::owner::Owner;
 use ensure::Wish;
 pub(super) use ensure::{Trouble, doing, drop_role, found};
@@ -27,13 +28,11 @@ pub(super) use told::failed;
 use told::ready;
 
 /// Before a server that did not do something is asked again.
-const TRANSIENT: Duration = Duration::from_secs(60);
-/// Before a DBCluster that is not there is looked for again, if nobody tells of it.
-const MISSING: Duration = Duration::from_secs(30);
-/// The same of one that is not connected.
-const UNCONNECTED: Duration = Duration::from_secs(20);
-/// The same of one that another scheduler has asked, and we will soon.
-pub(super) const UNASKED: Duration = Duration::from_secs(2);
+pub(super) const TRANSIENT: Duration = Duration::from_secs(60);
+/// Before what is not there is looked for again, if nobody tells of it.
+pub(super) const MISSING: Duration = Duration::from_secs(30);
+/// The same of what is not ready.
+pub(super) const UNCONNECTED: Duration = Duration::from_secs(20);
 
 pub(super) async fn reconcile(
     object: Arc<Guarded<Database>>,
@@ -101,40 +100,6 @@ pub(super) async fn reconcile(
     Ok(Action::requeue(about(again, &object.metadata)))
 }
 
-impl Operator {
-    /// Tells why an object does not go on.
-    async fn halt(
-        &self,
-        object: &Database,
-        before: &DatabaseStatus,
-        stop: Stop,
-    ) -> Result<Action, Error> {
-        let (after, again) = match stop {
-            Stop::Unasked => return Ok(Action::requeue(UNASKED)),
-            Stop::Waiting(waiting) => {
-                let since = before.pending_since.as_ref().map(|it| it.0);
-                let (phase, message, since) = waiting::told(&waiting, since, now());
-                let mut after = failed(object, before, phase, "Waiting", &message);
-                after.pending_since = Some(Time(since));
-                (after, waiting.again)
-            }
-            Stop::Refused(reason, message) => {
-                (failed(object, before, "Failed", reason, &message), REPAIR)
-            }
-        };
-        self.tell_database(object, before, &after).await?;
-        Ok(Action::requeue(about(again, &object.metadata)))
-    }
-}
-
-/// Why an object does not go on.
-enum Stop {
-    Waiting(Waiting),
-    Refused(&'static str, String),
-    /// The controller of DBClusters has not asked the server since we lead: what the status says stays.
-    Unasked,
-}
-
 /// The database's name in PostgreSQL.
 pub(super) fn name(object: &Database) -> String {
     match object.spec.database_name.as_deref() {
@@ -181,6 +146,16 @@ impl Operator {
                 format!("{name} is no name of a database: 63 bytes at most; set spec.databaseName");
             return Ok(Err(Stop::Refused("InvalidName", message)));
         }
+        let namespace = object.namespace().unwrap_or_default();
+        self.usable(named, &namespace).await
+    }
+
+    /// Whether a DBCluster may be used by objects of a namespace now, and which server it is.
+    pub(super) async fn usable(
+        &self,
+        named: &str,
+        namespace: &str,
+    ) -> Result<Result<Arc<Server>, Stop>, Error> {
         let found = self.cluster(named);
         let cluster = found.as_deref().and_then(|it| it.0.as_ref().ok());
         if cluster.is_none() {
@@ -190,26 +165,36 @@ impl Operator {
             Ok(cluster) => cluster,
             Err(waiting) => return Ok(Err(Stop::Waiting(waiting))),
         };
-        let namespace = object.namespace().unwrap_or_default();
         let allowed = cluster.spec.allowed_namespaces.as_ref();
-        let labels = if namespaces::needs_labels(allowed, &namespace) {
-            self.labels(&namespace).await?
+        let what = format!("DBCluster '{named}'");
+        if let Err(stop) = self.consents(&what, allowed, namespace).await? {
+            return Ok(Err(stop));
+        }
+        let server = self.servers.get(named, &identity(cluster));
+        Ok(server.ok_or(Stop::Unasked))
+    }
+
+    /// Whether something is for objects of a namespace.
+    pub(super) async fn consents(
+        &self,
+        what: &str,
+        allowed: Option<&AllowedNamespaces>,
+        namespace: &str,
+    ) -> Result<Result<(), Stop>, Error> {
+        let labels = if namespaces::needs_labels(allowed, namespace) {
+            self.labels(namespace).await?
         } else {
             BTreeMap::new()
         };
         let by_default = self.settings.all_namespaces;
-        match namespaces::allows(allowed, by_default, &namespace, &labels) {
-            Ok(true) => {}
-            Ok(false) => {
-                let message = format!(
-                    "DBCluster '{named}' is not for objects of namespace '{namespace}': its allowedNamespaces must name it"
-                );
-                return Ok(Err(Stop::Refused("NotAllowed", message)));
-            }
-            Err(error) => return Ok(Err(Stop::Refused("NotAllowed", error))),
-        }
-        let server = self.servers.get(named, &identity(cluster));
-        Ok(server.ok_or(Stop::Unasked))
+        let refused = match namespaces::allows(allowed, by_default, namespace, &labels) {
+            Ok(true) => return Ok(Ok(())),
+            Ok(false) => format!(
+                "{what} is not for objects of namespace '{namespace}': its allowedNamespaces must name it"
+            ),
+            Err(error) => error,
+        };
+        Ok(Err(Stop::Refused("NotAllowed", refused)))
     }
 
     async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -220,7 +205,7 @@ impl Operator {
     }
 
     /// Who an object is in a server.
-    pub(super) async fn owner(&self, object: &Database) -> Result<Owner, Error> {
+    pub(super) async fn owner<K: Namespaced>(&self, object: &K) -> Result<Owner, Error> {
         Ok(Owner {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
@@ -239,12 +224,8 @@ impl Operator {
         if !self.tell(object, before, after).await? {
             return Ok(());
         }
-        if after.orphaned != before.orphaned && after.orphaned.is_some() {
-            let left = after.orphaned.clone().unwrap_or_default().join(", ");
-            let note = format!("what the object had before stays as it is: {left}");
-            self.publish(object, EventType::Warning, "Orphaned", &note)
-                .await;
-        }
+        let (before, after) = (before.orphaned.as_ref(), after.orphaned.as_ref());
+        self.warn_of_orphans(object, before, after).await;
         Ok(())
     }
 }
@@ -257,8 +238,26 @@ impl Phased for DatabaseStatus {
     fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
+
+    fn pending_since(&self) -> Option<Timestamp> {
+        self.pending_since.as_ref().map(|it| it.0)
+    }
+
+    fn set_pending_since(&mut self, since: Timestamp) {
+        self.pending_since = Some(Time(since));
+    }
 }
 
 impl Namespaced for Database {
     const FINALIZER: &'static str = keys::DATABASE_FINALIZER;
+    const THING: &'static str = "database";
+
+    fn failed(
+        &self,
+        before: &DatabaseStatus,
+        phase: &str,
+        (reason, message): (&str, &str),
+    ) -> DatabaseStatus {
+        failed(self, before, phase, reason, message)
+    }
 }

@@ -1,8 +1,22 @@
-//! Names in objects that users of dbtether know: finalizers and annotations.
+//! Names in objects that users of dbtether know: finalizers, annotations and labels.
 
 /// Holds a Database until PostgreSQL has been looked at.
 pub(super) const DATABASE_FINALIZER: &str = "dbtether.io/finalizer";
-/// Takes a database over that is another object's or another cluster's.
+/// Holds a DatabaseUser until PostgreSQL has been looked at.
+pub(super) const USER_FINALIZER: &str = "databaseusers.dbtether.io/finalizer";
+/// Makes a password another one, whenever its value is another.
+pub(super) const ROTATE: &str = "dbtether.io/rotate";
+/// On a Secret: the name of the DatabaseUser that it is of.
+pub(super) const MANAGED_BY: &str = "dbtether.io/managed-by";
+/// On a Secret of one of several Databases: that one's name.
+pub(super) const DATABASE: &str = "dbtether.io/database";
+/// On a Secret that has others' keys too: `Merge`.
+pub(super) const CONFLICT_POLICY: &str = "dbtether.io/conflict-policy";
+/// On a Secret: the keys that are ours, sorted, with commas between them.
+pub(super) const MANAGED_KEYS: &str = "dbtether.io/managed-keys";
+/// A label on a Secret, by which we watch ours and no others: the uid of its DatabaseUser.
+pub(super) const USER_LABEL: &str = "dbtether.io/databaseuser";
+/// Takes a database or a role over that is another object's or another cluster's.
 pub(super) const FORCE_ADOPT: &str = "dbtether.io/force-adopt";
 /// Lets an object go though PostgreSQL could not be looked at.
 pub(super) const FORCE_RELEASE: &str = "dbtether.io/force-release";

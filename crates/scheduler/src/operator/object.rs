@@ -1,7 +1,9 @@
 //! What the controllers of all kinds with finalizers and phases do to an object.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
@@ -12,12 +14,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Error, Operator, status};
+use super::waiting::{self, Stop};
+use super::{Error, Operator, REPAIR, about, now, status};
+
+/// Before a server is looked for again that another scheduler has asked, and we will soon.
+pub(super) const UNASKED: Duration = Duration::from_secs(2);
 
 /// A status that says in one word how far its object is, and in a sentence why.
 pub(super) trait Phased: Serialize + Default + Clone {
     fn phase(&self) -> Option<&str>;
     fn message(&self) -> Option<&str>;
+
+    /// Since when the object waits for what it depends on.
+    fn pending_since(&self) -> Option<Timestamp>;
+    fn set_pending_since(&mut self, since: Timestamp);
 }
 
 /// A kind whose objects the operator works on, each in its namespace.
@@ -33,6 +43,15 @@ pub(super) trait Namespaced:
     const FINALIZER: &'static str;
     /// Phases that somebody should look at.
     const WARNINGS: &'static [&'static str] = &["Failed", "Deleting"];
+    /// The phase of an object that is being deleted and waits for its server.
+    const GOING: &'static str = "Deleting";
+    /// The phase of an object that waits for what is there and not ready.
+    const WAITING: &'static str = "Waiting";
+    /// What it has in a server.
+    const THING: &'static str;
+
+    /// The status of an object that is not as its spec wants it: phase, reason and message.
+    fn failed(&self, before: &Self::Status, phase: &str, of: (&str, &str)) -> Self::Status;
 }
 
 impl Operator {
@@ -70,6 +89,52 @@ impl Operator {
         finalizers.retain(|it| it != K::FINALIZER);
         self.set_finalizers(object, finalizers).await?;
         Ok(Action::await_change())
+    }
+
+    /// Tells why an object does not go on, and when it is looked at again.
+    pub(super) async fn halt<K: Namespaced>(
+        &self,
+        object: &K,
+        before: &K::Status,
+        stop: Stop,
+    ) -> Result<Action, Error> {
+        let (after, again) = match stop {
+            Stop::Unasked => return Ok(Action::requeue(UNASKED)),
+            Stop::Waiting(waiting) => {
+                let told = waiting::told(&waiting, before.pending_since(), now());
+                let (phase, message, since) = told;
+                let phase = if phase == "Waiting" {
+                    K::WAITING
+                } else {
+                    phase
+                };
+                let mut after = object.failed(before, phase, ("Waiting", &message));
+                after.set_pending_since(since);
+                (after, waiting.again)
+            }
+            Stop::Refused(reason, message) => {
+                (object.failed(before, "Failed", (reason, &message)), REPAIR)
+            }
+        };
+        self.tell(object, before, &after).await?;
+        Ok(Action::requeue(about(again, object.meta())))
+    }
+
+    /// Warns of what an object had and has no more, where that is news.
+    pub(super) async fn warn_of_orphans<K: Namespaced>(
+        &self,
+        object: &K,
+        before: Option<&Vec<String>>,
+        after: Option<&Vec<String>>,
+    ) {
+        if let Some(left) = after.filter(|it| Some(*it) != before) {
+            let note = format!(
+                "what the object had before stays as it is: {}",
+                left.join(", ")
+            );
+            self.publish(object, EventType::Warning, "Orphaned", &note)
+                .await;
+        }
     }
 
     async fn set_finalizers<K: Namespaced>(
@@ -116,6 +181,28 @@ impl Operator {
         }
         Ok(true)
     }
+}
+
+/// Something that an object has in a server, and which server that is.
+pub(super) fn shown(thing: &str, cluster: &str, system_identifier: Option<&str>) -> String {
+    match system_identifier {
+        Some(it) => format!("{thing} on DBCluster {cluster} (system identifier {it})"),
+        None => format!("{thing} on DBCluster {cluster}"),
+    }
+}
+
+/// Adds to what an object has left behind; what it has again is not left.
+pub(super) fn left(
+    before: Option<&Vec<String>>,
+    more: Option<String>,
+    has: &str,
+) -> Option<Vec<String>> {
+    let mut all = before.cloned().unwrap_or_default();
+    all.extend(more);
+    all.sort();
+    all.dedup();
+    all.retain(|it| it != has);
+    (!all.is_empty()).then_some(all)
 }
 
 /// Whether an object's going waits for us.

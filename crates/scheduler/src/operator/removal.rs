@@ -1,25 +1,21 @@
 //! A Database whose object goes: its database is dropped, let go, or left alone.
 
-use std::time::Duration;
-
 use backuper::postgres::Session;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use super::cluster::identity;
-use super::crd::{DBCluster, Database, DatabaseKept};
-use super::database::{Trouble, UNASKED, doing, drop_role, failed, found, is_possible, name};
+use super::crd::{Database, DatabaseKept};
+use super::database::{Trouble, doing, drop_role, found, is_possible, name};
+use super::leaving::Last;
+use super::object::UNASKED;
 use super::servers::Server;
-use super::{Error, Operator, about, keys, object};
+use super::{Error, Operator, keys, object};
 use crate::postgres::database::{self, Removal};
 use crate::postgres::owner::Owner;
 use crate::postgres::server::{self, Facts};
 
 const DROPPING: &str = "failed to drop database";
 const RELEASING: &str = "failed to release database";
-const AGAIN: Duration = Duration::from_secs(20);
 
 /// What has become of a database, for the event that tells it.
 struct Removed {
@@ -43,27 +39,18 @@ pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<
             .let_go(object, EventType::Normal, "Left", note)
             .await;
     }
-    // What we have heard of may not be all there is yet: that a DBCluster is gone, the API server says.
-    let api: Api<DBCluster> = Api::all(operator.client.clone());
-    let cluster = api.get_opt(named).await;
-    let cluster = cluster.map_err(Error::api(format!("read DBCluster {named}")))?;
-    let Some(cluster) = &cluster else {
-        let note = format!("DBCluster '{named}' is gone: nothing was done in PostgreSQL");
-        return operator
-            .let_go(object, EventType::Warning, "Left", &note)
-            .await;
-    };
-    let Some(server) = operator.servers.get(named, &identity(cluster)) else {
-        let status = cluster.status.clone().unwrap_or_default();
-        let is_of_spec = status.observed_generation == cluster.metadata.generation;
-        if is_of_spec && status.phase.as_deref() == Some("Failed") {
-            return operator.go_unseen(object, named, drops).await;
+    let server = match operator.last(named).await? {
+        Last::Server(server) => server,
+        Last::Unasked => return Ok(Action::requeue(UNASKED)),
+        Last::Unseen => return operator.go_unseen(object, named, drops).await,
+        Last::Gone => {
+            let note = format!("DBCluster '{named}' is gone: nothing was done in PostgreSQL");
+            return operator
+                .let_go(object, EventType::Warning, "Left", &note)
+                .await;
         }
-        // It is asked soon.
-        return Ok(Action::requeue(UNASKED));
     };
-    // A kind that is removed takes its objects along, and nobody asked for their databases to go.
-    let drops = drops && !operator.loses_its_kind().await?;
+    let drops = drops && !operator.loses_its_kind::<Database>().await?;
     let going = Going {
         name: before
             .kept
@@ -86,53 +73,6 @@ pub(super) async fn reconcile(object: &Database, operator: &Operator) -> Result<
             operator.let_go(object, type_, reason, &note).await
         }
         Err(trouble) => operator.stay(object, &trouble).await,
-    }
-}
-
-impl Operator {
-    /// Whether the definition of Databases is being removed.
-    async fn loses_its_kind(&self) -> Result<bool, Error> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let name = "databases.dbtether.io";
-        let found = api.get_metadata_opt(name).await;
-        let found = found.map_err(Error::api(format!("read CustomResourceDefinition {name}")))?;
-        Ok(found.is_none_or(|it| it.metadata.deletion_timestamp.is_some()))
-    }
-
-    /// An object whose server cannot be asked goes where nothing was to be dropped, or somebody says so.
-    async fn go_unseen(
-        &self,
-        object: &Database,
-        named: &str,
-        drops: bool,
-    ) -> Result<Action, Error> {
-        let release = keys::FORCE_RELEASE;
-        if keys::says(object, release) || !drops {
-            let note =
-                format!("DBCluster '{named}' is not connected: nothing was done in PostgreSQL");
-            return self.let_go(object, EventType::Warning, "Left", &note).await;
-        }
-        let message = format!(
-            "DBCluster '{named}' is not connected, so its database cannot be looked at; to let the object go all the same, set annotation {release}: \"true\""
-        );
-        let before = object.status.clone().unwrap_or_default();
-        let after = failed(object, &before, "Deleting", "Waiting", &message);
-        self.tell_database(object, &before, &after).await?;
-        Ok(Action::requeue(about(AGAIN, &object.metadata)))
-    }
-
-    /// An object whose server refuses goes where somebody says so.
-    async fn stay(&self, object: &Database, trouble: &Trouble) -> Result<Action, Error> {
-        let (reason, message, again) = trouble.told();
-        if keys::says(object, keys::FORCE_RELEASE) {
-            return self
-                .let_go(object, EventType::Warning, "Left", &message)
-                .await;
-        }
-        let before = object.status.clone().unwrap_or_default();
-        let after = failed(object, &before, "Deleting", reason, &message);
-        self.tell_database(object, &before, &after).await?;
-        Ok(Action::requeue(about(again, &object.metadata)))
     }
 }
 

@@ -18,6 +18,14 @@ pub(super) struct Waiting {
     pub(super) again: Duration,
 }
 
+/// Why an object does not go on.
+pub(super) enum Stop {
+    Waiting(Waiting),
+    Refused(&'static str, String),
+    /// What it depends on will be asked soon: what the status says stays.
+    Unasked,
+}
+
 /// What the status says of an object that waits: phase, message, and since when. It stays failed for as long as it
 /// waits, so that whoever looks sees it.
 pub(super) fn told(

@@ -75,7 +75,8 @@ pub struct Wanted {
     pub grants: Vec<Additional>,
     /// The role that owns what users of this database leave behind.
     pub owner_role: String,
-    /// Whether everybody keeps the right to create in the schemas, which PostgreSQL up to 14 gives.
+    /// Whether everybody keeps the right to create in the schemas, which PostgreSQL up to 14 gives, and a problem
+    /// says so.
     pub public_may_create: bool,
 }
 
@@ -108,6 +109,8 @@ pub struct Problem {
 pub enum Kind {
     /// Something that was named does not exist, or cannot have the privilege.
     Missing,
+    /// A table of the additional grants is not in this database.
+    NoTable,
     /// The administering role may not act for somebody.
     NotAllowed,
     /// A function stays its owner's, since it runs with his rights.

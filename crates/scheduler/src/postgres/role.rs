@@ -206,6 +206,9 @@ pub fn change_password(name: &str, password: &SecretString) -> Statement {
 pub fn settings(name: &str, found: Option<&Found>, wanted: &Settings) -> Vec<Statement> {
     let role = quote(name);
     let mut statements = Vec::new();
+    if found.is_some_and(|it| !it.login) {
+        statements.push(Statement::new(format!("ALTER ROLE {role} LOGIN")));
+    }
     let limit = match wanted.connection_limit {
         0 => -1,
         other => other,
@@ -364,6 +367,14 @@ mod tests {
         assert!(sql(Some(&has), &wanted(5, Some(5000))).is_empty());
         assert!(sql(None, &wanted(0, None)).is_empty());
         assert!(sql(Some(&role()), &wanted(-1, None)).is_empty());
+        let locked = Found {
+            login: false,
+            ..role()
+        };
+        assert_eq!(
+            sql(Some(&locked), &wanted(-1, None)),
+            [r#"ALTER ROLE "app" LOGIN"#]
+        );
         assert_eq!(
             sql(Some(&has), &wanted(0, None)),
             [

@@ -5,6 +5,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::AllowedNamespaces;
+
 /// A database on a server.
 #[derive(Clone, Debug, Default, PartialEq, CustomResource, Deserialize, Serialize, JsonSchema)]
 #[kube(
@@ -37,6 +39,9 @@ pub struct DatabaseSpec {
     /// Whether only roles that were granted it may connect.
     #[serde(default)]
     pub revoke_public_connect: bool,
+    /// Whose objects of other namespaces may use the database. Absent: those of all namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
 }
 
 fn retain() -> String {

@@ -10,6 +10,7 @@ use crate::operator::crd::{Database, DatabaseKept};
 use crate::operator::servers::Server;
 use crate::operator::{Operator, REPAIR, keys};
 use crate::postgres::database::{self, Claim, Found, Origin, Record};
+use crate::postgres::failure::{self, Class};
 use crate::postgres::owner::Owner;
 use crate::postgres::server::{self, Facts};
 
@@ -36,6 +37,8 @@ pub(in crate::operator) enum Trouble {
     Refused(String),
     /// What was being done, and what the server said.
     Postgres(&'static str, postgres::Error),
+    /// The same of a statement about roles and privileges.
+    Statement(&'static str, failure::Error),
 }
 
 impl From<postgres::Error> for Trouble {
@@ -67,6 +70,19 @@ impl Trouble {
                 format!("transient error (will retry): {doing}: {}", error.reason),
                 TRANSIENT,
             ),
+            Self::Statement(doing, error) => {
+                let message = format!("{doing}: {}", error.reason);
+                match error.class {
+                    Class::InsufficientPrivileges => (
+                        "InsufficientPrivileges",
+                        format!("{message}; give the DBCluster's role what it lacks"),
+                        REPAIR,
+                    ),
+                    Class::DependentObjects => ("DependentObjects", message, TRANSIENT),
+                    Class::Conflict => ("NotOwned", message, REPAIR),
+                    _ => ("Error", message, TRANSIENT),
+                }
+            }
         }
     }
 }
@@ -198,7 +214,7 @@ impl Wish<'_> {
     fn held_by_another_namespace(&self, found: Option<&Found>) -> Option<String> {
         let (namespace, name) = database::marked(found?.comment.as_deref()?)?;
         let is_theirs =
-            namespace != self.owner.namespace && self.operator.has_database(namespace, name);
+            namespace != self.owner.namespace && self.operator.database(namespace, name).is_some();
         is_theirs.then(|| format!("{namespace}/{name}"))
     }
 

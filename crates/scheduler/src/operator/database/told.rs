@@ -3,7 +3,7 @@
 use super::ensure::Ensured;
 use super::name;
 use crate::operator::crd::{Database, DatabaseKept, DatabaseStatus};
-use crate::operator::{now, status};
+use crate::operator::{now, object, status};
 
 /// The status of an object that is not as its spec wants it.
 pub(in crate::operator) fn failed(
@@ -12,6 +12,16 @@ pub(in crate::operator) fn failed(
     phase: &str,
     reason: &str,
     message: &str,
+) -> DatabaseStatus {
+    told(object, before, (phase, message), (false, reason, message))
+}
+
+/// Phase and message, and what the condition says: whether, why, and a note.
+fn told(
+    object: &Database,
+    before: &DatabaseStatus,
+    (phase, message): (&str, &str),
+    (is_ready, reason, note): (bool, &str, &str),
 ) -> DatabaseStatus {
     let generation = object.metadata.generation;
     let mut after = DatabaseStatus {
@@ -22,7 +32,8 @@ pub(in crate::operator) fn failed(
         pending_since: None,
         ..before.clone()
     };
-    let condition = status::condition(status::READY, false, reason, message, (generation, now()));
+    let of = (generation, now());
+    let condition = status::condition(status::READY, is_ready, reason, note, of);
     status::set(&mut after.conditions, condition);
     after
 }
@@ -33,8 +44,6 @@ pub(super) fn ready(
     ensured: &Ensured,
 ) -> DatabaseStatus {
     let message = "database is ready";
-    let mut after = failed(object, before, "Ready", "Ready", message);
-    let of = (object.metadata.generation, now());
     let (reason, note) = if ensured.tracked {
         ("Ready", message)
     } else {
@@ -43,8 +52,7 @@ pub(super) fn ready(
             "database is ready; it carries no mark, as only its owner in PostgreSQL may write one",
         )
     };
-    let condition = status::condition(status::READY, true, reason, note, of);
-    status::set(&mut after.conditions, condition);
+    let mut after = told(object, before, ("Ready", message), (true, reason, note));
     after.ownership_tracked = Some(ensured.tracked);
     let kept = &ensured.kept;
     let is_other = |it: &&DatabaseKept| {
@@ -55,27 +63,13 @@ pub(super) fn ready(
                 &kept.system_identifier,
             )
     };
-    let mut orphaned = before.orphaned.clone().unwrap_or_default();
-    if let Some(other) = before.kept.as_ref().filter(is_other) {
-        orphaned.push(shown(other));
-    }
-    orphaned.sort();
-    orphaned.dedup();
-    orphaned.retain(|it| *it != shown(kept));
-    after.orphaned = (!orphaned.is_empty()).then_some(orphaned);
+    let other = before.kept.as_ref().filter(is_other).map(shown);
+    after.orphaned = object::left(before.orphaned.as_ref(), other, &shown(kept));
     after.kept = Some(kept.clone());
     after
 }
 
 pub(super) fn shown(kept: &DatabaseKept) -> String {
-    let DatabaseKept {
-        cluster_name,
-        database_name,
-        system_identifier,
-        ..
-    } = kept;
-    match system_identifier {
-        Some(it) => format!("{database_name} on DBCluster {cluster_name} (system identifier {it})"),
-        None => format!("{database_name} on DBCluster {cluster_name}"),
-    }
+    let of = kept.system_identifier.as_deref();
+    object::shown(&kept.database_name, &kept.cluster_name, of)
 }

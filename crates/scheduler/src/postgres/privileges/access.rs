@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use super::{Kind, Problem};
 use crate::postgres::failure::Error;
 use crate::postgres::membership::{Reach, Role, administrator};
-use crate::postgres::statement::{Statement, ask, listed};
+use crate::postgres::statement::{Statement, ask};
 
 /// A database, and who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,9 +113,18 @@ pub fn plan(
             kind: Kind::Public,
             sentence: format!(
                 "everybody may connect to {}, so role {role} may too: REVOKE CONNECT there FROM PUBLIC",
-                listed(&open)
+                some(&open)
             ),
         });
     }
     (statements, problems)
+}
+
+/// The first of many databases: the sentence stays as it is when there is one more.
+fn some(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    match names {
+        few if few.len() <= SHOWN => few.join(", "),
+        many => format!("{} and others", many[..SHOWN].join(", ")),
+    }
 }

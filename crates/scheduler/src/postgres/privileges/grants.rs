@@ -18,8 +18,8 @@ pub(super) fn on_schemas<'a>(
     for schema in &found.schemas {
         let name = quote(&schema.name);
         let of_public = public(&schema.acl);
-        if of_public.contains("CREATE") && !wanted.public_may_create {
-            if reached.may_act_for(schema.owner) {
+        if of_public.contains("CREATE") {
+            if !wanted.public_may_create && reached.may_act_for(schema.owner) {
                 let sql = format!("REVOKE CREATE ON SCHEMA {name} FROM PUBLIC");
                 plan.grants.push(Statement::new(sql));
             } else if !wanted.preset.on_schemas().contains("CREATE") {
@@ -225,10 +225,13 @@ fn additional<'a>(
                 relations.find(|it| it.schema == *schema && it.name == *table)
             };
             let Some(relation) = wanted.schemas.iter().find_map(of_schema) else {
-                plan.problems.push(missing(format!(
-                    "table {table} of the additional grants does not exist in {}: create it, or take it out",
-                    listed(&wanted.schemas)
-                )));
+                plan.problems.push(Problem {
+                    kind: Kind::NoTable,
+                    sentence: format!(
+                        "table {table} of the additional grants does not exist in {}: create it, or take it out",
+                        listed(&wanted.schemas)
+                    ),
+                });
                 continue;
             };
             for privilege in &grant.privileges {

@@ -1,0 +1,397 @@
+//! DatabaseUser: a role that logs in, a Secret with its connection, and what it may do in databases.
+//!
+//! ```text
+//! spec ─▶ elect (who owns a database) ─▶ resolve (where) ─▶ secret (whose, which password)
+//!      ─▶ role (claimed, made) ─▶ Secrets written ─▶ access (what it may do) ─▶ told
+//! ```
+//!
+//! All of it is compared at each repair, and nothing is written where nothing differs.
+
+mod access;
+mod elect;
+mod index;
+mod removal;
+mod resolve;
+mod role;
+mod rotation;
+mod secret;
+mod secrets;
+mod spec;
+mod told;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use secrecy::SecretString;
+
+use super::crd::{DatabaseUser, DatabaseUserStatus, UserKept};
+use super::database::Trouble;
+use super::object::{Namespaced, Phased};
+use super::waiting::Stop;
+use super::{Error, Guarded, Operator, about, keys, now, status};
+use crate::postgres::owner::Owner;
+use access::{Access, Given};
+use resolve::Place;
+use role::{Ensured, Wish};
+use secret::{Policy, Standing, Values};
+use secrets::Refused;
+use spec::{Asked, Reference};
+pub(super) use watching::{Users, control};
+
+/// Before a Secret that could not be written is tried again.
+const SECRET: Duration = Duration::from_secs(60);
+
+async fn reconcile(
+    object: Arc<Guarded<DatabaseUser>>,
+    operator: Arc<Operator>,
+) -> Result<Action, Error> {
+    let object = match &object.0 {
+        Ok(object) => object,
+        Err(invalid) => {
+            let namespace = object.namespace().unwrap_or_default();
+            let api = Api::<Guarded<DatabaseUser>>::namespaced(operator.client.clone(), &namespace);
+            status::unreadable(&api, &object, &invalid.error).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if object.metadata.deletion_timestamp.is_some() {
+        return removal::reconcile(object, &operator).await;
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let asked = match spec::asked(object) {
+        Ok(asked) => asked,
+        Err(why) => {
+            let stop = Stop::Refused("Invalid", format!("validation error: {why}"));
+            return operator.halt(object, &before, stop).await;
+        }
+    };
+    operator.hold(object).await?;
+    let namespace = object.namespace().unwrap_or_default();
+    let place = match operator.place(&namespace, &asked.entries).await? {
+        Ok(place) => place,
+        Err(stop) => return operator.halt(object, &before, stop).await,
+    };
+    let mut work = Work {
+        owner: operator.owner(object).await?,
+        operator: &operator,
+        object,
+        namespace,
+        asked: &asked,
+        place: &place,
+        status: before,
+    };
+    let again = match work.do_all().await {
+        Ok(again) => again,
+        Err(Failure::Api(error)) => return Err(error),
+        Err(Failure::Trouble(trouble)) => {
+            let (reason, message, again) = trouble.told();
+            work.fail(reason, &message).await?;
+            again
+        }
+        Err(Failure::Secret(why)) => {
+            let message = format!("secret error: {why}");
+            work.fail("SecretError", &message).await?;
+            SECRET
+        }
+    };
+    Ok(Action::requeue(about(again, &object.metadata)))
+}
+
+/// Why a user is not as its object wants it.
+enum Failure {
+    /// The API server did not do what it was asked: tried again soon.
+    Api(Error),
+    Trouble(Trouble),
+    Secret(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Secret(refused.0)
+    }
+}
+
+/// What is done for one user.
+struct Work<'a> {
+    operator: &'a Operator,
+    object: &'a DatabaseUser,
+    namespace: String,
+    owner: Owner,
+    asked: &'a Asked,
+    place: &'a Place,
+    /// As it was last written.
+    status: DatabaseUserStatus,
+}
+
+/// A Secret as it was found, and whose it is.
+type Found = (Option<Secret>, Standing);
+
+impl Work<'_> {
+    /// Brings the user to what its object wants; gives when to look again.
+    async fn do_all(&mut self) -> Result<Duration, Failure> {
+        let databases = self.asked.entries.iter().map(|it| &it.database);
+        let claimants = self.operator.users.claimants(databases);
+        let of = (self.namespace.as_str(), self.owner.name.as_str());
+        let lowered = elect::lower(of, &self.asked.entries, &claimants);
+        let found = self.read_secrets().await?;
+        let ensured = self.ensure_role(&found).await?;
+        self.write_secrets(&found, &ensured).await?;
+        self.keep(&ensured).await?;
+        let entries = lowered.iter().map(|it| it.0.clone()).collect();
+        let given = self.give(entries).await?;
+        let outcome = told::Outcome {
+            asked: self.asked,
+            place: self.place,
+            lowered: &lowered,
+            given: &given,
+        };
+        let (after, again) = told::done(self.object, &self.status, &outcome);
+        self.tell(after).await?;
+        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
+        Ok(again.min(rotation::again(self.asked.days, updated, now())))
+    }
+
+    async fn read_secrets(&self) -> Result<Vec<Found>, Failure> {
+        let policy = if self.asked.per_database {
+            Policy::Fail
+        } else {
+            self.asked.policy
+        };
+        let holder = secret::holder(self.object);
+        let is_there = |name: &str| {
+            let named = Reference {
+                namespace: self.namespace.clone(),
+                name: name.to_owned(),
+            };
+            self.operator.users.get(&named).is_some()
+        };
+        let mut all = Vec::new();
+        for name in &self.asked.secrets {
+            let found = self.operator.secret(&self.namespace, name).await??;
+            let standing = secret::standing(found.as_ref(), &holder, policy, is_there);
+            if let Standing::Refused(why) = standing {
+                return Err(Failure::Secret(why));
+            }
+            all.push((found, standing));
+        }
+        Ok(all)
+    }
+
+    /// What an annotation asks a new password for, where it was not made yet.
+    fn asked_to_rotate(&self) -> Option<&String> {
+        let asked = self.object.annotations().get(keys::ROTATE);
+        asked.filter(|it| self.status.rotated_for.as_ref() != Some(*it))
+    }
+
+    /// The password in a Secret that had another name, and whether that is this very object's.
+    async fn former_password(&self) -> Result<Option<(SecretString, bool)>, Failure> {
+        let holder = secret::holder(self.object);
+        for name in told::secrets(&self.status) {
+            if self.asked.secrets.contains(&name) {
+                continue;
+            }
+            let found = self.operator.secret(&self.namespace, &name).await??;
+            let found = found.filter(|it| secret::is_owned(it, &holder));
+            let data = found.and_then(|it| it.data);
+            if let Some(password) = data.and_then(|it| self.asked.template.recover(&it)) {
+                return Ok(Some((password, true)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ensure_role(&self, found: &[Found]) -> Result<Ensured, Failure> {
+        let known = found.iter().filter(|(_, standing)| standing.is_known());
+        let mut known = known.filter_map(|(found, standing)| Some((found.as_ref()?, standing)));
+        let password = known.find_map(|(found, standing)| {
+            let password = self.asked.template.recover(found.data.as_ref()?)?;
+            Some((password, *standing != Standing::Merged))
+        });
+        let password = match password {
+            Some(password) => Some(password),
+            None => self.former_password().await?,
+        };
+        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
+        let takes = |it: &Found| matches!(it.1, Standing::Adopted | Standing::Merging);
+        let renews = rotation::is_due(self.asked.days, updated, now())
+            || updated.is_some() && self.asked_to_rotate().is_some()
+            || found.iter().any(takes);
+        let first = self.place.databases.first();
+        let wish = Wish {
+            name: &self.asked.username,
+            owner: &self.owner,
+            settings: &self.asked.settings,
+            length: self.asked.length,
+            is_evidence: password.as_ref().is_some_and(|it| it.1),
+            password: password.map(|it| it.0),
+            renews,
+            force: keys::says(self.object, keys::FORCE_ADOPT),
+            database: first.map_or("postgres", |it| &it.name),
+        };
+        let is_there = |other: &Owner| {
+            let named = Reference {
+                namespace: other.namespace.clone(),
+                name: other.name.clone(),
+            };
+            self.operator.users.get(&named).is_some()
+        };
+        let server = &self.place.server;
+        let ensured = server
+            .in_turn(async |session, facts| wish.ensure(server, session, facts, is_there).await)
+            .await;
+        Ok(ensured?)
+    }
+
+    /// Writes the Secrets as they are to be, and then leaves those that had another name.
+    async fn write_secrets(&self, found: &[Found], ensured: &Ensured) -> Result<(), Failure> {
+        let names = self.place.names();
+        let target = &self.place.server.target;
+        let sslmode = target.sslmode.to_string();
+        for (index, name) in self.asked.secrets.iter().enumerate() {
+            let (found, standing) = found
+                .get(index)
+                .map_or((None, &Standing::Absent), |it| (it.0.as_ref(), &it.1));
+            let values = Values {
+                host: &target.host,
+                port: target.port,
+                database: names.get(index).map_or("", String::as_str),
+                username: &self.asked.username,
+                password: &ensured.password,
+                sslmode: &sslmode,
+                databases: if self.asked.per_database { &[] } else { &names },
+            };
+            let before = found.and_then(|it| it.data.as_ref());
+            let database = self.asked.entries.get(index);
+            let database = database.filter(|_| self.asked.per_database);
+            let wanted = secret::Wanted {
+                name,
+                standing,
+                database: database.map(|it| it.database.name.as_str()),
+                data: self.asked.template.data(&values, before),
+            };
+            if let Some(secret) = secret::desired(found, wanted, self.object) {
+                self.operator
+                    .write_secret(&self.namespace, &secret)
+                    .await??;
+            }
+        }
+        let holder = secret::holder(self.object);
+        for name in told::secrets(&self.status) {
+            if !self.asked.secrets.contains(&name) {
+                self.operator
+                    .leave_secret(&self.namespace, &name, &holder)
+                    .await??;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the user has now, before anything else can fail: its role, where it will be given something, and
+    /// since when it has its password.
+    async fn keep(&mut self, ensured: &Ensured) -> Result<(), Failure> {
+        let place = self.place;
+        let kept = UserKept {
+            cluster_name: place.cluster.clone(),
+            username: self.asked.username.clone(),
+            system_identifier: ensured.system_identifier.clone(),
+            oid: ensured.oid,
+            databases: place.names(),
+        };
+        let mut after = told::keeping(&self.status, kept);
+        after.secret_name = self.asked.secrets.first().cloned();
+        after.rotated_for = self.object.annotations().get(keys::ROTATE).cloned();
+        if ensured.is_new {
+            after.password_updated_at = Some(Time(now()));
+        }
+        let before = self.status.orphaned.clone();
+        self.tell(after).await?;
+        let after = self.status.orphaned.as_ref();
+        self.operator
+            .warn_of_orphans(self.object, before.as_ref(), after)
+            .await;
+        Ok(())
+    }
+
+    async fn give(&self, entries: Vec<spec::Entry>) -> Result<Given, Failure> {
+        let names = self.place.names();
+        let kept = self.status.kept.iter().flat_map(|it| &it.databases);
+        let access = Access {
+            owner: &self.owner,
+            asked: self.asked,
+            entries,
+            databases: &self.place.databases,
+            left: kept.filter(|it| !names.contains(it)).cloned().collect(),
+        };
+        let server = &self.place.server;
+        let given = server
+            .in_turn(async |session, _| access.give(server, session).await)
+            .await;
+        Ok(given?)
+    }
+
+    async fn fail(&mut self, reason: &str, message: &str) -> Result<(), Error> {
+        let after = told::failed(self.object, &self.status, "Failed", (reason, message));
+        self.tell(after).await
+    }
+
+    async fn tell(&mut self, after: DatabaseUserStatus) -> Result<(), Error> {
+        self.operator
+            .tell(self.object, &self.status, &after)
+            .await?;
+        self.status = after;
+        Ok(())
+    }
+}
+
+impl Phased for DatabaseUserStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    fn pending_since(&self) -> Option<Timestamp> {
+        self.pending_since.as_ref().map(|it| it.0)
+    }
+
+    fn set_pending_since(&mut self, since: Timestamp) {
+        self.pending_since = Some(Time(since));
+    }
+}
+
+impl Namespaced for DatabaseUser {
+    const FINALIZER: &'static str = keys::USER_FINALIZER;
+    const GOING: &'static str = "Failed";
+    const WAITING: &'static str = "Pending";
+    const THING: &'static str = "role";
+
+    fn failed(
+        &self,
+        before: &DatabaseUserStatus,
+        phase: &str,
+        of: (&str, &str),
+    ) -> DatabaseUserStatus {
+        told::failed(self, before, phase, of)
+    }
+}

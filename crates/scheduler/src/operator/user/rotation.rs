@@ -1,0 +1,71 @@
+//! When a password becomes another one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::operator::REPAIR;
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Whether the time of a password is over.
+pub(super) fn is_due(days: Option<i32>, updated: Option<Timestamp>, now: Timestamp) -> bool {
+    match (days, updated) {
+        (Some(days), Some(updated)) if days > 0 => {
+            now.as_second() - updated.as_second() > i64::from(days) * DAY
+        }
+        _ => false,
+    }
+}
+
+/// When to look at a user again: for the next repair, or before where its password's time is over then.
+pub(super) fn again(days: Option<i32>, updated: Option<Timestamp>, now: Timestamp) -> Duration {
+    let (Some(days), Some(updated)) = (days, updated) else {
+        return REPAIR;
+    };
+    let left = updated.as_second() + i64::from(days) * DAY - now.as_second();
+    // A second later it is over, and not only just.
+    let left = u64::try_from(left.max(0) + 1).unwrap_or(u64::MAX);
+    REPAIR.min(Duration::from_secs(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_second(day * DAY).unwrap()
+    }
+
+    /// operator.md, U13 and §5.5.
+    #[test]
+    fn a_password_is_rotated_when_its_days_are_over() {
+        for (days, updated, now, due) in [
+            (None, Some(0), 31, false),
+            (Some(0), Some(0), 31, false),
+            (Some(30), None, 31, false),
+            (Some(30), Some(0), 31, true),
+            (Some(30), Some(0), 10, false),
+            (Some(30), Some(0), 30, false),
+            (Some(30), Some(0), 0, false),
+        ] {
+            assert_eq!(
+                is_due(days, updated.map(at), at(now)),
+                due,
+                "{days:?} {now}"
+            );
+        }
+    }
+
+    /// operator.md, U14: the repair every few minutes comes first, and the rotation on time.
+    #[test]
+    fn a_user_is_looked_at_for_its_rotation() {
+        assert_eq!(again(None, Some(at(0)), at(1)), REPAIR);
+        assert_eq!(again(Some(30), Some(at(0)), at(10)), REPAIR);
+        assert_eq!(again(Some(30), Some(at(0)), at(31)), Duration::from_secs(1));
+        let soon = Timestamp::from_second(30 * DAY - 60).unwrap();
+        let left = again(Some(30), Some(at(0)), soon);
+        assert_eq!(left, Duration::from_secs(61));
+        assert!(is_due(Some(30), Some(at(0)), soon + left));
+    }
+}

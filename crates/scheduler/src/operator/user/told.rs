@@ -1,0 +1,252 @@
+//! What the status of a DatabaseUser tells.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::access::Given;
+use super::resolve::Place;
+use super::spec::{Asked, Entry, username, word};
+use crate::operator::crd::{DatabaseUser, DatabaseUserStatus, UserDatabase, UserKept};
+use crate::operator::database::TRANSIENT;
+use crate::operator::{REPAIR, now, object, status};
+use crate::postgres::privileges::{Kind, Problem};
+
+/// Whether a user may do all that its spec says.
+const GRANTED: &str = "Granted";
+/// Whether it may do nothing beside, by what everybody may do.
+const ISOLATED: &str = "Isolated";
+
+/// The status of an object that is not as its spec wants it.
+pub(super) fn failed(
+    object: &DatabaseUser,
+    before: &DatabaseUserStatus,
+    phase: &str,
+    (reason, message): (&str, &str),
+) -> DatabaseUserStatus {
+    told(object, before, (phase, false), (reason, message))
+}
+
+fn told(
+    object: &DatabaseUser,
+    before: &DatabaseUserStatus,
+    (phase, is_ready): (&str, bool),
+    (reason, message): (&str, &str),
+) -> DatabaseUserStatus {
+    let generation = object.metadata.generation;
+    let mut after = DatabaseUserStatus {
+        phase: Some(phase.to_owned()),
+        message: Some(message.to_owned()),
+        observed_generation: generation,
+        username: Some(username(object)),
+        pending_since: None,
+        ..before.clone()
+    };
+    let of = (generation, now());
+    let condition = status::condition(status::READY, is_ready, reason, message, of);
+    status::set(&mut after.conditions, condition);
+    after
+}
+
+/// The names of the Secrets that a status knows.
+pub(super) fn secrets(status: &DatabaseUserStatus) -> Vec<String> {
+    let databases = status.databases.iter().flatten();
+    let each = databases.filter_map(|it| it.secret_name.clone());
+    let mut names: Vec<String> = status.secret_name.iter().cloned().chain(each).collect();
+    names.sort();
+    names.dedup();
+    names.retain(|it| !it.is_empty());
+    names
+}
+
+/// The databases in PostgreSQL where a user may have something.
+pub(super) fn databases(status: &DatabaseUserStatus) -> Vec<String> {
+    let told = status.databases.iter().flatten();
+    let told = told.filter_map(|it| it.database_name.clone());
+    let kept = status.kept.iter().flat_map(|it| it.databases.clone());
+    let mut names: Vec<String> = told.chain(kept).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn shown(kept: &UserKept) -> String {
+    let role = format!("role {}", kept.username);
+    let of = kept.system_identifier.as_deref();
+    object::shown(&role, &kept.cluster_name, of)
+}
+
+/// The status with the role that the object has from now on. Where it is the one that it had, what it was given
+/// elsewhere is still known.
+pub(super) fn keeping(before: &DatabaseUserStatus, mut kept: UserKept) -> DatabaseUserStatus {
+    let place = |it: &UserKept| {
+        (
+            it.cluster_name.clone(),
+            it.username.clone(),
+            it.system_identifier.clone(),
+        )
+    };
+    let mut other = None;
+    match &before.kept {
+        Some(had) if place(had) == place(&kept) => kept.databases.extend(databases(before)),
+        Some(had) => other = Some(shown(had)),
+        // An object of dbtether.
+        None if before.cluster_name.as_ref() == Some(&kept.cluster_name) => {
+            kept.databases.extend(databases(before));
+        }
+        None => {}
+    }
+    kept.databases.sort();
+    kept.databases.dedup();
+    DatabaseUserStatus {
+        cluster_name: Some(kept.cluster_name.clone()),
+        username: Some(kept.username.clone()),
+        orphaned: object::left(before.orphaned.as_ref(), other, &shown(&kept)),
+        kept: Some(kept),
+        ..before.clone()
+    }
+}
+
+/// What was done for a user.
+pub(super) struct Outcome<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) place: &'a Place,
+    /// What it is to do in each database, and who owns one that it wanted to.
+    pub(super) lowered: &'a [(Entry, Option<String>)],
+    pub(super) given: &'a Given,
+}
+
+impl Outcome<'_> {
+    /// What is wrong in a database, the worst first.
+    fn wrong(&self, index: usize) -> Vec<String> {
+        let conflict = self.lowered.get(index).and_then(|it| it.1.clone());
+        let given = self.given.databases.get(index);
+        let failed = given.into_iter().flat_map(|it| it.failed.clone());
+        failed.chain(conflict).collect()
+    }
+
+    /// What is missing there without anything having failed.
+    fn missing(&self, index: usize) -> Vec<&Problem> {
+        let all = &self.given.databases;
+        let is_everywhere = |problem: &&Problem| {
+            // A table that one database does not have, another may.
+            problem.kind != Kind::NoTable || all.iter().all(|it| it.problems.contains(problem))
+        };
+        let here = all.get(index).into_iter().flat_map(|it| &it.problems);
+        let here = here.filter(|it| it.kind != Kind::Public);
+        here.filter(is_everywhere).collect()
+    }
+
+    fn entries(&self) -> Vec<UserDatabase> {
+        let each = self.lowered.iter().zip(&self.place.databases).enumerate();
+        each.map(|(index, ((entry, _), here))| {
+            let wrong = self.wrong(index);
+            let missing = self.missing(index);
+            let missing = missing.into_iter().map(|it| it.sentence.clone());
+            let said: Vec<String> = wrong.iter().cloned().chain(missing).collect();
+            let secret = self.asked.secrets.get(index);
+            UserDatabase {
+                name: entry.database.name.clone(),
+                namespace: entry.written.clone(),
+                database_name: Some(here.name.clone()),
+                phase: Some(if wrong.is_empty() { "Ready" } else { "Failed" }.to_owned()),
+                privileges: Some(word(entry.preset).to_owned()),
+                secret_name: secret.filter(|_| self.asked.per_database).cloned(),
+                message: (!said.is_empty()).then(|| said.join("; ")),
+            }
+        })
+        .collect()
+    }
+
+    /// Phase, reason, and message.
+    fn verdict(&self) -> (&'static str, &'static str, String) {
+        let given = self.given.databases.iter().zip(&self.place.databases);
+        let failed = given.filter(|it| !it.0.failed.is_empty());
+        let failed: Vec<&str> = failed.map(|it| it.1.name.as_str()).collect();
+        let conflicts: Vec<&str> = self
+            .lowered
+            .iter()
+            .filter_map(|it| it.1.as_deref())
+            .collect();
+        let conflicts = conflicts.join("; ");
+        if failed.is_empty() && conflicts.is_empty() {
+            let count = self.place.databases.len();
+            let message = format!("user created with access to {count} database(s)");
+            return ("Ready", "Ready", message);
+        }
+        if failed.is_empty() {
+            return ("Failed", "OwnerConflict", conflicts);
+        }
+        let mut message = format!(
+            "failed to apply privileges for database(s): {}",
+            failed.join(", ")
+        );
+        if !conflicts.is_empty() {
+            message = format!("{message}; {conflicts}");
+        }
+        ("Failed", "PrivilegesFailed", message)
+    }
+
+    fn open(&self) -> Vec<&str> {
+        let of_databases = self.given.databases.iter().flat_map(|it| &it.problems);
+        let of_databases = of_databases.filter(|it| it.kind == Kind::Public);
+        let connect = self.given.open.as_deref();
+        let mut all: Vec<&str> = connect
+            .into_iter()
+            .chain(of_databases.map(|it| it.sentence.as_str()))
+            .collect();
+        all.dedup();
+        all
+    }
+}
+
+/// The status of a user for whom all was done that could be, and when to look again.
+pub(super) fn done(
+    object: &DatabaseUser,
+    before: &DatabaseUserStatus,
+    outcome: &Outcome<'_>,
+) -> (DatabaseUserStatus, Duration) {
+    let (phase, reason, message) = outcome.verdict();
+    let entries = outcome.entries();
+    let is_ready = phase == "Ready";
+    let mut after = told(object, before, (phase, is_ready), (reason, &message));
+    let of = (object.metadata.generation, now());
+    if is_ready {
+        after.password_updated_at.get_or_insert_with(|| Time(now()));
+    }
+    let said: Vec<&str> = entries
+        .iter()
+        .filter_map(|it| it.message.as_deref())
+        .collect();
+    let unleft = outcome.given.unleft.iter().map(String::as_str);
+    let said: Vec<&str> = said.into_iter().chain(unleft).collect();
+    let granted = if said.is_empty() {
+        let all = "the user may do what its spec says";
+        status::condition(GRANTED, true, "Granted", all, of)
+    } else {
+        status::condition(GRANTED, false, "Incomplete", &said.join("; "), of)
+    };
+    let open = outcome.open();
+    let isolated = if open.is_empty() {
+        let none = "everybody may do nothing that the user should not";
+        status::condition(ISOLATED, true, "Isolated", none, of)
+    } else {
+        status::condition(ISOLATED, false, "Public", &open.join("; "), of)
+    };
+    status::set(&mut after.conditions, granted);
+    status::set(&mut after.conditions, isolated);
+    let first = outcome.place.databases.first();
+    after.databases_summary = first.map(|it| match outcome.place.databases.len() {
+        1 => it.name.clone(),
+        more => format!("{} (+{})", it.name, more - 1),
+    });
+    after.databases = Some(entries);
+    if let Some(kept) = &mut after.kept {
+        kept.databases.retain(|it| !outcome.given.left.contains(it));
+    }
+    let again = match reason {
+        "PrivilegesFailed" => TRANSIENT,
+        _ => REPAIR,
+    };
+    (after, again)
+}
