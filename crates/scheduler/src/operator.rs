@@ -8,15 +8,24 @@
 //! Only the scheduler that leads has controllers. What they do is repeated whenever an object changes, the
 //! DBCluster that it is on does, and every few minutes, so that whatever was changed behind them is seen.
 
+mod backup;
 mod cluster;
 pub mod crd;
 mod database;
+mod dependencies;
+mod go;
 mod keys;
 mod namespaces;
 mod object;
+mod objects;
 mod removal;
+mod restore;
+mod runs;
+mod schedule;
 mod servers;
+mod spec_hash;
 mod status;
+mod storage;
 mod waiting;
 
 use std::hash::Hash;
@@ -41,6 +50,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crd::{DBCluster, Database};
+use objects::Objects;
 use servers::Servers;
 
 /// How often an object that is as it should be is looked at again.
@@ -78,6 +88,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<kube::Error>,
     },
+    /// What the scheduler itself could not do.
+    #[error("have a run")]
+    Service(#[source] crate::engine::Error),
 }
 
 impl Error {
@@ -106,6 +119,10 @@ pub struct Operator {
     changed: Mutex<Option<mpsc::UnboundedSender<String>>>,
     clusters: Mutex<Option<Store<Guarded<DBCluster>>>>,
     databases: Mutex<Option<Store<Guarded<Database>>>>,
+    /// Databases that are to be looked at again.
+    woken: Mutex<Option<mpsc::UnboundedSender<ObjectRef<Guarded<Database>>>>>,
+    /// The kinds about backups, where they are served.
+    objects: Option<Objects>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -145,6 +162,8 @@ impl Operator {
             changed: Mutex::default(),
             clusters: Mutex::default(),
             databases: Mutex::default(),
+            woken: Mutex::default(),
+            objects: None,
         }
     }
 
@@ -183,6 +202,8 @@ impl Operator {
         set(&self.changed, changed);
         set(&self.clusters, clusters.clone());
         set(&self.databases, databases.clone());
+        let (woken, awake) = mpsc::unbounded_channel();
+        set(&self.woken, woken);
         let clusters = Controller::for_stream(of_clusters, clusters)
             .with_config(limits())
             .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -190,13 +211,15 @@ impl Operator {
         let using = databases.clone();
         let wakes = UnboundedReceiverStream::new(changes)
             .flat_map(move |cluster| futures::stream::iter(on(&using, &cluster)));
+        let wakes = futures::stream::select(wakes, UnboundedReceiverStream::new(awake));
         let databases = Controller::for_stream(of_databases, databases)
             .with_config(limits())
             .reconcile_on(wakes)
-            .graceful_shutdown_on(stop.cancelled_owned())
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
             .run(database::reconcile, again, self.clone());
         tracing::info!("the operator's controllers have started");
-        tokio::join!(each(clusters), each(databases));
+        let objects = self.clone().control_objects(stop);
+        tokio::join!(each(clusters), each(databases), objects);
         tracing::info!("the operator's controllers have stopped");
     }
 
@@ -250,6 +273,15 @@ impl Operator {
             // Nobody listens when the controllers stop.
             drop(changed.send(cluster.to_owned()));
         }
+        self.stir();
+    }
+
+    /// A database has other contents: its object, and those who use it, look at it again.
+    fn wake_users_of_database(&self, namespace: &str, name: &str) {
+        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(woken) = woken.as_ref() {
+            drop(woken.send(ObjectRef::new(name).within(namespace)));
+        }
     }
 
     fn cluster(&self, name: &str) -> Option<Arc<Guarded<DBCluster>>> {
@@ -258,14 +290,7 @@ impl Operator {
     }
 
     fn has_database(&self, namespace: &str, name: &str) -> bool {
-        let databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let named = ObjectRef::new(name).within(namespace);
-        databases
-            .as_ref()
-            .is_some_and(|it| it.get(&named).is_some())
+        self.database(namespace, name).is_some()
     }
 
     /// Tells of an object what `kubectl describe` shows.

@@ -3,13 +3,23 @@
 //! Whatever was written for dbtether 0.5 to 0.9.1 is admitted. Words that are one of several are texts here: an
 //! object that was let in by an older definition must not keep those beside it from being read.
 
+mod backup;
 mod cluster;
 mod database;
+mod restore;
+mod schedule;
+mod storage;
 
+pub use backup::{Backup, BackupSpec, BackupStatus, DatabaseRef, JobConfig, Stored};
 pub use cluster::{
     AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, SecretRef, Tls,
 };
 pub use database::{Database, DatabaseKept, DatabaseSpec, DatabaseStatus, LocalRef};
+pub use restore::{
+    LatestFrom, ObjectRef, Restore, RestoreSource, RestoreSpec, RestoreStatus, RestoreTarget,
+};
+pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, RetentionPolicy};
+pub use storage::{Azure, BackupStorage, BackupStorageSpec, BackupStorageStatus, Encrypt, Gcs, S3};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -20,7 +30,14 @@ const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 /// The definitions of all kinds, as `scheduler crds` prints them.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![DBCluster::crd(), Database::crd()];
+    let mut all = vec![
+        DBCluster::crd(),
+        Database::crd(),
+        BackupStorage::crd(),
+        Backup::crd(),
+        BackupSchedule::crd(),
+        Restore::crd(),
+    ];
     for definition in &mut all {
         let (key, value) = (KEEP.0.to_owned(), KEEP.1.to_owned());
         definition
@@ -75,8 +92,12 @@ mod tests {
             [
                 "dbtether.io dbclusters dbc Cluster",
                 "dbtether.io databases  Namespaced",
+                "dbtether.io backupstorages bs Cluster",
+                "dbtether.io backups bkp Namespaced",
+                "dbtether.io backupschedules bks Namespaced",
+                "dbtether.io restores rst Namespaced",
             ]
         );
-        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 1));
+        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 5));
     }
 }

@@ -212,7 +212,7 @@ impl Operator {
         Ok(server.ok_or(Stop::Unasked))
     }
 
-    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
+    pub(super) async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let found = api.get_metadata(namespace).await;
         let found = found.map_err(Error::api(format!("read namespace {namespace}")))?;
@@ -239,6 +239,7 @@ impl Operator {
         if !self.tell(object, before, after).await? {
             return Ok(());
         }
+        self.stir();
         if after.orphaned != before.orphaned && after.orphaned.is_some() {
             let left = after.orphaned.clone().unwrap_or_default().join(", ");
             let note = format!("what the object had before stays as it is: {left}");

@@ -33,6 +33,11 @@ pub(super) trait Namespaced:
     const FINALIZER: &'static str;
     /// Phases that somebody should look at.
     const WARNINGS: &'static [&'static str] = &["Failed", "Deleting"];
+
+    /// The reason of the event that tells a phase.
+    fn event(phase: &str) -> &str {
+        phase
+    }
 }
 
 impl Operator {
@@ -112,7 +117,7 @@ impl Operator {
             } else {
                 EventType::Normal
             };
-            self.publish(object, type_, phase, message).await;
+            self.publish(object, type_, K::event(phase), message).await;
         }
         Ok(true)
     }
