@@ -1,6 +1,7 @@
 //! The operator, against a real API server and real PostgreSQL servers.
 
 mod admission;
+mod backups;
 mod databases;
 mod going;
 mod users;
@@ -34,7 +35,8 @@ fn served() -> &'static Cluster {
             all_namespaces: true,
         };
         let client = block_on(async { cluster.client() });
-        let operator = Arc::new(Operator::new(client, settings));
+        let operator = Operator::new(client, settings).serving(backups::service());
+        let operator = Arc::new(operator);
         let (leading, leads) = watch::channel(true);
         runtime().spawn(async move {
             operator.work(leads, CancellationToken::new()).await;

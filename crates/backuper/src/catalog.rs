@@ -23,7 +23,7 @@ use crate::archive::{Identity, Layout, SourceId, SystemIdentifier};
 use crate::postgres::Target;
 use crate::storage::{self, Kind, Object, Storage};
 
-pub use one::{One, one};
+pub use one::{One, is_gone, one};
 pub use resolve::{Found, Older, Request, Resolution, resolve};
 pub use revision::{NotARevision, Revision};
 pub use whole::{Damage, damage_of_published};

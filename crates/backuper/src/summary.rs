@@ -40,13 +40,43 @@ impl Done {
         let part = self.manifest.part.as_ref();
         let part = part.map_or_else(String::new, |it| format!(", a part of the database: {it}"));
         format!(
-            "backup complete and verified: {} ({tables} tables, {} bytes dumped, {} bytes stored, {:.1} s){part}",
+            "{COMPLETE}{} ({tables} tables, {} bytes dumped, {} bytes stored, {:.1} s){part}",
             self.folder.prefix().trim_end_matches('/'),
             self.raw_bytes(),
             self.stored_bytes(),
             elapsed.as_secs_f64()
         )
     }
+}
+
+/// How the sentence of a complete backup begins.
+const COMPLETE: &str = "backup complete and verified: ";
+
+/// What the last sentence of a backup says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its folder, or the key of its dump.
+    pub key: String,
+    /// What pg_dump wrote, in bytes.
+    pub dumped: u64,
+    /// What of it is stored, in bytes.
+    pub stored: u64,
+}
+
+/// Reads the sentence that ends the log of a complete backup.
+#[must_use]
+pub fn told(sentence: &str) -> Option<Told> {
+    let rest = sentence.strip_prefix(COMPLETE)?;
+    // Behind it may stand other words, and a key may have a bracket in it.
+    let (before, after) = rest.split_once(" bytes dumped, ")?;
+    let (before, dumped) = before.rsplit_once(", ")?;
+    let (key, _tables) = before.rsplit_once(" (")?;
+    let (stored, _) = after.split_once(" bytes stored")?;
+    Some(Told {
+        key: key.to_owned(),
+        dumped: dumped.trim_start().parse().ok()?,
+        stored: stored.parse().ok()?,
+    })
 }
 
 /// What stands between the words of a backup and why its copy is not there.
@@ -260,4 +290,38 @@ pub fn gauges(
         )?;
     }
     Ok(gauges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_complete_backup_says_last_is_read_again() {
+        let of = |key: &str, behind: &str| {
+            told(&format!(
+                "backup complete and verified: {key} (12 tables, 4096 bytes dumped, 1536 bytes stored, 0.5 s){behind}"
+            ))
+        };
+        for key in [
+            "shop/2026-11-20-21-05-27-backup-1f3a9c0e",
+            "prod (old), new/shop/20261120-210527.sql.gz",
+        ] {
+            let expected = Told {
+                key: key.to_owned(),
+                dumped: 4096,
+                stored: 1536,
+            };
+            for behind in [
+                "",
+                ", a part of the database: only schema a, 2 bytes dumped, 3 bytes stored",
+                "; copied to s3://other",
+            ] {
+                assert_eq!(of(key, behind).as_ref(), Some(&expected), "{behind}");
+            }
+        }
+        for other in ["", "stopped, as asked", "backup complete and verified: x"] {
+            assert_eq!(told(other), None, "{other}");
+        }
+    }
 }

@@ -8,17 +8,25 @@
 //! Only the scheduler that leads has controllers. What they do is repeated whenever an object changes, the
 //! DBCluster that it is on does, and every few minutes, so that whatever was changed behind them is seen.
 
+mod backup;
 mod cluster;
 pub mod crd;
 mod database;
-mod duration;
+mod dependencies;
+mod go;
 mod keys;
 mod leaving;
 mod namespaces;
 mod object;
+mod objects;
 mod removal;
+mod restore;
+mod runs;
+mod schedule;
 mod servers;
+mod spec_hash;
 mod status;
+mod storage;
 mod user;
 mod waiting;
 
@@ -44,6 +52,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crd::{DBCluster, Database};
+use objects::Objects;
 use servers::Servers;
 use user::Users;
 
@@ -82,6 +91,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<kube::Error>,
     },
+    /// What the scheduler itself could not do.
+    #[error("have a run")]
+    Service(#[source] crate::engine::Error),
 }
 
 impl Error {
@@ -111,6 +123,10 @@ pub struct Operator {
     clusters: Mutex<Option<Store<Guarded<DBCluster>>>>,
     databases: Mutex<Option<Store<Guarded<Database>>>>,
     users: Users,
+    /// Databases that are to be looked at again.
+    woken: Mutex<Option<mpsc::UnboundedSender<ObjectRef<Guarded<Database>>>>>,
+    /// The kinds about backups, where they are served.
+    objects: Option<Objects>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -151,6 +167,8 @@ impl Operator {
             clusters: Mutex::default(),
             databases: Mutex::default(),
             users: Users::default(),
+            woken: Mutex::default(),
+            objects: None,
         }
     }
 
@@ -193,6 +211,8 @@ impl Operator {
         set(&self.changed, changed);
         set(&self.clusters, clusters.clone());
         set(&self.databases, databases.clone());
+        let (woken, awake) = mpsc::unbounded_channel();
+        set(&self.woken, woken);
         let clusters = Controller::for_stream(of_clusters, clusters)
             .with_config(limits())
             .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -200,14 +220,16 @@ impl Operator {
         let using = databases.clone();
         let wakes = UnboundedReceiverStream::new(changes)
             .flat_map(move |cluster| futures::stream::iter(on(&using, &cluster)));
+        let wakes = futures::stream::select(wakes, UnboundedReceiverStream::new(awake));
         let databases = Controller::for_stream(of_databases, databases)
             .with_config(limits())
             .reconcile_on(wakes)
             .graceful_shutdown_on(stop.clone().cancelled_owned())
             .run(database::reconcile, again, self.clone());
-        let users = user::control(self.clone(), stop);
+        let users = user::control(self.clone(), stop.clone());
+        let objects = self.clone().control_objects(stop);
         tracing::info!("the operator's controllers have started");
-        tokio::join!(each(clusters), each(databases), users);
+        tokio::join!(each(clusters), each(databases), users, objects);
         tracing::info!("the operator's controllers have stopped");
     }
 
@@ -265,6 +287,16 @@ impl Operator {
             // Nobody listens when the controllers stop.
             drop(changed.send(cluster.to_owned()));
         }
+        self.stir();
+    }
+
+    /// A database has other contents: its object, and those who use it, look at it again.
+    fn wake_users_of_database(&self, namespace: &str, name: &str) {
+        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(woken) = woken.as_ref() {
+            drop(woken.send(ObjectRef::new(name).within(namespace)));
+        }
+        self.users.wake_those_of(namespace, name);
     }
 
     fn cluster(&self, name: &str) -> Option<Arc<Guarded<DBCluster>>> {

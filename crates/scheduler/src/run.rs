@@ -93,6 +93,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
+    let operator = operator.map(|it| Arc::new(it.serving(service.clone())));
     let declared = declared.map(|path| (service.clone(), path));
     let beside = Beside { declared, operator };
     let mut work = tokio::spawn(background(engine, ledger, metrics, beside, stop.clone()));
@@ -163,7 +164,7 @@ async fn engine(config: &Config, workers: Workers) -> Result<Arc<dyn Engine>, Fa
 }
 
 /// The operator, where the settings ask for one.
-async fn operator(config: &Config) -> Result<Option<Arc<Operator>>, Failure> {
+async fn operator(config: &Config) -> Result<Option<Operator>, Failure> {
     let Some(settings) = config.operating.settings(config.workers.sslmode) else {
         return Ok(None);
     };
@@ -174,7 +175,7 @@ async fn operator(config: &Config) -> Result<Option<Arc<Operator>>, Failure> {
     }
     let operator = Operator::infer(settings).await;
     let operator = operator.map_err(|it| Failure::refused(text::chain(&it)))?;
-    Ok(Some(Arc::new(operator)))
+    Ok(Some(operator))
 }
 
 /// The port of gRPC, and the administrator's.

@@ -6,6 +6,7 @@ mod databases;
 pub mod declared;
 mod defaults;
 pub mod ledger;
+mod objects;
 mod options;
 pub mod put;
 mod questions;

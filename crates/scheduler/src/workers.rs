@@ -224,6 +224,7 @@ impl Workers {
             name,
             user,
             password: _,
+            sslmode: _,
         } = database.clone();
         DatabaseSettings {
             host,
@@ -240,7 +241,9 @@ impl Workers {
         let shown = |it: &Option<PathBuf>| it.clone().filter(|_| shown);
         ConnectionSettings {
             password: database.and_then(|it| at_hand(it.password.clone())),
-            sslmode: self.settings.sslmode,
+            sslmode: database
+                .and_then(|it| it.sslmode)
+                .unwrap_or(self.settings.sslmode),
             sslrootcert: self.settings.sslrootcert.clone(),
             sslcert: shown(&self.settings.sslcert),
             sslkey: shown(&self.settings.sslkey),

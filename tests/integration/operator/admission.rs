@@ -14,7 +14,7 @@ fn admitted(kind: &str, spec: Value) -> Result<Value, String> {
         let resource = ApiResource::from_gvk(&gvk);
         let client = namespace.cluster.client();
         let api: Api<DynamicObject> = match kind {
-            "DBCluster" => Api::all_with(client, &resource),
+            "DBCluster" | "BackupStorage" => Api::all_with(client, &resource),
             _ => Api::namespaced_with(client, &namespace.name, &resource),
         };
         let mut object = DynamicObject::new(&unique("it-"), &resource);
@@ -79,6 +79,134 @@ fn what_was_written_for_dbtether_is_admitted_and_nothing_of_it_is_lost() {
     }
     // dbtether lets an object without a spec in, and tells what it lacks.
     assert!(admitted("Database", Value::Null).is_ok());
+}
+
+#[test]
+fn what_was_written_of_backups_for_dbtether_is_admitted_too() {
+    let full = json!({
+        "s3": {"bucket": "b", "region": "r", "endpoint": "http://minio:9000"},
+        "pathTemplate": "{{ .Year }}/{{ .DatabaseName }}",
+        "credentialsSecretRef": {"name": "a", "namespace": "b"},
+        "allowAnyPath": false,
+    });
+    assert_eq!(admitted("BackupStorage", full.clone()).unwrap(), full);
+    let of = json!({"databaseRef": {"name": "d"}, "storageRef": {"name": "s"}});
+    let with = |beside: Value| with(of.clone(), &beside);
+    let full = with(json!({
+        "filenameTemplate": "x-{{ .RunID }}.sql.gz", "trigger": "1", "ttlAfterCompletion": "168h",
+        "jobConfig": {"backoffLimit": 0, "activeDeadlineSeconds": 60, "ttlSecondsAfterFailed": 1},
+        "deletionPolicy": "Retain",
+    }));
+    assert_eq!(admitted("Backup", full.clone()).unwrap(), full);
+    let least = admitted("Backup", with(json!({"jobConfig": {}}))).unwrap();
+    assert_eq!(least["filenameTemplate"], "{{ .Timestamp }}.sql.gz");
+    assert_eq!(least["jobConfig"]["backoffLimit"], 3);
+    let full = with(json!({
+        "schedule": "0 2 * * *", "filenameTemplate": "x", "suspend": true, "deletionPolicy": "Retain",
+        "retention": {"keepLast": 7, "keepDaily": 0, "keepWeekly": 4, "keepMonthly": 12},
+    }));
+    assert_eq!(admitted("BackupSchedule", full.clone()).unwrap(), full);
+    let full = json!({
+        "source": {
+            "backupRef": {"name": "b", "namespace": "n"},
+            "latestFrom": {"databaseRef": {"name": "d"}, "namespace": "n"},
+            "path": "p", "storageRef": {"name": "s"},
+        },
+        "target": {"databaseRef": {"name": "d"}}, "onConflict": "overwrite", "ttlAfterCompletion": "1h",
+    });
+    assert_eq!(admitted("Restore", full.clone()).unwrap(), full);
+}
+
+/// A spec with some fields beside others.
+fn with(mut spec: Value, beside: &Value) -> Value {
+    let fields = spec.as_object_mut().unwrap();
+    fields.extend(beside.as_object().unwrap().clone());
+    spec
+}
+
+fn are_refused(wrong: impl IntoIterator<Item = (&'static str, Value, &'static str)>) {
+    for (kind, spec, field) in wrong {
+        let refused = admitted(kind, spec.clone()).unwrap_err();
+        assert!(refused.contains(field), "{spec}: {refused}");
+    }
+}
+
+/// operator.md, S6; with dbtether's own words where it has some.
+#[test]
+fn a_storage_that_is_nowhere_or_has_keys_that_nobody_takes_is_refused() {
+    let s3 = json!({"bucket": "b", "region": "r"});
+    let gcs = json!({"bucket": "b", "project": "p"});
+    let azure = json!({"container": "c", "storageAccount": "a"});
+    let secret = json!({"name": "a", "namespace": "b"});
+    let nowhere = "one of s3, gcs, or azure must be specified";
+    let keys = "credentialsSecretRef";
+    are_refused([
+        ("BackupStorage", json!({}), nowhere),
+        (
+            "BackupStorage",
+            json!({"gcs": gcs, "credentialsSecretRef": secret}),
+            keys,
+        ),
+        (
+            "BackupStorage",
+            json!({"azure": azure, "credentialsSecretRef": secret}),
+            keys,
+        ),
+        ("BackupStorage", json!({"s3": {"bucket": "b"}}), "region"),
+        (
+            "BackupStorage",
+            json!({"s3": s3, "format": "tar"}),
+            "spec.format",
+        ),
+    ]);
+    // Two providers are told by the status, and not refused.
+    assert!(admitted("BackupStorage", json!({"s3": s3, "gcs": gcs})).is_ok());
+}
+
+/// operator.md, K2, K10, R7 and W21.
+#[test]
+fn what_is_wrong_with_backups_is_refused_with_the_field_that_is_wrong() {
+    let of = |beside: &Value| {
+        let spec = json!({"databaseRef": {"name": "d"}, "storageRef": {"name": "s"}});
+        with(spec, beside)
+    };
+    let backup = |beside: Value, field| ("Backup", of(&beside), field);
+    let job = |beside: Value, field| backup(json!({"jobConfig": beside}), field);
+    let times = |beside: Value, field| {
+        let spec = with(of(&json!({"schedule": "0 2 * * *"})), &beside);
+        ("BackupSchedule", spec, field)
+    };
+    are_refused([
+        backup(
+            json!({"ttlAfterCompletion": "7d"}),
+            "spec.ttlAfterCompletion",
+        ),
+        backup(json!({"trigger": "x".repeat(254)}), "spec.trigger"),
+        job(json!({"backoffLimit": 11}), "spec.jobConfig.backoffLimit"),
+        job(
+            json!({"activeDeadlineSeconds": 59}),
+            "spec.jobConfig.activeDeadlineSeconds",
+        ),
+        backup(json!({"deletionPolicy": "Keep"}), "spec.deletionPolicy"),
+        times(json!({"schedule": "invalid cron"}), "spec.schedule"),
+        times(json!({"schedule": "@daily"}), "spec.schedule"),
+        times(json!({"retention": {}}), "spec.retention"),
+        times(
+            json!({"retention": {"keepLast": 0, "keepDaily": 0}}),
+            "spec.retention",
+        ),
+    ]);
+    let restore = |target: Value, conflict: &str| json!({"source": {}, "target": {"databaseRef": target}, "onConflict": conflict});
+    let elsewhere = "target database must be in the Restore's namespace";
+    let other = json!({"name": "d", "namespace": "n"});
+    are_refused([
+        ("Restore", restore(other, "fail"), elsewhere),
+        (
+            "Restore",
+            restore(json!({"name": "d"}), "merge"),
+            "spec.onConflict",
+        ),
+    ]);
 }
 
 #[test]

@@ -16,6 +16,16 @@ pub enum One {
     Published(Published, Object),
 }
 
+/// What is said of a key where nothing lies.
+const NO_FOLDER: &str = "there is no such folder";
+const NO_OBJECT: &str = "there is no such object";
+
+/// Whether a worker's sentence says that nothing lies under the key that it was given.
+#[must_use]
+pub fn is_gone(sentence: &str) -> bool {
+    sentence.contains(NO_FOLDER) || sentence.contains(NO_OBJECT)
+}
+
 /// Finds the backup of a database that has this key: its folder, or a single object.
 ///
 /// # Errors
@@ -50,7 +60,7 @@ pub async fn one(
         }
         let objects = storage.list(&folder.prefix()).await?;
         if objects.is_empty() {
-            return Err(no_such("there is no such folder".to_owned()));
+            return Err(no_such(NO_FOLDER.to_owned()));
         }
         return Ok(One::Folder(Backup { folder, objects }));
     }
@@ -64,16 +74,14 @@ pub async fn one(
         }
         let dump = dump.with(storage.list(key).await?);
         let found = dump.read(storage, database).await?;
-        return found.ok_or_else(|| no_such("there is no such object".to_owned()));
+        return found.ok_or_else(|| no_such(NO_OBJECT.to_owned()));
     }
     let Ok(published) = Published::parse_key(database, key) else {
         return Err(no_such(format!("it is none of the backups of {database}")));
     };
     match storage.stat(key).await {
         Ok(object) => Ok(One::Published(published, object)),
-        Err(error) if error.kind == Kind::NotFound => {
-            Err(no_such("there is no such object".to_owned()))
-        }
+        Err(error) if error.kind == Kind::NotFound => Err(no_such(NO_OBJECT.to_owned())),
         Err(error) => Err(error.into()),
     }
 }
@@ -171,6 +179,8 @@ mod tests {
                 .unwrap_err();
             assert!(matches!(error, Error::NoSuch { .. }), "{key}: {error}");
             assert!(error.to_string().contains(words), "{key}: {error}");
+            let is_nothing = words.starts_with("no such");
+            assert_eq!(is_gone(&error.to_string()), is_nothing, "{error}");
         }
     }
 }

@@ -11,11 +11,11 @@ use crate::operator::Settings;
 /// Databases as objects of Kubernetes.
 #[derive(Clone, Debug, Args)]
 pub struct Operating {
-    /// true: DBCluster, Database and DatabaseUser objects of dbtether.io are served; needs the kubernetes engine, and the kinds that `scheduler crds` prints.
+    /// true: databases, users, backups and restores are served as objects of dbtether.io; needs the kubernetes engine, and the kinds that `scheduler crds` prints.
     #[arg(env = "OPERATOR", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub operator: bool,
 
-    /// Whose objects may use a DBCluster that does not say it: those of all namespaces, or of none.
+    /// Whose objects may use a DBCluster or a BackupStorage that does not say it, and Backups of another namespace: those of all namespaces, or of none.
     #[arg(env = "OPERATOR_ALLOWED_NAMESPACES", default_value = "all", value_parser = AllowedByDefault::from_str)]
     pub allowed_namespaces: AllowedByDefault,
 }

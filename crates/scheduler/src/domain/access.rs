@@ -262,6 +262,7 @@ mod tests {
             name: "shop".to_owned(),
             user: "u".to_owned(),
             password: Credential::Ambient,
+            sslmode: None,
         }
     }
 

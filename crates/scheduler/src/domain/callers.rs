@@ -80,6 +80,15 @@ impl Caller {
         }
     }
 
+    /// Who acts for objects of Kubernetes: whoever may write those.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            name: "the operator".to_owned(),
+            rights: Rights::Everything,
+        }
+    }
+
     /// Whoever may open a socket that is the scheduler's own user's.
     #[must_use]
     pub fn of_machine() -> Self {

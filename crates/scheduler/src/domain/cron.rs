@@ -202,7 +202,11 @@ impl fmt::Display for Cron {
 
 fn named(word: &str) -> Result<When, NotASchedule> {
     if let Some(duration) = word.strip_prefix("every ") {
-        return go_duration(duration).map(|it| {
+        let parsed = go_duration(duration).ok_or_else(|| {
+            let why = "@every needs a duration such as 1h30m, of hours, minutes and seconds";
+            NotASchedule(why.to_owned())
+        });
+        return parsed.map(|it| {
             let whole = SignedDuration::from_secs(it.as_secs());
             When::Every(whole.max(SignedDuration::from_secs(1)))
         });
@@ -221,23 +225,20 @@ fn named(word: &str) -> Result<When, NotASchedule> {
     Fields::parse(fields).map(When::At)
 }
 
-/// A duration as Go writes it: `1h30m`, `1.5h`, `90s`.
-fn go_duration(text: &str) -> Result<SignedDuration, NotASchedule> {
-    let wrong = || {
-        let why = "@every needs a duration such as 1h30m, of hours, minutes and seconds";
-        NotASchedule(why.to_owned())
-    };
+/// A duration as Go writes it: `1h30m`, `1.5h`, `90s`; none where it is none.
+#[must_use]
+pub fn go_duration(text: &str) -> Option<SignedDuration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest.is_empty() {
-        return Err(wrong());
+        return None;
     }
     let mut sum = SignedDuration::ZERO;
     if rest == "0" {
-        return Ok(SignedDuration::ZERO);
+        return Some(sum);
     }
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
-        let (number, tail) = rest.split_at(end.ok_or_else(wrong)?);
+        let (number, tail) = rest.split_at(end?);
         let end = tail.find(|c: char| c.is_ascii_digit() || c == '.');
         let (unit, tail) = tail.split_at(end.unwrap_or(tail.len()));
         let unit = match unit {
@@ -247,15 +248,14 @@ fn go_duration(text: &str) -> Result<SignedDuration, NotASchedule> {
             "ms" => 1e-3,
             "us" | "µs" | "μs" => 1e-6,
             "ns" => 1e-9,
-            _ => return Err(wrong()),
+            _ => return None,
         };
-        let number: f64 = number.parse().map_err(|_not_a_number| wrong())?;
-        let part = SignedDuration::try_from_secs_f64(number * unit);
-        let part = part.map_err(|_too_long| wrong())?;
-        sum = sum.checked_add(part).ok_or_else(wrong)?;
+        let number: f64 = number.parse().ok()?;
+        let part = SignedDuration::try_from_secs_f64(number * unit).ok()?;
+        sum = sum.checked_add(part)?;
         rest = tail;
     }
-    Ok(sum)
+    Some(sum)
 }
 
 impl Fields {

@@ -1,7 +1,9 @@
 //! A database and how to get into it.
 
 use backuper::job::BackupSource;
+use backuper::postgres::SslMode;
 use serde::{Deserialize, Serialize};
+use serde_with::{DisplayFromStr, serde_as};
 
 use super::credential::Credential;
 use super::name::long_hash;
@@ -10,6 +12,7 @@ use super::name::long_hash;
 pub const PORT: u16 = 5432;
 
 /// A database and how to get into it.
+#[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Database {
     /// A host name or an address.
@@ -22,6 +25,10 @@ pub struct Database {
     pub user: String,
     /// The role's password.
     pub password: Credential,
+    /// How connections are encrypted; none: as the administrator has set it.
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sslmode: Option<SslMode>,
 }
 
 impl Database {

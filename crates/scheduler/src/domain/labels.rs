@@ -8,6 +8,11 @@ use super::name::{Wrong, object};
 /// By their names.
 pub type Labels = BTreeMap<String, String>;
 
+/// Whose labels say which object of Kubernetes something was made for.
+pub const OBJECTS: &str = "dbtether.io";
+/// The label with the Backup that a schedule was made for: it runs when its object says so.
+pub const BACKUP: &str = "dbtether.io/backup";
+
 /// How long a name, and a value, may be.
 const NAME: usize = 63;
 /// How many a schedule may have.
@@ -50,7 +55,7 @@ pub fn labels(all: impl IntoIterator<Item = (String, String)>) -> Result<Labels,
 
 /// What selects the adapter's own objects, and what others act upon.
 fn is_reserved(prefix: &str) -> bool {
-    let ours = ["postgres-adapter", "postgres-adapter.io"];
+    let ours = ["postgres-adapter", "postgres-adapter.io", OBJECTS];
     let others = ["kubernetes.io", "k8s.io", "x-k8s.io"];
     let is_below = |domain: &&str| prefix == *domain || prefix.ends_with(&format!(".{domain}"));
     ours.contains(&prefix) || others.iter().any(is_below)
@@ -98,6 +103,7 @@ mod tests {
             ("job-name", "x"),
             ("kueue.x-k8s.io/queue-name", "q"),
             ("postgres-adapter.io/place", "x"),
+            ("dbtether.io/backup", "x"),
             ("batch.kubernetes.io/job-name", "x"),
         ] {
             assert!(read(name, value).is_err(), "{name}={value}");

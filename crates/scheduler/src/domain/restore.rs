@@ -85,8 +85,11 @@ impl Kept for Restore {
             || !self.wishes.are_none()
             || named.iter().any(Option::is_some);
         // One that reads all of that would take another backup for the newest, look elsewhere, or make no role.
-        let is_newest =
-            !self.layout.is_none() || self.store.place.is_new() || self.wishes.roles.is_some();
+        let is_newest = !self.layout.is_none()
+            || self.store.place.is_new()
+            || self.wishes.roles.is_some()
+            || self.target.sslmode.is_some()
+            || self.store.region.is_some();
         let newest = if is_newest { 3 } else { 1 };
         newest.max(1 + u32::from(is_new))
     }

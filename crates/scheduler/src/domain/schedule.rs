@@ -10,7 +10,7 @@ use serde_with::{DisplayFromStr, serde_as};
 use super::cron::Cron;
 use super::database::Database;
 use super::kept::Kept;
-use super::labels::Labels;
+use super::labels::{self, Labels};
 use super::name::Name;
 use super::options::{Options, OwnRetention};
 use super::store::Store;
@@ -72,7 +72,8 @@ impl Kept for Plan {
             self.store.keys.reference(),
         ];
         // One that does not know lists takes a list for the name of one database.
-        if self.several || self.store.place.is_new() {
+        let has_way = self.source.sslmode.is_some() || self.store.region.is_some();
+        if self.several || self.store.place.is_new() || has_way {
             return 3;
         }
         let is_new = !self.cron.zone().is_utc() || named.iter().any(Option::is_some);
@@ -147,6 +148,14 @@ impl Schedule {
             options: None,
             declared: false,
         }
+    }
+
+    /// Whether an object of Kubernetes has it for itself: it runs when that says so, and protects nothing by
+    /// its times.
+    #[must_use]
+    pub fn is_of_an_object(&self) -> bool {
+        let labels = self.labels.as_ref();
+        labels.is_some_and(|it| it.contains_key(labels::BACKUP))
     }
 
     /// What it has of its own beside the administrator's settings.
@@ -248,6 +257,8 @@ impl Schedule {
             ),
             ("store", (place.1, place.2) != (old.1, old.2)),
             ("user", now.source.user != before.source.user),
+            ("sslmode", now.source.sslmode != before.source.sslmode),
+            ("region", now.store.region != before.store.region),
             (
                 "schedule",
                 now.cron.expression() != before.cron.expression(),
@@ -281,6 +292,7 @@ fn has_none_of_its_own(options: &Option<Options>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backuper::postgres::SslMode;
     use backuper::storage::StoreUrl;
 
     use crate::domain::credential::{Credential, Reference};
@@ -294,6 +306,7 @@ mod tests {
                 name: "shop".to_owned(),
                 user: "me".to_owned(),
                 password: Credential::Ambient,
+                sslmode: None,
             },
             several: false,
             store: Store::ambient("s3://backups".parse::<StoreUrl>().unwrap().into()),
@@ -334,6 +347,16 @@ mod tests {
             let mut elsewhere = plain.clone();
             elsewhere.plan.store = Store::ambient(url.parse::<StoreUrl>().unwrap().into());
             assert_eq!(version(&elsewhere), Some(3), "{url}");
+        }
+        let mut encrypted = plain.clone();
+        encrypted.plan.source.sslmode = Some(SslMode::VerifyFull);
+        let mut regional = plain.clone();
+        regional.plan.store.region = Some("eu-central-1".to_owned());
+        for it in [encrypted, regional] {
+            assert_eq!(version(&it), Some(3), "{it:?}");
+            let back: Schedule = kept::read(&kept::write(&it).unwrap()).unwrap();
+            assert!(back.changes_from(&it).is_empty(), "{it:?}");
+            assert_eq!(back.changes_from(&plain).len(), 1, "{it:?}");
         }
         // One that reads all of that would still lose these, and let more go than the schedule's rules do.
         let mut own = plain.clone();

@@ -21,6 +21,8 @@ pub struct Store {
     way: Way,
     /// What lets in.
     pub keys: Credential<Keys>,
+    /// The region of a bucket of S3; none: as the administrator has set it.
+    pub region: Option<String>,
 }
 
 /// Where backups are kept.
@@ -126,6 +128,7 @@ impl Store {
             place,
             way: Way::default(),
             keys: Credential::Ambient,
+            region: None,
         }
     }
 
@@ -144,7 +147,12 @@ impl Store {
             Way::AccountKey | Way::Signature => matches!(place, Place::Azure { .. }),
         };
         if fits {
-            Ok(Self { place, way, keys })
+            Ok(Self {
+                place,
+                way,
+                keys,
+                region: None,
+            })
         } else {
             Err(NoWay(way))
         }

@@ -50,6 +50,7 @@ pub fn database(name: &str, password: &str) -> Database {
         name: name.to_owned(),
         user: "postgres".to_owned(),
         password: Credential::Inline(Some(password.into())),
+        sslmode: None,
     }
 }
 

@@ -85,6 +85,7 @@ impl Variables {
             name: self.plain("DB_NAME")?.to_owned(),
             user: self.plain("DB_USER").unwrap_or_default().to_owned(),
             password: self.credential("DB_PASSWORD"),
+            sslmode: None,
         })
     }
 

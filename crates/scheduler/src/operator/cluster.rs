@@ -122,7 +122,7 @@ impl Operator {
     }
 
     /// How a DBCluster's server is reached.
-    async fn target(&self, cluster: &DBCluster) -> Result<Target, String> {
+    pub(super) async fn target(&self, cluster: &DBCluster) -> Result<Target, String> {
         let spec = &cluster.spec;
         let (user, password) = match (&spec.credentials_from_env, &spec.credentials_secret_ref) {
             (Some(names), _) => from_env(names)?,
@@ -163,23 +163,32 @@ impl Operator {
 
     async fn read_secret(&self, named: &SecretRef) -> Result<(String, SecretString), String> {
         let SecretRef { name, namespace } = named;
+        match self.read_values(named, ["username", "password"]).await? {
+            [Some(user), Some(password)] => Ok((user, password.into())),
+            _ => Err(format!(
+                "secret {namespace}/{name} must contain 'username' and 'password', neither of them empty"
+            )),
+        }
+    }
+
+    /// What a Secret has under these keys; none where it is empty.
+    pub(super) async fn read_values(
+        &self,
+        named: &SecretRef,
+        keys: [&str; 2],
+    ) -> Result<[Option<String>; 2], String> {
+        let SecretRef { name, namespace } = named;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await;
         let found = found.map_err(|error| {
             format!("secret {namespace}/{name} cannot be read: {}", said(&error))
         })?;
         let found = found.ok_or_else(|| format!("secret {namespace}/{name} not found"))?;
-        let value = |key: &str| {
+        Ok(keys.map(|key| {
             let data = found.data.as_ref().and_then(|it| it.get(key));
             let text = data.and_then(|it| std::str::from_utf8(&it.0).ok());
             text.filter(|it| !it.is_empty()).map(str::to_owned)
-        };
-        match (value("username"), value("password")) {
-            (Some(user), Some(password)) => Ok((user, password.into())),
-            _ => Err(format!(
-                "secret {namespace}/{name} must contain 'username' and 'password', neither of them empty"
-            )),
-        }
+        }))
     }
 }
 

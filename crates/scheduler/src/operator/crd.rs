@@ -3,14 +3,24 @@
 //! Whatever was written for dbtether 0.5 to 0.9.1 is admitted. Words that are one of several are texts here: an
 //! object that was let in by an older definition must not keep those beside it from being read.
 
+mod backup;
 mod cluster;
 mod database;
+mod restore;
+mod schedule;
+mod storage;
 mod user;
 
+pub use backup::{Backup, BackupSpec, BackupStatus, DatabaseRef, JobConfig, Stored};
 pub use cluster::{
     AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, SecretRef, Tls,
 };
 pub use database::{Database, DatabaseKept, DatabaseSpec, DatabaseStatus, LocalRef};
+pub use restore::{
+    LatestFrom, ObjectRef, Restore, RestoreSource, RestoreSpec, RestoreStatus, RestoreTarget,
+};
+pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, RetentionPolicy};
+pub use storage::{Azure, BackupStorage, BackupStorageSpec, BackupStorageStatus, Encrypt, Gcs, S3};
 pub use user::{
     AdditionalGrant, DatabaseEntry, DatabaseUser, DatabaseUserSpec, DatabaseUserStatus,
     PasswordSpec, RotationSpec, SecretKeys, UserDatabase, UserKept, UserSecretSpec,
@@ -25,7 +35,15 @@ const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 /// The definitions of all kinds, as `scheduler crds` prints them.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![DBCluster::crd(), Database::crd(), DatabaseUser::crd()];
+    let mut all = vec![
+        DBCluster::crd(),
+        Database::crd(),
+        DatabaseUser::crd(),
+        BackupStorage::crd(),
+        Backup::crd(),
+        BackupSchedule::crd(),
+        Restore::crd(),
+    ];
     for definition in &mut all {
         let (key, value) = (KEEP.0.to_owned(), KEEP.1.to_owned());
         definition
@@ -81,8 +99,12 @@ mod tests {
                 "dbtether.io dbclusters dbc Cluster",
                 "dbtether.io databases  Namespaced",
                 "dbtether.io databaseusers  Namespaced",
+                "dbtether.io backupstorages bs Cluster",
+                "dbtether.io backups bkp Namespaced",
+                "dbtether.io backupschedules bks Namespaced",
+                "dbtether.io restores rst Namespaced",
             ]
         );
-        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 2));
+        assert!(print().is_ok_and(|it| it.matches("\n---\n").count() == 6));
     }
 }

@@ -17,7 +17,7 @@ use kube::runtime::events::EventType;
 
 use super::cluster::identity;
 use super::crd::{AllowedNamespaces, DBCluster, Database, DatabaseStatus};
-use super::object::{Namespaced, Phased};
+use super::object::{Namespaced, OnServer, Pending, Phased};
 use super::servers::Server;
 use super::waiting::{Stop, Waiting};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, removal, status};
@@ -197,7 +197,7 @@ impl Operator {
         Ok(Err(Stop::Refused("NotAllowed", refused)))
     }
 
-    async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
+    pub(super) async fn labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let found = api.get_metadata(namespace).await;
         let found = found.map_err(Error::api(format!("read namespace {namespace}")))?;
@@ -224,6 +224,7 @@ impl Operator {
         if !self.tell(object, before, after).await? {
             return Ok(());
         }
+        self.stir();
         let (before, after) = (before.orphaned.as_ref(), after.orphaned.as_ref());
         self.warn_of_orphans(object, before, after).await;
         Ok(())
@@ -238,7 +239,9 @@ impl Phased for DatabaseStatus {
     fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
+}
 
+impl Pending for DatabaseStatus {
     fn pending_since(&self) -> Option<Timestamp> {
         self.pending_since.as_ref().map(|it| it.0)
     }
@@ -250,6 +253,9 @@ impl Phased for DatabaseStatus {
 
 impl Namespaced for Database {
     const FINALIZER: &'static str = keys::DATABASE_FINALIZER;
+}
+
+impl OnServer for Database {
     const THING: &'static str = "database";
 
     fn failed(

@@ -8,7 +8,7 @@ pub(super) const USER_FINALIZER: &str = "databaseusers.dbtether.io/finalizer";
 pub(super) const ROTATE: &str = "dbtether.io/rotate";
 /// On a Secret: the name of the DatabaseUser that it is of.
 pub(super) const MANAGED_BY: &str = "dbtether.io/managed-by";
-/// On a Secret of one of several Databases: that one's name.
+/// On a Secret of one of several Databases, and on a Backup's run: that Database's name.
 pub(super) const DATABASE: &str = "dbtether.io/database";
 /// On a Secret that has others' keys too: `Merge`.
 pub(super) const CONFLICT_POLICY: &str = "dbtether.io/conflict-policy";
@@ -20,6 +20,24 @@ pub(super) const USER_LABEL: &str = "dbtether.io/databaseuser";
 pub(super) const FORCE_ADOPT: &str = "dbtether.io/force-adopt";
 /// Lets an object go though PostgreSQL could not be looked at.
 pub(super) const FORCE_RELEASE: &str = "dbtether.io/force-release";
+
+/// Holds a Backup until its run has been ended.
+pub(super) const BACKUP_FINALIZER: &str = "dbtether.io/backup-job";
+/// Holds a BackupSchedule until its Backups are gone.
+pub(super) const SCHEDULE_FINALIZER: &str = "dbtether.io/schedule-finalizer";
+/// Holds a Restore until its run has been ended.
+pub(super) const RESTORE_FINALIZER: &str = "dbtether.io/restore-job";
+/// Labels of a Backup's run.
+pub(super) const BACKUP_NAMESPACE: &str = "dbtether.io/backup-namespace";
+pub(super) const CLUSTER: &str = "dbtether.io/cluster";
+pub(super) const SPEC_HASH: &str = "dbtether.io/spec-hash";
+/// Labels of a Backup that a BackupSchedule has made.
+pub(super) const SCHEDULE: &str = "dbtether.io/schedule";
+pub(super) const SCHEDULE_NAMESPACE: &str = "dbtether.io/schedule-namespace";
+/// When a BackupSchedule's Backups were last looked through.
+pub(super) const LAST_CLEANUP: &str = "dbtether.io/last-retention-cleanup";
+/// What a Backup has stored goes with it: its BackupSchedule keeps it no longer.
+pub(super) const EXPIRED: &str = "dbtether.io/expired";
 
 /// Whether an annotation says so: nothing but `true` does.
 pub(super) fn says<K: kube::ResourceExt>(object: &K, annotation: &str) -> bool {

@@ -12,7 +12,7 @@ use kube::runtime::events::EventType;
 use super::cluster::identity;
 use super::crd::DBCluster;
 use super::database::Trouble;
-use super::object::Namespaced;
+use super::object::{Namespaced, OnServer};
 use super::servers::Server;
 use super::{Error, Operator, about, keys};
 
@@ -61,7 +61,7 @@ impl Operator {
     }
 
     /// An object whose server cannot be asked goes where nothing was to be dropped, or somebody says so.
-    pub(super) async fn go_unseen<K: Namespaced>(
+    pub(super) async fn go_unseen<K: OnServer>(
         &self,
         object: &K,
         named: &str,
@@ -81,7 +81,7 @@ impl Operator {
     }
 
     /// An object whose server refuses goes where somebody says so.
-    pub(super) async fn stay<K: Namespaced>(
+    pub(super) async fn stay<K: OnServer>(
         &self,
         object: &K,
         trouble: &Trouble,
@@ -95,7 +95,7 @@ impl Operator {
         self.hold_on(object, (reason, &message), again).await
     }
 
-    pub(super) async fn hold_on<K: Namespaced>(
+    pub(super) async fn hold_on<K: OnServer>(
         &self,
         object: &K,
         of: (&str, &str),

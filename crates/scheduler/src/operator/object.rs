@@ -24,8 +24,10 @@ pub(super) const UNASKED: Duration = Duration::from_secs(2);
 pub(super) trait Phased: Serialize + Default + Clone {
     fn phase(&self) -> Option<&str>;
     fn message(&self) -> Option<&str>;
+}
 
-    /// Since when the object waits for what it depends on.
+/// One that also says since when its object waits for what it depends on.
+pub(super) trait Pending: Phased {
     fn pending_since(&self) -> Option<Timestamp>;
     fn set_pending_since(&mut self, since: Timestamp);
 }
@@ -43,11 +45,20 @@ pub(super) trait Namespaced:
     const FINALIZER: &'static str;
     /// Phases that somebody should look at.
     const WARNINGS: &'static [&'static str] = &["Failed", "Deleting"];
+
+    /// The reason of the event that tells a phase.
+    fn event(phase: &str) -> &str {
+        phase
+    }
+}
+
+/// A kind whose objects have something in a PostgreSQL server.
+pub(super) trait OnServer: Namespaced + HasStatus<Status: Pending> {
     /// The phase of an object that is being deleted and waits for its server.
     const GOING: &'static str = "Deleting";
     /// The phase of an object that waits for what is there and not ready.
     const WAITING: &'static str = "Waiting";
-    /// What it has in a server.
+    /// What it has there.
     const THING: &'static str;
 
     /// The status of an object that is not as its spec wants it: phase, reason and message.
@@ -92,7 +103,7 @@ impl Operator {
     }
 
     /// Tells why an object does not go on, and when it is looked at again.
-    pub(super) async fn halt<K: Namespaced>(
+    pub(super) async fn halt<K: OnServer>(
         &self,
         object: &K,
         before: &K::Status,
@@ -177,7 +188,7 @@ impl Operator {
             } else {
                 EventType::Normal
             };
-            self.publish(object, type_, phase, message).await;
+            self.publish(object, type_, K::event(phase), message).await;
         }
         Ok(true)
     }

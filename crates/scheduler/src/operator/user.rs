@@ -33,7 +33,7 @@ use secrecy::SecretString;
 
 use super::crd::{DatabaseUser, DatabaseUserStatus, UserKept};
 use super::database::Trouble;
-use super::object::{Namespaced, Phased};
+use super::object::{Namespaced, OnServer, Pending, Phased};
 use super::waiting::Stop;
 use super::{Error, Guarded, Operator, about, keys, now, status};
 use crate::postgres::owner::Owner;
@@ -370,7 +370,9 @@ impl Phased for DatabaseUserStatus {
     fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
+}
 
+impl Pending for DatabaseUserStatus {
     fn pending_since(&self) -> Option<Timestamp> {
         self.pending_since.as_ref().map(|it| it.0)
     }
@@ -382,6 +384,9 @@ impl Phased for DatabaseUserStatus {
 
 impl Namespaced for DatabaseUser {
     const FINALIZER: &'static str = keys::USER_FINALIZER;
+}
+
+impl OnServer for DatabaseUser {
     const GOING: &'static str = "Failed";
     const WAITING: &'static str = "Pending";
     const THING: &'static str = "role";

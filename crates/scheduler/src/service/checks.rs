@@ -18,8 +18,9 @@ use backuper::databases::found as found_databases;
 use backuper::job::{BackupJob, StoreSettings};
 use backuper::postgres::selection::{Filters, may_read_all};
 use backuper::postgres::{Kind, Target, identity, probe};
+use backuper::runtime::Failure;
 use backuper::selection::{Databases, Selection};
-use backuper::storage::{self, Access, AzureCredentials, GcsCredentials, Place, Storage};
+use backuper::storage::{self, Access, AzureCredentials, Config, GcsCredentials, Place, Storage};
 use restorer::job::RestoreJob;
 use restorer::resolve;
 use restorer::target::server;
@@ -213,6 +214,59 @@ fn is_at_hand_at_azure(credentials: &AzureCredentials) -> bool {
     }
 }
 
+/// Whether a store lets us in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It does, and may be listed.
+    Reached,
+    /// It does not, or does not answer; the sentence says what to do.
+    Refused(String),
+    /// Only workers can try it; why.
+    Untried(String),
+}
+
+/// Tries a store for as long as this.
+pub(super) async fn reach(settings: &StoreSettings, disk: Disk, limit: Duration) -> Reach {
+    let config = match settings.config() {
+        Ok(config) => config,
+        Err(sentence) => return Reach::Refused(sentence),
+    };
+    if let Err(Trouble::Wrong(why) | Trouble::Unknown(why)) = can_be_tried(&config, disk) {
+        return Reach::Untried(why);
+    }
+    let trying = async {
+        let storage = storage::connect_for_one_try(&config).await?;
+        storage.probe("", Access::Read).await
+    };
+    match tokio::time::timeout(limit, trying).await {
+        Ok(Ok(())) => Reach::Reached,
+        Ok(Err(error)) => Reach::Refused(Failure::from(error).sentence),
+        Err(_elapsed) => {
+            let seconds = limit.as_secs();
+            let name = config.name();
+            Reach::Refused(format!("{name} did not answer within {seconds} s"))
+        }
+    }
+}
+
+/// Whether a store can be tried from here.
+fn can_be_tried(config: &Config, disk: Disk) -> Result<(), Trouble> {
+    match &config.place {
+        Place::Directory { .. } if disk == Disk::Apart => {
+            let sentence = "the directory is on the workers' machines, where only they can look";
+            Err(Trouble::Unknown(sentence.to_owned()))
+        }
+        // Ours would be others than theirs, and are not for callers to use.
+        Place::S3(place) if place.access_key.is_none() => {
+            let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
+            Err(Trouble::Unknown(sentence.to_owned()))
+        }
+        Place::Gcs(place) if !is_at_hand_at_google(&place.credentials) => Err(not_here()),
+        Place::Azure(place) if !is_at_hand_at_azure(&place.credentials) => Err(not_here()),
+        Place::Directory { .. } | Place::S3(_) | Place::Gcs(_) | Place::Azure(_) => Ok(()),
+    }
+}
+
 /// A store that may be listed. Whether it may be written to is not tried, since that leaves an object
 /// where keys may not delete, or where time is up in the middle.
 async fn store(
@@ -221,20 +275,7 @@ async fn store(
     disk: Disk,
 ) -> Result<Arc<dyn Storage>, Trouble> {
     let config = settings.config().map_err(Trouble::Wrong)?;
-    match &config.place {
-        Place::Directory { .. } if disk == Disk::Apart => {
-            let sentence = "the directory is on the workers' machines, where only they can look";
-            return Err(Trouble::Unknown(sentence.to_owned()));
-        }
-        // Ours would be others than theirs, and are not for callers to use.
-        Place::S3(place) if place.access_key.is_none() => {
-            let sentence = "no S3 keys were given, and the workers' own are not here to be tried";
-            return Err(Trouble::Unknown(sentence.to_owned()));
-        }
-        Place::Gcs(place) if !is_at_hand_at_google(&place.credentials) => return Err(not_here()),
-        Place::Azure(place) if !is_at_hand_at_azure(&place.credentials) => return Err(not_here()),
-        Place::Directory { .. } | Place::S3(_) | Place::Gcs(_) | Place::Azure(_) => {}
-    }
+    can_be_tried(&config, disk)?;
     let storage = storage::connect(&config).await?;
     storage.probe(prefix, Access::Read).await?;
     Ok(storage)

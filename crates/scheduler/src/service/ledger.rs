@@ -150,7 +150,7 @@ impl Ledger {
     #[must_use]
     pub fn schedule_of(&self, plan: &Plan) -> Option<Schedule> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut schedules = index.of_place(plan);
+        let mut schedules = index.of_place(plan).filter(|it| !it.is_of_an_object());
         if let Some(found) = schedules.find(|it| it.plan.is_same_schedule(plan)) {
             return Some(found.clone());
         }
@@ -217,6 +217,7 @@ impl Ledger {
     pub fn protections(&self, now: Timestamp) -> Vec<Protection> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let known = index.schedules.values();
+        let known = known.filter(|it| !it.scheduled.schedule.is_of_an_object());
         known.map(|it| index.protection(it, now)).collect()
     }
 
@@ -281,6 +282,14 @@ impl Ledger {
         let runs = newest_first.filter_map(|(_, id)| index.runs.get(id));
         let runs = runs.filter(|it| wanted.has(it) && is_wanted(it));
         runs.take(most).cloned().collect()
+    }
+
+    /// The runs of a schedule that have not ended.
+    #[must_use]
+    pub fn under_way_of(&self, schedule: &Name) -> Vec<Run> {
+        let runs = self.under_way().into_iter();
+        runs.filter(|it| it.schedule.as_deref() == Some(schedule.as_str()))
+            .collect()
     }
 
     /// The runs that have not ended.
@@ -394,6 +403,32 @@ mod tests {
         ledger.apply(Change::RunGone("2".to_owned()));
         assert_eq!(running(&ledger), 0);
         assert!(!ledger.is_restoring("db:5432/shop"));
+    }
+
+    /// A call for the same database at the same times is no call for it, and nobody is told that it is overdue.
+    #[test]
+    fn what_an_object_has_for_itself_is_nobody_elses_schedule() {
+        let ledger = Ledger::default();
+        let mut schedule = crate::engine::conformance::schedule("object-1");
+        let tell = |schedule: &Schedule| {
+            ledger.apply(Change::Schedule(Box::new(Scheduled {
+                schedule: schedule.clone(),
+                created: Timestamp::UNIX_EPOCH,
+                suspended: true,
+                last_success: None,
+            })));
+        };
+        tell(&schedule);
+        assert!(ledger.schedule_of(&schedule.plan).is_some());
+        schedule.labels = Some([("dbtether.io/backup".to_owned(), "b".to_owned())].into());
+        tell(&schedule);
+        assert!(ledger.schedule_of(&schedule.plan).is_none());
+        assert!(ledger.protections(Timestamp::UNIX_EPOCH).is_empty());
+        assert!(
+            ledger
+                .overview(&schedule.name, Timestamp::UNIX_EPOCH)
+                .is_some()
+        );
     }
 
     #[test]

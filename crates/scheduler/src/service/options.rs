@@ -99,7 +99,8 @@ impl Service {
     ) -> Result<OwnLayout, Error> {
         self.known(Things::Schedules).await?;
         let is_its = |it: &Schedule| {
-            it.plan.one(source).is_some()
+            !it.is_of_an_object()
+                && it.plan.one(source).is_some()
                 && it.plan.store.place() == store.place()
                 && (!it.own().layout.is_none() || self.workers.makes_plain_sql(it))
         };

@@ -9,7 +9,7 @@ use super::ledger::Overview;
 use super::{Checks, Service, checks, declared, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
-use crate::domain::labels::Labels;
+use crate::domain::labels::{BACKUP, Labels};
 use crate::domain::name::Name;
 use crate::domain::options::Options;
 use crate::domain::protection::{History, Protection};
@@ -86,7 +86,9 @@ impl Service {
         } = wanted;
         may(caller, Verb::Backup, &plan.source.place())?;
         self.known(Things::Schedules).await?;
+        let is_of_an_object = labels.contains_key(BACKUP);
         let of_plan = self.ledger.schedule_of(&plan);
+        let of_plan = of_plan.filter(|_| !is_of_an_object);
         let name = name
             .or_else(|| of_plan.as_ref().map(|it| it.name.clone()))
             .unwrap_or_else(|| plan.name(0));

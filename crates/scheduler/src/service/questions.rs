@@ -1,6 +1,7 @@
 //! What workers find out: backups, one by one and all of them, and what would fail.
 
 use backuper::archive::key::Published;
+use backuper::catalog::is_gone;
 use backuper::deletion::pin::{self, Pinned};
 use backuper::deletion::{self, Deleted};
 use backuper::doctor::{self, Check};
@@ -71,6 +72,37 @@ impl Service {
     ) -> Result<Deleted, Error> {
         let of = self.may_ask(caller, Verb::Delete, of, &task).await?;
         self.may_touch(caller, &of, &task)?;
+        self.delete_alone(of, task).await
+    }
+
+    /// Deletes what the backup of an object has stored, under the keys that are given, though it is the only
+    /// one: who deletes such an object has said that this goes too. What is gone already is success.
+    ///
+    /// # Errors
+    /// As [`Self::delete_backup`].
+    pub async fn delete_for_object(&self, given: Given, key: String) -> Result<Deleted, Error> {
+        let operator = Caller::operator();
+        self.may_ask_given(&operator, Verb::Delete, &given).await?;
+        let task = Task::Delete {
+            key: key.clone(),
+            last: true,
+            validate_only: false,
+        };
+        let deleted = self.delete_alone(About::Given(Box::new(given)), task).await;
+        match deleted {
+            Err(error) if error.kind() == Kind::Precondition && is_gone(&error.chain()) => {
+                Ok(Deleted {
+                    key,
+                    objects: 0,
+                    bytes: 0,
+                    validate_only: false,
+                })
+            }
+            deleted => deleted,
+        }
+    }
+
+    async fn delete_alone(&self, of: About, task: Task) -> Result<Deleted, Error> {
         self.known(Things::Runs).await?;
         let is_only_said = matches!(
             task,

@@ -204,6 +204,23 @@ impl Service {
         Ok(RestoreAnswer { started, backup })
     }
 
+    /// Starts the restore of an object, as it is given, or finds the same one.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`], and what the engine could not do.
+    pub async fn restore_for_object(
+        &self,
+        mut restore: Restore,
+        now: Timestamp,
+    ) -> Result<Started, Error> {
+        self.allow(&Caller::operator(), &restore).await?;
+        self.give_identity(&mut restore);
+        self.timed(&mut restore, None, now);
+        let started = self.begin(&restore).await?;
+        self.ledger.has_heard_of(&started.name).await;
+        Ok(started)
+    }
+
     async fn allow(&self, caller: &Caller, restore: &Restore) -> Result<(), Error> {
         let named = (&restore.target, &restore.store, restore.core.as_ref());
         self.permit(caller, Verb::Restore, named).await?;
@@ -321,6 +338,7 @@ impl Elsewhere {
                 .or(own.map(|it| it.user.clone()))
                 .ok_or_else(|| missing("user"))?,
             password,
+            sslmode: own.and_then(|it| it.sslmode),
         };
         let same_login = own.filter(|it| it.has_login_of(&target) && !target.password.is_given());
         if let Some(own) = same_login {

@@ -146,6 +146,27 @@ mod tests {
         assert_eq!((counted.last.0, counted.calendar.daily), (7, 0));
     }
 
+    /// What a DBCluster and a BackupStorage say is for their workers alone.
+    #[test]
+    fn a_databases_sslmode_and_a_stores_region_come_before_the_fleets() {
+        use backuper::postgres::SslMode;
+        let mut workers = workers();
+        workers.settings.region = Some("us-east-1".to_owned());
+        let plain = schedule(7, "{}");
+        let mut own = plain.clone();
+        own.plan.source.sslmode = Some(SslMode::VerifyFull);
+        own.plan.store.region = Some("eu-central-1".to_owned());
+        let of = |schedule: &Schedule| {
+            let job = workers.backup(schedule);
+            (job.database.connection.sslmode, job.store.region)
+        };
+        assert_eq!(of(&plain), (SslMode::Prefer, Some("us-east-1".to_owned())));
+        assert_eq!(
+            of(&own),
+            (SslMode::VerifyFull, Some("eu-central-1".to_owned()))
+        );
+    }
+
     /// A schedule may add keys, and takes none away.
     #[test]
     fn the_administrators_keys_stay_beside_a_schedules() {

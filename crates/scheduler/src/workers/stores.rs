@@ -195,7 +195,9 @@ impl WorkerSettings {
 }
 
 impl Workers {
-    pub(super) fn store(&self, store: &Store) -> StoreSettings {
+    /// What workers are told of a store.
+    #[must_use]
+    pub fn store(&self, store: &Store) -> StoreSettings {
         let mut told = StoreSettings {
             s3: self.written_with(store),
             ..self.no_store()
@@ -207,6 +209,7 @@ impl Workers {
                 prefix,
             } => {
                 told.endpoint = server.map(Endpoint::Url);
+                told.region = store.region.clone().or(told.region);
                 if prefix.is_empty() {
                     told.bucket = Some(bucket);
                 } else {

@@ -188,6 +188,7 @@ impl Door {
             name: database?,
             user: user?,
             password: Credential::from(secret(password?)),
+            sslmode: None,
         })
     }
 

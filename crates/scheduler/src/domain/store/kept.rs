@@ -27,6 +27,8 @@ pub(super) struct Store {
     url: Option<StoreUrl>,
     #[serde(default, skip_serializing_if = "is_pair")]
     way: Way,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
 }
 
 fn is_pair(way: &Way) -> bool {
@@ -35,7 +37,12 @@ fn is_pair(way: &Way) -> bool {
 
 impl From<super::Store> for Store {
     fn from(store: super::Store) -> Self {
-        let super::Store { place, way, keys } = store;
+        let super::Store {
+            place,
+            way,
+            keys,
+            region,
+        } = store;
         let empty = Self {
             endpoint: None,
             bucket: None,
@@ -43,6 +50,7 @@ impl From<super::Store> for Store {
             prefix: None,
             url: None,
             way,
+            region,
         };
         match place {
             Place::S3 {
@@ -91,6 +99,7 @@ impl TryFrom<Store> for super::Store {
             prefix,
             url,
             way,
+            region,
         } = kept;
         let place = match url {
             Some(url) => Some(Place::from(url)),
@@ -101,6 +110,7 @@ impl TryFrom<Store> for super::Store {
             Some(prefix) => place.below(prefix).ok_or("a directory has a prefix")?,
             None => place,
         };
-        Self::new(place, way, keys).map_err(|error| error.to_string())
+        let store = Self::new(place, way, keys).map_err(|error| error.to_string())?;
+        Ok(Self { region, ..store })
     }
 }

@@ -1,12 +1,13 @@
 //! What a DatabaseUser's spec asks for, parsed: names, presets, and what of it cannot be.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 
 use super::secret::{Policy, Template};
 use crate::operator::crd::{DatabaseEntry, DatabaseUser, DatabaseUserSpec, LocalRef};
-use crate::operator::duration;
+use crate::operator::go;
 use crate::postgres::privileges::{Additional, Preset, Privilege};
 use crate::postgres::role;
 
@@ -193,7 +194,10 @@ fn secrets(
 fn settings(spec: &DatabaseUserSpec) -> Result<role::Settings, String> {
     let idle = spec.idle_in_transaction_timeout.as_deref();
     let idle = idle.map(|text| {
-        let parsed = duration::parse(text).filter(|it| it.as_millis() > 0);
+        let parsed = go::duration(text)
+            .ok()
+            .and_then(|it| Duration::try_from(it).ok());
+        let parsed = parsed.filter(|it| it.as_millis() > 0);
         parsed.ok_or_else(|| {
             format!(
                 "idleInTransactionTimeout {text:?} is no duration of 1ms or more: 30s, 5m, 1h30m"

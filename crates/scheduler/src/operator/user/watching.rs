@@ -18,7 +18,7 @@ use super::elect::Claimant;
 use super::index::Index;
 use super::reconcile;
 use super::spec::Reference;
-use crate::operator::crd::DatabaseUser;
+use crate::operator::crd::{Database, DatabaseUser};
 use crate::operator::{Guarded, Operator, again, each, keys, limits, on, set};
 
 /// An object that something of was heard: its kind, namespace and name.
@@ -41,6 +41,15 @@ impl Users {
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
             self.tell(&K::kind(&()), reference(object));
         }
+    }
+
+    /// The database of an object has other contents, which users have no privileges on yet.
+    pub(in crate::operator) fn wake_those_of(&self, namespace: &str, name: &str) {
+        let database = Reference {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        self.tell(&Database::kind(&()), database);
     }
 
     fn tell(&self, kind: &str, object: Reference) {

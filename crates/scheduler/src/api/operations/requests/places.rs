@@ -61,6 +61,7 @@ impl Door {
             name,
             user: user?,
             password: password?,
+            sslmode: None,
         };
         Some((database, several))
     }

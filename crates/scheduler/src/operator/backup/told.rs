@@ -1,0 +1,266 @@
+//! What the status of a Backup tells.
+
+use backuper::summary;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::domain::run::Run;
+use crate::operator::crd::{Backup, BackupStatus, Stored};
+use crate::operator::{go, now, runs, status};
+
+/// A run that has begun.
+pub(super) struct Begun<'a> {
+    pub(super) run: &'a str,
+    /// The spec that it is of.
+    pub(super) hash: &'a str,
+    pub(super) at: Time,
+    pub(super) stored: Stored,
+    pub(super) message: &'a str,
+}
+
+/// One that waits; what was told of an earlier run is told no more.
+pub(super) fn pending(object: &Backup, before: &BackupStatus, why: (&str, &str)) -> BackupStatus {
+    let after = anew(object, before, "Pending", why.1);
+    with_ready(after, object.metadata.generation, false, why)
+}
+
+pub(super) fn running(object: &Backup, before: &BackupStatus, begun: Begun<'_>) -> BackupStatus {
+    let Begun {
+        run,
+        hash,
+        at,
+        stored,
+        message,
+    } = begun;
+    let after = BackupStatus {
+        spec_hash: Some(hash.to_owned()),
+        job_name: Some(run.to_owned()),
+        run_id: Some(runs::run_id(run)),
+        started_at: Some(at),
+        stored: Some(stored),
+        ..anew(object, before, "Running", message)
+    };
+    with_ready(
+        after,
+        object.metadata.generation,
+        false,
+        ("Running", message),
+    )
+}
+
+/// One whose run has ended well, with what its worker has said last.
+pub(super) fn completed(
+    before: &BackupStatus,
+    (run, said): (&Run, Option<&str>),
+    at: Time,
+) -> BackupStatus {
+    const MESSAGE: &str = "backup completed successfully";
+    let told = said.and_then(summary::told);
+    let prefix = before.stored.as_ref().and_then(|it| it.prefix.clone());
+    let key = told.as_ref().map(|it| match prefix {
+        Some(prefix) => format!("{prefix}/{}", it.key),
+        None => it.key.clone(),
+    });
+    let after = BackupStatus {
+        phase: Some("Completed".to_owned()),
+        message: Some(MESSAGE.to_owned()),
+        path: key,
+        size: told.map(|it| go::size(it.stored)),
+        duration: runs::duration(run, 1),
+        completed_at: Some(at),
+        last_run: before.job_name.clone(),
+        ..before.clone()
+    };
+    with_ready(
+        after,
+        before.observed_generation,
+        true,
+        ("Completed", MESSAGE),
+    )
+}
+
+/// One whose run has not ended well.
+pub(super) fn ended_badly(
+    before: &BackupStatus,
+    (reason, message): (&str, &str),
+    at: Time,
+) -> BackupStatus {
+    let after = BackupStatus {
+        phase: Some("Failed".to_owned()),
+        message: Some(message.to_owned()),
+        failure_reason: Some(reason.to_owned()),
+        failure_message: Some(message.to_owned()),
+        completed_at: Some(at),
+        last_run: before.job_name.clone(),
+        ..before.clone()
+    };
+    with_ready(after, before.observed_generation, false, (reason, message))
+}
+
+/// One that could never begin; without a hash it is looked at whenever it changes.
+pub(super) fn failed(
+    object: &Backup,
+    before: &BackupStatus,
+    hash: Option<&str>,
+    (reason, message): (&str, &str),
+) -> BackupStatus {
+    let after = BackupStatus {
+        spec_hash: hash.map(str::to_owned),
+        failure_reason: Some(reason.to_owned()),
+        failure_message: Some(message.to_owned()),
+        completed_at: hash.map(|_| runs::second(now())),
+        ..anew(object, before, "Failed", message)
+    };
+    with_ready(after, object.metadata.generation, false, (reason, message))
+}
+
+/// One that has ended, and was changed in nothing that makes another backup.
+pub(super) fn seen(object: &Backup, before: &BackupStatus) -> BackupStatus {
+    let mut after = before.clone();
+    after.observed_generation = object.metadata.generation;
+    for it in after.conditions.iter_mut().flatten() {
+        it.observed_generation = object.metadata.generation;
+    }
+    after
+}
+
+fn anew(object: &Backup, before: &BackupStatus, phase: &str, message: &str) -> BackupStatus {
+    BackupStatus {
+        phase: Some(phase.to_owned()),
+        message: Some(message.to_owned()),
+        observed_generation: object.metadata.generation,
+        last_run: before.last_run.clone(),
+        conditions: before.conditions.clone(),
+        ..BackupStatus::default()
+    }
+}
+
+fn with_ready(
+    mut after: BackupStatus,
+    generation: Option<i64>,
+    is: bool,
+    (reason, message): (&str, &str),
+) -> BackupStatus {
+    let ready = status::condition(status::READY, is, reason, message, (generation, now()));
+    status::set(&mut after.conditions, ready);
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::run::{Component, State};
+    use crate::operator::crd::BackupSpec;
+
+    fn object(generation: i64) -> Backup {
+        let mut object = Backup::new("b", BackupSpec::default());
+        object.metadata.generation = Some(generation);
+        object
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn begun(generation: i64, prefix: Option<&str>) -> BackupStatus {
+        running(
+            &object(generation),
+            &BackupStatus::default(),
+            Begun {
+                run: "object-1-now-abcdef",
+                hash: "h1",
+                at: Time(at(1)),
+                stored: Stored {
+                    prefix: prefix.map(str::to_owned),
+                    ..Stored::default()
+                },
+                message: "backup job started",
+            },
+        )
+    }
+
+    fn run() -> Run {
+        Run {
+            component: Component::Backup,
+            name: "object-1-now-abcdef".to_owned(),
+            id: "1".to_owned(),
+            schedule: None,
+            database: String::new(),
+            state: State::Running,
+            created: at(1),
+            started: Some(at(2)),
+            ended: Some(at(14)),
+            told: false,
+        }
+    }
+
+    const SAID: &str = "backup complete and verified: prod/orders_db/20260120-143022.sql.gz (3 tables, 4096 bytes dumped, 1536 bytes stored, 12.0 s)";
+
+    /// operator.md, B6, B10 and B17: a spec that changed meanwhile waits, and is not what this is of.
+    #[test]
+    fn a_backup_that_is_complete_says_where_it_is() {
+        let before = begun(1, None);
+        assert_eq!(before.run_id.as_ref().map(String::len), Some(8));
+        let after = completed(&before, (&run(), Some(SAID)), Time(at(14)));
+        assert_eq!(after.phase.as_deref(), Some("Completed"));
+        assert_eq!(
+            after.path.as_deref(),
+            Some("prod/orders_db/20260120-143022.sql.gz")
+        );
+        assert_eq!(after.size.as_deref(), Some("1.5 KiB"));
+        assert_eq!(after.duration.as_deref(), Some("12s"));
+        assert_eq!(
+            (after.observed_generation, after.spec_hash.as_deref()),
+            (Some(1), Some("h1"))
+        );
+        assert_eq!(after.conditions.unwrap()[0].status, "True");
+        let below = completed(
+            &begun(1, Some("team-a")),
+            (&run(), Some(SAID)),
+            Time(at(14)),
+        );
+        assert_eq!(
+            below.path.as_deref(),
+            Some("team-a/prod/orders_db/20260120-143022.sql.gz")
+        );
+        // What nobody has said is not told, and the backup is complete all the same.
+        let silent = completed(&before, (&run(), None), Time(at(14)));
+        assert_eq!(
+            (silent.phase.as_deref(), silent.path),
+            (Some("Completed"), None)
+        );
+    }
+
+    /// operator.md, B18: a run that is lost keeps its own hash, so that a changed spec is run next.
+    #[test]
+    fn a_backup_that_has_failed_says_why_and_of_which_spec_it_was() {
+        let why = ("JobNotFound", "backup job not found");
+        let after = ended_badly(&begun(1, None), why, Time(at(99)));
+        assert_eq!(after.phase.as_deref(), Some("Failed"));
+        assert_eq!(after.failure_reason.as_deref(), Some("JobNotFound"));
+        assert_eq!(
+            (after.observed_generation, after.spec_hash.as_deref()),
+            (Some(1), Some("h1"))
+        );
+        assert_eq!(after.last_run.as_deref(), Some("object-1-now-abcdef"));
+    }
+
+    #[test]
+    fn what_begins_anew_says_nothing_of_what_was() {
+        let done = completed(&begun(1, None), (&run(), Some(SAID)), Time(at(14)));
+        let after = pending(&object(2), &done, ("Throttled", "waiting"));
+        assert_eq!(
+            (after.path.as_ref(), after.completed_at.as_ref()),
+            (None, None)
+        );
+        assert_eq!(after.last_run.as_deref(), Some("object-1-now-abcdef"));
+        assert_eq!(after.conditions.unwrap().len(), 1);
+        // B15: where nothing that matters has changed, only the generation is new.
+        let after = seen(&object(2), &done);
+        assert_eq!(
+            (after.path, after.observed_generation),
+            (done.path, Some(2))
+        );
+    }
+}
