@@ -250,3 +250,154 @@ pub(super) fn done(
     };
     (after, again)
 }
+
+#[cfg(test)]
+mod tests {
+    use backuper::postgres::{SslMode, Target};
+    use serde_json::json;
+
+    use super::super::access::GivenHere;
+    use super::super::elect::lower;
+    use super::super::resolve::Here;
+    use super::super::spec::{asked, tests::user};
+    use super::*;
+    use crate::operator::servers::Servers;
+
+    fn place(names: &[&str]) -> Place {
+        let target = Target {
+            host: "h".to_owned(),
+            port: 1,
+            user: "u".to_owned(),
+            password: None,
+            database: "postgres".to_owned(),
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+        };
+        let here = |name: &&str| Here {
+            name: (*name).to_owned(),
+            is_made: true,
+        };
+        Place {
+            cluster: "c".to_owned(),
+            server: Servers::default().set("c", (String::new(), 1), target),
+            databases: names.iter().map(here).collect(),
+        }
+    }
+
+    fn told_of(before: &DatabaseUserStatus, given: &Given) -> DatabaseUserStatus {
+        let object = user("u", json!({"databases": [{"name": "d"}, {"name": "e"}]}));
+        let asked = asked(&object).unwrap();
+        let outcome = Outcome {
+            asked: &asked,
+            place: &place(&["d", "e"]),
+            lowered: &lower(("team", "u"), &asked.entries, &[]),
+            given,
+        };
+        done(&object, before, &outcome).0
+    }
+
+    fn given(first: GivenHere, second: GivenHere) -> Given {
+        Given {
+            databases: vec![first, second],
+            ..Given::default()
+        }
+    }
+
+    fn without_a_table() -> GivenHere {
+        let problem = Problem {
+            kind: Kind::NoTable,
+            sentence: "no table".to_owned(),
+        };
+        GivenHere {
+            problems: vec![problem],
+            ..GivenHere::default()
+        }
+    }
+
+    fn message<'a>(status: &'a DatabaseUserStatus, type_: &str) -> (&'a str, &'a str) {
+        let mut all = status.conditions.iter().flatten();
+        let it = all.find(|it| it.type_ == type_).unwrap();
+        (&it.status, &it.message)
+    }
+
+    /// operator.md, U15, U21 and U22; W13: a second look writes nothing.
+    #[test]
+    fn a_user_that_is_as_it_was_has_the_status_that_it_had() {
+        let waited = DatabaseUserStatus {
+            pending_since: Some(Time(now())),
+            secret_name: Some("s".to_owned()),
+            ..DatabaseUserStatus::default()
+        };
+        let none = || given(GivenHere::default(), GivenHere::default());
+        let mut first = told_of(&waited, &none());
+        assert_eq!(first.phase.as_deref(), Some("Ready"));
+        assert_eq!(first.databases_summary.as_deref(), Some("d (+1)"));
+        assert_eq!(
+            (first.pending_since.as_ref(), first.secret_name.as_deref()),
+            (None, Some("s"))
+        );
+        assert!(first.password_updated_at.is_some());
+        // A minute ago: what would be set anew shows.
+        let ago = jiff::Timestamp::from_second(1_000_000).unwrap();
+        first.password_updated_at = Some(Time(ago));
+        for condition in first.conditions.iter_mut().flatten() {
+            condition.last_transition_time = Time(ago);
+        }
+        assert_eq!(told_of(&first, &none()), first);
+        let object = user("u", json!({}));
+        let lost = failed(&object, &first, "Failed", ("ConnectionError", "no"));
+        assert_eq!(lost.password_updated_at, first.password_updated_at);
+        assert_eq!(lost.databases, first.databases);
+    }
+
+    /// operator.md, W27 and §5.3.
+    #[test]
+    fn what_fails_in_a_database_fails_the_user_and_a_table_may_be_in_one_of_several() {
+        let before = DatabaseUserStatus::default();
+        let broken = GivenHere {
+            failed: vec!["may not".to_owned()],
+            ..GivenHere::default()
+        };
+        let failed = told_of(&before, &given(GivenHere::default(), broken));
+        assert_eq!(failed.phase.as_deref(), Some("Failed"));
+        assert_eq!(
+            failed.message.as_deref(),
+            Some("failed to apply privileges for database(s): e")
+        );
+        assert!(failed.password_updated_at.is_none());
+        let entries = failed.databases.as_ref().unwrap();
+        assert_eq!(entries[0].phase.as_deref(), Some("Ready"));
+        assert_eq!(entries[1].message.as_deref(), Some("may not"));
+        let one = told_of(&before, &given(without_a_table(), GivenHere::default()));
+        assert_eq!(message(&one, GRANTED).0, "True");
+        let both = told_of(&before, &given(without_a_table(), without_a_table()));
+        assert_eq!(both.phase.as_deref(), Some("Ready"));
+        assert_eq!(message(&both, GRANTED), ("False", "no table; no table"));
+        assert_eq!(message(&both, ISOLATED).0, "True");
+    }
+
+    /// operator-rules.md, decided 9: what an object had by another name or elsewhere is told.
+    #[test]
+    fn a_role_of_another_name_is_left_and_databases_of_the_same_are_known() {
+        let kept = |name: &str, databases: &[&str]| UserKept {
+            cluster_name: "c".to_owned(),
+            username: name.to_owned(),
+            system_identifier: Some("7".to_owned()),
+            oid: 1,
+            databases: databases.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        let first = keeping(&DatabaseUserStatus::default(), kept("a", &["d", "e"]));
+        let fewer = keeping(&first, kept("a", &["e"]));
+        assert_eq!(databases(&fewer), ["d", "e"]);
+        assert_eq!(fewer.orphaned, None);
+        let renamed = keeping(&fewer, kept("b", &["e"]));
+        let left = "role a on DBCluster c (system identifier 7)".to_owned();
+        assert_eq!(renamed.orphaned, Some(vec![left]));
+        assert_eq!(databases(&renamed), ["e"]);
+        let back = keeping(&renamed, kept("a", &["e"]));
+        let left = "role b on DBCluster c (system identifier 7)".to_owned();
+        assert_eq!(back.orphaned, Some(vec![left]));
+    }
+}
