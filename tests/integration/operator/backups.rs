@@ -513,6 +513,26 @@ fn a_storage_is_for_the_namespaces_that_it_names_and_keeps_all_below_its_prefix(
         scene.restore("r", by_ref, &target, "fail").await;
         scene.phase("Restore", "r", "Completed").await;
         assert_eq!(scene.sql(&into, "SELECT count(*) FROM t"), "10");
+        // Who may not use it deletes nothing there.
+        storage(json!({"allowedNamespaces": {"names": ["others"]}})).await;
+        let goes = json!({"spec": {"deletionPolicy": "Delete"}});
+        scene.change("Backup", "b", goes).await;
+        let (api, _) = scene.api("Backup");
+        api.delete("b", &DeleteParams::default()).await.unwrap();
+        eventually("it says what holds it", async || {
+            let status = scene.status("Backup", "b").await;
+            let said = status["message"].as_str()?.to_owned();
+            said.contains("is not for objects of namespace")
+                .then_some(())
+        })
+        .await;
+        let release = json!({"metadata": {"annotations": {"dbtether.io/force-release": "true"}}});
+        scene.change("Backup", "b", release).await;
+        eventually("it is let go", async || {
+            api.get_opt("b").await.unwrap().is_none().then_some(())
+        })
+        .await;
+        assert!(scene.s3.keys().iter().any(|it| it == path));
     });
 }
 

@@ -66,12 +66,10 @@ impl Working<'_> {
             Some(stored) => stored.clone(),
             None => self.stored_by_dbtether().await?,
         };
-        let found = self.objects.storage(&stored.storage);
-        let storage = found.as_deref().and_then(|it| it.0.as_ref().ok());
-        let Some(storage) = storage else {
-            return Err(format!("backup storage {} not found", stored.storage));
-        };
-        let store = self.operator.store(&storage.spec).await?;
+        let namespace = self.object.namespace().unwrap_or_default();
+        // A status that somebody has written opens no storage that the namespace may not use.
+        let storage = self.operator.storage(&namespace, &stored.storage).await;
+        let store = storage.map_err(|lack| lack.of_backup())?.store;
         let (store, key) = dependencies::below(store, stored.prefix.as_deref(), path)?;
         let source = stored.source.parse().map_err(|why: &str| {
             format!("{:?} does not say whose backup it is: {why}", stored.source)
