@@ -3,6 +3,9 @@
 mod admission;
 mod databases;
 mod going;
+mod leading;
+mod manifests;
+pub(crate) mod rights;
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,7 +35,7 @@ fn served() -> &'static Cluster {
             sslmode: SslMode::Prefer,
             all_namespaces: true,
         };
-        let client = block_on(async { cluster.client() });
+        let client = block_on(rights::client(cluster));
         let operator = Arc::new(Operator::new(client, settings));
         let (leading, leads) = watch::channel(true);
         runtime().spawn(async move {
@@ -43,7 +46,7 @@ fn served() -> &'static Cluster {
     })
 }
 
-async fn define(cluster: &Cluster) {
+pub(crate) async fn define(cluster: &Cluster) {
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client());
     for definition in crd::definitions() {
         let name = definition.name_any();
