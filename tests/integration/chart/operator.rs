@@ -239,8 +239,11 @@ fn a_release_takes_over_definitions_that_are_there_and_leaves_them_when_it_goes(
             .await
             .unwrap();
         let (chart, config) = (operators_chart(), namespace.cluster.kubeconfig());
+        let home = folder("home");
         let helm = |words: &[&str]| {
+            // Where it keeps what the API server serves.
             helm(words)
+                .env("HOME", home.to_str().unwrap())
                 .args(["-n", &namespace.name, "--kubeconfig"])
                 .arg(&config)
         };
