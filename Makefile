@@ -79,7 +79,8 @@ tools-stores: ## An S3 server, and emulators of Google Cloud Storage and of Azur
 	for name in versitygw fake-gcs-server; do scripts/tools/go-program.sh $$name || exit 1; done
 	scripts/tools/npm-program.sh azurite
 
-manifests: tools-charts ## Renders deploy/ and the chart's README anew
+manifests: tools-charts ## Renders deploy/, the charts' definitions and READMEs anew
+	CARGO=$(CARGO) scripts/crds.sh
 	scripts/charts-readme.sh
 	scripts/manifests.sh
 

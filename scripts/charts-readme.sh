@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Writes the chart's README from the comments of its values.yaml; with --check, says whether it is
+# Writes the charts' READMEs from the comments of their values.yaml; with --check, says whether they are
 # up to date.
 set -euo pipefail
-chart=$(cd "$(dirname "$0")/.." && pwd)/charts/postgres-adapter
+charts=$(cd "$(dirname "$0")/.." && pwd)/charts
 
+# Values whose names begin so, or all.
 table() {
-    awk '
+    echo '| value | default | |'
+    echo '|---|---|---|'
+    awk -v prefix="${1:-}" '
         /^ *# -- / { sub(/^ *# -- /, ""); help = $0; next }
         /^ *#/ { next }
         /^ *[A-Za-z][A-Za-z0-9_.\/]*:/ {
@@ -19,13 +22,13 @@ table() {
             if (help == "") next
             if (value == "") value = "see values.yaml"
             gsub(/\|/, "\\|", help)
-            printf "| `%s` | `%s` | %s |\n", name, value, help
+            if (index(name, prefix) == 1) printf "| `%s` | `%s` | %s |\n", name, value, help
             help = ""
         }
-    ' "$chart/values.yaml"
+    ' "$charts/postgres-adapter/values.yaml"
 }
 
-readme() {
+postgres-adapter() {
     cat <<'R'
 # postgres-adapter
 
@@ -97,7 +100,8 @@ New: `schedules`, `secretReferences`, `namespaceOverride`, `kubeVersion`, `clust
 `deploymentAnnotations`, `revisionHistoryLimit`, `terminationGracePeriodSeconds`, `podAntiAffinityPreset`, `nodeAffinityPreset`,
 `runtimeClassName`, `schedulerName`, `dnsPolicy`, `dnsConfig`, `hostAliases`, `livenessProbe`, `readinessProbe`, `startupProbe`, `lifecycle`,
 `initContainers`, `sidecars`, `extraEnvFrom`, `podMonitor`, more of `service`, `serviceAccount`, `podDisruptionBudget`, `tls.certManager`,
-`serviceMonitor`, `prometheusRule`, `dashboard` and `workers`. Their defaults change nothing.
+`serviceMonitor`, `prometheusRule`, `dashboard` and `workers`; `operator`, and the names of dbtether's chart for its users: `image`,
+`imagePullSecrets`, `replicaCount`, `leaderElection`, `logging`, `backup`. Their defaults change nothing.
 
 ### From the published chart
 
@@ -133,14 +137,59 @@ oiler-backup-system set `networkPolicy.coreNamespaceLabels`; drains take one sch
 
 ## Values
 
-| value | default | |
-|---|---|---|
 R
     table
 }
 
-if [ "${1:-}" = --check ]; then
-    diff <(readme) "$chart/README.md" >&2 || { echo "charts-readme.sh: run scripts/charts-readme.sh" >&2; exit 1; }
-else
-    readme >"$chart/README.md"
-fi
+postgres-db-operator() {
+    cat <<'R'
+# postgres-db-operator
+
+Installs the operator: PostgreSQL servers and databases as objects of Kubernetes, `dbtether.io/v1alpha1`.
+
+    helm install postgres-db-operator ./charts/postgres-db-operator -n postgres-db-operator --create-namespace
+
+[docs/operator.md](../../docs/operator.md) says what the objects mean. The operator is the scheduler of postgres-adapter, which also backs up
+and restores: this chart has [that chart's templates and values](../postgres-adapter/README.md#values), and differs from it in its name and
+in the default of `operator.enabled`. Its ports, its network policy, its alerts and its dashboard are the same.
+
+R
+    table operator.
+    cat <<'R'
+
+- **Secrets.** A DBCluster names a Secret of any namespace; the operator reads those of the release's namespace, and of the namespaces in
+  `operator.secretNamespaces`. A Secret elsewhere is a DBCluster that is `Failed` and says so.
+- **Definitions.** `helm upgrade` upgrades the definitions of the kinds, and `helm uninstall` leaves them with all objects and their databases.
+  One release of a cluster has them: for others set `operator.crds=false`. Where they are there already, of dbtether or of a release
+  with another name, Helm refuses until it is told to take them over, with `--take-ownership`; the objects stay as they are.
+- **Rights.** One ClusterRole has exactly what the operator does in the whole cluster, one Role for each of those namespaces lets it read
+  Secrets, and one is the scheduler's in its own. `rbac.create=false` makes none. Without Helm:
+  [deploy/kubernetes/postgres-db-operator.yaml](../../deploy/kubernetes/postgres-db-operator.yaml).
+- **Variables** that `credentialsFromEnv` names come by `extraEnv` and `extraEnvFrom`.
+
+## From dbtether's chart
+
+Scale dbtether to zero first: as long as it holds its Lease `dbtether.io` in the release's namespace, this operator waits. Then install with
+`--take-ownership`. Its file of values is understood but for what the table calls an error.
+
+| dbtether's value | here |
+|---|---|
+| `nameOverride`, `fullnameOverride`, `serviceAccount`, `podAnnotations`, `podLabels`, `podSecurityContext`, `securityContext`, `resources`, `nodeSelector`, `tolerations`, `affinity`, `startupProbe`, `livenessProbe`, `readinessProbe`, `extraEnv` | the same |
+| `image`, `imagePullSecrets`, `replicaCount` | the same; dbtether's own image is an error |
+| `leaderElection.enabled` | always `true`; `false` is an error |
+| `logging.format` | `console` is `text` here; `logFormat` says the same |
+| `logging.level` | `info`; another one is an error |
+| `backup.resources`, `backup.podAnnotations`, `backup.podLabels` | those of all workers: `workers.resources`, … |
+| `backup.jobLabels`, `backup.maxConcurrentPerCluster` | an error: there is nothing like it |
+| `metrics`, `health` | an error: both are on `service.adminPort`, always |
+| `revisionHistoryLimit` | the same; `""` is `null` here |
+R
+}
+
+for chart in postgres-adapter postgres-db-operator; do
+    if [ "${1:-}" = --check ]; then
+        diff <($chart) "$charts/$chart/README.md" >&2 || { echo "charts-readme.sh: run scripts/charts-readme.sh" >&2; exit 1; }
+    else
+        $chart >"$charts/$chart/README.md"
+    fi
+done

@@ -5,6 +5,7 @@ mod compose;
 mod namespaces;
 mod network;
 mod notes;
+mod operator;
 mod options;
 mod pods;
 mod policy;
@@ -15,7 +16,7 @@ mod upgrading;
 mod values;
 mod workers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -31,6 +32,11 @@ use super::testbed::programs::{Ended, Prepared, repository};
 
 fn chart() -> PathBuf {
     repository().join("charts/postgres-adapter")
+}
+
+/// The operator's, whose templates and values are the same.
+fn operators_chart() -> PathBuf {
+    repository().join("charts/postgres-db-operator")
 }
 
 fn helm(command: &[&str]) -> Prepared {
@@ -51,10 +57,19 @@ fn with_values(mut helm: Prepared, values: &[&str]) -> Prepared {
 }
 
 fn render(namespace: &str, version: &str, values: &[&str]) -> Ended {
-    let chart = chart();
+    render_of(&chart(), ("adapter", namespace), version, values)
+}
+
+/// What a chart makes of values, for a release by its name and namespace.
+fn render_of(
+    chart: &Path,
+    (name, namespace): (&str, &str),
+    version: &str,
+    values: &[&str],
+) -> Ended {
     let helm = helm(&[
         "template",
-        "adapter",
+        name,
         chart.to_str().unwrap(),
         "--namespace",
         namespace,
@@ -96,7 +111,7 @@ fn of_kind<T: serde::de::DeserializeOwned>(documents: &[Value], kind: &str) -> T
 }
 
 /// What people may combine; what needs other projects' definitions is rendered only.
-const COMBINATIONS: [&[&str]; 5] = [
+const COMBINATIONS: [&[&str]; 6] = [
     &[],
     &[
         "replicas=1",
@@ -154,6 +169,20 @@ const COMBINATIONS: [&[&str]; 5] = [
         "backuper.image=registry.example/backuper:1",
         "restorer.image=registry.example/restorer:1",
     ],
+    // The operator, with what dbtether's chart has beside ours.
+    &[
+        "operator.enabled=true",
+        "operator.secretNamespaces={default}",
+        "operator.allowedNamespaces=none",
+        "image.pullPolicy=Always",
+        "imagePullSecrets:=[{\"name\":\"registry\"}]",
+        "replicaCount=1",
+        "leaderElection.enabled=true",
+        "logging.level=info",
+        "logging.format=json",
+        "backup.resources.limits.memory=1Gi",
+        "backup.podLabels.team=data",
+    ],
     &[
         "schedules:=[{\"name\":\"shop\",\"cron\":\"@daily\",\"database\":{\"host\":\"db\",\"dbname\":\"shop\",\"user\":\"backup\",\"passwordSecret\":{\"name\":\"shop\"}},\"store\":{\"bucket\":\"backups\"}}]",
         "secretReferences={team-a-*}",
@@ -199,9 +228,10 @@ const COMBINATIONS: [&[&str]; 5] = [
 
 #[test]
 fn the_chart_passes_helms_own_check() {
-    let chart = chart();
-    for values in COMBINATIONS {
-        with_values(helm(&["lint", "--strict", chart.to_str().unwrap()]), values).succeed();
+    for chart in [chart(), operators_chart()] {
+        for values in COMBINATIONS {
+            with_values(helm(&["lint", "--strict", chart.to_str().unwrap()]), values).succeed();
+        }
     }
 }
 
@@ -377,6 +407,12 @@ fn what_is_written_from_the_chart_is_up_to_date() {
             .args(["--check"])
             .succeed();
     }
+}
+
+fn is_refused(values: &[&str], words: &str) {
+    let ended = render("system", "1.34.0", values);
+    assert_ne!(ended.code(), Some(0), "{values:?}");
+    assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
 }
 
 fn read(path: &str) -> String {

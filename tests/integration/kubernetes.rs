@@ -4,7 +4,7 @@
 mod accounts;
 mod answers;
 mod before;
-mod between;
+pub(crate) mod between;
 mod copies;
 mod faults;
 mod golden;

@@ -4,6 +4,9 @@ mod admission;
 mod backups;
 mod databases;
 mod going;
+mod leading;
+mod manifests;
+pub(crate) mod rights;
 mod users;
 
 use std::sync::{Arc, OnceLock};
@@ -34,19 +37,19 @@ fn served() -> &'static Cluster {
             sslmode: SslMode::Prefer,
             all_namespaces: true,
         };
-        let client = block_on(async { cluster.client() });
+        let client = block_on(rights::client(cluster));
         let operator = Operator::new(client, settings).serving(backups::service());
         let operator = Arc::new(operator);
         let (leading, leads) = watch::channel(true);
         runtime().spawn(async move {
-            operator.work(leads, CancellationToken::new()).await;
+            Box::pin(operator.work(leads, CancellationToken::new())).await;
             drop(leading);
         });
         cluster
     })
 }
 
-async fn define(cluster: &Cluster) {
+pub(crate) async fn define(cluster: &Cluster) {
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client());
     for definition in crd::definitions() {
         let name = definition.name_any();

@@ -2,6 +2,7 @@
 {{- define "adapter.check" -}}
 {{- include "adapter.checkEnv" . -}}
 {{- include "adapter.checkImages" . -}}
+{{- include "adapter.checkTheirs" . -}}
 {{- include "adapter.checkAccounts" . -}}
 {{- include "adapter.checkTls" . -}}
 {{- include "adapter.checkPolicy" . -}}
@@ -45,6 +46,17 @@
 {{- if and $alias (or $image.tag $image.digest) -}}
 {{- fail (printf "images.%s has no effect beside the deprecated %s.image: leave the latter out" $name (ternary "sheduler" $name (eq $name "scheduler"))) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values of dbtether's chart that would have its program run, or say what another value says. */}}
+{{- define "adapter.checkTheirs" -}}
+{{- $image := default (dict) .Values.image -}}
+{{- if hasSuffix "/dbtether" (default "" $image.repository) -}}
+{{- fail (printf "image.repository is %s, which is another program: leave image out" $image.repository) -}}
+{{- end -}}
+{{- if and (or $image.repository $image.tag) (or .Values.sheduler.image .Values.images.scheduler.digest) -}}
+{{- fail "image has no effect beside images.scheduler.digest and the deprecated sheduler.image: leave image out" -}}
 {{- end -}}
 {{- end -}}
 
@@ -107,7 +119,7 @@
 {{- fail (printf "service.trafficDistribution needs Kubernetes 1.31 or newer; this is %s" $version) -}}
 {{- end -}}
 {{- $budget := .Values.podDisruptionBudget -}}
-{{- $replicas := .Values.sheduler.replicas | default .Values.replicas -}}
+{{- $replicas := include "adapter.replicas" . -}}
 {{- if and $budget.enabled $budget.minAvailable (not (kindIs "string" $budget.minAvailable)) -}}
 {{- if ge (int64 $budget.minAvailable) (int64 $replicas) -}}
 {{- fail (printf "podDisruptionBudget.minAvailable is %v of %v replicas: no node with one of them could ever be drained" $budget.minAvailable $replicas) -}}
@@ -146,6 +158,9 @@
 {{- $_ := set $off "podDisruptionBudget" (dict "maxUnavailable" 1 "minAvailable" "" "unhealthyPodEvictionPolicy" "") -}}
 {{- $_ := set $off "admissionPolicy" (dict "extraImages" list) -}}
 {{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" dict "corePodLabels" dict "monitoringNamespaceLabels" dict "extraIngress" list "workerPorts" list "extraWorkerEgress" list) -}}
+{{- if ne (include "adapter.operates" .) "true" -}}
+{{- $_ := set $off "operator" (dict "crds" true "secretNamespaces" list "allowedNamespaces" "all") -}}
+{{- end -}}
 {{- range $name, $defaults := $off -}}
 {{- $given := default (dict) (index $.Values $name) -}}
 {{- if not $given.enabled -}}
@@ -205,6 +220,9 @@ serviceAccount.annotations has {{ $key }}, and the scheduler asks no cloud for a
 {{- end -}}
 {{- if and .Values.workers.serviceAccount.annotations (not .Values.workers.s3.ambientBuckets) }}
 workers.serviceAccount.annotations give the workers credentials that no request may use: name the buckets in workers.s3.ambientBuckets.
+{{- end -}}
+{{- if and (eq (include "adapter.operates" .) "true") (has "*" (include "adapter.secretNamespaces" . | fromYamlArray)) }}
+operator.secretNamespaces has "*": the scheduler may read every Secret in the cluster.
 {{- end -}}
 {{- $service := .Values.service -}}
 {{- if eq $service.type "ClusterIP" -}}

@@ -26,7 +26,11 @@
 - {name: AMBIENT_BUCKETS, value: {{ join "," . | quote }}}
 {{- end }}
 - {name: ADMIN_PORT, value: {{ .Values.service.adminPort | quote }}}
-- {name: LOG_FORMAT, value: {{ .Values.logFormat }}}
+- {name: LOG_FORMAT, value: {{ include "adapter.logFormat" . }}}
+{{- if eq (include "adapter.operates" .) "true" }}
+- {name: OPERATOR, value: "true"}
+- {name: OPERATOR_ALLOWED_NAMESPACES, value: {{ .Values.operator.allowedNamespaces | default "all" | quote }}}
+{{- end }}
 - {name: BACKUPER_VERSION, value: {{ include "adapter.image" (list . "backuper" .Values.backuper.image) | quote }}}
 - {name: RESTORER_VERSION, value: {{ include "adapter.image" (list . "restorer" .Values.restorer.image) | quote }}}
 - {name: WORKER_SERVICE_ACCOUNT, value: {{ include "adapter.workerAccount" . | quote }}}

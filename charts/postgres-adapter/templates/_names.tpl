@@ -86,10 +86,25 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- $account.name | default $own -}}
 {{- end -}}
 
+{{- define "adapter.pullPolicy" -}}
+{{- .Values.sheduler.imagePullPolicy | default (default (dict) .Values.image).pullPolicy | default .Values.images.pullPolicy -}}
+{{- end -}}
+
+{{- define "adapter.replicas" -}}{{ .Values.sheduler.replicas | default .Values.replicaCount | default .Values.replicas }}{{- end -}}
+
+{{/* `text` or `json`; dbtether's chart says `console` for the former. */}}
+{{- define "adapter.logFormat" -}}
+{{- $format := (default (dict) .Values.logging).format | default .Values.logFormat -}}
+{{- ternary "text" $format (eq $format "console") -}}
+{{- end -}}
+
 {{/* image: a list of the root, the part's name and the deprecated whole reference */}}
 {{- define "adapter.image" -}}
 {{- $root := index . 0 -}}{{- $given := index . 2 -}}
 {{- $image := index $root.Values.images (index . 1) -}}
+{{- if eq (index . 1) "scheduler" -}}
+{{- $image = mergeOverwrite (deepCopy $image) (pick (default (dict) $root.Values.image) "repository" "tag") -}}
+{{- end -}}
 {{- if $given -}}{{ $given }}
 {{- else -}}
 {{- $repository := $image.repository -}}
@@ -105,7 +120,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{/* What pods name to pull images, a list; nothing where there is none. */}}
 {{- define "adapter.pullSecrets" -}}
 {{- $all := list -}}
-{{- range concat .Values.images.pullSecrets (default (list) (default (dict) .Values.global).imagePullSecrets) -}}
+{{- range concat .Values.images.pullSecrets (default (list) .Values.imagePullSecrets) (default (list) (default (dict) .Values.global).imagePullSecrets) -}}
 {{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) -}}
 {{- end -}}
 {{- with $all | uniq -}}{{- toYaml . -}}{{- end -}}

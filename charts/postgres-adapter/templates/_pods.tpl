@@ -66,6 +66,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{/* What the worker's pod template has, besides the user's own. */}}
 {{- define "adapter.podTemplate" -}}
 {{- $workers := .Values.workers -}}
+{{- $theirs := default (dict) .Values.backup -}}
 {{- $volumes := list -}}{{- $mounts := list -}}
 {{- range $name, $bundle := dict "s3-ca" $workers.s3.caBundle "database-ca" $workers.database.caBundle -}}
 {{- $items := list (dict "key" $bundle.key "path" "ca.crt") -}}
@@ -86,7 +87,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- range default (list) $spec.containers -}}
 {{- if eq .name "worker" -}}{{- $worker = . -}}{{- else -}}{{- $others = append $others . -}}{{- end -}}
 {{- end -}}
-{{- $_ := set $worker "resources" (mergeOverwrite (deepCopy (default (dict) $workers.resources)) (default (dict) $worker.resources)) -}}
+{{- $_ := set $worker "resources" (mergeOverwrite (deepCopy (default (dict) $workers.resources)) (deepCopy (default (dict) $theirs.resources)) (default (dict) $worker.resources)) -}}
 {{- with $mounts -}}{{- $_ := set $worker "volumeMounts" (concat . (default (list) $worker.volumeMounts)) -}}{{- end -}}
 {{- with $workers.extraEnv -}}{{- $_ := set $worker "env" (concat . (default (list) $worker.env)) -}}{{- end -}}
 {{- $_ := set $spec "containers" (prepend $others $worker) -}}
@@ -105,10 +106,10 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- with $workers.tolerations -}}{{- $_ := set $spec "tolerations" (concat . (default (list) $spec.tolerations)) -}}{{- end -}}
 {{- $_ := set $template "spec" $spec -}}
 {{- $metadata := default (dict) $template.metadata -}}
-{{- with mergeOverwrite (deepCopy (default (dict) .Values.commonLabels)) (default (dict) $workers.podLabels) (default (dict) $metadata.labels) -}}
+{{- with mergeOverwrite (deepCopy (default (dict) .Values.commonLabels)) (default (dict) $workers.podLabels) (default (dict) $theirs.podLabels) (default (dict) $metadata.labels) -}}
 {{- $_ := set $metadata "labels" . -}}
 {{- end -}}
-{{- with mergeOverwrite (deepCopy (default (dict) $workers.podAnnotations)) (default (dict) $metadata.annotations) -}}
+{{- with mergeOverwrite (deepCopy (default (dict) $workers.podAnnotations)) (default (dict) $theirs.podAnnotations) (default (dict) $metadata.annotations) -}}
 {{- $_ := set $metadata "annotations" . -}}
 {{- end -}}
 {{- with $metadata -}}{{- $_ := set $template "metadata" . -}}{{- end -}}

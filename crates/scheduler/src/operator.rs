@@ -56,8 +56,12 @@ use objects::Objects;
 use servers::Servers;
 use user::Users;
 
+/// The Lease that dbtether holds while it works, and we do.
+pub const LEASE: &str = "dbtether.io";
 /// How often an object that is as it should be is looked at again.
 const REPAIR: Duration = Duration::from_secs(300);
+/// How long what is under way may take when the controllers stop.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Before a call to the API server is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
 /// Bytes of an event's note.
@@ -183,7 +187,7 @@ impl Operator {
                 return;
             }
             let until = stop.child_token();
-            let control = self.clone().control(until.clone());
+            let control = ending(self.clone().control(until.clone()), until.clone());
             tokio::pin!(control);
             let is_over = async { leads.wait_for(|it| !*it).await.map(drop) };
             let is_over = tokio::select! {
@@ -341,6 +345,18 @@ impl Operator {
 
 fn set<T>(place: &Mutex<Option<T>>, value: T) {
     *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+}
+
+/// Work, until a while after it was asked to stop: a controller whose objects cannot be listed would never end.
+async fn ending(work: impl Future<Output = ()>, stop: CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = late => tracing::warn!("the operator's controllers did not end in time, and are ended"),
+    }
 }
 
 fn limits() -> kube::runtime::controller::Config {

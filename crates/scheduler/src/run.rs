@@ -2,6 +2,7 @@
 
 mod access;
 mod declared;
+pub mod operating;
 mod socket;
 
 use std::io;
@@ -31,11 +32,11 @@ use crate::engine::{Engine, Kind, Tidied};
 use crate::listener::{Limits, Listener};
 use crate::metrics::Metrics;
 use crate::observer::Observer;
-use crate::operator::Operator;
 use crate::service::Service;
 use crate::service::declared::Declared;
 use crate::service::ledger::Ledger;
 use crate::workers::Workers;
+use operating::Operating;
 
 /// How long running calls and workers have to end; the process is gone within 10 seconds.
 const FAREWELL: Duration = Duration::from_secs(7);
@@ -65,7 +66,6 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
     config.workers.layout.layout().map_err(Failure::refused)?;
     let workers = config.workers();
     config.check_workers().map_err(Failure::refused)?;
-    let operator = operator(config).await?;
     let engine = engine(config, workers.clone()).await?;
     can_work(engine.as_ref()).await?;
     let metrics = Metrics::new().map_err(|error| Failure::refused(error.to_string()))?;
@@ -76,6 +76,7 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         Some(_) => service.beside_a_file(Declared::in_a_file()),
         None => service,
     };
+    let operating = Operating::prepare(config, &service).await?;
     let admin = Admin::new(service.clone(), metrics.clone());
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
@@ -93,9 +94,11 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
-    let operator = operator.map(|it| Arc::new(it.serving(service.clone())));
     let declared = declared.map(|path| (service.clone(), path));
-    let beside = Beside { declared, operator };
+    let beside = Beside {
+        declared,
+        operating,
+    };
     let mut work = tokio::spawn(background(engine, ledger, metrics, beside, stop.clone()));
     admin.set_serving(true);
     announce(config, has_tls, &clients);
@@ -163,21 +166,6 @@ async fn engine(config: &Config, workers: Workers) -> Result<Arc<dyn Engine>, Fa
     }
 }
 
-/// The operator, where the settings ask for one.
-async fn operator(config: &Config) -> Result<Option<Operator>, Failure> {
-    let Some(settings) = config.operating.settings(config.workers.sslmode) else {
-        return Ok(None);
-    };
-    if config.choice() == Choice::Local {
-        return Err(Failure::refused(
-            "OPERATOR=true needs the kubernetes engine: set ENGINE=kubernetes and SYSTEM_NAMESPACE, or leave OPERATOR out",
-        ));
-    }
-    let operator = Operator::infer(settings).await;
-    let operator = operator.map_err(|it| Failure::refused(text::chain(&it)))?;
-    Ok(Some(operator))
-}
-
 /// The port of gRPC, and the administrator's.
 async fn ports(config: &Config, metrics: &Metrics) -> Result<(Listener, Listener), Failure> {
     let limits = Limits::of_this_process();
@@ -218,7 +206,7 @@ async fn can_work(engine: &dyn Engine) -> Result<(), Failure> {
 struct Beside {
     /// Schedules of a file, and the file.
     declared: Option<(Service, PathBuf)>,
-    operator: Option<Arc<Operator>>,
+    operating: Option<Operating>,
 }
 
 /// Everything that goes on beside calls, until stopped.
@@ -229,7 +217,10 @@ async fn background(
     beside: Beside,
     stop: CancellationToken,
 ) {
-    let Beside { declared, operator } = beside;
+    let Beside {
+        declared,
+        operating,
+    } = beside;
     let (leading, leads) = watch::channel(false);
     let observer = Observer {
         engine: engine.clone(),
@@ -249,10 +240,10 @@ async fn background(
             declared::follow(service, path, following, &stop).await;
         }
     };
-    let operating = leads.clone();
+    let leader = leads.clone();
     let operating = async {
-        if let Some(operator) = operator {
-            operator.work(operating, stop.clone()).await;
+        if let Some(operating) = operating {
+            Box::pin(operating.work(leader, stop.clone())).await;
         }
     };
     tokio::join!(

@@ -1,6 +1,6 @@
 //! Values that the chart refuses, and by which words.
 
-use super::render;
+use super::{is_refused, render};
 
 /// One value, and a word of what is said about it.
 const ALONE: &[(&str, &str)] = &[
@@ -113,12 +113,6 @@ const TOGETHER: &[([&str; 2], &str)] = &[
         "sheduler.serviceAccountName",
     ),
 ];
-
-fn is_refused(values: &[&str], words: &str) {
-    let ended = render("system", "1.34.0", values);
-    assert_ne!(ended.code(), Some(0), "{values:?}");
-    assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
-}
 
 #[test]
 fn values_that_are_unknown_or_contradict_each_other_are_an_error() {

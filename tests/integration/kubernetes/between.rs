@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::DATE;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::{Either, Full};
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ use crate::cluster::Namespace;
 
 /// What becomes of a request.
 #[derive(Clone, Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Sent,
     Lost,
     /// It is sent, and its answer is lost.
@@ -43,11 +43,13 @@ impl std::fmt::Debug for Between {
 }
 
 type Decide = dyn Fn(&Request<Body>) -> Fate + Send + Sync;
+type Hear = dyn Fn(&Method, &Uri, StatusCode) + Send + Sync;
 
-/// Decides about requests, and sets the API server's clock ahead.
+/// Decides about requests, hears how they are answered, and sets the API server's clock ahead.
 #[derive(Clone)]
-pub(super) struct Between {
+pub(crate) struct Between {
     fate: Arc<Decide>,
+    hear: Arc<Hear>,
     ahead: Duration,
 }
 
@@ -55,7 +57,18 @@ impl Between {
     pub(super) fn new(fate: impl Fn(&Request<Body>) -> Fate + Send + Sync + 'static) -> Self {
         Self {
             fate: Arc::new(fate),
+            hear: Arc::new(|_, _, _| {}),
             ahead: Duration::ZERO,
+        }
+    }
+
+    /// One that changes nothing, and hears how requests are answered.
+    pub(crate) fn hearing(
+        hear: impl Fn(&Method, &Uri, StatusCode) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            hear: Arc::new(hear),
+            ..Self::new(|_| Fate::Sent)
         }
     }
 
@@ -81,7 +94,7 @@ pub(super) fn writes_a_secret(request: &Request<Body>) -> bool {
 }
 
 #[derive(Debug)]
-pub(super) struct BetweenService<S> {
+pub(crate) struct BetweenService<S> {
     inner: Arc<Mutex<S>>,
     rules: Between,
 }
@@ -130,9 +143,11 @@ where
             }
             let mut inner = inner.lock().await;
             let ready = inner.ready().await.map_err(Into::into)?;
+            let (method, uri) = (request.method().clone(), request.uri().clone());
             let answer = ready.call(request);
             drop(inner);
             let mut answer = answer.await.map_err(Into::into)?;
+            (rules.hear)(&method, &uri, answer.status());
             if matches!(fate, Fate::Unheard) {
                 return Err("its answer is lost".into());
             }

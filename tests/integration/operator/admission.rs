@@ -311,11 +311,3 @@ fn what_is_wrong_of_a_user_is_refused_with_what_helps() {
         ),
     ]);
 }
-
-#[track_caller]
-fn are_refused<const N: usize>(wrong: [(&str, Value, &str); N]) {
-    for (kind, spec, field) in wrong {
-        let refused = admitted(kind, spec.clone()).unwrap_err();
-        assert!(refused.contains(field), "{spec}: {refused}");
-    }
-}

@@ -616,7 +616,10 @@ struct Nightly {
 
 impl Nightly {
     async fn new(namespace: Namespace) -> Self {
-        let scene = Scene::new(namespace).await;
+        Self::of(Scene::new(namespace).await).await
+    }
+
+    async fn of(scene: Scene) -> Self {
         let (object, name) = scene.database("nightly").await;
         scene.sql(&name, "CREATE TABLE t AS SELECT 1 a");
         let beside = json!({"schedule": "0 0 1 1 *", "retention": {"keepLast": 1}});
@@ -655,6 +658,26 @@ impl Nightly {
         all.items.len()
     }
 
+    /// The Backup that was due, and its status once it is complete.
+    async fn first(&self) -> (DynamicObject, Value) {
+        self.is_late().await;
+        self.look().await;
+        let year = &Timestamp::now().to_string()[..4];
+        let backup = format!("s-{year}0101-0000");
+        let done = self.scene.phase("Backup", &backup, "Completed").await;
+        (self.backups.get(&backup).await.unwrap(), done)
+    }
+
+    /// Waits until retention has deleted a Backup.
+    async fn goes(&self, backup: &str) {
+        eventually("the older one goes", async || {
+            self.look().await;
+            let found = self.backups.get_opt(backup).await.unwrap();
+            found.is_none().then_some(())
+        })
+        .await;
+    }
+
     /// Makes another Backup of the schedule's.
     async fn make_newer(&self, of: &DynamicObject) -> Value {
         let (_, resource) = self.scene.api("Backup");
@@ -676,18 +699,30 @@ impl Nightly {
     }
 }
 
+/// An object of each kind about backups, from its beginning to its end.
+pub(super) async fn each_kind(stage: Stage) {
+    let nightly = Nightly::of(Scene::of(stage).await).await;
+    let (made, _) = nightly.first().await;
+    nightly.make_newer(&made).await;
+    nightly.goes(&made.name_any()).await;
+    let scene = &nightly.scene;
+    let (empty, _) = scene.database("rights").await;
+    let source = json!({"backupRef": {"name": "newer"}});
+    scene.restore("r", source, &empty, "fail").await;
+    scene.phase("Restore", "r", "Completed").await;
+    for (kind, name) in [("Restore", "r"), ("BackupSchedule", "s")] {
+        scene.delete(kind, name).await;
+    }
+}
+
 /// operator.md, K3, K6 and K9.
 #[test]
 fn a_schedule_makes_one_backup_at_its_time_and_keeps_as_many_as_it_says() {
     served().within(async |namespace| {
         let nightly = Nightly::new(namespace).await;
-        let (scene, backups) = (&nightly.scene, &nightly.backups);
-        nightly.is_late().await;
-        nightly.look().await;
-        let year = &Timestamp::now().to_string()[..4];
-        let backup = format!("s-{year}0101-0000");
-        let done = scene.phase("Backup", &backup, "Completed").await;
-        let made = backups.get(&backup).await.unwrap();
+        let scene = &nightly.scene;
+        let (made, done) = nightly.first().await;
+        let backup = made.name_any();
         assert_eq!(made.labels()["dbtether.io/schedule"], "s");
         let own = &scene.stage.namespace.name;
         assert_eq!(&made.labels()["dbtether.io/schedule-namespace"], own);
@@ -695,12 +730,7 @@ fn a_schedule_makes_one_backup_at_its_time_and_keeps_as_many_as_it_says() {
         assert_eq!(nightly.count().await, 1);
         // A newer one that is complete: the older one goes, with what it has stored and nothing else.
         let kept = nightly.make_newer(&made).await;
-        eventually("the older one goes", async || {
-            nightly.look().await;
-            let found = backups.get_opt(&backup).await.unwrap();
-            found.is_none().then_some(())
-        })
-        .await;
+        nightly.goes(&backup).await;
         assert!(nightly.has(&kept) && !nightly.has(&done));
         // Its Backups go with it, and what they have stored stays.
         scene.delete("BackupSchedule", "s").await;

@@ -134,6 +134,29 @@ impl Stage {
     }
 }
 
+/// A DatabaseUser of a Database, from its beginning to its end.
+pub(super) async fn one(stage: &Stage, database: &str) {
+    let (user, _) = named("rights");
+    let spec = json!({"database": {"name": database}});
+    stage.user(&user, spec).await;
+    stage.user_in(&user, "Ready").await;
+    let secret = format!("{user}-credentials");
+    let before = stage.data_of(&secret).await;
+    stage.annotate_user(&user, "dbtether.io/rotate", "1").await;
+    eventually("the password is another", async || {
+        (stage.data_of(&secret).await != before).then_some(())
+    })
+    .await;
+    // The Secret goes and comes again, as a Secret of another name does.
+    let renamed = json!({"spec": {"secret": {"name": format!("{user}-renamed")}}});
+    stage.change_user(&user, renamed).await;
+    eventually("the Secret of the old name is gone", async || {
+        stage.secret_of(&secret).await.is_none().then_some(())
+    })
+    .await;
+    stage.delete_user(&user).await;
+}
+
 fn texts(secret: &Secret) -> BTreeMap<String, String> {
     let data = secret.data.clone().unwrap_or_default().into_iter();
     data.map(|(key, it)| (key, String::from_utf8(it.0).unwrap()))

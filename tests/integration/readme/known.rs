@@ -127,6 +127,16 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ("docs/moving.md", "helm rollback RELEASE", Pods(MOVING)),
         ("docs/moving.md", "helm list", Pods(DAILY)),
         ("docs/moving.md", "kubectl ", Pods(DAILY)),
+        (
+            "docs/operator.md",
+            "helm install",
+            Nobody("a test of the chart installs it on an API server without nodes"),
+        ),
+        (
+            "docs/operator.md",
+            "kubectl get ",
+            Nobody("the tests of the operator read the same objects"),
+        ),
         ("docs/operating.md", "scheduler ls ", Machine(COMMANDS)),
         ("docs/operating.md", "scheduler put shop", Machine(COMMANDS)),
         (

@@ -19,7 +19,7 @@ mod drift;
 pub mod error;
 mod jobs;
 pub mod keys;
-mod lease;
+pub mod lease;
 mod logs;
 mod question;
 pub mod record;
@@ -214,7 +214,7 @@ impl Engine for Kubernetes {
     }
 
     async fn work(&self, stop: CancellationToken, leads: watch::Sender<bool>) {
-        self.keep_lease(&stop, &leads).await;
+        self.election().keep(&stop, &leads).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which of several schedulers leads: the one that holds a Lease of the namespace.
+//! Which of several leads: the one that holds a Lease of the namespace.
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>
 //!
 //! A holder is given up when its Lease has not changed for as long as it lasts, by the clock of whoever
@@ -9,20 +9,37 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::ResourceExt;
+use kube::{Client, Config, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubernetes;
 use super::apply::{Objects, creating};
-use super::error::{is_forbidden, is_lost_race};
-use crate::engine::Error;
+use super::error::{answered, is_forbidden, is_lost_race};
+use crate::engine::{Error, Kind};
 
 /// Looks at a Lease within the time that it lasts.
 const LOOKS: u32 = 3;
 
-/// One scheduler's view of the Lease.
+/// How long a Lease lasts that its holder does not renew.
+pub(super) const LASTS: Duration = Duration::from_secs(15);
+/// How long one call to the API server may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A Lease that several contend for.
+#[derive(Clone, Debug)]
+pub struct Election {
+    objects: Objects,
+    /// The Lease's name.
+    name: String,
+    /// How long it lasts that its holder does not renew.
+    lasts: Duration,
+    /// Whether everybody leads where nobody may look at the Lease, as before there was one.
+    leads_when_denied: bool,
+}
+
+/// One contender's view of the Lease.
 #[derive(Debug)]
 struct Candidate {
     /// Who we are: unlike any other, and unlike us after a restart.
@@ -31,6 +48,8 @@ struct Candidate {
     seen: Option<(String, Instant)>,
     /// Until when we surely hold it.
     held_until: Option<Instant>,
+    /// Whom the log has named as its holder.
+    told: Option<String>,
 }
 
 impl Candidate {
@@ -64,6 +83,18 @@ impl Candidate {
             lead(leads, false);
         }
         done
+    }
+
+    /// Says in the log, once, who has the Lease that we wait for.
+    fn tell(&mut self, lease: &str, holder: &str) {
+        if self.told.as_deref() != Some(holder) {
+            tracing::info!(
+                lease,
+                holder,
+                "another one leads: we wait until it gives the Lease up, or does not renew it"
+            );
+            self.told = Some(holder.to_owned());
+        }
     }
 }
 
@@ -104,25 +135,65 @@ impl Objects {
 }
 
 impl Kubernetes {
+    /// Which of several schedulers leads.
+    pub(super) fn election(&self) -> Election {
+        let release = self.settings.release.as_deref();
+        Election {
+            objects: self.objects.clone(),
+            name: format!("{}-leader", release.unwrap_or("postgres-adapter")),
+            lasts: self.settings.lease,
+            leads_when_denied: true,
+        }
+    }
+}
+
+impl Election {
+    /// A Lease in a namespace of the cluster that we run in, or that the kubeconfig names.
+    ///
+    /// # Errors
+    /// When there is no cluster, or its configuration is unusable.
+    pub async fn infer(name: &str, namespace: &str) -> Result<Self, Error> {
+        let config = Config::infer()
+            .await
+            .map_err(|error| Error::new("find a cluster to speak to", Kind::Precondition, error))?;
+        let client = Client::try_from(config)
+            .map_err(|error| answered("prepare to speak to the cluster", error))?;
+        Ok(Self::new(client, name, namespace))
+    }
+
+    /// A Lease in a namespace.
+    #[must_use]
+    pub fn new(client: Client, name: &str, namespace: &str) -> Self {
+        Self {
+            objects: Objects::new(client, namespace, CALL_TIMEOUT),
+            name: name.to_owned(),
+            lasts: LASTS,
+            leads_when_denied: false,
+        }
+    }
+
+    /// A Lease that lasts otherwise.
+    #[must_use]
+    pub fn lasting(self, lasts: Duration) -> Self {
+        Self { lasts, ..self }
+    }
+
     /// Takes the Lease when it is free, keeps it, and gives it back when stopped.
-    pub(super) async fn keep_lease(&self, stop: &CancellationToken, leads: &watch::Sender<bool>) {
+    pub async fn keep(&self, stop: &CancellationToken, leads: &watch::Sender<bool>) {
         let mut candidate = Candidate {
             name: format!("postgres-adapter-{}", uuid::Uuid::new_v4()),
             seen: None,
             held_until: None,
+            told: None,
         };
         let mut is_denied = false;
         while !stop.is_cancelled() {
             let outcome = candidate.while_held(stop, leads, async |it| self.try_lease(it).await);
             match outcome.await {
                 Some(Ok(())) => is_denied = false,
-                // Where the Role is that of a version without a Lease, all schedulers lead, as they did.
                 Some(Err(error)) if is_forbidden(&error) => {
                     if !is_denied {
-                        tracing::warn!(
-                            error = error.chain(),
-                            "without the right to Leases every scheduler tidies and tells by itself; give the Role that right"
-                        );
+                        self.tell_denied(&error);
                     }
                     is_denied = true;
                 }
@@ -134,8 +205,12 @@ impl Kubernetes {
                 }
                 None => continue,
             }
-            lead(leads, candidate.holds() || is_denied);
-            let pause = self.settings.lease / LOOKS;
+            // Where the Role is that of a version without a Lease, all schedulers lead, as they did.
+            lead(
+                leads,
+                candidate.holds() || is_denied && self.leads_when_denied,
+            );
+            let pause = self.lasts / LOOKS;
             let waiting = async |_: &mut Candidate| tokio::time::sleep(pause).await;
             candidate.while_held(stop, leads, waiting).await;
         }
@@ -145,9 +220,25 @@ impl Kubernetes {
         }
     }
 
+    fn tell_denied(&self, error: &Error) {
+        let error = error.chain();
+        if self.leads_when_denied {
+            tracing::warn!(
+                error,
+                "without the right to Leases every scheduler tidies and tells by itself; give the Role that right"
+            );
+        } else {
+            tracing::warn!(
+                error,
+                lease = self.name,
+                "without the right to this Lease the operator does nothing; give the Role that right"
+            );
+        }
+    }
+
     async fn try_lease(&self, candidate: &mut Candidate) -> Result<(), Error> {
         let asked = Instant::now();
-        let Some(found) = self.objects.lease(&self.lease_name()).await? else {
+        let Some(found) = self.objects.lease(&self.name).await? else {
             let lease = self.lease(&candidate.name, None);
             return self.take(candidate, asked, &lease).await;
         };
@@ -166,8 +257,9 @@ impl Kubernetes {
             _ => asked,
         };
         candidate.seen = Some((version, since));
-        let has_ended = since.elapsed() > lasting(&found).unwrap_or(self.settings.lease);
+        let has_ended = since.elapsed() > lasting(&found).unwrap_or(self.lasts);
         if !(is_ours || is_free || has_ended) {
+            candidate.tell(&self.name, holder.unwrap_or_default());
             return Ok(());
         }
         let lease = self.lease(&candidate.name, Some(&found));
@@ -189,7 +281,8 @@ impl Kubernetes {
             Ok(taken) => {
                 let version = taken.resource_version().unwrap_or_default();
                 candidate.seen = Some((version, Instant::now()));
-                candidate.held_until = Some(asked + self.settings.lease);
+                candidate.held_until = Some(asked + self.lasts);
+                candidate.told = None;
                 Ok(())
             }
             // Somebody was quicker.
@@ -208,10 +301,10 @@ impl Kubernetes {
         let now = MicroTime(Timestamp::now());
         let transitions = before.and_then(|it| it.lease_transitions).unwrap_or(0);
         let acquired = before.and_then(|it| it.acquire_time.clone());
-        let seconds = i32::try_from(self.settings.lease.as_secs()).unwrap_or(i32::MAX);
+        let seconds = i32::try_from(self.lasts.as_secs()).unwrap_or(i32::MAX);
         Lease {
             metadata: ObjectMeta {
-                name: Some(self.lease_name()),
+                name: Some(self.name.clone()),
                 resource_version: found.and_then(ResourceExt::resource_version),
                 ..ObjectMeta::default()
             },
@@ -233,7 +326,7 @@ impl Kubernetes {
     /// The next one need not wait until it ends.
     async fn give_back(&self, candidate: &Candidate) {
         let giving = async {
-            let Some(found) = self.objects.lease(&self.lease_name()).await? else {
+            let Some(found) = self.objects.lease(&self.name).await? else {
                 return Ok(());
             };
             let holder = found
@@ -254,11 +347,6 @@ impl Kubernetes {
                 "the Lease stays until it ends"
             );
         }
-    }
-
-    fn lease_name(&self) -> String {
-        let release = self.settings.release.as_deref();
-        format!("{}-leader", release.unwrap_or("postgres-adapter"))
     }
 }
 

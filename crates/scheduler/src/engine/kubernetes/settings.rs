@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::lease::LASTS;
 use super::template::Template;
 use crate::domain::limits::Limits;
 use crate::workers::Workers;
@@ -77,7 +78,7 @@ impl Settings {
             template: Template::default(),
             call_timeout: Duration::from_secs(5),
             abandoned_after: Duration::from_secs(30),
-            lease: Duration::from_secs(15),
+            lease: LASTS,
             contention_timeout: Duration::from_secs(5),
         }
     }
