@@ -23,7 +23,6 @@ mod watching;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -33,7 +32,7 @@ use secrecy::SecretString;
 
 use super::crd::{DatabaseUser, DatabaseUserStatus, UserKept};
 use super::database::Trouble;
-use super::object::{Namespaced, OnServer, Pending, Phased};
+use super::object::{Namespaced, OnServer};
 use super::waiting::Stop;
 use super::{Error, Guarded, Operator, about, keys, now, status};
 use crate::postgres::owner::Owner;
@@ -359,26 +358,6 @@ impl Work<'_> {
             .await?;
         self.status = after;
         Ok(())
-    }
-}
-
-impl Phased for DatabaseUserStatus {
-    fn phase(&self) -> Option<&str> {
-        self.phase.as_deref()
-    }
-
-    fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-}
-
-impl Pending for DatabaseUserStatus {
-    fn pending_since(&self) -> Option<Timestamp> {
-        self.pending_since.as_ref().map(|it| it.0)
-    }
-
-    fn set_pending_since(&mut self, since: Timestamp) {
-        self.pending_since = Some(Time(since));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::access::Given;
@@ -9,6 +10,7 @@ use super::resolve::Place;
 use super::spec::{Asked, Entry, username, word};
 use crate::operator::crd::{DatabaseUser, DatabaseUserStatus, UserDatabase, UserKept};
 use crate::operator::database::TRANSIENT;
+use crate::operator::object::{Pending, Phased};
 use crate::operator::{REPAIR, now, object, status};
 use crate::postgres::privileges::{Kind, Problem};
 
@@ -249,6 +251,26 @@ pub(super) fn done(
         _ => REPAIR,
     };
     (after, again)
+}
+
+impl Phased for DatabaseUserStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+impl Pending for DatabaseUserStatus {
+    fn pending_since(&self) -> Option<Timestamp> {
+        self.pending_since.as_ref().map(|it| it.0)
+    }
+
+    fn set_pending_since(&mut self, since: Timestamp) {
+        self.pending_since = Some(Time(since));
+    }
 }
 
 #[cfg(test)]
