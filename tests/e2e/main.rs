@@ -18,6 +18,7 @@ mod declared;
 mod disruptions;
 mod failures;
 mod moving;
+mod operator;
 mod readme;
 mod site;
 mod upgrading;

@@ -29,6 +29,11 @@ pub(crate) fn page(path: &str) -> String {
     Page::read(repository(), path).text
 }
 
+/// The manifests of a page of docs/.
+pub(crate) fn manifests(path: &str) -> Vec<String> {
+    Page::read(repository(), path).blocks("yaml")
+}
+
 /// The shell commands in a part of a page, one block after the other.
 pub(crate) fn blocks(text: &str) -> Vec<String> {
     let page = Page {

@@ -17,7 +17,8 @@ pub use cluster::{
 };
 pub use database::{Database, DatabaseKept, DatabaseSpec, DatabaseStatus, LocalRef};
 pub use restore::{
-    LatestFrom, ObjectRef, Restore, RestoreSource, RestoreSpec, RestoreStatus, RestoreTarget,
+    Chosen, LatestFrom, ObjectRef, Restore, RestoreSource, RestoreSpec, RestoreStatus,
+    RestoreTarget,
 };
 pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, RetentionPolicy};
 pub use storage::{Azure, BackupStorage, BackupStorageSpec, BackupStorageStatus, Encrypt, Gcs, S3};

@@ -18,7 +18,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use restorer::job::Mode;
 
-use super::crd::{Restore, RestoreStatus};
+use super::crd::{Chosen, Restore, RestoreStatus};
 use super::dependencies::{self, Lack, Source};
 use super::object::{self, Namespaced, Phased};
 use super::objects::{Objects, later};
@@ -137,8 +137,13 @@ impl Working<'_> {
     }
 
     async fn begin(&self, hash: &str) -> Result<Action, Error> {
-        let any = self.operator.settings.all_namespaces;
-        let found = source::resolve(&self.object.spec.source, &self.namespace, any, self.objects);
+        let found = match self.chosen(hash) {
+            Some(chosen) => Ok(chosen),
+            None => {
+                let any = self.operator.settings.all_namespaces;
+                source::resolve(&self.object.spec.source, &self.namespace, any, self.objects)
+            }
+        };
         let found = match found {
             Ok(found) => found,
             Err(Stop::Waits(message)) => return self.wait_for_source(&message).await,
@@ -176,6 +181,38 @@ impl Working<'_> {
         }
     }
 
+    /// What tells the run of a spec from others.
+    fn request(&self, hash: &str) -> String {
+        let uid = self.object.uid().unwrap_or_default();
+        runs::request(&uid, hash, self.before.last_run.as_deref())
+    }
+
+    /// The backup that this run was to restore when it was begun before, and nobody could tell of it.
+    fn chosen(&self, hash: &str) -> Option<Found> {
+        let chosen = self.before.chosen.clone()?;
+        (chosen.request == self.request(hash)).then_some(Found {
+            path: chosen.path,
+            storage: chosen.storage,
+            stored: chosen.stored,
+            is_recorded: chosen.is_recorded,
+        })
+    }
+
+    /// Keeps which backup is restored before anything is: whoever asks again asks for the same one.
+    async fn choose(&self, hash: &str, found: &Found) -> Result<(), Error> {
+        let after = RestoreStatus {
+            chosen: Some(Chosen {
+                request: self.request(hash),
+                path: found.path.clone(),
+                storage: found.storage.clone(),
+                is_recorded: found.is_recorded,
+                stored: found.stored.clone(),
+            }),
+            ..self.before.clone()
+        };
+        self.tell(&after).await
+    }
+
     async fn lacks(&self, hash: &str, lack: &Lack) -> Result<Action, Error> {
         match lack {
             Lack::NotAllowed(why) => self.refuse(Some(hash), "NotAllowed", why).await,
@@ -190,7 +227,6 @@ impl Working<'_> {
         (store, key): (Store, String),
         target: Source,
     ) -> Result<Action, Error> {
-        let uid = self.object.uid().unwrap_or_default();
         let layout = match found.stored.as_ref().map(dependencies::layout).transpose() {
             Ok(layout) => layout.unwrap_or_default(),
             Err(why) => return self.refuse(Some(hash), "InvalidSource", &why).await,
@@ -201,7 +237,7 @@ impl Working<'_> {
             revision: Revision::Named(key),
             identity: Credential::Ambient,
             core: None,
-            request_id: runs::request(&uid, hash, self.before.last_run.as_deref()),
+            request_id: self.request(hash),
             as_of: None,
             begin_by: None,
             source: None,
@@ -209,6 +245,7 @@ impl Working<'_> {
             wishes: wishes(&self.object.spec.on_conflict),
             layout,
         };
+        self.choose(hash, found).await?;
         match self.objects.service.restore_for_object(wanted, now()).await {
             Ok(started) => self.started(&started, hash, &found.path).await,
             Err(error) => match error.kind() {
@@ -217,9 +254,9 @@ impl Working<'_> {
                     self.refuse(Some(hash), "InvalidJobSpec", &error.chain())
                         .await
                 }
-                // Another one into this database is under way, or nobody answers.
-                Kind::Precondition
-                | Kind::NotFound
+                // Another one into this database is under way.
+                Kind::Precondition => self.wait_for_source(&error.chain()).await,
+                Kind::NotFound
                 | Kind::Conflict
                 | Kind::Occupied
                 | Kind::Unavailable

@@ -93,7 +93,15 @@ impl Working<'_> {
         let base = slots::base(&before, created.as_ref(), now);
         let Due { slot, next } = slots::due(&cron, base, now, deadline);
         let mut made = before.last_backup_time.clone();
-        if let Some(slot) = slot {
+        if let Some(slot) = slot.filter(|_| self.waits()) {
+            let note = format!(
+                "the backup of {slot} is left out: an earlier one has not begun yet, and would be of the same data"
+            );
+            self.operator
+                .publish(self.object, EventType::Warning, "Skipped", &note)
+                .await;
+            made = Some(Time(now));
+        } else if let Some(slot) = slot {
             if let Err(why) = self.make(slot).await? {
                 let message = format!("Failed to create backup: {why}");
                 let after = self.status(("Failed", "NotCreated", &message), next);
@@ -115,6 +123,14 @@ impl Working<'_> {
             self.clean_up(now).await?;
         }
         Ok(Action::requeue(until(next, now)))
+    }
+
+    /// Whether one of its Backups has not begun yet.
+    fn waits(&self) -> bool {
+        self.own.iter().any(|it| {
+            let phase = it.status.as_ref().and_then(|it| it.phase());
+            matches!(phase, None | Some("Pending")) && it.metadata.deletion_timestamp.is_none()
+        })
     }
 
     fn status(
@@ -230,11 +246,17 @@ impl Working<'_> {
         if !object::is_held(self.object) {
             return Ok(Action::await_change());
         }
-        let api = self.backups();
-        for backup in &self.own {
+        let (api, own) = (self.backups(), &self.own);
+        // A kind that is removed takes no other kind's objects along.
+        let goes = !self.operator.loses_its_kind::<BackupSchedule>().await?;
+        for backup in own.iter().filter(|_| goes) {
             self.delete(&api, backup).await?;
         }
-        let note = format!("its {} Backups go with it", self.own.len());
+        let note = if goes {
+            format!("its {} Backups go with it", own.len())
+        } else {
+            "its kind is removed: nothing was done".to_owned()
+        };
         self.operator
             .let_go(self.object, EventType::Normal, "Removed", &note)
             .await

@@ -126,10 +126,13 @@ impl Record {
     }
 }
 
+/// What the names of databases' own roles begin with.
+pub(crate) const OWNER_ROLES: &str = "dbtether_owner_";
+
 /// The role that has the second mark in its comment, and what users of the database leave when they go.
 #[must_use]
 pub fn owner_role(oid: u32) -> String {
-    format!("dbtether_owner_{oid}")
+    format!("{OWNER_ROLES}{oid}")
 }
 
 /// A database that is there.

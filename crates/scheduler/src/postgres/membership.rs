@@ -121,6 +121,8 @@ impl Reach {
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|it| name.starts_with(it)) || ["public", "none", "postgres"].contains(&name)
+        // Roles of databases, which no user may stand in the place of.
+        || name.starts_with(super::database::OWNER_ROLES)
 }
 
 #[cfg(test)]
@@ -156,6 +158,7 @@ pub(crate) mod tests {
             assert!(is_reserved(name), "{name}");
         }
         assert!(is_reserved("azure_pg_admin") && is_reserved("postgres"));
+        assert!(is_reserved("dbtether_owner_16400"));
         assert!(!is_reserved("orders") && !is_reserved("my_rds"));
     }
 }

@@ -101,14 +101,14 @@ pub fn claim(name: &str, found: Option<&Found>, owner: &Owner, evidence: Evidenc
     if marked.as_ref() == Some(owner) {
         return Claim::Ours;
     }
+    if evidence != Evidence::None && !found.login && marked.is_none() {
+        return refused(name, "is a group, which cannot log in");
+    }
     match (evidence, &marked) {
         (Evidence::Annotation, _) if found.elevated => refused(
             name,
             "may create roles, replicate, pass row security or act as a role of the system",
         ),
-        (Evidence::Annotation, _) if !found.login => {
-            refused(name, "is a group, which cannot log in")
-        }
         (Evidence::Annotation, _) | (Evidence::Secret, None) => Claim::Adopt,
         // The object was deleted with its role kept, and made again.
         (Evidence::Secret, Some(other)) if other.is_same_object_again(owner) => Claim::Adopt,

@@ -86,7 +86,8 @@ pub async fn execute_together(client: &Client, statements: &[Statement]) -> Resu
     })
 }
 
-/// Executes each of them, whatever becomes of the others; gives what failed.
+/// Executes each of them, whatever becomes of the others, but for a lock that somebody else holds: that ends it.
+/// Gives what failed.
 ///
 /// # Errors
 /// Only where the session has ended: what came before has been done.
@@ -96,6 +97,10 @@ pub async fn execute_each(client: &Client, statements: &[Statement]) -> Result<V
         match execute_together(client, chunk).await {
             Ok(()) => {}
             Err(error) if error.ends_the_session() => return Err(error),
+            Err(error) if error.is_lock_timeout() => {
+                failed.push(error);
+                return Ok(failed);
+            }
             // One of them failed and the server has done none: one after the other.
             Err(error) if chunk.len() == 1 => failed.push(error),
             Err(_) => {
@@ -103,6 +108,11 @@ pub async fn execute_each(client: &Client, statements: &[Statement]) -> Result<V
                     match execute_together(client, std::slice::from_ref(statement)).await {
                         Ok(()) => {}
                         Err(error) if error.ends_the_session() => return Err(error),
+                        // Whoever holds one lock may hold them all, and others wait for this server too.
+                        Err(error) if error.is_lock_timeout() => {
+                            failed.push(error);
+                            return Ok(failed);
+                        }
                         Err(error) => failed.push(error),
                     }
                 }

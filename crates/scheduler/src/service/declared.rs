@@ -84,9 +84,20 @@ impl Service {
         Ok(gone.into_iter().map(|it| it.schedule.name).collect())
     }
 
+    /// Whether a schedule is no object's, which alone says what becomes of it.
+    pub(super) fn is_nobody_elses(&self, found: &Schedule) -> Result<(), Error> {
+        if found.is_of_an_object() {
+            let why = "it is a Backup object's, and what is done to it would not be told there; change the object";
+            let doing = format!("change schedule {}", found.name);
+            return Err(Error::new(doing, Kind::Precondition, why));
+        }
+        Ok(())
+    }
+
     /// Whether a call may change a schedule: the administrator's file declares it otherwise, where there is
     /// such a file.
     pub(super) fn is_free(&self, found: &Schedule) -> Result<(), Error> {
+        self.is_nobody_elses(found)?;
         if !found.declared || !self.declared.has(&found.name) {
             return Ok(());
         }

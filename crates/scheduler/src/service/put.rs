@@ -93,7 +93,8 @@ impl Service {
             .or_else(|| of_plan.as_ref().map(|it| it.name.clone()))
             .unwrap_or_else(|| plan.name(0));
         let found = self.engine.schedule(&name).await?;
-        self.may_change(caller, &name, found.as_ref(), is_declared)?;
+        let is_its_owners = is_declared || is_of_an_object;
+        self.may_change(caller, &name, found.as_ref(), is_its_owners)?;
         is_for_all(&name, &plan, found.is_some())?;
         // One that is declared no more goes in its turn.
         let is_other = |it: &Schedule| it.name != name && !(is_declared && it.declared);

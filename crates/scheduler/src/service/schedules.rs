@@ -181,6 +181,7 @@ impl Service {
     ) -> Result<Overview, Error> {
         let mut overview = self.overview(caller, name).await?;
         may(caller, Verb::Suspend, &overview.protection.database)?;
+        self.is_nobody_elses(&overview.schedule)?;
         self.engine.suspend(name, suspended).await?;
         // The index is a moment behind.
         let times = &overview.schedule.plan.cron;
@@ -214,6 +215,7 @@ impl Service {
     ) -> Result<Started, Error> {
         let overview = self.overview(caller, name).await?;
         may(caller, Verb::Run, &overview.protection.database)?;
+        self.is_nobody_elses(&overview.schedule)?;
         let started = self.engine.run(name, request_id).await?;
         self.ledger.has_heard_of(&started.name).await;
         Ok(started)

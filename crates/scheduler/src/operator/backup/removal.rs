@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::{Working, plan};
 use crate::domain::options::Options;
 use crate::domain::question::Given;
-use crate::operator::crd::{BackupStatus, Stored};
+use crate::operator::crd::{Backup, BackupSchedule, BackupStatus, Stored};
 use crate::operator::dependencies::{self, Lack};
 use crate::operator::object::{self, Phased as _};
 use crate::operator::{Error, about, keys, now, status};
@@ -32,6 +32,10 @@ pub(super) async fn remove(working: &Working<'_>) -> Result<Action, Error> {
     objects.service.remove_for_object(name).await?;
     objects.stir();
     let goes = object.spec.deletion_policy == "Delete" || keys::says(*object, keys::EXPIRED);
+    // A kind that is removed takes its objects along, and nobody asked for what is stored to go.
+    let goes = goes
+        && !operator.loses_its_kind::<Backup>().await?
+        && !operator.loses_its_kind::<BackupSchedule>().await?;
     let path = before.path.as_deref().filter(|_| goes);
     let Some(path) = path else {
         let note = match &before.path {

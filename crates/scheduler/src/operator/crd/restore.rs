@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LocalRef;
-use super::backup::DatabaseRef;
+use super::backup::{DatabaseRef, Stored};
 
 /// A backup that comes back into a database.
 #[derive(Clone, Debug, Default, PartialEq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -128,6 +128,9 @@ pub struct RestoreStatus {
     /// The generation of the spec that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The backup that was chosen for a run, before it began: whatever is made meanwhile, it is this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// Since when it waits for what it depends on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_since: Option<Time>,
@@ -137,4 +140,21 @@ pub struct RestoreStatus {
     /// Ready: the backup is back, and GrantsApplied: the database's users may do again what they may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
+}
+
+/// A backup that was chosen for a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Chosen {
+    /// The run that it is for.
+    pub request: String,
+    /// Its key, without the bucket.
+    pub path: String,
+    /// The BackupStorage where it is.
+    pub storage: String,
+    /// Whether a Backup has written it that the Restore may use.
+    pub is_recorded: bool,
+    /// What its Backup has kept of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
 }

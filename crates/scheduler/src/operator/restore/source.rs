@@ -5,6 +5,7 @@ use kube::ResourceExt as _;
 use crate::operator::crd::{Backup, LatestFrom, ObjectRef, RestoreSource, Stored};
 use crate::operator::object::Phased as _;
 use crate::operator::objects::Objects;
+use crate::operator::spec_hash;
 
 /// A backup that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) fn resolve(
         return refused("storageRef is required when using path");
     };
     let written = backups.all(own).into_iter().find_map(|it| {
-        let found = found(&it)?;
+        let found = stored(&it)?;
         (found.path == path && found.storage == storage.name).then_some(found)
     });
     Ok(written.unwrap_or_else(|| Found {
@@ -94,6 +95,9 @@ fn of_backup(
         .ok_or_else(|| Stop::Missing(format!("waiting for source: backup {name} not found")))?;
     let status = backup.status.clone().unwrap_or_default();
     match status.phase() {
+        Some("Completed") if !is_of_spec(&backup) => Err(Stop::Waits(format!(
+            "waiting for source: the spec of backup {name} has changed, and it is made anew"
+        ))),
         Some("Completed") => {
             found(&backup).ok_or_else(|| Stop::Refused("backup has no path in status".to_owned()))
         }
@@ -144,8 +148,20 @@ fn namespace<'a>(named: Option<&'a str>, own: &'a str, any: bool) -> Result<&'a 
     }
 }
 
-/// What a Backup has stored, where it is complete and says where that is.
+/// Whether what a Backup tells is of its spec: one that has changed is about to be made anew, and may be of another
+/// database.
+fn is_of_spec(backup: &Backup) -> bool {
+    let told = backup.status.as_ref().and_then(|it| it.spec_hash.clone());
+    spec_hash::of_backup(&backup.spec).ok() == told
+}
+
+/// What a Backup has stored as its spec says.
 fn found(backup: &Backup) -> Option<Found> {
+    stored(backup).filter(|_| is_of_spec(backup))
+}
+
+/// What a Backup has stored, where it is complete and says where that is.
+fn stored(backup: &Backup) -> Option<Found> {
     let status = backup.status.as_ref()?;
     if status.phase() != Some("Completed") {
         return None;
@@ -190,6 +206,31 @@ mod tests {
         }
     }
 
+    /// The dump of another database must not come back, nor yesterday's for the one that is being made.
+    #[test]
+    fn a_backup_whose_spec_has_changed_is_waited_for() {
+        let mut changed = backup("own", "b", "Completed", 1);
+        changed.spec.trigger = Some("again".to_owned());
+        let named = RestoreSource {
+            backup_ref: Some(ObjectRef {
+                name: "b".to_owned(),
+                namespace: None,
+            }),
+            ..RestoreSource::default()
+        };
+        let there = There(vec![changed]);
+        let found = resolve(&named, "own", true, &there);
+        assert!(matches!(found, Err(Stop::Waits(_))), "{found:?}");
+        let path = RestoreSource {
+            path: Some("own/b.sql.gz".to_owned()),
+            storage_ref: Some(LocalRef {
+                name: "s3".to_owned(),
+            }),
+            ..RestoreSource::default()
+        };
+        assert!(resolve(&path, "own", true, &there).unwrap().is_recorded);
+    }
+
     fn backup(namespace: &str, name: &str, phase: &str, second: i64) -> Backup {
         let mut object = Backup::new(
             name,
@@ -207,6 +248,7 @@ mod tests {
         object.metadata.namespace = Some(namespace.to_owned());
         object.status = Some(BackupStatus {
             phase: Some(phase.to_owned()),
+            spec_hash: spec_hash::of_backup(&object.spec).ok(),
             path: Some(format!("{namespace}/{name}.sql.gz")),
             completed_at: Some(Time(Timestamp::from_second(second).unwrap())),
             ..BackupStatus::default()

@@ -30,11 +30,16 @@ pub(super) fn gone<'a>(
     let candidates: Vec<Candidate<'_>> = named
         .iter()
         .map(|(name, backup)| {
-            let phase = backup.status.as_ref().and_then(|it| it.phase());
+            let status = backup.status.as_ref();
+            let phase = status.and_then(|it| it.phase());
+            let path = status.and_then(|it| it.path.as_deref());
+            // What waited for its server is of the time when it began, and not of its slot.
+            let began = status.and_then(|it| it.started_at.clone());
             Candidate {
                 name,
-                time: backup.creation_timestamp().map_or(now, |it| it.0),
-                whole: phase == Some("Completed"),
+                time: began.or(backup.creation_timestamp()).map_or(now, |it| it.0),
+                // One that nobody can find cannot be restored.
+                whole: phase == Some("Completed") && path.is_some_and(|it| !it.is_empty()),
                 hold: match phase {
                     Some("Completed" | "Failed") => None,
                     _ => Some(Hold::Unfinished),
@@ -80,6 +85,7 @@ mod tests {
         object.metadata.creation_timestamp = Some(Time(at(created)));
         object.status = Some(BackupStatus {
             phase: Some(phase.to_owned()),
+            path: (phase == "Completed").then(|| format!("x/{name}.sql.gz")),
             ..BackupStatus::default()
         });
         object
@@ -137,6 +143,32 @@ mod tests {
             backup("old-failed", "2026-01-18T01:00:00Z", "Failed"),
         ];
         assert_eq!(names(&own, &last(2)), ["old-failed"]);
+    }
+
+    /// The last one that can be restored goes for none that nobody can find.
+    #[test]
+    fn a_backup_without_a_path_takes_no_good_ones_place() {
+        let mut lost = backup("lost", "2026-01-20T03:00:00Z", "Completed");
+        lost.status.as_mut().unwrap().path = None;
+        let own = [lost, backup("good", "2026-01-19T01:00:00Z", "Completed")];
+        assert!(!names(&own, &last(1)).contains(&"good".to_owned()));
+    }
+
+    /// After an outage: what was read today is of today, whenever it was due.
+    #[test]
+    fn a_backup_that_waited_is_of_the_day_when_it_began() {
+        let mut late = backup("late", "2026-01-18T03:00:00Z", "Completed");
+        late.status.as_mut().unwrap().started_at = Some(Time(at("2026-01-20T09:00:00Z")));
+        let own = [
+            backup("today", "2026-01-20T10:00:00Z", "Completed"),
+            late,
+            backup("before", "2026-01-18T02:00:00Z", "Completed"),
+        ];
+        let daily = RetentionPolicy {
+            keep_daily: Some(5),
+            ..RetentionPolicy::default()
+        };
+        assert_eq!(names(&own, &daily), ["late"]);
     }
 
     /// operator.md, K10.

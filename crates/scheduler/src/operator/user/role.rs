@@ -59,13 +59,8 @@ impl Login {
     fn of(state: Option<&SqlState>) -> Self {
         match state {
             Some(it) if *it == SqlState::INVALID_PASSWORD => Self::Wrong,
-            // Asked after the password: sessions of the role, and CONNECT.
-            Some(it)
-                if *it == SqlState::TOO_MANY_CONNECTIONS
-                    || *it == SqlState::INSUFFICIENT_PRIVILEGE =>
-            {
-                Self::Right
-            }
+            // CONNECT is asked for after the password. That there are too many sessions is said before it too.
+            Some(it) if *it == SqlState::INSUFFICIENT_PRIVILEGE => Self::Right,
             _ => Self::Unknown,
         }
     }
@@ -221,7 +216,8 @@ mod tests {
     fn what_a_login_says_of_a_password() {
         for (state, login) in [
             (Some(SqlState::INVALID_PASSWORD), Login::Wrong),
-            (Some(SqlState::TOO_MANY_CONNECTIONS), Login::Right),
+            // A server that is full says so before it asks for the password.
+            (Some(SqlState::TOO_MANY_CONNECTIONS), Login::Unknown),
             (Some(SqlState::INSUFFICIENT_PRIVILEGE), Login::Right),
             (
                 Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION),

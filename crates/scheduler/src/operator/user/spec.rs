@@ -149,7 +149,7 @@ pub(super) fn asked(object: &DatabaseUser) -> Result<Asked, String> {
         policy: Policy::of(spec.secret.as_ref())?,
         settings: settings(spec)?,
         grants: grants(spec)?,
-        schemas: spec.schemas.clone(),
+        schemas: schemas(spec)?,
         length: spec
             .password
             .as_ref()
@@ -189,6 +189,17 @@ fn secrets(
         names.push(name);
     }
     Ok(names)
+}
+
+/// The schemas that a user's privileges are in: what is PostgreSQL's own is everybody's, and nobody's to have.
+fn schemas(spec: &DatabaseUserSpec) -> Result<Vec<String>, String> {
+    let reserved = |it: &&String| it.starts_with("pg_") || *it == "information_schema";
+    match spec.schemas.iter().find(reserved) {
+        None => Ok(spec.schemas.clone()),
+        Some(schema) => Err(format!(
+            "schemas: {schema} is PostgreSQL's own, and no user has privileges on it; take it out"
+        )),
+    }
 }
 
 fn settings(spec: &DatabaseUserSpec) -> Result<role::Settings, String> {
@@ -308,6 +319,12 @@ pub(super) mod tests {
         let long = "x".repeat(64);
         for (spec, why) in [
             (json!({"idleInTransactionTimeout": "7d"}), "duration"),
+            // A superuser would give away the catalog, passwords included.
+            (json!({"schemas": ["public", "pg_catalog"]}), "pg_catalog"),
+            (
+                json!({"schemas": ["information_schema"]}),
+                "PostgreSQL's own",
+            ),
             (json!({"idleInTransactionTimeout": "1us"}), "1ms or more"),
             (
                 json!({"additionalGrants": [{"tables": ["t"], "privileges": ["ALL; DROP"]}]}),
