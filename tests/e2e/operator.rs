@@ -73,6 +73,7 @@ fn the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects() 
         extensions.contains(&"uuid-ossp".to_owned()),
         "{extensions:?}"
     );
+    application(&site);
     backed_up(&site);
     goes(&site);
 }

@@ -67,8 +67,13 @@ impl Site {
 
     /// A session in a database, as the superuser.
     pub(crate) async fn session(&self, database: &str) -> Client {
+        self.session_as(("postgres", "e2e-password"), database)
+            .await
+    }
+
+    async fn session_as(&self, (user, password): (&str, &str), database: &str) -> Client {
         let text = format!(
-            "host={} user=postgres password=e2e-password dbname='{database}' connect_timeout=10",
+            "host={} user='{user}' password='{password}' dbname='{database}' connect_timeout=10",
             self.world.postgres
         );
         let start = Instant::now();
@@ -83,6 +88,13 @@ impl Site {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    pub(crate) fn sql_as(&self, login: (&str, &str), database: &str, sql: &str) {
+        block_on(async {
+            let client = self.session_as(login, database).await;
+            client.batch_execute(sql).await.unwrap();
+        });
     }
 
     pub(crate) fn sql_in(&self, database: &str, sql: &str) -> Vec<String> {

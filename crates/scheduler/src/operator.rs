@@ -9,6 +9,7 @@
 //! DBCluster that it is on does, and every few minutes, so that whatever was changed behind them is seen.
 
 mod backup;
+mod changes;
 mod cluster;
 pub mod crd;
 mod database;
@@ -36,17 +37,16 @@ use std::time::Duration;
 
 use backuper::postgres::SslMode;
 use backuper::text;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store, store};
-use kube::runtime::{Predicate as _, WatchStreamExt as _, predicates, watcher};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,9 @@ const AGAIN: Duration = Duration::from_secs(15);
 const NOTE: usize = 1024;
 /// The most that are worked on at a time, of each kind. Statements of one server take turns anyway.
 const AT_A_TIME: u16 = 64;
+
+/// What a controller has not done.
+type Failure = controller::Error<Error, watcher::Error>;
 
 /// An object that may be one that cannot be read.
 type Guarded<K> = DeserializeGuard<K>;
@@ -237,42 +240,6 @@ impl Operator {
         tracing::info!("the operator's controllers have stopped");
     }
 
-    /// Objects of a kind: all of them, and those that have changed otherwise than by our own status. Who listens
-    /// hears of each change, that of a status too, as soon as the store has it.
-    fn watch<K, L>(
-        &self,
-        listener: L,
-    ) -> (
-        Store<Guarded<K>>,
-        impl Stream<Item = Result<Guarded<K>, watcher::Error>> + Send + use<K, L>,
-    )
-    where
-        L: Fn(&watcher::Event<Guarded<K>>) + Send + 'static,
-        K: Resource<DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
-    {
-        let (reader, writer) = store();
-        let objects = watcher(
-            Api::<Guarded<K>>::all(self.client.clone()),
-            watcher::Config::default(),
-        )
-        .default_backoff()
-        .modify(|it| it.managed_fields_mut().clear())
-        .reflect(writer)
-        .inspect_ok(listener)
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            kube::runtime::PredicateConfig::default(),
-        );
-        (reader, objects)
-    }
-
     /// Who we are beside other clusters: the uid of the namespace kube-system.
     async fn identity(&self) -> Result<&str, Error> {
         let asked = self.identity.get_or_try_init(|| async {
@@ -374,17 +341,17 @@ fn on(databases: &Store<Guarded<Database>>, cluster: &str) -> Vec<ObjectRef<Guar
 }
 
 /// Works on objects as they come.
-async fn each<K, E>(outcomes: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
+async fn each<K>(outcomes: impl Stream<Item = Result<(ObjectRef<K>, Action), Failure>>)
 where
     K: Resource<DynamicType = ()>,
-    E: std::error::Error + 'static,
 {
     let outcomes = std::pin::pin!(outcomes);
     outcomes
         .for_each(async |outcome| {
-            if let Err(error) = outcome {
+            // Why a kind cannot be watched was told where it is.
+            if let Err(controller::Error::ReconcilerFailed(error, object)) = outcome {
                 tracing::warn!(
-                    error = text::chain(&error),
+                    %object, error = text::chain(&error),
                     "an object is looked at again soon"
                 );
             }

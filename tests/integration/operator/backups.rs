@@ -294,6 +294,16 @@ fn what_is_stored_goes_with_its_object_where_that_says_so_and_it_says_what_holds
         scene.delete("Backup", "folder").await;
         assert!(scene.s3.keys().contains(&manifest));
         scene.delete("Backup", "first").await;
+        // What an earlier run has stored goes too.
+        let again = json!({"spec": {"trigger": "again"}});
+        scene.change("Backup", "second", again).await;
+        let newer = eventually("another one is made", async || {
+            let status = scene.status("Backup", "second").await;
+            let is = status["phase"] == "Completed" && status["path"] != second["path"];
+            is.then_some(status)
+        })
+        .await;
+        assert_eq!(newer["former"][0]["path"], second["path"]);
         // One of dbtether's has kept no more than the key.
         scene
             .set_status("Backup", "second", json!({"stored": null}))
@@ -301,8 +311,10 @@ fn what_is_stored_goes_with_its_object_where_that_says_so_and_it_says_what_holds
         scene.delete("Backup", "second").await;
         let keys = scene.s3.keys();
         assert!(keys.iter().any(|it| it == path), "{keys:?}");
-        let second = second["path"].as_str().unwrap();
-        assert!(!keys.iter().any(|it| it.starts_with(second)), "{keys:?}");
+        for one in [&second, &newer] {
+            let path = one["path"].as_str().unwrap();
+            assert!(!keys.iter().any(|it| it.starts_with(path)), "{keys:?}");
+        }
         // What somebody has removed by hand holds nobody up; what is pinned does, and says so.
         let lost = scene.back_up("lost", &object, goes.clone()).await;
         let lost = lost["path"].as_str().unwrap();

@@ -22,7 +22,8 @@ pub use line::{Field, Line};
 
 /// Our own events from INFO up; of libraries only what a person may have to act on. What Kubernetes'
 /// client says of a call that failed, we say with what it was for.
-const FILTER: &str = "warn,backuper=info,restorer=info,scheduler=info,kube_client=off";
+const FILTER: &str =
+    "warn,backuper=info,restorer=info,scheduler=info,kube_client=off,kube_runtime=off";
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

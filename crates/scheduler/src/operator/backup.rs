@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 
 use super::crd::{Backup, BackupStatus, Stored};
@@ -23,7 +22,7 @@ use super::dependencies::{Lack, Source, Storage};
 use super::object::{Namespaced, Phased};
 use super::objects::{Objects, later};
 use super::runs::{self, Next, Observed};
-use super::{Error, Guarded, Operator, about, go, keys, now, spec_hash, status};
+use super::{Error, Guarded, Operator, about, go, keys, now, spec_hash};
 use crate::domain::callers::Caller;
 use crate::domain::name::Name;
 use crate::domain::run::{Ending, Run, State};
@@ -47,21 +46,12 @@ pub(super) async fn reconcile(
     object: Arc<Guarded<Backup>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
-    let object = match &object.0 {
-        Ok(object) => object,
-        Err(invalid) => {
-            let namespace = object.namespace().unwrap_or_default();
-            let api = Api::<Guarded<Backup>>::namespaced(operator.client.clone(), &namespace);
-            status::unreadable(&api, &object, &invalid.error).await?;
-            return Ok(Action::await_change());
-        }
-    };
-    let Some(objects) = &operator.objects else {
+    let Some(object) = operator.readable(&object).await? else {
         return Ok(Action::await_change());
     };
-    if !operator.is_informed().await {
+    let Some(objects) = operator.informed().await else {
         return Ok(later());
-    }
+    };
     let working = Working {
         operator: &operator,
         objects,
@@ -131,20 +121,23 @@ impl Working<'_> {
         if let Err(why) = plan::is_own(&self.object.spec.database_ref, &namespace) {
             return self.refuse(hash, &why).await;
         }
+        let server = self
+            .operator
+            .server_of(&namespace, &self.object.spec.database_ref.name);
+        let server = match server {
+            Ok(server) => server,
+            Err(lack) => return self.wait(lack.reason(), &lack.of_backup()).await,
+        };
+        // Most of those that wait for their turn ask nothing of anybody.
+        if let Some(message) = self.throttled(&server).await? {
+            return self.wait("Throttled", &message).await;
+        }
         let (source, storage) = match self.depend(&namespace).await {
             Ok(both) => both,
             Err(lack) => return self.wait(lack.reason(), &lack.of_backup()).await,
         };
         let _turn = self.objects.starting.lock().await;
-        let server = format!("{}:{}/", source.database.host, source.database.port);
-        let under_way = self.objects.service.under_way().await?;
-        let active = under_way
-            .iter()
-            .filter(|it| it.database.starts_with(&server))
-            .count();
-        if active >= AT_A_TIME {
-            let message =
-                format!("waiting for other backups to complete (active: {active}/{AT_A_TIME})");
+        if let Some(message) = self.throttled(&server).await? {
             return self.wait("Throttled", &message).await;
         }
         let wanted = match plan::wanted(self.object, hash, &source, &storage) {
@@ -160,6 +153,18 @@ impl Working<'_> {
             Ok(started) => self.started(&started, hash, stored).await,
             Err(error) => self.unstarted(hash, error).await,
         }
+    }
+
+    /// What a Backup says that waits for its turn on a server; none: it is its turn.
+    async fn throttled(&self, server: &str) -> Result<Option<String>, Error> {
+        let under_way = self.objects.service.under_way().await?;
+        let active = under_way
+            .iter()
+            .filter(|it| it.database.starts_with(server));
+        let active = active.count();
+        Ok((active >= AT_A_TIME).then(|| {
+            format!("waiting for other backups to complete (active: {active}/{AT_A_TIME})")
+        }))
     }
 
     async fn depend(&self, namespace: &str) -> Result<(Source, Storage), Lack> {

@@ -11,7 +11,7 @@ mod schedule;
 mod storage;
 mod user;
 
-pub use backup::{Backup, BackupSpec, BackupStatus, DatabaseRef, JobConfig, Stored};
+pub use backup::{Backup, BackupSpec, BackupStatus, DatabaseRef, Former, JobConfig, Stored};
 pub use cluster::{
     AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, SecretRef, Tls,
 };

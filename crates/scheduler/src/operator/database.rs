@@ -20,7 +20,7 @@ use super::crd::{AllowedNamespaces, DBCluster, Database, DatabaseStatus};
 use super::object::{Namespaced, OnServer, Pending, Phased};
 use super::servers::Server;
 use super::waiting::{Stop, Waiting};
-use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, removal, status};
+use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, removal};
 use crate::postgres::owner::Owner;
 use ensure::Wish;
 pub(super) use ensure::{Trouble, doing, drop_role, found};
@@ -38,14 +38,8 @@ pub(super) async fn reconcile(
     object: Arc<Guarded<Database>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
-    let object = match &object.0 {
-        Ok(object) => object,
-        Err(invalid) => {
-            let namespace = object.namespace().unwrap_or_default();
-            let api = Api::<Guarded<Database>>::namespaced(operator.client.clone(), &namespace);
-            status::unreadable(&api, &object, &invalid.error).await?;
-            return Ok(Action::await_change());
-        }
+    let Some(object) = operator.readable(&object).await? else {
+        return Ok(Action::await_change());
     };
     if object.metadata.deletion_timestamp.is_some() {
         return removal::reconcile(object, &operator).await;
@@ -172,6 +166,23 @@ impl Operator {
         }
         let server = self.servers.get(named, &identity(cluster));
         Ok(server.ok_or(Stop::Unasked))
+    }
+
+    /// Whether what is in a Database is for objects of a namespace: its own, and those that it names. One that is
+    /// not there names none.
+    pub(super) async fn admits(
+        &self,
+        (namespace, name): (&str, &str),
+        other: &str,
+    ) -> Result<Result<(), Stop>, Error> {
+        if namespace == other {
+            return Ok(Ok(()));
+        }
+        let object = self.database(namespace, name);
+        let object = object.as_deref().and_then(|it| it.0.as_ref().ok());
+        let allowed = object.and_then(|it| it.spec.allowed_namespaces.as_ref());
+        let what = format!("Database '{namespace}/{name}'");
+        self.consents(&what, allowed, other).await
     }
 
     /// Whether something is for objects of a namespace.

@@ -1,6 +1,7 @@
 //! What a backup or a restore depends on: its Database, the DBCluster that this is on, and its BackupStorage.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use backuper::archive::KeyTemplate;
 use backuper::postgres::Target;
@@ -9,7 +10,7 @@ use kube::ResourceExt as _;
 
 use super::crd::{BackupStorage, BackupStorageSpec, DBCluster, Stored};
 use super::object::Phased as _;
-use super::{Operator, namespaces};
+use super::{Guarded, Operator, namespaces};
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::name;
@@ -78,8 +79,12 @@ pub(super) struct Storage {
 }
 
 impl Operator {
-    /// The database of a Database, with the login of its DBCluster.
-    pub(super) async fn source(&self, namespace: &str, named: &str) -> Result<Source, Lack> {
+    /// The DBCluster that a Database is on, and the database's name there.
+    fn reachable(
+        &self,
+        namespace: &str,
+        named: &str,
+    ) -> Result<(Arc<Guarded<DBCluster>>, String), Lack> {
         let absent = || Lack::Absent("database", named.to_owned());
         let found = self.database(namespace, named).ok_or_else(absent)?;
         let object = found
@@ -106,9 +111,28 @@ impl Operator {
         if !is_connected(object) {
             return Err(unready("cluster", &cluster, None));
         }
+        Ok((found, name.clone()))
+    }
+
+    /// What the runs on the server of a Database are known by: nothing is read for it but what is known.
+    pub(super) fn server_of(&self, namespace: &str, named: &str) -> Result<String, Lack> {
+        let (cluster, _) = self.reachable(namespace, named)?;
+        let spec = cluster.0.as_ref().map(|it| &it.spec);
+        let spec = spec.map_err(|_unreadable| unreadable("cluster", named))?;
+        Ok(format!("{}:{}/", spec.endpoint, spec.port))
+    }
+
+    /// The database of a Database, with the login of its DBCluster.
+    pub(super) async fn source(&self, namespace: &str, named: &str) -> Result<Source, Lack> {
+        let (found, name) = self.reachable(namespace, named)?;
+        let cluster = found.name_any();
+        let object = found
+            .0
+            .as_ref()
+            .map_err(|_unreadable| unreadable("cluster", &cluster))?;
         let target = self.target(object).await;
         let target = target.map_err(|why| Lack::Unusable(format!("cluster {cluster}: {why}")))?;
-        let database = database(target, name).map_err(Lack::Unusable)?;
+        let database = database(target, &name).map_err(Lack::Unusable)?;
         Ok(Source { database, cluster })
     }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::waiting::{self, Stop};
-use super::{Error, Operator, REPAIR, about, now, status};
+use super::{Error, Guarded, Operator, REPAIR, about, now, status};
 
 /// Before a server is looked for again that another scheduler has asked, and we will soon.
 pub(super) const UNASKED: Duration = Duration::from_secs(2);
@@ -70,6 +70,22 @@ impl Operator {
     pub(super) fn beside<K: Namespaced>(&self, object: &K) -> Api<K> {
         let namespace = object.namespace().unwrap_or_default();
         Api::namespaced(self.client.clone(), &namespace)
+    }
+
+    /// An object that can be read; the status of another one says what is wrong with it.
+    pub(super) async fn readable<'a, K: Namespaced>(
+        &self,
+        object: &'a Guarded<K>,
+    ) -> Result<Option<&'a K>, Error> {
+        match &object.0 {
+            Ok(object) => Ok(Some(object)),
+            Err(invalid) => {
+                let namespace = object.namespace().unwrap_or_default();
+                let api = Api::<Guarded<K>>::namespaced(self.client.clone(), &namespace);
+                status::unreadable(&api, object, &invalid.error).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// Holds an object, if nothing does, until what belongs to it has been looked at.

@@ -24,6 +24,9 @@ use crate::service::Service;
 /// What happens at once wakes those who wait for it once.
 const TOGETHER: Duration = Duration::from_millis(200);
 
+/// How many have what is stored deleted at a time.
+const DELETING: usize = 2;
+
 /// Objects of a kind, once they are watched.
 type Known<K> = Mutex<Option<Store<Guarded<K>>>>;
 
@@ -34,6 +37,8 @@ pub(super) struct Objects {
     stirred: watch::Sender<()>,
     /// Held by who begins a run: of two at once each would count itself alone.
     pub(super) starting: tokio::sync::Mutex<()>,
+    /// Of who has stored things deleted: each takes a worker's time, and others are not to wait for it.
+    pub(super) deleting: tokio::sync::Semaphore,
     storages: Known<BackupStorage>,
     backups: Known<Backup>,
 }
@@ -44,6 +49,7 @@ impl Objects {
             service,
             stirred: watch::Sender::default(),
             starting: tokio::sync::Mutex::default(),
+            deleting: tokio::sync::Semaphore::new(DELETING),
             storages: Mutex::default(),
             backups: Mutex::default(),
         }
@@ -89,15 +95,15 @@ impl Operator {
         }
     }
 
-    /// Waits until all objects are known that one may name: what is not known is taken for what is not there.
-    pub(super) async fn is_informed(&self) -> bool {
-        let Some(objects) = &self.objects else {
-            return false;
-        };
-        is_filled(&self.clusters).await
+    /// What these kinds share, once all objects are known that one may name: what is not known is taken for what
+    /// is not there.
+    pub(super) async fn informed(&self) -> Option<&Objects> {
+        let objects = self.objects.as_ref()?;
+        let all = is_filled(&self.clusters).await
             && is_filled(&self.databases).await
             && is_filled(&objects.storages).await
-            && is_filled(&objects.backups).await
+            && is_filled(&objects.backups).await;
+        all.then_some(objects)
     }
 
     /// The controllers of these kinds, until stopped.
@@ -156,7 +162,7 @@ impl Operator {
             return;
         };
         loop {
-            if self.is_informed().await
+            if self.informed().await.is_some()
                 && let Ok(schedules) = objects.service.of_objects().await
             {
                 let backups = store(&objects.backups).map(|it| it.state());

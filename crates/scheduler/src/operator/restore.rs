@@ -13,7 +13,6 @@ use std::time::Duration;
 use backuper::catalog::Revision;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use restorer::job::Mode;
@@ -23,8 +22,8 @@ use super::dependencies::{self, Lack, Source};
 use super::object::{self, Namespaced, Phased};
 use super::objects::{Objects, later};
 use super::runs::{self, Next, Observed};
-use super::waiting::{self, Waiting};
-use super::{Error, Guarded, Operator, about, keys, now, spec_hash, status};
+use super::waiting::{self, Stop as Halt, Waiting};
+use super::{Error, Guarded, Operator, about, keys, now, spec_hash};
 use crate::domain::callers::Caller;
 use crate::domain::credential::Credential;
 use crate::domain::restore::{Restore as Wanted, Wishes};
@@ -46,21 +45,12 @@ pub(super) async fn reconcile(
     object: Arc<Guarded<Restore>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
-    let object = match &object.0 {
-        Ok(object) => object,
-        Err(invalid) => {
-            let namespace = object.namespace().unwrap_or_default();
-            let api = Api::<Guarded<Restore>>::namespaced(operator.client.clone(), &namespace);
-            status::unreadable(&api, &object, &invalid.error).await?;
-            return Ok(Action::await_change());
-        }
-    };
-    let Some(objects) = &operator.objects else {
+    let Some(object) = operator.readable(&object).await? else {
         return Ok(Action::await_change());
     };
-    if !operator.is_informed().await {
+    let Some(objects) = operator.informed().await else {
         return Ok(later());
-    }
+    };
     let working = Working {
         operator: &operator,
         objects,
@@ -139,10 +129,7 @@ impl Working<'_> {
     async fn begin(&self, hash: &str) -> Result<Action, Error> {
         let found = match self.chosen(hash) {
             Some(chosen) => Ok(chosen),
-            None => {
-                let any = self.operator.settings.all_namespaces;
-                source::resolve(&self.object.spec.source, &self.namespace, any, self.objects)
-            }
+            None => source::resolve(&self.object.spec.source, &self.namespace, self.objects),
         };
         let found = match found {
             Ok(found) => found,
@@ -153,6 +140,14 @@ impl Working<'_> {
                 return self.refuse(Some(hash), "InvalidSource", &why).await;
             }
         };
+        if let Some((namespace, database)) = &found.of {
+            let of = (namespace.as_str(), database.as_str());
+            if let Err(Halt::Refused(reason, why)) =
+                self.operator.admits(of, &self.namespace).await?
+            {
+                return self.refuse(Some(hash), reason, &why).await;
+            }
+        }
         let target = &self.object.spec.target.database_ref.name;
         let target = match self.operator.source(&self.namespace, target).await {
             Ok(target) => target,
@@ -195,6 +190,8 @@ impl Working<'_> {
             storage: chosen.storage,
             stored: chosen.stored,
             is_recorded: chosen.is_recorded,
+            // It was asked before it was chosen.
+            of: None,
         })
     }
 
@@ -321,6 +318,9 @@ impl Working<'_> {
                     Err(error) if error.kind() != Kind::NotFound => return Err(error.into()),
                     _ => format!("{run} was under way and is cancelled: look at the database"),
                 }
+            }
+            _ if self.before.chosen.is_some() && self.before.phase() == Some("Pending") => {
+                "it may have begun, and nobody could tell: look at the database".to_owned()
             }
             _ => "nothing was under way".to_owned(),
         };

@@ -27,22 +27,12 @@ pub(super) async fn reconcile(
     object: Arc<Guarded<BackupSchedule>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
-    let object = match &object.0 {
-        Ok(object) => object,
-        Err(invalid) => {
-            let namespace = object.namespace().unwrap_or_default();
-            let api =
-                Api::<Guarded<BackupSchedule>>::namespaced(operator.client.clone(), &namespace);
-            status::unreadable(&api, &object, &invalid.error).await?;
-            return Ok(Action::await_change());
-        }
-    };
-    let Some(objects) = &operator.objects else {
+    let Some(object) = operator.readable(&object).await? else {
         return Ok(Action::await_change());
     };
-    if !operator.is_informed().await {
+    let Some(objects) = operator.informed().await else {
         return Ok(later());
-    }
+    };
     let working = Working {
         operator: &operator,
         object,

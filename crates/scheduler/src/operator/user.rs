@@ -26,7 +26,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use kube::api::Api;
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
 
@@ -34,13 +33,13 @@ use super::crd::{DatabaseUser, DatabaseUserStatus, UserKept};
 use super::database::Trouble;
 use super::object::{Namespaced, OnServer};
 use super::waiting::Stop;
-use super::{Error, Guarded, Operator, about, keys, now, status};
+use super::{Error, Guarded, Operator, about, keys, now};
 use crate::postgres::owner::Owner;
 use access::{Access, Given};
 use resolve::Place;
 use role::{Ensured, Wish};
 use secret::{Policy, Standing, Values};
-use secrets::Refused;
+use secrets::{Refused, Writing};
 use spec::{Asked, Reference};
 pub(super) use watching::{Users, control};
 
@@ -51,14 +50,8 @@ async fn reconcile(
     object: Arc<Guarded<DatabaseUser>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
-    let object = match &object.0 {
-        Ok(object) => object,
-        Err(invalid) => {
-            let namespace = object.namespace().unwrap_or_default();
-            let api = Api::<Guarded<DatabaseUser>>::namespaced(operator.client.clone(), &namespace);
-            status::unreadable(&api, &object, &invalid.error).await?;
-            return Ok(Action::await_change());
-        }
+    let Some(object) = operator.readable(&object).await? else {
+        return Ok(Action::await_change());
     };
     if object.metadata.deletion_timestamp.is_some() {
         return removal::reconcile(object, &operator).await;
@@ -148,10 +141,17 @@ impl Work<'_> {
     /// Brings the user to what its object wants; gives when to look again.
     async fn do_all(&mut self) -> Result<Duration, Failure> {
         let databases = self.asked.entries.iter().map(|it| &it.database);
-        let claimants = self.operator.users.claimants(databases);
+        let mut claimants = self.operator.users.claimants(databases);
+        for claimant in &mut claimants {
+            self.keep_consented(claimant).await?;
+        }
         let of = (self.namespace.as_str(), self.owner.name.as_str());
         let lowered = elect::lower(of, &self.asked.entries, &claimants);
         let found = self.read_secrets().await?;
+        if self.renews(&found) {
+            // A password that nobody could be told locks its user out.
+            self.try_secrets(&found).await?;
+        }
         let ensured = self.ensure_role(&found).await?;
         self.write_secrets(&found, &ensured).await?;
         self.keep(&ensured).await?;
@@ -167,6 +167,26 @@ impl Work<'_> {
         self.tell(after).await?;
         let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
         Ok(again.min(rotation::again(self.asked.days, updated, now())))
+    }
+
+    /// Leaves of what another wants to own what it may be on at all.
+    async fn keep_consented(&self, claimant: &mut elect::Claimant) -> Result<(), Failure> {
+        let Some(entries) = claimant.entries.take() else {
+            return Ok(());
+        };
+        let mut kept = Vec::new();
+        for entry in entries {
+            let database = (
+                entry.database.namespace.as_str(),
+                entry.database.name.as_str(),
+            );
+            let consent = self.operator.admits(database, &claimant.namespace);
+            if consent.await.map_err(Failure::Api)?.is_ok() {
+                kept.push(entry);
+            }
+        }
+        claimant.entries = Some(kept);
+        Ok(())
     }
 
     async fn read_secrets(&self) -> Result<Vec<Found>, Failure> {
@@ -218,6 +238,15 @@ impl Work<'_> {
         Ok(None)
     }
 
+    /// Whether the password is to be another one.
+    fn renews(&self, found: &[Found]) -> bool {
+        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
+        let takes = |it: &Found| matches!(it.1, Standing::Adopted | Standing::Merging);
+        rotation::is_due(self.asked.days, updated, now())
+            || updated.is_some() && self.asked_to_rotate().is_some()
+            || found.iter().any(takes)
+    }
+
     async fn ensure_role(&self, found: &[Found]) -> Result<Ensured, Failure> {
         let holder = secret::holder(self.object);
         let known = found.iter().filter(|(_, standing)| standing.is_known());
@@ -232,11 +261,6 @@ impl Work<'_> {
             Some(password) => Some(password),
             None => self.former_password().await?,
         };
-        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
-        let takes = |it: &Found| matches!(it.1, Standing::Adopted | Standing::Merging);
-        let renews = rotation::is_due(self.asked.days, updated, now())
-            || updated.is_some() && self.asked_to_rotate().is_some()
-            || found.iter().any(takes);
         let first = self.place.databases.first();
         let wish = Wish {
             name: &self.asked.username,
@@ -245,7 +269,7 @@ impl Work<'_> {
             length: self.asked.length,
             is_evidence: password.as_ref().is_some_and(|it| it.1),
             password: password.map(|it| it.0),
-            renews,
+            renews: self.renews(found),
             force: keys::says(self.object, keys::FORCE_ADOPT),
             database: first.map_or("postgres", |it| &it.name),
         };
@@ -263,9 +287,10 @@ impl Work<'_> {
         Ok(ensured?)
     }
 
-    /// Writes the Secrets as they are to be, and then leaves those that had another name.
-    async fn write_secrets(&self, found: &[Found], ensured: &Ensured) -> Result<(), Failure> {
+    /// The Secrets that are not as they are to be with this password.
+    fn secrets(&self, found: &[Found], password: &SecretString) -> Vec<Secret> {
         let names = self.place.names();
+        let mut all = Vec::new();
         let target = &self.place.server.target;
         let sslmode = target.sslmode.to_string();
         for (index, name) in self.asked.secrets.iter().enumerate() {
@@ -277,24 +302,42 @@ impl Work<'_> {
                 port: target.port,
                 database: names.get(index).map_or("", String::as_str),
                 username: &self.asked.username,
-                password: &ensured.password,
+                password,
                 sslmode: &sslmode,
                 databases: if self.asked.per_database { &[] } else { &names },
             };
-            let before = found.and_then(|it| it.data.as_ref());
             let database = self.asked.entries.get(index);
             let database = database.filter(|_| self.asked.per_database);
             let wanted = secret::Wanted {
                 name,
                 standing,
                 database: database.map(|it| it.database.name.as_str()),
-                data: self.asked.template.data(&values, before),
+                data: self
+                    .asked
+                    .template
+                    .data(&values, secret::own_data(found, standing).as_ref()),
             };
-            if let Some(secret) = secret::desired(found, wanted, self.object) {
-                self.operator
-                    .write_secret(&self.namespace, &secret)
-                    .await??;
-            }
+            all.extend(secret::desired(found, wanted, self.object));
+        }
+        all
+    }
+
+    /// Whether the Secrets could be written, with a password that is none.
+    async fn try_secrets(&self, found: &[Found]) -> Result<(), Failure> {
+        for secret in self.secrets(found, &SecretString::from("x")) {
+            self.operator
+                .write_secret(&self.namespace, &secret, Writing::Tried)
+                .await??;
+        }
+        Ok(())
+    }
+
+    /// Writes the Secrets as they are to be, and then leaves those that had another name.
+    async fn write_secrets(&self, found: &[Found], ensured: &Ensured) -> Result<(), Failure> {
+        for secret in self.secrets(found, &ensured.password) {
+            self.operator
+                .write_secret(&self.namespace, &secret, Writing::Done)
+                .await??;
         }
         let holder = secret::holder(self.object);
         for name in told::secrets(&self.status) {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::super::{Stage, named, served};
@@ -15,11 +15,41 @@ async fn foreign(stage: &Stage, name: &str) {
             name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
-        string_data: Some([("theirs".to_owned(), "kept".to_owned())].into()),
+        string_data: Some(
+            [("theirs", "kept"), ("user", "somebody")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        ),
         ..Secret::default()
     };
     let api = stage.namespace.api::<Secret>();
     api.create(&PostParams::default(), &secret).await.unwrap();
+}
+
+/// A password that nobody can be told would lock its user out, another one each minute.
+#[test]
+fn a_password_stays_where_its_secret_cannot_be_written() {
+    served().within(async |namespace| {
+        let stage = Stage::new(namespace).await;
+        let (database, _) = stage.ready_database("kept", json!({})).await;
+        let (user, _) = named("kept");
+        stage
+            .user(&user, json!({"database": {"name": database}}))
+            .await;
+        stage.user_in(&user, "Ready").await;
+        let secret = format!("{user}-credentials");
+        let before = stage.data_of(&secret).await;
+        let api = stage.namespace.api::<Secret>();
+        let immutable = Patch::Merge(json!({"immutable": true}));
+        let params = PatchParams::default();
+        api.patch(&secret, &params, &immutable).await.unwrap();
+        stage
+            .annotate_user(&user, "dbtether.io/rotate", "now")
+            .await;
+        stage.user_says(&user, "secret error: ").await;
+        assert_eq!(stage.data_of(&secret).await, before);
+        assert!(stage.log_in(&before).await.is_some());
+    });
 }
 
 /// operator.md, U10, U11, U17, U18, W4 and W7.
@@ -44,7 +74,10 @@ fn a_secret_of_somebody_else_is_left_adopted_or_merged_into() {
         stage.change_user(&first, merge).await;
         stage.user_in(&first, "Ready").await;
         let data = stage.data_of("theirs").await;
-        assert_eq!(data["theirs"], "kept");
+        assert_eq!(
+            (data["theirs"].as_str(), data["user"].as_str()),
+            ("kept", "somebody")
+        );
         assert!(stage.log_in(&data).await.is_some());
         let secret = stage.secret_of("theirs").await.unwrap();
         assert!(secret.owner_references().is_empty());
@@ -71,7 +104,7 @@ fn a_secret_of_somebody_else_is_left_adopted_or_merged_into() {
         // What was theirs stays theirs.
         stage.delete_user(&first).await;
         let left = stage.data_of("theirs").await;
-        assert_eq!(left.keys().collect::<Vec<_>>(), ["theirs"]);
+        assert_eq!(left.keys().collect::<Vec<_>>(), ["theirs", "user"]);
         let adopt = spec(json!({"name": "theirs", "onConflict": "Adopt", "template": "POSTGRES"}));
         stage.user(&second, adopt).await;
         stage.user_in(&second, "Ready").await;

@@ -56,7 +56,9 @@ fn a_user_of_another_namespace_needs_the_databases_consent() {
             server: stage.server,
         };
         let (user, role) = named("guest");
-        let spec = json!({"database": {"name": database, "namespace": namespace.name}});
+        let spec = json!({
+            "database": {"name": database, "namespace": namespace.name}, "privileges": "owner",
+        });
         beside.user(&user, spec).await;
         let failed = beside.user_in(&user, "Failed").await;
         assert_eq!(condition(&failed, "Ready"), is("False", "NotAllowed"));
@@ -66,6 +68,12 @@ fn a_user_of_another_namespace_needs_the_databases_consent() {
             said(&failed)
         );
         assert!(!stage.has_role(&role));
+        // Who may not be on it takes nobody's place there, however old.
+        let (own, _) = named("own");
+        let owner = json!({"database": {"name": database}, "privileges": "owner"});
+        stage.user(&own, owner).await;
+        stage.user_in(&own, "Ready").await;
+        stage.delete_user(&own).await;
         let names = json!({"spec": {"allowedNamespaces": {"names": [other.name]}}});
         stage.change(&database, names).await;
         let ready = beside.user_in(&user, "Ready").await;

@@ -10,11 +10,13 @@ use kube::ResourceExt as _;
 use super::{Working, plan};
 use crate::domain::options::Options;
 use crate::domain::question::Given;
-use crate::operator::crd::{Backup, BackupSchedule, BackupStatus, Stored};
+use crate::operator::crd::{Backup, BackupSchedule, BackupStatus, Former, Stored};
 use crate::operator::dependencies::{self, Lack};
 use crate::operator::object::{self, Phased as _};
 use crate::operator::{Error, about, keys, now, status};
 
+/// Before it is seen whether it is our turn.
+const TURN: Duration = Duration::from_secs(10);
 /// Before what could not be removed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -36,24 +38,30 @@ pub(super) async fn remove(working: &Working<'_>) -> Result<Action, Error> {
     let goes = goes
         && !operator.loses_its_kind::<Backup>().await?
         && !operator.loses_its_kind::<BackupSchedule>().await?;
-    let path = before.path.as_deref().filter(|_| goes);
-    let Some(path) = path else {
-        let note = match &before.path {
-            Some(path) => format!("{path} stays in the storage"),
-            None => "nothing was stored".to_owned(),
+    let all = stored_of(before);
+    let paths: Vec<&str> = all.iter().map(|it| it.path.as_str()).collect();
+    let paths = paths.join(", ");
+    if all.is_empty() || !goes {
+        let note = if all.is_empty() {
+            "nothing was stored that is known".to_owned()
+        } else {
+            format!("{paths}: it stays in the storage")
         };
         return operator
             .let_go(*object, EventType::Normal, "Retained", &note)
             .await;
+    }
+    let Ok(_turn) = objects.deleting.try_acquire() else {
+        return Ok(Action::requeue(about(TURN, &object.metadata)));
     };
-    match working.delete(path).await {
+    match working.delete_all(&all).await {
         Ok(note) => {
             operator
                 .let_go(*object, EventType::Normal, "Deleted", &note)
                 .await
         }
         Err(why) if keys::says(*object, keys::FORCE_RELEASE) => {
-            let note = format!("{path} stays in the storage: {why}");
+            let note = format!("{paths}: not all of it is deleted from the storage: {why}");
             operator
                 .let_go(*object, EventType::Warning, "Retained", &note)
                 .await
@@ -62,11 +70,28 @@ pub(super) async fn remove(working: &Working<'_>) -> Result<Action, Error> {
     }
 }
 
+/// What a Backup has stored, by all of its runs.
+fn stored_of(status: &BackupStatus) -> Vec<Former> {
+    let newest = status.path.clone().map(|path| Former {
+        path,
+        stored: status.stored.clone(),
+    });
+    let former = status.former.iter().flatten().cloned();
+    former.chain(newest).collect()
+}
+
 impl Working<'_> {
-    /// Deletes what is stored; gives what was done.
-    async fn delete(&self, path: &str) -> Result<String, String> {
-        let before = &self.before;
-        let stored = match &before.stored {
+    /// Deletes all that is stored, the oldest first; gives what was done. What is gone already is success.
+    async fn delete_all(&self, all: &[Former]) -> Result<String, String> {
+        let mut notes = Vec::new();
+        for one in all {
+            notes.push(self.delete(one).await?);
+        }
+        Ok(notes.join("; "))
+    }
+
+    async fn delete(&self, Former { path, stored }: &Former) -> Result<String, String> {
+        let stored = match stored {
             Some(stored) => stored.clone(),
             None => self.stored_by_dbtether().await?,
         };

@@ -4,7 +4,7 @@ use backuper::summary;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::domain::run::Run;
-use crate::operator::crd::{Backup, BackupStatus, Stored};
+use crate::operator::crd::{Backup, BackupStatus, Former, Stored};
 use crate::operator::{go, now, runs, status};
 
 /// A run that has begun.
@@ -124,7 +124,13 @@ pub(super) fn seen(object: &Backup, before: &BackupStatus) -> BackupStatus {
 }
 
 fn anew(object: &Backup, before: &BackupStatus, phase: &str, message: &str) -> BackupStatus {
+    let mut former = before.former.clone().unwrap_or_default();
+    former.extend(before.path.clone().map(|path| Former {
+        path,
+        stored: before.stored.clone(),
+    }));
     BackupStatus {
+        former: (!former.is_empty()).then_some(former),
         phase: Some(phase.to_owned()),
         message: Some(message.to_owned()),
         observed_generation: object.metadata.generation,

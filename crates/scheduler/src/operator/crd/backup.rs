@@ -152,12 +152,26 @@ pub struct BackupStatus {
     /// The BackupStorage where it is, and as what, so that a restore finds it whatever the spec says by then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<Stored>,
+    /// What earlier runs have stored, that is this object's too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<Vec<Former>>,
     /// The run before this one, which has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<String>,
     /// Ready: the backup is complete and verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
+}
+
+/// What an earlier run has stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Former {
+    /// Its key, without the bucket.
+    pub path: String,
+    /// Where it is, and as what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
 }
 
 /// Whose backup it is, and where.

@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub(super) stored: Option<Stored>,
     /// Whether a Backup has written it that the Restore may use.
     pub(super) is_recorded: bool,
+    /// The Database of another namespace that it is of, which has to let this one have it.
+    pub(super) of: Option<(String, String)>,
 }
 
 /// Why none is known.
@@ -49,19 +51,17 @@ impl Backups for Objects {
     }
 }
 
-/// The backup that is meant: `backupRef` before `latestFrom` before `path`. With `any`, Backups of other namespaces
-/// may be meant.
+/// The backup that is meant: `backupRef` before `latestFrom` before `path`.
 pub(super) fn resolve(
     source: &RestoreSource,
     own: &str,
-    any: bool,
     backups: &impl Backups,
 ) -> Result<Found, Stop> {
     if let Some(named) = &source.backup_ref {
-        return of_backup(named, own, any, backups);
+        return of_backup(named, own, backups);
     }
     if let Some(latest) = &source.latest_from {
-        return newest(latest, own, any, backups);
+        return newest(latest, own, backups);
     }
     let refused = |why: &str| Err(Stop::Refused(why.to_owned()));
     let Some(path) = source.path.as_deref().filter(|it| !it.is_empty()) else {
@@ -71,25 +71,21 @@ pub(super) fn resolve(
         return refused("storageRef is required when using path");
     };
     let written = backups.all(own).into_iter().find_map(|it| {
-        let found = stored(&it)?;
-        (found.path == path && found.storage == storage.name).then_some(found)
+        let mut all = stored(&it).into_iter().chain(former(&it));
+        all.find(|found| found.path == path && found.storage == storage.name)
     });
     Ok(written.unwrap_or_else(|| Found {
         path: path.to_owned(),
         storage: storage.name.clone(),
         stored: None,
         is_recorded: false,
+        of: None,
     }))
 }
 
-fn of_backup(
-    named: &ObjectRef,
-    own: &str,
-    any: bool,
-    backups: &impl Backups,
-) -> Result<Found, Stop> {
+fn of_backup(named: &ObjectRef, own: &str, backups: &impl Backups) -> Result<Found, Stop> {
     let name = &named.name;
-    let namespace = namespace(named.namespace.as_deref(), own, any)?;
+    let namespace = namespace(named.namespace.as_deref(), own);
     let backup = backups.one(namespace, name);
     let backup = backup
         .ok_or_else(|| Stop::Missing(format!("waiting for source: backup {name} not found")))?;
@@ -99,7 +95,8 @@ fn of_backup(
             "waiting for source: the spec of backup {name} has changed, and it is made anew"
         ))),
         Some("Completed") => {
-            found(&backup).ok_or_else(|| Stop::Refused("backup has no path in status".to_owned()))
+            let found = found(&backup).map(|it| seen_from(own, &backup, it));
+            found.ok_or_else(|| Stop::Refused("backup has no path in status".to_owned()))
         }
         Some("Failed") => Err(Stop::Refused(
             "backup is not completed (phase: Failed)".to_owned(),
@@ -111,13 +108,8 @@ fn of_backup(
     }
 }
 
-fn newest(
-    latest: &LatestFrom,
-    own: &str,
-    any: bool,
-    backups: &impl Backups,
-) -> Result<Found, Stop> {
-    let namespace = namespace(latest.namespace.as_deref(), own, any)?;
+fn newest(latest: &LatestFrom, own: &str, backups: &impl Backups) -> Result<Found, Stop> {
+    let namespace = namespace(latest.namespace.as_deref(), own);
     let name = &latest.database_ref.name;
     let of = latest.database_ref.namespace.as_deref();
     if let Some(other) = of.filter(|it| !it.is_empty() && *it != namespace) {
@@ -130,22 +122,23 @@ fn newest(
         .filter(|it| it.spec.database_ref.name == *name)
         .filter_map(|it| {
             let at = it.status.as_ref()?.completed_at.as_ref()?.0;
-            Some((at, it.name_any(), found(&it)?))
+            Some((at, it.name_any(), seen_from(own, &it, found(&it)?)))
         });
     let newest = ended.max_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     let newest = newest.map(|(_, _, found)| found);
     newest.ok_or_else(|| Stop::Refused(format!("no completed backup found for database {name}")))
 }
 
-/// The namespace that is meant, if it may be.
-fn namespace<'a>(named: Option<&'a str>, own: &'a str, any: bool) -> Result<&'a str, Stop> {
-    match named.filter(|it| !it.is_empty() && *it != own) {
-        None => Ok(own),
-        Some(other) if any => Ok(other),
-        Some(other) => Err(Stop::Refused(format!(
-            "Backups of namespace {other} are not for other namespaces: OPERATOR_ALLOWED_NAMESPACES is none"
-        ))),
-    }
+/// The namespace that is meant.
+fn namespace<'a>(named: Option<&'a str>, own: &'a str) -> &'a str {
+    named.filter(|it| !it.is_empty()).unwrap_or(own)
+}
+
+/// A backup of this namespace, or of another one's Database.
+fn seen_from(own: &str, backup: &Backup, found: Found) -> Found {
+    let namespace = backup.namespace().unwrap_or_default();
+    let of = (namespace != own).then(|| (namespace, backup.spec.database_ref.name.clone()));
+    Found { of, ..found }
 }
 
 /// Whether what a Backup tells is of its spec: one that has changed is about to be made anew, and may be of another
@@ -167,18 +160,30 @@ fn stored(backup: &Backup) -> Option<Found> {
         return None;
     }
     let path = status.path.clone().filter(|it| !it.is_empty())?;
-    let stored = status.stored.clone();
+    Some(at(backup, path, status.stored.clone()))
+}
+
+/// What its earlier runs have stored.
+fn former(backup: &Backup) -> Vec<Found> {
+    let status = backup.status.as_ref();
+    let former = status.and_then(|it| it.former.clone()).unwrap_or_default();
+    let former = former.into_iter();
+    former.map(|it| at(backup, it.path, it.stored)).collect()
+}
+
+fn at(backup: &Backup, path: String, stored: Option<Stored>) -> Found {
     let storage = match &stored {
         Some(stored) => stored.storage.clone(),
         // One of dbtether's.
         None => backup.spec.storage_ref.name.clone(),
     };
-    Some(Found {
+    Found {
         path,
         storage,
         stored,
         is_recorded: true,
-    })
+        of: None,
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +192,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
-    use crate::operator::crd::{BackupSpec, BackupStatus, DatabaseRef, LocalRef};
+    use crate::operator::crd::{BackupSpec, BackupStatus, DatabaseRef, Former, LocalRef};
 
     struct There(Vec<Backup>);
 
@@ -219,7 +224,7 @@ mod tests {
             ..RestoreSource::default()
         };
         let there = There(vec![changed]);
-        let found = resolve(&named, "own", true, &there);
+        let found = resolve(&named, "own", &there);
         assert!(matches!(found, Err(Stop::Waits(_))), "{found:?}");
         let path = RestoreSource {
             path: Some("own/b.sql.gz".to_owned()),
@@ -228,7 +233,7 @@ mod tests {
             }),
             ..RestoreSource::default()
         };
-        assert!(resolve(&path, "own", true, &there).unwrap().is_recorded);
+        assert!(resolve(&path, "own", &there).unwrap().is_recorded);
     }
 
     fn backup(namespace: &str, name: &str, phase: &str, second: i64) -> Backup {
@@ -296,7 +301,7 @@ mod tests {
     }
 
     fn path(source: &RestoreSource) -> Result<String, Stop> {
-        resolve(source, "a", true, &there()).map(|it| it.path)
+        resolve(source, "a", &there()).map(|it| it.path)
     }
 
     fn refused(why: &str) -> Result<String, Stop> {
@@ -325,7 +330,7 @@ mod tests {
         by_path.storage_ref = Some(LocalRef {
             name: "s3".to_owned(),
         });
-        let found = resolve(&by_path, "a", true, &there()).unwrap();
+        let found = resolve(&by_path, "a", &there()).unwrap();
         assert_eq!(
             (found.path.as_str(), found.storage.as_str()),
             ("x/y.sql.gz", "s3")
@@ -367,20 +372,17 @@ mod tests {
 
     /// operator.md, W8 and W20.
     #[test]
-    fn another_namespaces_backups_are_for_it_alone_where_the_administrator_says_so() {
+    fn a_backup_of_another_namespace_is_known_as_such() {
+        let of = |source: &RestoreSource| resolve(source, "a", &there()).unwrap().of;
         for source in [by_ref("theirs", Some("b")), latest("orders", Some("b"))] {
-            assert!(resolve(&source, "a", true, &there()).is_ok());
-            assert!(matches!(
-                resolve(&source, "a", false, &there()),
-                Err(Stop::Refused(_))
-            ));
+            assert_eq!(of(&source), Some(("b".to_owned(), "orders".to_owned())));
         }
-        assert!(resolve(&by_ref("old", Some("a")), "a", false, &there()).is_ok());
+        assert_eq!(of(&by_ref("old", Some("a"))), None);
         let mut ignored = latest("orders", None);
         let of = ignored.latest_from.as_mut().unwrap();
         of.database_ref.namespace = Some("b".to_owned());
         assert!(matches!(
-            resolve(&ignored, "a", true, &there()),
+            resolve(&ignored, "a", &there()),
             Err(Stop::Refused(_))
         ));
     }
@@ -396,12 +398,22 @@ mod tests {
             ..RestoreSource::default()
         };
         let is_recorded = |path: &str, storage: &str| {
-            let found = resolve(&at(path, storage), "a", true, &there());
+            let found = resolve(&at(path, storage), "a", &there());
             found.unwrap().is_recorded
         };
         assert!(is_recorded("a/old.sql.gz", "s3"));
         assert!(!is_recorded("a/old.sql.gz", "other"));
         assert!(!is_recorded("b/theirs.sql.gz", "s3"));
         assert!(!is_recorded("a/failed.sql.gz", "s3"));
+        // What an earlier run of a Backup has stored is its own too, whatever becomes of the next one.
+        let mut again = backup("a", "again", "Failed", 1);
+        let status = again.status.as_mut().unwrap();
+        status.path = None;
+        status.former = Some(vec![Former {
+            path: "a/first.sql.gz".to_owned(),
+            stored: None,
+        }]);
+        let found = resolve(&at("a/first.sql.gz", "s3"), "a", &There(vec![again]));
+        assert!(found.unwrap().is_recorded);
     }
 }

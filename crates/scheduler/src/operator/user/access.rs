@@ -94,10 +94,10 @@ impl Access<'_> {
         if let Some(first) = refused.into_iter().next() {
             return Err(Trouble::Statement(SYNCING, first));
         }
-        let mut open = None;
+        let mut open = Vec::new();
         for Problem { kind, sentence } in problems {
             match kind {
-                privileges::Kind::Public => open = Some(sentence),
+                privileges::Kind::Public | privileges::Kind::Beyond => open.push(sentence),
                 _ => {
                     let class = Class::InsufficientPrivileges;
                     let error = failure::Error::because(class, SYNCING, sentence);
@@ -105,7 +105,7 @@ impl Access<'_> {
                 }
             }
         }
-        Ok(open)
+        Ok((!open.is_empty()).then(|| open.join("; ")))
     }
 
     async fn give_here(

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
-
 use super::spec::{Entry, Reference};
 use crate::operator::crd::Database;
 use crate::operator::database::{MISSING, UNCONNECTED, name};
@@ -102,14 +100,12 @@ impl Operator {
         let mut found = Vec::new();
         for Entry { database, .. } in entries {
             let object = self.database(&database.namespace, &database.name);
-            if database.namespace != own
-                && let Some(Ok(object)) = object.as_deref().map(|it| it.0.as_ref())
+            let named = (database.namespace.as_str(), database.name.as_str());
+            // What is not there is waited for.
+            if object.is_some()
+                && let Err(stop) = self.admits(named, own).await?
             {
-                let allowed = object.spec.allowed_namespaces.as_ref();
-                let what = format!("Database '{}/{}'", database.namespace, object.name_any());
-                if let Err(stop) = self.consents(&what, allowed, own).await? {
-                    return Ok(Err(stop));
-                }
+                return Ok(Err(stop));
             }
             found.push((database, object));
         }

@@ -136,6 +136,20 @@ pub(super) fn standing(
     }
 }
 
+/// What a Secret has that is the user's: of one that others have keys in too, only what was written for it.
+pub(super) fn own_data(
+    found: Option<&Secret>,
+    standing: &Standing,
+) -> Option<BTreeMap<String, ByteString>> {
+    let found = found?;
+    let mut data = found.data.clone()?;
+    if matches!(standing, Standing::Merged | Standing::Merging) {
+        let managed = managed(found);
+        data.retain(|key, _| managed.contains(key));
+    }
+    Some(data)
+}
+
 /// What a Secret is to be.
 pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
@@ -240,9 +254,14 @@ pub(super) fn stripped(found: &Secret, holder: &Holder) -> Secret {
     secret
 }
 
-fn forget_keys(secret: &mut Secret) {
+/// The keys that were written for a user.
+fn managed(secret: &Secret) -> Vec<String> {
     let managed = annotation(secret, keys::MANAGED_KEYS).unwrap_or_default();
-    let managed: Vec<String> = managed.split(',').map(str::to_owned).collect();
+    managed.split(',').map(str::to_owned).collect()
+}
+
+fn forget_keys(secret: &mut Secret) {
+    let managed = managed(secret);
     if let Some(data) = &mut secret.data {
         data.retain(|key, _| !managed.contains(key));
     }

@@ -10,6 +10,13 @@ use crate::operator::{Error, Operator};
 /// A Secret that could not be written as the API server was asked to, and its sentence.
 pub(super) struct Refused(pub(super) String);
 
+/// Whether a Secret is written, or only tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writing {
+    Done,
+    Tried,
+}
+
 impl Operator {
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
@@ -30,10 +37,14 @@ impl Operator {
         &self,
         namespace: &str,
         secret: &Secret,
+        writing: Writing,
     ) -> Result<Result<(), Refused>, Error> {
         let api = self.secrets(namespace);
         let name = secret.name_any();
-        let params = PostParams::default();
+        let params = PostParams {
+            dry_run: writing == Writing::Tried,
+            ..PostParams::default()
+        };
         let written = match secret.metadata.resource_version {
             Some(_) => api.replace(&name, &params, secret).await,
             None => api.create(&params, secret).await,
@@ -56,7 +67,7 @@ impl Operator {
         };
         if secret::is_merged(&found, holder) {
             let stripped = secret::stripped(&found, holder);
-            return self.write_secret(namespace, &stripped).await;
+            return self.write_secret(namespace, &stripped, Writing::Done).await;
         }
         if !secret::is_owned(&found, holder) {
             return Ok(Ok(()));
@@ -88,7 +99,7 @@ impl Operator {
         };
         let released = found.and_then(|it| secret::released(&it, holder));
         match released {
-            Some(released) => self.write_secret(namespace, &released).await,
+            Some(released) => self.write_secret(namespace, &released, Writing::Done).await,
             None => Ok(Ok(())),
         }
     }

@@ -18,6 +18,7 @@ use super::elect::Claimant;
 use super::index::Index;
 use super::reconcile;
 use super::spec::Reference;
+use crate::operator::changes::Patience;
 use crate::operator::crd::{Database, DatabaseUser};
 use crate::operator::{Guarded, Operator, again, each, keys, limits, on, set};
 
@@ -184,7 +185,7 @@ pub(in crate::operator) async fn control(operator: Arc<Operator>, stop: Cancella
 fn secrets(client: Client) -> impl Stream<Item = ObjectRef<Guarded<DatabaseUser>>> + Send {
     let api = Api::<PartialObjectMeta<Secret>>::all(client);
     let config = watcher::Config::default().labels(keys::USER_LABEL);
-    let events = watcher::watcher(api, config).default_backoff();
+    let events = watcher::watcher(api, config).backoff(Patience::default());
     let mut is_told = false;
     events.filter_map(move |event| {
         let user = match &event {
@@ -195,6 +196,8 @@ fn secrets(client: Client) -> impl Stream<Item = ObjectRef<Guarded<DatabaseUser>
                     name,
                 })
             }
+            // A watch that begins has not succeeded yet.
+            Ok(Event::Init) => return futures::future::ready(None),
             Ok(_) => None,
             Err(error) => {
                 if !is_told {

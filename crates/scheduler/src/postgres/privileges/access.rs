@@ -74,7 +74,12 @@ pub fn plan(
             Reach::Closed => {
                 let owner = &database.owner.name;
                 problems.push(Problem {
-                    kind: Kind::NotAllowed,
+                    // What somebody else lets in is no reason to give nothing elsewhere.
+                    kind: if is_wanted {
+                        Kind::NotAllowed
+                    } else {
+                        Kind::Beyond
+                    },
                     sentence: format!(
                         "role {} may not say who connects to database {name}, which is role {owner}'s: run GRANT {} TO {}",
                         us.name,

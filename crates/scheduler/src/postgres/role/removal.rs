@@ -131,6 +131,7 @@ pub async fn leave_database(
     if !is_to_go(client, role, owner).await? {
         return Ok(Vec::new());
     }
+    refuse_shared(client, role).await?;
     let us = administrator(client).await?;
     let mut statements = joins(client, &us, &[role, owner_role]).await?;
     statements.extend(grants_of_create(client, role, owner_role).await?);
@@ -147,6 +148,27 @@ pub async fn leave_database(
     statements.push(Statement::new(format!("DROP OWNED BY {role}")));
     execute_together(client, &statements).await?;
     Ok(definers.into_iter().map(|(_, name)| name).collect())
+}
+
+/// `REASSIGN OWNED` gives away whole databases and tablespaces too, from whichever database it is run: PostgreSQL
+/// manual, REASSIGN OWNED. No one has asked for these.
+async fn refuse_shared(client: &Client, role: &str) -> Result<(), Error> {
+    const DOING: &str = "giving away what a role owns";
+    let sql = "SELECT 'database ' || quote_ident(datname) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+                WHERE r.rolname = $1::text
+               UNION ALL
+               SELECT 'tablespace ' || quote_ident(spcname) FROM pg_tablespace t JOIN pg_roles r ON r.oid = t.spcowner
+                WHERE r.rolname = $1::text";
+    let rows = ask(client, DOING, sql, &[&role]).await?;
+    let owned: Vec<String> = rows.iter().map(|it| it.get(0)).collect();
+    if owned.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "role {role} owns {}: give that to another role first",
+        listed(&owned)
+    );
+    Err(Error::because(Class::DependentObjects, DOING, reason))
 }
 
 /// Drops the role. That it is not there is success.
