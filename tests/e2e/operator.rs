@@ -78,12 +78,33 @@ fn the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects() 
     goes(&site);
 }
 
+/// An application logs in with the Secret of a user, and makes what is backed up then: the role of the DBCluster is
+/// no superuser.
+fn application(site: &Site) {
+    let chart = "./charts/postgres-db-operator -n postgres-db-operator --reuse-values";
+    World::shell(&format!(
+        "helm upgrade postgres-db-operator {chart} --set 'operator.secretNamespaces={{default}}' --wait --timeout=180s"
+    ));
+    apply(
+        "apiVersion: dbtether.io/v1alpha1
+kind: DatabaseUser
+metadata: {name: app, namespace: default}
+spec: {database: {name: my-app-db}, privileges: admin}
+",
+    );
+    is("databaseuser/app", "condition=Ready");
+    let value = |key: &str| {
+        let template = format!("-o=go-template={{{{.data.{key} | base64decode}}}}");
+        let secret = ["get", "secret", "app-credentials", "-n", "default"];
+        kubectl(&[&secret[..], &[&template]].concat())
+    };
+    let (user, password) = (value("username"), value("password"));
+    let sql = "CREATE TABLE t AS SELECT generate_series(1, 1000) a";
+    site.sql_as((&user, &password), &value("database"), sql);
+}
+
 /// The Backup Job of the architecture, end to end, and the way back.
 fn backed_up(site: &Site) {
-    site.sql_in(
-        "my_app",
-        "CREATE TABLE t AS SELECT generate_series(1, 1000) a",
-    );
     let (bucket, s3) = (&site.name, &site.world.s3);
     apply(&format!(
         "apiVersion: v1
@@ -133,7 +154,7 @@ spec:
 fn goes(site: &Site) {
     kubectl(&[
         "delete",
-        "restore,backup",
+        "restore,backup,databaseuser",
         "--all",
         "-n",
         "default",
