@@ -239,9 +239,14 @@ fn entries(dump: &str) -> Vec<Entry> {
         let (head, body) = part.split_once("\n--\n").unwrap_or(("the end", part));
         let name = head.trim_start_matches("Name: ");
         let name = name.split("; Owner: ").next().unwrap_or(name);
+        let mut lines: Vec<&str> = body.trim().lines().collect();
+        if name.contains("; Type: DATABASE PROPERTIES") {
+            // pg_dump asks for the settings of roles in no order: a plan decides.
+            lines.sort_unstable();
+        }
         Entry {
             name: name.to_owned(),
-            text: body.trim().to_owned(),
+            text: lines.join("\n"),
         }
     };
     parts.map(entry).collect()

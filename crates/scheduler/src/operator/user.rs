@@ -8,6 +8,7 @@
 //! All of it is compared at each repair, and nothing is written where nothing differs.
 
 mod access;
+mod connection;
 mod elect;
 mod index;
 mod removal;
@@ -27,7 +28,6 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use secrecy::SecretString;
 
 use super::crd::{DatabaseUser, DatabaseUserStatus, UserKept};
 use super::database::Trouble;
@@ -38,8 +38,8 @@ use crate::postgres::owner::Owner;
 use access::{Access, Given};
 use resolve::Place;
 use role::{Ensured, Wish};
-use secret::{Policy, Standing, Values};
-use secrets::{Refused, Writing};
+use secret::Standing;
+use secrets::Refused;
 use spec::{Asked, Reference};
 pub(super) use watching::{Users, control};
 
@@ -189,53 +189,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn read_secrets(&self) -> Result<Vec<Found>, Failure> {
-        let policy = if self.asked.per_database {
-            Policy::Fail
-        } else {
-            self.asked.policy
-        };
-        let holder = secret::holder(self.object);
-        let is_there = |name: &str| {
-            let named = Reference {
-                namespace: self.namespace.clone(),
-                name: name.to_owned(),
-            };
-            self.operator.users.get(&named).is_some()
-        };
-        let mut all = Vec::new();
-        for name in &self.asked.secrets {
-            let found = self.operator.secret(&self.namespace, name).await??;
-            let standing = secret::standing(found.as_ref(), &holder, policy, is_there);
-            if let Standing::Refused(why) = standing {
-                return Err(Failure::Secret(why));
-            }
-            all.push((found, standing));
-        }
-        Ok(all)
-    }
-
     /// What an annotation asks a new password for, where it was not made yet.
     fn asked_to_rotate(&self) -> Option<&String> {
         let asked = self.object.annotations().get(keys::ROTATE);
         asked.filter(|it| self.status.rotated_for.as_ref() != Some(*it))
-    }
-
-    /// The password in a Secret that had another name, and whether that is this very object's.
-    async fn former_password(&self) -> Result<Option<(SecretString, bool)>, Failure> {
-        let holder = secret::holder(self.object);
-        for name in told::secrets(&self.status) {
-            if self.asked.secrets.contains(&name) {
-                continue;
-            }
-            let found = self.operator.secret(&self.namespace, &name).await??;
-            let found = found.filter(|it| secret::is_owned(it, &holder));
-            let data = found.and_then(|it| it.data);
-            if let Some(password) = data.and_then(|it| self.asked.template.recover(&it)) {
-                return Ok(Some((password, true)));
-            }
-        }
-        Ok(None)
     }
 
     /// Whether the password is to be another one.
@@ -285,69 +242,6 @@ impl Work<'_> {
             .in_turn(async |session, facts| wish.ensure(server, session, facts, is_there).await)
             .await;
         Ok(ensured?)
-    }
-
-    /// The Secrets that are not as they are to be with this password.
-    fn secrets(&self, found: &[Found], password: &SecretString) -> Vec<Secret> {
-        let names = self.place.names();
-        let mut all = Vec::new();
-        let target = &self.place.server.target;
-        let sslmode = target.sslmode.to_string();
-        for (index, name) in self.asked.secrets.iter().enumerate() {
-            let (found, standing) = found
-                .get(index)
-                .map_or((None, &Standing::Absent), |it| (it.0.as_ref(), &it.1));
-            let values = Values {
-                host: &target.host,
-                port: target.port,
-                database: names.get(index).map_or("", String::as_str),
-                username: &self.asked.username,
-                password,
-                sslmode: &sslmode,
-                databases: if self.asked.per_database { &[] } else { &names },
-            };
-            let database = self.asked.entries.get(index);
-            let database = database.filter(|_| self.asked.per_database);
-            let wanted = secret::Wanted {
-                name,
-                standing,
-                database: database.map(|it| it.database.name.as_str()),
-                data: self
-                    .asked
-                    .template
-                    .data(&values, secret::own_data(found, standing).as_ref()),
-            };
-            all.extend(secret::desired(found, wanted, self.object));
-        }
-        all
-    }
-
-    /// Whether the Secrets could be written, with a password that is none.
-    async fn try_secrets(&self, found: &[Found]) -> Result<(), Failure> {
-        for secret in self.secrets(found, &SecretString::from("x")) {
-            self.operator
-                .write_secret(&self.namespace, &secret, Writing::Tried)
-                .await??;
-        }
-        Ok(())
-    }
-
-    /// Writes the Secrets as they are to be, and then leaves those that had another name.
-    async fn write_secrets(&self, found: &[Found], ensured: &Ensured) -> Result<(), Failure> {
-        for secret in self.secrets(found, &ensured.password) {
-            self.operator
-                .write_secret(&self.namespace, &secret, Writing::Done)
-                .await??;
-        }
-        let holder = secret::holder(self.object);
-        for name in told::secrets(&self.status) {
-            if !self.asked.secrets.contains(&name) {
-                self.operator
-                    .leave_secret(&self.namespace, &name, &holder)
-                    .await??;
-            }
-        }
-        Ok(())
     }
 
     /// Writes what the user has now, before anything else can fail: its role, where it will be given something, and
