@@ -44,7 +44,7 @@ fn back_up(stage: &Stage, more: &Env) -> String {
     new.remove(0)
 }
 
-fn unpacked(bytes: &[u8]) -> String {
+pub(crate) fn unpacked(bytes: &[u8]) -> String {
     let mut text = String::new();
     // One member: what follows it would be left.
     let mut one = flate2::read::GzDecoder::new(bytes);
@@ -53,7 +53,7 @@ fn unpacked(bytes: &[u8]) -> String {
     text
 }
 
-fn packed(text: &str) -> Vec<u8> {
+pub(crate) fn packed(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text.as_bytes()).unwrap();
     encoder.finish().unwrap()

@@ -1,6 +1,8 @@
 //! BackupStorage, Backup, BackupSchedule and Restore, with the real workers: a local engine stands for Kubernetes'
 //! own, as controllers speak to the service and to no engine.
 
+mod restores;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -18,6 +18,11 @@ use crate::resolve::Encoding;
 /// The longest statement about a transaction that is believed, in bytes.
 const LONGEST: usize = 64 << 10;
 
+/// What pg_dump writes around a script. It ends with a statement too where pg_dump was killed, and whoever packed what
+/// it wrote has packed a whole file.
+const DUMP_BEGINS: &[u8] = b"-- PostgreSQL database dump";
+const DUMP_ENDS: &[u8] = b"-- PostgreSQL database dump complete";
+
 /// The first minor of each major whose psql takes `\restrict` (CVE-2025-8714).
 const RESTRICTS: [(u32, u32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
 
@@ -90,6 +95,8 @@ fn sift(source: impl Read, restricted: bool, sink: impl Write) -> io::Result<u64
         whole: false,
         rows: 0,
         number: 0,
+        says: false,
+        dumps: 0,
     };
     let (mut line, mut total) = (Vec::new(), 0);
     loop {
@@ -118,6 +125,10 @@ struct Sifting<W: Write> {
     rows: u32,
     /// The line's, from 1.
     number: u64,
+    /// Whether there was a statement, beside those about a transaction.
+    says: bool,
+    /// How many of pg_dump's dumps in it have begun and not ended.
+    dumps: u32,
 }
 
 impl<W: Write> Sifting<W> {
@@ -128,8 +139,15 @@ impl<W: Write> Sifting<W> {
             }
             return self.sink.write_all(line);
         }
-        if self.lexer.is_between_statements() && is_restriction(line) {
-            return Ok(());
+        if self.lexer.is_between_statements() {
+            if is_restriction(line) {
+                return Ok(());
+            }
+            match line.trim_ascii_end() {
+                DUMP_BEGINS => self.dumps += 1,
+                DUMP_ENDS => self.dumps = self.dumps.saturating_sub(1),
+                _ => {}
+            }
         }
         let mut at = 0;
         while at < line.len() {
@@ -167,7 +185,9 @@ impl<W: Write> Sifting<W> {
 
     fn statement(&mut self, statement: &Statement) -> io::Result<()> {
         let begin = self.begin.take();
-        match meaning(statement) {
+        let meaning = meaning(statement);
+        self.says |= meaning != Meaning::Ours;
+        match meaning {
             Meaning::Ours | Meaning::Unneeded => {
                 self.out.truncate(begin.unwrap_or(self.out.len()));
             }
@@ -204,7 +224,11 @@ impl<W: Write> Sifting<W> {
     }
 
     fn finish(mut self) -> io::Result<()> {
-        if self.rows > 0 || !self.lexer.is_outside_quotes() || self.lexer.is_within() {
+        if self.rows > 0
+            || self.dumps > 0
+            || !self.lexer.is_outside_quotes()
+            || self.lexer.is_within()
+        {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // psql would run a last statement without its semicolon; what we write next must not be
@@ -212,6 +236,11 @@ impl<W: Write> Sifting<W> {
         if let Some(statement) = self.lexer.end() {
             self.statement(&statement)?;
             self.out.extend_from_slice(b"\n;");
+        }
+        if !self.says {
+            // pg_dump says at least how its script is to be read; what is there would go for nothing.
+            let why = "it has no SQL statement, so it is no dump of a database";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         self.out.push(b'\n');
         self.sink.write_all(&self.out)?;
@@ -359,7 +388,10 @@ mod tests {
                 "start\ntransaction\n; SELECT 1; COMMIT; SELECT 2;\n",
                 " SELECT 1;  SELECT 2;\n\n",
             ),
-            ("BEGIN ISOLATION LEVEL SERIALIZABLE;END\n", "\n;\n"),
+            (
+                "BEGIN ISOLATION LEVEL SERIALIZABLE;SELECT 1;END\n",
+                "SELECT 1;\n;\n",
+            ),
         ] {
             assert_eq!(sifted(script).unwrap(), rest, "{script}");
         }
@@ -396,7 +428,7 @@ mod tests {
             "SELECT 'back\\';\nSELECT 'x';\n",
             // A literal on a later line goes on with the one before it, and so do its escapes.
             "SELECT E'a'\n'\\' \\! cmd ;';\n",
-            "/* /* a\n*/\nCOMMIT;\n*/\n",
+            "/* /* a\n*/\nCOMMIT;\n*/\nSELECT 1;\n",
             "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; SELECT 1);\n",
             "SELECT a$b$, c FROM t;\n",
         ] {
@@ -514,8 +546,32 @@ mod tests {
             "/*\n",
             "SELECT (1\n",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\n",
+            "--\n-- PostgreSQL database dump\n--\n\nSELECT 1;\n",
+            "-- PostgreSQL database dump\r\nSELECT 1;\r\n",
         ] {
-            assert!(sifted(script).is_err(), "{script}");
+            let error = sifted(script).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{script}");
+        }
+        passes("-- PostgreSQL database dump\nSELECT 1;\n-- PostgreSQL database dump complete\n");
+        passes("SELECT '\n-- PostgreSQL database dump\n';\n");
+        passes("COPY t FROM stdin;\n-- PostgreSQL database dump\n\\.\n");
+    }
+
+    /// operator.md, R10: nobody's rows go for it.
+    #[test]
+    fn a_script_without_a_statement_is_no_backup() {
+        for script in [
+            "",
+            "-- a comment\n",
+            "/* a */\n\n",
+            "BEGIN;\nCOMMIT;\n",
+            ";\n",
+        ] {
+            let error = sifted(script).unwrap_err();
+            assert!(
+                error.to_string().contains("no SQL statement"),
+                "{script}: {error}"
+            );
         }
     }
 

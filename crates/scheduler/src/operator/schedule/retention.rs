@@ -210,4 +210,45 @@ mod tests {
         let stays: Vec<String> = stays.collect();
         assert_eq!(stays, ["16-8", "17-8", "18-8", "19-8", "20-2", "20-8"]);
     }
+
+    /// operator.md, T5 to T8: the newest of each week, month and day, back to a moment and not to a midnight.
+    #[test]
+    fn the_newest_of_each_week_and_month_stays() {
+        let daily_at_two = |months: &[(i32, i32)]| -> Vec<Backup> {
+            let name = |(month, day): &(i32, i32)| {
+                let year = if *month > 1 { 2025 } else { 2026 };
+                let time = format!("{year}-{month:02}-{day:02}T02:00:00Z");
+                backup(&format!("{month}-{day}"), &time, "Completed")
+            };
+            months.iter().map(name).collect()
+        };
+        let weeks = daily_at_two(&[(1, 20), (1, 18), (1, 13), (1, 11), (1, 4), (12, 28)]);
+        let weekly = RetentionPolicy {
+            keep_weekly: Some(3),
+            ..RetentionPolicy::default()
+        };
+        // Monday begins an ISO week: the 18th ends the one of the 13th. 3 weeks before now is December 30.
+        assert_eq!(names(&weeks, &weekly), ["1-13", "12-28"]);
+        let months = daily_at_two(&[(1, 15), (12, 15), (11, 15), (10, 15), (9, 25), (9, 15)]);
+        let monthly = RetentionPolicy {
+            keep_monthly: Some(4),
+            ..RetentionPolicy::default()
+        };
+        assert_eq!(names(&months, &monthly), ["9-15"]);
+        let day = [1, 2, 3, 4, 5].map(|hour| {
+            let time = format!("2026-01-20T0{hour}:00:00Z");
+            backup(&format!("at-{hour}"), &time, "Completed")
+        });
+        let daily = RetentionPolicy {
+            keep_daily: Some(1),
+            ..RetentionPolicy::default()
+        };
+        assert_eq!(names(&day, &daily), ["at-1", "at-2", "at-3", "at-4"]);
+        let all = RetentionPolicy {
+            keep_last: Some(1),
+            keep_daily: Some(2),
+            ..weekly
+        };
+        assert_eq!(names(&weeks, &all), ["1-13", "12-28"]);
+    }
 }
