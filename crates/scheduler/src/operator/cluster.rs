@@ -15,6 +15,7 @@ use kube::runtime::events::EventType;
 use secrecy::SecretString;
 
 use super::crd::{DBCluster, DBClusterStatus, EnvRef, SecretRef};
+use super::object::Phased;
 use super::{Error, Guarded, Operator, REPAIR, about, now, status};
 use crate::postgres::server::Facts;
 
@@ -103,6 +104,16 @@ fn told(
         after.last_check_time = Some(Time(now));
     }
     after
+}
+
+impl Phased for DBClusterStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
 }
 
 impl Operator {
