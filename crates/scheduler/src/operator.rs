@@ -84,6 +84,8 @@ pub struct Settings {
     pub sslmode: SslMode,
     /// Whether all namespaces may use a DBCluster that does not say which; else none may.
     pub all_namespaces: bool,
+    /// The same of a Database; else only those of its own namespace may.
+    pub all_databases: bool,
 }
 
 /// Why the operator could not do something with the cluster's API.
