@@ -212,7 +212,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "backuper",
         &[
-            &["text", "child", "retention", "selection"],
+            &["text", "child", "memfd", "retention", "selection"],
             &["archive", "storage", "postgres", "report", "runtime"],
             &["catalog", "progress", "toc"],
             &["dump", "advice"],
@@ -226,7 +226,6 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "restorer",
         &[
-            &["memfd"],
             &["archive"],
             &["job", "feed", "diagnostics"],
             &["resolve", "summary"],

@@ -5,6 +5,7 @@ mod compose;
 mod namespaces;
 mod network;
 mod notes;
+mod objectpolicy;
 mod operator;
 mod options;
 mod pods;

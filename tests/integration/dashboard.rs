@@ -104,6 +104,8 @@ fn the_dashboard_says_which_databases_are_protected_and_which_are_not() {
         ("Running now", 1),
         ("Failed restores", 1),
         ("Refused restores", 1),
+        ("Failed objects", 2),
+        ("Servers not connected", 1),
     ] {
         let seen = value(scene, &board, &choice, title);
         assert!((seen - f64::from(expected)).abs() < 0.01, "{title}: {seen}");

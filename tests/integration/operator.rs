@@ -7,6 +7,7 @@ mod going;
 mod leading;
 mod manifests;
 pub(crate) mod rights;
+mod tls;
 mod users;
 
 use std::sync::{Arc, OnceLock};
@@ -36,6 +37,7 @@ fn served() -> &'static Cluster {
         let settings = Settings {
             sslmode: SslMode::Prefer,
             all_namespaces: true,
+            all_databases: true,
         };
         let client = block_on(rights::client(cluster));
         let operator = Operator::new(client, settings).serving(backups::service());

@@ -159,7 +159,7 @@
 {{- $_ := set $off "admissionPolicy" (dict "extraImages" list) -}}
 {{- $_ := set $off "networkPolicy" (dict "coreNamespaceLabels" dict "corePodLabels" dict "monitoringNamespaceLabels" dict "extraIngress" list "workerPorts" list "extraWorkerEgress" list) -}}
 {{- if ne (include "adapter.operates" .) "true" -}}
-{{- $_ := set $off "operator" (dict "crds" true "secretNamespaces" list "allowedNamespaces" "all") -}}
+{{- $_ := set $off "operator" (dict "crds" true "secretNamespaces" list "allowedNamespaces" "shared" "admissionPolicy" true "force" "permitted") -}}
 {{- end -}}
 {{- range $name, $defaults := $off -}}
 {{- $given := default (dict) (index $.Values $name) -}}

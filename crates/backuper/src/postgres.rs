@@ -1,5 +1,6 @@
 //! PostgreSQL: whom to ask, and what is there.
 
+pub mod authorities;
 pub mod children;
 pub mod databases;
 pub mod entrance;
@@ -15,6 +16,7 @@ mod tls;
 pub mod tools;
 pub mod waits;
 
+pub use authorities::Authorities;
 pub use children::{Traffic, Way};
 pub use entrance::Entrance;
 pub use session::Session;

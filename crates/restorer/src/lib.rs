@@ -8,7 +8,7 @@
 //! level 3   target                                  the database that is restored into
 //! level 2   resolve, summary                        which backup, and how it ended
 //! level 1   job, feed, diagnostics                  the worker contract; a program's stdin and stderr
-//! level 0   memfd, archive                          what pg_dump's archives say
+//! level 0   archive                                 what pg_dump's archives say
 //! ```
 //!
 //! It reads what `backuper` writes, and knows nothing of the scheduler.
@@ -21,7 +21,6 @@ pub mod drill;
 pub mod feed;
 pub mod in_place;
 pub mod job;
-pub mod memfd;
 pub mod parallel;
 pub mod resolve;
 pub mod run;

@@ -11,6 +11,7 @@ use axum::routing::get;
 use jiff::Timestamp;
 
 use crate::listener::Listener;
+use crate::metrics::objects::Census;
 use crate::metrics::{Metrics, Shown};
 use crate::service::Service;
 
@@ -19,6 +20,7 @@ use crate::service::Service;
 pub struct Admin {
     service: Service,
     metrics: Metrics,
+    census: Option<Census>,
     serving: Arc<AtomicBool>,
 }
 
@@ -29,8 +31,15 @@ impl Admin {
         Self {
             service,
             metrics,
+            census: None,
             serving: Arc::default(),
         }
+    }
+
+    /// The same, which shows the operator's objects too.
+    #[must_use]
+    pub fn with_objects(self, census: Option<Census>) -> Self {
+        Self { census, ..self }
     }
 
     /// Says whether calls are taken.
@@ -68,12 +77,20 @@ async fn ready(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let Admin {
-        service, metrics, ..
+        service,
+        metrics,
+        census,
+        ..
     } = admin;
     // Ten thousand schedules are 80,000 lines: calls do not wait for them.
     let writing = tokio::task::spawn_blocking(move || {
         let ledger = service.ledger();
+        let objects = census.as_ref().map(Census::take);
+        if let Some(objects) = &objects {
+            metrics.operates(objects.is_some())?;
+        }
         metrics.text(|| Shown {
+            objects: objects.flatten(),
             schedules: ledger.protections(Timestamp::now()),
             runs: ledger.unfinished(),
             under_way: ledger.under_way(),

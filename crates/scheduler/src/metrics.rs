@@ -1,6 +1,8 @@
 //! Every metric of the scheduler, its name and its labels.
 
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod objects;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use backuper::runtime::failure::UNCOPIED;
@@ -13,6 +15,8 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+use objects::Objects;
 
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Ending, Run};
@@ -31,6 +35,8 @@ pub struct Metrics {
     call_seconds: HistogramVec,
     connections: IntGaugeVec,
     leader: IntGauge,
+    /// Of a scheduler that has an operator.
+    operator: Arc<OnceLock<IntGauge>>,
     /// One scrape at a time.
     scraping: Arc<Mutex<()>>,
 }
@@ -110,6 +116,7 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         schedules,
         runs,
         under_way,
+        objects,
     } = shown;
     let mut add = |gauge: &dyn Collector| {
         let found = gauge.collect();
@@ -122,6 +129,8 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         "postgres_adapter_schedules",
         "Schedules that there are; only the leader shows them.",
     )?;
+    let of_objects = objects.iter().flat_map(|it| &it.schedules);
+    let schedules: Vec<&Protection> = schedules.iter().chain(of_objects).collect();
     count.set(i64::try_from(schedules.len()).unwrap_or(i64::MAX));
     add(&count)?;
     let opts = Opts::new(
@@ -138,7 +147,7 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
     add(&since(under_way)?)?;
     for (at, (name, help)) in OF_SCHEDULES.into_iter().enumerate() {
         let gauge = GaugeVec::new(Opts::new(name, help), &["schedule", "database"])?;
-        for protection in schedules {
+        for protection in &schedules {
             let values = of_schedule(protection);
             if let Some(value) = values.get(at).copied().flatten() {
                 let labels = [protection.schedule.as_str(), &protection.database];
@@ -147,7 +156,10 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         }
         add(&gauge)?;
     }
-    Ok(())
+    match objects {
+        Some(objects) => objects::write(objects, &mut add),
+        None => Ok(()),
+    }
 }
 
 /// Since when each of these runs waits or runs; of several that are alike, the first.
@@ -188,6 +200,8 @@ pub struct Shown {
     pub runs: Vec<(Component, &'static str, usize)>,
     /// Those runs.
     pub under_way: Vec<Run>,
+    /// The operator's objects, where it works here.
+    pub objects: Option<Objects>,
 }
 
 impl Metrics {
@@ -244,6 +258,7 @@ impl Metrics {
             call_seconds,
             connections,
             leader,
+            operator: Arc::default(),
             scraping: Arc::default(),
         })
     }
@@ -292,6 +307,28 @@ impl Metrics {
     /// Says whether this scheduler leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Says whether the operator of this scheduler works; whoever never says it has none.
+    ///
+    /// # Errors
+    /// When the name is not one; none that a caller could cause.
+    pub fn operates(&self, works: bool) -> prometheus::Result<()> {
+        let gauge = match self.operator.get() {
+            Some(gauge) => gauge,
+            None => {
+                let gauge = IntGauge::new(
+                    "postgres_adapter_operator_leader",
+                    "1 on the scheduler whose operator works on objects of dbtether.io; 0 on the others.",
+                )?;
+                let gauge = self.operator.get_or_init(|| gauge);
+                // Another one that was as quick has registered it.
+                drop(self.registry.register(Box::new(gauge.clone())));
+                gauge
+            }
+        };
+        gauge.set(i64::from(works));
+        Ok(())
     }
 
     /// All of them in Prometheus' text format, with `shown` on the leader; what others would show of

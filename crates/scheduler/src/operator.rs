@@ -9,6 +9,7 @@
 //! DBCluster that it is on does, and every few minutes, so that whatever was changed behind them is seen.
 
 mod backup;
+mod census;
 mod changes;
 mod cluster;
 pub mod crd;
@@ -51,6 +52,7 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use census::Census;
 use crd::{DBCluster, Database};
 use objects::Objects;
 use servers::Servers;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub sslmode: SslMode,
     /// Whether all namespaces may use a DBCluster that does not say which; else none may.
     pub all_namespaces: bool,
+    /// The same of a Database; else only those of its own namespace may.
+    pub all_databases: bool,
 }
 
 /// Why the operator could not do something with the cluster's API.
@@ -123,6 +127,7 @@ pub struct Operator {
     client: Client,
     settings: Settings,
     events: Recorder,
+    census: Census,
     servers: Servers,
     identity: OnceCell<String>,
     /// DBClusters that have changed in a way that those who use them are to know.
@@ -168,6 +173,7 @@ impl Operator {
             events: Recorder::new(client.clone(), reporter),
             client,
             settings,
+            census: Census::default(),
             servers: Servers::default(),
             identity: OnceCell::new(),
             changed: Mutex::default(),
@@ -202,6 +208,7 @@ impl Operator {
                 control.await;
             }
             // What another one changes meanwhile is not what we remember.
+            self.census.forget();
             self.servers.forget_all();
         }
     }
@@ -360,7 +367,12 @@ where
 }
 
 /// When to try again what the API server did not do.
-fn again<K>(_object: Arc<K>, error: &Error, _operator: Arc<Operator>) -> Action {
+#[expect(clippy::needless_pass_by_value, reason = "a controller hands it over")]
+fn again<K>(_object: Arc<K>, error: &Error, operator: Arc<Operator>) -> Action
+where
+    K: Resource<DynamicType = ()>,
+{
+    operator.census.failed(&K::kind(&()));
     Action::requeue(if error.is_conflict() {
         Duration::from_secs(1)
     } else {

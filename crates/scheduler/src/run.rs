@@ -77,7 +77,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         None => service,
     };
     let operating = Operating::prepare(config, &service).await?;
-    let admin = Admin::new(service.clone(), metrics.clone());
+    let census = operating.as_ref().map(Operating::census);
+    let admin = Admin::new(service.clone(), metrics.clone()).with_objects(census);
     let (grpc, http) = ports(config, &metrics).await?;
     let door = tokio::spawn(admin.clone().serve(http));
     let stopped = || Ok("stopped, as asked".to_owned());

@@ -225,6 +225,7 @@ impl Workers {
             user,
             password: _,
             sslmode: _,
+            authorities: _,
         } = database.clone();
         DatabaseSettings {
             host,
@@ -244,7 +245,9 @@ impl Workers {
             sslmode: database
                 .and_then(|it| it.sslmode)
                 .unwrap_or(self.settings.sslmode),
-            sslrootcert: self.settings.sslrootcert.clone(),
+            sslrootcert: database
+                .and_then(|it| it.authorities.clone())
+                .or(self.settings.sslrootcert.clone()),
             sslcert: shown(&self.settings.sslcert),
             sslkey: shown(&self.settings.sslkey),
             programs: self.settings.programs.clone(),

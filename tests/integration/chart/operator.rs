@@ -38,7 +38,7 @@ fn the_operator_is_in_the_one_chart_and_an_option_of_the_other() {
     assert_eq!(operates(&own), on);
     assert_eq!(
         env_of(&own, "OPERATOR_ALLOWED_NAMESPACES").as_deref(),
-        Some("all")
+        Some("shared")
     );
     // The seed's names, of which none is doubled.
     only(&own, "Deployment", NAME);

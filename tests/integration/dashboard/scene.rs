@@ -4,9 +4,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use axum::routing::get;
 use nix::sys::signal::Signal;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::proto::{BackupRequest, BackupRestore, v1};
+use scheduler::metrics::objects::Objects;
+use scheduler::metrics::{Metrics, Shown};
+use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 
 use super::JOBS;
@@ -66,7 +70,8 @@ impl Scene {
         assert_eq!(file.execute(aged, (FOUR_DAYS, old)).unwrap(), 1);
         drop(file);
         let (scheduler, port, admin_port) = start(&data);
-        let prometheus = Prometheus::start(admin_port, &JOBS);
+        let scraped = block_on(beside_an_operator(admin_port));
+        let prometheus = Prometheus::start(scraped, &JOBS);
         // It begins some seconds after its start, and rates are of what changes from then on.
         wait_for("the first scrape", || {
             (prometheus.query("up == 1").len() == JOBS.len()).then_some(())
@@ -108,9 +113,52 @@ impl Scene {
 
     /// What the scheduler serves to a scrape.
     pub(super) fn metrics(&self) -> String {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin_port);
-        block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() })
+        block_on(metrics(self.admin_port))
     }
+}
+
+async fn metrics(admin_port: u16) -> String {
+    let url = format!("http://127.0.0.1:{admin_port}/metrics");
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    text + &of_an_operator()
+}
+
+/// What a scheduler's operator adds, which works on Kubernetes alone.
+fn of_an_operator() -> String {
+    let count = |kind: &str, phase: &str, count| ((kind.to_owned(), phase.to_owned()), count);
+    let objects = Objects {
+        counts: [
+            count("Database", "Ready", 3),
+            count("Database", "Failed", 2),
+        ]
+        .into(),
+        servers: [("orders".to_owned(), true), ("billing".to_owned(), false)].into(),
+        failures: [("Database".to_owned(), 1)].into(),
+        schedules: Vec::new(),
+    };
+    let metrics = Metrics::new().unwrap();
+    metrics.leads(true);
+    metrics.operates(true).unwrap();
+    let shown = || Shown {
+        schedules: Vec::new(),
+        runs: Vec::new(),
+        under_way: Vec::new(),
+        objects: Some(objects),
+    };
+    let text = metrics.text(shown).unwrap();
+    let lines = text.lines();
+    let own = lines.filter(|it| it.contains("postgres_adapter_operator_"));
+    own.map(|it| format!("{it}\n")).collect()
+}
+
+/// A port that serves the scheduler's metrics, and those of an operator.
+async fn beside_an_operator(admin_port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = get(move || metrics(admin_port));
+    let router = axum::Router::new().route("/metrics", served);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
 }
 
 /// A scheduler, its port and that of its metrics.

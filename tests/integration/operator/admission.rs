@@ -274,6 +274,20 @@ fn what_is_wrong_of_a_user_is_refused_with_what_helps() {
             "spec.database.privileges",
         ),
         of_user(json!({"username": "My-User"}), "spec.username"),
+        of_user(json!({"external": true}), "external needs username"),
+        of_user(
+            json!({"external": true, "username": "a@b", "rotation": {"days": 3}}),
+            "external forbids secret",
+        ),
+        of_user(
+            json!({"external": true, "username": "a@b", "privileges": "owner"}),
+            "external forbids privileges owner",
+        ),
+        (
+            "DBCluster",
+            json!({"endpoint": "db", "tls": {"mode": "prefer", "caSecretRef": {"name": "a", "namespace": "b"}}}),
+            "caSecretRef needs mode",
+        ),
         of_user(json!({"password": {"length": 8}}), "spec.password.length"),
         of_user(json!({"rotation": {"days": 0}}), "spec.rotation.days"),
         of_user(

@@ -729,6 +729,15 @@ pub(super) async fn each_kind(stage: Stage) {
     }
 }
 
+/// A Backup of a Database, and a Restore of it into itself.
+pub(super) async fn goes_and_comes_back(stage: Stage, database: &str) {
+    let scene = Scene::of(stage).await;
+    scene.back_up("whole", database, json!({})).await;
+    let source = json!({"backupRef": {"name": "whole"}});
+    scene.restore("back", source, database, "drop").await;
+    scene.phase("Restore", "back", "Completed").await;
+}
+
 /// operator.md, K3, K6 and K9.
 #[test]
 fn a_schedule_makes_one_backup_at_its_time_and_keeps_as_many_as_it_says() {

@@ -53,6 +53,7 @@ fn start(
     let settings = Settings {
         sslmode: SslMode::Prefer,
         all_namespaces: true,
+        all_databases: true,
     };
     // It can do nothing: what the others here make is the one's that all tests have.
     let nobody = namespace.cluster.client_as("nobody");

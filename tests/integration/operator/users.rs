@@ -1,5 +1,6 @@
 //! DatabaseUser: from its manifest to a login that may do what it says, and back.
 
+mod external;
 mod going;
 mod secrets;
 mod sharing;

@@ -10,7 +10,7 @@ use super::parse::{Maybe, maybe, non_empty, port, secret};
 use super::source::BackupSource;
 use super::var::Var;
 use crate::postgres::tools::Directories;
-use crate::postgres::{SslMode, Target};
+use crate::postgres::{Authorities, SslMode, Target};
 
 /// Which database, and how to reach it.
 #[derive(Clone, Debug, Args)]
@@ -47,9 +47,9 @@ pub struct ConnectionSettings {
     #[arg(env = "DB_SSLMODE", default_value = "prefer", value_parser = SslMode::from_str)]
     pub sslmode: SslMode,
 
-    /// PEM file with the certificate authorities that sign the server's certificate.
-    #[arg(env = "DB_SSLROOTCERT", default_value = "", value_parser = maybe::<PathBuf>)]
-    pub sslrootcert: Maybe<PathBuf>,
+    /// PEM file with the certificate authorities that sign the server's certificate, or their certificates in PEM.
+    #[arg(env = "DB_SSLROOTCERT", default_value = "", value_parser = maybe::<Authorities>)]
+    pub sslrootcert: Maybe<Authorities>,
 
     /// PEM file with the client's certificate, for servers that ask for one.
     #[arg(env = "DB_SSLCERT", default_value = "", value_parser = maybe::<PathBuf>)]
@@ -142,11 +142,9 @@ impl ConnectionSettings {
         } = self;
         let mut vars = vec![Var::plain("DB_SSLMODE", sslmode.to_string())];
         vars.extend(password.as_ref().map(|it| Var::secret("DB_PASSWORD", it)));
-        for (name, path) in [
-            ("DB_SSLROOTCERT", sslrootcert),
-            ("DB_SSLCERT", sslcert),
-            ("DB_SSLKEY", sslkey),
-        ] {
+        let authorities = sslrootcert.as_ref();
+        vars.extend(authorities.map(|it| Var::plain("DB_SSLROOTCERT", it.to_string())));
+        for (name, path) in [("DB_SSLCERT", sslcert), ("DB_SSLKEY", sslkey)] {
             vars.extend(
                 path.as_ref()
                     .map(|it| Var::plain(name, it.to_string_lossy())),

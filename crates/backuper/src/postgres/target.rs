@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::authorities::Authorities;
 use super::children::Way;
 use super::entrance::PROBE;
 use super::session::{Beginnings, Session};
@@ -53,8 +54,8 @@ pub struct Target {
     pub database: String,
     /// How TLS is used.
     pub sslmode: SslMode,
-    /// PEM file with the authorities that sign the server's certificate.
-    pub sslrootcert: Option<PathBuf>,
+    /// The authorities that sign the server's certificate.
+    pub sslrootcert: Option<Authorities>,
     /// PEM file with the client's certificate.
     pub sslcert: Option<PathBuf>,
     /// PEM file with its key.

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::authorities::Authorities;
 use super::target::{SslMode, Target};
 use super::{Error, Kind};
 use crate::text::causes;
@@ -32,12 +33,12 @@ const BUNDLES: [&str; 3] = [
 /// The file with the authorities to trust, where one is named. Older libpqs get the system's by their
 /// path.
 pub(super) fn root_file(target: &Target) -> Option<PathBuf> {
-    let named = target.sslrootcert.as_ref()?;
+    let named = target.sslrootcert.as_ref()?.path();
     if named.as_os_str() != SYSTEM {
-        return Some(named.clone());
+        return Some(named);
     }
     let bundle = BUNDLES.iter().map(PathBuf::from).find(|it| it.is_file());
-    Some(bundle.unwrap_or_else(|| named.clone()))
+    Some(bundle.unwrap_or(named))
 }
 
 /// The TLS side of a connection to this target.
@@ -115,15 +116,16 @@ fn verifier(
     provider: &Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Verifier, Error> {
     let full = target.sslmode == SslMode::VerifyFull;
-    if target.sslrootcert.as_deref() == Some(Path::new(SYSTEM)) && !full {
+    let named = target.sslrootcert.as_ref().map(Authorities::path);
+    if named.as_deref() == Some(Path::new(SYSTEM)) && !full {
         let reason = format!(
             "DB_SSLROOTCERT=system needs DB_SSLMODE=verify-full: any server has a certificate of one of the system's authorities; with {} name a file with your own",
             target.sslmode
         );
         return Err(misconfigured(target, reason));
     }
-    let roots = match root_file(target) {
-        Some(file) => Some(roots(target, &file, provider)?),
+    let roots = match &target.sslrootcert {
+        Some(named) => Some(roots(target, named, provider)?),
         None if full || target.sslmode == SslMode::VerifyCa => {
             let reason = format!(
                 "DB_SSLMODE={} needs DB_SSLROOTCERT: a PEM file with the authorities that sign the server's certificate{}",
@@ -144,10 +146,12 @@ fn verifier(
 
 fn roots(
     target: &Target,
-    file: &Path,
+    named: &Authorities,
     provider: &Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Roots, Error> {
-    let found = certificates(target, "DB_SSLROOTCERT", file)?;
+    let file = root_file(target).unwrap_or_default();
+    let found = named.certificates(&file);
+    let found = found.map_err(|error| unreadable(target, "DB_SSLROOTCERT", &file, &error))?;
     Roots::of(found, provider).map_err(|reason| {
         misconfigured(
             target,

@@ -8,13 +8,13 @@ use backuper::archive::codec::Decoding;
 use backuper::archive::encryption::{Identities, Unopened};
 use backuper::archive::manifest::Stream;
 use backuper::archive::{Folder, Manifest};
+use backuper::memfd::Memfd;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::{Toc, head, opening};
-use crate::memfd::Memfd;
 
 /// From this major on pg_dump counts large objects and their privileges among the data, so the
 /// schema's archive knows nothing of them.

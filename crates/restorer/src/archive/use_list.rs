@@ -5,10 +5,10 @@
 
 use std::ffi::OsString;
 
+use backuper::memfd::Memfd;
 use backuper::runtime::Failure;
 
 use crate::archive::toc::{Entry, Toc};
-use crate::memfd::Memfd;
 
 /// A list that is there as long as this value.
 #[derive(Debug)]

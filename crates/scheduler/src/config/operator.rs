@@ -15,16 +15,18 @@ pub struct Operating {
     #[arg(env = "OPERATOR", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub operator: bool,
 
-    /// Whose objects may use a DBCluster or a BackupStorage that does not say it, and Backups of another namespace: those of all namespaces, or of none.
+    /// Whose objects may use a DBCluster or a BackupStorage that does not say it, and a Database or its Backups from another namespace: those of all namespaces, or of none; shared: of all, but none a Database of another namespace.
     #[arg(env = "OPERATOR_ALLOWED_NAMESPACES", default_value = "all", value_parser = AllowedByDefault::from_str)]
     pub allowed_namespaces: AllowedByDefault,
 }
 
-/// Whose objects may use a DBCluster that does not say it.
+/// Whose objects may use a DBCluster, or a Database, that does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowedByDefault {
     /// Those of all namespaces.
     All,
+    /// Those of all namespaces, and a Database those of its own.
+    Shared,
     /// Nobody's.
     None,
 }
@@ -35,8 +37,9 @@ impl FromStr for AllowedByDefault {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "" | "all" => Ok(Self::All),
+            "shared" => Ok(Self::Shared),
             "none" => Ok(Self::None),
-            _ => Err("all or none is needed"),
+            _ => Err("all, shared or none is needed"),
         }
     }
 }
@@ -47,7 +50,32 @@ impl Operating {
     pub fn settings(&self, sslmode: SslMode) -> Option<Settings> {
         self.operator.then_some(Settings {
             sslmode,
-            all_namespaces: self.allowed_namespaces == AllowedByDefault::All,
+            all_namespaces: self.allowed_namespaces != AllowedByDefault::None,
+            all_databases: self.allowed_namespaces == AllowedByDefault::All,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_is_a_server_and_a_storage_and_no_database() {
+        for (text, expected) in [
+            ("all", (true, true)),
+            ("", (true, true)),
+            ("shared", (true, false)),
+            ("none", (false, false)),
+        ] {
+            let operating = Operating {
+                operator: true,
+                allowed_namespaces: text.parse().unwrap(),
+            };
+            let settings = operating.settings(SslMode::Prefer).unwrap();
+            let found = (settings.all_namespaces, settings.all_databases);
+            assert_eq!(found, expected, "{text}");
+        }
+        assert!("some".parse::<AllowedByDefault>().is_err());
     }
 }

@@ -263,6 +263,7 @@ mod tests {
             user: "u".to_owned(),
             password: Credential::Ambient,
             sslmode: None,
+            authorities: None,
         }
     }
 

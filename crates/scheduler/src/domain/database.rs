@@ -1,7 +1,7 @@
 //! A database and how to get into it.
 
 use backuper::job::BackupSource;
-use backuper::postgres::SslMode;
+use backuper::postgres::{Authorities, SslMode};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 
@@ -29,6 +29,10 @@ pub struct Database {
     #[serde_as(as = "Option<DisplayFromStr>")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sslmode: Option<SslMode>,
+    /// The authorities that sign the server's certificate; none: as the administrator has set it.
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<Authorities>,
 }
 
 impl Database {

@@ -89,6 +89,7 @@ impl Kept for Restore {
             || self.store.place.is_new()
             || self.wishes.roles.is_some()
             || self.target.sslmode.is_some()
+            || self.target.authorities.is_some()
             || self.store.region.is_some();
         let newest = if is_newest { 3 } else { 1 };
         newest.max(1 + u32::from(is_new))

@@ -72,7 +72,9 @@ impl Kept for Plan {
             self.store.keys.reference(),
         ];
         // One that does not know lists takes a list for the name of one database.
-        let has_way = self.source.sslmode.is_some() || self.store.region.is_some();
+        let has_way = self.source.sslmode.is_some()
+            || self.source.authorities.is_some()
+            || self.store.region.is_some();
         if self.several || self.store.place.is_new() || has_way {
             return 3;
         }
@@ -258,6 +260,10 @@ impl Schedule {
             ("store", (place.1, place.2) != (old.1, old.2)),
             ("user", now.source.user != before.source.user),
             ("sslmode", now.source.sslmode != before.source.sslmode),
+            (
+                "authorities",
+                now.source.authorities != before.source.authorities,
+            ),
             ("region", now.store.region != before.store.region),
             (
                 "schedule",
@@ -307,6 +313,7 @@ mod tests {
                 user: "me".to_owned(),
                 password: Credential::Ambient,
                 sslmode: None,
+                authorities: None,
             },
             several: false,
             store: Store::ambient("s3://backups".parse::<StoreUrl>().unwrap().into()),

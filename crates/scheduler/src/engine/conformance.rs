@@ -51,6 +51,7 @@ pub fn database(name: &str, password: &str) -> Database {
         user: "postgres".to_owned(),
         password: Credential::Inline(Some(password.into())),
         sslmode: None,
+        authorities: None,
     }
 }
 

@@ -86,6 +86,7 @@ impl Variables {
             user: self.plain("DB_USER").unwrap_or_default().to_owned(),
             password: self.credential("DB_PASSWORD"),
             sslmode: None,
+            authorities: None,
         })
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 use backuper::text;
 use futures::{Stream, TryStreamExt as _};
 use kube::api::Api;
+use kube::core::object::HasStatus;
 use kube::runtime::reflector::{Store, store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate as _, WatchStreamExt as _, predicates, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::object::Phased;
 use super::{Guarded, Operator};
 
 impl Operator {
@@ -26,6 +28,7 @@ impl Operator {
     where
         L: Fn(&watcher::Event<Guarded<K>>) + Send + 'static,
         K: Resource<DynamicType = ()>
+            + HasStatus<Status: Phased>
             + Clone
             + DeserializeOwned
             + std::fmt::Debug
@@ -34,6 +37,7 @@ impl Operator {
             + 'static,
     {
         let (reader, writer) = store();
+        self.census.watch(&reader);
         let objects = watcher(
             Api::<Guarded<K>>::all(self.client.clone()),
             watcher::Config::default(),

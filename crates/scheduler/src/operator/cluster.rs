@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backuper::postgres::{self, SslMode, Target};
+use backuper::postgres::{self, Authorities, SslMode, Target};
 use backuper::runtime::settings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -14,12 +14,15 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use secrecy::SecretString;
 
-use super::crd::{DBCluster, DBClusterStatus, EnvRef, SecretRef};
+use super::crd::{DBCluster, DBClusterStatus, EnvRef, KeyRef, SecretRef};
+use super::object::Phased;
 use super::{Error, Guarded, Operator, REPAIR, about, now, status};
 use crate::postgres::server::Facts;
 
 /// Before a server that did not answer is asked again.
 const FAILED: Duration = Duration::from_secs(30);
+/// Bytes of certificates: Linux gives a process 128 KiB in one variable.
+const AUTHORITIES: usize = 100 * 1024;
 /// The database that is always there.
 const MAINTENANCE: &str = "postgres";
 
@@ -105,6 +108,16 @@ fn told(
     after
 }
 
+impl Phased for DBClusterStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
 impl Operator {
     /// Asks the server of a DBCluster what it is, and remembers how it is reached.
     async fn examine(&self, cluster: &DBCluster) -> Examined {
@@ -147,6 +160,16 @@ impl Operator {
                 .map_err(|error| format!("tls.mode: {error}"))?,
             None => self.settings.sslmode,
         };
+        let named = spec.tls.as_ref().and_then(|it| it.ca_secret_ref.as_ref());
+        let sslrootcert = match named {
+            Some(named) => Some(self.authorities(named).await?),
+            None if matches!(sslmode, SslMode::VerifyCa | SslMode::VerifyFull) => {
+                return Err(format!(
+                    "sslmode {sslmode} needs tls.caSecretRef: a Secret with the authorities that sign the server's certificate"
+                ));
+            }
+            None => None,
+        };
         Ok(Target {
             host: spec.endpoint.clone(),
             port: u16::try_from(spec.port)
@@ -155,10 +178,28 @@ impl Operator {
             password: Some(password),
             database: MAINTENANCE.to_owned(),
             sslmode,
-            sslrootcert: None,
+            sslrootcert,
             sslcert: None,
             sslkey: None,
         })
+    }
+
+    /// The authorities that a key of a Secret has.
+    async fn authorities(&self, named: &KeyRef) -> Result<Authorities, String> {
+        let KeyRef {
+            name,
+            namespace,
+            key,
+        } = named;
+        let secret = SecretRef {
+            name: name.clone(),
+            namespace: namespace.clone(),
+        };
+        let [found] = self.read_values(&secret, [key.as_str()]).await?;
+        let found = found.ok_or_else(|| {
+            format!("secret {namespace}/{name} must contain {key:?} with certificates in PEM")
+        })?;
+        authorities(&found).map_err(|why| format!("secret {namespace}/{name}, {key:?}: {why}"))
     }
 
     async fn read_secret(&self, named: &SecretRef) -> Result<(String, SecretString), String> {
@@ -172,11 +213,11 @@ impl Operator {
     }
 
     /// What a Secret has under these keys; none where it is empty.
-    pub(super) async fn read_values(
+    pub(super) async fn read_values<const N: usize>(
         &self,
         named: &SecretRef,
-        keys: [&str; 2],
-    ) -> Result<[Option<String>; 2], String> {
+        keys: [&str; N],
+    ) -> Result<[Option<String>; N], String> {
         let SecretRef { name, namespace } = named;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await;
@@ -189,6 +230,22 @@ impl Operator {
             let text = data.and_then(|it| std::str::from_utf8(&it.0).ok());
             text.filter(|it| !it.is_empty()).map(str::to_owned)
         }))
+    }
+}
+
+/// Certificates, as a worker can be told them.
+fn authorities(pem: &str) -> Result<Authorities, String> {
+    if pem.len() > AUTHORITIES {
+        return Err(format!(
+            "{} bytes are more than the {AUTHORITIES} that a worker can be given; leave the authorities of this server alone in it",
+            pem.len()
+        ));
+    }
+    let Ok(found) = pem.parse::<Authorities>();
+    match found.count() {
+        Ok(0) => Err("there is no certificate in PEM in it".to_owned()),
+        Ok(_) => Ok(found),
+        Err(why) => Err(format!("no certificates in PEM: {why}")),
     }
 }
 
@@ -297,6 +354,22 @@ mod tests {
             "a,b",
         ] {
             assert!(!is_host(endpoint), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_certificates_and_few_enough_for_a_worker() {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(authorities(pem).map(|it| it.to_string()).unwrap(), pem);
+        // A path would be one of the operator's own files.
+        for (text, why) in [
+            ("/etc/passwd", "no certificate"),
+            ("system", "no certificate"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA", "no certificates"),
+            (&pem.repeat(2000), "bytes are more"),
+        ] {
+            let said = authorities(text).unwrap_err();
+            assert!(said.contains(why), "{said}");
         }
     }
 

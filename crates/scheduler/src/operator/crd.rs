@@ -13,7 +13,7 @@ mod user;
 
 pub use backup::{Backup, BackupSpec, BackupStatus, DatabaseRef, Former, JobConfig, Stored};
 pub use cluster::{
-    AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, SecretRef, Tls,
+    AllowedNamespaces, DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, KeyRef, SecretRef, Tls,
 };
 pub use database::{Database, DatabaseKept, DatabaseSpec, DatabaseStatus, LocalRef};
 pub use restore::{

@@ -181,6 +181,9 @@ impl Operator {
         let object = self.database(namespace, name);
         let object = object.as_deref().and_then(|it| it.0.as_ref().ok());
         let allowed = object.and_then(|it| it.spec.allowed_namespaces.as_ref());
+        // It names no namespace but its own.
+        let none = AllowedNamespaces::default();
+        let allowed = namespaces::of_database(allowed, self.settings.all_databases, &none);
         let what = format!("Database '{namespace}/{name}'");
         self.consents(&what, allowed, other).await
     }

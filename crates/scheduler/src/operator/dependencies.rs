@@ -298,7 +298,7 @@ fn database(target: Target, name: &str) -> Result<Database, String> {
         password,
         database: _,
         sslmode,
-        sslrootcert: _,
+        sslrootcert,
         sslcert: _,
         sslkey: _,
     } = target;
@@ -309,6 +309,7 @@ fn database(target: Target, name: &str) -> Result<Database, String> {
         user,
         password: Credential::from(password),
         sslmode: Some(sslmode),
+        authorities: sslrootcert,
     })
 }
 

@@ -35,11 +35,39 @@ pub(super) fn allows(
     Ok(selector.matches(labels))
 }
 
+/// What a Database that says nothing says: all may, or else `none`, that is those of its own namespace.
+pub(super) fn of_database<'a>(
+    said: Option<&'a AllowedNamespaces>,
+    all: bool,
+    none: &'a AllowedNamespaces,
+) -> Option<&'a AllowedNamespaces> {
+    said.or((!all).then_some(none))
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
     use super::*;
+
+    /// operator-rules.md, decided 6.
+    #[test]
+    fn a_database_that_says_nothing_is_its_own_namespaces_where_the_administrator_wants_it() {
+        let none = AllowedNamespaces::default();
+        let says = AllowedNamespaces {
+            names: vec!["ns".to_owned()],
+            selector: None,
+        };
+        for (said, all, is_let) in [
+            (None, true, true),
+            (None, false, false),
+            (Some(&says), false, true),
+        ] {
+            let allowed = of_database(said, all, &none);
+            let found = allows(allowed, true, "ns", &BTreeMap::new());
+            assert_eq!(found, Ok(is_let), "{said:?} {all}");
+        }
+    }
 
     #[test]
     fn a_namespace_is_let_by_its_name_or_its_labels() {

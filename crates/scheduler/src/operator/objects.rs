@@ -28,7 +28,7 @@ const TOGETHER: Duration = Duration::from_millis(200);
 const DELETING: usize = 2;
 
 /// Objects of a kind, once they are watched.
-type Known<K> = Mutex<Option<Store<Guarded<K>>>>;
+pub(super) type Known<K> = Mutex<Option<Store<Guarded<K>>>>;
 
 /// What the controllers of these kinds share.
 pub(super) struct Objects {
@@ -40,7 +40,8 @@ pub(super) struct Objects {
     /// Of who has stored things deleted: each takes a worker's time, and others are not to wait for it.
     pub(super) deleting: tokio::sync::Semaphore,
     storages: Known<BackupStorage>,
-    backups: Known<Backup>,
+    pub(super) backups: Known<Backup>,
+    pub(super) schedules: Known<BackupSchedule>,
 }
 
 impl Objects {
@@ -52,6 +53,7 @@ impl Objects {
             deleting: tokio::sync::Semaphore::new(DELETING),
             storages: Mutex::default(),
             backups: Mutex::default(),
+            schedules: Mutex::default(),
         }
     }
 
@@ -117,6 +119,7 @@ impl Operator {
         let (schedules, of_schedules) = self.watch::<BackupSchedule, _>(|_| ());
         set(&objects.storages, storages.clone());
         set(&objects.backups, backups.clone());
+        set(&objects.schedules, schedules.clone());
         let waking = |it: &Backup| {
             let phase = it.status.as_ref().and_then(|it| it.phase());
             matches!(phase, None | Some("Pending" | "Running"))
@@ -200,7 +203,7 @@ impl Operator {
     }
 }
 
-fn store<K>(known: &Known<K>) -> Option<Store<Guarded<K>>>
+pub(super) fn store<K>(known: &Known<K>) -> Option<Store<Guarded<K>>>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {

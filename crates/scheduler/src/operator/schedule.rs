@@ -260,7 +260,7 @@ fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
     next.map_or(REPAIR, |it| (it + Duration::from_millis(500)).min(REPAIR))
 }
 
-fn cron(object: &BackupSchedule) -> Result<Cron, String> {
+pub(super) fn cron(object: &BackupSchedule) -> Result<Cron, String> {
     let spec = &object.spec;
     let zone = spec.time_zone.as_deref().filter(|it| !it.is_empty());
     let zone: Option<Zone> = zone

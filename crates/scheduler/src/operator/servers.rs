@@ -137,11 +137,12 @@ fn digest(target: &Target) -> [u8; 32] {
         sslkey,
     } = target;
     let password = password.as_ref().map(|it| it.expose_secret());
+    let authorities = sslrootcert.as_ref().map(ToString::to_string);
     let text = format!(
         "{:?}",
         (
             (host, port, user, password, database),
-            (sslmode.to_string(), sslrootcert, sslcert, sslkey),
+            (sslmode.to_string(), authorities, sslcert, sslkey),
         )
     );
     Sha256::digest(text).into()

@@ -10,6 +10,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 use super::crd::{BackupStorage, BackupStorageSpec, BackupStorageStatus};
+use super::object::Phased;
 use super::{Error, Guarded, Operator, about, dependencies, now, status};
 use crate::engine::Kind;
 use crate::service::checks::Reach;
@@ -55,6 +56,16 @@ pub(super) async fn reconcile(
     }
     let again = if examined.is_ok() { READY } else { FAILED };
     Ok(Action::requeue(about(again, &storage.metadata)))
+}
+
+impl Phased for BackupStorageStatus {
+    fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
 }
 
 impl Operator {

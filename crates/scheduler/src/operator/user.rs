@@ -10,6 +10,7 @@
 mod access;
 mod connection;
 mod elect;
+mod external;
 mod index;
 mod removal;
 mod resolve;
@@ -79,8 +80,14 @@ async fn reconcile(
         place: &place,
         status: before,
     };
-    let again = match work.do_all().await {
-        Ok(again) => again,
+    let done = if asked.external {
+        work.give_external().await
+    } else {
+        work.do_all().await.map(Ok)
+    };
+    let again = match done {
+        Ok(Ok(again)) => again,
+        Ok(Err(stop)) => return operator.halt(object, &work.status, stop).await,
         Err(Failure::Api(error)) => return Err(error),
         Err(Failure::Trouble(trouble)) => {
             let (reason, message, again) = trouble.told();
@@ -134,6 +141,14 @@ struct Work<'a> {
     status: DatabaseUserStatus,
 }
 
+/// The role that a user has.
+struct Kept {
+    oid: u32,
+    system_identifier: Option<String>,
+    /// Whether its password is.
+    is_new: bool,
+}
+
 /// A Secret as it was found, and whose it is.
 type Found = (Option<Secret>, Standing);
 
@@ -154,7 +169,12 @@ impl Work<'_> {
         }
         let ensured = self.ensure_role(&found).await?;
         self.write_secrets(&found, &ensured).await?;
-        self.keep(&ensured).await?;
+        self.keep(Kept {
+            oid: ensured.oid,
+            system_identifier: ensured.system_identifier.clone(),
+            is_new: ensured.is_new,
+        })
+        .await?;
         let entries = lowered.iter().map(|it| it.0.clone()).collect();
         let given = self.give(entries).await?;
         let outcome = told::Outcome {
@@ -246,19 +266,20 @@ impl Work<'_> {
 
     /// Writes what the user has now, before anything else can fail: its role, where it will be given something, and
     /// since when it has its password.
-    async fn keep(&mut self, ensured: &Ensured) -> Result<(), Failure> {
+    async fn keep(&mut self, had: Kept) -> Result<(), Failure> {
         let place = self.place;
         let kept = UserKept {
             cluster_name: place.cluster.clone(),
             username: self.asked.username.clone(),
-            system_identifier: ensured.system_identifier.clone(),
-            oid: ensured.oid,
+            system_identifier: had.system_identifier,
+            oid: had.oid,
             databases: place.names(),
+            external: self.asked.external,
         };
         let mut after = told::keeping(&self.status, kept);
         after.secret_name = self.asked.secrets.first().cloned();
         after.rotated_for = self.object.annotations().get(keys::ROTATE).cloned();
-        if ensured.is_new {
+        if had.is_new {
             after.password_updated_at = Some(Time(now()));
         }
         let before = self.status.orphaned.clone();

@@ -29,6 +29,8 @@ use super::statement::{Statement, execute_each};
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preset {
+    /// Nothing at all: what a role has goes.
+    Nothing,
     /// Read tables.
     Readonly,
     /// Read and write tables, and take numbers from sequences.
@@ -144,6 +146,7 @@ impl Preset {
             "TRIGGER",
         ];
         let count = match self {
+            Self::Nothing => 0,
             Self::Readonly => 1,
             Self::Readwrite => 4,
             Self::Admin | Self::Owner => 7,
@@ -155,7 +158,7 @@ impl Preset {
     #[must_use]
     pub fn on_sequences(self) -> BTreeSet<&'static str> {
         match self {
-            Self::Readonly => BTreeSet::new(),
+            Self::Nothing | Self::Readonly => BTreeSet::new(),
             _ => BTreeSet::from(["SELECT", "USAGE"]),
         }
     }
@@ -164,6 +167,7 @@ impl Preset {
     #[must_use]
     pub fn on_schemas(self) -> BTreeSet<&'static str> {
         match self {
+            Self::Nothing => BTreeSet::new(),
             Self::Readonly | Self::Readwrite => BTreeSet::from(["USAGE"]),
             Self::Admin | Self::Owner => BTreeSet::from(["CREATE", "USAGE"]),
         }
@@ -227,6 +231,18 @@ impl FromStr for Privilege {
 /// Compares what is wanted with what is there.
 #[must_use]
 pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
+    planned(wanted, found, true)
+}
+
+/// The same of a role that is not ours: what it owns stays its own, and nothing is said of it.
+#[must_use]
+pub fn plan_grants(wanted: &Wanted, mut found: Found) -> Plan {
+    let own = found.role;
+    found.relations.retain(|it| it.owner != own);
+    planned(wanted, &found, false)
+}
+
+fn planned(wanted: &Wanted, found: &Found, with_owners: bool) -> Plan {
     let mut reached = Reached::new(found);
     let mut plan = Plan::default();
     for name in &wanted.schemas {
@@ -241,11 +257,15 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
             });
         }
     }
-    plan.given_up = ownership::give_up(wanted, found, &mut reached);
+    if with_owners {
+        plan.given_up = ownership::give_up(wanted, found, &mut reached);
+    }
     grants::on_schemas(wanted, found, &mut reached, &mut plan);
     grants::on_relations(wanted, found, &mut reached, &mut plan);
     grants::by_default(wanted, found, &mut reached, &mut plan);
-    plan.taken_over = ownership::take_over(wanted, found, &mut reached);
+    if with_owners {
+        plan.taken_over = ownership::take_over(wanted, found, &mut reached);
+    }
     plan.preparations = reached.preparations(wanted);
     plan.problems.extend(reached.problems());
     plan

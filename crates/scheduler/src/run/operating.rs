@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Choice, Config};
 use crate::engine::kubernetes::lease::Election;
+use crate::metrics::objects::Census;
 use crate::operator::{self, Operator};
 use crate::service::Service;
 
@@ -45,6 +46,12 @@ impl Operating {
     #[must_use]
     pub fn new(operator: Arc<Operator>, election: Election) -> Self {
         Self { operator, election }
+    }
+
+    /// What a scrape shows of the operator.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.operator.census()
     }
 
     /// Works whenever this scheduler leads and the Lease is ours, until stopped.

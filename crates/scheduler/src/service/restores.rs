@@ -339,6 +339,7 @@ impl Elsewhere {
                 .ok_or_else(|| missing("user"))?,
             password,
             sslmode: own.and_then(|it| it.sslmode),
+            authorities: own.and_then(|it| it.authorities.clone()),
         };
         let same_login = own.filter(|it| it.has_login_of(&target) && !target.password.is_given());
         if let Some(own) = same_login {

@@ -13,8 +13,8 @@ use backuper::job::{
     CalendarSettings, CopySettings, EncryptionSettings, FormatSettings, GlobalsSettings,
     LayoutSettings, SeveralSettings,
 };
-use backuper::postgres::SslMode;
 use backuper::postgres::tools::Directories;
+use backuper::postgres::{Authorities, SslMode};
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
@@ -32,8 +32,8 @@ pub struct WorkerSettings {
     pub sslmode: SslMode,
 
     /// PEM file, as workers see it, with the authorities that sign the servers' certificates.
-    #[arg(env = "DB_SSLROOTCERT", default_value = "", value_parser = maybe::<PathBuf>)]
-    pub sslrootcert: Maybe<PathBuf>,
+    #[arg(env = "DB_SSLROOTCERT", default_value = "", value_parser = maybe::<Authorities>)]
+    pub sslrootcert: Maybe<Authorities>,
 
     /// PEM file, as workers see it, with a client's certificate.
     #[arg(env = "DB_SSLCERT", default_value = "", value_parser = maybe::<PathBuf>)]

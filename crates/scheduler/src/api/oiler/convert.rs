@@ -189,6 +189,7 @@ impl Door {
             user: user?,
             password: Credential::from(secret(password?)),
             sslmode: None,
+            authorities: None,
         })
     }
 

@@ -73,10 +73,35 @@ pub struct AllowedNamespaces {
 
 /// How connections are encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.caSecretRef) || self.mode in ['require', 'verify-ca', 'verify-full']",
+     "message": "caSecretRef needs mode require, verify-ca or verify-full: with the others nobody looks at certificates"}
+]))]
 pub struct Tls {
     /// libpq's sslmode.
     #[schemars(extend("enum" = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]))]
     pub mode: String,
+    /// The authorities that sign the server's certificate, in a Secret. verify-ca and verify-full need it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<KeyRef>,
+}
+
+/// A key of a Secret, of any namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct KeyRef {
+    /// The Secret's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The key.
+    #[serde(default = "ca")]
+    #[schemars(length(min = 1))]
+    pub key: String,
+}
+
+fn ca() -> String {
+    "ca.crt".to_owned()
 }
 
 /// What is known of the server.

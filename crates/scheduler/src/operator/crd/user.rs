@@ -32,6 +32,14 @@ use super::LocalRef;
      "message": "secret.name is forbidden with secretGeneration perDatabase"},
     {"rule": "!has(self.secret) || self.secret.onConflict == 'Fail' || self.secretGeneration != 'perDatabase'",
      "message": "secret.onConflict other than Fail is forbidden with secretGeneration perDatabase"},
+    {"rule": "(has(self.external) && self.external) || !has(self.username) || self.username.matches('^[a-z_][a-z0-9_]*$')",
+     "message": "spec.username must match ^[a-z_][a-z0-9_]*$, but for external users"},
+    {"rule": "!has(self.external) || !self.external || has(self.username)",
+     "message": "external needs username: the role's name as the server has it"},
+    {"rule": "!has(self.external) || !self.external || !(has(self.secret) || has(self.password) || has(self.rotation) || has(self.idleInTransactionTimeout)) && self.connectionLimit == -1 && self.secretGeneration == 'primary'",
+     "message": "external forbids secret, secretGeneration, password, rotation, connectionLimit and idleInTransactionTimeout: the role is others'"},
+    {"rule": "!has(self.external) || !self.external || self.privileges != 'owner'",
+     "message": "external forbids privileges owner"},
     {"rule": "self.connectionLimit != 0",
      "message": "connectionLimit 0 is not supported; use -1 for unlimited or >= 1 to cap"},
     {"rule": "!has(self.idleInTransactionTimeout) || duration(self.idleInTransactionTimeout) >= duration('1ms')",
@@ -50,8 +58,12 @@ pub struct DatabaseUserSpec {
     pub database_ref: Option<LocalRef>,
     /// The role's name. Absent: the object's, with `_` for `-`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63), regex(pattern = "^[a-z_][a-z0-9_]*$"))]
+    #[schemars(length(max = 63))]
     pub username: Option<String>,
+    /// Whether others make the role, such as a provider for those who log in with IAM or Entra: then it is only given
+    /// its privileges, and has no Secret.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
     /// What the user may do: readonly, readwrite, admin or owner.
     #[serde(default = "readonly")]
     #[schemars(extend("enum" = ["readonly", "readwrite", "admin", "owner"]))]
@@ -305,4 +317,7 @@ pub struct UserKept {
     pub oid: u32,
     /// The databases where it was given anything.
     pub databases: Vec<String>,
+    /// Whether others have made it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
 }

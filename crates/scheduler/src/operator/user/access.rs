@@ -3,6 +3,7 @@
 use backuper::postgres::{self, Kind, Session};
 use backuper::text::sql::quote;
 
+use super::external;
 use super::resolve::Here;
 use super::role::failed;
 use super::spec::{Asked, Entry};
@@ -17,8 +18,8 @@ use crate::postgres::role::removal;
 use crate::postgres::server;
 use crate::postgres::statement::{Statement, execute_each, execute_together};
 
-const SYNCING: &str = "failed to sync database access";
-const LEAVING: &str = "failed to revoke what the user had in a database";
+pub(super) const SYNCING: &str = "failed to sync database access";
+pub(super) const LEAVING: &str = "failed to revoke what the user had in a database";
 
 /// What a user is to have.
 pub(super) struct Access<'a> {
@@ -61,8 +62,8 @@ impl Access<'_> {
         let mut given = Given::default();
         // First: what goes in one database goes on all that databases share, CONNECT included.
         for name in &self.left {
-            match leave(server, session, (self.role(), self.owner), name).await {
-                Ok(_) => given.left.push(name.clone()),
+            match self.leave(server, session, name).await {
+                Ok(()) => given.left.push(name.clone()),
                 Err(trouble) => given
                     .unleft
                     .push(format!("database {name}: {}", trouble.told().1)),
@@ -81,6 +82,15 @@ impl Access<'_> {
         Ok(given)
     }
 
+    async fn leave(&self, server: &Server, session: &Session, name: &str) -> Result<(), Trouble> {
+        if self.asked.external {
+            let of = (self.role(), self.asked.schemas.as_slice());
+            return external::leave(server, session, of, name).await;
+        }
+        let left = leave(server, session, (self.role(), self.owner), name).await;
+        left.map(drop)
+    }
+
     /// Lets the user connect to its databases and to no others. Says where everybody may.
     async fn connect(&self, session: &Session) -> Result<Option<String>, Trouble> {
         let us = membership::administrator(session).await;
@@ -88,12 +98,12 @@ impl Access<'_> {
         let found = access::found(session, self.role()).await;
         let found = found.map_err(failed(SYNCING))?;
         let wanted: Vec<String> = self.databases.iter().map(|it| it.name.clone()).collect();
-        let (statements, problems) = access::plan(self.role(), &wanted, &found, &us);
-        let refused = execute_each(session, &statements).await;
-        let refused = refused.map_err(failed(SYNCING))?;
-        if let Some(first) = refused.into_iter().next() {
-            return Err(Trouble::Statement(SYNCING, first));
+        let (mut statements, problems) = access::plan(self.role(), &wanted, &found, &us);
+        if self.asked.external {
+            let own = external::own(found, self.databases);
+            statements = access::plan(self.role(), &wanted, &own, &us).0;
         }
+        refused_first(execute_each(session, &statements).await)?;
         let mut open = Vec::new();
         for Problem { kind, sentence } in problems {
             match kind {
@@ -128,13 +138,18 @@ impl Access<'_> {
         let mut found = privileges::found(&client, &wanted)
             .await
             .map_err(failed(DOING))?;
-        if !has_role && gives_up(&wanted, &found) {
+        let is_external = self.asked.external;
+        if !is_external && !has_role && gives_up(&wanted, &found) {
             make_owner_role(session, &wanted.owner_role).await?;
             found = privileges::found(&client, &wanted)
                 .await
                 .map_err(failed(DOING))?;
         }
-        let plan = privileges::plan(&wanted, &found);
+        let plan = if is_external {
+            privileges::plan_grants(&wanted, found)
+        } else {
+            privileges::plan(&wanted, &found)
+        };
         let outcome = plan.apply(&client).await.map_err(failed(DOING))?;
         let mut here = GivenHere::default();
         for problem in plan.problems {
@@ -153,6 +168,17 @@ impl Access<'_> {
             ));
         }
         Ok(here)
+    }
+}
+
+/// The first of the statements about connecting that was refused.
+pub(super) fn refused_first(
+    refused: Result<Vec<failure::Error>, failure::Error>,
+) -> Result<(), Trouble> {
+    let refused = refused.map_err(failed(SYNCING))?;
+    match refused.into_iter().next() {
+        Some(first) => Err(Trouble::Statement(SYNCING, first)),
+        None => Ok(()),
     }
 }
 

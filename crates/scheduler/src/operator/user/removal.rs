@@ -7,7 +7,7 @@ use kube::runtime::events::EventType;
 
 use super::access::leave;
 use super::role::failed;
-use super::{SECRET, secret, spec, told};
+use super::{SECRET, external, secret, spec, told};
 use crate::operator::crd::{DatabaseUser, UserKept};
 use crate::operator::database::{Trouble, name};
 use crate::operator::leaving::Last;
@@ -54,6 +54,8 @@ pub(super) async fn reconcile(object: &DatabaseUser, operator: &Operator) -> Res
     };
     let kept = object.status.as_ref().and_then(|it| it.kept.clone());
     let going = Going {
+        external: kept.as_ref().map_or(object.spec.external, |it| it.external),
+        schemas: object.spec.schemas.clone(),
         name: match &kept {
             Some(kept) => kept.username.clone(),
             None => spec::username(object),
@@ -64,7 +66,10 @@ pub(super) async fn reconcile(object: &DatabaseUser, operator: &Operator) -> Res
         drops,
     };
     let removed = server
-        .in_turn(async |session, facts| going.remove(&server, session, facts).await)
+        .in_turn(async |session, facts| match going.external {
+            true => going.take_back(&server, session, facts).await,
+            false => going.remove(&server, session, facts).await,
+        })
         .await;
     match removed {
         Ok((reason, note)) => operator.part(object, drops, (reason, &note)).await,
@@ -144,9 +149,35 @@ struct Going {
     kept: Option<UserKept>,
     databases: Vec<String>,
     drops: bool,
+    /// Whether others have made the role: then only what it was given goes.
+    external: bool,
+    schemas: Vec<String>,
 }
 
 impl Going {
+    async fn take_back(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Removed, Trouble> {
+        let name = &self.name;
+        if !self.drops {
+            let note = format!("role {name} stays, with what it was given");
+            return Ok(("Retained", note));
+        }
+        let Some(kept) = &self.kept else {
+            return Ok(("Left", format!("role {name} was given nothing")));
+        };
+        let going = external::Going {
+            name,
+            system_identifier: kept.system_identifier.as_ref(),
+            schemas: &self.schemas,
+            databases: &self.databases,
+        };
+        external::part(server, session, facts, &going).await
+    }
+
     async fn remove(
         &self,
         server: &Server,

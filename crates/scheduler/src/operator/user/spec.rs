@@ -40,6 +40,8 @@ pub(super) struct Asked {
     pub(super) template: Template,
     pub(super) policy: Policy,
     pub(super) per_database: bool,
+    /// Whether others make the role.
+    pub(super) external: bool,
     /// The names of its Secrets: one, or one for each Database in their order.
     pub(super) secrets: Vec<String>,
 }
@@ -66,6 +68,7 @@ pub(super) fn preset(text: &str) -> Option<Preset> {
 /// As a spec has it.
 pub(super) fn word(preset: Preset) -> &'static str {
     match preset {
+        Preset::Nothing => "nothing",
         Preset::Readonly => "readonly",
         Preset::Readwrite => "readwrite",
         Preset::Admin => "admin",
@@ -144,7 +147,13 @@ pub(super) fn asked(object: &DatabaseUser) -> Result<Asked, String> {
         }
     };
     Ok(Asked {
-        secrets: secrets(object, &entries, per_database)?,
+        secrets: if spec.external {
+            external(spec, &entries)?;
+            Vec::new()
+        } else {
+            secrets(object, &entries, per_database)?
+        },
+        external: spec.external,
         template: Template::of(spec.secret.as_ref())?,
         policy: Policy::of(spec.secret.as_ref())?,
         settings: settings(spec)?,
@@ -163,6 +172,33 @@ pub(super) fn asked(object: &DatabaseUser) -> Result<Asked, String> {
         entries,
         per_database,
     })
+}
+
+/// What cannot be asked of a role that others make.
+fn external(spec: &DatabaseUserSpec, entries: &[Entry]) -> Result<(), String> {
+    let asks = [
+        ("secret", spec.secret.is_some()),
+        ("password", spec.password.is_some()),
+        ("rotation", spec.rotation.is_some()),
+        ("connectionLimit", spec.connection_limit > 0),
+        (
+            "idleInTransactionTimeout",
+            spec.idle_in_transaction_timeout.is_some(),
+        ),
+        ("secretGeneration", spec.secret_generation == "perDatabase"),
+    ];
+    if let Some((field, _)) = asks.into_iter().find(|it| it.1) {
+        return Err(format!(
+            "{field} with external: the role is others', and so are its password and its settings; take it out"
+        ));
+    }
+    if entries.iter().any(|it| it.preset == Preset::Owner) {
+        return Err(
+            "privileges owner with external: who owns all of a database is a role of our own; admin at most"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn secrets(
@@ -334,6 +370,18 @@ pub(super) mod tests {
             (json!({"secret": {"template": "xml"}}), "template"),
             (json!({"secret": {"onConflict": "Steal"}}), "onConflict"),
             (json!({"username": long}), "63 bytes"),
+            (
+                json!({"external": true, "password": {"length": 16}}),
+                "password with external",
+            ),
+            (
+                json!({"external": true, "connectionLimit": 3}),
+                "connectionLimit with external",
+            ),
+            (
+                json!({"external": true, "privileges": "owner"}),
+                "owner with external",
+            ),
         ] {
             let mut whole = spec.clone();
             whole["database"] = json!({"name": "d"});

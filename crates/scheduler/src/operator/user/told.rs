@@ -173,7 +173,11 @@ impl Outcome<'_> {
         let conflicts = conflicts.join("; ");
         if failed.is_empty() && conflicts.is_empty() {
             let count = self.place.databases.len();
-            let message = format!("user created with access to {count} database(s)");
+            let message = if self.asked.external {
+                format!("role of others has access to {count} database(s)")
+            } else {
+                format!("user created with access to {count} database(s)")
+            };
             return ("Ready", "Ready", message);
         }
         if failed.is_empty() {
@@ -213,7 +217,7 @@ pub(super) fn done(
     let is_ready = phase == "Ready";
     let mut after = told(object, before, (phase, is_ready), (reason, &message));
     let of = (object.metadata.generation, now());
-    if is_ready {
+    if is_ready && !outcome.asked.external {
         after.password_updated_at.get_or_insert_with(|| Time(now()));
     }
     let said: Vec<&str> = entries
@@ -409,6 +413,7 @@ mod tests {
             system_identifier: Some("7".to_owned()),
             oid: 1,
             databases: databases.iter().map(|it| (*it).to_owned()).collect(),
+            external: false,
         };
         let first = keeping(&DatabaseUserStatus::default(), kept("a", &["d", "e"]));
         let fewer = keeping(&first, kept("a", &["e"]));

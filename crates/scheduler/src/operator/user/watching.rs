@@ -85,7 +85,7 @@ impl Users {
         store.as_ref()?.get(&named(user))
     }
 
-    fn of(&self, database: &Reference) -> Vec<Reference> {
+    pub(super) fn of(&self, database: &Reference) -> Vec<Reference> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         index.of(database)
     }

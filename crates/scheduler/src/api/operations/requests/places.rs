@@ -62,6 +62,7 @@ impl Door {
             user: user?,
             password: password?,
             sslmode: None,
+            authorities: None,
         };
         Some((database, several))
     }

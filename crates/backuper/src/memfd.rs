@@ -1,7 +1,7 @@
 //! A small file without a disk: children open it by its path, as often as they like.
 //!
-//! `pg_restore --jobs` and `--use-list` want files that can be sought in, and the restorer writes
-//! nothing to a disk. The kernel's memfd is such a file, and `/proc/PID/fd/N` is its path.
+//! `pg_restore --jobs` and `--use-list` want files that can be sought in, libpq wants its authorities in one, and
+//! workers write nothing to a disk. The kernel's memfd is such a file, and `/proc/PID/fd/N` is its path.
 
 use std::fs::File;
 use std::io::Write as _;
