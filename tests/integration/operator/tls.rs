@@ -48,8 +48,8 @@ fn a_server_is_trusted_by_the_authority_that_its_dbcluster_names() {
         let said = asked(&stage, named_by("other"), "Failed").await;
         assert!(said.contains("authority not found"), "{said}");
         trust(&stage, Authority::new().pem()).await;
-        let said = asked(&stage, named_by("other"), "Failed").await;
-        assert!(said.contains(r#"must contain "other""#), "{said}");
+        let said = asked(&stage, named_by("another"), "Failed").await;
+        assert!(said.contains(r#"must contain "another""#), "{said}");
         // The key that is the default, in the object too.
         let said = asked(&stage, named_by("ca.crt"), "Failed").await;
         assert!(said.starts_with("connection failed: "), "{said}");
