@@ -6,7 +6,7 @@ export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 .PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
 .PHONY: bench bench-workers bench-scheduler bench-data
-.PHONY: e2e e2e-if-possible manifests base-images images images-test
+.PHONY: e2e e2e-if-possible manifests base-images images image-postgresql images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts tools-stores
 
 help: ## Lists the targets
@@ -87,6 +87,9 @@ manifests: tools-charts ## Renders deploy/, the charts' definitions and READMEs 
 base-images: ## Makes the images that the Dockerfiles start from, where no registry answers
 	scripts/install-containers.sh
 	scripts/images/base.sh
+
+image-postgresql: ## Builds the image of charts/postgresql, in which there is nothing of Rust: IMAGE_PREFIX
+	scripts/images/postgresql.sh
 
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh
