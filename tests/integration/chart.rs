@@ -9,6 +9,7 @@ mod operator;
 mod options;
 mod pods;
 mod policy;
+mod postgresql;
 mod production;
 mod schedules;
 mod schemas;

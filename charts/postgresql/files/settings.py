@@ -465,6 +465,7 @@ class Watch:
         """The primary first: a replica that goes before it keeps the old value of what may not be less than there.
         Replicas go one after another."""
         if not own.get("pending_restart"):
+            self.restarts.clear()
             return
         reason = json.dumps(own.get("pending_restart_reason"), sort_keys=True)
         # A setting that a restart does not settle is no reason for another one.

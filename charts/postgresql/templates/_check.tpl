@@ -5,8 +5,13 @@
 {{- include "postgresql.checkSettings" . -}}
 {{- include "postgresql.checkAuth" . -}}
 {{- include "postgresql.checkPods" . -}}
-{{- if and .Values.image.tag .Values.image.digest -}}
-{{- fail "image has a tag and a digest: the digest says it all, so leave the tag out" -}}
+{{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
+{{- if and $image.tag $image.digest -}}
+{{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.backup.enabled (not .Values.backup.s3.bucket) -}}
+{{- fail "backup.enabled needs backup.s3.bucket, the bucket that backups go into" -}}
 {{- end -}}
 {{- if and .Values.tls.enabled (not .Values.tls.certificatesSecret) -}}
 {{- fail "tls.enabled needs tls.certificatesSecret, the Secret with the certificate" -}}
@@ -166,6 +171,21 @@ tls.require has no effect without tls.enabled: connections are not encrypted.
 metrics.{{ $key }} has no effect without metrics.enabled.
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if not .Values.backup.enabled -}}
+{{- range $key := list "suspend" "databases" "serviceAccountName" "resources" "nodeSelector" "tolerations" -}}
+{{- if index $.Values.backup $key }}
+backup.{{ $key }} has no effect without backup.enabled.
+{{- end -}}
+{{- end -}}
+{{- range $key := list "endpoint" "bucket" "prefix" "region" "existingSecret" "caSecret" -}}
+{{- if index $.Values.backup.s3 $key }}
+backup.s3.{{ $key }} has no effect without backup.enabled.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
+backup.s3.caSecret has no effect with an endpoint without TLS.
 {{- end -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- if not $policy.enabled -}}

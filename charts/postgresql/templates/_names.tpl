@@ -49,16 +49,20 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- .Values.serviceAccount.name | default (ternary (include "postgresql.name" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{- define "postgresql.image" -}}
-{{- $image := .Values.image -}}
+{{/* An image's whole name. of: the root, and its values. */}}
+{{- define "postgresql.imageOf" -}}
+{{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
-{{- with .Values.global.imageRegistry -}}
+{{- with $root.Values.global.imageRegistry -}}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
 {{- end -}}
 {{- if $image.digest -}}{{ $repository }}@{{ $image.digest }}
-{{- else -}}{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- else -}}{{ $repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
+
+{{- define "postgresql.image" -}}{{ include "postgresql.imageOf" (list . .Values.image) }}{{- end -}}
+{{- define "postgresql.backupImage" -}}{{ include "postgresql.imageOf" (list . .Values.backup.image) }}{{- end -}}
 
 {{- define "postgresql.pullSecrets" -}}
 {{- $all := list -}}
