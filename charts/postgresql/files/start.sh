@@ -10,6 +10,18 @@ if [ -s "$PGDATA/PG_VERSION" ] && [ "$(cat "$PGDATA/PG_VERSION")" != "$major" ];
     exit 1
 fi
 
+# pg_control is the last that a copy of the primary gets. A copy without it was cut off, and Patroni would try to start
+# it for ever; there is nothing in it that the primary has not. What has no backup_label is no copy, and a person's to look at.
+if [ -s "$PGDATA/PG_VERSION" ] && [ ! -e "$PGDATA/global/pg_control" ]; then
+    if [ -e "$PGDATA/backup_label" ]; then
+        say "$PGDATA is a copy that was cut off: it is made anew"
+        rm -rf "$PGDATA"
+    else
+        say "$PGDATA has no global/pg_control, without which PostgreSQL reads none of it: it is kept as $PGDATA.broken-$(date +%s), and the pod begins without data"
+        mv "$PGDATA" "$PGDATA.broken-$(date +%s)"
+    fi
+fi
+
 # Patroni writes these anew when PostgreSQL starts, but recovery from a crash comes before that, and fails without them.
 printf "include '/etc/patroni/postgresql.conf'\n" >/etc/postgresql/postgresql.conf
 printf 'local all all trust\n' >/etc/postgresql/pg_hba.conf
