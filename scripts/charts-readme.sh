@@ -211,6 +211,7 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Secret `postgresql` | `username`, `password`, `postgres-password`, `replication-password`, `metrics-password`; stays after `helm uninstall` |
 | Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
+| CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
 | ConfigMaps `postgresql-ha-…` | Patroni's own: who leads, and that there is a cluster; they stay after `helm uninstall` |
 
 ## Changes

@@ -16,6 +16,7 @@ mod backups;
 mod changes;
 mod document;
 mod failover;
+mod outside;
 mod release;
 mod single;
 mod writer;
