@@ -6,7 +6,7 @@ export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 .PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
 .PHONY: bench bench-workers bench-scheduler bench-data
-.PHONY: e2e e2e-if-possible manifests base-images images images-test
+.PHONY: e2e e2e-postgresql e2e-if-possible manifests base-images images image-postgresql images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts tools-stores
 
 help: ## Lists the targets
@@ -24,9 +24,13 @@ test: tools lint unit e2e-if-possible ## Everything that CI runs; installs what 
 e2e: ## Images, chart and the whole path in pods, on a cluster of our own or on KUBECONFIG's
 	CARGO=$(CARGO) scripts/e2e.sh
 
+e2e-postgresql: ## charts/postgresql in real pods: kills, lost volumes, changed values; minutes
+	CARGO=$(CARGO) scripts/e2e.sh --postgresql
+
 # Never on a cluster that the machine's owner happens to have in the environment.
 e2e-if-possible:
 	env -u KUBECONFIG CARGO=$(CARGO) scripts/e2e.sh --if-possible
+	env -u KUBECONFIG CARGO=$(CARGO) scripts/e2e.sh --postgresql --if-possible
 
 lint: fmt-check clippy dependencies ## Formatting, clippy and who may depend on what
 
@@ -38,7 +42,7 @@ fmt-check:
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p scheduler --test e2e -- -D warnings
+	$(CARGO) clippy -p scheduler --test e2e --test e2e-postgresql -- -D warnings
 
 dependencies: ## Checks what the programs link
 	CARGO=$(CARGO) scripts/check-dependencies.sh
@@ -87,6 +91,9 @@ manifests: tools-charts ## Renders deploy/, the charts' definitions and READMEs 
 base-images: ## Makes the images that the Dockerfiles start from, where no registry answers
 	scripts/install-containers.sh
 	scripts/images/base.sh
+
+image-postgresql: ## Builds the image of charts/postgresql, in which there is nothing of Rust: IMAGE_PREFIX
+	scripts/images/postgresql.sh
 
 images: ## Builds the three images: IMAGE_PREFIX, PROFILE (dist, release), POSTGRES (pgdg, debian), PLATFORMS
 	scripts/images/build.sh

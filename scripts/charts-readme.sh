@@ -4,11 +4,11 @@
 set -euo pipefail
 charts=$(cd "$(dirname "$0")/.." && pwd)/charts
 
-# Values whose names begin so, or all.
+# table CHART [PREFIX]: values whose names begin so, or all.
 table() {
     echo '| value | default | |'
     echo '|---|---|---|'
-    awk -v prefix="${1:-}" '
+    awk -v prefix="${2:-}" '
         /^ *# -- / { sub(/^ *# -- /, ""); help = $0; next }
         /^ *#/ { next }
         /^ *[A-Za-z][A-Za-z0-9_.\/]*:/ {
@@ -25,7 +25,7 @@ table() {
             if (index(name, prefix) == 1) printf "| `%s` | `%s` | %s |\n", name, value, help
             help = ""
         }
-    ' "$charts/postgres-adapter/values.yaml"
+    ' "$charts/$1/values.yaml"
 }
 
 postgres-adapter() {
@@ -138,7 +138,7 @@ oiler-backup-system set `networkPolicy.coreNamespaceLabels`; drains take one sch
 ## Values
 
 R
-    table
+    table postgres-adapter
 }
 
 postgres-db-operator() {
@@ -154,7 +154,7 @@ and restores: this chart has [that chart's templates and values](../postgres-ada
 in the default of `operator.enabled`. Its ports, its network policy, its alerts and its dashboard are the same.
 
 R
-    table operator.
+    table postgres-adapter operator.
     cat <<'R'
 
 - **Secrets.** A DBCluster names a Secret of any namespace; the operator reads those of the release's namespace, and of the namespaces in
@@ -186,7 +186,54 @@ Scale dbtether to zero first: as long as it holds its Lease `dbtether.io` in the
 R
 }
 
-for chart in postgres-adapter postgres-db-operator; do
+postgresql() {
+    cat <<'R'
+# postgresql
+
+Installs PostgreSQL 17: one instance, or a primary with replicas that [Patroni](https://patroni.readthedocs.io) leads. What it promises, and
+what to do when something fails: [docs/postgresql.md](../../docs/postgresql.md).
+
+    helm install postgresql charts/postgresql -n production --create-namespace --set replication.replicas=2
+
+[values-production.yaml](values-production.yaml) is a file of values for three replicas with 500 GiB each. A value that is not in the table
+below is an error; values that contradict each other are one too; one that has no effect beside the others is a warning.
+
+## What there is
+
+For a release `postgresql`; another one has its name in the place of that word, with `-postgresql` behind it where it is not in it.
+
+| | |
+|---|---|
+| StatefulSet `postgresql` | pods `postgresql-0`, … of which any may lead; volumes `postgresql-storage-postgresql-0`, … |
+| Services `postgresql`, `postgresql-master` | the primary, whoever that is |
+| Service `postgresql-read` | the replicas; the primary where there are none |
+| Service `postgresql-hl` | each pod by its name |
+| Secret `postgresql` | `username`, `password`, `postgres-password`, `replication-password`, `metrics-password`; stays after `helm uninstall` |
+| Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
+| ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
+| CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
+| ConfigMaps `postgresql-ha-…` | Patroni's own: who leads, and that there is a cluster; they stay after `helm uninstall` |
+
+## Changes
+
+- `helm upgrade` with other settings, passwords or numbers of replicas makes no new pods: a container in each pod reads the mounted files,
+  and within two minutes the server has what they say.
+- A setting that only a restart brings restarts PostgreSQL, the primary first, then one replica after another: writers wait a second or two.
+  `postgresql.restart=manual` leaves that to `patronictl restart`.
+- A password that changes in the Secret is altered on the primary first; connections that are open stay. Whoever changes it by SQL alone finds
+  the Secret's again (`auth.reconcilePasswords`).
+- Other resources, images or labels of pods make new pods, from the last to the first; the primary hands over before it stops.
+- The slot of a replica that is scaled away goes as soon as all others stream; its volume stays.
+- A volume's size is not changed by an upgrade: Kubernetes forbids it in a StatefulSet. Enlarge the claims themselves.
+- An image with another major of PostgreSQL refuses the data, and changes nothing.
+
+## Values
+
+R
+    table postgresql
+}
+
+for chart in postgres-adapter postgres-db-operator postgresql; do
     if [ "${1:-}" = --check ]; then
         diff <($chart) "$charts/$chart/README.md" >&2 || { echo "charts-readme.sh: run scripts/charts-readme.sh" >&2; exit 1; }
     else

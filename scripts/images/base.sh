@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Usage: base.sh [debian]. Makes the images that the Dockerfiles start from out of Debian packages,
-# under the names by which the Dockerfiles ask for them, where no registry answers; with `debian` only
-# the one that programs are put on, not the one that they are built in. Those that are there are left
-# alone.
+# Usage: base.sh [debian|postgresql]. Makes the images that the Dockerfiles start from out of Debian
+# packages, under the names by which the Dockerfiles ask for them, where no registry answers; with
+# `debian` only the one that programs are put on, not the one that they are built in; with `postgresql`
+# only the one that the database's image starts from. Those that are there are left alone.
 set -euo pipefail
 # shellcheck source=scripts/images/tool.sh
 . "$(dirname "$0")/tool.sh"
 command -v mmdebstrap >/dev/null || die "mmdebstrap is needed: scripts/install-containers.sh installs it on Debian"
 
 debian=docker.io/library/debian:bookworm-slim
+postgresql=$(sed -n 's/^FROM //p' "$repository/deploy/images/postgresql/Dockerfile")
 rust=$(sed -n 's/^FROM \(.*\) AS builder$/\1/p' "$repository/Dockerfile.scheduler")
 
 is_there() {
@@ -39,15 +40,22 @@ lean=(--variant=minbase --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='pat
     --dpkgopt='path-exclude=/usr/share/locale/*')
 usual=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-if is_there "$debian"; then
-    say "$debian is there"
-else
-    say "making $debian"
-    mmdebstrap --quiet "${lean[@]}" bookworm "$work/debian.tar"
-    make_image "$debian" "$work/debian.tar" "$usual"
-fi
+# debian_image NAME RELEASE
+debian_image() {
+    if is_there "$1"; then
+        say "$1 is there"
+        return
+    fi
+    say "making $1"
+    mmdebstrap --quiet "${lean[@]}" "$2" "$work/debian.tar"
+    make_image "$1" "$work/debian.tar" "$usual"
+    rm "$work/debian.tar"
+}
 
-if [ "${1:-}" = debian ]; then
+[ "${1:-}" = postgresql ] || debian_image "$debian" bookworm
+[ "${1:-}" = debian ] || debian_image "$postgresql" trixie
+
+if [ -n "${1:-}" ]; then
     :
 elif is_there "$rust"; then
     say "$rust is there"

@@ -77,7 +77,7 @@ fn the_scheduler_asks_for_nothing_that_its_role_does_not_give() {
         );
         assert_eq!(allowed, may, "{verb} {resource}");
     }
-    if !World::is_ours() {
+    if !super::shell::is_ours() {
         eprintln!("NOT TRIED: the audit log of a cluster that is not ours");
         return;
     }
@@ -109,7 +109,7 @@ fn everything_asked_was_given(world: &World) -> BTreeSet<(String, String)> {
             );
         }
     }
-    let log = std::fs::read_to_string(World::state().join("audit.log")).unwrap();
+    let log = std::fs::read_to_string(super::shell::state().join("audit.log")).unwrap();
     let mut used = BTreeSet::new();
     for line in log.lines() {
         let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
@@ -191,7 +191,7 @@ fn the_network_policy_lets_in_who_may_and_nobody_else() {
             break;
         }
     }
-    if !enforced && !World::is_ours() {
+    if !enforced && !super::shell::is_ours() {
         eprintln!("NOT PROVED: this cluster's network does not enforce policies");
     } else {
         assert!(enforced, "a stranger is let in");

@@ -219,7 +219,7 @@ fn schedulers_that_are_killed_between_calls_leave_nothing_half_made() {
 #[test]
 fn schedules_and_calls_go_on_after_the_api_server_was_restarted() {
     let site = Site::new("restart");
-    if !World::is_ours() {
+    if !super::shell::is_ours() {
         eprintln!("NOT TRIED: the API server of a cluster that is not ours is not restarted");
         return;
     }

@@ -20,6 +20,7 @@ mod failures;
 mod moving;
 mod operator;
 mod readme;
+mod shell;
 mod site;
 mod upgrading;
 mod world;

@@ -13,17 +13,14 @@ use scheduler::api::proto::{BackupRequest, BackupResponse, BackupRestore, Update
 use tokio_postgres::{Client, NoTls};
 use tonic::Status;
 
-use super::world::{SERVERS, SYSTEM, World, block_on, eventually, kubectl, try_run};
+use super::shell::make_bucket;
+use super::world::{SERVERS, SYSTEM, World, block_on, eventually, kubectl};
 
 #[derive(clap::Parser)]
 struct Settings {
     #[command(flatten)]
     store: StoreSettings,
 }
-
-/// The SHA-256 of nothing, which a signed request without a body must have.
-const EMPTY: &str =
-    "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A test's own.
 pub(crate) struct Site {
@@ -41,27 +38,7 @@ impl Site {
             name: format!("{prefix}-{unique}"),
         };
         site.sql_in("postgres", &format!("CREATE DATABASE \"{}\"", site.name));
-        let bucket = format!("http://{}:9000/{}", world.s3, site.name);
-        eventually("a bucket", async || {
-            let signed = [
-                "--user",
-                "e2e:e2e-secret",
-                "--aws-sigv4",
-                "aws:amz:us-east-1:s3",
-            ];
-            let how = [
-                "--silent",
-                "--fail",
-                "--max-time",
-                "20",
-                "--request",
-                "PUT",
-                &bucket,
-            ];
-            let body = ["--header", EMPTY];
-            let (made, ..) = try_run("curl", &[&signed[..], &body, &how].concat());
-            made.then_some(())
-        });
+        make_bucket(&world.s3, &site.name);
         site
     }
 

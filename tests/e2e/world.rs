@@ -1,17 +1,18 @@
 //! The cluster with everything installed, once per process, and how to speak to it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::Api;
 use kube::{Client, Resource};
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
-use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
+
+pub(crate) use super::shell::{
+    block_on, eventually, kubectl, repository, repository_of, run, runtime, try_run,
+};
 
 /// Where the adapter is installed.
 pub(crate) const SYSTEM: &str = "oiler-backup-system";
@@ -34,69 +35,6 @@ pub(crate) struct World {
     pub(crate) metrics: String,
 }
 
-pub(crate) fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-pub(crate) fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        rustls::crypto::aws_lc_rs::default_provider()
-            .install_default()
-            .expect("the first one");
-        Runtime::new().unwrap()
-    })
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    runtime().block_on(future)
-}
-
-/// Runs a program and gives what it prints; panics with all it said when it fails.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let (done, out, err) = try_run(program, arguments);
-    assert!(done, "{program} {arguments:?}:\n{out}\n{err}");
-    out
-}
-
-/// Runs a program; gives whether it succeeded, and what it printed.
-pub(crate) fn try_run(program: &str, arguments: &[&str]) -> (bool, String, String) {
-    let ended = Command::new(program).args(arguments).output();
-    let ended = ended.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        ended.status.success(),
-        text(&ended.stdout),
-        text(&ended.stderr),
-    )
-}
-
-pub(crate) fn kubectl(arguments: &[&str]) -> String {
-    run("kubectl", arguments)
-}
-
-/// Asks until there is an answer, for so long that a slow machine is none of our concern.
-pub(crate) fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    block_on(async {
-        loop {
-            if let Some(answer) = question().await {
-                return answer;
-            }
-            if start.elapsed() > Duration::from_secs(180) {
-                diagnose();
-                panic!("{what}: not within three minutes");
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    })
-}
-
-fn repository_of(program: &str) -> String {
-    let prefix = std::env::var("IMAGE_PREFIX").expect("IMAGE_PREFIX");
-    format!("{prefix}{program}")
-}
-
 /// An image of ours as the cluster has it.
 pub(crate) fn image(program: &str) -> String {
     format!("{}:{}", repository_of(program), env!("CARGO_PKG_VERSION"))
@@ -108,24 +46,6 @@ pub(crate) fn images() -> Vec<String> {
     programs
         .map(|it| format!("--set=images.{it}.repository={}", repository_of(it)))
         .collect()
-}
-
-/// What a person would look at.
-fn diagnose() {
-    for arguments in [
-        &["get", "pods,jobs,cronjobs", "-A", "-o", "wide"][..],
-        &["-n", SYSTEM, "get", "events", "--sort-by=.lastTimestamp"],
-        &[
-            "-n",
-            SYSTEM,
-            "logs",
-            "deployment/postgres-adapter",
-            "--tail=30",
-        ],
-    ] {
-        let (_, out, err) = try_run("kubectl", arguments);
-        eprintln!("--- kubectl {arguments:?}\n{out}{err}");
-    }
 }
 
 impl World {
@@ -259,16 +179,5 @@ impl World {
         let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
         let _inside = runtime().enter();
         BackupServiceClient::new(endpoint.connect_lazy())
-    }
-
-    /// Whether the cluster is ours, so that its programs may be restarted.
-    pub(crate) fn is_ours() -> bool {
-        std::env::var_os("E2E_OWN_CLUSTER").is_some()
-    }
-
-    /// The state of our own cluster.
-    pub(crate) fn state() -> PathBuf {
-        let kubeconfig = std::env::var("KUBECONFIG").unwrap();
-        Path::new(&kubeconfig).parent().unwrap().to_owned()
     }
 }

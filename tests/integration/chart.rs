@@ -10,6 +10,7 @@ mod operator;
 mod options;
 mod pods;
 mod policy;
+mod postgresql;
 mod production;
 mod schedules;
 mod schemas;

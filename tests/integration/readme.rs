@@ -93,7 +93,7 @@ fn the_tests_that_are_said_to_run_the_commands_are_there() {
             .collect()
     };
     let beside = sources(&["tests/integration", "tests/integration/readme"]);
-    let pods = sources(&["tests/e2e"]);
+    let pods = sources(&["tests/e2e", "tests/e2e-postgresql"]);
     for (page, beginning, by) in KNOWN {
         let source = match by {
             By::Machine(_) => &beside,

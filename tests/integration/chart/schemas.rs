@@ -14,7 +14,7 @@ use crate::testbed::programs::Prepared;
 const OTHERS: &str = "ServiceMonitor,PodMonitor,PrometheusRule,Certificate";
 
 /// One JSON schema for each kind, as kubeconform looks for them; a field that is in none is an error.
-fn write_schemas(swagger: &Path, into: &Path) {
+pub(super) fn write_schemas(swagger: &Path, into: &Path) {
     let swagger = std::fs::read_to_string(swagger).unwrap();
     let mut swagger: Value = serde_json::from_str(&swagger).unwrap();
     let definitions = swagger["definitions"].as_object_mut().unwrap();
@@ -48,7 +48,7 @@ fn write_schemas(swagger: &Path, into: &Path) {
     }
 }
 
-fn kubeconform(schemas: &Path, rendered: &str) -> crate::testbed::programs::Ended {
+pub(super) fn kubeconform(schemas: &Path, rendered: &str) -> crate::testbed::programs::Ended {
     let file = folder("rendered").join("rendered.yaml");
     std::fs::write(&file, rendered).unwrap();
     let place = format!(

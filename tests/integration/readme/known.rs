@@ -5,7 +5,7 @@
 pub(crate) enum By {
     /// A test of this name beside this file.
     Machine(&'static str),
-    /// A test of this name in tests/e2e, in a cluster.
+    /// A test of this name in tests/e2e or tests/e2e-postgresql, in a cluster.
     Pods(&'static str),
     /// Nobody, and why.
     Nobody(&'static str),
@@ -136,6 +136,28 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             "docs/operator.md",
             "kubectl get ",
             Nobody("the tests of the operator read the same objects"),
+        ),
+        (
+            "docs/postgresql.md",
+            "make e2e-postgresql",
+            Nobody("it is what runs the tests in pods"),
+        ),
+        (
+            "docs/postgresql.md",
+            "kubectl -n production exec postgresql-0 -- patronictl list",
+            Pods("where_a_person_decides_nobody_is_promoted_until_then"),
+        ),
+        (
+            "docs/postgresql.md",
+            "kubectl -n production delete pvc",
+            Nobody("a test does the same to a primary"),
+        ),
+        (
+            "docs/postgresql.md",
+            "kubectl -n production delete configmap,pvc",
+            Pods(
+                "one_instance_keeps_its_rows_and_its_password_through_a_kill_and_a_new_installation",
+            ),
         ),
         ("docs/operating.md", "scheduler ls ", Machine(COMMANDS)),
         ("docs/operating.md", "scheduler put shop", Machine(COMMANDS)),

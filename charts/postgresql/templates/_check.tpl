@@ -1,0 +1,211 @@
+{{/* What cannot be said in a schema: values that contradict each other. */}}
+{{- define "postgresql.check" -}}
+{{- include "postgresql.checkReplicas" . -}}
+{{- include "postgresql.checkFailover" . -}}
+{{- include "postgresql.checkSettings" . -}}
+{{- include "postgresql.checkAuth" . -}}
+{{- include "postgresql.checkPods" . -}}
+{{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
+{{- if and $image.tag $image.digest -}}
+{{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.backup.enabled (not .Values.backup.s3.bucket) -}}
+{{- fail "backup.enabled needs backup.s3.bucket, the bucket that backups go into" -}}
+{{- end -}}
+{{- if and .Values.tls.enabled (not .Values.tls.certificatesSecret) -}}
+{{- fail "tls.enabled needs tls.certificatesSecret, the Secret with the certificate" -}}
+{{- end -}}
+{{- if and (or .Values.metrics.serviceMonitor.enabled .Values.metrics.prometheusRule.enabled) (not .Values.metrics.enabled) -}}
+{{- fail "metrics.serviceMonitor and metrics.prometheusRule are about metrics that nobody has: set metrics.enabled" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkReplicas" -}}
+{{- $one := .Values.replication.replicas -}}{{- $other := .Values.readReplicas.replicaCount -}}
+{{- if not (or (kindIs "invalid" $one) (kindIs "invalid" $other)) -}}
+{{- if ne (int $one) (int $other) -}}
+{{- fail (printf "replication.replicas is %d and readReplicas.replicaCount is %d: both are the number of replicas, so set one of them" (int $one) (int $other)) -}}
+{{- end -}}
+{{- end -}}
+{{- $replicas := include "postgresql.replicas" . | int -}}
+{{- if and (eq .Values.architecture "standalone") (gt $replicas 0) -}}
+{{- fail (printf "architecture is standalone and there are %d replicas: leave architecture out, or set no replicas" $replicas) -}}
+{{- end -}}
+{{- $synchronous := int .Values.replication.numSynchronousReplicas -}}
+{{- if gt $synchronous $replicas -}}
+{{- fail (printf "replication.numSynchronousReplicas is %d and there are %d replicas: every commit would wait for ever" $synchronous $replicas) -}}
+{{- end -}}
+{{- if eq .Values.primary.name .Values.readReplicas.name -}}
+{{- fail (printf "primary.name and readReplicas.name are both %s: each Service needs a name of its own" .Values.primary.name) -}}
+{{- end -}}
+{{- range $key, $name := dict "primary.name" .Values.primary.name "readReplicas.name" .Values.readReplicas.name -}}
+{{- if has $name (list "hl" "metrics" "config" "ha") -}}
+{{- fail (printf "%s is %s, which is the name of another object of the chart" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkFailover" -}}
+{{- $failover := .Values.failover -}}
+{{- if and (eq $failover.mode "manual") (gt (int .Values.replication.numSynchronousReplicas) 0) -}}
+{{- fail "failover.mode is manual and replication.numSynchronousReplicas is not 0: Patroni promotes a synchronous replica by itself, so take one of the two" -}}
+{{- end -}}
+{{- $least := add (int $failover.loopWait) (mul 2 (int $failover.retryTimeout)) | int -}}
+{{- if gt $least (int $failover.ttl) -}}
+{{- fail (printf "failover.ttl is %d: it has to be failover.loopWait and twice failover.retryTimeout at least, which is %d" (int $failover.ttl) $least) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkSettings" -}}
+{{- $reserved := include "postgresql.reservedParameters" . | fromYaml -}}
+{{- range $name, $_ := .Values.postgresql.parameters -}}
+{{- if hasKey $reserved $name -}}
+{{- fail (printf "postgresql.parameters has %s, which is set by %s: leave it out" $name (index $reserved $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- with (index .Values.postgresql.parameters "wal_level") -}}
+{{- if not (has . (list "replica" "logical")) -}}
+{{- fail (printf "postgresql.parameters.wal_level is %v: replicas need replica or logical" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkAuth" -}}
+{{- $auth := .Values.auth -}}
+{{- $roles := dict "auth.replicationUsername" $auth.replicationUsername "auth.metricsUsername" $auth.metricsUsername "the role that Patroni rewinds as" "rewind_user" -}}
+{{- range $name, $role := $roles -}}
+{{- if eq $role $auth.username -}}
+{{- fail (printf "auth.username is %s, which is %s: each needs a role of its own" $role $name) -}}
+{{- end -}}
+{{- if eq $role "postgres" -}}
+{{- fail (printf "%s is postgres, which is the superuser: each needs a role of its own" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (len (values $roles | uniq)) 3 -}}
+{{- fail "auth.replicationUsername and auth.metricsUsername have to be two roles, and neither rewind_user" -}}
+{{- end -}}
+{{- if and (eq $auth.username "postgres") $auth.password $auth.postgresPassword (ne $auth.password $auth.postgresPassword) -}}
+{{- fail "auth.username is postgres, whose password auth.password and auth.postgresPassword both say, and not the same: leave one of them out" -}}
+{{- end -}}
+{{- if has $auth.database (list "template0" "template1") -}}
+{{- fail (printf "auth.database is %s, which is PostgreSQL's own: choose another name" $auth.database) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkPods" -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "cluster-name" "role" -}}
+{{- if or (hasKey $.Values.primary.podLabels $key) (hasKey $.Values.commonLabels $key) -}}
+{{- fail (printf "the label %s is what the Services and Patroni find the pods by: leave it out of primary.podLabels and commonLabels" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- $own := list -}}
+{{- range include "postgresql.env" . | fromYamlArray -}}{{- $own = append $own .name -}}{{- end -}}
+{{- range .Values.primary.extraEnvVars -}}
+{{- if has .name $own -}}
+{{- fail (printf "primary.extraEnvVars sets %s, which the chart sets from its other values: set those" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values that are given and have no effect, a line each. */}}
+{{- define "postgresql.warnings" -}}
+{{- $auth := .Values.auth -}}
+{{- if $auth.existingSecret -}}
+{{- range $key := list "postgresPassword" "password" "replicationPassword" -}}
+{{- if index $auth $key }}
+auth.{{ $key }} has no effect beside auth.existingSecret, which has it.
+{{- end -}}
+{{- end -}}
+{{- else if ne ($auth.secretKeys | toJson) (dict "adminPasswordKey" "postgres-password" "userPasswordKey" "password" "replicationPasswordKey" "replication-password" "metricsPasswordKey" "metrics-password" | toJson) }}
+auth.secretKeys has no effect without auth.existingSecret.
+{{- end -}}
+{{- if and $auth.password (not $auth.username) }}
+auth.password has no effect without auth.username.
+{{- end -}}
+{{- if not .Values.primary.persistence.enabled }}
+primary.persistence.enabled is false: all data goes with the pods.
+{{- range $key := list "storageClass" "annotations" "labels" -}}
+{{- if index $.Values.primary.persistence $key }}
+primary.persistence.{{ $key }} has no effect without primary.persistence.enabled.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $path, $service := dict "primary.service" .Values.primary.service "readReplicas.service" .Values.readReplicas.service -}}
+{{- if eq $service.type "ClusterIP" -}}
+{{- if $service.externalTrafficPolicy }}
+{{ $path }}.externalTrafficPolicy has no effect with {{ $path }}.type ClusterIP.
+{{- end -}}
+{{- if $service.nodePorts.postgresql }}
+{{ $path }}.nodePorts has no effect with {{ $path }}.type ClusterIP.
+{{- end -}}
+{{- end -}}
+{{- if ne $service.type "LoadBalancer" -}}
+{{- range $key := list "loadBalancerClass" "loadBalancerSourceRanges" -}}
+{{- if index $service $key }}
+{{ $path }}.{{ $key }} has no effect without {{ $path }}.type LoadBalancer.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq (include "postgresql.replicas" .) "0") (not .Values.readReplicas.service.fallbackToPrimary) }}
+{{ include "postgresql.readService" . }} leads nowhere: there are no replicas, and readReplicas.service.fallbackToPrimary is false.
+{{- end -}}
+{{- if and (eq .Values.failover.mode "manual") (eq (include "postgresql.replicas" .) "0") }}
+failover.mode manual has no effect without replicas: there is nobody to promote.
+{{- end -}}
+{{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
+replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
+{{- end -}}
+{{- if not .Values.tls.enabled -}}
+{{- if .Values.tls.certificatesSecret }}
+tls.certificatesSecret has no effect without tls.enabled.
+{{- end -}}
+{{- if .Values.tls.require }}
+tls.require has no effect without tls.enabled: connections are not encrypted.
+{{- end -}}
+{{- end -}}
+{{- if not .Values.metrics.enabled -}}
+{{- range $key := list "collectors" "extraEnvVars" "resources" -}}
+{{- if index $.Values.metrics $key }}
+metrics.{{ $key }} has no effect without metrics.enabled.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not .Values.backup.enabled -}}
+{{- range $key := list "suspend" "databases" "serviceAccountName" "resources" "nodeSelector" "tolerations" -}}
+{{- if index $.Values.backup $key }}
+backup.{{ $key }} has no effect without backup.enabled.
+{{- end -}}
+{{- end -}}
+{{- range $key := list "endpoint" "bucket" "prefix" "region" "existingSecret" "caSecret" -}}
+{{- if index $.Values.backup.s3 $key }}
+backup.s3.{{ $key }} has no effect without backup.enabled.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
+backup.s3.caSecret has no effect with an endpoint without TLS.
+{{- end -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- if not $policy.enabled -}}
+{{- range $key := list "ingressFrom" "metricsFrom" "extraIngress" "extraEgress" -}}
+{{- if index $policy $key }}
+networkPolicy.{{ $key }} has no effect without networkPolicy.enabled.
+{{- end -}}
+{{- end -}}
+{{- else if and $policy.allowExternal $policy.ingressFrom }}
+networkPolicy.ingressFrom has no effect with networkPolicy.allowExternal, which lets in everybody.
+{{- else if and $policy.allowExternalEgress $policy.extraEgress }}
+networkPolicy.extraEgress has no effect with networkPolicy.allowExternalEgress, which lets out everything.
+{{- end -}}
+{{- if and .Values.primary.affinity (ne .Values.primary.podAntiAffinityPreset "soft") .Values.primary.podAntiAffinityPreset }}
+primary.podAntiAffinityPreset has no effect beside primary.affinity.
+{{- end -}}
+{{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
+serviceAccount.annotations has no effect without serviceAccount.create: annotate the account itself.
+{{- end -}}
+{{- if and .Values.postgresql.pgHba .Values.tls.require }}
+postgresql.pgHba has its own lines: those that begin with host let in connections without TLS, whatever tls.require says.
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,108 @@
+//! `backup.*`: the backuper as a CronJob.
+
+use serde_yaml_ng::Value;
+
+use super::{named, names, notes, only, rendered};
+
+const ON: [&str; 3] = [
+    "backup.enabled=true",
+    "backup.s3.bucket=dumps",
+    "backup.s3.existingSecret=keys",
+];
+
+fn job(values: &[&str]) -> Value {
+    only(
+        &rendered(&[&ON, values].concat()),
+        "CronJob",
+        "postgresql-backup",
+    )["spec"]
+        .clone()
+}
+
+fn env(values: &[&str], name: &str) -> Value {
+    let pod = job(values)["jobTemplate"]["spec"]["template"]["spec"].clone();
+    named(&pod["containers"][0]["env"], name)
+}
+
+/// 4.10.
+#[test]
+fn backups_are_made_as_the_document_says() {
+    assert!(names(&rendered(&[]), "CronJob").is_empty());
+    let job = job(&[]);
+    assert_eq!(job["schedule"], "0 2 * * *");
+    assert_eq!(job["concurrencyPolicy"], "Forbid");
+    assert_eq!(env(&[], "RETENTION_DAYS")["value"], "30");
+    assert_eq!(env(&["backup.retention=7"], "RETENTION_DAYS")["value"], "7");
+    assert_eq!(env(&[], "DB_NAME")["value"], "*");
+    assert_eq!(env(&[], "DB_HOST")["value"], "postgresql-master");
+    let some = ["backup.databases={salon_core,!test_*}"];
+    assert_eq!(env(&some, "DB_NAME")["value"], "salon_core,!test_*");
+}
+
+#[test]
+fn each_release_has_a_folder_of_its_own() {
+    assert_eq!(
+        env(&[], "STORE_URL")["value"],
+        "s3://dumps/production/postgresql"
+    );
+    let own = [
+        "backup.s3.prefix=team/a",
+        "backup.s3.endpoint=https://s3.example",
+    ];
+    assert_eq!(env(&own, "STORE_URL")["value"], "s3://dumps/team/a");
+    assert_eq!(env(&own, "S3_ENDPOINT")["value"], "https://s3.example");
+}
+
+/// 2.19, 2.20, 2.21, 2.22.
+#[test]
+fn its_pods_are_restricted_let_in_and_have_no_sidecar() {
+    let template =
+        job(&["networkPolicy.allowExternal=false"])["jobTemplate"]["spec"]["template"].clone();
+    assert_eq!(template["metadata"]["labels"]["postgresql-client"], "true");
+    // No member of the cluster, whose policy and Services choose by this.
+    assert_eq!(
+        template["metadata"]["labels"]["app.kubernetes.io/name"],
+        "postgresql-backup"
+    );
+    assert_eq!(
+        template["metadata"]["annotations"]["sidecar.istio.io/inject"],
+        "false"
+    );
+    let spec = &template["spec"];
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        spec["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    let context = &spec["containers"][0]["securityContext"];
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["capabilities"]["drop"][0], "ALL");
+    for (name, secret, key) in [
+        ("DB_PASSWORD", "postgresql", "postgres-password"),
+        ("S3_ACCESS_KEY", "keys", "AWS_ACCESS_KEY_ID"),
+        ("S3_SECRET_KEY", "keys", "AWS_SECRET_ACCESS_KEY"),
+    ] {
+        let variable = env(&[], name);
+        assert_eq!(variable["valueFrom"]["secretKeyRef"]["name"], secret);
+        assert_eq!(variable["valueFrom"]["secretKeyRef"]["key"], key);
+    }
+}
+
+#[test]
+fn a_private_authority_is_mounted() {
+    let values = ["backup.s3.caSecret=ca", "backup.s3.caKey=tls.crt"];
+    assert_eq!(env(&values, "STORE_CA_FILE")["value"], "/etc/s3-ca/ca.crt");
+    let spec = job(&values)["jobTemplate"]["spec"]["template"]["spec"].clone();
+    let volume = named(&spec["volumes"], "s3-ca");
+    assert_eq!(volume["secret"]["items"][0]["key"], "tls.crt");
+}
+
+#[test]
+fn notes_say_how_to_make_one_now() {
+    let said = notes(&ON);
+    assert!(
+        said.contains("create job --from=cronjob/postgresql-backup"),
+        "{said}"
+    );
+}

@@ -1,0 +1,253 @@
+//! Values that contradict each other are refused with a sentence; those without an effect are warned about.
+
+use super::{is_refused, notes};
+
+/// Values, and some words of why not.
+const CONTRADICTIONS: &[(&[&str], &str)] = &[
+    (
+        &["replication.replicas=2", "readReplicas.replicaCount=3"],
+        "both are the number of replicas",
+    ),
+    (
+        &["architecture=standalone", "replication.replicas=1"],
+        "architecture is standalone",
+    ),
+    (
+        &[
+            "replication.replicas=1",
+            "replication.numSynchronousReplicas=2",
+        ],
+        "every commit would wait for ever",
+    ),
+    (
+        &[
+            "failover.mode=manual",
+            "replication.replicas=2",
+            "replication.numSynchronousReplicas=1",
+        ],
+        "take one of the two",
+    ),
+    (
+        &[
+            "failover.ttl=20",
+            "failover.loopWait=10",
+            "failover.retryTimeout=10",
+        ],
+        "which is 30",
+    ),
+    (
+        &["postgresql.parameters.port=1"],
+        "postgresql.parameters has port",
+    ),
+    (
+        &["postgresql.parameters.archive_command=x"],
+        "postgresql.parameters has archive_command",
+    ),
+    (
+        &["postgresql.parameters.synchronous_standby_names=x"],
+        "numSynchronousReplicas is for that",
+    ),
+    (
+        &["postgresql.parameters.wal_level=minimal"],
+        "replicas need replica or logical",
+    ),
+    (&["auth.username=repl_user"], "each needs a role of its own"),
+    (
+        &["auth.username=rewind_user"],
+        "each needs a role of its own",
+    ),
+    (&["auth.metricsUsername=postgres"], "which is the superuser"),
+    (&["auth.metricsUsername=repl_user"], "have to be two roles"),
+    (
+        &[
+            "auth.username=postgres",
+            "auth.password=a",
+            "auth.postgresPassword=b",
+        ],
+        "not the same",
+    ),
+    (&["auth.database=template1"], "PostgreSQL's own"),
+    (&["primary.podLabels.role=x"], "find the pods by"),
+    (&["commonLabels.cluster-name=x"], "find the pods by"),
+    (
+        &[r#"primary.extraEnvVars:=[{"name":"PGDATA","value":"/x"}]"#],
+        "primary.extraEnvVars sets PGDATA",
+    ),
+    (
+        &[
+            "image.tag=v1",
+            "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+        "leave the tag out",
+    ),
+    (
+        &["backup.enabled=true"],
+        "backup.enabled needs backup.s3.bucket",
+    ),
+    (
+        &["tls.enabled=true"],
+        "tls.enabled needs tls.certificatesSecret",
+    ),
+    (
+        &["metrics.serviceMonitor.enabled=true"],
+        "set metrics.enabled",
+    ),
+    (
+        &["primary.name=read"],
+        "each Service needs a name of its own",
+    ),
+    (&["readReplicas.name=hl"], "another object of the chart"),
+];
+
+#[test]
+fn contradictions_are_refused() {
+    for (values, words) in CONTRADICTIONS {
+        is_refused(values, words);
+    }
+}
+
+#[test]
+fn values_that_are_not_or_not_so_are_refused() {
+    for values in [
+        "nothing=1",
+        "primary.nothing=1",
+        "failover.ttl=10",
+        "failover.mode=never",
+        "readReplicas.replicaCount=-1",
+        "readReplicas.replicaCount:=\"two\"",
+        "primary.persistence.size=much",
+        "primary.persistence.accessModes={ReadWriteMany}",
+        "readReplicas.maxLag=10 s",
+        "auth.username=a b",
+        "postgresql.pgHba={everybody}",
+        "metrics.collectors.wal=maybe",
+    ] {
+        is_refused(
+            &[values],
+            values
+                .split(['=', ':'])
+                .next()
+                .unwrap()
+                .rsplit('.')
+                .next()
+                .unwrap(),
+        );
+    }
+}
+
+#[test]
+fn scripts_that_would_not_be_run_are_refused() {
+    is_refused(&[r#"primary.initdb.scripts:={"a.sh":"x"}"#], "a.sh");
+}
+
+/// Values, and some words of what is said about them.
+const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
+    (
+        &[
+            "auth.existingSecret=a",
+            "auth.password=b",
+            "auth.username=c",
+        ],
+        "auth.password has no effect beside",
+    ),
+    (
+        &["auth.secretKeys.userPasswordKey=a"],
+        "auth.secretKeys has no effect",
+    ),
+    (&["auth.password=a"], "without auth.username"),
+    (
+        &[
+            "primary.persistence.enabled=false",
+            "primary.persistence.storageClass=a",
+        ],
+        "primary.persistence.storageClass has no effect",
+    ),
+    (
+        &["primary.service.externalTrafficPolicy=Local"],
+        "primary.service.externalTrafficPolicy has no effect",
+    ),
+    (
+        &["readReplicas.service.nodePorts.postgresql=30000"],
+        "readReplicas.service.nodePorts has no effect",
+    ),
+    (
+        &["readReplicas.service.loadBalancerSourceRanges={10.0.0.0/8}"],
+        "readReplicas.service.loadBalancerSourceRanges",
+    ),
+    (
+        &["readReplicas.service.fallbackToPrimary=false"],
+        "postgresql-read leads nowhere",
+    ),
+    (&["failover.mode=manual"], "there is nobody to promote"),
+    (
+        &[
+            "replication.replicas=1",
+            "replication.numSynchronousReplicas=1",
+            "replication.synchronousCommit:=\"off\"",
+        ],
+        "no commit waits for anybody",
+    ),
+    (&["tls.require=true"], "connections are not encrypted"),
+    (
+        &["tls.certificatesSecret=a"],
+        "tls.certificatesSecret has no effect",
+    ),
+    (
+        &["backup.s3.bucket=dumps"],
+        "backup.s3.bucket has no effect",
+    ),
+    (
+        &["metrics.collectors.wal=true"],
+        "metrics.collectors has no effect",
+    ),
+    (
+        &[
+            "networkPolicy.enabled=false",
+            "networkPolicy.extraEgress:=[{}]",
+        ],
+        "networkPolicy.extraEgress has no effect",
+    ),
+    (&["networkPolicy.ingressFrom:=[{}]"], "lets in everybody"),
+    (
+        &[
+            "networkPolicy.allowExternalEgress=true",
+            "networkPolicy.extraEgress:=[{}]",
+        ],
+        "lets out everything",
+    ),
+    (
+        &[
+            "serviceAccount.create=false",
+            "serviceAccount.annotations.a=b",
+        ],
+        "annotate the account itself",
+    ),
+];
+
+#[test]
+fn values_without_an_effect_are_said() {
+    for (values, words) in WITHOUT_EFFECT {
+        let said = notes(values);
+        let line = said.lines().find(|it| it.contains(words));
+        assert!(
+            line.is_some_and(|it| it.starts_with("WARNING: ")),
+            "{values:?}: {said}"
+        );
+    }
+    assert!(!notes(&["replication.replicas=2"]).contains("WARNING"));
+}
+
+/// The command for a truly new cluster, and who is where.
+#[test]
+fn notes_say_the_next_step() {
+    let said = notes(&["replication.replicas=2", "auth.username=salon"]);
+    for words in [
+        "postgresql-master.production.svc.cluster.local:5432",
+        "postgresql-read.production.svc.cluster.local:5432",
+        "get secret postgresql -o go-template='{{index .data \"password\" | base64decode}}'",
+        "patronictl list",
+        "delete configmap,pvc -l app.kubernetes.io/name=postgresql,app.kubernetes.io/instance=postgresql",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
