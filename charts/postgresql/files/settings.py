@@ -31,7 +31,6 @@ from psycopg2 import sql
 
 CONFIG = "/etc/patroni"
 SECRETS = "/run/secrets/postgresql"
-TLS = "/etc/postgresql-tls"
 STATE = "/run/patroni"
 SOCKET = "/var/run/postgresql"
 PGPASS = SOCKET + "/pgpass"
@@ -325,7 +324,6 @@ class Watch:
         self.patroni = Patroni()
         self.said = {}
         self.restarts = {}
-        self.certificate = None
         self.slots_released = False
 
     def step(self, name, action, *arguments):
@@ -349,7 +347,6 @@ class Watch:
             self.step("writing settings to Patroni's store", self.store, settings)
             self.step("releasing slots of replicas that are gone", self.slots, settings)
         self.step("giving Patroni its configuration", self.config, own["role"])
-        self.step("loading the certificate of the Secret", self.tls)
         if settings["restart"] == "automatic":
             self.step("restarting PostgreSQL for settings that need it", self.restart, own)
 
@@ -415,20 +412,6 @@ class Watch:
             raise
         self.pgpass(config["postgresql"]["authentication"])
         say("Patroni has the new configuration")
-
-    def tls(self):
-        """PostgreSQL reads its certificate when it is told to."""
-        if not os.path.isdir(TLS):
-            return
-        digest = hashlib.sha256()
-        for name in sorted(it for it in os.listdir(TLS) if not it.startswith(".")):
-            with open(f"{TLS}/{name}", "rb") as file:
-                digest.update(file.read())
-        if self.certificate not in (None, digest.digest()):
-            with connect() as connection:
-                Roles(connection, {}).ask("select pg_reload_conf()")
-            say("PostgreSQL has the new certificate")
-        self.certificate = digest.digest()
 
     def log_in(self, replication):
         members = self.patroni.get("/cluster")["members"]

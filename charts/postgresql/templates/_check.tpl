@@ -13,9 +13,6 @@
 {{- if and .Values.backup.enabled (not .Values.backup.s3.bucket) -}}
 {{- fail "backup.enabled needs backup.s3.bucket, the bucket that backups go into" -}}
 {{- end -}}
-{{- if and .Values.tls.enabled (not .Values.tls.certificatesSecret) -}}
-{{- fail "tls.enabled needs tls.certificatesSecret, the Secret with the certificate" -}}
-{{- end -}}
 {{- if and (or .Values.metrics.serviceMonitor.enabled .Values.metrics.prometheusRule.enabled) (not .Values.metrics.enabled) -}}
 {{- fail "metrics.serviceMonitor and metrics.prometheusRule are about metrics that nobody has: set metrics.enabled" -}}
 {{- end -}}
@@ -157,14 +154,6 @@ failover.mode manual has no effect without replicas: there is nobody to promote.
 {{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
 replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
 {{- end -}}
-{{- if not .Values.tls.enabled -}}
-{{- if .Values.tls.certificatesSecret }}
-tls.certificatesSecret has no effect without tls.enabled.
-{{- end -}}
-{{- if .Values.tls.require }}
-tls.require has no effect without tls.enabled: connections are not encrypted.
-{{- end -}}
-{{- end -}}
 {{- if not .Values.metrics.enabled -}}
 {{- range $key := list "collectors" "extraEnvVars" "resources" -}}
 {{- if index $.Values.metrics $key }}
@@ -204,8 +193,5 @@ primary.podAntiAffinityPreset has no effect beside primary.affinity.
 {{- end -}}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
 serviceAccount.annotations has no effect without serviceAccount.create: annotate the account itself.
-{{- end -}}
-{{- if and .Values.postgresql.pgHba .Values.tls.require }}
-postgresql.pgHba has its own lines: those that begin with host let in connections without TLS, whatever tls.require says.
 {{- end -}}
 {{- end -}}

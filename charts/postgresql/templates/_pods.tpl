@@ -62,9 +62,6 @@
 - {name: secrets, mountPath: /run/secrets/postgresql, readOnly: true}
 - {name: sockets, mountPath: /run/postgresql}
 - {name: patroni, mountPath: /run/patroni}
-{{- if .Values.tls.enabled }}
-- {name: tls, mountPath: /etc/postgresql-tls, readOnly: true}
-{{- end }}
 {{- end -}}
 
 {{/* A question of the kubelet to Patroni's API, with how often and how long. */}}

@@ -30,10 +30,6 @@ data_directory: the chart
 config_file: the chart
 hba_file: the chart; postgresql.pgHba is for that
 ident_file: the chart
-ssl: tls.enabled
-ssl_cert_file: tls.certFilename
-ssl_key_file: tls.certKeyFilename
-ssl_ca_file: tls.certCAFilename
 {{- end -}}
 
 {{/* What is written to Patroni's store, in the words of its documentation. */}}
@@ -71,32 +67,24 @@ postgresql:
 
 {{/* Who may connect: the pods' own socket is for whoever may enter the pod, who has the data as well. */}}
 {{- define "postgresql.hba" -}}
-{{- $host := ternary "hostssl" "host" (and .Values.tls.enabled .Values.tls.require) -}}
 - local all all trust
 - local replication all trust
-- {{ $host }} replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
+- host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
 - host all {{ .Values.auth.metricsUsername | quote }} 127.0.0.1/32 scram-sha-256
 {{- with .Values.postgresql.pgHba }}
-- {{ $host }} postgres rewind_user all scram-sha-256
+- host postgres rewind_user all scram-sha-256
 {{ toYaml . }}
 {{- else }}
-- {{ $host }} all all all scram-sha-256
+- host all all all scram-sha-256
 {{- end }}
 {{- end -}}
 
 {{- define "postgresql.localParameters" -}}
-{{- $tls := .Values.tls -}}
 {{- $parameters := dict "unix_socket_directories" "/var/run/postgresql" "password_encryption" "scram-sha-256" -}}
 {{- $_ := set $parameters "synchronous_commit" (include "postgresql.text" .Values.replication.synchronousCommit) -}}
 {{- /* On from the start, since to switch it on needs a restart; a command that does nothing archives nothing. */ -}}
 {{- $_ := set $parameters "archive_mode" "on" -}}
 {{- $_ := set $parameters "archive_command" "/bin/true" -}}
-{{- if $tls.enabled -}}
-{{- $_ := set $parameters "ssl" "on" -}}
-{{- $_ := set $parameters "ssl_cert_file" (printf "/etc/postgresql-tls/%s" $tls.certFilename) -}}
-{{- $_ := set $parameters "ssl_key_file" (printf "/etc/postgresql-tls/%s" $tls.certKeyFilename) -}}
-{{- with $tls.certCAFilename -}}{{- $_ := set $parameters "ssl_ca_file" (printf "/etc/postgresql-tls/%s" .) -}}{{- end -}}
-{{- end -}}
 {{- $store := include "postgresql.storeParameters" . | fromYamlArray -}}
 {{- range $name, $value := .Values.postgresql.parameters -}}
 {{- if not (or (has $name $store) (kindIs "invalid" $value)) -}}

@@ -85,10 +85,6 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "backup.enabled needs backup.s3.bucket",
     ),
     (
-        &["tls.enabled=true"],
-        "tls.enabled needs tls.certificatesSecret",
-    ),
-    (
         &["metrics.serviceMonitor.enabled=true"],
         "set metrics.enabled",
     ),
@@ -186,11 +182,6 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
             "replication.synchronousCommit:=\"off\"",
         ],
         "no commit waits for anybody",
-    ),
-    (&["tls.require=true"], "connections are not encrypted"),
-    (
-        &["tls.certificatesSecret=a"],
-        "tls.certificatesSecret has no effect",
     ),
     (
         &["backup.s3.bucket=dumps"],

@@ -67,7 +67,7 @@ fn a_new_cluster_has_checksums_and_the_locale_that_is_asked_for() {
 }
 
 #[test]
-fn who_connects_needs_a_password_and_tls_where_that_is_required() {
+fn who_connects_needs_a_password() {
     let lines = |values: &[&str]| -> Vec<String> {
         let hba = patroni(values)["postgresql"]["pg_hba"].clone();
         hba.as_sequence()
@@ -83,18 +83,6 @@ fn who_connects_needs_a_password_and_tls_where_that_is_required() {
         trusted.clone().all(|it| it.starts_with("local ")),
         "{usual:?}"
     );
-    let tls = [
-        "tls.enabled=true",
-        "tls.require=true",
-        "tls.certificatesSecret=cert",
-    ];
-    for line in lines(&tls) {
-        let inside = line.starts_with("local ") || line.contains("127.0.0.1/32");
-        assert!(inside || line.starts_with("hostssl "), "{line}");
-    }
-    let parameters = patroni(&tls)["postgresql"]["parameters"].clone();
-    assert_eq!(parameters["ssl"], "on");
-    assert_eq!(parameters["ssl_cert_file"], "/etc/postgresql-tls/tls.crt");
     let own = lines(&["postgresql.pgHba={host all all 10.0.0.0/8 scram-sha-256}"]);
     assert_eq!(own.last().unwrap(), "host all all 10.0.0.0/8 scram-sha-256");
     // Replicas and pg_rewind connect, whatever the lines of people say.
