@@ -1,5 +1,7 @@
 //! Every metric of the scheduler, its name and its labels.
 
+mod verified;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +18,7 @@ use prometheus::{
 
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Ending, Run};
+use crate::domain::verified::Verified;
 
 /// From a call that finds everything as it should be to one that a cluster keeps waiting.
 const CALL_BUCKETS: [f64; 11] = [
@@ -110,6 +113,7 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         schedules,
         runs,
         under_way,
+        verifications,
     } = shown;
     let mut add = |gauge: &dyn Collector| {
         let found = gauge.collect();
@@ -145,6 +149,9 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
                 gauge.with_label_values(&labels).set(value);
             }
         }
+        add(&gauge)?;
+    }
+    for gauge in verified::gauges(verifications)? {
         add(&gauge)?;
     }
     Ok(())
@@ -188,6 +195,8 @@ pub struct Shown {
     pub runs: Vec<(Component, &'static str, usize)>,
     /// Those runs.
     pub under_way: Vec<Run>,
+    /// What is known of the schedules' drills.
+    pub verifications: Vec<Verified>,
 }
 
 impl Metrics {

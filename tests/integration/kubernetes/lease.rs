@@ -73,6 +73,7 @@ impl Replica {
             schedules: Vec::new(),
             runs: Vec::new(),
             under_way: Vec::new(),
+            verifications: Vec::new(),
         });
         let text = text.expect("text");
         let lines = text.lines().filter(|it| {

@@ -1,7 +1,9 @@
 //! BackupStorage, Backup, BackupSchedule and Restore, with the real workers: a local engine stands for Kubernetes'
 //! own, as controllers speak to the service and to no engine.
 
-use std::sync::Arc;
+mod verify;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +29,9 @@ use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::s3::S3;
 use crate::testbed::{folder, programs, runtime, unique};
 
+/// What the operator that all tests share tells of.
+static LEDGER: OnceLock<Ledger> = OnceLock::new();
+
 /// The use cases over an engine that runs workers here.
 pub(super) fn service() -> Service {
     let engine = Local::open(Settings {
@@ -42,6 +47,7 @@ pub(super) fn service() -> Service {
     });
     let engine: Arc<dyn Engine> = Arc::new(engine.unwrap());
     let ledger = Ledger::awaiting();
+    drop(LEDGER.set(ledger.clone()));
     let checks = Checks::On(Disk::Shared);
     let service = Service::new(
         engine.clone(),
