@@ -30,7 +30,6 @@ e2e-postgresql: ## charts/postgresql in real pods: kills, lost volumes, changed 
 # Never on a cluster that the machine's owner happens to have in the environment.
 e2e-if-possible:
 	env -u KUBECONFIG CARGO=$(CARGO) scripts/e2e.sh --if-possible
-	env -u KUBECONFIG CARGO=$(CARGO) scripts/e2e.sh --postgresql --if-possible
 
 lint: fmt-check clippy dependencies ## Formatting, clippy and who may depend on what
 

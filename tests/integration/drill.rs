@@ -100,6 +100,10 @@ fn a_drill_restores_compares_and_leaves_nothing() {
     assert!(there.contains(theirs) && !there.contains(left), "{there}");
     for (sql, why) in [
         ("SELECT count(*) > 100000 FROM large", "false or null"),
+        (
+            "SELECT false; SELECT true; CREATE TABLE x (a int)",
+            "false or null",
+        ),
         ("SELECT * FROM missing", "\"missing\" does not exist"),
     ] {
         let ended = asking(sql);

@@ -1,6 +1,8 @@
 //! A restore drill: a backup is restored into a database that is made for it, compared with what its
 //! manifest says, and the database is dropped. What anybody else has in the server stays untouched.
 
+use std::fmt::Display;
+
 use backuper::archive::Manifest;
 use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
@@ -18,6 +20,8 @@ const PREFIX: &str = "restore_drill_";
 const TIME: &str = "%Y%m%d_%H%M%S";
 /// How many differences a sentence names.
 const NAMED: usize = 10;
+/// How the sentence of a drill that has passed begins.
+const PASSED: &str = "restore drill passed: ";
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub struct Compared {
 impl Compared {
     /// What a drill has shown, for the line that ends the log.
     #[must_use]
-    pub fn sentence(self, key: &str, target: &Target) -> String {
+    pub fn sentence(self, key: &str, target: impl Display) -> String {
         let Self {
             tables,
             rows,
@@ -46,9 +50,20 @@ impl Compared {
             ),
         };
         format!(
-            "restore drill passed: {key} was restored into {target}, all {tables} tables are there with {rows} rows{not_known}; that database is dropped again"
+            "{PASSED}{key} was restored into {target}, all {tables} tables are there with {rows} rows{not_known}; that database is dropped again"
         )
     }
+}
+
+/// Reads the sentence that ends the log of a drill that has passed: how many tables were compared, and how many
+/// rows.
+#[must_use]
+pub fn told(sentence: &str) -> Option<(u64, u64)> {
+    // A key may have any words in it.
+    let (_key, rest) = sentence.strip_prefix(PASSED)?.rsplit_once(", all ")?;
+    let (tables, rest) = rest.split_once(" tables are there with ")?;
+    let rows: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((tables.parse().ok()?, rows.parse().ok()?))
 }
 
 /// The database that a drill restores into: one that nobody has, on the same server.
@@ -195,8 +210,8 @@ async fn count(session: &Client, target: &Target, table: &str) -> Result<Option<
     }
 }
 
-/// Runs a person's SQL, which passes where it succeeds and its last answer, if it has one, does not begin with
-/// false or null.
+/// Runs a person's SQL, which passes where it succeeds and no statement's last row, if it has one, begins with false
+/// or null.
 async fn ask(target: &Target, key: &str, question: &str) -> Result<(), Failure> {
     let failed = |why: String| Failure {
         verdict: Verdict::Incomplete,
@@ -216,21 +231,45 @@ async fn ask(target: &Target, key: &str, question: &str) -> Result<(), Failure> 
                 .map_or_else(|| error.to_string(), |it| it.message().to_owned()),
         )
     })?;
-    let rows = answered.iter().filter_map(|it| match it {
-        SimpleQueryMessage::Row(row) => Some(row.get(0)),
-        _ => None,
-    });
-    match rows.last() {
-        Some(None | Some("f")) => Err(failed(
-            "the first column of its last row is false or null".to_owned(),
-        )),
-        None | Some(Some(_)) => Ok(()),
+    if says_no(&answered) {
+        return Err(failed(
+            "the first column of a statement's last row is false or null".to_owned(),
+        ));
     }
+    Ok(())
+}
+
+/// Whether the last row of any statement begins with false or null.
+fn says_no(answered: &[SimpleQueryMessage]) -> bool {
+    let mut last = None;
+    for message in answered {
+        match message {
+            SimpleQueryMessage::Row(row) => last = Some(matches!(row.get(0), None | Some("f"))),
+            SimpleQueryMessage::CommandComplete(_) if last == Some(true) => return true,
+            SimpleQueryMessage::CommandComplete(_) => last = None,
+            _ => {}
+        }
+    }
+    last == Some(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_drill_has_compared_is_read_back_from_its_sentence() {
+        for uncounted in [0, 1] {
+            let compared = Compared {
+                tables: 9,
+                rows: 100_063,
+                uncounted,
+            };
+            let sentence = compared.sentence("a, all 3 tables/b", "db:5432/x");
+            assert_eq!(told(&format!("{sentence} (1.5 s)")), Some((9, 100_063)));
+        }
+        assert_eq!(told("restore drill failed: a, all 3 tables"), None);
+    }
 
     #[test]
     fn only_what_a_drill_has_made_is_known_as_such() {

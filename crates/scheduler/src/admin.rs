@@ -94,6 +94,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             schedules: ledger.protections(Timestamp::now()),
             runs: ledger.unfinished(),
             under_way: ledger.under_way(),
+            verifications: ledger.verifications(),
         })
     });
     let written = match writing.await {

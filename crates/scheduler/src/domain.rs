@@ -19,4 +19,5 @@ pub mod restore;
 pub mod run;
 pub mod schedule;
 pub mod store;
+pub mod verified;
 pub mod zone;

@@ -1,6 +1,7 @@
 //! Every metric of the scheduler, its name and its labels.
 
 pub mod objects;
+mod verified;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -20,6 +21,7 @@ use objects::Objects;
 
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Ending, Run};
+use crate::domain::verified::Verified;
 
 /// From a call that finds everything as it should be to one that a cluster keeps waiting.
 const CALL_BUCKETS: [f64; 11] = [
@@ -117,6 +119,7 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
         runs,
         under_way,
         objects,
+        verifications,
     } = shown;
     let mut add = |gauge: &dyn Collector| {
         let found = gauge.collect();
@@ -154,6 +157,9 @@ fn write(shown: &Shown, text: &mut String) -> prometheus::Result<()> {
                 gauge.with_label_values(&labels).set(value);
             }
         }
+        add(&gauge)?;
+    }
+    for gauge in verified::gauges(verifications)? {
         add(&gauge)?;
     }
     match objects {
@@ -202,6 +208,8 @@ pub struct Shown {
     pub under_way: Vec<Run>,
     /// The operator's objects, where it works here.
     pub objects: Option<Objects>,
+    /// What is known of the schedules' drills.
+    pub verifications: Vec<Verified>,
 }
 
 impl Metrics {

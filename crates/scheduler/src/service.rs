@@ -5,6 +5,7 @@ pub mod checks;
 mod databases;
 pub mod declared;
 mod defaults;
+pub mod drills;
 pub mod ledger;
 mod objects;
 mod options;

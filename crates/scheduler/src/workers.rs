@@ -22,7 +22,7 @@ use crate::domain::credential::Credential;
 use crate::domain::database::Database;
 use crate::domain::options::Options;
 use crate::domain::question::{Given, Task};
-use crate::domain::restore::{Restore, Wishes};
+use crate::domain::restore::{Drill, Restore, Wishes};
 use crate::domain::schedule::Schedule;
 
 /// Makes workers' settings of requests. A secret that is not at hand becomes an empty one: its
@@ -81,6 +81,7 @@ impl Workers {
             lent: _,
             wishes,
             layout,
+            drill,
         } = restore;
         let Wishes {
             mode,
@@ -103,8 +104,8 @@ impl Workers {
             roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             mode: *mode,
-            drill: false,
-            drill_sql: None,
+            drill: drill.is_some(),
+            drill_sql: drill.as_ref().and_then(Drill::question),
             identity: self.identity(identity),
             reporting: self.reporting(core.as_ref()),
         }

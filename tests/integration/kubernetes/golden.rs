@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use scheduler::domain::credential::{Credential, Reference};
+use scheduler::domain::restore::Drill;
 use scheduler::domain::run::Component;
 use scheduler::domain::store::{Keys, Place, Store, Way};
 use scheduler::engine::conformance;
@@ -177,6 +178,19 @@ fn the_golden_restore() {
     let wanted = conformance::restore("shop", "0", 0);
     let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted, None);
     check("restore_job", &job);
+}
+
+/// Issue 14, section 3: a PostgreSQL that runs beside the worker, with the Restricted profile.
+#[test]
+fn the_golden_restore_drill() {
+    let mut wanted = conformance::restore("restore_drill_shop", "0", 0);
+    wanted.target.host = "127.0.0.1".to_owned();
+    wanted.drill = Some(Drill {
+        sql: vec!["SELECT count(*) > 0 FROM orders".to_owned()],
+        image: Some("postgres:17".to_owned()),
+    });
+    let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted, None);
+    check("restore_drill", &job);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Replica {
             runs: Vec::new(),
             under_way: Vec::new(),
             objects: None,
+            verifications: Vec::new(),
         });
         let text = text.expect("text");
         let lines = text.lines().filter(|it| {

@@ -2,8 +2,9 @@
 //! own, as controllers speak to the service and to no engine.
 
 mod restores;
+mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +30,9 @@ use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::s3::S3;
 use crate::testbed::{folder, programs, runtime, unique};
 
+/// What the operator that all tests share tells of.
+static LEDGER: OnceLock<Ledger> = OnceLock::new();
+
 /// The use cases over an engine that runs workers here.
 pub(super) fn service() -> Service {
     let engine = Local::open(Settings {
@@ -44,6 +48,7 @@ pub(super) fn service() -> Service {
     });
     let engine: Arc<dyn Engine> = Arc::new(engine.unwrap());
     let ledger = Ledger::awaiting();
+    drop(LEDGER.set(ledger.clone()));
     let checks = Checks::On(Disk::Shared);
     let service = Service::new(
         engine.clone(),

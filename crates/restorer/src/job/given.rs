@@ -74,7 +74,7 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_DRILL", default_value = "", value_parser = maybe::<String>)]
     drill: Maybe<String>,
 
-    /// SQL that a drill runs in what it has restored: it passes where it succeeds and the first column of its last row, if it gives any, is neither false nor null.
+    /// SQL that a drill runs in what it has restored: it passes where it succeeds and the first column of each statement's last row, if it gives any, is neither false nor null.
     #[arg(help_heading = "Restore", env = "RESTORE_DRILL_SQL", default_value = "", value_parser = maybe::<String>)]
     drill_sql: Maybe<String>,
 

@@ -51,6 +51,36 @@ pub struct Restore {
     /// Under which keys the dumps lie among which it takes one, as the schedule has it whose they are.
     #[serde(default, skip_serializing_if = "OwnLayout::is_none")]
     pub layout: OwnLayout,
+    /// That it is a drill; none: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
+}
+
+/// A restore that proves a backup: into a database of its own, which is compared with what was dumped and dropped.
+/// The target's database is no more than a name then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drill {
+    /// What is asked of what has come back; no statement may say no.
+    pub sql: Vec<String>,
+    /// An image of PostgreSQL that runs beside the worker and serves no one else; none: the target's server is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+impl Drill {
+    /// What a run of a drill is told of as its database: one that is nobody's.
+    #[must_use]
+    pub fn name(of: &str) -> String {
+        format!("restore_drill_{of}")
+    }
+
+    /// All that is asked, for a worker; none: nothing is.
+    #[must_use]
+    pub fn question(&self) -> Option<String> {
+        // A statement may end in a comment.
+        (!self.sql.is_empty()).then(|| self.sql.join("\n;\n"))
+    }
 }
 
 /// How a restore is to be done, where that was asked for.
@@ -91,7 +121,12 @@ impl Kept for Restore {
             || self.target.sslmode.is_some()
             || self.target.authorities.is_some()
             || self.store.region.is_some();
-        let newest = if is_newest { 3 } else { 1 };
+        let newest = match self.drill {
+            // It would replace the target, or try to.
+            Some(_) => 4,
+            None if is_newest => 3,
+            None => 1,
+        };
         newest.max(1 + u32::from(is_new))
     }
 }
@@ -181,6 +216,7 @@ impl Restore {
             lent,
             wishes,
             layout,
+            drill,
         } = self;
         // Quoted, so that no value can pass for two.
         let mut text = format!(
@@ -210,6 +246,9 @@ impl Restore {
         }
         if !layout.is_none() {
             text.push_str(&format!("\n{layout:?}"));
+        }
+        if let Some(drill) = drill {
+            text.push_str(&format!("\n{drill:?}"));
         }
         hex::encode(&Sha256::digest(text)[..16])
     }
@@ -243,6 +282,29 @@ mod tests {
         assert!(vars.iter().any(|it| it.name == "RESTORE_ROLES"));
         let vars = workers().restore(&plain).to_env();
         assert!(!vars.iter().any(|it| it.name == "RESTORE_ROLES"));
+    }
+
+    /// An older scheduler would restore over what is there.
+    #[test]
+    fn a_drill_is_kept_from_older_schedulers_and_told_to_workers_that_know_drills() {
+        let mut drill = restore("copy", "0", 0);
+        drill.drill = Some(Drill {
+            sql: vec!["SELECT 1 -- one".to_owned(), "SELECT 2".to_owned()],
+            image: None,
+        });
+        let kept = kept::write(&drill).unwrap();
+        assert!(kept.starts_with(r#"{"version":4,"#), "{kept}");
+        let read: Restore = kept::read(&kept).unwrap();
+        assert_eq!(read.drill, drill.drill);
+        assert_ne!(drill.request(), restore("copy", "0", 0).request());
+        let vars = workers().restore(&read).to_env();
+        assert!(!vars.iter().any(|it| it.name == "DB_NAME"));
+        let told = |name: &str| {
+            let var = vars.iter().find(|it| it.name == name).unwrap();
+            format!("{:?}", var.value)
+        };
+        assert!(told("RESTORE_DRILL").contains("copy"));
+        assert!(told("RESTORE_DRILL_SQL").contains(r"SELECT 1 -- one\n;\nSELECT 2"));
     }
 
     /// After a rollback an older scheduler would take the target's own backups.

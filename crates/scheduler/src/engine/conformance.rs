@@ -110,6 +110,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         lent: None,
         wishes: Wishes::default(),
         layout: OwnLayout::default(),
+        drill: None,
     }
 }
 

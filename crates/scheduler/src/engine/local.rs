@@ -294,9 +294,16 @@ impl Engine for Local {
             target,
             store,
             identity,
+            drill,
             ..
         } = restore;
         let doing = "start a restore";
+        if let Some(image) = drill.as_ref().and_then(|it| it.image.as_ref()) {
+            let why = format!(
+                "{image} is an image, and without Kubernetes there are no containers: name a server that the drill may use"
+            );
+            return Err(Error::new(doing, Kind::Invalid, why));
+        }
         secrets::are_given(doing, Some(&target.password), Some(&store.keys))?;
         secrets::are_given(doing, Some(identity), None)?;
         let own = secrets::of_restore(restore);

@@ -68,6 +68,7 @@ impl Variables {
             lent: None,
             wishes: Wishes::default(),
             layout: OwnLayout::default(),
+            drill: None,
         })
     }
 

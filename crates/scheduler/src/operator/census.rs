@@ -165,7 +165,7 @@ impl Operator {
         let all: Vec<&BackupSchedule> = all.iter().filter_map(|it| it.0.as_ref().ok()).collect();
         let mut seen = HashSet::new();
         let found = all.iter().filter_map(|it| {
-            let cron = schedule::cron(it).ok();
+            let cron = schedule::cron(&it.spec.schedule, it.spec.time_zone.as_deref()).ok();
             let interval = cron.as_ref().and_then(|it| self.census.interval(it));
             seen.extend(cron.map(|it| it.to_string()));
             let place = self.place_of(it);

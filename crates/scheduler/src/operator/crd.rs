@@ -20,7 +20,9 @@ pub use restore::{
     Chosen, LatestFrom, ObjectRef, Restore, RestoreSource, RestoreSpec, RestoreStatus,
     RestoreTarget,
 };
-pub use schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, RetentionPolicy};
+pub use schedule::{
+    BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, RetentionPolicy, Verification, Verify,
+};
 pub use storage::{Azure, BackupStorage, BackupStorageSpec, BackupStorageStatus, Encrypt, Gcs, S3};
 pub use user::{
     AdditionalGrant, DatabaseEntry, DatabaseUser, DatabaseUserSpec, DatabaseUserStatus,

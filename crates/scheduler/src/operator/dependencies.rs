@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 
 use super::crd::{BackupStorage, BackupStorageSpec, DBCluster, Stored};
 use super::object::Phased as _;
+use super::waiting::Stop;
 use super::{Guarded, Operator, namespaces};
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
@@ -130,10 +131,39 @@ impl Operator {
             .0
             .as_ref()
             .map_err(|_unreadable| unreadable("cluster", &cluster))?;
-        let target = self.target(object).await;
-        let target = target.map_err(|why| Lack::Unusable(format!("cluster {cluster}: {why}")))?;
-        let database = database(target, &name).map_err(Lack::Unusable)?;
+        let database = self.login(object, &name).await?;
         Ok(Source { database, cluster })
+    }
+
+    /// A database of this name on a DBCluster that objects of a namespace may use, with its login.
+    pub(super) async fn on_cluster(
+        &self,
+        (cluster, name): (&str, &str),
+        namespace: &str,
+    ) -> Result<Database, Lack> {
+        let found = self.cluster(cluster);
+        let found = found.ok_or_else(|| Lack::Absent("cluster", cluster.to_owned()))?;
+        let object = found
+            .0
+            .as_ref()
+            .map_err(|_unreadable| unreadable("cluster", cluster))?;
+        if !is_connected(object) {
+            return Err(unready("cluster", cluster, None));
+        }
+        let what = format!("DBCluster '{cluster}'");
+        let allowed = object.spec.allowed_namespaces.as_ref();
+        match self.consents(&what, allowed, namespace).await {
+            Ok(Ok(())) => self.login(object, name).await,
+            Ok(Err(Stop::Refused(_, why))) => Err(Lack::NotAllowed(why)),
+            Ok(Err(Stop::Waiting(_) | Stop::Unasked)) => Err(unready("cluster", cluster, None)),
+            Err(error) => Err(Lack::Unusable(backuper::text::chain(&error))),
+        }
+    }
+
+    async fn login(&self, object: &DBCluster, name: &str) -> Result<Database, Lack> {
+        let target = self.target(object).await;
+        let unusable = |why| Lack::Unusable(format!("cluster {}: {why}", object.name_any()));
+        database(target.map_err(unusable)?, name).map_err(Lack::Unusable)
     }
 
     /// A BackupStorage that objects of a namespace may use, with what lets in.

@@ -36,6 +36,8 @@ pub(super) const SCHEDULE: &str = "dbtether.io/schedule";
 pub(super) const SCHEDULE_NAMESPACE: &str = "dbtether.io/schedule-namespace";
 /// When a BackupSchedule's Backups were last looked through.
 pub(super) const LAST_CLEANUP: &str = "dbtether.io/last-retention-cleanup";
+/// Has the newest backup of a BackupSchedule verified now, whenever its value is another.
+pub(super) const VERIFY: &str = "dbtether.io/verify";
 /// What a Backup has stored goes with it: its BackupSchedule keeps it no longer.
 pub(super) const EXPIRED: &str = "dbtether.io/expired";
 

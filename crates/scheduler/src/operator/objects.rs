@@ -113,6 +113,8 @@ impl Operator {
         let Some(objects) = &self.objects else {
             return;
         };
+        // What another scheduler has seen meanwhile, its own controllers tell.
+        objects.service.ledger().forget_verifications();
         let (storages, of_storages) = self.watch::<BackupStorage, _>(|_| ());
         let (backups, of_backups) = self.watch::<Backup, _>(|_| ());
         let (restores, of_restores) = self.watch::<Restore, _>(|_| ());
@@ -130,6 +132,8 @@ impl Operator {
             matches!(phase, None | Some("Pending" | "Running" | "Granting"))
         };
         let of_restore = wakes(objects.stirred.subscribe(), restores.clone(), waking);
+        let waking = |it: &BackupSchedule| schedule::verify::waits(it);
+        let of_schedule = wakes(objects.stirred.subscribe(), schedules.clone(), waking);
         let stopping = || stop.clone().cancelled_owned();
         let storages = Controller::for_stream(of_storages, storages)
             .with_config(limits())
@@ -147,6 +151,7 @@ impl Operator {
             .run(restore::reconcile, again, self.clone());
         let schedules = Controller::for_stream(of_schedules, schedules)
             .with_config(limits())
+            .reconcile_on(of_schedule)
             .graceful_shutdown_on(stopping())
             .run(schedule::reconcile, again, self.clone());
         tokio::join!(

@@ -4,7 +4,7 @@
 //! Pending (for its backup, its database) ─▶ Running ─▶ Completed | Failed ─▶ another spec: Pending
 //! ```
 
-mod source;
+pub(super) mod source;
 mod told;
 
 use std::sync::Arc;
@@ -241,6 +241,7 @@ impl Working<'_> {
             lent: None,
             wishes: wishes(&self.object.spec.on_conflict),
             layout,
+            drill: None,
         };
         self.choose(hash, found).await?;
         match self.objects.service.restore_for_object(wanted, now()).await {

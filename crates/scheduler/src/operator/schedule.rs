@@ -2,6 +2,7 @@
 
 mod retention;
 mod slots;
+pub(super) mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +34,9 @@ pub(super) async fn reconcile(
     let Some(objects) = operator.informed().await else {
         return Ok(later());
     };
-    let working = Working {
+    let mut working = Working {
         operator: &operator,
+        objects,
         object,
         before: object.status.clone().unwrap_or_default(),
         own: own(object, objects),
@@ -43,12 +45,17 @@ pub(super) async fn reconcile(
         return working.remove().await;
     }
     operator.hold(object).await?;
-    working.go_on().await
+    let (told, verifying) = verify::go_on(&working).await?;
+    verify::show(&working, &told);
+    working.before = told;
+    let again = working.go_on().await?.into_iter().chain(verifying).min();
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// A BackupSchedule that is worked on.
 struct Working<'a> {
     operator: &'a Operator,
+    objects: &'a Objects,
     object: &'a BackupSchedule,
     before: BackupScheduleStatus,
     /// Its Backups.
@@ -56,15 +63,17 @@ struct Working<'a> {
 }
 
 impl Working<'_> {
-    async fn go_on(&self) -> Result<Action, Error> {
+    /// Makes what is due; when it is to be looked at again, if nothing changes before.
+    async fn go_on(&self) -> Result<Option<Duration>, Error> {
         if self.object.spec.suspend {
             let after = self.status(("Suspended", "Suspended", "Schedule is suspended"), None);
             self.operator
                 .tell(self.object, &self.before, &after)
                 .await?;
-            return Ok(Action::await_change());
+            return Ok(None);
         }
-        let cron = match cron(self.object) {
+        let spec = &self.object.spec;
+        let cron = match cron(&spec.schedule, spec.time_zone.as_deref()) {
             Ok(cron) => cron,
             Err(why) => {
                 let message = format!("Invalid cron schedule: {why}");
@@ -72,7 +81,7 @@ impl Working<'_> {
                 self.operator
                     .tell(self.object, &self.before, &after)
                     .await?;
-                return Ok(Action::await_change());
+                return Ok(None);
             }
         };
         let now = now();
@@ -98,7 +107,7 @@ impl Working<'_> {
                 self.operator
                     .tell(self.object, &self.before, &after)
                     .await?;
-                return Ok(Action::requeue(about(REPAIR, &self.object.metadata)));
+                return Ok(Some(about(REPAIR, &self.object.metadata)));
             }
             made = Some(Time(now));
         }
@@ -112,7 +121,7 @@ impl Working<'_> {
         if slot.is_none() {
             self.clean_up(now).await?;
         }
-        Ok(Action::requeue(until(next, now)))
+        Ok(Some(until(next, now)))
     }
 
     /// Whether one of its Backups has not begun yet.
@@ -236,6 +245,8 @@ impl Working<'_> {
         if !object::is_held(self.object) {
             return Ok(Action::await_change());
         }
+        verify::end(self).await?;
+        verify::show(self, &self.before);
         let (api, own) = (self.backups(), &self.own);
         // A kind that is removed takes no other kind's objects along.
         let goes = !self.operator.loses_its_kind::<BackupSchedule>().await?;
@@ -260,17 +271,16 @@ fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
     next.map_or(REPAIR, |it| (it + Duration::from_millis(500)).min(REPAIR))
 }
 
-pub(super) fn cron(object: &BackupSchedule) -> Result<Cron, String> {
-    let spec = &object.spec;
-    let zone = spec.time_zone.as_deref().filter(|it| !it.is_empty());
+pub(super) fn cron(schedule: &str, zone: Option<&str>) -> Result<Cron, String> {
+    let zone = zone.filter(|it| !it.is_empty());
     let zone: Option<Zone> = zone
         .map(str::parse)
         .transpose()
         .map_err(|why| format!("timeZone: {why}"))?;
-    if spec.schedule.starts_with('@') {
+    if schedule.starts_with('@') {
         return Err("five fields are needed".to_owned());
     }
-    let cron = Cron::in_zone(&spec.schedule, zone.unwrap_or_default());
+    let cron = Cron::in_zone(schedule, zone.unwrap_or_default());
     cron.map_err(|why| why.to_string())
 }
 
@@ -399,7 +409,7 @@ mod tests {
     #[test]
     fn what_is_no_schedule_is_told() {
         for text in ["0 2 * * *", "0 * * * *", "0 0 * * 0", "*/15 2-4 1,15 JAN ?"] {
-            assert!(cron(&schedule(text)).is_ok(), "{text}");
+            assert!(cron(text, None).is_ok(), "{text}");
         }
         for text in [
             "0 2 * *",
@@ -408,13 +418,11 @@ mod tests {
             "@every 1h now and then",
             "TZ=UTC 0 0 * *",
         ] {
-            assert!(cron(&schedule(text)).is_err(), "{text}");
+            assert!(cron(text, None).is_err(), "{text}");
         }
-        let mut zoned = schedule("0 2 * * *");
-        zoned.spec.time_zone = Some("Europe/Berlin".to_owned());
-        assert!(cron(&zoned).is_ok());
-        zoned.spec.time_zone = Some("Nowhere".to_owned());
-        assert!(cron(&zoned).unwrap_err().contains("timeZone"));
+        assert!(cron("0 2 * * *", Some("Europe/Berlin")).is_ok());
+        let nowhere = cron("0 2 * * *", Some("Nowhere"));
+        assert!(nowhere.unwrap_err().contains("timeZone"));
     }
 
     #[test]

@@ -54,17 +54,31 @@ fn patch<S: Serialize>(before: &S, after: &S) -> Option<Map<String, Value>> {
         Ok(Value::Object(it)) => it,
         _ => Map::new(),
     };
-    let (before, after) = (object(before), object(after));
+    let patch = difference(&object(before), object(after));
+    (!patch.is_empty()).then_some(patch)
+}
+
+/// The same of objects: a merge keeps what an inner one has no more, unless it is told so.
+fn difference(before: &Map<String, Value>, after: Map<String, Value>) -> Map<String, Value> {
     let mut patch = Map::new();
     for key in before.keys().filter(|it| !after.contains_key(*it)) {
         patch.insert(key.clone(), Value::Null);
     }
     for (key, value) in after {
-        if before.get(&key) != Some(&value) {
-            patch.insert(key, value);
+        match (before.get(&key), value) {
+            (Some(Value::Object(before)), Value::Object(after)) => {
+                let inner = difference(before, after);
+                if !inner.is_empty() {
+                    patch.insert(key, inner.into());
+                }
+            }
+            (before, value) if before != Some(&value) => {
+                patch.insert(key, value);
+            }
+            (_, _) => {}
         }
     }
-    (!patch.is_empty()).then_some(patch)
+    patch
 }
 
 /// Writes what has changed of an object's status, if anything has and the object is still the one that was read.
@@ -126,7 +140,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::crd::DatabaseStatus;
+    use crate::operator::crd::{BackupScheduleStatus, DatabaseStatus, Verification};
 
     /// operator.md, C7.
     #[test]
@@ -143,6 +157,25 @@ mod tests {
         };
         let patch = Value::Object(patch(&before, &after).unwrap());
         assert_eq!(patch.to_string(), r#"{"message":null,"phase":"Ready"}"#);
+    }
+
+    /// Otherwise the run of an earlier drill would be taken for that of the next one.
+    #[test]
+    fn what_is_gone_of_an_inner_object_is_taken_out_too() {
+        let status = |run: Option<&str>, result: &str| BackupScheduleStatus {
+            verification: Some(Verification {
+                run: run.map(str::to_owned),
+                result: Some(result.to_owned()),
+                backup: Some("b".to_owned()),
+                ..Verification::default()
+            }),
+            ..BackupScheduleStatus::default()
+        };
+        let patch = patch(&status(Some("r"), "Passed"), &status(None, "Running")).unwrap();
+        assert_eq!(
+            Value::Object(patch).to_string(),
+            r#"{"verification":{"result":"Running","run":null}}"#
+        );
     }
 
     #[test]

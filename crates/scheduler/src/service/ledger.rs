@@ -17,6 +17,7 @@ use crate::domain::name::Name;
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::verified::Verified;
 use crate::engine::Change;
 use crate::engine::change::Things;
 use index::{Index, is_untold};
@@ -29,6 +30,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 pub struct Ledger {
     index: Arc<RwLock<Index>>,
     changed: watch::Sender<()>,
+    verified: Arc<RwLock<BTreeMap<String, Verified>>>,
 }
 
 /// A schedule, and how it protects its database.
@@ -70,6 +72,34 @@ impl Ledger {
         drop(index);
         self.changed.send_replace(());
         untold
+    }
+
+    /// Takes in what is known of a schedule's drills; none: it has none.
+    pub fn verify(&self, schedule: &str, verified: Option<Verified>) {
+        let mut all = self
+            .verified
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match verified {
+            Some(verified) => drop(all.insert(schedule.to_owned(), verified)),
+            None => drop(all.remove(schedule)),
+        }
+    }
+
+    /// Forgets all that is known of drills: whoever works on the schedules tells it anew.
+    pub fn forget_verifications(&self) {
+        let mut all = self
+            .verified
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.clear();
+    }
+
+    /// What is known of all schedules' drills.
+    #[must_use]
+    pub fn verifications(&self) -> Vec<Verified> {
+        let all = self.verified.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().cloned().collect()
     }
 
     /// Tells of every change of anything.

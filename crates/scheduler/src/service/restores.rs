@@ -136,10 +136,7 @@ impl Service {
             let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, say in_place (--in-place)";
             return Err(Error::new("start a restore", Kind::Invalid, why));
         }
-        let lend = |by| Lent {
-            by,
-            password: is_lent,
-        };
+        let password = is_lent;
         let mut restore = Restore {
             // Its own backups and nobody else's, whatever server is there by now.
             source: Some(source),
@@ -151,9 +148,10 @@ impl Service {
             request_id,
             as_of: None,
             begin_by: None,
-            lent: lender.map(lend),
+            lent: lender.map(|by| Lent { by, password }),
             wishes,
             layout,
+            drill: None,
         };
         self.allow(caller, &restore).await?;
         self.give_identity(&mut restore);
@@ -228,7 +226,7 @@ impl Service {
     }
 
     /// The administrator's Secret with the keys of encrypted backups, where the call has none of its own.
-    fn give_identity(&self, restore: &mut Restore) {
+    pub(super) fn give_identity(&self, restore: &mut Restore) {
         if let Some(own) = &self.workers.settings.identity_secret
             && restore.identity.is_ambient()
         {

@@ -125,6 +125,7 @@ pub fn restore(request: BackupRestore, default: Option<&Store>) -> Result<Restor
             wishes: Wishes::default(),
             // Nor does it know how dumps are called: the schedules do.
             layout: OwnLayout::default(),
+            drill: None,
         })
     })();
     door.opened(restore)

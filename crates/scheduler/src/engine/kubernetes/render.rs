@@ -1,5 +1,6 @@
 //! What we want in the cluster: all decisions, no I/O, nothing that can fail.
 
+mod drill;
 mod operations;
 mod pod;
 mod secrets;
@@ -238,13 +239,17 @@ pub fn restore_job(
     };
     let secret = |variable: &str| secret_of_restore(name, restore, lender, variable);
     let labels = about.labels(settings);
+    let mut template = pod(settings, Component::Restore, &secret, labels.clone(), &vars);
+    if let Some(image) = restore.drill.as_ref().and_then(|it| it.image.as_ref()) {
+        template = drill::beside(template, image, secret("DB_PASSWORD"));
+    }
     let mut annotations = about.annotations();
     REQUEST.set(&mut annotations, &restore.request());
     SPEC.set(&mut annotations, &kept::write(restore).unwrap_or_default());
     Job {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(labels.clone()),
+            labels: Some(labels),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
@@ -258,7 +263,7 @@ pub fn restore_job(
             // A pod that is being evicted still writes: nothing takes its place, then or later.
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(never_again()),
-            template: pod(settings, Component::Restore, &secret, labels, &vars),
+            template,
             ..JobSpec::default()
         }),
         status: None,

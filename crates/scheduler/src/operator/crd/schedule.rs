@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalRef;
 use super::backup::{DatabaseRef, JobConfig, filename_template, retain};
+use super::restore::Chosen;
 
 /// Backups of a database at its times.
 #[derive(Clone, Debug, Default, PartialEq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -23,6 +24,7 @@ use super::backup::{DatabaseRef, JobConfig, filename_template, retain};
     printcolumn = r#"{"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule"}"#,
     printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
     printcolumn = r#"{"name": "Last Backup", "type": "date", "jsonPath": ".status.lastBackupTime"}"#,
+    printcolumn = r#"{"name": "Verified", "type": "date", "jsonPath": ".status.verification.lastVerifiedAt"}"#,
     printcolumn = r#"{"name": "Next", "type": "string", "format": "date-time", "jsonPath": ".status.nextScheduledTime"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
@@ -57,6 +59,37 @@ pub struct BackupScheduleSpec {
     #[serde(default = "retain")]
     #[schemars(extend("enum" = ["Retain", "Delete"]))]
     pub deletion_policy: String,
+    /// When the newest backup is restored to prove it, and where. Absent: it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
+}
+
+/// When and where the newest backup is proved: restored into a database that is made for it, compared with what was
+/// dumped, and dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.clusterRef) != has(self.image)",
+     "message": "exactly one of clusterRef and image must be specified"}
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Verify {
+    /// When: five fields of cron.
+    #[schemars(regex(pattern = r"^\S+\s+\S+\s+\S+\s+\S+\s+\S+$"))]
+    pub schedule: String,
+    /// Whose clocks are meant. Absent: those of the schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// The DBCluster on whose server the throw-away database is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<LocalRef>,
+    /// An image of PostgreSQL whose server runs beside the drill and ends with it.
+    #[schemars(length(max = 500), regex(pattern = r"^\S+$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What is asked of what has come back: it passes where all of it succeeds and no statement's last row begins
+    /// with false or null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sql: Vec<String>,
 }
 
 /// Which backups stay: those that any of the rules keeps.
@@ -109,7 +142,62 @@ pub struct BackupScheduleStatus {
     /// Since when it follows them; what was due before is made no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed_since: Option<Time>,
-    /// Ready: backups are made at their times.
+    /// What came of proving the newest backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// Ready: backups are made at their times. Verified: the last drill has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
+}
+
+/// What is known of the drills of a schedule.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Verification {
+    /// The time whose drill was begun last, or when somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+    /// When a drill has last passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_verified_at: Option<Time>,
+    /// The Backup of the last drill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// The key of what was restored, without the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Running, Passed or Failed.
+    #[schemars(extend("enum" = ["Running", "Passed", "Failed"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What was shown, or what is wrong and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How many tables the last drill that has passed has compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tables: Option<i64>,
+    /// How many rows they had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+    /// The run of the last drill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// Since when a drill that is due waits for what it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Time>,
+    /// What the last drill is of, whatever the spec says by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+    /// What the annotation dbtether.io/verify said that was followed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// The times that it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed: Option<String>,
+    /// Since when it follows them; what was due before is made no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed_since: Option<Time>,
 }

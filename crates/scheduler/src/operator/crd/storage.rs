@@ -53,6 +53,10 @@ pub struct BackupStorageSpec {
     /// namespace have written.
     #[serde(default)]
     pub allow_any_path: bool,
+    /// Images of PostgreSQL that a BackupSchedule may name to verify its backups with, each whole or with a star at
+    /// its end; they run in the operator's namespace, beside the workers. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_images: Option<Vec<String>>,
 }
 
 fn path_template() -> String {

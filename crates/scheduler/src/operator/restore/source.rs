@@ -9,13 +9,13 @@ use crate::operator::spec_hash;
 
 /// A backup that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(in crate::operator) struct Found {
     /// Its key, without the bucket.
-    pub(super) path: String,
+    pub(in crate::operator) path: String,
     /// The BackupStorage where it is.
-    pub(super) storage: String,
+    pub(in crate::operator) storage: String,
     /// What its Backup has kept of it.
-    pub(super) stored: Option<Stored>,
+    pub(in crate::operator) stored: Option<Stored>,
     /// Whether a Backup has written it that the Restore may use.
     pub(super) is_recorded: bool,
     /// The Database of another namespace that it is of, which has to let this one have it.
@@ -149,7 +149,7 @@ fn is_of_spec(backup: &Backup) -> bool {
 }
 
 /// What a Backup has stored as its spec says.
-fn found(backup: &Backup) -> Option<Found> {
+pub(in crate::operator) fn found(backup: &Backup) -> Option<Found> {
     stored(backup).filter(|_| is_of_spec(backup))
 }
 
