@@ -246,6 +246,10 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
     grants::on_relations(wanted, found, &mut reached, &mut plan);
     grants::by_default(wanted, found, &mut reached, &mut plan);
     plan.taken_over = ownership::take_over(wanted, found, &mut reached);
+    if wanted.preset.may_own() {
+        // What the user makes is for us to back up, and CREATEROLE alone reads nothing of it.
+        reached.may_act_for(found.role);
+    }
     plan.preparations = reached.preparations(wanted);
     plan.problems.extend(reached.problems());
     plan

@@ -85,9 +85,9 @@ impl Access<'_> {
     async fn connect(&self, session: &Session) -> Result<Option<String>, Trouble> {
         let us = membership::administrator(session).await;
         let us = us.map_err(failed(SYNCING))?;
-        let found = access::found(session, self.role()).await;
-        let found = found.map_err(failed(SYNCING))?;
         let wanted: Vec<String> = self.databases.iter().map(|it| it.name.clone()).collect();
+        let found = access::found(session, self.role(), &wanted).await;
+        let found = found.map_err(failed(SYNCING))?;
         let (statements, problems) = access::plan(self.role(), &wanted, &found, &us);
         let refused = execute_each(session, &statements).await;
         let refused = refused.map_err(failed(SYNCING))?;
