@@ -6,6 +6,7 @@ mod databases;
 mod going;
 mod leading;
 mod manifests;
+mod own;
 pub(crate) mod rights;
 mod tls;
 mod users;

@@ -12,7 +12,7 @@ mod moment;
 mod owners;
 mod picture;
 mod publisher;
-mod server;
+pub(crate) mod server;
 mod subject;
 mod trial;
 

@@ -318,7 +318,7 @@ async fn d14_a_user_connects_to_its_databases_and_to_no_other() {
     let us = membership::administrator(&client).await.unwrap();
     for (wanted, connects) in [(vec![name.clone()], true), (Vec::new(), false)] {
         for round in 0..2 {
-            let found = access::found(&client, &stage.user).await.unwrap();
+            let found = access::found(&client, &stage.user, &wanted).await.unwrap();
             let (statements, _) = access::plan(&stage.user, &wanted, &found, &us);
             assert_eq!(statements.is_empty(), round == 1, "{statements:?}");
             let failed = execute_each(&client, &statements).await.unwrap();

@@ -144,6 +144,7 @@ fn of_an_operator() -> String {
         runs: Vec::new(),
         under_way: Vec::new(),
         objects: Some(objects),
+        verifications: Vec::new(),
     };
     let text = metrics.text(shown).unwrap();
     let lines = text.lines();

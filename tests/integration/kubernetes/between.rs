@@ -54,7 +54,7 @@ pub(crate) struct Between {
 }
 
 impl Between {
-    pub(super) fn new(fate: impl Fn(&Request<Body>) -> Fate + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(fate: impl Fn(&Request<Body>) -> Fate + Send + Sync + 'static) -> Self {
         Self {
             fate: Arc::new(fate),
             hear: Arc::new(|_, _, _| {}),

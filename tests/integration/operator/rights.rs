@@ -154,7 +154,8 @@ pub(super) async fn client(cluster: &Cluster) -> Client {
         all.extend(right(method, uri));
     });
     let builder = ClientBuilder::try_from(config).unwrap();
-    builder.with_layer(&heard).build()
+    let seeing = super::own::seeing_the_others();
+    builder.with_layer(&heard).with_layer(&seeing).build()
 }
 
 /// operator.md, W9 and W33: nothing but what is used. A kind that needs more does it here.

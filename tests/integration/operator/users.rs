@@ -1,9 +1,12 @@
 //! DatabaseUser: from its manifest to a login that may do what it says, and back.
 
 mod external;
+mod faults;
 mod going;
 mod secrets;
 mod sharing;
+mod takeover;
+mod versions;
 
 use std::collections::BTreeMap;
 

@@ -35,9 +35,9 @@ const SETTINGS: &str = "\
 pub(super) const PASSWORD_OF_APP: &str = "app's own";
 
 /// A server that the suite's databases share.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) major: u32,
-    pub(super) cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// Where the workers find the clients that this version is tested with.
     pub(super) clients: Env,
     /// The major of the pg_dump that a backup is to be made with.
@@ -45,7 +45,7 @@ pub(super) struct Server {
 }
 
 /// The server of a version, started when it is first asked for.
-pub(super) fn of(major: u32) -> &'static Server {
+pub(crate) fn of(major: u32) -> &'static Server {
     static SERVERS: [OnceLock<Server>; VERSIONS.len()] =
         [const { OnceLock::new() }; VERSIONS.len()];
     let place = VERSIONS.iter().position(|(it, _)| *it == major);

@@ -6,6 +6,7 @@ pub mod filters;
 mod retention;
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use backuper::archive::KeyTemplate;
 use backuper::archive::codec::CompressionLevel;
@@ -43,6 +44,30 @@ pub struct Options {
     /// How many data streams run side by side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<NonZeroU16>,
+    /// How its runs are tried.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tries: OwnTries,
+}
+
+/// How runs are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnTries {
+    /// How often one that has failed is tried again, where that may help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<u8>,
+    /// How many seconds all tries may take together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u32>,
+}
+
+impl OwnTries {
+    /// How long all tries may take together, where that is said here.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        let seconds = self.deadline?;
+        Some(Duration::from_secs(seconds.into()))
+    }
 }
 
 /// What backups are made of.
@@ -137,7 +162,7 @@ impl Options {
 
     /// What differs, in the words of a request.
     #[must_use]
-    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 6] {
+    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 7] {
         let Self {
             retention,
             format,
@@ -146,6 +171,7 @@ impl Options {
             filters,
             globals,
             jobs,
+            tries,
         } = self;
         [
             ("retention", *retention != before.retention),
@@ -157,6 +183,7 @@ impl Options {
             ("filters", *filters != before.filters),
             ("globals", *globals != before.globals),
             ("jobs", *jobs != before.jobs),
+            ("tries", *tries != before.tries),
         ]
     }
 }

@@ -223,10 +223,11 @@ impl Working<'_> {
     /// What will not do another time ends it; all else is tried again.
     async fn unstarted(&self, hash: &str, error: engine::Error) -> Result<Action, Error> {
         match error.kind() {
-            Kind::Denied | Kind::Precondition | Kind::Invalid => {
-                self.refuse(hash, &error.chain()).await
-            }
-            Kind::NotFound
+            Kind::Precondition | Kind::Invalid => self.refuse(hash, &error.chain()).await,
+            // A quota that is used up, or a rule of the administrator's: both may be otherwise soon, and a backup
+            // that is not made then is missed.
+            Kind::Denied
+            | Kind::NotFound
             | Kind::Conflict
             | Kind::Occupied
             | Kind::Unavailable

@@ -12,6 +12,7 @@ use super::servers::Server;
 use super::{Error, Operator, keys, object};
 use crate::postgres::database::{self, Removal};
 use crate::postgres::owner::Owner;
+use crate::postgres::role;
 use crate::postgres::server::{self, Facts};
 
 const DROPPING: &str = "failed to drop database";
@@ -105,11 +106,19 @@ impl Going {
                 kept.system_identifier.as_deref().unwrap_or("unknown")
             )));
         }
+        self.drop_unfinished(server, session).await?;
         let of = (&self.owner, self.kept.as_ref(), facts);
         // Asked here, where it is acted on: whose it was before may be another's now.
         let found = found(session, server, name, of)
             .await
             .map_err(doing(DROPPING))?;
+        if let (None, Some(kept)) = (&found, &self.kept) {
+            // An operator that was killed has dropped the database, and not its role.
+            let is_there = database::is_there(session, &server.target, kept.oid).await;
+            if !is_there.map_err(doing(DROPPING))? {
+                drop_role(session, server, kept.oid).await;
+            }
+        }
         let removal = database::removal(name, found.as_ref(), &self.owner, self.drops, self.force);
         let found = match (&removal, found) {
             (Removal::Leave(why), _) => return Ok(left(format!("{why}: nothing was done"))),
@@ -117,6 +126,8 @@ impl Going {
             (_, Some(found)) => found,
         };
         let removed = if removal == Removal::Drop {
+            let joined = role::removal::join_those_in(session, name).await;
+            joined.map_err(|error| Trouble::Statement(DROPPING, error))?;
             let sql = database::drop_database(name);
             let done = server::execute(session, &server.target, "dropping in", &sql).await;
             done.map_err(doing(DROPPING))?;
@@ -142,5 +153,17 @@ impl Going {
             drop_role(session, server, found.oid).await;
         }
         Ok(removed)
+    }
+
+    /// One that was being made when its operator was killed: nobody has ever been in it, whatever the policy.
+    async fn drop_unfinished(&self, server: &Server, session: &Session) -> Result<(), Trouble> {
+        let unfinished = database::unfinished(&self.owner);
+        let found = database::find(session, &server.target, &unfinished).await;
+        if found.map_err(doing(DROPPING))?.is_some() {
+            let sql = database::drop_database(&unfinished);
+            let done = server::execute(session, &server.target, "dropping in", &sql).await;
+            done.map_err(doing(DROPPING))?;
+        }
+        Ok(())
     }
 }

@@ -167,6 +167,7 @@ impl Work<'_> {
             // A password that nobody could be told locks its user out.
             self.try_secrets(&found).await?;
         }
+        self.announce().await?;
         let ensured = self.ensure_role(&found).await?;
         self.write_secrets(&found, &ensured).await?;
         self.keep(Kept {
@@ -262,6 +263,19 @@ impl Work<'_> {
             .in_turn(async |session, facts| wish.ensure(server, session, facts, is_there).await)
             .await;
         Ok(ensured?)
+    }
+
+    /// Writes on which DBCluster the role will be before there is one: whoever is stopped in between, and finds the
+    /// object deleted with its Databases, knows where to look.
+    async fn announce(&mut self) -> Result<(), Failure> {
+        if self.status.cluster_name.is_some() {
+            return Ok(());
+        }
+        let after = DatabaseUserStatus {
+            cluster_name: Some(self.place.cluster.clone()),
+            ..self.status.clone()
+        };
+        Ok(self.tell(after).await?)
     }
 
     /// Writes what the user has now, before anything else can fail: its role, where it will be given something, and

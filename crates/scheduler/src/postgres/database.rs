@@ -184,6 +184,17 @@ pub async fn find(client: &Client, target: &Target, name: &str) -> Result<Option
     }))
 }
 
+/// Whether there is a database with this oid, whatever its name.
+///
+/// # Errors
+/// What the server said.
+pub async fn is_there(client: &Client, target: &Target, oid: u32) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE oid = $1)";
+    let row = client.query_one(sql, &[&oid]).await;
+    let row = row.map_err(|error| Error::new("looking for a database in", target, &error))?;
+    Ok(row.get(0))
+}
+
 /// Whose a database is, and what an object that wants it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -244,10 +255,39 @@ fn reserved(name: &str) -> String {
     format!("database {name} is the server's own or a template; name another one")
 }
 
-/// The statement that makes a database. It stands alone: it runs in no transaction.
+/// What the names of databases begin with that are being made.
+const UNFINISHED: &str = "dbtether_new_";
+
+/// The name of an object's database until that is marked: by the object's uid, so that whoever is stopped between
+/// the two finds it again as its own, and nobody takes it for one that was there before.
 #[must_use]
-pub fn create(name: &str) -> String {
-    format!("CREATE DATABASE {}", quote(name))
+pub fn unfinished(owner: &Owner) -> String {
+    format!("{UNFINISHED}{}", owner.uid)
+}
+
+/// The statement that makes a database, which nobody can enter before it is finished. It stands alone: it runs in
+/// no transaction.
+#[must_use]
+pub fn create(unfinished: &str) -> String {
+    format!(
+        "CREATE DATABASE {} ALLOW_CONNECTIONS false",
+        quote(unfinished)
+    )
+}
+
+/// The statements that give a database its name and its marks, in one transaction.
+#[must_use]
+pub fn finish(
+    (unfinished, name): (&str, &str),
+    found: &Found,
+    owner: &Owner,
+    facts: &Facts,
+) -> Vec<String> {
+    let mut statements = mark(unfinished, found, owner, Origin::Created, facts);
+    let from = quote(unfinished);
+    statements.push(format!("ALTER DATABASE {from} ALLOW_CONNECTIONS true"));
+    statements.push(format!("ALTER DATABASE {from} RENAME TO {}", quote(name)));
+    statements
 }
 
 /// The statements that mark a database as an object's; none when it is marked. The caller executes them in one
@@ -599,5 +639,12 @@ mod tests {
         );
         assert!(alter("a", &found, false).is_empty());
         assert!(create("a\"; DROP").contains("\"a\"\"; DROP\""));
+        let finished = finish(("dbtether_new_u1", "a"), &found, &owner(), &facts());
+        assert!(
+            finished[0]
+                .starts_with("COMMENT ON DATABASE \"dbtether_new_u1\" IS 'dbtether:team-a/orders'")
+        );
+        let last = finished.last().unwrap();
+        assert_eq!(last, "ALTER DATABASE \"dbtether_new_u1\" RENAME TO \"a\"");
     }
 }

@@ -265,6 +265,10 @@ fn planned(wanted: &Wanted, found: &Found, with_owners: bool) -> Plan {
     grants::by_default(wanted, found, &mut reached, &mut plan);
     if with_owners {
         plan.taken_over = ownership::take_over(wanted, found, &mut reached);
+        if wanted.preset.may_own() {
+            // What the user makes is for us to back up, and CREATEROLE alone reads nothing of it.
+            reached.may_act_for(found.role);
+        }
     }
     plan.preparations = reached.preparations(wanted);
     plan.problems.extend(reached.problems());

@@ -40,6 +40,7 @@ impl Nightly {
             schedules: Vec::new(),
             runs: Vec::new(),
             under_way: Vec::new(),
+            objects: None,
             verifications: LEDGER.get().unwrap().verifications(),
         };
         let text = metrics.text(shown).unwrap();

@@ -51,6 +51,8 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         filters,
         globals,
         jobs,
+        // Only objects of Kubernetes ask for it, and say so themselves.
+        tries: _,
     } = own.unwrap_or_default();
     let Plan { source, store, .. } = plan;
     v1::Schedule {

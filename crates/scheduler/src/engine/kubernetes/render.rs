@@ -72,7 +72,7 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     if let Some(queue) = &settings.queue {
         queued.insert(QUEUE.to_owned(), queue.clone());
     }
-    let deadline = settings.limits.of_backup(&plan.cron);
+    let (deadline, again) = tried(settings, &spec.schedule);
     cron_job.spec = Some(CronJobSpec {
         schedule: plan.cron.expression().to_owned(),
         time_zone: Some(plan.cron.zone().to_string()),
@@ -89,8 +89,8 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
                 ..ObjectMeta::default()
             }),
             spec: Some(JobSpec {
-                active_deadline_seconds: Some(seconds(deadline)),
-                backoff_limit: Some(2),
+                active_deadline_seconds: Some(deadline),
+                backoff_limit: Some(again),
                 pod_failure_policy: Some(retry_unless_wrong()),
                 template: pod(
                     settings,
@@ -109,6 +109,14 @@ pub fn cron_job(settings: &Settings, spec: &Spec) -> CronJob {
     let annotations = cron_job.metadata.annotations.get_or_insert_default();
     RENDERED.set(annotations, &digest);
     cron_job
+}
+
+/// How many seconds a backup may take with all its tries, and how many more of them there are.
+fn tried(settings: &Settings, schedule: &Schedule) -> (i64, i32) {
+    let tries = schedule.own().tries;
+    let deadline = settings.limits.of_backup(&schedule.plan.cron);
+    let again = tries.again.map_or(2, i32::from);
+    (seconds(tries.limit().unwrap_or(deadline)), again)
 }
 
 fn own_digest(own: &[Var]) -> String {

@@ -225,7 +225,10 @@ impl Local {
     /// How long a run may still take, all its tries together.
     fn time_left(&self, taken: &Taken) -> Duration {
         let all = match &taken.work {
-            Some(Work::Backup(schedule, _)) => self.limits.of_backup(&schedule.plan.cron),
+            Some(Work::Backup(schedule, _)) => {
+                let own = schedule.own().tries.limit();
+                own.unwrap_or_else(|| self.limits.of_backup(&schedule.plan.cron))
+            }
             Some(Work::Restore(..)) | None => self.limits.restore,
         };
         let began = taken.run.started.map_or(0, Timestamp::as_second);
@@ -239,7 +242,11 @@ impl Local {
             return None;
         }
         let tries = usize::try_from(taken.attempt).unwrap_or(usize::MAX);
-        self.backoff.get(tries.saturating_sub(1)).copied()
+        let own = match &taken.work {
+            Some(Work::Backup(schedule, _)) => schedule.own().tries.again,
+            Some(Work::Restore(..)) | None => None,
+        };
+        pause_after(tries, own, &self.backoff)
     }
 
     async fn forget(&self) -> Result<(), Error> {
@@ -254,6 +261,14 @@ impl Local {
             }
         }
     }
+}
+
+/// How long to wait after so many tries; a schedule that wants more of them than there are pauses has the last one
+/// again.
+fn pause_after(tries: usize, own: Option<u8>, pauses: &[Duration]) -> Option<Duration> {
+    let again = own.map_or(pauses.len(), usize::from);
+    let pause = pauses.get(tries.saturating_sub(1)).or(pauses.last());
+    pause.copied().filter(|_| tries <= again)
 }
 
 /// An error that comes every second is told once, and then every minute.
@@ -276,5 +291,23 @@ impl Trouble {
 fn lost(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a run was lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_may_be_tried_more_often_or_less_than_others_are() {
+        let pauses = [1, 2].map(Duration::from_secs);
+        let of = |own| -> Vec<u64> {
+            let all = (1..=9).map_while(|tries| pause_after(tries, own, &pauses));
+            all.map(|it| it.as_secs()).collect()
+        };
+        assert_eq!(of(None), [1, 2]);
+        assert!(of(Some(0)).is_empty());
+        assert_eq!(of(Some(1)), [1]);
+        assert_eq!(of(Some(4)), [1, 2, 2, 2]);
     }
 }

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::cron::Cron;
 use crate::domain::labels::{self, Labels};
 use crate::domain::name::Name;
-use crate::domain::options::{MoreRecipients, Options, OwnFormat, OwnLayout};
+use crate::domain::options::{MoreRecipients, Options, OwnFormat, OwnLayout, OwnTries};
 use crate::domain::schedule::{Plan, Schedule};
-use crate::operator::crd::{Backup, BackupStorageSpec, DatabaseRef, Encrypt, Stored};
+use crate::operator::crd::{Backup, BackupStorageSpec, DatabaseRef, Encrypt, JobConfig, Stored};
 use crate::operator::dependencies::{Source, Storage};
 use crate::operator::keys;
 use crate::service::put::Wanted;
@@ -140,8 +140,20 @@ fn options(object: &Backup, cluster: &str, storage: &BackupStorageSpec) -> Resul
         },
         layout,
         encryption: encryption(storage.encrypt.as_ref())?,
+        tries: tries(object.spec.job_config.as_ref()),
         ..Options::default()
     })
+}
+
+/// As dbtether tries: three times more, and as long as the administrator lets it.
+fn tries(config: Option<&JobConfig>) -> OwnTries {
+    const AGAIN: u8 = 3;
+    let again = config.and_then(|it| it.backoff_limit);
+    let deadline = config.and_then(|it| it.active_deadline_seconds);
+    OwnTries {
+        again: Some(again.map_or(AGAIN, |it| u8::try_from(it).unwrap_or(AGAIN))),
+        deadline: deadline.map(|it| u32::try_from(it).unwrap_or(u32::MAX)),
+    }
 }
 
 fn encryption(encrypt: Option<&Encrypt>) -> Result<MoreRecipients, String> {
@@ -268,6 +280,24 @@ mod tests {
             (told.source.as_str(), told.cluster.as_str()),
             ("db.example:5432/orders_db", "prod")
         );
+    }
+
+    /// operator.md, 7.1.
+    #[test]
+    fn a_backup_is_tried_as_often_and_as_long_as_it_says() {
+        let of = |again: Option<i32>, deadline: Option<i64>| {
+            let config = JobConfig {
+                backoff_limit: again,
+                active_deadline_seconds: deadline,
+                ttl_seconds_after_failed: None,
+            };
+            let tries = tries(Some(&config));
+            (tries.again, tries.deadline)
+        };
+        assert_eq!(tries(None).again, Some(3));
+        assert_eq!(of(Some(0), None), (Some(0), None));
+        assert_eq!(of(Some(10), Some(1800)), (Some(10), Some(1800)));
+        assert_eq!(of(None, Some(i64::MAX)), (Some(3), Some(u32::MAX)));
     }
 
     #[test]

@@ -55,7 +55,11 @@ impl Trouble {
             Self::Postgres("connection error", error) => (
                 "ConnectionError",
                 format!("connection error: {}", error.reason),
-                TRANSIENT,
+                if error.kind == Kind::Busy {
+                    BUSY
+                } else {
+                    TRANSIENT
+                },
             ),
             Self::Postgres(doing, error) if error.kind == Kind::Denied => (
                 "InsufficientPrivileges",
@@ -91,6 +95,9 @@ impl Trouble {
 pub(in crate::operator) fn doing(what: &'static str) -> impl Fn(postgres::Error) -> Trouble {
     move |error| Trouble::Postgres(what, error)
 }
+
+/// Before a server is asked again on which another administration was at work for longer than one waits for it.
+const BUSY: Duration = Duration::from_secs(5);
 
 const CREATING: &str = "failed to create database";
 const REVOKING: &str = "failed to revoke public connect";
@@ -162,9 +169,7 @@ impl Wish<'_> {
         let origin = match database::claim(&self.name, before.as_ref(), &self.owner, force) {
             Claim::Refused(why) => return Err(Trouble::Refused(why)),
             Claim::Create => {
-                let sql = database::create(&self.name);
-                let done = server::execute(session, &server.target, "creating in", &sql).await;
-                done.map_err(doing(CREATING))?;
+                self.create(server, session, facts).await?;
                 Origin::Created
             }
             Claim::Adopt => Origin::Adopted,
@@ -201,6 +206,38 @@ impl Wish<'_> {
         })
     }
 
+    /// Makes the database under another name, and gives it its own with its marks: a database that an operator was
+    /// killed over is never one that was there before.
+    async fn create(
+        &self,
+        server: &Server,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        let unfinished = database::unfinished(&self.owner);
+        let target = &server.target;
+        let found = async || {
+            let found = database::find(session, target, &unfinished).await;
+            found.map_err(doing(CREATING))
+        };
+        let made = match found().await? {
+            Some(made) => Some(made),
+            None => {
+                let sql = database::create(&unfinished);
+                let done = server::execute(session, target, "creating in", &sql).await;
+                done.map_err(doing(CREATING))?;
+                found().await?
+            }
+        };
+        let Some(made) = made else {
+            return Err(self.gone(server));
+        };
+        let names = (unfinished.as_str(), self.name.as_str());
+        let sql = database::finish(names, &made, &self.owner, facts).join("; ");
+        let done = server::execute(session, target, "naming a database in", &sql).await;
+        done.map_err(doing(CREATING))
+    }
+
     /// What the object had by this name on this server.
     fn lost(&self, facts: &Facts) -> Option<&DatabaseKept> {
         let kept = self.kept.as_ref()?;
@@ -225,16 +262,15 @@ impl Wish<'_> {
         facts: &Facts,
     ) -> Result<Found, Trouble> {
         let found = self.find(server, session, facts).await?;
-        found.ok_or_else(|| {
-            let gone = format!(
-                "database {} was dropped by somebody else",
-                quote(&self.name)
-            );
-            Trouble::Postgres(
-                CREATING,
-                postgres::Error::because(Kind::Other, "looking in", &server.target, gone),
-            )
-        })
+        found.ok_or_else(|| self.gone(server))
+    }
+
+    fn gone(&self, server: &Server) -> Trouble {
+        let name = quote(&self.name);
+        let gone = format!("database {name} was dropped by somebody else");
+        let target = &server.target;
+        let error = postgres::Error::because(Kind::Other, "looking in", target, gone);
+        Trouble::Postgres(CREATING, error)
     }
 
     /// Whether the database carries both marks.

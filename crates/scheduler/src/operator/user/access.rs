@@ -95,9 +95,9 @@ impl Access<'_> {
     async fn connect(&self, session: &Session) -> Result<Option<String>, Trouble> {
         let us = membership::administrator(session).await;
         let us = us.map_err(failed(SYNCING))?;
-        let found = access::found(session, self.role()).await;
-        let found = found.map_err(failed(SYNCING))?;
         let wanted: Vec<String> = self.databases.iter().map(|it| it.name.clone()).collect();
+        let found = access::found(session, self.role(), &wanted).await;
+        let found = found.map_err(failed(SYNCING))?;
         let (mut statements, problems) = access::plan(self.role(), &wanted, &found, &us);
         if self.asked.external {
             let own = external::own(found, self.databases);

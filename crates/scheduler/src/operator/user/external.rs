@@ -158,9 +158,9 @@ pub(super) async fn leave(
     }
     let us = membership::administrator(session).await;
     let us = us.map_err(failed(SYNCING))?;
-    let found = access::found(session, role).await;
+    let found = access::found(session, role, &[]).await;
     let mut found = found.map_err(failed(SYNCING))?;
-    found.retain(|it| it.name == name);
+    found.databases.retain(|it| it.name == name);
     let (statements, _) = access::plan(role, &[], &found, &us);
     refused_first(execute_each(session, &statements).await)
 }
@@ -200,8 +200,10 @@ pub(super) struct Going<'a> {
 }
 
 /// Of all that is known of who connects where, what is about these databases: others are not the object's to say.
-pub(super) fn own(mut found: Vec<access::Database>, here: &[Here]) -> Vec<access::Database> {
-    found.retain(|it| here.iter().any(|own| own.name == it.name));
+pub(super) fn own(mut found: access::Found, here: &[Here]) -> access::Found {
+    found
+        .databases
+        .retain(|it| here.iter().any(|own| own.name == it.name));
     found
 }
 

@@ -8,6 +8,9 @@ use crate::postgres::failure::Error;
 use crate::postgres::membership::{Reach, Role, administrator};
 use crate::postgres::statement::{Statement, ask};
 
+/// How many databases a sentence names.
+const SHOWN: usize = 3;
+
 /// A database, and who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
@@ -21,23 +24,35 @@ pub struct Database {
     pub public: bool,
 }
 
-/// Reads every database that is no template.
+/// Who may connect where, as far as it is about one role: of a server with many databases few rows are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The databases that are wanted, and those where the role has CONNECT itself.
+    pub databases: Vec<Database>,
+    /// The first of the others where everybody may connect.
+    pub open: Vec<String>,
+}
+
+/// Reads what a plan for a role and these databases needs of all that are no templates.
 ///
 /// # Errors
 /// What the server said.
-pub async fn found(client: &Client, role: &str) -> Result<Vec<Database>, Error> {
+pub async fn found(client: &Client, role: &str, wanted: &[String]) -> Result<Found, Error> {
+    const DOING: &str = "reading who may connect";
     let us = administrator(client).await?;
     let sql = format!(
-        "SELECT d.datname::text, r.rolname::text, {},
-                EXISTS (SELECT FROM aclexplode(d.datacl) a WHERE a.privilege_type = 'CONNECT' AND a.grantor = d.datdba
-                           AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text)),
+        "SELECT d.datname::text, r.rolname::text, {}, g.granted,
                 EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
                          WHERE a.privilege_type = 'CONNECT' AND a.grantee = 0)
-           FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
-          WHERE NOT d.datistemplate AND d.datallowconn ORDER BY d.oid",
+           FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba,
+                LATERAL (SELECT EXISTS (SELECT FROM aclexplode(d.datacl) a
+                          WHERE a.privilege_type = 'CONNECT' AND a.grantor = d.datdba
+                            AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text)) AS granted) g
+          WHERE NOT d.datistemplate AND d.datallowconn
+            AND (g.granted OR d.datname = ANY($2::text[])) ORDER BY d.oid",
         us.reach()
     );
-    let rows = ask(client, "reading who may connect", &sql, &[&role]).await?;
+    let rows = ask(client, DOING, &sql, &[&role, &wanted]).await?;
     let database = |row: &tokio_postgres::Row| Database {
         name: row.get(0),
         owner: Role {
@@ -47,7 +62,20 @@ pub async fn found(client: &Client, role: &str) -> Result<Vec<Database>, Error> 
         granted: row.get(3),
         public: row.get(4),
     };
-    Ok(rows.iter().map(database).collect())
+    let databases = rows.iter().map(database).collect();
+    let sql = format!(
+        "SELECT d.datname::text FROM pg_database d
+          WHERE NOT d.datistemplate AND d.datallowconn AND d.datname <> ALL($1::text[])
+            AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+                         WHERE a.privilege_type = 'CONNECT' AND a.grantee = 0)
+          ORDER BY d.oid LIMIT {}",
+        SHOWN + 1
+    );
+    let rows = ask(client, DOING, &sql, &[&wanted]).await?;
+    Ok(Found {
+        databases,
+        open: rows.iter().map(|it| it.get(0)).collect(),
+    })
 }
 
 /// Gives the role CONNECT to these databases and takes it elsewhere, where it has it itself. Where everybody
@@ -56,16 +84,12 @@ pub async fn found(client: &Client, role: &str) -> Result<Vec<Database>, Error> 
 pub fn plan(
     role: &str,
     wanted: &[String],
-    found: &[Database],
+    found: &Found,
     us: &crate::postgres::membership::Administrator,
 ) -> (Vec<Statement>, Vec<Problem>) {
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
-    let mut open = Vec::new();
-    for database in found {
+    for database in &found.databases {
         let (name, is_wanted) = (&database.name, wanted.contains(&database.name));
-        if !is_wanted && database.public {
-            open.push(name.as_str());
-        }
         if database.granted == is_wanted || database.owner.name == role {
             continue;
         }
@@ -106,19 +130,19 @@ pub fn plan(
     }
     let missing = wanted
         .iter()
-        .filter(|it| !found.iter().any(|database| database.name == **it));
+        .filter(|it| !found.databases.iter().any(|database| database.name == **it));
     problems.extend(missing.map(|it| Problem {
         kind: Kind::Missing,
         sentence: format!(
             "database {it} does not exist: create it, or take it out of the user's databases"
         ),
     }));
-    if !open.is_empty() {
+    if !found.open.is_empty() {
         problems.push(Problem {
             kind: Kind::Public,
             sentence: format!(
                 "everybody may connect to {}, so role {role} may too: REVOKE CONNECT there FROM PUBLIC",
-                some(&open)
+                some(&found.open)
             ),
         });
     }
@@ -126,8 +150,7 @@ pub fn plan(
 }
 
 /// The first of many databases: the sentence stays as it is when there is one more.
-fn some(names: &[&str]) -> String {
-    const SHOWN: usize = 3;
+fn some(names: &[String]) -> String {
     match names {
         few if few.len() <= SHOWN => few.join(", "),
         many => format!("{} and others", many[..SHOWN].join(", ")),

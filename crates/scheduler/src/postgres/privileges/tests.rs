@@ -99,6 +99,24 @@ fn w3_a_lower_preset_revokes_what_a_higher_one_had() {
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);
 }
 
+/// operator-rules.md, 4.1: ADMIN on a role that was created is neither INHERIT nor SET.
+#[test]
+fn whoever_may_make_tables_is_joined_so_that_they_are_backed_up() {
+    let mut found = server();
+    for (preset, joins) in [
+        (Preset::Readwrite, false),
+        (Preset::Admin, true),
+        (Preset::Owner, true),
+    ] {
+        if let Some(app) = found.roles.get_mut(&USER) {
+            app.reach = Reach::Grantable;
+        }
+        let plan = plan(&wanted(preset), &found);
+        let join = r#"GRANT "app" TO CURRENT_USER WITH INHERIT TRUE, SET TRUE"#;
+        assert_eq!(sql(&plan).contains(&join), joins, "{preset:?}");
+    }
+}
+
 #[test]
 fn what_we_may_not_grant_on_is_said_once_for_each_owner() {
     let mut found = server();

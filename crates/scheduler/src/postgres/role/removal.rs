@@ -194,6 +194,24 @@ pub async fn finish(client: &Client, role: &str, owner: &Owner) -> Result<(), Er
     }
 }
 
+/// Makes us members of the roles that have sessions in a database, as far as we may be: who drops it ends them, and
+/// may end those of a role alone whose privileges he has. PostgreSQL manual, DROP DATABASE.
+///
+/// # Errors
+/// What the server said.
+pub async fn join_those_in(client: &Client, database: &str) -> Result<(), Error> {
+    const DOING: &str = "asking who is in a database";
+    let sql = "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = $1::text AND usename IS NOT NULL";
+    let rows = ask(client, DOING, sql, &[&database]).await?;
+    let names: Vec<&str> = rows.iter().map(|it| it.get(0)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let us = administrator(client).await?;
+    let statements = joins(client, &us, &names).await?;
+    execute_together(client, &statements).await
+}
+
 /// Whether the role is there and this object's.
 async fn is_to_go(client: &Client, role: &str, owner: &Owner) -> Result<bool, Error> {
     let found = found(client, role).await?;

@@ -11,7 +11,7 @@ use crate::api::proto::v1;
 use crate::domain::name::{self, Wrong};
 use crate::domain::options::filters::{of_schemas, of_tables};
 use crate::domain::options::{
-    Filters, MoreRecipients, Options, OwnFormat, OwnGlobals, OwnLayout, OwnRetention,
+    Filters, MoreRecipients, Options, OwnFormat, OwnGlobals, OwnLayout, OwnRetention, OwnTries,
 };
 
 /// The part of a request that says it.
@@ -55,6 +55,7 @@ impl Door {
             filters: filters?,
             globals: globals?,
             jobs: jobs?,
+            tries: OwnTries::default(),
         })
     }
 

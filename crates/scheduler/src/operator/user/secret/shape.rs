@@ -113,7 +113,12 @@ impl Template {
             lists,
         } = self
         else {
-            return BTreeMap::from([(DSN.to_owned(), dsn(values))]);
+            let text = dsn(values);
+            // dbtether wrote it without a mode of TLS: what reads that goes on with it until something else changes.
+            let had = before.and_then(|it| std::str::from_utf8(&it.get(DSN)?.0).ok());
+            let bare = text.split_once('?').map(|it| it.0);
+            let text = had.filter(|it| Some(*it) == bare).unwrap_or(&text);
+            return BTreeMap::from([(DSN.to_owned(), text.to_owned())]);
         };
         let mut data = BTreeMap::from([
             (host.clone(), values.host.to_owned()),
@@ -204,6 +209,29 @@ mod tests {
             databases: &databases,
         };
         template.data(&values, None)
+    }
+
+    /// operator.md, 5.7: a Secret of dbtether stays as it is while its connection is the same.
+    #[test]
+    fn a_uri_of_dbtether_stays_until_it_is_another() {
+        let databases = ["d".to_owned()];
+        let data = |password: &str, before: &str| {
+            let values = Values {
+                host: "h",
+                port: 5432,
+                database: "d",
+                username: "u",
+                password: &SecretString::from(password),
+                sslmode: "require",
+                databases: &databases,
+            };
+            let before = [("dsn".to_owned(), ByteString(before.as_bytes().to_vec()))];
+            Template::Dsn.data(&values, Some(&before.into()))["dsn"].clone()
+        };
+        let theirs = "postgres://u:p@h:5432/d";
+        assert_eq!(data("p", theirs), theirs);
+        assert_eq!(data("q", theirs), "postgres://u:q@h:5432/d?sslmode=require");
+        assert_eq!(data("p", ""), "postgres://u:p@h:5432/d?sslmode=require");
     }
 
     fn keys(template: &Template) -> String {
