@@ -283,11 +283,6 @@ fn what_is_wrong_of_a_user_is_refused_with_what_helps() {
             json!({"external": true, "username": "a@b", "privileges": "owner"}),
             "external forbids privileges owner",
         ),
-        (
-            "DBCluster",
-            json!({"endpoint": "db", "tls": {"mode": "prefer", "caSecretRef": {"name": "a", "namespace": "b"}}}),
-            "caSecretRef needs mode",
-        ),
         of_user(json!({"password": {"length": 8}}), "spec.password.length"),
         of_user(json!({"rotation": {"days": 0}}), "spec.rotation.days"),
         of_user(
@@ -324,4 +319,11 @@ fn what_is_wrong_of_a_user_is_refused_with_what_helps() {
             "spec.secret.template",
         ),
     ]);
+}
+
+#[test]
+fn an_authority_is_refused_where_nothing_is_verified() {
+    let tls = json!({"mode": "prefer", "caSecretRef": {"name": "a", "namespace": "b"}});
+    let spec = json!({"endpoint": "db", "tls": tls});
+    are_refused([("DBCluster", spec, "caSecretRef needs mode")]);
 }
