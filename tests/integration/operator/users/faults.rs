@@ -21,6 +21,7 @@ use super::super::{Stage, named, served};
 use super::texts;
 use crate::cluster::{Namespace, eventually};
 use crate::kubernetes::between::{Between, Fate};
+use crate::roundtrip::server;
 use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::proxy::Proxy;
 use crate::testbed::unique;
@@ -107,10 +108,14 @@ impl Lives {
     }
 }
 
-/// One Database and one DatabaseUser on a DBCluster of their own, which leads to the lot's server.
+/// The majors of the servers that pairs are on by turns: on one server each would wait for all others' turns.
+const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+
+/// One Database and one DatabaseUser on a DBCluster of their own, which leads to a server by way of a proxy.
 struct Pair {
     key: String,
     end: End,
+    server: &'static Cluster,
     _proxy: Statements,
 }
 
@@ -121,6 +126,14 @@ impl Pair {
 
     fn user(&self) -> String {
         format!("user-{}", self.key)
+    }
+
+    /// What a question to the server is answered with, of which `%` is the database's name, `$` the user's.
+    fn ask(&self, sql: &str) -> String {
+        let name = |object: String| object.replace('-', "_");
+        let sql = sql.replace('%', &name(self.database()));
+        let sql = sql.replace('$', &name(self.user()));
+        self.server.sql("postgres", &sql)
     }
 }
 
@@ -167,19 +180,27 @@ impl<'a> Lot<'a> {
         let ends = ends.chain((0..STATEMENTS).map(End::AfterStatement));
         let lives = Lives::default();
         let mut pairs = Vec::new();
+        for major in MAJORS {
+            let login = ("postgres", server::of(major).cluster.password());
+            stage.secret(&format!("of-{major}"), login).await;
+        }
         for (index, end) in ends.enumerate() {
+            let major = MAJORS[index % MAJORS.len()];
+            let server = &server::of(major).cluster;
             let key = format!("{lot}x{index:02}x");
             lives.begin(&key, None);
             let (of, to) = ((lives.clone(), key.clone()), (lives.clone(), key.clone()));
             let is_alive = move || !of.0.with(&of.1, |it| it.is_over);
             let goes_on = move || to.0.goes_on(&to.1);
-            let proxy = Statements::start(stage.server.port(), is_alive, goes_on).await;
-            let cluster = stage.cluster_spec(proxy.port);
+            let proxy = Statements::start(server.port(), is_alive, goes_on).await;
+            let mut cluster = stage.cluster_spec(proxy.port);
+            cluster["credentialsSecretRef"]["name"] = json!(format!("of-{major}"));
             let name = format!("dbc-{key}");
             make(&stage.namespace, &lot, ("DBCluster", &name), cluster).await;
             let pair = Pair {
                 key,
                 end,
+                server,
                 _proxy: proxy,
             };
             let spec = json!({
@@ -245,6 +266,47 @@ impl<'a> Lot<'a> {
         second.kill().await;
     }
 
+    /// Each has its marks, and none another name; gives the databases' oids.
+    async fn is_marked(&self) -> Vec<u32> {
+        let mut oids = Vec::new();
+        for pair in &self.pairs {
+            let found = self.stage.databases().get(&pair.database()).await.unwrap();
+            let uid = found.uid().unwrap();
+            let kept = found.status.unwrap().kept.unwrap();
+            assert_eq!(kept.origin, "created", "{:?}", pair.end);
+            let marker =
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '%'";
+            let own = &self.stage.namespace.name;
+            let expected = format!("dbtether:{own}/{}", pair.database());
+            assert_eq!(pair.ask(marker), expected);
+            let sql = format!("SELECT count(*) FROM pg_database WHERE datname ~ '{uid}'");
+            assert_eq!(pair.ask(&sql), "0", "{:?}", pair.end);
+            oids.push(kept.oid);
+        }
+        oids
+    }
+
+    /// Each gets another password, once.
+    async fn is_rotated(&self) {
+        let mut passwords = Vec::new();
+        for pair in &self.pairs {
+            passwords.push(self.password(pair).await);
+            let user = pair.user();
+            self.stage
+                .annotate_user(&user, "dbtether.io/rotate", "1")
+                .await;
+        }
+        let is_rotated = async |pair: &Pair| {
+            let user = self.stage.users().get(&pair.user()).await.unwrap();
+            let status = user.status.unwrap_or_default();
+            status.rotated_for.as_deref() == Some("1") && self.is_served(pair).await
+        };
+        self.do_twice("rotated", is_rotated).await;
+        for (pair, before) in self.pairs.iter().zip(&passwords) {
+            assert_ne!(&self.password(pair).await, before, "{:?}", pair.end);
+        }
+    }
+
     async fn password(&self, pair: &Pair) -> String {
         let secret = format!("{}-credentials", pair.user());
         self.stage.data_of(&secret).await["password"].clone()
@@ -265,7 +327,7 @@ impl<'a> Lot<'a> {
         let secret = self.stage.secret_of(&secret).await;
         let Some(secret) = secret else { return false };
         let mut data = texts(&secret);
-        data.insert("port".to_owned(), self.stage.server.port().to_string());
+        data.insert("port".to_owned(), pair.server.port().to_string());
         self.stage.log_in(&data).await.is_some()
     }
 }
@@ -274,39 +336,25 @@ impl<'a> Lot<'a> {
 #[test]
 fn an_operator_that_is_killed_at_any_moment_leaves_nothing_that_the_next_one_does_not_mend() {
     served().within(async |namespace| {
-        // Its own: whoever is killed leaves what others would count.
-        let server: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
-        let stage = Stage::on(namespace, server, ("postgres", server.password())).await;
+        let stage = Stage::new(namespace).await;
         // Of somebody else.
+        let server = &server::of(MAJORS[0]).cluster;
         let role = server.role("foreign", "");
         let database = server.database("foreign");
-        let verifier = stage.verifier(&role);
+        let verifier = || {
+            let sql = format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'");
+            server.sql("postgres", &sql)
+        };
+        let before = verifier();
         let lot = Lot::new(&stage).await;
         lot.do_twice("made", async |pair| lot.is_served(pair).await).await;
-        let mut passwords = Vec::new();
+        let oids = lot.is_marked().await;
+        lot.is_rotated().await;
         for pair in &lot.pairs {
-            let found = stage.databases().get(&pair.database()).await.unwrap();
-            let marker = format!("dbtether:{}/{}", stage.namespace.name, pair.database());
-            assert_eq!(stage.comment(&pair.database().replace('-', "_")), marker);
-            let uid = found.uid().unwrap();
-            let kept = found.status.unwrap().kept.unwrap();
-            assert_eq!(kept.origin, "created", "{:?}", pair.end);
-            let left = format!("SELECT count(*) FROM pg_database WHERE datname LIKE '%{uid}%'");
-            assert_eq!(stage.server.sql("postgres", &left), "0");
-            passwords.push(lot.password(pair).await);
-            stage.annotate_user(&pair.user(), "dbtether.io/rotate", "1").await;
-        }
-        let is_rotated = async |pair: &Pair| {
-            let user = stage.users().get(&pair.user()).await.unwrap();
-            let status = user.status.unwrap_or_default();
-            status.rotated_for.as_deref() == Some("1") && lot.is_served(pair).await
-        };
-        lot.do_twice("rotated", is_rotated).await;
-        for (pair, before) in lot.pairs.iter().zip(&passwords) {
-            assert_ne!(&lot.password(pair).await, before, "{:?}", pair.end);
+            let (users, databases) = (stage.users(), stage.databases());
             let params = DeleteParams::default();
-            stage.users().delete(&pair.user(), &params).await.unwrap();
-            stage.databases().delete(&pair.database(), &params).await.unwrap();
+            users.delete(&pair.user(), &params).await.unwrap();
+            databases.delete(&pair.database(), &params).await.unwrap();
         }
         let is_gone = async |pair: &Pair| {
             let user = stage.users().get_opt(&pair.user()).await.unwrap();
@@ -314,16 +362,13 @@ fn an_operator_that_is_killed_at_any_moment_leaves_nothing_that_the_next_one_doe
             user.is_none() && database.is_none()
         };
         lot.do_twice("deleted", is_gone).await;
-        for pair in &lot.pairs {
-            let name = pair.database().replace('-', "_");
-            assert!(!stage.has(&name), "{:?}", pair.end);
-            assert!(!stage.has_role(&pair.user().replace('-', "_")), "{:?}", pair.end);
+        for (pair, oid) in lot.pairs.iter().zip(oids) {
+            let sql = "SELECT (SELECT count(*) FROM pg_database WHERE datname = '%') + (SELECT count(*) FROM pg_roles WHERE rolname IN ('$', 'dbtether_owner_OID'))";
+            let left = pair.ask(&sql.replace("OID", &oid.to_string()));
+            assert_eq!(left, "0", "{:?}", pair.end);
         }
-        let left = "SELECT count(*) FROM pg_roles r WHERE rolname LIKE 'dbtether_owner_%' AND NOT EXISTS (SELECT FROM pg_database d WHERE rolname = 'dbtether_owner_' || d.oid)";
-        assert_eq!(stage.server.sql("postgres", left), "0");
-        assert_eq!(stage.verifier(&role), verifier);
-        assert!(stage.has(database.name()));
-        server.crash();
+        assert_eq!(verifier(), before);
+        assert_eq!(database.sql("SELECT 1"), "1");
     });
 }
 
