@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::routing::get;
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use scheduler::api::proto::backup_service_client::BackupServiceClient;
 use scheduler::api::proto::{BackupRequest, BackupRestore, v1};
+use scheduler::domain::verified::Verified;
 use scheduler::metrics::objects::Objects;
 use scheduler::metrics::{Metrics, Shown};
 use tokio::net::TcpListener;
@@ -144,11 +146,19 @@ fn of_an_operator() -> String {
         runs: Vec::new(),
         under_way: Vec::new(),
         objects: Some(objects),
-        verifications: Vec::new(),
+        verifications: vec![Verified {
+            schedule: "shop/nightly".to_owned(),
+            database: "orders:5432/orders".to_owned(),
+            since: Timestamp::now(),
+            last: Some(Timestamp::now()),
+            passed: Some(true),
+            interval: Some(SignedDuration::from_hours(24)),
+        }],
     };
     let text = metrics.text(shown).unwrap();
     let lines = text.lines();
-    let own = lines.filter(|it| it.contains("postgres_adapter_operator_"));
+    let own =
+        lines.filter(|it| it.contains("postgres_adapter_operator_") || it.contains("_verifi"));
     own.map(|it| format!("{it}\n")).collect()
 }
 
