@@ -1,6 +1,6 @@
 //! Objects of a kind as they change.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backuper::text;
 use futures::{Stream, TryStreamExt as _};
@@ -62,21 +62,40 @@ fn told<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
     tracing::warn!(%kind, error = text::chain(error), "objects cannot be watched: what changes of them is seen later");
 }
 
+/// Since when a watch has to go well before a failure is its first one again.
+const WELL: Duration = Duration::from_secs(5);
+
 /// Longer and longer, until it has gone well for a while. Whoever begins a watch anew has not succeeded by that, as
 /// [`watcher::DefaultBackoff`] takes it to be: it would begin one each second for ever.
 #[derive(Default)]
-pub(super) struct Patience(watcher::DefaultBackoff);
+pub(super) struct Patience {
+    backoff: watcher::DefaultBackoff,
+    /// When it first went well after it had failed.
+    well: Option<Instant>,
+}
+
+impl Patience {
+    fn goes_well(&mut self, now: Instant) {
+        let since = *self.well.get_or_insert(now);
+        if now.duration_since(since) >= WELL {
+            self.backoff.reset();
+        }
+    }
+}
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next()
+        self.well = None;
+        self.backoff.next()
     }
 }
 
 impl Backoff for Patience {
-    fn reset(&mut self) {}
+    fn reset(&mut self) {
+        self.goes_well(Instant::now());
+    }
 }
 
 #[cfg(test)]
@@ -86,12 +105,19 @@ mod tests {
     #[test]
     fn a_watch_that_cannot_be_begins_less_and_less_often() {
         let mut patience = Patience::default();
+        let mut now = Instant::now();
         let waits: Vec<Duration> = (0..8)
             .map(|_| {
-                patience.reset();
+                patience.goes_well(now);
+                patience.goes_well(now + Duration::from_secs(1));
+                now += Duration::from_secs(40);
                 patience.next().unwrap()
             })
             .collect();
         assert!(waits[7] >= Duration::from_secs(15), "{waits:?}");
+        patience.goes_well(now);
+        patience.goes_well(now + WELL);
+        let wait = patience.next().unwrap();
+        assert!(wait < Duration::from_secs(3), "{wait:?}");
     }
 }
