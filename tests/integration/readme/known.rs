@@ -138,6 +138,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             Nobody("the tests of the operator read the same objects"),
         ),
         (
+            "docs/operator.md",
+            "kubectl annotate backupschedule ",
+            Nobody("a test of the operator sets the same annotation"),
+        ),
+        (
             "docs/postgresql.md",
             "make e2e-postgresql",
             Nobody("it is what runs the tests in pods"),
