@@ -4,6 +4,9 @@ use super::document::{ADMIN, PASSWORD};
 use super::release::Release;
 use super::shell::{eventually, run};
 
+/// With an `ä` of two characters and a space that is none of ASCII's: both sides have to prepare it (RFC 4013).
+const PREPARED: &str = "a\u{308}nderbar\u{a0}von-salon";
+
 fn uids(release: &Release) -> Vec<String> {
     let pods = (0..release.members()).map(|it| format!("postgresql-{it}"));
     pods.map(|it| release.uid(&it)).collect()
@@ -15,7 +18,7 @@ fn passwords_and_settings_take_effect_and_no_pod_is_made_anew() {
     let before = uids(release);
 
     release.upgrade(&[
-        "auth.password=another-of-salon",
+        &format!("auth.password={PREPARED}"),
         "auth.postgresPassword=another-of-postgres",
         "auth.replicationPassword=another-of-repl_user",
         "postgresql.parameters.work_mem=7MB",
@@ -23,7 +26,7 @@ fn passwords_and_settings_take_effect_and_no_pod_is_made_anew() {
     ]);
 
     let logins = [
-        (("salon", "another-of-salon"), ("salon", PASSWORD)),
+        (("salon", PREPARED), ("salon", PASSWORD)),
         (("postgres", "another-of-postgres"), ("postgres", ADMIN)),
     ];
     for (now, then) in logins {

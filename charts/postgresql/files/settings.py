@@ -18,9 +18,11 @@ import os
 import secrets
 import shutil
 import ssl
+import stringprep
 import subprocess
 import sys
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 
@@ -151,8 +153,37 @@ def connect():
     return contextlib.closing(connection)
 
 
+PROHIBITED = (
+    stringprep.in_table_a1,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
+def prepared(password):
+    """SASLprep (RFC 4013): who logs in prepares a password so, and takes one as it is that cannot be prepared."""
+    if password.isascii():
+        return password
+    kept = (it for it in password if not stringprep.in_table_b1(it))
+    spaced = "".join(" " if stringprep.in_table_c12(it) else it for it in kept)
+    text = unicodedata.normalize("NFKC", spaced)
+    if not text or any(prohibits(it) for it in text for prohibits in PROHIBITED):
+        return password
+    right, left = (any(map(table, text)) for table in (stringprep.in_table_d1, stringprep.in_table_d2))
+    if right and (left or not all(map(stringprep.in_table_d1, (text[0], text[-1])))):
+        return password
+    return text
+
+
 def scram(password, salt, rounds):
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    salted = hashlib.pbkdf2_hmac("sha256", prepared(password).encode(), salt, rounds)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
     text = [base64.b64encode(part).decode() for part in (salt, stored, server)]

@@ -176,16 +176,7 @@ impl Work<'_> {
             is_new: ensured.is_new,
         })
         .await?;
-        let entries = lowered.iter().map(|it| it.0.clone()).collect();
-        let given = self.give(entries).await?;
-        let outcome = told::Outcome {
-            asked: self.asked,
-            place: self.place,
-            lowered: &lowered,
-            given: &given,
-        };
-        let (after, again) = told::done(self.object, &self.status, &outcome);
-        self.tell(after).await?;
+        let again = self.finish(&lowered).await?;
         let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
         Ok(again.min(rotation::again(self.asked.days, updated, now())))
     }
@@ -303,6 +294,21 @@ impl Work<'_> {
             .warn_of_orphans(self.object, before.as_ref(), after)
             .await;
         Ok(())
+    }
+
+    /// Gives the role what it may do, and tells what came of it; gives when to look again.
+    async fn finish(&mut self, lowered: &[elect::Lowered]) -> Result<Duration, Failure> {
+        let entries = lowered.iter().map(|it| it.0.clone()).collect();
+        let given = self.give(entries).await?;
+        let outcome = told::Outcome {
+            asked: self.asked,
+            place: self.place,
+            lowered,
+            given: &given,
+        };
+        let (after, again) = told::done(self.object, &self.status, &outcome);
+        self.tell(after).await?;
+        Ok(again)
     }
 
     async fn give(&self, entries: Vec<spec::Entry>) -> Result<Given, Failure> {

@@ -48,12 +48,11 @@ pub(super) fn elect<'a>(claimants: &'a [Claimant], database: &Reference) -> Opti
     wanting.first().copied()
 }
 
+/// What a user is given in a database, and why that is less than its object wants.
+pub(super) type Lowered = (Entry, Option<String>);
+
 /// What a user gets beside others: its entries, and for each the sentence that says who owns it instead.
-pub(super) fn lower(
-    of: (&str, &str),
-    entries: &[Entry],
-    claimants: &[Claimant],
-) -> Vec<(Entry, Option<String>)> {
+pub(super) fn lower(of: (&str, &str), entries: &[Entry], claimants: &[Claimant]) -> Vec<Lowered> {
     let each = entries.iter().map(|entry| {
         let owner = elect(claimants, &entry.database);
         let owner = owner.filter(|it| (it.namespace.as_str(), it.name.as_str()) != of);

@@ -10,7 +10,7 @@ use super::access::{LEAVING, SYNCING, refused_first};
 use super::resolve::Here;
 use super::role::failed;
 use super::spec::{self, Reference};
-use super::{Failure, Kept, Work, told};
+use super::{Failure, Kept, Work};
 use crate::operator::crd::DatabaseUser;
 use crate::operator::database::Trouble;
 use crate::operator::servers::Server;
@@ -92,18 +92,9 @@ impl Work<'_> {
             is_new: false,
         })
         .await?;
-        let entries = self.asked.entries.clone();
-        let given = self.give(entries.clone()).await?;
-        let lowered: Vec<_> = entries.into_iter().map(|it| (it, None)).collect();
-        let outcome = told::Outcome {
-            asked: self.asked,
-            place: self.place,
-            lowered: &lowered,
-            given: &given,
-        };
-        let (after, again) = told::done(self.object, &self.status, &outcome);
-        self.tell(after).await?;
-        Ok(Ok(again))
+        let entries = self.asked.entries.iter().cloned();
+        let lowered: Vec<_> = entries.map(|it| (it, None)).collect();
+        Ok(Ok(self.finish(&lowered).await?))
     }
 
     /// An older object that gives the same role something in one of these Databases: the two would undo each

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::access::Given;
+use super::elect::Lowered;
 use super::resolve::Place;
-use super::spec::{Asked, Entry, username, word};
+use super::spec::{Asked, username, word};
 use crate::operator::crd::{DatabaseUser, DatabaseUserStatus, UserDatabase, UserKept};
 use crate::operator::database::TRANSIENT;
 use crate::operator::object::{Pending, Phased};
@@ -114,7 +115,7 @@ pub(super) struct Outcome<'a> {
     pub(super) asked: &'a Asked,
     pub(super) place: &'a Place,
     /// What it is to do in each database, and who owns one that it wanted to.
-    pub(super) lowered: &'a [(Entry, Option<String>)],
+    pub(super) lowered: &'a [Lowered],
     pub(super) given: &'a Given,
 }
 
