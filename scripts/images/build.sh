@@ -74,11 +74,6 @@ for program in scheduler backuper restorer; do
     image build "${arguments[@]}" "${more[@]}" --file "Dockerfile.$program" --tag "$name" . ||
         die "$name was not built; where no registry answers, \`make base-images\` makes the images that it starts from"
     archive=$archives/$program.tar
-    rm -f "$archive.partial"
-    case $builder in
-        docker) docker save --output "$archive.partial" "$name" ;;
-        buildah) image push --quiet "$name" "docker-archive:$archive.partial:$name" >/dev/null ;;
-    esac
-    mv "$archive.partial" "$archive"
+    archive_image "$name" "$archive"
     say "$name took $((SECONDS - began)) s, $(du -m "$archive" | cut -f 1) MB as $archive"
 done

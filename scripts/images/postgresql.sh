@@ -17,10 +17,5 @@ say "building $name with $builder"
 image build "${options[@]}" --file deploy/images/postgresql/Dockerfile --tag "$name" deploy/images/postgresql >&2 ||
     die "$name was not built; where no registry answers, \`make base-images\` makes the image that it starts from"
 archive=$archives/postgresql.tar
-rm -f "$archive.partial"
-case $builder in
-    docker) docker save --output "$archive.partial" "$name" ;;
-    buildah) image push --quiet "$name" "docker-archive:$archive.partial:$name" >/dev/null ;;
-esac
-mv "$archive.partial" "$archive"
+archive_image "$name" "$archive"
 say "$name took $((SECONDS - began)) s, $(du -m "$archive" | cut -f 1) MB as $archive"

@@ -11,12 +11,7 @@ options=()
 [ "$builder" = docker ] || options=(--isolation chroot --layers --format docker)
 say "building $name"
 image build "${options[@]}" --file "$repository/tests/e2e/Dockerfile.postgres" --tag "$name" "$repository/tests/e2e" >&2
-archive=$archives/e2e-postgres.tar
-rm -f "$archive"
-case $builder in
-    docker) docker save --output "$archive" "$name" ;;
-    buildah) image push --quiet "$name" "docker-archive:$archive:$name" >/dev/null ;;
-esac
+archive_image "$name" "$archives/e2e-postgres.tar"
 
 versitygw=$("$repository/scripts/tools/go-program.sh" versitygw | tail -1)/versitygw
 # shellcheck source=tests/cluster/images.sh

@@ -38,6 +38,16 @@ image() {
     esac
 }
 
+# archive_image NAME FILE: leaves an image as a docker archive, whole or not at all.
+archive_image() {
+    rm -f "$2.partial"
+    case $builder in
+        docker) docker save --output "$2.partial" "$1" ;;
+        buildah) image push --quiet "$1" "docker-archive:$2.partial:$1" >/dev/null ;;
+    esac
+    mv "$2.partial" "$2"
+}
+
 # run_in IMAGE FOLDER COMMAND...: in a container that goes again, in which the folder is /mnt.
 run_in() {
     local name=$1 folder=$2 container status=0

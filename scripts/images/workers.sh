@@ -15,9 +15,4 @@ options=()
 [ "$builder" = docker ] || options=(--isolation chroot --layers --format docker)
 say "building $name"
 image build "${options[@]}" --file "$repository/tests/e2e-postgresql/Dockerfile.workers" --tag "$name" "$work" >&2
-archive=$archives/e2e-workers.tar
-rm -f "$archive"
-case $builder in
-    docker) docker save --output "$archive" "$name" ;;
-    buildah) image push --quiet "$name" "docker-archive:$archive:$name" >/dev/null ;;
-esac
+archive_image "$name" "$archives/e2e-workers.tar"
