@@ -7,6 +7,8 @@ use super::world::{World, kubectl, run, try_run};
 
 const NAMESPACE: &str = "postgres-db-operator";
 const MANUAL: &str = "docs/operator.md";
+/// An image that begins a server as those of PostgreSQL do.
+const SERVER: &str = "registry.local/e2e/postgres:1";
 
 /// The first manifest of a kind.
 fn manifest(kind: &str) -> String {
@@ -75,6 +77,7 @@ fn the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects() 
     );
     application(&site);
     backed_up(&site);
+    verified();
     goes(&site);
 }
 
@@ -83,7 +86,7 @@ fn the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects() 
 fn application(site: &Site) {
     let chart = "./charts/postgres-db-operator -n postgres-db-operator --reuse-values";
     World::shell(&format!(
-        "helm upgrade postgres-db-operator {chart} --set 'operator.secretNamespaces={{default}}' --wait --timeout=180s"
+        "helm upgrade postgres-db-operator {chart} --set 'operator.secretNamespaces={{default}}' --set 'admissionPolicy.extraImages={{{SERVER}}}' --wait --timeout=180s"
     ));
     apply(
         "apiVersion: dbtether.io/v1alpha1
@@ -118,6 +121,7 @@ metadata: {{name: e2e}}
 spec:
   s3: {{bucket: {bucket}, region: us-east-1, endpoint: 'http://{s3}:9000'}}
   credentialsSecretRef: {{name: my-backups-keys, namespace: {NAMESPACE}}}
+  verifyImages: ['{SERVER}']
 ---
 apiVersion: dbtether.io/v1alpha1
 kind: Backup
@@ -148,6 +152,53 @@ spec:
     );
     is("restore/back", "jsonpath={.status.phase}=Completed");
     assert_eq!(site.sql_in("copy", "SELECT count(*) FROM t"), ["1000"]);
+}
+
+/// A drill on a server of its own beside its worker, asked for as the runbook says; and the runbook's commands for
+/// objects.
+fn verified() {
+    apply(&format!(
+        "apiVersion: dbtether.io/v1alpha1
+kind: BackupSchedule
+metadata: {{name: often, namespace: default}}
+spec:
+  databaseRef: {{name: my-app-db}}
+  storageRef: {{name: e2e}}
+  schedule: '* * * * *'
+  verify:
+    schedule: '0 5 * * *'
+    image: {SERVER}
+    sql: ['SELECT count(*) = 1000 FROM t']
+"
+    ));
+    let commands = readme::commands_of(
+        "the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects",
+    );
+    let (installs, commands): (Vec<_>, Vec<_>) =
+        commands.into_iter().partition(|it| it.page == MANUAL);
+    assert_eq!((installs.len(), commands.len()), (1, 6));
+    for command in commands {
+        let script = command.text.replace("TEAM_NS", "default");
+        let script = script.replace("RELEASE_NS", NAMESPACE);
+        let script = script.replace("NAMESPACE", "default");
+        World::shell(&match script.contains("dbcluster") {
+            true => script.replace("NAME", "my-cluster"),
+            false => script.replace("NAME", "often"),
+        });
+    }
+    is("backupschedule/often", "condition=Verified");
+    let told = ["get", "backupschedule", "often", "-n", "default"];
+    let message = "-o=jsonpath={.status.verification.message}";
+    let message = kubectl(&[&told[..], &[message]].concat());
+    assert!(message.contains("1 table"), "{message}");
+    kubectl(&[
+        "delete",
+        "backupschedule",
+        "often",
+        "-n",
+        "default",
+        "--timeout=120s",
+    ]);
 }
 
 /// Both deletion policies, and that nothing is dropped because the release goes.

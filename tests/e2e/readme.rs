@@ -17,7 +17,7 @@ use super::world::{
     RELEASE, SERVERS, SYSTEM, World, block_on, eventually, kubectl, repository, try_run,
 };
 use known::{By, KNOWN};
-use pages::Page;
+use pages::{Command, Page};
 
 /// README's part below a heading.
 pub(crate) fn section(heading: &str) -> String {
@@ -206,48 +206,51 @@ fn the_commands_of_every_day_and_of_the_runbook_run() {
     let _left = try_run("kubectl", &["delete", "clusterrolebinding", BINDING]);
     let places = r"\b(RELEASE_NS|RELEASE|NAMESPACE|NS|NAME|SCHEDULE|JOB|POD|RUN)\b";
     let places = regex::Regex::new(places).unwrap();
-    let mut ran = BTreeSet::new();
-    for page in pages::all(repository()) {
-        for command in page.commands() {
-            let row = KNOWN
-                .iter()
-                .find(|(page, beginning, _)| pages::is(&command, page, beginning));
-            let ours = matches!(row, Some((.., by @ By::Pods(_))) if by.text() == OURS);
-            let is_a_row = page.path == "docs/kubernetes.md" && command.text.contains("NAME");
-            if !ours || is_a_row || !ran.insert(command.text.clone()) {
-                continue;
-            }
-            // The older ones go, as the history's limit says.
-            let job = newest_job(&site, &name);
-            let pod = site.pods_of(&job).remove(0).metadata.name.unwrap();
-            let script = places.replace_all(&command.text, |found: &regex::Captures<'_>| {
-                let ours = match &found[1] {
-                    "RELEASE" => RELEASE,
-                    "NAME" | "SCHEDULE" => &name,
-                    "JOB" | "RUN" => &job,
-                    "POD" => &pod,
-                    _ => SYSTEM,
-                };
-                ours.to_owned()
-            });
-            // A log may have nothing of what is looked for.
-            let script = match script.contains("| grep") {
-                true => format!("{script} || true"),
-                false => script.into_owned(),
+    let mut commands = commands_of("the_commands_of_every_day_and_of_the_runbook_run");
+    commands.retain(|it| !(it.page == "docs/kubernetes.md" && it.text.contains("NAME")));
+    assert!(commands.len() > 15, "{}", commands.len());
+    for command in commands {
+        // The older ones go, as the history's limit says.
+        let job = newest_job(&site, &name);
+        let pod = site.pods_of(&job).remove(0).metadata.name.unwrap();
+        let script = places.replace_all(&command.text, |found: &regex::Captures<'_>| {
+            let ours = match &found[1] {
+                "RELEASE" => RELEASE,
+                "NAME" | "SCHEDULE" => &name,
+                "JOB" | "RUN" => &job,
+                "POD" => &pod,
+                _ => SYSTEM,
             };
-            World::shell(&script);
-            if script.contains("create job") {
-                all_jobs_end(&site, &name);
-            }
+            ours.to_owned()
+        });
+        // A log may have nothing of what is looked for.
+        let script = match script.contains("| grep") {
+            true => format!("{script} || true"),
+            false => script.into_owned(),
+        };
+        World::shell(&script);
+        if script.contains("create job") {
+            all_jobs_end(&site, &name);
         }
     }
-    assert!(ran.len() > 15, "{ran:?}");
     kubectl(&["delete", "clusterrolebinding", BINDING]);
     rows_of_the_table(&site, &name, &sum);
 }
 
-/// The test above.
-const OURS: &str = "the_commands_of_every_day_and_of_the_runbook_run";
+/// The commands of all pages that known.rs says a test runs, each once.
+pub(crate) fn commands_of(test: &str) -> Vec<Command> {
+    let mut seen = BTreeSet::new();
+    let pages = pages::all(repository());
+    let mut all: Vec<_> = pages.iter().flat_map(Page::commands).collect();
+    all.retain(|command| {
+        let row = KNOWN
+            .iter()
+            .find(|(page, beginning, _)| pages::is(command, page, beginning));
+        let is_its = matches!(row, Some((.., by @ By::Pods(_))) if by.text() == test);
+        is_its && seen.insert(command.text.clone())
+    });
+    all
+}
 
 async fn jobs_of(site: &Site, schedule: &str) -> Option<Vec<Job>> {
     let jobs: Api<Job> = site.world.api();

@@ -32,6 +32,8 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
     const NEWCOMER: &str = "a_newcomer_gets_from_nothing_to_a_restored_database";
     const GRPCURL: &str = "grpcurl_gets_from_nothing_to_a_restored_database";
     const DAILY: &str = "the_commands_of_every_day_and_of_the_runbook_run";
+    const OBJECTS: &str =
+        "the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects";
     const DECRYPTED: &str = "an_encrypted_backup_is_tried_and_restored_by_hand";
     const MOVING: &str = "the_published_release_becomes_ours_and_goes_back";
     &[
@@ -127,11 +129,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ("docs/moving.md", "helm rollback RELEASE", Pods(MOVING)),
         ("docs/moving.md", "helm list", Pods(DAILY)),
         ("docs/moving.md", "kubectl ", Pods(DAILY)),
-        (
-            "docs/operator.md",
-            "helm install",
-            Nobody("a test of the chart installs it on an API server without nodes"),
-        ),
+        ("docs/operator.md", "helm install", Pods(OBJECTS)),
         (
             "docs/operator.md",
             "kubectl get ",
@@ -232,6 +230,23 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             "docs/runbook.md",
             "kubectl -n NS get workloads",
             Nobody("needs Kueue"),
+        ),
+        ("docs/runbook.md", "kubectl get dbtether ", Pods(OBJECTS)),
+        (
+            "docs/runbook.md",
+            "kubectl describe dbcluster ",
+            Pods(OBJECTS),
+        ),
+        ("docs/runbook.md", "kubectl -n TEAM_NS ", Pods(OBJECTS)),
+        (
+            "docs/runbook.md",
+            "kubectl -n NAMESPACE get backups",
+            Pods(OBJECTS),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl -n RELEASE_NS get lease dbtether.io",
+            Pods(OBJECTS),
         ),
         ("docs/runbook.md", "kubectl ", Pods(DAILY)),
         (

@@ -14,6 +14,7 @@ use super::LocalRef;
     version = "v1alpha1",
     kind = "Backup",
     plural = "backups",
+    category = "dbtether",
     shortname = "bkp",
     namespaced,
     status = "BackupStatus",

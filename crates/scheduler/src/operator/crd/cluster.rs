@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
     version = "v1alpha1",
     kind = "DBCluster",
     plural = "dbclusters",
+    category = "dbtether",
     shortname = "dbc",
     status = "DBClusterStatus",
     derive = "PartialEq",

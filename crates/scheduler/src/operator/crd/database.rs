@@ -14,6 +14,7 @@ use super::AllowedNamespaces;
     version = "v1alpha1",
     kind = "Database",
     plural = "databases",
+    category = "dbtether",
     namespaced,
     status = "DatabaseStatus",
     derive = "PartialEq",

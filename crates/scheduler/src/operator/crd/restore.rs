@@ -15,6 +15,7 @@ use super::backup::{DatabaseRef, Stored};
     version = "v1alpha1",
     kind = "Restore",
     plural = "restores",
+    category = "dbtether",
     shortname = "rst",
     namespaced,
     status = "RestoreStatus",

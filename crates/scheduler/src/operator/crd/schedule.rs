@@ -16,6 +16,7 @@ use super::restore::Chosen;
     version = "v1alpha1",
     kind = "BackupSchedule",
     plural = "backupschedules",
+    category = "dbtether",
     shortname = "bks",
     namespaced,
     status = "BackupScheduleStatus",

@@ -14,6 +14,7 @@ use super::{AllowedNamespaces, SecretRef};
     version = "v1alpha1",
     kind = "BackupStorage",
     plural = "backupstorages",
+    category = "dbtether",
     shortname = "bs",
     status = "BackupStorageStatus",
     derive = "PartialEq",

@@ -14,6 +14,7 @@ use super::LocalRef;
     version = "v1alpha1",
     kind = "DatabaseUser",
     plural = "databaseusers",
+    category = "dbtether",
     namespaced,
     status = "DatabaseUserStatus",
     derive = "PartialEq",
