@@ -176,7 +176,7 @@ spec:
     );
     let (installs, commands): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|it| it.page == MANUAL);
-    assert_eq!((installs.len(), commands.len()), (1, 6));
+    assert_eq!((installs.len(), commands.len()), (1, 7));
     for command in commands {
         let script = command.text.replace("TEAM_NS", "default");
         let script = script.replace("RELEASE_NS", NAMESPACE);

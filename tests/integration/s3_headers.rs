@@ -161,6 +161,7 @@ fn a_customers_key_is_shown_with_every_request_for_an_object() {
     }
 }
 
+/// operator.md, W34: what a tag has is encoded.
 #[test]
 fn class_encryption_and_tags_are_asked_for_where_an_object_begins() {
     let server = obliging(&[("x-amz-server-side-encryption", "aws:kms")]);

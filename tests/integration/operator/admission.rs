@@ -33,6 +33,7 @@ fn admitted(kind: &str, spec: Value) -> Result<Value, String> {
     })
 }
 
+/// operator.md, C1 and C2 among others: what is written is kept.
 #[test]
 fn what_was_written_for_dbtether_is_admitted_and_nothing_of_it_is_lost() {
     let full = json!({

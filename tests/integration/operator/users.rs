@@ -3,6 +3,7 @@
 mod external;
 mod faults;
 mod going;
+mod overlap;
 mod secrets;
 mod sharing;
 mod takeover;

@@ -238,11 +238,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             Pods(OBJECTS),
         ),
         ("docs/runbook.md", "kubectl -n TEAM_NS ", Pods(OBJECTS)),
-        (
-            "docs/runbook.md",
-            "kubectl -n NAMESPACE get backups",
-            Pods(OBJECTS),
-        ),
+        ("docs/runbook.md", "kubectl -n NAMESPACE ", Pods(OBJECTS)),
         (
             "docs/runbook.md",
             "kubectl -n RELEASE_NS get lease dbtether.io",

@@ -173,6 +173,7 @@ mod tests {
         }
     }
 
+    /// operator.md, R15.
     #[test]
     fn u19_the_smallest_client_that_is_not_older_than_the_server_is_chosen() {
         let installed = [tools(14), tools(15), tools(17)];

@@ -43,6 +43,7 @@ pub fn pattern(schema: &str, name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// operator.md, R8.
     #[test]
     fn quotes_within_names_are_doubled() {
         assert_eq!(quote(r#"say "hi""#), r#""say ""hi""""#);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
-use super::crd::{Backup, BackupStatus, Stored};
+use super::crd::{Backup, BackupSpec, BackupStatus, Stored};
 use super::dependencies::{Lack, Source, Storage};
 use super::object::{Namespaced, Phased};
 use super::objects::{Objects, later};
@@ -295,7 +295,8 @@ impl Working<'_> {
             .completed_at
             .as_ref()
             .map_or_else(now, |it| it.0);
-        let left = ended.as_second() + self.ttl() - now().as_second();
+        let stays = ttl(&self.object.spec, self.before.phase());
+        let left = ended.as_second() + stays - now().as_second();
         if left > 0 {
             let left = u64::try_from(left).unwrap_or_default();
             return Ok(Action::requeue(Duration::from_secs(left + 1)));
@@ -303,21 +304,18 @@ impl Working<'_> {
         self.objects.service.remove_for_object(&self.name).await?;
         Ok(Action::await_change())
     }
+}
 
-    /// How long what the run has left stays, in seconds.
-    fn ttl(&self) -> i64 {
-        let spec = &self.object.spec;
-        if self.before.phase() == Some("Failed") {
-            let own = spec
-                .job_config
-                .as_ref()
-                .and_then(|it| it.ttl_seconds_after_failed);
-            return own.map_or(TTL[1], i64::from);
-        }
-        let own = spec.ttl_after_completion.as_deref().map(go::duration);
-        own.and_then(Result::ok)
-            .map_or(TTL[0], |it| it.as_secs().max(0))
+/// How long what a run has left stays, in seconds.
+fn ttl(spec: &BackupSpec, phase: Option<&str>) -> i64 {
+    if phase == Some("Failed") {
+        let own = spec.job_config.as_ref();
+        let own = own.and_then(|it| it.ttl_seconds_after_failed);
+        return own.map_or(TTL[1], i64::from);
     }
+    let own = spec.ttl_after_completion.as_deref().map(go::duration);
+    own.and_then(Result::ok)
+        .map_or(TTL[0], |it| it.as_secs().max(0))
 }
 
 impl Phased for BackupStatus {
@@ -341,5 +339,29 @@ impl Namespaced for Backup {
             "Failed" => "BackupFailed",
             phase => phase,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// operator.md, B5.
+    #[test]
+    fn what_a_run_has_left_stays_as_long_as_the_spec_says() {
+        let stays = |more: serde_json::Value, phase| {
+            let mut spec = json!({"databaseRef": {"name": "d"}, "storageRef": {"name": "s"}});
+            spec.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            ttl(&serde_json::from_value(spec).unwrap(), Some(phase))
+        };
+        let said = json!({"ttlAfterCompletion": "30m", "jobConfig": {"ttlSecondsAfterFailed": 7}});
+        assert_eq!(stays(said.clone(), "Completed"), 1800);
+        assert_eq!(stays(said, "Failed"), 7);
+        assert_eq!(stays(json!({}), "Completed"), 3600);
+        assert_eq!(stays(json!({}), "Failed"), 43_200);
     }
 }

@@ -14,7 +14,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use secrecy::SecretString;
 
-use super::crd::{DBCluster, DBClusterStatus, EnvRef, KeyRef, SecretRef};
+use super::crd::{DBCluster, DBClusterSpec, DBClusterStatus, EnvRef, KeyRef, SecretRef};
 use super::object::Phased;
 use super::{Error, Guarded, Operator, REPAIR, about, now, status};
 use crate::postgres::server::Facts;
@@ -137,15 +137,9 @@ impl Operator {
     /// How a DBCluster's server is reached.
     pub(super) async fn target(&self, cluster: &DBCluster) -> Result<Target, String> {
         let spec = &cluster.spec;
-        let (user, password) = match (&spec.credentials_from_env, &spec.credentials_secret_ref) {
-            (Some(names), _) => from_env(names)?,
-            (None, Some(secret)) => self.read_secret(secret).await?,
-            (None, None) => {
-                return Err(
-                    "one of credentialsSecretRef and credentialsFromEnv must be specified"
-                        .to_owned(),
-                );
-            }
+        let (user, password) = match credentials(spec)? {
+            Credentials::Env(names) => from_env(names)?,
+            Credentials::Secret(secret) => self.read_secret(secret).await?,
         };
         if !is_host(&spec.endpoint) {
             return Err(format!(
@@ -272,6 +266,22 @@ pub(super) fn identity(cluster: &DBCluster) -> (String, i64) {
     (uid, cluster.metadata.generation.unwrap_or_default())
 }
 
+/// Where a DBCluster's credentials are.
+enum Credentials<'a> {
+    Env(&'a EnvRef),
+    Secret(&'a SecretRef),
+}
+
+fn credentials(spec: &DBClusterSpec) -> Result<Credentials<'_>, String> {
+    match (&spec.credentials_from_env, &spec.credentials_secret_ref) {
+        (Some(names), _) => Ok(Credentials::Env(names)),
+        (None, Some(secret)) => Ok(Credentials::Secret(secret)),
+        (None, None) => {
+            Err("one of credentialsSecretRef and credentialsFromEnv must be specified".to_owned())
+        }
+    }
+}
+
 fn from_env(names: &EnvRef) -> Result<(String, SecretString), String> {
     use secrecy::ExposeSecret as _;
     let value = |name: &str| {
@@ -290,6 +300,8 @@ fn reason(error: &postgres::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::postgres::server::tests::facts;
 
@@ -371,6 +383,27 @@ mod tests {
             let said = authorities(text).unwrap_err();
             assert!(said.contains(why), "{said}");
         }
+    }
+
+    /// operator.md, C5 and C6.
+    #[test]
+    fn variables_come_before_a_secret_and_one_of_them_has_to_be() {
+        let env = json!({"username": "U", "password": "P"});
+        let secret = json!({"name": "s", "namespace": "n"});
+        let of = |more: serde_json::Value| {
+            let mut spec = json!({"endpoint": "db"});
+            spec.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<DBClusterSpec>(spec).unwrap()
+        };
+        let neither = of(json!({}));
+        let why = credentials(&neither).err().unwrap();
+        assert!(why.contains("must be specified"), "{why}");
+        let both = of(json!({"credentialsFromEnv": env, "credentialsSecretRef": secret}));
+        assert!(matches!(credentials(&both), Ok(Credentials::Env(_))));
+        let one = of(json!({"credentialsSecretRef": secret}));
+        assert!(matches!(credentials(&one), Ok(Credentials::Secret(_))));
     }
 
     /// operator.md, C4.

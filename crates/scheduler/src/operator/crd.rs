@@ -26,7 +26,7 @@ pub use schedule::{
 pub use storage::{Azure, BackupStorage, BackupStorageSpec, BackupStorageStatus, Encrypt, Gcs, S3};
 pub use user::{
     AdditionalGrant, DatabaseEntry, DatabaseUser, DatabaseUserSpec, DatabaseUserStatus,
-    PasswordSpec, RotationSpec, SecretKeys, UserDatabase, UserKept, UserSecretSpec,
+    FormerLogin, PasswordSpec, RotationSpec, SecretKeys, UserDatabase, UserKept, UserSecretSpec,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

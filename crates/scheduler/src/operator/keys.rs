@@ -48,3 +48,24 @@ pub(super) fn says<K: kube::ResourceExt>(object: &K, annotation: &str) -> bool {
         .get(annotation)
         .is_some_and(|it| it == "true")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::crd::Database;
+
+    /// operator.md, D4.
+    #[test]
+    fn nothing_but_true_forces() {
+        let said = |value: Option<&str>| {
+            let mut object = Database::new("d", crate::operator::crd::DatabaseSpec::default());
+            let annotations = value.map(|it| (FORCE_ADOPT.to_owned(), it.to_owned()));
+            object.metadata.annotations = Some(annotations.into_iter().collect());
+            says(&object, FORCE_ADOPT)
+        };
+        for other in [None, Some(""), Some("false"), Some("yes"), Some("True")] {
+            assert!(!said(other), "{other:?}");
+        }
+        assert!(said(Some("true")));
+    }
+}

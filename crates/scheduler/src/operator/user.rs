@@ -12,6 +12,7 @@ mod connection;
 mod elect;
 mod external;
 mod index;
+mod login;
 mod removal;
 mod resolve;
 mod role;
@@ -20,6 +21,7 @@ mod secret;
 mod secrets;
 mod spec;
 mod told;
+mod turn;
 mod watching;
 
 use std::sync::Arc;
@@ -38,10 +40,9 @@ use super::{Error, Guarded, Operator, about, keys, now};
 use crate::postgres::owner::Owner;
 use access::{Access, Given};
 use resolve::Place;
-use role::{Ensured, Wish};
 use secret::Standing;
 use secrets::Refused;
-use spec::{Asked, Reference};
+use spec::Asked;
 pub(super) use watching::{Users, control};
 
 /// Before a Secret that could not be written is tried again.
@@ -147,6 +148,8 @@ struct Kept {
     system_identifier: Option<String>,
     /// Whether its password is.
     is_new: bool,
+    /// Its login; none of a role that others have made.
+    turn: Option<turn::Turn>,
 }
 
 /// A Secret as it was found, and whose it is.
@@ -163,22 +166,24 @@ impl Work<'_> {
         let of = (self.namespace.as_str(), self.owner.name.as_str());
         let lowered = elect::lower(of, &self.asked.entries, &claimants);
         let found = self.read_secrets().await?;
-        if self.renews(&found) {
+        let turn = self.turn(&found);
+        if turn.renews {
             // A password that nobody could be told locks its user out.
-            self.try_secrets(&found).await?;
+            self.try_secrets(&found, &turn.login).await?;
         }
         self.announce().await?;
-        let ensured = self.ensure_role(&found).await?;
+        let ensured = self.ensure_role(&found, &turn).await?;
         self.write_secrets(&found, &ensured).await?;
         self.keep(Kept {
             oid: ensured.oid,
             system_identifier: ensured.system_identifier.clone(),
-            is_new: ensured.is_new,
+            is_new: ensured.is_new || turn.is_another,
+            turn: Some(turn),
         })
         .await?;
+        self.shut_former().await?;
         let again = self.finish(&lowered).await?;
-        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
-        Ok(again.min(rotation::again(self.asked.days, updated, now())))
+        Ok(again.min(rotation::again(self.asked.days, &self.status, now())))
     }
 
     /// Leaves of what another wants to own what it may be on at all.
@@ -199,61 +204,6 @@ impl Work<'_> {
         }
         claimant.entries = Some(kept);
         Ok(())
-    }
-
-    /// What an annotation asks a new password for, where it was not made yet.
-    fn asked_to_rotate(&self) -> Option<&String> {
-        let asked = self.object.annotations().get(keys::ROTATE);
-        asked.filter(|it| self.status.rotated_for.as_ref() != Some(*it))
-    }
-
-    /// Whether the password is to be another one.
-    fn renews(&self, found: &[Found]) -> bool {
-        let updated = self.status.password_updated_at.as_ref().map(|it| it.0);
-        let takes = |it: &Found| matches!(it.1, Standing::Adopted | Standing::Merging);
-        rotation::is_due(self.asked.days, updated, now())
-            || updated.is_some() && self.asked_to_rotate().is_some()
-            || found.iter().any(takes)
-    }
-
-    async fn ensure_role(&self, found: &[Found]) -> Result<Ensured, Failure> {
-        let holder = secret::holder(self.object);
-        let known = found.iter().filter(|(_, standing)| standing.is_known());
-        let mut known = known.filter_map(|(found, standing)| Some((found.as_ref()?, standing)));
-        let password = known.find_map(|(found, standing)| {
-            let password = self.asked.template.recover(found.data.as_ref()?)?;
-            // One of dbtether's that has others' keys too is the object's by its uid.
-            let is_evidence = *standing != Standing::Merged || secret::is_owned(found, &holder);
-            Some((password, is_evidence))
-        });
-        let password = match password {
-            Some(password) => Some(password),
-            None => self.former_password().await?,
-        };
-        let first = self.place.databases.first();
-        let wish = Wish {
-            name: &self.asked.username,
-            owner: &self.owner,
-            settings: &self.asked.settings,
-            length: self.asked.length,
-            is_evidence: password.as_ref().is_some_and(|it| it.1),
-            password: password.map(|it| it.0),
-            renews: self.renews(found),
-            force: keys::says(self.object, keys::FORCE_ADOPT),
-            database: first.map_or("postgres", |it| &it.name),
-        };
-        let is_there = |other: &Owner| {
-            let named = Reference {
-                namespace: other.namespace.clone(),
-                name: other.name.clone(),
-            };
-            self.operator.users.get(&named).is_some()
-        };
-        let server = &self.place.server;
-        let ensured = server
-            .in_turn(async |session, facts| wish.ensure(server, session, facts, is_there).await)
-            .await;
-        Ok(ensured?)
     }
 
     /// Writes on which DBCluster the role will be before there is one: whoever is stopped in between, and finds the
@@ -284,6 +234,9 @@ impl Work<'_> {
         let mut after = told::keeping(&self.status, kept);
         after.secret_name = self.asked.secrets.first().cloned();
         after.rotated_for = self.object.annotations().get(keys::ROTATE).cloned();
+        after.login = had.turn.as_ref().map(|it| it.login.clone());
+        after.login.take_if(|it| *it == self.asked.username);
+        after.former_login = had.turn.and_then(|it| it.former);
         if had.is_new {
             after.password_updated_at = Some(Time(now()));
         }

@@ -8,6 +8,7 @@
 
 pub mod marker;
 pub mod removal;
+pub mod second;
 
 use std::time::Duration;
 

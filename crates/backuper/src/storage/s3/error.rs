@@ -152,6 +152,7 @@ fn unsent(
 mod tests {
     use super::*;
 
+    /// operator.md, S4.
     #[test]
     fn what_trying_again_will_not_mend_is_told_apart() {
         assert_eq!(kind_of(404, "NoSuchBucket"), Kind::NoBucket);

@@ -43,6 +43,8 @@ use super::LocalRef;
      "message": "external forbids privileges owner"},
     {"rule": "self.connectionLimit != 0",
      "message": "connectionLimit 0 is not supported; use -1 for unlimited or >= 1 to cap"},
+    {"rule": "!has(self.rotation) || !has(self.rotation.overlap) || duration(self.rotation.overlap) > duration('0s') && duration(self.rotation.overlap).getHours() < self.rotation.days * 24",
+     "message": "rotation.overlap must be more than nothing and less than rotation.days"},
     {"rule": "!has(self.idleInTransactionTimeout) || duration(self.idleInTransactionTimeout) >= duration('1ms')",
      "message": "idleInTransactionTimeout must be at least 1ms"},
 ]))]
@@ -174,6 +176,11 @@ pub struct RotationSpec {
     /// After how many days.
     #[schemars(range(min = 1, max = 365))]
     pub days: i32,
+    /// How long the password before lets in beside the new one, such as 24h: each is of a login of its own, of which
+    /// one acts for the other. Absent: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub overlap: Option<String>,
 }
 
 /// The Secret that has the connection.
@@ -257,6 +264,12 @@ pub struct DatabaseUserStatus {
     /// When the password became what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_updated_at: Option<Time>,
+    /// The login that the Secret has, where it is not the role itself but its second one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The login that the Secret had before, which lets in for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former_login: Option<FormerLogin>,
     /// The value of annotation dbtether.io/rotate that the password was last changed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_for: Option<String>,
@@ -301,6 +314,15 @@ pub struct UserDatabase {
     /// What is wrong there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// A login whose time is over soon.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+pub struct FormerLogin {
+    /// Its name.
+    pub name: String,
+    /// When its password is taken from it. Its sessions stay.
+    pub until: Time,
 }
 
 /// A role that an object has.

@@ -54,7 +54,7 @@ impl Work<'_> {
     }
 
     /// The Secrets that are not as they are to be with this password.
-    fn secrets(&self, found: &[Found], password: &SecretString) -> Vec<Secret> {
+    fn secrets(&self, found: &[Found], (login, password): (&str, &SecretString)) -> Vec<Secret> {
         let names = self.place.names();
         let mut all = Vec::new();
         let target = &self.place.server.target;
@@ -67,7 +67,7 @@ impl Work<'_> {
                 host: &target.host,
                 port: target.port,
                 database: names.get(index).map_or("", String::as_str),
-                username: &self.asked.username,
+                username: login,
                 password,
                 sslmode: &sslmode,
                 databases: if self.asked.per_database { &[] } else { &names },
@@ -89,8 +89,8 @@ impl Work<'_> {
     }
 
     /// Whether the Secrets could be written, with a password that is none.
-    pub(super) async fn try_secrets(&self, found: &[Found]) -> Result<(), Failure> {
-        for secret in self.secrets(found, &SecretString::from("x")) {
+    pub(super) async fn try_secrets(&self, found: &[Found], login: &str) -> Result<(), Failure> {
+        for secret in self.secrets(found, (login, &SecretString::from("x"))) {
             self.operator
                 .write_secret(&self.namespace, &secret, Writing::Tried)
                 .await??;
@@ -104,7 +104,7 @@ impl Work<'_> {
         found: &[Found],
         ensured: &Ensured,
     ) -> Result<(), Failure> {
-        for secret in self.secrets(found, &ensured.password) {
+        for secret in self.secrets(found, (&ensured.login, &ensured.password)) {
             self.operator
                 .write_secret(&self.namespace, &secret, Writing::Done)
                 .await??;

@@ -90,6 +90,7 @@ impl Work<'_> {
             oid: found.oid,
             system_identifier,
             is_new: false,
+            turn: None,
         })
         .await?;
         let entries = self.asked.entries.iter().cloned();

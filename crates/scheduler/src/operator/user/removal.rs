@@ -15,7 +15,7 @@ use crate::operator::object::UNASKED;
 use crate::operator::servers::Server;
 use crate::operator::{Error, Operator, keys, object};
 use crate::postgres::owner::Owner;
-use crate::postgres::role::{self, Claim, Evidence, removal};
+use crate::postgres::role::{self, Claim, Evidence, removal, second};
 use crate::postgres::server::Facts;
 use crate::postgres::statement::execute_together;
 
@@ -205,22 +205,33 @@ impl Going {
             let note = format!("role {name} is not this object's: nothing was done");
             return Ok(("Left", note));
         }
+        let mut all = vec![found];
+        if let Some(second) = second::name(name) {
+            let found = role::found(session, &second).await;
+            let found = found.map_err(failed(DROPPING))?;
+            let claim = role::claim(&second, found.as_ref(), &self.owner, Evidence::None);
+            // First, since it acts for the other.
+            all.splice(0..0, found.filter(|_| claim == Claim::Ours));
+        }
         if !self.drops {
-            let unmark = role::unmark(name, found.comment.as_deref());
-            let done = execute_together(session, &[unmark]).await;
+            let unmark = |it: &role::Found| role::unmark(&it.name, it.comment.as_deref());
+            let unmark: Vec<_> = all.iter().map(unmark).collect();
+            let done = execute_together(session, &unmark).await;
             done.map_err(failed("failed to release user"))?;
             let note = format!("role {name} stays, without the object's mark");
             return Ok(("Retained", note));
         }
-        let begun = removal::begin(session, name, &self.owner).await;
-        begun.map_err(failed(DROPPING))?;
         let mut definers = Vec::new();
-        for database in &self.databases {
-            let left = leave(server, session, (name, &self.owner), database).await;
-            definers.extend(left?);
+        for role in &all {
+            let begun = removal::begin(session, &role.name, &self.owner).await;
+            begun.map_err(failed(DROPPING))?;
+            for database in &self.databases {
+                let left = leave(server, session, (&role.name, &self.owner), database).await;
+                definers.extend(left?);
+            }
+            let finished = removal::finish(session, &role.name, &self.owner).await;
+            finished.map_err(failed(DROPPING))?;
         }
-        let finished = removal::finish(session, name, &self.owner).await;
-        finished.map_err(failed(DROPPING))?;
         let mut note = format!("role {name} was dropped; what it owned is the databases' now");
         if !definers.is_empty() {
             let more = format!(

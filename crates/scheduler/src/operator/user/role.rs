@@ -19,6 +19,7 @@ const CREATING: &str = "failed to create user";
 const SETTING: &str = "failed to set password";
 
 /// What an object wants of its role.
+#[derive(Clone)]
 pub(super) struct Wish<'a> {
     pub(super) name: &'a str,
     pub(super) owner: &'a Owner,
@@ -30,6 +31,8 @@ pub(super) struct Wish<'a> {
     pub(super) is_evidence: bool,
     /// Whether the password becomes another one.
     pub(super) renews: bool,
+    /// Whether it is the login that the Secret has: the password of another one is left as it is.
+    pub(super) logs_in: bool,
     /// An administrator's annotation.
     pub(super) force: bool,
     /// The database to log in to.
@@ -39,6 +42,8 @@ pub(super) struct Wish<'a> {
 /// A role that is as its object wants it.
 pub(super) struct Ensured {
     pub(super) oid: u32,
+    /// The name to log in with.
+    pub(super) login: String,
     pub(super) system_identifier: Option<String>,
     pub(super) password: SecretString,
     pub(super) is_new: bool,
@@ -126,7 +131,7 @@ impl Wish<'_> {
             let create = role::create(name, &encoded, self.owner);
             let created = execute_together(session, &create).await;
             created.map_err(failed(CREATING))?;
-        } else if is_new || self.log_in(server, &password).await == Login::Wrong {
+        } else if self.logs_in && (is_new || self.log_in(server, &password).await == Login::Wrong) {
             let encoded = encode(&password, name, form);
             let change = role::change_password(name, &encoded);
             let changed = execute_together(session, &[change]).await;
@@ -134,6 +139,7 @@ impl Wish<'_> {
         }
         Ok(Ensured {
             oid: self.set(session, before, is_created).await?,
+            login: name.to_owned(),
             system_identifier: facts.system_identifier.clone(),
             password,
             is_new,

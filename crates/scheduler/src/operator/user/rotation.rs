@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::operator::REPAIR;
+use crate::operator::crd::DatabaseUserStatus;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -18,20 +19,28 @@ pub(super) fn is_due(days: Option<i32>, updated: Option<Timestamp>, now: Timesta
     }
 }
 
-/// When to look at a user again: for the next repair, or before where its password's time is over then.
-pub(super) fn again(days: Option<i32>, updated: Option<Timestamp>, now: Timestamp) -> Duration {
-    let (Some(days), Some(updated)) = (days, updated) else {
-        return REPAIR;
-    };
-    let left = updated.as_second() + i64::from(days) * DAY - now.as_second();
-    // A second later it is over, and not only just.
-    let left = u64::try_from(left.max(0) + 1).unwrap_or(u64::MAX);
-    REPAIR.min(Duration::from_secs(left))
+/// When to look at a user again: for the next repair, or before where the time of its password, or of the login
+/// before the present one, is over then.
+pub(super) fn again(days: Option<i32>, status: &DatabaseUserStatus, now: Timestamp) -> Duration {
+    let updated = status.password_updated_at.as_ref();
+    let due = days.zip(updated);
+    let due = due.map(|(days, updated)| updated.0.as_second() + i64::from(days) * DAY);
+    let until = status.former_login.as_ref();
+    let until = until.map(|it| it.until.0.as_second());
+    let first = due.into_iter().chain(until).min();
+    first.map_or(REPAIR, |at| {
+        // A second later it is over, and not only just.
+        let left = (at - now.as_second()).max(0) + 1;
+        REPAIR.min(Duration::from_secs(u64::try_from(left).unwrap_or(u64::MAX)))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
+    use crate::operator::crd::FormerLogin;
 
     fn at(day: i64) -> Timestamp {
         Timestamp::from_second(day * DAY).unwrap()
@@ -60,12 +69,21 @@ mod tests {
     /// operator.md, U14: the repair every few minutes comes first, and the rotation on time.
     #[test]
     fn a_user_is_looked_at_for_its_rotation() {
-        assert_eq!(again(None, Some(at(0)), at(1)), REPAIR);
-        assert_eq!(again(Some(30), Some(at(0)), at(10)), REPAIR);
-        assert_eq!(again(Some(30), Some(at(0)), at(31)), Duration::from_secs(1));
+        let mut status = DatabaseUserStatus {
+            password_updated_at: Some(Time(at(0))),
+            ..DatabaseUserStatus::default()
+        };
+        assert_eq!(again(None, &status, at(1)), REPAIR);
+        assert_eq!(again(Some(30), &status, at(10)), REPAIR);
+        assert_eq!(again(Some(30), &status, at(31)), Duration::from_secs(1));
         let soon = Timestamp::from_second(30 * DAY - 60).unwrap();
-        let left = again(Some(30), Some(at(0)), soon);
+        let left = again(Some(30), &status, soon);
         assert_eq!(left, Duration::from_secs(61));
+        status.former_login = Some(FormerLogin {
+            name: "app".to_owned(),
+            until: Time(soon + Duration::from_secs(5)),
+        });
+        assert_eq!(again(None, &status, soon), Duration::from_secs(6));
         assert!(is_due(Some(30), Some(at(0)), soon + left));
     }
 }

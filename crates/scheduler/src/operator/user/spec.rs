@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 
 use super::secret::{Policy, Template};
 use crate::operator::crd::{DatabaseEntry, DatabaseUser, DatabaseUserSpec, LocalRef};
 use crate::operator::go;
 use crate::postgres::privileges::{Additional, Preset, Privilege};
-use crate::postgres::role;
+use crate::postgres::role::{self, second};
 
 /// A Database by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,8 @@ pub(super) struct Asked {
     pub(super) settings: role::Settings,
     pub(super) length: usize,
     pub(super) days: Option<i32>,
+    /// How long a password goes on beside the next one.
+    pub(super) overlap: Option<SignedDuration>,
     pub(super) template: Template,
     pub(super) policy: Policy,
     pub(super) per_database: bool,
@@ -168,10 +171,34 @@ pub(super) fn asked(object: &DatabaseUser) -> Result<Asked, String> {
             .as_ref()
             .map(|it| it.days)
             .filter(|it| *it > 0),
+        overlap: overlap(spec, &username)?,
         username,
         entries,
         per_database,
     })
+}
+
+fn overlap(spec: &DatabaseUserSpec, username: &str) -> Result<Option<SignedDuration>, String> {
+    let Some((rotation, text)) = spec
+        .rotation
+        .as_ref()
+        .and_then(|it| Some((it, it.overlap.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    let overlap = go::duration(text).map_err(|error| format!("rotation.overlap: {error}"))?;
+    let days = SignedDuration::from_hours(24 * i64::from(rotation.days));
+    if overlap <= SignedDuration::ZERO || overlap >= days {
+        return Err(format!(
+            "rotation.overlap {text}: more than nothing, and less than the days after which the next password comes"
+        ));
+    }
+    if second::name(username).is_none() {
+        return Err(format!(
+            "{username} is too long for rotation.overlap: the second login is named after it, so 60 bytes at most; set spec.username"
+        ));
+    }
+    Ok(Some(overlap))
 }
 
 /// What cannot be asked of a role that others make.

@@ -137,6 +137,18 @@ impl Template {
         data
     }
 
+    /// Whom a Secret lets log in.
+    pub(in crate::operator::user) fn login(
+        &self,
+        data: &BTreeMap<String, ByteString>,
+    ) -> Option<String> {
+        let text = |key: &str| std::str::from_utf8(&data.get(key)?.0).ok();
+        match self {
+            Self::Parts { username, .. } => text(username).map(str::to_owned),
+            Self::Dsn => Some(of_dsn(text(DSN)?)?.0),
+        }
+    }
+
     /// The password that a Secret has, whatever template has written it.
     pub(in crate::operator::user) fn recover(
         &self,
@@ -150,7 +162,7 @@ impl Template {
             let text = std::str::from_utf8(&data.get(key)?.0).ok()?;
             (!text.is_empty()).then(|| text.to_owned())
         };
-        let of_dsn = || of_dsn(&text(DSN)?);
+        let of_dsn = || of_dsn(&text(DSN)?).map(|it| it.1);
         let own = match self {
             Self::Dsn => of_dsn(),
             Self::Parts { .. } => own.and_then(text),
@@ -177,12 +189,14 @@ fn dsn(values: &Values<'_>) -> String {
     )
 }
 
-fn of_dsn(dsn: &str) -> Option<String> {
+/// The username and the password of a URI.
+fn of_dsn(dsn: &str) -> Option<(String, String)> {
     let (_, rest) = dsn.split_once("://")?;
     let (login, _) = rest.split_once('@')?;
-    let (_, password) = login.split_once(':')?;
-    let decoded = percent_decode_str(password).decode_utf8().ok()?;
-    (!decoded.is_empty()).then(|| decoded.into_owned())
+    let (username, password) = login.split_once(':')?;
+    let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+    let (username, password) = (decoded(username)?, decoded(password)?);
+    (!password.is_empty()).then(|| (username.into_owned(), password.into_owned()))
 }
 
 #[cfg(test)]
@@ -297,7 +311,10 @@ mod tests {
             "postgres://app:p%3Aw%2F%C3%BC%40@db.example:5432/a?sslmode=require"
         );
         assert_eq!(data.len(), 1);
-        assert_eq!(of_dsn(&data["dsn"]).unwrap(), "p:w/ü@");
+        assert_eq!(
+            of_dsn(&data["dsn"]).unwrap(),
+            ("app".to_owned(), "p:w/ü@".to_owned())
+        );
     }
 
     /// operator.md, §5.7: a template that changes keeps the password.
