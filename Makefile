@@ -48,6 +48,8 @@ dependencies: ## Checks what the programs link
 
 # A failed assertion says what is wrong; forty lines of stack behind it push that out of CI's log.
 unit: export RUST_BACKTRACE = 0
+# They wait for servers as long as they compute: more than there are cores of the machines that CI has.
+unit: export RUST_TEST_THREADS ?= 3
 unit: ## All tests, those against real servers too
 	$(CARGO) test --workspace --no-fail-fast
 

@@ -144,6 +144,18 @@ impl Rotating {
             (row.get::<_, String>(0) == *role).then_some(())
         })
         .await;
+        // Made again, the object takes up both again, by the Secret alone.
+        let retain = json!({"spec": {"deletionPolicy": "Retain"}});
+        stage.change_user(user, retain).await;
+        stage.user_in(user, "Ready").await;
+        let spec = stage.users().get(user).await.unwrap().spec;
+        let mut spec = serde_json::to_value(spec).unwrap();
+        stage.delete_user(user).await;
+        spec["deletionPolicy"] = json!("Delete");
+        stage.user(user, spec).await;
+        stage.user_in(user, "Ready").await;
+        assert_eq!(self.data().await, data);
+        assert!(self.lets_in(&data).await);
         stage.delete_user(user).await;
         assert!(!stage.has_role(role) && !stage.has_role(second));
         assert_eq!(stage.server.sql(database, "SELECT count(*) FROM u"), "2");

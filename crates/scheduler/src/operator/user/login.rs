@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 
-use super::role::{Ensured, Wish, failed};
+use super::role::{CREATING, Ensured, Wish, failed};
 use super::secret::{self, Standing};
 use super::spec::Reference;
 use super::turn::{Seen, Turn};
@@ -67,14 +67,15 @@ impl Work<'_> {
             owner: &self.owner,
             settings: &self.asked.settings,
             length: self.asked.length,
-            is_evidence: is_evidence && is_first,
+            is_evidence,
+            proof: &turn.login,
             // Of the other login's.
             password: password
                 .map(|it| it.0)
                 .filter(|_| !(turn.is_another && turn.renews)),
             renews: turn.renews,
             logs_in: true,
-            force: is_first && keys::says(self.object, keys::FORCE_ADOPT),
+            force: keys::says(self.object, keys::FORCE_ADOPT),
             database: first.map_or("postgres", |it| &it.name),
         };
         let is_there = |other: &Owner| {
@@ -90,18 +91,19 @@ impl Work<'_> {
                 if is_first {
                     return login.ensure(server, session, facts, is_there).await;
                 }
+                let joined = second::is_joined(session, login.name, role).await;
                 let role = Wish {
                     name: role,
-                    password: None,
+                    // Anybody may have a role of the login's name.
+                    is_evidence: login.is_evidence && joined.map_err(failed(CREATING))?,
                     renews: false,
                     logs_in: false,
-                    force: keys::says(self.object, keys::FORCE_ADOPT),
                     ..login.clone()
                 };
                 let of = role.ensure(server, session, facts, is_there).await?;
                 let mut ensured = login.ensure(server, session, facts, is_there).await?;
                 let joined = second::join(session, login.name, role.name).await;
-                joined.map_err(failed("failed to create user"))?;
+                joined.map_err(failed(CREATING))?;
                 ensured.oid = of.oid;
                 Ok(ensured)
             })

@@ -15,7 +15,7 @@ use crate::postgres::server::{APPLICATION, Facts};
 use crate::postgres::statement::execute_together;
 
 const CHECKING: &str = "failed to check user";
-const CREATING: &str = "failed to create user";
+pub(super) const CREATING: &str = "failed to create user";
 const SETTING: &str = "failed to set password";
 
 /// What an object wants of its role.
@@ -29,6 +29,8 @@ pub(super) struct Wish<'a> {
     pub(super) password: Option<SecretString>,
     /// Whether that Secret is this very object's: then it may prove whose the role is.
     pub(super) is_evidence: bool,
+    /// The login whose password that is.
+    pub(super) proof: &'a str,
     /// Whether the password becomes another one.
     pub(super) renews: bool,
     /// Whether it is the login that the Secret has: the password of another one is left as it is.
@@ -120,9 +122,9 @@ impl Wish<'_> {
             }
             Claim::Ours => false,
         };
-        let is_new = self.renews || self.password.is_none();
+        let is_new = self.renews || !self.logs_in || self.password.is_none();
         let password = match &self.password {
-            Some(password) if !self.renews => password.clone(),
+            Some(password) if !is_new => password.clone(),
             _ => self.generate()?,
         };
         let form = Form::of_server(if facts.md5 { "md5" } else { "" });
@@ -131,7 +133,9 @@ impl Wish<'_> {
             let create = role::create(name, &encoded, self.owner);
             let created = execute_together(session, &create).await;
             created.map_err(failed(CREATING))?;
-        } else if self.logs_in && (is_new || self.log_in(server, &password).await == Login::Wrong) {
+        } else if self.logs_in
+            && (is_new || self.log_in(server, name, &password).await == Login::Wrong)
+        {
             let encoded = encode(&password, name, form);
             let change = role::change_password(name, &encoded);
             let changed = execute_together(session, &[change]).await;
@@ -191,7 +195,8 @@ impl Wish<'_> {
         }
         match &self.password {
             Some(password)
-                if self.is_evidence && self.log_in(server, password).await == Login::Right =>
+                if self.is_evidence
+                    && self.log_in(server, self.proof, password).await == Login::Right =>
             {
                 Evidence::Secret
             }
@@ -199,9 +204,9 @@ impl Wish<'_> {
         }
     }
 
-    async fn log_in(&self, server: &Server, password: &SecretString) -> Login {
+    async fn log_in(&self, server: &Server, name: &str, password: &SecretString) -> Login {
         let target = Target {
-            user: self.name.to_owned(),
+            user: name.to_owned(),
             password: Some(password.clone()),
             ..server.target.with_database(self.database)
         };

@@ -63,6 +63,17 @@ pub async fn join(client: &Client, login: &str, role: &str) -> Result<(), Error>
     execute_together(client, &missing).await
 }
 
+/// Whether a login is a member of the role already.
+///
+/// # Errors
+/// What the server said.
+pub async fn is_joined(client: &Client, login: &str, role: &str) -> Result<bool, Error> {
+    let sql = "SELECT FROM pg_auth_members m JOIN pg_roles l ON l.oid = m.member JOIN pg_roles o ON o.oid = m.roleid
+                WHERE l.rolname = $1::text AND o.rolname = $2::text";
+    let doing = format!("reading role {login}");
+    Ok(!ask(client, &doing, sql, &[&login, &role]).await?.is_empty())
+}
+
 /// Takes the password from a login, if it is this object's: nobody logs in with it any more, and its sessions stay.
 ///
 /// # Errors
