@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod copies;
 mod databases;
+mod drills;
 mod kept;
 mod lines;
 mod names;

@@ -22,6 +22,11 @@ const TIME: &str = "%Y%m%d_%H%M%S";
 const NAMED: usize = 10;
 /// How the sentence of a drill that has passed begins.
 const PASSED: &str = "restore drill passed: ";
+/// How that of one begins whose backup has come back and is not as it should be.
+const FAILED: &str = "restore drill failed: ";
+/// What stands behind the key in the one, and in the other.
+const RESTORED: &str = " was restored into ";
+const CAME_BACK: &str = " came back";
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +55,7 @@ impl Compared {
             ),
         };
         format!(
-            "{PASSED}{key} was restored into {target}, all {tables} tables are there with {rows} rows{not_known}; that database is dropped again"
+            "{PASSED}{key}{RESTORED}{target}, all {tables} tables are there with {rows} rows{not_known}; that database is dropped again"
         )
     }
 }
@@ -64,6 +69,16 @@ pub fn told(sentence: &str) -> Option<(u64, u64)> {
     let (tables, rest) = rest.split_once(" tables are there with ")?;
     let rows: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((tables.parse().ok()?, rows.parse().ok()?))
+}
+
+/// The key of the backup that a drill's last sentence judges; none: the drill has come to no judgement.
+#[must_use]
+pub fn judged(sentence: &str) -> Option<&str> {
+    if let Some(rest) = sentence.strip_prefix(FAILED) {
+        return Some(rest.split_once(CAME_BACK)?.0);
+    }
+    let (restored, _compared) = sentence.strip_prefix(PASSED)?.rsplit_once(", all ")?;
+    Some(restored.rsplit_once(RESTORED)?.0)
 }
 
 /// The database that a drill restores into: one that nobody has, on the same server.
@@ -183,7 +198,7 @@ async fn tables(
     Err(Failure {
         verdict: Verdict::Incomplete,
         sentence: format!(
-            "restore drill failed: {key} came back otherwise than it was dumped: {}; do not rely on this backup, and make another one",
+            "{FAILED}{key}{CAME_BACK} otherwise than it was dumped: {}; do not rely on this backup, and make another one",
             differences.join(", ")
         ),
     })
@@ -215,9 +230,7 @@ async fn count(session: &Client, target: &Target, table: &str) -> Result<Option<
 async fn ask(target: &Target, key: &str, question: &str) -> Result<(), Failure> {
     let failed = |why: String| Failure {
         verdict: Verdict::Incomplete,
-        sentence: format!(
-            "restore drill failed: {key} came back, and the drill's own SQL says no: {why}"
-        ),
+        sentence: format!("{FAILED}{key}{CAME_BACK}, and the drill's own SQL says no: {why}"),
     };
     // As whoever connects to it finds it, with the settings that were restored with it.
     let session = target.connect("restorer").await?;
@@ -267,8 +280,13 @@ mod tests {
             };
             let sentence = compared.sentence("a, all 3 tables/b", "db:5432/x");
             assert_eq!(told(&format!("{sentence} (1.5 s)")), Some((9, 100_063)));
+            assert_eq!(judged(&sentence), Some("a, all 3 tables/b"));
         }
         assert_eq!(told("restore drill failed: a, all 3 tables"), None);
+        let failed =
+            "restore drill failed: a/1 came back, and the drill's own SQL says no: x came back";
+        assert_eq!(judged(failed), Some("a/1"));
+        assert_eq!(judged("there is no database shop"), None);
     }
 
     #[test]

@@ -96,6 +96,7 @@ async fn answer(asked: Asked, output: &mut Output) -> Result<ExitCode, Failure> 
         Command::Unpin(wanted) => call.unpin(&wanted).await?,
         Command::Retention(wanted) => call.retention(&wanted).await?,
         Command::Restore(wanted) => return call.restore(&wanted).await,
+        Command::Verify(wanted) => return call.verify(&wanted).await,
         Command::Suspend { name } => {
             let request = v1::SuspendScheduleRequest { name };
             let answer = call.client.suspend_schedule(request).await;

@@ -7,6 +7,7 @@ pub mod credential;
 pub mod cron;
 pub mod database;
 pub mod databases;
+pub mod drilled;
 pub mod kept;
 pub mod labels;
 pub mod limits;

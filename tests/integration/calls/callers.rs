@@ -265,6 +265,110 @@ fn an_owner_restores_its_own_backups_into_its_own_databases_alone() {
     });
 }
 
+/// Issue 14, section 3: what a drill restores is data too, and somebody's server does its work.
+#[test]
+fn an_owner_proves_its_own_backups_on_its_own_servers_alone() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, other]) = with_schedules(&authority).await;
+        let drill = |schedule: &String, host: &str| v1::VerifyBackupRequest {
+            schedule: schedule.clone(),
+            server: (!host.is_empty()).then(|| v1::DrillServer {
+                host: host.to_owned(),
+                ..v1::DrillServer::default()
+            }),
+            ..v1::VerifyBackupRequest::default()
+        };
+        for (schedule, host, wanted) in [
+            (&own, "", Code::Ok),
+            (&own, "db2.team-a.example", Code::Ok),
+            (&own, "db.team-b.example", Code::PermissionDenied),
+            (&other, "", Code::NotFound),
+            (&other, "db2.team-a.example", Code::NotFound),
+        ] {
+            let mut client = operations(&server, &authority, None);
+            let request = with("Bearer team-as", drill(schedule, host));
+            let answer = client.verify_backup(request).await;
+            assert_eq!(code(answer), wanted, "{schedule} on {host}");
+        }
+        let mut viewer = operations(&server, &authority, Some("grafana"));
+        let answer = viewer.verify_backup(drill(&own, "")).await;
+        assert_eq!(code(answer), Code::PermissionDenied);
+        let mut client = operations(&server, &authority, None);
+        let mut only = drill(&own, "");
+        only.validate_only = true;
+        let answer = client.verify_backup(with("Bearer team-as", only)).await;
+        let answer = answer.unwrap().into_inner();
+        assert_eq!(
+            (answer.run, answer.server.as_str()),
+            (None, "db.team-a.example:5432")
+        );
+        for wrong in [
+            v1::VerifyBackupRequest {
+                store: Some(v1::Store::default()),
+                schedule: String::new(),
+                ..drill(&own, "")
+            },
+            v1::VerifyBackupRequest {
+                sql: vec![String::new()],
+                ..drill(&own, "")
+            },
+        ] {
+            let answer = client.verify_backup(with("Bearer team-as", wrong)).await;
+            assert_eq!(code(answer), Code::InvalidArgument);
+        }
+        asks_sql_as_a_role_of_its_own_alone(&server, &authority, &drill(&own, "")).await;
+        let restores = server.engine.restores.lock().unwrap().clone();
+        let places: Vec<String> = restores.iter().map(|it| it.target.place()).collect();
+        let on = |host: &str| format!("{host}:5432/restore_drill_shop");
+        let hosts = ["db", "db2", "db3", "db4"];
+        assert_eq!(places, hosts.map(|it| on(&format!("{it}.team-a.example"))));
+        for restore in &restores {
+            let drill = restore.drill.as_ref().expect("a drill");
+            assert_eq!(drill.image, None);
+            let source = restore.source.as_deref();
+            assert_eq!(source, Some("db.team-a.example:5432/shop"));
+            assert_eq!(restore.begin_by, None, "it takes nothing from anybody");
+        }
+        // The schedule's password is for its own server alone.
+        let mut given = restores.iter().map(|it| it.target.password.is_given());
+        assert_eq!([given.next(), given.next()], [Some(true), Some(false)]);
+    });
+}
+
+/// The schedule's role may be the server's superuser.
+async fn asks_sql_as_a_role_of_its_own_alone(
+    server: &Server,
+    authority: &Authority,
+    drill: &v1::VerifyBackupRequest,
+) {
+    let asking = |host: &str, password: &str| v1::VerifyBackupRequest {
+        sql: vec!["ALTER ROLE me SUPERUSER".to_owned()],
+        server: Some(v1::DrillServer {
+            host: host.to_owned(),
+            user: "me".to_owned(),
+            password: password.to_owned(),
+            ..v1::DrillServer::default()
+        }),
+        ..drill.clone()
+    };
+    for (token, host, password, wanted) in [
+        (
+            "Bearer team-as",
+            "db3.team-a.example",
+            "",
+            Code::PermissionDenied,
+        ),
+        ("Bearer team-as", "db3.team-a.example", "hunter2", Code::Ok),
+        ("Bearer operators", "db4.team-a.example", "", Code::Ok),
+    ] {
+        let mut client = operations(server, authority, None);
+        let request = with(token, asking(host, password));
+        let answer = client.verify_backup(request).await;
+        assert_eq!(code(answer), wanted, "{token} {password:?}");
+    }
+}
+
 /// Two servers may have a database of one name, and one store.
 #[test]
 fn an_owner_sees_the_backups_of_its_own_databases_alone() {

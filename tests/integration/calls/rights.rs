@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use scheduler::api::proto::v1;
+use scheduler::domain::drilled::Drilled;
 use scheduler::domain::question::{About, Task};
 use scheduler::domain::run::{Component, Ending, Run, State};
 use scheduler::engine::Change;
@@ -227,12 +228,49 @@ fn under_way(component: Component, database: &str) -> Run {
         id: component.word().to_owned(),
         schedule: None,
         database: database.to_owned(),
+        drilled: None,
         state: State::Running,
         created: Timestamp::now(),
         started: Some(Timestamp::now()),
         ended: None,
         told: true,
     }
+}
+
+/// Issue 14, section 3: the database of a drill is nobody's, and its run is whose backup it proves.
+#[test]
+fn a_drill_is_seen_and_ended_by_whoever_owns_what_it_proves() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, [own, _]) = with_schedules(&authority).await;
+        for (team, schedule) in [("team-a", Some(own.clone())), ("team-b", None)] {
+            let drill = Run {
+                name: format!("drill-of-{team}"),
+                id: team.to_owned(),
+                drilled: Some(Drilled {
+                    schedule,
+                    source: format!("db.{team}.example:5432/shop"),
+                    store: "backups".to_owned(),
+                }),
+                ..under_way(Component::Restore, "drills.example:5432/restore_drill_shop")
+            };
+            server.ledger.apply(Change::Run(Box::new(drill)));
+        }
+        let mut client = operations(&server, &authority, None);
+        let all = with(OWNER, v1::ListRunsRequest::default());
+        let runs = client.list_runs(all).await.unwrap().into_inner().runs;
+        let names: Vec<&str> = runs.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["drill-of-team-a"]);
+        let drill = runs[0].drill.clone().expect("a drill");
+        assert_eq!(drill.schedule, own);
+        assert_eq!(drill.source, "db.team-a.example:5432/shop");
+        assert_eq!(drill.result(), v1::drill::Result::Unspecified);
+        for (team, expected) in [("team-a", Code::Ok), ("team-b", Code::NotFound)] {
+            let name = format!("drill-of-{team}");
+            let answer = client.cancel_run(with(OWNER, v1::CancelRunRequest { name }));
+            assert_eq!(code(answer.await), expected, "{team}");
+        }
+    });
 }
 
 /// Somebody may be reading what goes, or be deleting what was to stay.

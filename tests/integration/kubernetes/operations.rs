@@ -166,6 +166,63 @@ fn a_restore_reads_the_secret_of_the_schedule_that_lends_it() {
     });
 }
 
+/// Issue 14, section 3.
+#[test]
+fn a_drill_of_a_schedule_is_a_job_with_the_schedules_secret_and_says_what_it_has_shown() {
+    Cluster::shared().within(async |namespace| {
+        let (process, mut client, name) = scheduled(&namespace).await;
+        let found: CronJob = namespace.api().get(&name).await.unwrap();
+        let lender = super::secret_of(&found);
+        let request = v1::VerifyBackupRequest {
+            schedule: name.clone(),
+            sql: vec!["SELECT 1 -- one".to_owned(), "SELECT 2".to_owned()],
+            ..v1::VerifyBackupRequest::default()
+        };
+        let answer = client.verify_backup(request.clone()).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.server, "db.example:5432");
+        let run = answer.run.unwrap().name;
+        let read = read_from(&namespace, &run).await;
+        for variable in ["DB_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"] {
+            assert_eq!(read[variable], lender, "{read:?}");
+        }
+        let job: Job = namespace.api().get(&run).await.unwrap();
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let variables = pod.containers[0].env.clone().unwrap();
+        let value = |name: &str| {
+            let found = variables.iter().find(|it| it.name == name)?;
+            found.value.clone()
+        };
+        assert_eq!(value("DB_NAME"), None, "no worker may replace anything");
+        assert_eq!(value("RESTORE_DRILL").as_deref(), Some("restore_drill_shop"));
+        let sql = "SELECT 1 -- one\n;\nSELECT 2";
+        assert_eq!(value("RESTORE_DRILL_SQL").as_deref(), Some(sql));
+        // The same is under way.
+        let again = client.verify_backup(request).await.unwrap().into_inner();
+        let again = again.run.unwrap();
+        assert_eq!((again.name.as_str(), again.by()), (run.as_str(), v1::started_run::By::Earlier));
+        let said = "restore drill passed: shop/1 was restored into db.example:5432/restore_drill_x, all 2 tables are there with 7 rows; that database is dropped again (0.1 s)";
+        let pod = namespace.pod_of(&run).await.name_any();
+        namespace.end_pod(&pod, 0, said).await;
+        let seen = operations::watched(&mut client, &run).await;
+        let drill = seen.last().unwrap().drill.clone().unwrap();
+        let expected = v1::Drill {
+            schedule: name.clone(),
+            source: "db.example:5432/shop".to_owned(),
+            result: v1::drill::Result::Passed.into(),
+            backup: "shop/1".to_owned(),
+            tables: 2,
+            rows: 7,
+        };
+        assert_eq!(drill, expected);
+        let found = operations::get(&mut client, &name).await.unwrap();
+        let verification = found.verification.unwrap();
+        assert_eq!(verification.last_result(), v1::drill::Result::Passed);
+        assert_eq!(verification.last_run, run);
+        process.stop();
+    });
+}
+
 /// The Secret that each variable of a Job's worker is read from.
 async fn read_from(namespace: &Namespace, job: &str) -> BTreeMap<String, String> {
     let job: Job = namespace.api().get(job).await.unwrap();

@@ -198,6 +198,7 @@ fn every_command_of_the_scheduler_does_what_the_pages_say() {
             "runs" => "succeeded",
             "run" => "backup complete",
             "backups" => "verified",
+            "verify" => "restore drill passed",
             "backup" => "manifest.json",
             "logs" | "watch" => "complete",
             "completions" => "complete -F",

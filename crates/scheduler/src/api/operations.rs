@@ -257,6 +257,16 @@ impl Operations for Ours {
         self.calls.answer(purpose, asked, work).await
     }
 
+    async fn verify_backup(
+        &self,
+        request: Request<v1::VerifyBackupRequest>,
+    ) -> Result<Response<v1::VerifyBackupResponse>, Status> {
+        let asked = named(&request, |it| &it.schedule);
+        let work = async |caller: &Caller| self.verify_backup(caller, request.into_inner()).await;
+        let purpose = Purpose::Change("VerifyBackup");
+        self.calls.answer(purpose, asked, work).await
+    }
+
     async fn list_runs(
         &self,
         request: Request<v1::ListRunsRequest>,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use backuper::runtime::Failure;
 
 use super::settings::{
-    BackupAsked, BackupsAsked, DoctorAsked, PutAsked, RestoreAsked, RetentionAsked,
+    BackupAsked, BackupsAsked, DoctorAsked, PutAsked, RestoreAsked, RetentionAsked, VerifyAsked,
 };
 use super::{Call, NOT_WELL, table};
 use crate::api::client;
@@ -140,21 +140,41 @@ impl Call<'_> {
     pub(super) async fn restore(&mut self, wanted: &RestoreAsked) -> Result<ExitCode, Failure> {
         let answer = self.client.restore_backup(wanted.request()?).await;
         let answer = client::answered(answer)?;
-        let begun = answer.run.as_ref().filter(|_| wanted.wait);
-        if let Some(run) = begun {
-            if run.by() != v1::started_run::By::ThisCall {
-                self.output.complain(table::started(run).trim_end());
-            } else {
-                self.output.note(&table::restored(&answer))?;
-            }
-            return self.watch(run.name.clone()).await;
+        if let Some(run) = answer.run.as_ref().filter(|_| wanted.wait) {
+            return self.see_through(run, &table::restored(&answer)).await;
         }
         self.output
             .give("RestoreBackupResponse", &answer, table::restored)?;
-        if answer.run.is_none() && !answer.not_tried.is_empty() {
-            let sentence = format!("it could not be tried: {}", answer.not_tried);
-            return Err(Failure::try_again(sentence));
-        }
-        Ok(ExitCode::SUCCESS)
+        was_tried(answer.run.as_ref(), &answer.not_tried)
     }
+
+    pub(super) async fn verify(&mut self, wanted: &VerifyAsked) -> Result<ExitCode, Failure> {
+        let answer = self.client.verify_backup(wanted.request()?).await;
+        let answer = client::answered(answer)?;
+        if let Some(run) = answer.run.as_ref().filter(|_| wanted.wait) {
+            return self.see_through(run, &table::proving(&answer)).await;
+        }
+        self.output
+            .give("VerifyBackupResponse", &answer, table::proving)?;
+        was_tried(answer.run.as_ref(), &answer.not_tried)
+    }
+
+    /// Says what was begun, and waits for its end.
+    async fn see_through(&mut self, run: &v1::StartedRun, note: &str) -> Result<ExitCode, Failure> {
+        if run.by() != v1::started_run::By::ThisCall {
+            self.output.complain(table::started(run).trim_end());
+        } else {
+            self.output.note(note)?;
+        }
+        self.watch(run.name.clone()).await
+    }
+}
+
+/// What was only to be tried, and could not be, is no success.
+fn was_tried(run: Option<&v1::StartedRun>, not_tried: &str) -> Result<ExitCode, Failure> {
+    if run.is_none() && !not_tried.is_empty() {
+        let sentence = format!("it could not be tried: {not_tried}");
+        return Err(Failure::try_again(sentence));
+    }
+    Ok(ExitCode::SUCCESS)
 }

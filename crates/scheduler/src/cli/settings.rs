@@ -8,6 +8,7 @@ mod retention;
 mod schedule;
 mod secrets;
 mod stores;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(super) use restore::RestoreAsked;
 pub(super) use retention::RetentionAsked;
 pub(super) use schedule::{BackupAsked, BackupsAsked, DoctorAsked, PutAsked};
 use secrets::read;
+pub(super) use verify::VerifyAsked;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -101,6 +103,8 @@ pub(super) enum Command {
     Retention(RetentionAsked),
     /// Restores a backup of a schedule, or one of a store.
     Restore(Box<RestoreAsked>),
+    /// Proves a backup: restores it into a database of its own, compares that with what was dumped, and drops it.
+    Verify(Box<VerifyAsked>),
     /// Lets a schedule rest.
     Suspend {
         /// The schedule's name.

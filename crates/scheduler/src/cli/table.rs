@@ -1,6 +1,7 @@
 //! Answers for people.
 
 mod backups;
+mod drills;
 mod options;
 mod schedules;
 
@@ -11,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::client::{moment, span};
 use crate::api::proto::v1;
 pub(super) use backups::{backup, backups, checks, deleted, pinned, restored, retained};
+pub(super) use drills::proving;
 pub(super) use schedules::{put, schedule, schedules};
 
 /// Runs, the newest first.
@@ -31,7 +33,7 @@ pub(super) fn runs(all: &[v1::Run]) -> String {
     for it in all {
         table.add_row([
             shown(&it.name),
-            kind(it.kind()).to_owned(),
+            kind(it).to_owned(),
             shown(&it.database),
             state(it.state()).to_owned(),
             it.create_time
@@ -54,14 +56,13 @@ pub(super) fn run(it: &v1::Run) -> String {
     };
     pairs([
         ("Name", shown(&it.name)),
-        ("Kind", kind(it.kind()).to_owned()),
+        ("Kind", kind(it).to_owned()),
         ("Database", shown(&it.database)),
         (
             "Schedule",
-            if it.schedule.is_empty() {
-                none()
-            } else {
-                shown(&it.schedule)
+            match drills::schedule(it) {
+                "" => none(),
+                name => shown(name),
             },
         ),
         ("State", state(it.state()).to_owned()),
@@ -70,6 +71,7 @@ pub(super) fn run(it: &v1::Run) -> String {
         ("Ended", at(&it.end_time)),
         ("Took", took(it, now)),
         ("Message", said(it)),
+        ("Has proved", drills::proved(it)),
     ])
 }
 
@@ -123,8 +125,9 @@ pub(super) fn state(state: v1::run::State) -> &'static str {
     }
 }
 
-fn kind(kind: v1::run::Kind) -> &'static str {
-    match kind {
+fn kind(run: &v1::Run) -> &'static str {
+    match run.kind() {
+        _ if run.drill.is_some() => "drill",
         v1::run::Kind::Unspecified => "unknown",
         v1::run::Kind::Backup => "backup",
         v1::run::Kind::Restore => "restore",

@@ -108,6 +108,7 @@ mod tests {
             id: "1".to_owned(),
             schedule: None,
             database: String::new(),
+            drilled: None,
             state: State::Ended(ending),
             created: at(ended - 20),
             started: Some(at(ended - 10)),

@@ -132,6 +132,16 @@ impl Kept for Restore {
 }
 
 impl Wishes {
+    /// Those of a drill: roles of the backup are none of the throw-away database's, and everything belongs to the
+    /// role that restores.
+    #[must_use]
+    pub fn of_a_drill() -> Self {
+        Self {
+            owners: Some(Owners::None),
+            ..Self::default()
+        }
+    }
+
     /// All of it, for [`Restore::request`]: what came later stands apart, so that a request from before it
     /// stays the same.
     fn asked(&self) -> String {

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::drilled::Drilled;
+
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
@@ -36,6 +38,8 @@ pub struct Run {
     pub schedule: Option<String>,
     /// The database, `host:port/dbname`; empty where that is not known.
     pub database: String,
+    /// Whose backup it proves; none: it is no drill.
+    pub drilled: Option<Drilled>,
     /// How far it is.
     pub state: State,
     /// When it was asked for, or was due.
@@ -49,6 +53,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The databases that it is about: who may do something with one of them may do it with the run. That of a
+    /// drill is nobody's, and so it is its who has the database that was backed up.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        let drilled = self.drilled.iter().map(|it| it.source.as_str());
+        let source = drilled.filter(|it| !it.is_empty());
+        std::iter::once(self.database.as_str()).chain(source)
+    }
+
     /// Whole seconds from the worker's beginning to the end.
     #[must_use]
     pub fn seconds(&self) -> Option<i64> {

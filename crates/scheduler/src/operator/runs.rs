@@ -178,6 +178,7 @@ mod tests {
             id: "1".to_owned(),
             schedule: None,
             database: String::new(),
+            drilled: None,
             state: State::Running,
             created: Timestamp::UNIX_EPOCH,
             started: at(1000),

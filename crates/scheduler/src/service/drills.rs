@@ -2,7 +2,6 @@
 
 use backuper::catalog::Revision;
 use backuper::postgres::SslMode;
-use restorer::job::Owners;
 
 use super::Service;
 use crate::domain::access::Named;
@@ -78,8 +77,7 @@ fn has_image(restore: &Restore) -> bool {
     drill.is_some_and(|it| it.image.is_some())
 }
 
-/// The restore that a drill is. Roles of the backup are none of the throw-away server's: everything belongs to the
-/// role that restores.
+/// The restore that a drill is.
 fn wanted(proof: Proof) -> Result<Restore, Error> {
     let Proof {
         of,
@@ -123,10 +121,7 @@ fn wanted(proof: Proof) -> Result<Restore, Error> {
         begin_by: None,
         source,
         lent: None,
-        wishes: Wishes {
-            owners: Some(Owners::None),
-            ..Wishes::default()
-        },
+        wishes: Wishes::of_a_drill(),
         layout,
         drill: Some(Drill { sql, image }),
     })

@@ -3,7 +3,7 @@
 
 mod index;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::domain::callers::is_place;
 use crate::domain::databases;
+use crate::domain::drilled::{Verdict, Verification};
 use crate::domain::name::Name;
 use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
@@ -40,6 +41,8 @@ pub struct Overview {
     pub schedule: Schedule,
     /// What its runs came to.
     pub protection: Protection,
+    /// What the drills of its backups have shown.
+    pub verification: Verification,
 }
 
 /// Which runs are asked for; what is left out means any.
@@ -93,6 +96,23 @@ impl Ledger {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         all.clear();
+    }
+
+    /// What drills have shown of the backups in a store, by their keys.
+    #[must_use]
+    pub fn verified_in(&self, store: &str) -> HashMap<String, Verification> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: HashMap<String, Verification> = HashMap::new();
+        let drills = index.runs.values().filter(|it| {
+            let drilled = it.drilled.as_ref();
+            drilled.is_some_and(|it| it.store == store)
+        });
+        for verdict in drills.filter_map(Verdict::of) {
+            if let Some(key) = &verdict.key {
+                all.entry(key.clone()).or_default().add(verdict);
+            }
+        }
+        all
     }
 
     /// What is known of all schedules' drills.
@@ -363,10 +383,11 @@ impl Wanted {
             states,
             since,
         } = self;
-        let is_of = |pattern: &String| is_place(pattern, &run.database);
+        let is_of = |pattern: &String| run.places().any(|it| is_place(pattern, it));
+        let drilled = run.drilled.as_ref().and_then(|it| it.schedule.as_ref());
         schedule
             .as_ref()
-            .is_none_or(|it| Some(it) == run.schedule.as_ref())
+            .is_none_or(|it| run.schedule.as_ref().or(drilled) == Some(it))
             && database.as_ref().is_none_or(is_of)
             && component.is_none_or(|it| it == run.component)
             && (states.is_empty() || states.contains(&run.state.word()))
@@ -388,6 +409,7 @@ mod tests {
             id: id.to_owned(),
             schedule: None,
             database: "db:5432/shop".to_owned(),
+            drilled: None,
             ended: state.ending().map(|_| created),
             state,
             created,
@@ -494,6 +516,7 @@ mod tests {
             id: "7".to_owned(),
             schedule: Some(schedule.name.to_string()),
             database: schedule.plan.source.place(),
+            drilled: None,
             state: State::Ended(Ending::Succeeded { message: None }),
             created: ended,
             started: Some(ended),
@@ -509,5 +532,76 @@ mod tests {
         schedule.plan.source.name = "crm".to_owned();
         told(&schedule, Some(ended));
         assert_eq!(last(&ledger), None);
+    }
+
+    /// Issue 14, section 3: whoever looks at a schedule or a backup sees whether it comes back.
+    #[test]
+    fn what_drills_have_shown_is_known_of_their_schedule_and_of_each_backup() {
+        use crate::domain::drilled::Drilled;
+        let ledger = Ledger::default();
+        let mut schedule = crate::engine::conformance::schedule("backup-00000001-postgres");
+        let store = schedule.plan.store.place();
+        let told = |schedule: &Schedule| {
+            ledger.apply(Change::Schedule(Box::new(Scheduled {
+                schedule: schedule.clone(),
+                created: Timestamp::UNIX_EPOCH,
+                suspended: false,
+                last_success: None,
+            })));
+        };
+        told(&schedule);
+        let ended = Timestamp::from_second(1_700_000_000).unwrap();
+        let sentences = [
+            (
+                "1",
+                true,
+                "restore drill passed: shop/1 was restored into db:5432/x, all 2 tables are there with 7 rows; that database is dropped again (0.1 s)",
+            ),
+            (
+                "2",
+                false,
+                "restore drill failed: shop/2 came back, and the drill's own SQL says no: no",
+            ),
+        ];
+        for (id, is_good, sentence) in sentences {
+            let message = Some(sentence.to_owned());
+            let ending = match is_good {
+                true => Ending::Succeeded { message },
+                false => Ending::Failed {
+                    reason: "Failed".to_owned(),
+                    exit_code: Some(3),
+                    message,
+                },
+            };
+            ledger.apply(Change::Run(Box::new(Run {
+                database: "db:5432/restore_drill_shop".to_owned(),
+                drilled: Some(Drilled {
+                    schedule: Some(schedule.name.to_string()),
+                    source: schedule.plan.source.place(),
+                    store: store.clone(),
+                }),
+                ended: Some(ended),
+                ..*run(id, State::Ended(ending))
+            })));
+        }
+        let known = |schedule: &Schedule| {
+            let overview = ledger.overview(&schedule.name, Timestamp::now()).unwrap();
+            overview.verification
+        };
+        assert_eq!(known(&schedule).last, Some(ended));
+        let verified = ledger.verified_in(&store);
+        let passed = |key: &str| verified[key].newest.as_ref().unwrap().passed;
+        assert!(passed("shop/1") && !passed("shop/2"));
+        assert!(ledger.verified_in("elsewhere").is_empty());
+        let wanted = Wanted {
+            schedule: Some(schedule.name.to_string()),
+            database: Some(schedule.plan.source.place()),
+            ..Wanted::default()
+        };
+        assert_eq!(ledger.runs(&wanted, None, 10, |_| true).len(), 2);
+        // They say nothing of the database that it is of by now.
+        schedule.plan.source.name = "crm".to_owned();
+        told(&schedule);
+        assert_eq!(known(&schedule), Verification::default());
     }
 }

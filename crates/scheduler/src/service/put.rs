@@ -9,6 +9,7 @@ use super::ledger::Overview;
 use super::{Checks, Service, checks, declared, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
+use crate::domain::drilled::Verification;
 use crate::domain::labels::{BACKUP, Labels};
 use crate::domain::name::Name;
 use crate::domain::options::Options;
@@ -307,6 +308,7 @@ fn unheard_of(schedule: Schedule) -> Overview {
     Overview {
         schedule,
         protection,
+        verification: Verification::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What workers find out: backups, one by one and all of them, and what would fail.
 
+use std::collections::HashMap;
+
 use backuper::archive::key::Published;
 use backuper::catalog::is_gone;
 use backuper::deletion::pin::{self, Pinned};
@@ -14,6 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::{Service, databases, may};
 use crate::domain::access::Named;
 use crate::domain::callers::{Caller, Verb};
+use crate::domain::drilled::Verification;
 use crate::domain::question::{About, Given, Question, Task};
 use crate::domain::run::Component;
 use crate::domain::schedule::Schedule;
@@ -32,22 +35,37 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::overview`], and what the engine or its worker could not do.
-    pub async fn backups(&self, caller: &Caller, of: About) -> Result<Vec<Listed>, Error> {
+    pub async fn backups(
+        &self,
+        caller: &Caller,
+        of: About,
+    ) -> Result<Vec<(Listed, Verification)>, Error> {
         let of = self.may_ask(caller, Verb::View, of, &Task::List).await?;
+        let mut verified = self.verified(&of);
         let lines = self.answer(Task::List, of).await?;
         let mut backups = listing::parse(lines.iter().map(String::as_str));
         backups.retain(|it| may_see(caller, it));
-        Ok(backups)
+        let with = |it: Listed| {
+            let verification = verified.remove(&it.key).unwrap_or_default();
+            (it, verification)
+        };
+        Ok(backups.into_iter().map(with).collect())
     }
 
     /// One backup, with its manifest and its objects.
     ///
     /// # Errors
     /// As [`Self::backups`].
-    pub async fn backup(&self, caller: &Caller, of: About, key: String) -> Result<Shown, Error> {
+    pub async fn backup(
+        &self,
+        caller: &Caller,
+        of: About,
+        key: String,
+    ) -> Result<(Shown, Verification), Error> {
         let doing = format!("look at backup {key}");
         let task = Task::Show { key };
         let of = self.may_ask(caller, Verb::View, of, &task).await?;
+        let mut verified = self.verified(&of);
         let lines = self.answer(task, of).await?;
         let shown = listing::parse_shown(lines.iter().map(String::as_str));
         let shown = shown.ok_or_else(|| unheard(&doing))?;
@@ -55,7 +73,20 @@ impl Service {
             let why = "there is none that you may see";
             return Err(Error::new(doing, Kind::NotFound, why));
         }
-        Ok(shown)
+        let verification = verified.remove(&shown.backup.key).unwrap_or_default();
+        Ok((shown, verification))
+    }
+
+    /// What drills have shown of the backups in the store that is asked about.
+    fn verified(&self, of: &About) -> HashMap<String, Verification> {
+        let store = match of {
+            About::Schedule { name, .. } => {
+                let known = self.ledger.overview(name, Timestamp::now());
+                known.map(|it| it.schedule.plan.store.place())
+            }
+            About::Given(given) => given.store.as_ref().map(Store::place),
+        };
+        store.map_or_else(HashMap::new, |it| self.ledger.verified_in(&it))
     }
 
     /// Deletes one backup, or says what would be deleted. One after another: of two that are deleted at

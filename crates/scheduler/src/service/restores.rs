@@ -12,7 +12,7 @@ use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
 use crate::domain::database::{self, Database};
 use crate::domain::name::Name;
-use crate::domain::restore::{Lent, Restore, Wishes};
+use crate::domain::restore::{Drill, Lent, Restore, Wishes};
 use crate::domain::run::Component;
 use crate::domain::store::Store;
 use crate::engine::{Error, Kind, Started, StartedBy};
@@ -46,6 +46,8 @@ pub struct Wanted {
     pub request_id: String,
     /// Whether nothing is to be restored.
     pub validate_only: bool,
+    /// That it is a drill, on the target's server; none: it is not.
+    pub drill: Option<Drill>,
 }
 
 /// Whose backup a restore takes.
@@ -106,8 +108,10 @@ impl Service {
             begin_within,
             request_id,
             validate_only,
+            drill,
         } = wanted;
         self.may_name_references(caller, Some(&identity), None)?;
+        may_ask_sql(caller, drill.as_ref(), &target.password)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
         let (lender, store, source, own, layout) = match origin {
@@ -131,12 +135,10 @@ impl Service {
         // Otherwise whoever owns a database could read another's in it.
         may(caller, Verb::Restore, &source)?;
         let is_named = target.name.is_some();
-        let (target, is_lent) = target.beside(own.as_ref())?;
-        if is_named && own.is_some_and(|it| it.place() == target.place()) {
-            let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, say in_place (--in-place)";
-            return Err(Error::new("start a restore", Kind::Invalid, why));
+        let (target, password) = target.beside(own.as_ref())?;
+        if is_named {
+            is_another(&target, own.as_ref())?;
         }
-        let password = is_lent;
         let mut restore = Restore {
             // Its own backups and nobody else's, whatever server is there by now.
             source: Some(source),
@@ -151,20 +153,23 @@ impl Service {
             lent: lender.map(|by| Lent { by, password }),
             wishes,
             layout,
-            drill: None,
+            drill,
         };
         self.allow(caller, &restore).await?;
+        if restore.drill.is_some() {
+            // Whoever may restore a database on a server may have a drill of it there, in one that is nobody's.
+            restore.target.name = Drill::name(&restore.target.name);
+        }
         self.give_identity(&mut restore);
         self.timed(&mut restore, begin_within, now);
         let mut backup = self.found(&restore, checks).await?;
-        let database = restore.target.place();
         let started = match validate_only {
             true => None,
             false => Some(self.begun(&restore, &mut backup).await?),
         };
         Ok(Answer {
             started,
-            database,
+            database: restore.target.place(),
             backup,
         })
     }
@@ -306,6 +311,29 @@ impl Service {
         tracing::info!(run = %started.name, %database, by = started.by.word(), "restoring");
         Ok(started)
     }
+}
+
+/// SQL does on the server whatever its role may, in other databases too: as a role whose password the caller does
+/// not have, only who may do everything asks it.
+fn may_ask_sql(caller: &Caller, drill: Option<&Drill>, password: &Credential) -> Result<(), Error> {
+    let asks = drill.is_some_and(|it| !it.sql.is_empty());
+    if !asks || password.is_given() || caller.may_everything() {
+        return Ok(());
+    }
+    let why = format!(
+        "{} may ask no SQL as a role whose password it does not give; name a user and its password (--user, -W), or leave the SQL out",
+        caller.name
+    );
+    Err(Error::new("start a restore drill", Kind::Denied, why))
+}
+
+/// Refuses what would replace a schedule's own database, and does not say that it is to.
+fn is_another(target: &Database, own: Option<&Database>) -> Result<(), Error> {
+    if own.is_none_or(|it| it.place() != target.place()) {
+        return Ok(());
+    }
+    let why = "the target is the schedule's own database, whose data the backup would replace; if that is meant, say in_place (--in-place)";
+    Err(Error::new("start a restore", Kind::Invalid, why))
 }
 
 impl Elsewhere {

@@ -1,6 +1,7 @@
 //! From the domain's words to the messages of `postgres_adapter.v1`.
 
 mod backups;
+mod drills;
 mod options;
 
 use base64::Engine as _;
@@ -8,10 +9,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 
 pub(super) use backups::{backup, checks, deleted, restored, retained, shown, token_of_backup};
+pub(super) use drills::proving;
 
 use crate::api::client::time;
 use crate::api::proto::v1;
 use crate::domain::credential::Reference;
+use crate::domain::drilled::Verdict;
 use crate::domain::options::Options;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::{Component, Ending, Run, State};
@@ -26,6 +29,7 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
     let Overview {
         schedule,
         protection,
+        verification,
     } = overview;
     let Protection {
         schedule: name,
@@ -73,6 +77,7 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         suspended,
         next_run_time: next.map(time),
         protection: Some(protected(history)),
+        verification: drills::verification(verification),
         retention: retention.map(options::retention),
         format: options::format(format, layout),
         encryption: options::encryption(encryption),
@@ -159,12 +164,14 @@ fn protected(history: History) -> v1::Protection {
 }
 
 pub(super) fn run(run: Run) -> v1::Run {
+    let verdict = Verdict::of(&run);
     let Run {
         component,
         name,
         id,
         schedule,
         database,
+        drilled,
         state,
         created,
         started,
@@ -206,6 +213,7 @@ pub(super) fn run(run: Run) -> v1::Run {
         message: message.unwrap_or_default(),
         failure,
         progress: None,
+        drill: drilled.map(|it| drills::drill(it, verdict)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is asked about backups, restores among it.
 
-use backuper::listing::Listed;
 use jiff::Timestamp;
 use tonic::Status;
 
@@ -18,13 +17,15 @@ impl Ours {
         let (about, page) = requests::backups(request).map_err(|it| status::invalid(&it))?;
         let found = self.service.backups(caller, about).await;
         let found = found.map_err(|it| status::failed(&it))?.into_iter();
-        let mut found: Vec<Listed> = match page.behind {
+        let mut found: Vec<_> = match page.behind {
             None => found.collect(),
-            Some(last) => found.skip_while(|it| it.key != last).skip(1).collect(),
+            Some(last) => found.skip_while(|(it, _)| it.key != last).skip(1).collect(),
         };
-        let next = next(&mut found, page.size, answers::token_of_backup);
+        let token = |(last, _): &_| answers::token_of_backup(last);
+        let next = next(&mut found, page.size, token);
+        let backup = |(it, verification)| answers::backup(it, verification);
         Ok(v1::ListBackupsResponse {
-            backups: found.into_iter().map(answers::backup).collect(),
+            backups: found.into_iter().map(backup).collect(),
             next_page_token: next,
         })
     }
@@ -36,7 +37,9 @@ impl Ours {
     ) -> Result<v1::GetBackupResponse, Status> {
         let (about, key) = requests::backup(request).map_err(|it| status::invalid(&it))?;
         let shown = self.service.backup(caller, about, key).await;
-        shown.map(answers::shown).map_err(|it| status::failed(&it))
+        shown
+            .map(|(it, verification)| answers::shown(it, verification))
+            .map_err(|it| status::failed(&it))
     }
 
     pub(super) async fn delete_backup(
@@ -73,6 +76,21 @@ impl Ours {
         let retained = self.service.preview_retention(caller, about, rules).await;
         retained
             .map(answers::retained)
+            .map_err(|it| status::failed(&it))
+    }
+
+    pub(super) async fn verify_backup(
+        &self,
+        caller: &Caller,
+        request: v1::VerifyBackupRequest,
+    ) -> Result<v1::VerifyBackupResponse, Status> {
+        let checks = self.service.checks().unless(request.skip_checks);
+        let wanted = requests::verification(request).map_err(|it| status::invalid(&it))?;
+        let now = Timestamp::now();
+        let answer = self.service.restore_backup(caller, wanted, checks, now);
+        answer
+            .await
+            .map(answers::proving)
             .map_err(|it| status::failed(&it))
     }
 

@@ -21,7 +21,7 @@ use crate::domain::run::Component;
 use crate::service::ledger::{Behind, Wanted};
 
 pub(super) use backups::{backup, backups, deletion, diagnosis, pin, preview};
-pub(super) use restore::restore;
+pub(super) use restore::{restore, verification};
 pub(in crate::api) use schedule::put;
 
 /// How many a page has where the caller does not say, and at most.

@@ -66,6 +66,13 @@ pub(super) fn target(into: &str) -> Result<(String, i32, String), Failure> {
     Ok((host, port, name.to_owned()))
 }
 
+/// `HOST` or `HOST:PORT` of a drill's server.
+pub(super) fn server(host: &str) -> Result<(String, i32), Failure> {
+    let wrong = || Failure::refused("--host: HOST or HOST:PORT is needed");
+    let (host, port) = address(host).ok_or_else(wrong)?;
+    Ok((host, port.unwrap_or_default()))
+}
+
 /// `USER@HOST:PORT/DBNAME`, perhaps as a URL; a password in it would be an argument.
 pub(in crate::cli) fn database(
     text: &str,

@@ -3,6 +3,7 @@
 use comfy_table::ContentArrangement;
 use jiff::Timestamp;
 
+use super::drills::verified;
 use super::{ago, none, pairs, shown, size, started, table};
 use crate::api::client::moment;
 use crate::api::proto::v1;
@@ -14,7 +15,7 @@ pub(in crate::cli) fn backups(all: &[v1::Backup]) -> String {
         return "there are no backups\n".to_owned();
     }
     let mut table = table([
-        "BACKUP", "TAKEN", "SIZE", "TABLES", "OF", "SERVER", "STATUS",
+        "BACKUP", "TAKEN", "SIZE", "TABLES", "OF", "SERVER", "VERIFIED", "STATUS",
     ]);
     let now = Timestamp::now();
     for it in all {
@@ -29,6 +30,7 @@ pub(in crate::cli) fn backups(all: &[v1::Backup]) -> String {
             }),
             some(&it.source),
             some(&it.server_version),
+            verified(it.verification.as_ref(), now),
             status(it),
         ]);
     }
@@ -42,13 +44,15 @@ pub(in crate::cli) fn backup(it: &v1::GetBackupResponse) -> String {
     let at = |time: Option<Timestamp>| {
         time.map_or_else(none, |it| format!("{it:.0} ({})", ago(it, now)))
     };
-    let verified = backup.verify_time.as_ref().and_then(moment);
+    let stored = backup.verify_time.as_ref().and_then(moment);
+    let drills = verified(backup.verification.as_ref(), now);
     let head = pairs([
         ("Backup", shown(&backup.key)),
         ("Of", some(&backup.source)),
         ("Schedule", some(&backup.schedule)),
         ("Taken", at(taken(&backup))),
-        ("Verified", at(verified)),
+        ("Verified", at(stored)),
+        ("Came back", drills),
         ("In the store", size(backup.stored_bytes)),
         ("Dumped", size(backup.dumped_bytes)),
         ("Server", some(&backup.server_version)),
@@ -65,11 +69,7 @@ pub(in crate::cli) fn backup(it: &v1::GetBackupResponse) -> String {
 /// A restore that was begun, or that would be.
 pub(in crate::cli) fn restored(it: &v1::RestoreBackupResponse) -> String {
     let database = shown(&it.database);
-    let backup = it.backup.as_ref().map_or_else(String::new, |it| {
-        let taken = it.taken_time.as_ref().and_then(moment);
-        let taken = taken.map_or_else(none, |it| format!("{it:.0}"));
-        format!(": {} of {taken}, {}", shown(&it.key), size(it.stored_bytes))
-    });
+    let backup = found(it.backup.as_ref());
     match &it.run {
         Some(run) => format!(
             "{}into {database}{backup}\n",
@@ -78,6 +78,15 @@ pub(in crate::cli) fn restored(it: &v1::RestoreBackupResponse) -> String {
         None if it.backup.is_none() => format!("nothing is restored into {database}\n"),
         None => format!("nothing is restored; into {database} would come back{backup}\n"),
     }
+}
+
+/// The backup that a restore means, where that was found out.
+pub(super) fn found(backup: Option<&v1::FoundBackup>) -> String {
+    backup.map_or_else(String::new, |it| {
+        let taken = it.taken_time.as_ref().and_then(moment);
+        let taken = taken.map_or_else(none, |it| format!("{it:.0}"));
+        format!(": {} of {taken}, {}", shown(&it.key), size(it.stored_bytes))
+    })
 }
 
 /// What is wrong first, and in a sentence at the end how much of it there is.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::drills::verified;
 use super::options;
 use super::{ago, day, none, pairs, short, shown, size, table, until};
 use crate::api::client::{moment, span};
@@ -19,6 +20,7 @@ pub(in crate::cli) fn schedules(all: &[v1::Schedule]) -> String {
         "DATABASE",
         "SINCE",
         "LAST BACKUP",
+        "VERIFIED",
         "SIZE",
         "TOOK",
         "NEXT",
@@ -36,6 +38,7 @@ pub(in crate::cli) fn schedules(all: &[v1::Schedule]) -> String {
             shown(&it.database),
             since.map_or_else(none, day),
             last.map_or_else(|| "never".to_owned(), |it| ago(it, now)),
+            verified(it.verification.as_ref(), now),
             size(protection.last_stored_bytes),
             protection
                 .last_duration
@@ -122,6 +125,7 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
                 .as_ref()
                 .map_or_else(none, |it| short(span(it))),
         ),
+        ("Verified", verified(it.verification.as_ref(), now)),
         ("Last failure", at(&protection.last_failure_time)),
         (
             "  because",

@@ -128,6 +128,7 @@ impl Kubernetes {
             id: job.uid().unwrap_or_default(),
             schedule: SCHEDULE.of(job.labels()).map(str::to_owned),
             database: place.or_else(|| record::place_of(job)).unwrap_or_default(),
+            drilled: record::drilled(job),
             state,
             created: job.creation_timestamp().map(|it| it.0).unwrap_or_default(),
             started: status

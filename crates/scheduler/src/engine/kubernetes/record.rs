@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{PARAMETERS, SPEC};
+use crate::domain::drilled::Drilled;
 use crate::domain::kept::{self, Kept, Unreadable};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::referenced;
@@ -155,6 +156,12 @@ pub(super) fn place_of(job: &Job) -> Option<String> {
         .map(|it| (it.name.clone(), it.value.as_ref().map(value)))
         .collect();
     variables.place()
+}
+
+/// Whose backup a Job proves; none: it is no drill.
+pub(super) fn drilled(job: &Job) -> Option<Drilled> {
+    let restore = kept::read(SPEC.of(job.annotations())?).ok()?;
+    Drilled::of(&restore)
 }
 
 pub(super) fn digest(text: &str) -> String {

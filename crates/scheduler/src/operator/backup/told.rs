@@ -193,6 +193,7 @@ mod tests {
             id: "1".to_owned(),
             schedule: None,
             database: String::new(),
+            drilled: None,
             state: State::Running,
             created: at(1),
             started: Some(at(2)),

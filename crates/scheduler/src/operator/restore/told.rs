@@ -166,6 +166,7 @@ mod tests {
             id: "1".to_owned(),
             schedule: None,
             database: String::new(),
+            drilled: None,
             state: crate::domain::run::State::Running,
             created: at.0,
             started: Some(at.0),

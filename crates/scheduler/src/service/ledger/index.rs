@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Overview;
+use crate::domain::drilled::{Drilled, Verdict, Verification};
 use crate::domain::name::Name;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::Run;
@@ -26,6 +27,8 @@ pub(super) struct Index {
     pub(super) by_place: HashMap<u64, Vec<Name>>,
     /// By the schedules' names; of those too whose schedule is not known yet.
     pub(super) histories: HashMap<String, HashMap<String, History>>,
+    /// What drills of the schedules' backups have shown, as histories are kept.
+    verifications: HashMap<String, HashMap<Drilled, Verification>>,
     pub(super) runs: HashMap<String, Run>,
     /// The runs, those that were asked for first first.
     pub(super) order: BTreeSet<(Timestamp, String)>,
@@ -89,10 +92,12 @@ impl Index {
                 let Self {
                     schedules,
                     histories,
+                    verifications,
                     ..
                 } = self;
                 let names: HashSet<&str> = schedules.keys().map(Name::as_str).collect();
                 histories.retain(|name, _| names.contains(name.as_str()));
+                verifications.retain(|name, _| names.contains(name.as_str()));
                 self.first_schedules.ends();
             }
             Change::Listed(Things::Runs) => {
@@ -121,6 +126,7 @@ impl Index {
         Overview {
             schedule: known.scheduled.schedule.clone(),
             protection: self.protection(known, now),
+            verification: self.verification(&known.scheduled.schedule),
         }
     }
 
@@ -160,6 +166,24 @@ impl Index {
         }
     }
 
+    /// Of what it has made for another database, or in another store, no drill says anything of it now.
+    fn verification(&self, schedule: &Schedule) -> Verification {
+        let of_all = self.verifications.get(schedule.name.as_str());
+        let own = of_all
+            .into_iter()
+            .flatten()
+            .filter(|(it, _)| it.is_of(schedule));
+        own.fold(Verification::default(), |known, (_, it)| known.and(it))
+    }
+
+    fn remember_drill(&mut self, run: &Run) {
+        let Some(drilled) = &run.drilled else { return };
+        if let (Some(schedule), Some(verdict)) = (&drilled.schedule, Verdict::of(run)) {
+            let of_all = self.verifications.entry(schedule.clone()).or_default();
+            of_all.entry(drilled.clone()).or_default().add(verdict);
+        }
+    }
+
     fn take(&mut self, mut run: Run) -> Option<Run> {
         self.missing_runs.remove(&run.id);
         if let Some(before) = self.runs.get(&run.id) {
@@ -173,6 +197,9 @@ impl Index {
         let soon = Timestamp::now()
             .saturating_add(AHEAD)
             .unwrap_or(Timestamp::MAX);
+        if run.ended.is_some_and(|it| it <= soon) {
+            self.remember_drill(&run);
+        }
         if let Some(schedule) = &run.schedule
             && run.ended.is_none_or(|it| it <= soon)
         {
@@ -236,6 +263,7 @@ impl Index {
         self.forget_place(name);
         self.schedules.remove(name);
         self.histories.remove(name.as_str());
+        self.verifications.remove(name.as_str());
     }
 }
 

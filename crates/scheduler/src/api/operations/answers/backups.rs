@@ -10,9 +10,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::started;
 use crate::api::client::time;
 use crate::api::proto::v1;
+use crate::domain::drilled::Verification;
+use crate::service::checks as tried;
 use crate::service::restores::Answer;
 
-pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
+pub(in crate::api) fn backup(backup: Listed, verification: Verification) -> v1::Backup {
     let Listed {
         key,
         database,
@@ -46,6 +48,7 @@ pub(in crate::api) fn backup(backup: Listed) -> v1::Backup {
         dbname: database,
         pinned,
         part: part.unwrap_or_default(),
+        verification: super::drills::verification(verification),
     }
 }
 
@@ -63,15 +66,24 @@ pub(in crate::api) fn restored(answer: Answer) -> v1::RestoreBackupResponse {
         run: run.map(started),
         database,
         not_tried: backup.as_ref().err().cloned().unwrap_or_default(),
-        backup: backup.ok().map(|it| v1::FoundBackup {
-            key: it.key,
-            taken_time: Some(time(it.taken_at)),
-            stored_bytes: it.bytes,
-        }),
+        backup: backup.ok().map(found),
     }
 }
 
-pub(in crate::api) fn shown(found: Shown) -> v1::GetBackupResponse {
+pub(super) fn found(backup: tried::Backup) -> v1::FoundBackup {
+    let tried::Backup {
+        key,
+        taken_at,
+        bytes,
+    } = backup;
+    v1::FoundBackup {
+        key,
+        taken_time: Some(time(taken_at)),
+        stored_bytes: bytes,
+    }
+}
+
+pub(in crate::api) fn shown(found: Shown, verification: Verification) -> v1::GetBackupResponse {
     let Shown {
         backup: listed,
         manifest,
@@ -80,7 +92,7 @@ pub(in crate::api) fn shown(found: Shown) -> v1::GetBackupResponse {
     let manifest = manifest.and_then(|it| serde_json::to_string(&it).ok());
     let object = |Content { key, size }| v1::StoredObject { key, bytes: size };
     v1::GetBackupResponse {
-        backup: Some(backup(listed)),
+        backup: Some(backup(listed, verification)),
         manifest: manifest.unwrap_or_default(),
         objects: objects.into_iter().map(object).collect(),
     }

@@ -12,6 +12,13 @@ use crate::domain::name::{self, Wrong};
 use crate::service::restores::Elsewhere;
 use crate::workers::IDENTITY;
 
+/// Host, port and role; within, what was not said.
+type Said = (
+    Option<Option<String>>,
+    Option<Option<u16>>,
+    Option<Option<String>>,
+);
+
 impl Door {
     /// A database and how to get into it.
     pub(super) fn database(
@@ -86,9 +93,7 @@ impl Door {
             password,
             password_secret,
         } = message;
-        let given = |text: String| (!text.is_empty()).then_some(text);
-        let host = self.take("host", given(host).map(|it| name::host(&it)).transpose());
-        let port = self.port(port);
+        let (host, port, user) = self.said_login(host, port, user);
         // What a variable that is not set makes of a name would be the schedule's own database.
         let name = (!in_place).then(|| name::identifier(&dbname));
         let name = self.take("dbname", name.transpose());
@@ -96,7 +101,6 @@ impl Door {
             let why = "with in_place it is the schedule's own: leave out host, port and dbname";
             self.take::<()>("dbname", Err(Wrong(why)));
         }
-        let user = self.take("user", given(user).map(|it| filled(&it)).transpose());
         let password = self.password(&password, password_secret);
         self.below("");
         Some(Elsewhere {
@@ -106,6 +110,42 @@ impl Door {
             user: user?,
             password: password?,
         })
+    }
+
+    /// The server of a drill, as far as it is said; `of` is the database whose drill it is, where there is no
+    /// schedule to say it.
+    pub(super) fn drill_server(
+        &mut self,
+        message: Option<v1::DrillServer>,
+        of: Option<String>,
+    ) -> Option<Elsewhere> {
+        let v1::DrillServer {
+            host,
+            port,
+            user,
+            password,
+            password_secret,
+        } = message.unwrap_or_default();
+        self.below("server.");
+        let (host, port, user) = self.said_login(host, port, user);
+        let password = self.password(&password, password_secret);
+        self.below("");
+        Some(Elsewhere {
+            host: host?,
+            port: port?,
+            name: of,
+            user: user?,
+            password: password?,
+        })
+    }
+
+    /// Host, port and role, as far as they are said.
+    fn said_login(&mut self, host: String, port: i32, user: String) -> Said {
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        let host = self.take("host", given(host).map(|it| name::host(&it)).transpose());
+        let port = self.port(port);
+        let user = self.take("user", given(user).map(|it| filled(&it)).transpose());
+        (host, port, user)
     }
 
     /// Which of a schedule's databases is meant, where it is of several.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use backuper::catalog::Revision;
 use restorer::job::{CreateRoles, Mode, Owners};
 
-use crate::api::door::Door;
+use crate::api::door::{Door, filled};
 use crate::api::proto::v1;
 use crate::api::proto::v1::restore_backup_request;
 use crate::api::status::Violation;
 use crate::domain::name::{self, Wrong};
-use crate::domain::restore::Wishes;
+use crate::domain::restore::{Drill, Wishes};
 use crate::service::restores::{Origin, Wanted};
 
 /// Reads a request for a restore.
@@ -81,6 +81,65 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
             begin_within: begin_within?,
             request_id: request_id?,
             validate_only,
+            drill: None,
+        })
+    })();
+    door.opened(wanted)
+}
+
+/// Reads a request for a restore drill.
+pub(in crate::api) fn verification(
+    request: v1::VerifyBackupRequest,
+) -> Result<Wanted, Vec<Violation>> {
+    let v1::VerifyBackupRequest {
+        schedule,
+        backup,
+        server,
+        request_id,
+        // Not of the drill, but of the call.
+        skip_checks: _,
+        validate_only,
+        store,
+        source,
+        sql,
+        identity,
+        identity_secret,
+    } = request;
+    let mut door = Door::default();
+    // Nothing is replaced by it: where nothing is said it is the newest.
+    let revision = match backup.as_str() {
+        "" => Ok(Revision::Count(0)),
+        text => Revision::from_str(text).map_err(|error| error.to_string()),
+    };
+    let revision = door.take("backup", revision);
+    if store.is_some() && server.is_none() {
+        let why = "it is missing: a store has no server of its own";
+        door.take::<()>("server", Err(Wrong(why)));
+    }
+    let origin = door.origin(&schedule, store, &source);
+    let request_id = door.take("request_id", name::request_id(&request_id));
+    let sql: Option<Vec<String>> = sql.iter().map(|it| door.take("sql", filled(it))).collect();
+    let of = match &origin {
+        Some(Origin::Store(_, source)) => Some(source.database.clone()),
+        Some(Origin::Schedule(..)) | None => None,
+    };
+    let target = door.drill_server(server, of);
+    let identity = door.identity(&identity, identity_secret);
+    let wanted = (|| {
+        Some(Wanted {
+            origin: origin?,
+            revision: revision?,
+            target: target?,
+            identity: identity?,
+            wishes: Wishes::of_a_drill(),
+            // One that is late takes nothing from anybody.
+            begin_within: Some(Duration::ZERO),
+            request_id: request_id?,
+            validate_only,
+            drill: Some(Drill {
+                sql: sql?,
+                image: None,
+            }),
         })
     })();
     door.opened(wanted)

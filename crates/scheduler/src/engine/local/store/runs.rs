@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Store;
 use super::schedules::{Due, for_a_run};
+use crate::domain::drilled::Drilled;
 use crate::domain::kept;
 use crate::domain::restore::Restore;
 use crate::domain::run::{Component, Ending, Run, State};
@@ -23,7 +24,7 @@ const MOST: i64 = 100_000;
 
 /// What to read of a run, for [`run`].
 const RUN: &str = "SELECT id, name, component, schedule, place, state, reason, exit_code, message, \
-    created, started, ended, told FROM runs";
+    created, started, ended, told, spec FROM runs";
 
 /// A run that is to be started.
 #[derive(Debug)]
@@ -296,6 +297,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         Ok::<_, rusqlite::Error>(seconds.and_then(|it| Timestamp::from_second(it).ok()))
     };
     let message: Option<String> = row.get("message")?;
+    let spec: Option<String> = row.get("spec")?;
     let state: String = row.get("state")?;
     Ok(Run {
         id: row.get::<_, i64>("id")?.to_string(),
@@ -303,6 +305,9 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         component: component(&row.get::<_, String>("component")?),
         schedule: row.get("schedule")?,
         database: row.get::<_, Option<String>>("place")?.unwrap_or_default(),
+        drilled: spec
+            .and_then(|it| kept::read::<Restore>(&it).ok())
+            .and_then(|it| Drilled::of(&it)),
         state: match state.as_str() {
             "waiting" => State::Waiting,
             "running" => State::Running,

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::told::VERIFIED;
 use crate::domain::cron::Cron;
+use crate::domain::drilled::OTHERWISE;
 use crate::domain::run::Ending;
 use crate::domain::verified::Verified;
 use crate::operator::crd::{
@@ -14,9 +15,6 @@ use crate::operator::crd::{
 use crate::operator::restore::source::{Found, found};
 use crate::operator::runs;
 use crate::operator::schedule::{cron, slots};
-
-/// The exit code of a drill whose backup came back otherwise than it was dumped, or about which the SQL says no.
-const OTHERWISE: i32 = 3;
 
 /// What comes next of a schedule that has no drill under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
