@@ -15,6 +15,7 @@ mod cluster;
 pub mod crd;
 mod database;
 mod dependencies;
+mod filled;
 mod go;
 mod keys;
 mod leaving;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 use census::Census;
 use crd::{DBCluster, Database};
+use filled::Filled;
 use objects::Objects;
 use servers::Servers;
 use user::Users;
@@ -128,6 +130,7 @@ pub struct Operator {
     settings: Settings,
     events: Recorder,
     census: Census,
+    filled: Filled,
     servers: Servers,
     identity: OnceCell<String>,
     /// DBClusters that have changed in a way that those who use them are to know.
@@ -174,6 +177,7 @@ impl Operator {
             client,
             settings,
             census: Census::default(),
+            filled: Filled::default(),
             servers: Servers::default(),
             identity: OnceCell::new(),
             changed: Mutex::default(),
