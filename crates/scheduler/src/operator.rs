@@ -17,6 +17,7 @@ mod database;
 mod dependencies;
 mod filled;
 mod go;
+mod inherited;
 mod keys;
 mod leaving;
 mod namespaces;

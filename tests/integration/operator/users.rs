@@ -5,7 +5,7 @@ mod faults;
 mod going;
 mod secrets;
 mod sharing;
-mod takeover;
+pub(super) mod takeover;
 mod versions;
 
 use std::collections::BTreeMap;
