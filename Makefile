@@ -5,7 +5,7 @@ CARGO ?= cargo
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 .PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
-.PHONY: bench bench-workers bench-scheduler bench-data
+.PHONY: bench bench-workers bench-scheduler bench-operator bench-data
 .PHONY: e2e e2e-postgresql e2e-if-possible manifests base-images images image-postgresql images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts tools-stores
 
@@ -59,7 +59,7 @@ fuzz: ## Tries to break what reads bytes that others wrote, a minute each; some 
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev
 
-bench: bench-workers bench-scheduler ## Every figure of docs/performance.md, side by side: two hours
+bench: bench-workers bench-scheduler bench-operator ## Every figure of docs/performance.md, side by side: two hours
 
 bench-workers: tools-postgres ## Ours beside every other way, and how it grows; see benches/contenders/main.rs
 	scripts/tools/go-program.sh versitygw
@@ -67,6 +67,9 @@ bench-workers: tools-postgres ## Ours beside every other way, and how it grows; 
 
 bench-scheduler: tools-kubernetes ## Calls beside 10,000 schedules, and 1,000 due at once; see benches/scheduler/main.rs
 	$(CARGO) bench -p scheduler --bench scheduler
+
+bench-operator: tools-postgres tools-kubernetes ## Many Databases, users and schedules; see benches/operator/main.rs
+	$(CARGO) bench -p scheduler --bench operator
 
 tools: tools-postgres tools-versions tools-kubernetes tools-charts tools-stores ## Installs what the tests need
 

@@ -30,8 +30,8 @@ const TABLES: &str = r#"
 "#;
 
 /// How many rows a manifest says of each table.
-fn counted(stage: &Stage, key: &str) -> BTreeMap<String, Value> {
-    let manifest = stage.s3.read(&format!("{key}/manifest.json"));
+fn counted(stage: &Stage, manifest: &str) -> BTreeMap<String, Value> {
+    let manifest = stage.s3.read(manifest);
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let mut all = BTreeMap::new();
     for stream in manifest["streams"].as_array().unwrap() {
@@ -41,6 +41,31 @@ fn counted(stage: &Stage, key: &str) -> BTreeMap<String, Value> {
         all.extend(names.zip(rows));
     }
     all
+}
+
+/// How many rows the tables have.
+fn tables() -> BTreeMap<String, Value> {
+    let all = [
+        (r#""Odd, ""schema"""."ta*ble""#, 3),
+        (r#""public"."child""#, 2),
+        (r#""public"."empty""#, 0),
+        (r#""public"."large""#, 100_000),
+        (r#""public"."no_columns""#, 2),
+        (r#""public"."parent""#, 1),
+        (r#""public"."parted_1""#, 9),
+        (r#""public"."parted_2""#, 41),
+        (r#""public"."wide""#, 5),
+    ];
+    all.map(|(name, rows)| (name.to_owned(), Value::from(rows)))
+        .into()
+}
+
+/// The key of the manifest beside the one dump in plain SQL.
+fn manifest_of_sql(stage: &Stage) -> String {
+    let mut keys = stage.s3.keys();
+    keys.retain(|it| it.ends_with(".sql.gz.manifest.json"));
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys.remove(0)
 }
 
 fn drill(stage: &Stage, more: &Env) -> Ended {
@@ -59,20 +84,7 @@ fn comes_back(stage: &Stage, programs: &Env) -> String {
     stage.database.sql(TABLES);
     let before = stage.database.dump();
     let key = stage.back_up(&with(programs, &var("BACKUP_JOBS", "3")));
-    let counted = counted(stage, &key);
-    let expected = [
-        (r#""Odd, ""schema"""."ta*ble""#, 3),
-        (r#""public"."child""#, 2),
-        (r#""public"."empty""#, 0),
-        (r#""public"."large""#, 100_000),
-        (r#""public"."no_columns""#, 2),
-        (r#""public"."parent""#, 1),
-        (r#""public"."parted_1""#, 9),
-        (r#""public"."parted_2""#, 41),
-        (r#""public"."wide""#, 5),
-    ];
-    let expected = expected.map(|(name, rows)| (name.to_owned(), Value::from(rows)));
-    assert_eq!(counted, BTreeMap::from(expected));
+    assert_eq!(counted(stage, &format!("{key}/manifest.json")), tables());
     let ended = drill(stage, programs);
     ended.expect_code(0);
     for words in ["restore drill passed", &key, "9 tables", "100063 rows"] {
@@ -142,24 +154,56 @@ fn a_drill_restores_compares_and_leaves_nothing() {
 
 #[test]
 fn rows_are_counted_by_the_oldest_and_the_newest_pg_dump() {
-    comes_back(&Stage::new("drill18"), &clients(&[18]));
+    let newest = Stage::new("drill18");
     let oldest = empty_stage(13);
-    comes_back(&oldest, &env([]));
+    for (stage, programs) in [(&newest, clients(&[18])), (&oldest, env([]))] {
+        comes_back(stage, &programs);
+        let sql = with(&programs, &var("FORMAT", "sql.gz"));
+        stage.backup(&sql).expect_code(0);
+        assert_eq!(counted(stage, &manifest_of_sql(stage)), tables());
+    }
     assert_eq!(drills_there(oldest.database.cluster()), "");
 }
 
 #[test]
 fn a_drill_of_plain_sql_and_of_encrypted_names_says_what_it_knows() {
     let stage = Stage::new("drillsql");
-    stage
-        .database
-        .sql("CREATE TABLE t AS SELECT generate_series(1, 7) AS a");
+    // Of one of the tables a function has what looks like its rows.
+    stage.database.sql(
+        r"CREATE TABLE t AS SELECT generate_series(1, 7) AS a;
+          CREATE TABLE u AS SELECT generate_series(1, 2) AS a;
+          DO $do$ BEGIN EXECUTE format($f$CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $b$ SELECT '
+--
+-- TOC entry 1 (class 0 OID %s)
+-- Data for Name: u; Type: TABLE DATA; Schema: public; Owner: -
+--
+
+COPY public.u (a) FROM stdin;
+\.
+' $b$ $f$, 'u'::regclass::oid); END $do$;",
+    );
     stage.backup(&var("FORMAT", "sql.gz")).expect_code(0);
     let ended = drill(&stage, &env([]));
     ended.expect_code(0);
-    for words in ["1 tables are there with 7 rows", "does not say how many"] {
+    for words in [
+        "2 tables are there with 9 rows; of 1 of them",
+        "does not say how many",
+    ] {
         assert!(ended.last_line().contains(words), "{ended}");
     }
+    // A backup that is not what it says.
+    let path = manifest_of_sql(&stage);
+    let told = String::from_utf8(stage.s3.read(&path)).unwrap();
+    let mut told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["streams"][0]["rows"], serde_json::json!([7, null]));
+    told["streams"][0]["rows"][0] = 8.into();
+    stage.s3.put(&path, told.to_string().as_bytes());
+    let ended = drill(&stage, &env([]));
+    ended.expect_code(3);
+    assert!(
+        ended.last_line().contains("has 7 rows, and 8 were dumped"),
+        "{ended}"
+    );
     let both = stage.restore(&var("RESTORE_DRILL", "app"));
     both.expect_code(2);
     assert!(

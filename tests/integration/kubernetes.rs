@@ -9,7 +9,7 @@ mod copies;
 mod faults;
 mod golden;
 mod lease;
-mod objects;
+pub(crate) mod objects;
 mod operations;
 mod options;
 mod process;

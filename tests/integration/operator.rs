@@ -8,6 +8,7 @@ mod leading;
 mod manifests;
 mod own;
 pub(crate) mod rights;
+mod takeover;
 mod tls;
 mod users;
 

@@ -7,6 +7,7 @@ pub mod plan;
 mod pump;
 mod queue;
 mod rows;
+mod script;
 pub mod start;
 pub mod streams;
 

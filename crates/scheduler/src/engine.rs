@@ -16,10 +16,11 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::labels::Labels;
 use crate::domain::name::Name;
 use crate::domain::question::{Question, Task};
 use crate::domain::restore::Restore;
-use crate::domain::run::{Component, Run};
+use crate::domain::run::{Component, Inherited, Run};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store;
 pub use change::{Change, Scheduled};
@@ -87,6 +88,21 @@ pub trait Engine: Debug + Send + Sync {
     /// what it says from then on, until the run has ended. [`Kind::NotFound`] when there is no such run,
     /// or nothing of it is kept.
     async fn lines(&self, run: &str, follow: bool) -> Result<Lines, Error>;
+
+    /// The runs with all of these labels that another program than this one has begun where its runs are.
+    async fn inherited(&self, _labels: &Labels) -> Result<Vec<Inherited>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Ends such a run, and removes it. One that is gone is success.
+    async fn remove_inherited(&self, run: &Run) -> Result<(), Error> {
+        let doing = format!("remove run {}", run.name);
+        Err(Error::new(
+            doing,
+            Kind::NotFound,
+            "no other program has runs here",
+        ))
+    }
 
     /// All schedules and runs that there are, and then what changes of them. See [`Change`].
     fn changes(&self) -> BoxStream<'static, Change>;

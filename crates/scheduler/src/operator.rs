@@ -15,7 +15,9 @@ mod cluster;
 pub mod crd;
 mod database;
 mod dependencies;
+mod filled;
 mod go;
+mod inherited;
 mod keys;
 mod leaving;
 mod namespaces;
@@ -54,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 use census::Census;
 use crd::{DBCluster, Database};
+use filled::Filled;
 use objects::Objects;
 use servers::Servers;
 use user::Users;
@@ -128,6 +131,7 @@ pub struct Operator {
     settings: Settings,
     events: Recorder,
     census: Census,
+    filled: Filled,
     servers: Servers,
     identity: OnceCell<String>,
     /// DBClusters that have changed in a way that those who use them are to know.
@@ -174,6 +178,7 @@ impl Operator {
             client,
             settings,
             census: Census::default(),
+            filled: Filled::default(),
             servers: Servers::default(),
             identity: OnceCell::new(),
             changed: Mutex::default(),

@@ -20,7 +20,7 @@ use crate::cluster::{Cluster, Namespace, eventually};
 use crate::testbed::runtime;
 
 /// The use cases, and what ends their work in the background.
-async fn service(namespace: &Namespace) -> (Service, DropGuard) {
+pub(crate) async fn service(namespace: &Namespace) -> (Service, DropGuard) {
     let engine: Arc<dyn Engine> = Arc::new(engine(namespace).await);
     let ledger = Ledger::awaiting();
     let (leading, leads) = watch::channel(true);

@@ -29,19 +29,24 @@ use crate::cluster::{Namespace, eventually};
 use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::s3::S3;
 use crate::testbed::{folder, programs, runtime, unique};
+use crate::versions::bin_of;
 
 /// What the operator that all tests share tells of.
 static LEDGER: OnceLock<Ledger> = OnceLock::new();
 
 /// The use cases over an engine that runs workers here.
 pub(super) fn service() -> Service {
+    let mut workers = conformance::workers();
+    // For servers newer than the clients that are installed.
+    let newer = [17, 18].map(|it| bin_of(it).display().to_string());
+    workers.settings.programs = newer.join(":").parse().unwrap();
     let engine = Local::open(Settings {
         data_dir: folder("data"),
         file_root: None,
         max_workers: 16,
         backuper: programs::folder().join("backuper"),
         restorer: programs::folder().join("restorer"),
-        workers: conformance::workers(),
+        workers: workers.clone(),
         limits: Limits::default(),
         backoff: [Duration::ZERO; 2],
         clock: Clock::System,
@@ -50,12 +55,7 @@ pub(super) fn service() -> Service {
     let ledger = Ledger::awaiting();
     drop(LEDGER.set(ledger.clone()));
     let checks = Checks::On(Disk::Shared);
-    let service = Service::new(
-        engine.clone(),
-        conformance::workers(),
-        ledger.clone(),
-        checks,
-    );
+    let service = Service::new(engine.clone(), workers, ledger.clone(), checks);
     let (leading, leads) = watch::channel(false);
     let observer = Observer {
         engine: engine.clone(),

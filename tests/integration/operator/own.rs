@@ -8,6 +8,7 @@ use http::{Method, Request, Uri};
 use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use scheduler::operator::{Operator, Settings};
+use scheduler::service::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -59,12 +60,17 @@ impl Own {
     /// One that sees what has this label, by way of `between`.
     pub(super) fn start(cluster: &Cluster, label: &str, between: &Between) -> Self {
         let client = client(cluster, label, between);
-        let settings = Settings {
-            sslmode: SslMode::Prefer,
-            all_namespaces: true,
-            all_databases: true,
-        };
-        let operator = Arc::new(Operator::new(client, settings));
+        Self::work(Operator::new(client, settings()))
+    }
+
+    /// The same with the kinds about backups, whose runs are this service's.
+    pub(super) fn start_serving(cluster: &Cluster, label: &str, service: Service) -> Self {
+        let client = client(cluster, label, &nothing_between());
+        Self::work(Operator::new(client, settings()).serving(service))
+    }
+
+    fn work(operator: Operator) -> Self {
+        let operator = Arc::new(operator);
         let (leading, leads) = watch::channel(true);
         let working = runtime().spawn(async move {
             Box::pin(operator.work(leads, CancellationToken::new())).await;
@@ -83,6 +89,14 @@ impl Own {
             ended.is_err_and(|it| it.is_cancelled()),
             "it has not ended by itself"
         );
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        sslmode: SslMode::Prefer,
+        all_namespaces: true,
+        all_databases: true,
     }
 }
 

@@ -6,7 +6,7 @@ mod going;
 mod overlap;
 mod secrets;
 mod sharing;
-mod takeover;
+pub(super) mod takeover;
 mod versions;
 
 use std::collections::BTreeMap;

@@ -244,7 +244,7 @@ impl Ready {
             threads: share.threads,
             recipients: dump.recipients.clone(),
         };
-        let source = Counted::new(io::Cursor::new(bytes).chain(stdout), counted);
+        let source = Counted::new(io::Cursor::new(bytes).chain(stdout), part.content, counted);
         let runtime = Handle::current();
         let encoder = tokio::task::spawn_blocking(move || {
             // The turn is the next one's as soon as all is read.

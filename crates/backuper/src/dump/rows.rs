@@ -1,4 +1,5 @@
-//! How many rows each table has, counted in pg_dump's archive while it passes.
+//! How many rows each table has, counted in what pg_dump writes while it passes: here in its archive, in its plain
+//! SQL by [`script`].
 //!
 //! A row of COPY's text format is a line: a line feed within a value is written as `\n` (PostgreSQL
 //! manual, COPY). The layout behind the table of contents is that of `_CustomWriteFunc`,
@@ -8,6 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::script;
+use crate::archive::manifest::Content;
 use crate::toc::{self, Layout, Toc, number};
 
 /// What begins the rows of a table.
@@ -33,19 +36,23 @@ impl Told {
     }
 }
 
-/// Passes an archive on as it is, and counts.
+/// Passes a dump on as it is, and counts.
 #[derive(Debug)]
 pub(super) struct Counted<R> {
     source: R,
-    counter: Counter,
+    /// None once all has passed: who reads on at the end is told of it again.
+    counter: Option<Counter>,
     told: Told,
 }
 
 impl<R> Counted<R> {
-    pub(super) fn new(source: R, told: Told) -> Self {
+    pub(super) fn new(source: R, content: Content, told: Told) -> Self {
         Self {
             source,
-            counter: Counter::default(),
+            counter: Some(match content {
+                Content::Script => Counter::Script(script::Counter::default()),
+                _ => Counter::Archive(Archive::default()),
+            }),
             told,
         }
     }
@@ -55,17 +62,40 @@ impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         if count == 0 && !buffer.is_empty() {
-            let rows = std::mem::take(&mut self.counter).end();
-            *self.told.0.lock().unwrap_or_else(PoisonError::into_inner) = rows;
-        } else {
-            self.counter.pass(&buffer[..count]);
+            if let Some(counter) = self.counter.take() {
+                *self.told.0.lock().unwrap_or_else(PoisonError::into_inner) = counter.end();
+            }
+        } else if let Some(counter) = &mut self.counter {
+            counter.pass(&buffer[..count]);
         }
         Ok(count)
     }
 }
 
+#[derive(Debug)]
+enum Counter {
+    Archive(Archive),
+    Script(script::Counter),
+}
+
+impl Counter {
+    fn pass(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Archive(it) => it.pass(bytes),
+            Self::Script(it) => it.pass(bytes),
+        }
+    }
+
+    fn end(self) -> Rows {
+        match self {
+            Self::Archive(it) => it.end(),
+            Self::Script(it) => it.end(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
-struct Counter {
+struct Archive {
     state: State,
     int_size: usize,
     /// The oids of the tables whose rows the entries have.
@@ -127,7 +157,7 @@ enum Number {
     Length,
 }
 
-impl Counter {
+impl Archive {
     fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = self.step(bytes);
@@ -331,7 +361,7 @@ mod tests {
 
     fn counted(archive: &[u8], step: usize) -> Rows {
         let told = Told::default();
-        let mut source = Counted::new(archive, told.clone());
+        let mut source = Counted::new(archive, Content::Rest, told.clone());
         let mut passed: Vec<u8> = Vec::new();
         let mut buffer = vec![0; step];
         loop {
@@ -342,6 +372,8 @@ mod tests {
             passed.extend(&buffer[..count]);
         }
         assert_eq!(passed, archive);
+        // gzip's encoder asks once more.
+        assert_eq!(source.read(&mut buffer).unwrap(), 0);
         told.take()
     }
 

@@ -1,5 +1,7 @@
 //! A run of a worker, from its beginning to its end.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,17 @@ impl Run {
         let (started, ended) = (self.started?, self.ended?);
         Some(ended.as_second().saturating_sub(started.as_second()).max(0))
     }
+}
+
+/// A run that another program has begun, where ours are begun too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// The run.
+    pub run: Run,
+    /// What that program has labelled it with.
+    pub labels: BTreeMap<String, String>,
+    /// What it has noted on it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// How far a run is. A run that has ended stays as it has ended.

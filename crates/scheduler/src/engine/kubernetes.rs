@@ -17,6 +17,7 @@ mod apply;
 mod changes;
 mod drift;
 pub mod error;
+mod inherited;
 mod jobs;
 pub mod keys;
 pub mod lease;
@@ -44,10 +45,11 @@ use kube::{Client, Config, Resource, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::labels::Labels;
 use crate::domain::name::Name;
 use crate::domain::question::Question;
 use crate::domain::restore::Restore;
-use crate::domain::run::{Component, Run};
+use crate::domain::run::{Component, Inherited, Run};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::{Place, Store};
 use crate::engine::{
@@ -195,6 +197,14 @@ impl Engine for Kubernetes {
 
     async fn lines(&self, run: &str, follow: bool) -> Result<Lines, Error> {
         self.lines_of(run, follow).await
+    }
+
+    async fn inherited(&self, labels: &Labels) -> Result<Vec<Inherited>, Error> {
+        self.inherited_runs(labels).await
+    }
+
+    async fn remove_inherited(&self, run: &Run) -> Result<(), Error> {
+        self.remove_inherited_run(run).await
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {

@@ -7,6 +7,7 @@
 //! The schedule has the object's uid in its name and all that a worker needs, so that what a crash leaves is found
 //! again. It goes with the object, or a while after the run has ended.
 
+mod inherited;
 pub(super) mod plan;
 mod removal;
 mod told;
@@ -132,6 +133,9 @@ impl Working<'_> {
         if let Some(message) = self.throttled(&server).await? {
             return self.wait("Throttled", &message).await;
         }
+        if let Some(found) = self.inherited_under_way().await? {
+            return self.take_over(&found, hash).await;
+        }
         let (source, storage) = match self.depend(&namespace).await {
             Ok(both) => both,
             Err(lack) => return self.wait(lack.reason(), &lack.of_backup()).await,
@@ -194,7 +198,10 @@ impl Working<'_> {
             run: &run.name,
             hash: of,
             at: runs::second(run.created),
-            stored: plan::stored_by(&schedule, &self.object.spec.storage_ref.name),
+            stored: Some(plan::stored_by(
+                &schedule,
+                &self.object.spec.storage_ref.name,
+            )),
             message: "backup job running",
         };
         self.tell(&told::running(self.object, &self.before, begun))
@@ -212,7 +219,7 @@ impl Working<'_> {
             run: &started.name,
             hash,
             at: runs::second(now()),
-            stored,
+            stored: Some(stored),
             message: "backup job started",
         };
         self.tell(&told::running(self.object, &self.before, begun))
@@ -251,6 +258,7 @@ impl Working<'_> {
         let name = before.job_name.clone().unwrap_or_default();
         let service = &self.objects.service;
         let observed = runs::observe(service, &name, before.started_at.as_ref(), now()).await?;
+        let (observed, notes) = self.or_inherited(observed, &name).await?;
         let after = match observed {
             Observed::Awaited => return Ok(Action::requeue(UNKNOWN)),
             Observed::Lost => {
@@ -259,7 +267,7 @@ impl Working<'_> {
             }
             Observed::Run(run) => match &run.state {
                 State::Waiting | State::Running => return Ok(Action::requeue(RUNNING)),
-                State::Ended(ending) => self.ended(&run, ending),
+                State::Ended(ending) => told::noted(self.ended(&run, ending), &notes),
             },
         };
         self.tell(&after).await?;

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::object::HasStatus;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
+use tokio::sync::watch;
 
 use super::crd::{Backup, BackupSchedule, DBCluster};
 use super::object::Phased;
@@ -35,12 +35,12 @@ pub(super) struct Census {
 
 impl Census {
     /// Counts the objects of a kind from now on.
-    pub(super) fn watch<K>(&self, objects: &Store<Guarded<K>>)
+    pub(super) fn watch<K>(&self, objects: &Store<Guarded<K>>, known: watch::Receiver<bool>)
     where
         K: Resource<DynamicType = ()> + HasStatus<Status: Phased> + Clone + Send + Sync + 'static,
     {
         let objects = objects.clone();
-        let counting = move || is_filled(&objects).then(|| by_phase(&objects.state()));
+        let counting = move || known.borrow().then(|| by_phase(&objects.state()));
         let kind = K::kind(&()).into_owned();
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.insert(kind, Box::new(counting));
@@ -93,13 +93,6 @@ impl Census {
     }
 }
 
-fn is_filled<K>(objects: &Store<Guarded<K>>) -> bool
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    objects.wait_until_ready().now_or_never().is_some()
-}
-
 fn by_phase<K>(objects: &[Arc<Guarded<K>>]) -> BTreeMap<String, usize>
 where
     K: HasStatus<Status: Phased>,
@@ -133,8 +126,8 @@ impl Operator {
 
     fn count(&self) -> Option<objects::Objects> {
         let counts = self.census.counts()?;
-        let clusters = store(&self.clusters);
-        let clusters = clusters.filter(is_filled).map(|it| it.state());
+        let clusters = store(&self.clusters).filter(|_| self.filled.is::<DBCluster>());
+        let clusters = clusters.map(|it| it.state());
         let servers = clusters.into_iter().flatten();
         Some(objects::Objects {
             counts,
@@ -143,12 +136,9 @@ impl Operator {
                 .collect(),
             failures: self.census.failures(),
             schedules: self.objects.as_ref().map_or_else(Vec::new, |it| {
-                let schedules = store(&it.schedules).filter(is_filled);
-                let backups = store(&it.backups).filter(is_filled);
-                match (schedules, backups) {
-                    (Some(schedules), Some(_)) => self.protections(&schedules, it),
-                    _ => Vec::new(),
-                }
+                let are_known = self.filled.is::<BackupSchedule>() && self.filled.is::<Backup>();
+                let schedules = store(&it.schedules).filter(|_| are_known);
+                schedules.map_or_else(Vec::new, |schedules| self.protections(&schedules, it))
             }),
         })
     }
@@ -364,7 +354,8 @@ mod tests {
         let (reader, mut writer) = reflector::store::<Guarded<Backup>>();
         let census = Census::default();
         assert!(census.counts().is_none());
-        census.watch::<Backup>(&reader);
+        let (all, known) = watch::channel(false);
+        census.watch::<Backup>(&reader, known);
         writer.apply_watcher_event(&Event::Init);
         let guarded = |it: Backup| DeserializeGuard(Ok(it));
         for (name, phase) in [("a", "Completed"), ("b", "Completed"), ("c", "Pending")] {
@@ -373,6 +364,7 @@ mod tests {
         }
         assert!(census.counts().unwrap().is_empty());
         writer.apply_watcher_event(&Event::InitDone);
+        all.send_replace(true);
         let counts: Vec<_> = census.counts().unwrap().into_iter().collect();
         let of = |phase: &str, count| (("Backup".to_owned(), phase.to_owned()), count);
         let expected = [of("Completed", 2), of("Failed", 0), of("Pending", 1)];

@@ -11,6 +11,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate as _, WatchStreamExt as _, predicates, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::object::Phased;
 use super::{Guarded, Operator};
@@ -37,7 +38,9 @@ impl Operator {
             + 'static,
     {
         let (reader, writer) = store();
-        self.census.watch(&reader);
+        let (all, known) = watch::channel(false);
+        self.filled.set::<K>(known.clone());
+        self.census.watch(&reader, known);
         let objects = watcher(
             Api::<Guarded<K>>::all(self.client.clone()),
             watcher::Config::default(),
@@ -46,7 +49,12 @@ impl Operator {
         .inspect_err(|error| told::<K>(error))
         .modify(|it| it.managed_fields_mut().clear())
         .reflect(writer)
-        .inspect_ok(listener)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                all.send_replace(true);
+            }
+            listener(event);
+        })
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),

@@ -31,6 +31,14 @@ pub(super) const RESTORE_FINALIZER: &str = "dbtether.io/restore-job";
 pub(super) const BACKUP_NAMESPACE: &str = "dbtether.io/backup-namespace";
 pub(super) const CLUSTER: &str = "dbtether.io/cluster";
 pub(super) const SPEC_HASH: &str = "dbtether.io/spec-hash";
+/// Labels of a Restore's run, which dbtether gives it and we do not.
+pub(super) const RESTORE: &str = "dbtether.io/restore";
+pub(super) const RESTORE_NAMESPACE: &str = "dbtether.io/restore-namespace";
+/// What dbtether's worker has noted on a Backup's run that has ended well.
+pub(super) const BACKUP_PATH: &str = "dbtether.io/backup-path";
+pub(super) const BACKUP_SIZE: &str = "dbtether.io/backup-size";
+pub(super) const BACKUP_SIZE_HUMAN: &str = "dbtether.io/backup-size-human";
+pub(super) const BACKUP_DURATION: &str = "dbtether.io/backup-duration";
 /// Labels of a Backup that a BackupSchedule has made.
 pub(super) const SCHEDULE: &str = "dbtether.io/schedule";
 pub(super) const SCHEDULE_NAMESPACE: &str = "dbtether.io/schedule-namespace";

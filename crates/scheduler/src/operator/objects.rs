@@ -1,8 +1,7 @@
 //! The kinds about backups: their controllers, and what wakes an object that waits.
 
 use std::collections::HashSet;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -13,8 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backup::plan::schedule_of;
-use super::crd::{Backup, BackupSchedule, BackupStorage, Restore};
+use super::crd::{Backup, BackupSchedule, BackupStorage, DBCluster, Database, Restore};
 use super::object::Phased as _;
+use super::schedule::own::Index;
 use super::{
     Error, Guarded, Operator, again, backup, each, limits, restore, schedule, set, storage,
 };
@@ -42,6 +42,8 @@ pub(super) struct Objects {
     storages: Known<BackupStorage>,
     pub(super) backups: Known<Backup>,
     pub(super) schedules: Known<BackupSchedule>,
+    /// Which Backups a BackupSchedule has.
+    own: Mutex<Index>,
 }
 
 impl Objects {
@@ -54,6 +56,7 @@ impl Objects {
             storages: Mutex::default(),
             backups: Mutex::default(),
             schedules: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -74,6 +77,11 @@ impl Objects {
             .into_iter()
             .filter(|it| it.namespace().as_deref() == Some(namespace) && it.0.is_ok());
         own.collect()
+    }
+
+    /// Which Backups a BackupSchedule has.
+    pub(super) fn own(&self) -> MutexGuard<'_, Index> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those who wait look again.
@@ -101,10 +109,11 @@ impl Operator {
     /// is not there.
     pub(super) async fn informed(&self) -> Option<&Objects> {
         let objects = self.objects.as_ref()?;
-        let all = is_filled(&self.clusters).await
-            && is_filled(&self.databases).await
-            && is_filled(&objects.storages).await
-            && is_filled(&objects.backups).await;
+        let filled = &self.filled;
+        let all = filled.wait::<DBCluster>().await
+            && filled.wait::<Database>().await
+            && filled.wait::<BackupStorage>().await
+            && filled.wait::<Backup>().await;
         all.then_some(objects)
     }
 
@@ -115,8 +124,13 @@ impl Operator {
         };
         // What another scheduler has seen meanwhile, its own controllers tell.
         objects.service.ledger().forget_verifications();
+        let operator = self.clone();
         let (storages, of_storages) = self.watch::<BackupStorage, _>(|_| ());
-        let (backups, of_backups) = self.watch::<Backup, _>(|_| ());
+        let (backups, of_backups) = self.watch::<Backup, _>(move |it| {
+            if let Some(objects) = &operator.objects {
+                objects.own().hear(it);
+            }
+        });
         let (restores, of_restores) = self.watch::<Restore, _>(|_| ());
         let (schedules, of_schedules) = self.watch::<BackupSchedule, _>(|_| ());
         set(&objects.storages, storages.clone());
@@ -214,19 +228,6 @@ where
 {
     let known = known.lock().unwrap_or_else(PoisonError::into_inner);
     known.clone()
-}
-
-fn is_filled<K>(known: &Known<K>) -> impl Future<Output = bool> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    let store = store(known);
-    async move {
-        match store {
-            Some(store) => store.wait_until_ready().await.is_ok(),
-            None => false,
-        }
-    }
 }
 
 /// The schedules of no Backup that is there.

@@ -4,6 +4,7 @@
 //! Pending (for its backup, its database) ─▶ Running ─▶ Completed | Failed ─▶ another spec: Pending
 //! ```
 
+mod inherited;
 pub(super) mod source;
 mod told;
 
@@ -127,6 +128,9 @@ impl Working<'_> {
     }
 
     async fn begin(&self, hash: &str) -> Result<Action, Error> {
+        if let Some(found) = self.inherited_before_its_status().await? {
+            return self.take_over(&found, hash).await;
+        }
         let found = match self.chosen(hash) {
             Some(chosen) => Ok(chosen),
             None => source::resolve(&self.object.spec.source, &self.namespace, self.objects),
@@ -264,7 +268,7 @@ impl Working<'_> {
     }
 
     async fn started(&self, started: &Started, hash: &str, path: &str) -> Result<Action, Error> {
-        let begun = (started.name.as_str(), hash, path);
+        let begun = (started.name.as_str(), hash, Some(path));
         let after = told::running(self.object, &self.before, begun, runs::second(now()));
         self.tell(&after).await?;
         Ok(Action::requeue(RUNNING))
@@ -275,7 +279,11 @@ impl Working<'_> {
         let name = before.job_name.clone().unwrap_or_default();
         let service = &self.objects.service;
         let began = before.started_at.as_ref();
-        let after = match runs::observe(service, &name, began, now()).await? {
+        if before.phase() == Some("Granting") {
+            return self.conclude(&told::landed(before), hash).await;
+        }
+        let observed = runs::observe(service, &name, began, now()).await?;
+        let after = match self.or_inherited(observed, &name).await? {
             Observed::Awaited => return Ok(Action::requeue(UNKNOWN)),
             Observed::Lost => told::failed(before, ("JobNotFound", "restore job was deleted")),
             Observed::Run(run) => match &run.state {
@@ -283,7 +291,12 @@ impl Working<'_> {
                 State::Ended(ending) => self.ended(&run, ending),
             },
         };
-        self.tell(&after).await?;
+        self.conclude(&after, hash).await
+    }
+
+    /// Tells how it has ended; one that was changed meanwhile is run again.
+    async fn conclude(&self, after: &RestoreStatus, hash: &str) -> Result<Action, Error> {
+        self.tell(after).await?;
         if after.phase() == Some("Completed") {
             let target = &self.object.spec.target.database_ref.name;
             self.operator
@@ -298,7 +311,7 @@ impl Working<'_> {
     fn ended(&self, run: &Run, ending: &Ending) -> RestoreStatus {
         let at = runs::second(run.ended.unwrap_or_else(now));
         match (ending, runs::failure(ending)) {
-            (_, None) => told::completed(&self.before, run, at),
+            (_, None) => told::completed(&self.before, runs::duration(run, 1000), at),
             (Ending::Failed { message: None, .. }, Some((reason, _))) => {
                 told::failed(&self.before, (reason, "restore job failed"))
             }
@@ -312,7 +325,9 @@ impl Working<'_> {
             return Ok(Action::await_change());
         }
         let is_running = self.before.phase() == Some("Running");
+        let ended = self.end_inherited().await?;
         let note = match &self.before.job_name {
+            _ if ended.is_some() => ended.unwrap_or_default(),
             Some(run) if is_running => {
                 let operator = Caller::operator();
                 match self.objects.service.cancel(&operator, run).await {

@@ -1,5 +1,6 @@
 //! BackupSchedule: a Backup at each of its times, and which of them stay.
 
+pub(super) mod own;
 mod retention;
 mod slots;
 pub(super) mod verify;
@@ -39,7 +40,7 @@ pub(super) async fn reconcile(
         objects,
         object,
         before: object.status.clone().unwrap_or_default(),
-        own: own(object, objects),
+        own: own::own(object, objects),
     };
     if object.metadata.deletion_timestamp.is_some() {
         return working.remove().await;
@@ -284,25 +285,6 @@ pub(super) fn cron(schedule: &str, zone: Option<&str>) -> Result<Cron, String> {
     cron.map_err(|why| why.to_string())
 }
 
-/// The Backups that a schedule has made.
-fn own(object: &BackupSchedule, objects: &Objects) -> Vec<Backup> {
-    let namespace = object.namespace().unwrap_or_default();
-    let all = objects.backups_in(&namespace).into_iter();
-    let all = all.filter_map(|it| it.0.as_ref().ok().cloned());
-    all.filter(|it| is_its(it, object)).collect()
-}
-
-fn is_its(backup: &Backup, object: &BackupSchedule) -> bool {
-    let mut owners = backup.owner_references().iter();
-    match owners.find(|it| it.controller == Some(true)) {
-        Some(owner) => Some(&owner.uid) == object.metadata.uid.as_ref(),
-        None => {
-            let labelled = backup.labels().get(keys::SCHEDULE);
-            labelled.is_some_and(|it| *it == label(&object.name_any()))
-        }
-    }
-}
-
 /// The Backup of a time.
 fn backup(object: &BackupSchedule, slot: Timestamp) -> Backup {
     let spec = &object.spec;
@@ -386,8 +368,6 @@ impl Namespaced for BackupSchedule {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-
     use super::*;
     use crate::operator::crd::BackupScheduleSpec;
 
@@ -432,20 +412,7 @@ mod tests {
         assert_eq!(made.name_any(), "nightly-backup-19700101-0000");
         assert_eq!(made.labels()["dbtether.io/schedule"], "nightly-backup");
         assert_eq!(made.spec.deletion_policy, "Delete");
-        assert!(is_its(&made, &object));
-        // Another schedule of the name has others.
-        let mut other = schedule("0 2 * * *");
-        other.metadata.uid = Some("2".to_owned());
-        assert!(!is_its(&made, &other));
-        // K6: one that only has the label is its too; one that somebody else made is not.
-        let mut labelled = made.clone();
-        labelled.metadata.owner_references = None;
-        assert!(is_its(&labelled, &object));
-        labelled.metadata.owner_references = Some(vec![OwnerReference {
-            uid: "x".to_owned(),
-            controller: Some(true),
-            ..OwnerReference::default()
-        }]);
-        assert!(!is_its(&labelled, &object));
+        let owner = &made.owner_references()[0];
+        assert_eq!((owner.uid.as_str(), owner.controller), ("1", Some(true)));
     }
 }

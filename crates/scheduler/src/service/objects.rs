@@ -8,8 +8,9 @@ use super::put::Wanted;
 use super::{Checks, Service};
 use crate::domain::access::Named;
 use crate::domain::callers::Caller;
+use crate::domain::labels::Labels;
 use crate::domain::name::Name;
-use crate::domain::run::{Component, Run};
+use crate::domain::run::{Component, Inherited, Run};
 use crate::domain::schedule::Schedule;
 use crate::domain::store::Store;
 use crate::engine::change::Things;
@@ -74,6 +75,22 @@ impl Service {
     pub async fn under_way(&self) -> Result<Vec<Run>, Error> {
         self.known(Things::Runs).await?;
         Ok(self.ledger.under_way())
+    }
+
+    /// The runs with these labels that another program has begun where our own are.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn inherited(&self, labels: &Labels) -> Result<Vec<Inherited>, Error> {
+        self.engine.inherited(labels).await
+    }
+
+    /// Ends and removes such a run. One that is gone is success.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn remove_inherited(&self, run: &Run) -> Result<(), Error> {
+        self.engine.remove_inherited(run).await
     }
 
     /// Whether a store that an object names may be used and can be reached, within this time.

@@ -1,11 +1,16 @@
 //! What a Restore does with what is no whole backup, and what a whole one brings where no superuser restores it.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Scene, Stage, served};
+use crate::cluster::Namespace;
+use crate::roundtrip::server;
 use crate::sql_gz::{packed, unpacked};
 use crate::testbed::folder;
-use crate::testbed::postgres::shared;
 
 const SOUND: &str = "SELECT string_agg(n::text, ',') || ' ' || current_setting('work_mem') || ' ' || \
     (SELECT count(*) FROM pg_largeobject_metadata) || ' ' || \
@@ -97,12 +102,29 @@ fn what_is_no_whole_backup_leaves_the_target_as_it_is() {
 #[test]
 fn a_role_that_is_no_superuser_restores_all_that_a_database_has() {
     served().within(async |namespace| {
-        let server = shared();
-        let role = server.role("dbc", "CREATEDB CREATEROLE");
-        let stage = Stage::on(namespace, server, (&role, "p")).await;
-        let scene = Scene::of(stage).await;
-        let (object, name) = scene.database("tricky").await;
-        let make = format!(
+        let cluster = namespace.cluster;
+        let majors = [15, 16, 17, 18].map(|major| async move {
+            let namespace = Namespace::create(cluster).await;
+            let tried = AssertUnwindSafe(comes_back(namespace.clone(), major)).catch_unwind();
+            let tried = tried.await;
+            namespace.remove().await;
+            tried.err().map(|why| {
+                let why = why.downcast_ref::<String>().cloned();
+                format!("{major}: {}", why.unwrap_or_default())
+            })
+        });
+        let wrong: Vec<String> = join_all(majors).await.into_iter().flatten().collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+async fn comes_back(namespace: Namespace, major: u32) {
+    let server = &server::of(major).cluster;
+    let role = server.role("dbc", "CREATEDB CREATEROLE");
+    let stage = Stage::on(namespace, server, (&role, "p")).await;
+    let scene = Scene::of(stage).await;
+    let (object, name) = scene.database("tricky").await;
+    let make = format!(
             "SET ROLE {role};
              CREATE EXTENSION hstore;
              CREATE TABLE t (n int, s text, h hstore);
@@ -116,24 +138,32 @@ END $f$;
              SELECT lo_from_bytea(4711, '\\x00ff5c');
              CREATE VIEW v AS SELECT count(*) FROM t;"
         );
-        scene.sql(&name, &make);
-        let facts = "SELECT md5(string_agg(t::text, ',')) || md5(pg_get_functiondef('f'::regproc)) \
+    scene.sql(&name, &make);
+    let facts = "SELECT md5(string_agg(t::text, ',')) || md5(pg_get_functiondef('f'::regproc)) \
             || lo_get(4711)::text || (SELECT string_agg(extname, ',' ORDER BY 1) FROM pg_extension) FROM t";
-        let before = scene.sql(&name, facts);
-        scene.back_up("b", &object, json!({})).await;
-        let (target, into) = scene.database("copied").await;
-        // What is in another schema is something too.
-        scene.sql(&into, "CREATE SCHEMA other; CREATE TABLE other.mine (a int)");
-        let source = json!({"backupRef": {"name": "b"}});
-        scene.restore("r", source.clone(), &target, "fail").await;
-        let failed = scene.phase("Restore", "r", "Failed").await;
-        assert_eq!(scene.sql(&into, "SELECT to_regclass('t') IS NULL"), "t", "{failed}");
-        scene.sql(&into, "DROP SCHEMA other CASCADE");
-        scene.restore("again", source.clone(), &target, "fail").await;
-        scene.phase("Restore", "again", "Completed").await;
-        assert_eq!(scene.sql(&into, facts), before);
-        scene.restore("over", source, &target, "drop").await;
-        scene.phase("Restore", "over", "Completed").await;
-        assert_eq!(scene.sql(&into, facts), before);
-    });
+    let before = scene.sql(&name, facts);
+    scene.back_up("b", &object, json!({})).await;
+    let (target, into) = scene.database("copied").await;
+    // What is in another schema is something too.
+    scene.sql(
+        &into,
+        "CREATE SCHEMA other; CREATE TABLE other.mine (a int)",
+    );
+    let source = json!({"backupRef": {"name": "b"}});
+    scene.restore("r", source.clone(), &target, "fail").await;
+    let failed = scene.phase("Restore", "r", "Failed").await;
+    assert_eq!(
+        scene.sql(&into, "SELECT to_regclass('t') IS NULL"),
+        "t",
+        "{failed}"
+    );
+    scene.sql(&into, "DROP SCHEMA other CASCADE");
+    scene
+        .restore("again", source.clone(), &target, "fail")
+        .await;
+    scene.phase("Restore", "again", "Completed").await;
+    assert_eq!(scene.sql(&into, facts), before);
+    scene.restore("over", source, &target, "drop").await;
+    scene.phase("Restore", "over", "Completed").await;
+    assert_eq!(scene.sql(&into, facts), before);
 }

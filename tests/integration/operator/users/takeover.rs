@@ -17,14 +17,22 @@ use crate::testbed::unique;
 const PASSWORD: &str = "aB3._-x9Yq7.Zk2_";
 
 /// What dbtether has left in the cluster and on the server, which nobody serves until somebody is started.
-struct Left<'a> {
-    stage: &'a Stage,
-    label: String,
-    cluster: String,
+pub(in crate::operator) struct Left<'a> {
+    pub(in crate::operator) stage: &'a Stage,
+    pub(in crate::operator) label: String,
+    pub(in crate::operator) cluster: String,
 }
 
-impl Left<'_> {
-    fn api(&self, kind: &str) -> (Api<DynamicObject>, ApiResource) {
+impl<'a> Left<'a> {
+    pub(in crate::operator) fn new(stage: &'a Stage) -> Self {
+        Self {
+            stage,
+            label: unique("own"),
+            cluster: unique("dbc-"),
+        }
+    }
+
+    pub(in crate::operator) fn api(&self, kind: &str) -> (Api<DynamicObject>, ApiResource) {
         let gvk = GroupVersionKind::gvk("dbtether.io", "v1alpha1", kind);
         let resource = ApiResource::from_gvk(&gvk);
         let namespace = &self.stage.namespace;
@@ -37,7 +45,7 @@ impl Left<'_> {
     }
 
     /// An object as dbtether has it, and what its status says.
-    async fn object(
+    pub(in crate::operator) async fn object(
         &self,
         (kind, name, finalizer): (&str, &str, Option<&str>),
         (spec, status): (Value, Value),
@@ -48,8 +56,11 @@ impl Left<'_> {
             .labels_mut()
             .insert(own::LABEL.to_owned(), self.label.clone());
         object.metadata.finalizers = finalizer.map(|it| vec![it.to_owned()]);
-        api.create(&PostParams::default(), &object).await.unwrap();
+        let object = api.create(&PostParams::default(), &object).await.unwrap();
         let mut status = status;
+        if status.is_null() {
+            return object;
+        }
         status["observedGeneration"] = json!(1);
         let params = PatchParams::default();
         let status = Patch::Merge(json!({"status": status}));
@@ -57,7 +68,7 @@ impl Left<'_> {
     }
 
     /// The DBCluster, which is the shared server.
-    async fn server(&self) {
+    pub(in crate::operator) async fn server(&self) {
         let server = (
             self.stage.cluster_spec(self.stage.server.port()),
             json!({
@@ -70,7 +81,11 @@ impl Left<'_> {
     }
 
     /// A database that dbtether has made and marked.
-    async fn database(&self, prefix: &str, policy: &str) -> (String, String) {
+    pub(in crate::operator) async fn database(
+        &self,
+        prefix: &str,
+        policy: &str,
+    ) -> (String, String) {
         let (object, name) = named(prefix);
         let namespace = &self.stage.namespace.name;
         shared().named(&name).sql("CREATE TABLE kept AS SELECT 1 a");
@@ -236,11 +251,7 @@ fn users(port: u16, database: &str, second: &str) -> Vec<(&'static str, Value, V
 fn what_dbtether_has_served_is_taken_over_as_it_is() {
     served().within(async |namespace| {
         let stage = Stage::new(namespace).await;
-        let left = Left {
-            stage: &stage,
-            label: unique("own"),
-            cluster: unique("dbc-"),
-        };
+        let left = Left::new(&stage);
         left.server().await;
         let (object, name) = left.database("served", "Retain").await;
         let (dropped, drops) = left.database("drops", "Delete").await;
@@ -301,7 +312,7 @@ fn what_dbtether_has_served_is_taken_over_as_it_is() {
 }
 
 /// A time as Kubernetes has it: in seconds.
-fn ago(seconds: i64) -> String {
+pub(in crate::operator) fn ago(seconds: i64) -> String {
     let at = Timestamp::now().as_second() - seconds;
     Timestamp::from_second(at).unwrap().to_string()
 }

@@ -233,7 +233,7 @@ impl Objects {
         self.jobs_by(params).await
     }
 
-    async fn jobs_by(&self, params: ListParams) -> Result<Vec<Job>, Error> {
+    pub(crate) async fn jobs_by(&self, params: ListParams) -> Result<Vec<Job>, Error> {
         let mut params = params.limit(PAGE);
         let mut jobs = Vec::new();
         let mut restarts = 0;

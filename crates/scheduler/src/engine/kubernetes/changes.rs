@@ -242,7 +242,7 @@ fn component(job: &Job) -> Component {
 }
 
 /// A pod that waits for a node, an image or a Secret is none that runs; one that is being stopped does.
-fn unfinished(job: &Job) -> State {
+pub(super) fn unfinished(job: &Job) -> State {
     let status = job.status.as_ref();
     let counts = [
         status.and_then(|it| it.ready),
@@ -255,7 +255,7 @@ fn unfinished(job: &Job) -> State {
     }
 }
 
-fn ended(job: &Job) -> Option<jiff::Timestamp> {
+pub(super) fn ended(job: &Job) -> Option<jiff::Timestamp> {
     let conditions = ["Complete", "Failed"];
     conditions
         .iter()

@@ -13,7 +13,7 @@ use crate::domain::question::Given;
 use crate::operator::crd::{Backup, BackupSchedule, BackupStatus, Former, Stored};
 use crate::operator::dependencies::{self, Lack};
 use crate::operator::object::{self, Phased as _};
-use crate::operator::{Error, about, keys, now, status};
+use crate::operator::{Error, about, inherited, keys, now, status};
 
 /// Before it is seen whether it is our turn.
 const TURN: Duration = Duration::from_secs(10);
@@ -32,6 +32,7 @@ pub(super) async fn remove(working: &Working<'_>) -> Result<Action, Error> {
         return Ok(Action::await_change());
     }
     objects.service.remove_for_object(name).await?;
+    inherited::end(&objects.service, &working.inherited().await?).await?;
     objects.stir();
     let goes = object.spec.deletion_policy == "Delete" || keys::says(*object, keys::EXPIRED);
     // A kind that is removed takes its objects along, and nobody asked for what is stored to go.

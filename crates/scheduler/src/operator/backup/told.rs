@@ -1,11 +1,13 @@
 //! What the status of a Backup tells.
 
+use std::collections::BTreeMap;
+
 use backuper::summary;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::domain::run::Run;
 use crate::operator::crd::{Backup, BackupStatus, Former, Stored};
-use crate::operator::{go, now, runs, status};
+use crate::operator::{go, keys, now, runs, status};
 
 /// A run that has begun.
 pub(super) struct Begun<'a> {
@@ -13,7 +15,8 @@ pub(super) struct Begun<'a> {
     /// The spec that it is of.
     pub(super) hash: &'a str,
     pub(super) at: Time,
-    pub(super) stored: Stored,
+    /// None where dbtether has begun it.
+    pub(super) stored: Option<Stored>,
     pub(super) message: &'a str,
 }
 
@@ -36,7 +39,7 @@ pub(super) fn running(object: &Backup, before: &BackupStatus, begun: Begun<'_>) 
         job_name: Some(run.to_owned()),
         run_id: Some(runs::run_id(run)),
         started_at: Some(at),
-        stored: Some(stored),
+        stored,
         ..anew(object, before, "Running", message)
     };
     with_ready(
@@ -76,6 +79,21 @@ pub(super) fn completed(
         true,
         ("Completed", MESSAGE),
     )
+}
+
+/// The same with what dbtether's worker has noted on its run: its last words are none of ours.
+pub(super) fn noted(mut after: BackupStatus, notes: &BTreeMap<String, String>) -> BackupStatus {
+    if after.phase.as_deref() != Some("Completed") {
+        return after;
+    }
+    let note = |key: &str| notes.get(key).filter(|it| !it.is_empty()).cloned();
+    let bytes = note(keys::BACKUP_SIZE).and_then(|it| it.parse().ok());
+    after.path = note(keys::BACKUP_PATH).or(after.path);
+    after.size = note(keys::BACKUP_SIZE_HUMAN)
+        .or(bytes.map(go::size))
+        .or(after.size);
+    after.duration = note(keys::BACKUP_DURATION).or(after.duration);
+    after
 }
 
 /// One whose run has not ended well.
@@ -120,7 +138,23 @@ pub(super) fn seen(object: &Backup, before: &BackupStatus) -> BackupStatus {
     for it in after.conditions.iter_mut().flatten() {
         it.observed_generation = object.metadata.generation;
     }
-    after
+    if after.conditions.is_some() {
+        return after;
+    }
+    // dbtether has told of it, and has no conditions.
+    let is_complete = after.phase.as_deref() == Some("Completed");
+    let known = after.failure_reason.clone().filter(|it| !it.is_empty());
+    let reason = match known.filter(|_| !is_complete) {
+        Some(reason) => reason,
+        None => after.phase.clone().unwrap_or_default(),
+    };
+    let message = after.message.clone().unwrap_or_default();
+    with_ready(
+        after,
+        object.metadata.generation,
+        is_complete,
+        (&reason, &message),
+    )
 }
 
 fn anew(object: &Backup, before: &BackupStatus, phase: &str, message: &str) -> BackupStatus {
@@ -177,10 +211,10 @@ mod tests {
                 run: "object-1-now-abcdef",
                 hash: "h1",
                 at: Time(at(1)),
-                stored: Stored {
+                stored: Some(Stored {
                     prefix: prefix.map(str::to_owned),
                     ..Stored::default()
-                },
+                }),
                 message: "backup job started",
             },
         )
@@ -251,6 +285,57 @@ mod tests {
             (Some(1), Some("h1"))
         );
         assert_eq!(after.last_run.as_deref(), Some("object-1-now-abcdef"));
+    }
+
+    /// operator.md, B10: what dbtether's worker has noted, all of it or a part.
+    #[test]
+    fn a_backup_that_dbtether_has_made_says_what_is_noted_on_its_run() {
+        let notes = |all: &[(&str, &str)]| {
+            let all = all.iter();
+            all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let done = completed(&begun(1, None), (&run(), None), Time(at(14)));
+        let told = noted(
+            done.clone(),
+            &notes(&[
+                ("dbtether.io/backup-path", "c/d/20260120-143022.sql.gz"),
+                ("dbtether.io/backup-size", "1536"),
+                ("dbtether.io/backup-duration", "2.1s"),
+            ]),
+        );
+        assert_eq!(told.path.as_deref(), Some("c/d/20260120-143022.sql.gz"));
+        assert_eq!(told.size.as_deref(), Some("1.5 KiB"));
+        assert_eq!(told.duration.as_deref(), Some("2.1s"));
+        let human = noted(
+            done.clone(),
+            &notes(&[("dbtether.io/backup-size-human", "1.6 KiB")]),
+        );
+        assert_eq!(human.size.as_deref(), Some("1.6 KiB"));
+        assert_eq!((human.path, human.duration), (None, done.duration.clone()));
+        assert_eq!(noted(done.clone(), &notes(&[])), done);
+    }
+
+    /// kstatus takes what has no conditions for what is as it should be.
+    #[test]
+    fn a_backup_that_dbtether_has_told_of_gets_the_condition_that_it_lacks() {
+        let of = |phase: &str, reason: Option<&str>| {
+            let before = BackupStatus {
+                phase: Some(phase.to_owned()),
+                message: Some("m".to_owned()),
+                failure_reason: reason.map(str::to_owned),
+                ..BackupStatus::default()
+            };
+            let conditions = seen(&object(1), &before).conditions.unwrap();
+            (conditions[0].status.clone(), conditions[0].reason.clone())
+        };
+        let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+        assert_eq!(of("Completed", None), pair("True", "Completed"));
+        assert_eq!(of("Failed", None), pair("False", "Failed"));
+        assert_eq!(
+            of("Failed", Some("DeadlineExceeded")),
+            pair("False", "DeadlineExceeded")
+        );
     }
 
     #[test]

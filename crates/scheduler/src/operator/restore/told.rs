@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::since;
-use crate::domain::run::Run;
 use crate::operator::crd::{Restore, RestoreStatus};
 use crate::operator::{now, runs, status};
 
@@ -32,7 +31,7 @@ pub(super) fn pending(
 pub(super) fn running(
     object: &Restore,
     before: &RestoreStatus,
-    (run, hash, path): (&str, &str, &str),
+    (run, hash, path): (&str, &str, Option<&str>),
     at: Time,
 ) -> RestoreStatus {
     const MESSAGE: &str = "restore job running";
@@ -40,7 +39,7 @@ pub(super) fn running(
         spec_hash: Some(hash.to_owned()),
         job_name: Some(run.to_owned()),
         run_id: Some(runs::run_id(run)),
-        source_path: Some(path.to_owned()),
+        source_path: path.map(str::to_owned),
         started_at: Some(at),
         ..anew(object, before, "Running", MESSAGE)
     };
@@ -53,12 +52,16 @@ pub(super) fn running(
 }
 
 /// One whose run has ended well. Whether its users' grants are there, their own objects tell.
-pub(super) fn completed(before: &RestoreStatus, run: &Run, at: Time) -> RestoreStatus {
+pub(super) fn completed(
+    before: &RestoreStatus,
+    duration: Option<String>,
+    at: Time,
+) -> RestoreStatus {
     const MESSAGE: &str = "restore completed successfully";
     let after = RestoreStatus {
         phase: Some("Completed".to_owned()),
         message: Some(MESSAGE.to_owned()),
-        duration: runs::duration(run, 1000),
+        duration,
         completed_at: Some(at),
         last_run: before.job_name.clone(),
         ..before.clone()
@@ -81,6 +84,13 @@ pub(super) fn completed(before: &RestoreStatus, run: &Run, at: Time) -> RestoreS
     };
     status::set(&mut after.conditions, grants);
     after
+}
+
+/// One whose data dbtether has brought back, and was giving the grants again. Our users' own objects do that.
+pub(super) fn landed(before: &RestoreStatus) -> RestoreStatus {
+    let at = before.completed_at.clone();
+    let at = at.unwrap_or_else(|| runs::second(now()));
+    completed(before, before.duration.clone(), at)
 }
 
 /// One whose run has not ended well.
@@ -115,7 +125,19 @@ pub(super) fn seen(object: &Restore, before: &RestoreStatus) -> RestoreStatus {
     for it in after.conditions.iter_mut().flatten() {
         it.observed_generation = object.metadata.generation;
     }
-    after
+    if after.conditions.is_some() {
+        return after;
+    }
+    // dbtether has told of it, and has no conditions.
+    let phase = after.phase.clone().unwrap_or_default();
+    let message = after.message.clone().unwrap_or_default();
+    let is_complete = phase == "Completed";
+    with_ready(
+        after,
+        object.metadata.generation,
+        is_complete,
+        (&phase, &message),
+    )
 }
 
 fn anew(object: &Restore, before: &RestoreStatus, phase: &str, message: &str) -> RestoreStatus {
@@ -157,10 +179,10 @@ mod tests {
         let begun = running(
             &object,
             &RestoreStatus::default(),
-            ("run", "h", "p"),
+            ("run", "h", Some("p")),
             at.clone(),
         );
-        let run = Run {
+        let run = crate::domain::run::Run {
             component: crate::domain::run::Component::Restore,
             name: "run".to_owned(),
             id: "1".to_owned(),
@@ -173,7 +195,7 @@ mod tests {
             ended: Timestamp::from_millisecond(61_400).ok(),
             told: false,
         };
-        let done = completed(&begun, &run, at);
+        let done = completed(&begun, runs::duration(&run, 1000), at);
         assert_eq!(done.duration.as_deref(), Some("1m1s"));
         assert_eq!(done.source_path.as_deref(), Some("p"));
         let conditions: Vec<String> = done

@@ -19,7 +19,7 @@ use super::index::Index;
 use super::reconcile;
 use super::spec::Reference;
 use crate::operator::changes::Patience;
-use crate::operator::crd::{Database, DatabaseUser};
+use crate::operator::crd::{DBCluster, Database, DatabaseUser};
 use crate::operator::{Guarded, Operator, again, each, keys, limits, on, set};
 
 /// An object that something of was heard: its kind, namespace and name.
@@ -152,21 +152,9 @@ pub(in crate::operator) async fn control(operator: Arc<Operator>, stop: Cancella
     let wakes = UnboundedReceiverStream::new(heard)
         .flat_map(move |it| futures::stream::iter(waking.woken(&it)));
     let known = async {
-        let databases = operator
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let clusters = operator
-            .clusters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let (Some(databases), Some(clusters)) = (databases, clusters) {
-            // An error: the controllers stop.
-            drop(databases.wait_until_ready().await);
-            drop(clusters.wait_until_ready().await);
-        }
+        // Where they never are, the controllers stop.
+        operator.filled.wait::<Database>().await;
+        operator.filled.wait::<DBCluster>().await;
     };
     tokio::select! {
         () = stop.cancelled() => return,
