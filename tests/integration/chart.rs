@@ -112,7 +112,7 @@ fn of_kind<T: serde::de::DeserializeOwned>(documents: &[Value], kind: &str) -> T
     serde_yaml_ng::from_value(found.expect(kind).clone()).unwrap()
 }
 
-/// What people may combine; what needs other projects' definitions is rendered only.
+/// What people may combine, among it workers with an account of their own (operator.md, W18); what needs other projects' definitions is rendered only.
 const COMBINATIONS: [&[&str]; 6] = [
     &[],
     &[

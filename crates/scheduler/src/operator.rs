@@ -119,6 +119,17 @@ impl Error {
         }
     }
 
+    /// Why the API server will not have it, such as by an admission policy.
+    fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(it) if it.code == 403 || it.code == 422 => Some(&it.message),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether somebody else has changed the object meanwhile.
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(it) if it.code == 409))

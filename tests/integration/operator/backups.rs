@@ -743,13 +743,25 @@ pub(super) async fn goes_and_comes_back(stage: Stage, database: &str) {
     scene.phase("Restore", "back", "Completed").await;
 }
 
-/// operator.md, K3, K6 and K9.
+/// operator.md, K3, K6 and K9; W22 and W32.
 #[test]
 fn a_schedule_makes_one_backup_at_its_time_and_keeps_as_many_as_it_says() {
     served().within(async |namespace| {
         let nightly = Nightly::new(namespace).await;
         let scene = &nightly.scene;
+        let dated = "{{ .ClusterName }}/{{ .Year }}/{{ .DatabaseName }}/{{ .Day }}";
+        let (storage, spec) = (&scene.storage, json!({"spec": {"pathTemplate": dated}}));
+        scene.change("BackupStorage", storage, spec).await;
+        let (storages, _) = scene.api("BackupStorage");
+        eventually("the storage's change is seen", async || {
+            let object = storages.get(storage).await.unwrap();
+            let seen = object.data["status"]["observedGeneration"].as_i64();
+            (seen == object.metadata.generation).then_some(())
+        })
+        .await;
         let (made, done) = nightly.first().await;
+        let year = format!("/{}/", &Timestamp::now().to_string()[..4]);
+        assert!(done["path"].as_str().unwrap().contains(&year), "{done}");
         let backup = made.name_any();
         assert_eq!(made.labels()["dbtether.io/schedule"], "s");
         let own = &scene.stage.namespace.name;
@@ -760,6 +772,13 @@ fn a_schedule_makes_one_backup_at_its_time_and_keeps_as_many_as_it_says() {
         let kept = nightly.make_newer(&made).await;
         nightly.goes(&backup).await;
         assert!(nightly.has(&kept) && !nightly.has(&done));
+        let (schedules, _) = scene.api("BackupSchedule");
+        eventually("the schedule tells what it has", async || {
+            let status = &schedules.get("s").await.unwrap().data["status"];
+            let has = (&status["lastSuccessfulBackup"], &status["managedBackups"]);
+            (has == (&json!("newer"), &json!(1))).then_some(())
+        })
+        .await;
         // Its Backups go with it, and what they have stored stays.
         scene.delete("BackupSchedule", "s").await;
         eventually("its Backups are gone", async || {

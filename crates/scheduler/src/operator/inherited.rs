@@ -79,6 +79,7 @@ mod tests {
                 started: None,
                 ended: None,
                 told: true,
+                drilled: None,
             },
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),

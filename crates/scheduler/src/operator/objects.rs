@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt as _, stream};
 use kube::Resource;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{Lookup as _, ObjectRef, Store};
@@ -126,9 +127,14 @@ impl Operator {
         objects.service.ledger().forget_verifications();
         let operator = self.clone();
         let (storages, of_storages) = self.watch::<BackupStorage, _>(|_| ());
+        let (concerned, of_own) = mpsc::unbounded();
         let (backups, of_backups) = self.watch::<Backup, _>(move |it| {
             if let Some(objects) = &operator.objects {
                 objects.own().hear(it);
+            }
+            if let Some(schedule) = schedule::own::concerned(it) {
+                // Nobody hears it while the controllers stop.
+                drop(concerned.unbounded_send(schedule));
             }
         });
         let (restores, of_restores) = self.watch::<Restore, _>(|_| ());
@@ -165,7 +171,7 @@ impl Operator {
             .run(restore::reconcile, again, self.clone());
         let schedules = Controller::for_stream(of_schedules, schedules)
             .with_config(limits())
-            .reconcile_on(of_schedule)
+            .reconcile_on(stream::select(of_schedule, of_own))
             .graceful_shutdown_on(stopping())
             .run(schedule::reconcile, again, self.clone());
         tokio::join!(
@@ -245,7 +251,7 @@ fn wakes<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let woken = futures::stream::unfold(
+    let woken = stream::unfold(
         (stirred, objects),
         move |(mut stirred, objects)| async move {
             stirred.changed().await.ok()?;
@@ -257,7 +263,7 @@ where
             Some((waiting, (stirred, objects)))
         },
     );
-    woken.flat_map(futures::stream::iter)
+    woken.flat_map(stream::iter)
 }
 
 /// What a call to the service came to that may do better soon.

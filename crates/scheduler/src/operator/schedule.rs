@@ -251,8 +251,26 @@ impl Working<'_> {
         let (api, own) = (self.backups(), &self.own);
         // A kind that is removed takes no other kind's objects along.
         let goes = !self.operator.loses_its_kind::<BackupSchedule>().await?;
+        let mut kept = Vec::new();
         for backup in own.iter().filter(|_| goes) {
-            self.delete(&api, backup).await?;
+            match self.delete(&api, backup).await {
+                Err(error) => match error.refusal() {
+                    Some(why) => kept.push(format!("{}: {why}", backup.name_any())),
+                    None => return Err(error),
+                },
+                Ok(()) => {}
+            }
+        }
+        if !kept.is_empty() {
+            let message = format!(
+                "its Backups go with it, and the cluster keeps some of them: {}",
+                kept.join("; ")
+            );
+            let after = self.status(("Failed", "Protected", &message), None);
+            self.operator
+                .tell(self.object, &self.before, &after)
+                .await?;
+            return Ok(Action::requeue(about(REPAIR, &self.object.metadata)));
         }
         let note = if goes {
             format!("its {} Backups go with it", own.len())

@@ -61,6 +61,7 @@ impl Kubernetes {
             started: started.map(|it| it.0),
             ended: ended(job),
             told: true,
+            drilled: None,
         })
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
+use kube::{Resource as _, ResourceExt as _};
 
 use crate::operator::backup::plan::label;
 use crate::operator::crd::{Backup, BackupSchedule};
@@ -93,6 +94,21 @@ fn whose(schedule: &BackupSchedule) -> [Owner; 2] {
         namespace: schedule.namespace().unwrap_or_default(),
         by,
     })
+}
+
+/// The schedule that counts a Backup of which something has changed: what it tells of its Backups is of them all.
+pub(in crate::operator) fn concerned(
+    event: &Event<Guarded<Backup>>,
+) -> Option<ObjectRef<Guarded<BackupSchedule>>> {
+    let (Event::Apply(backup) | Event::Delete(backup)) = event else {
+        return None;
+    };
+    let backup = meta(backup);
+    let mut owners = backup.owner_references.iter().flatten();
+    let owner =
+        owners.find(|it| it.controller == Some(true) && it.kind == BackupSchedule::kind(&()))?;
+    let namespace = backup.namespace.clone().unwrap_or_default();
+    Some(ObjectRef::new(&owner.name).within(&namespace))
 }
 
 fn meta(backup: &Guarded<Backup>) -> &ObjectMeta {
