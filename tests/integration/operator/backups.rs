@@ -1,6 +1,7 @@
 //! BackupStorage, Backup, BackupSchedule and Restore, with the real workers: a local engine stands for Kubernetes'
 //! own, as controllers speak to the service and to no engine.
 
+mod protected;
 mod restores;
 mod verify;
 
@@ -670,6 +671,18 @@ impl Nightly {
     async fn look(&self) {
         let touch = json!({"metadata": {"annotations": {"again": unique("")}}});
         self.scene.change("BackupSchedule", "s", touch).await;
+    }
+
+    /// Touches it, so that it is looked at; whether it is gone.
+    async fn look_if_there(&self) -> bool {
+        let (schedules, _) = self.scene.api("BackupSchedule");
+        if schedules.get_opt("s").await.unwrap().is_none() {
+            return true;
+        }
+        let touch = json!({"metadata": {"annotations": {"again": unique("")}}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(touch));
+        drop(schedules.patch("s", &params, &patch).await);
+        false
     }
 
     async fn count(&self) -> usize {

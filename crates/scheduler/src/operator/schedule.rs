@@ -253,12 +253,11 @@ impl Working<'_> {
         let goes = !self.operator.loses_its_kind::<BackupSchedule>().await?;
         let mut kept = Vec::new();
         for backup in own.iter().filter(|_| goes) {
-            match self.delete(&api, backup).await {
-                Err(error) => match error.refusal() {
+            if let Err(error) = self.delete(&api, backup).await {
+                match error.refusal() {
                     Some(why) => kept.push(format!("{}: {why}", backup.name_any())),
                     None => return Err(error),
-                },
-                Ok(()) => {}
+                }
             }
         }
         if !kept.is_empty() {
