@@ -213,7 +213,7 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
 | CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
-| CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest; the hook that makes its stanza and the first of them |
+| CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, `-verify`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest, and a restore that is tried; the hook that makes its stanza and the first of them |
 | ConfigMap `postgresql-pgbackrest-config` | with `pgbackrest.enabled`: pgBackRest's files, for the database, for what answers the jobs, and for the jobs |
 | Secrets `postgresql-pgbackrest-s3`, `…-tls` | the keys of the store; the certificates by which jobs and database know each other |
 | Secret `postgresql-minio-ca` | with `pgbackrest.minio.tls.enabled`: a copy of the store's authority; stays after `helm uninstall` |

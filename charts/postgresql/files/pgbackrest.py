@@ -3,12 +3,14 @@
 keys         writes the keys of the store to where pgBackRest reads them
 init         makes the stanza and the first backup; a hook of Helm, which may run any number of times
 backup TYPE  makes a backup: full, diff or incr
+verify       restores the newest backup with its WAL beside the database, and looks at every table and index of it
 
 It ends with 0 only where what it is for is there. 1: another try may succeed; 2: a person has to act first.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -194,6 +196,52 @@ def init():
         say("the stanza is there; its first backup is the schedule's")
 
 
+# No other settings than these: nobody connects, and what is checked is the data.
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '/tmp'
+hba_file = '/tmp/pg_hba.conf'
+archive_mode = off
+hot_standby = off
+fsync = off
+dynamic_shared_memory_type = mmap
+"""
+
+
+def ask(question, database="postgres"):
+    psql = ["psql", "-XAtU", "postgres", "-h", "/tmp", "-d", database, "-c", question]
+    done = subprocess.run(psql, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def verify():
+    known = backups()
+    if not known:
+        person("there is no backup to be restored: none was made yet, or `pgbackrest info` says why")
+    status, _ = run("restore", "--type=default")
+    if status != 0:
+        failed(f"the newest backup was not restored: pgBackRest ended with {status}; its last lines above say why")
+    for name, text in (("postgresql.conf", SETTINGS), ("pg_hba.conf", "local all all trust\n")):
+        with open(f"/tmp/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+    with subprocess.Popen(["postgres", "-c", "config_file=/tmp/postgresql.conf"]) as server:
+        try:
+            # Until WAL is replayed nobody is let in; a server that cannot replay it ends.
+            while ask("select pg_is_in_recovery()") != "f":
+                if server.poll() is not None:
+                    failed("the backup was restored, and PostgreSQL does not start with it; the last lines above say why")
+                time.sleep(2)
+            check = ["pg_amcheck", "--all", "--install-missing", "-U", "postgres", "-h", "/tmp"]
+            if subprocess.run(check, check=False).returncode != 0:
+                failed("pg_amcheck finds damage in what was restored: see above in which tables and indexes")
+            count = ask("select count(*) from pg_database where datallowconn")
+            size = ask("select pg_size_pretty(sum(pg_database_size(oid))) from pg_database")
+        finally:
+            # INT: at once, and orderly.
+            server.send_signal(signal.SIGINT)
+    say(f"restored {sorted(known)[-1]} and the WAL after it: {count} databases of {size} without damage")
+
+
 if __name__ == "__main__":
     keys()
-    {"keys": lambda: None, "init": init, "backup": backup}[sys.argv[1]](*sys.argv[2:])
+    {"keys": lambda: None, "init": init, "backup": backup, "verify": verify}[sys.argv[1]](*sys.argv[2:])

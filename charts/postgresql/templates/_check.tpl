@@ -141,8 +141,8 @@
 {{- if and $tls.enabled $tls.caPem (not (contains "-----BEGIN CERTIFICATE-----" $tls.caPem)) -}}
 {{- fail "pgbackrest.minio.tls.caPem is no certificate in PEM" -}}
 {{- end -}}
-{{- if gt (len (include "postgresql.name" .)) 36 -}}
-{{- fail (printf "the name of all objects is %s, too long for the CronJobs of pgbackrest: 36 characters at most, by fullnameOverride" (include "postgresql.name" .)) -}}
+{{- if gt (len (include "postgresql.name" .)) 34 -}}
+{{- fail (printf "the name of all objects is %s, too long for the CronJobs of pgbackrest: 34 characters at most, by fullnameOverride" (include "postgresql.name" .)) -}}
 {{- end -}}
 {{- if has (int $pgbackrest.server.port) (list 5432 8008 (int .Values.metrics.service.ports.metrics)) -}}
 {{- fail (printf "pgbackrest.server.port is %d, at which another container of the pod listens" (int $pgbackrest.server.port)) -}}
@@ -245,6 +245,9 @@ backup.s3.caSecret has no effect with an endpoint without TLS.
 {{- end -}}
 {{- $pgbackrest := .Values.pgbackrest -}}
 {{- if not $pgbackrest.enabled -}}
+{{- if $pgbackrest.verify.enabled }}
+pgbackrest.verify has no effect without pgbackrest.enabled.
+{{- end -}}
 {{- range $key := list "endpoint" "bucket" "existingSecret" -}}
 {{- if index $pgbackrest.s3 $key }}
 pgbackrest.s3.{{ $key }} has no effect without pgbackrest.enabled.

@@ -184,10 +184,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   {{- end }}
 {{- end -}}
 
-{{/* The pod of a job. of: the root, the command, more variables. It has no token and no password of the database. */}}
+{{/*
+The pod of a job. of: the root, the command, more variables. It has no token and no password of the database. That of
+`verify` has a volume for data of its own, and reaches no pod of the database.
+*/}}
 {{- define "postgresql.repoPod" -}}
 {{- $root := index . 0 -}}
 {{- $backup := $root.Values.pgbackrest.backup -}}
+{{- $verify := $root.Values.pgbackrest.verify -}}
+{{- $restores := eq (first (index . 1)) "verify" -}}
 metadata:
   labels:
     {{- include "postgresql.repoSelector" $root | nindent 4 }}
@@ -217,22 +222,45 @@ spec:
       command: {{- concat (list "/usr/bin/dumb-init" "--" "python3" "/scripts/pgbackrest.py") (index . 1) | toYaml | nindent 8 }}
       terminationMessagePolicy: FallbackToLogsOnError
       securityContext: {{- toYaml $root.Values.primary.containerSecurityContext | nindent 8 }}
-      resources: {{- toYaml $backup.resources | nindent 8 }}
+      resources: {{- toYaml (ternary $verify.resources $backup.resources $restores) | nindent 8 }}
       env:
         {{- include "postgresql.repoEnv" $root | nindent 8 }}
         {{- with index . 2 }}{{ toYaml . | nindent 8 }}{{ end }}
       volumeMounts:
         {{- include "postgresql.repoMounts" $root | nindent 8 }}
+        {{- if $restores }}
+        - {name: data, mountPath: /var/lib/postgresql/data}
+        - {name: pgbackrest-log, mountPath: /var/log/pgbackrest}
+        {{- else }}
         - {name: pgbackrest-tls, mountPath: /run/secrets/pgbackrest-tls, readOnly: true}
+        {{- end }}
         - {name: scripts, mountPath: /scripts, readOnly: true}
         - {name: tmp, mountPath: /tmp}
   volumes:
-    {{- include "postgresql.repoVolumes" (list $root "jobs.conf") | nindent 4 }}
+    {{- include "postgresql.repoVolumes" (list $root (ternary "pgbackrest.conf" "jobs.conf" $restores)) | nindent 4 }}
+    {{- if $restores }}
+    - name: data
+      {{- if $verify.size }}
+      ephemeral:
+        volumeClaimTemplate:
+          spec:
+            accessModes: [ReadWriteOnce]
+            {{- with $verify.storageClass | default $root.Values.global.defaultStorageClass }}
+            storageClassName: {{ ternary "" . (eq . "-") | quote }}
+            {{- end }}
+            resources: {requests: {storage: {{ $verify.size }}}}
+      {{- else }}
+      emptyDir: {}
+      {{- end }}
+    - name: pgbackrest-log
+      emptyDir: {}
+    {{- else }}
     - name: pgbackrest-tls
       secret:
         secretName: {{ include "postgresql.serverSecret" $root }}
         defaultMode: 0440
         items: [{key: ca.crt, path: ca.crt}, {key: client.crt, path: client.crt}, {key: client.key, path: client.key}]
+    {{- end }}
     - name: scripts
       configMap: {name: {{ include "postgresql.name" $root }}-scripts, defaultMode: 0555}
     - name: tmp

@@ -267,6 +267,33 @@ fn backups_are_scheduled_and_a_hook_makes_the_first() {
     assert!(names(&none, "CronJob").is_empty());
 }
 
+/// The restore test: a volume of its own, the keys of the store, and no way to the database.
+#[test]
+fn a_restore_is_tried_on_a_schedule_where_it_is_asked_for() {
+    let name = "postgresql-pgbackrest-verify";
+    assert!(!names(&with(&[]), "CronJob").iter().any(|it| it == name));
+    let on = "pgbackrest.verify.enabled=true";
+    let pod_of = |values: &[&str]| {
+        let job = only(&with(&[&[on], values].concat()), "CronJob", name)["spec"].clone();
+        assert_eq!(job["schedule"], "0 6 * * 0");
+        job["jobTemplate"]["spec"]["template"]["spec"].clone()
+    };
+    let usual = pod_of(&[]);
+    assert!(named(&usual["volumes"], "data")["emptyDir"].is_mapping());
+    assert!(!text(&usual).contains("pgbackrest-tls"), "{usual:?}");
+    let conf = named(&usual["volumes"], "pgbackrest-config");
+    assert_eq!(conf["configMap"]["items"][0]["key"], "pgbackrest.conf");
+    let own = pod_of(&[
+        "pgbackrest.verify.size=20Gi",
+        "pgbackrest.verify.storageClass=slow",
+        "pgbackrest.verify.resources.limits.memory=1Gi",
+    ]);
+    assert_eq!(own["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    let claim = named(&own["volumes"], "data")["ephemeral"]["volumeClaimTemplate"]["spec"].clone();
+    assert_eq!(claim["resources"]["requests"]["storage"], "20Gi");
+    assert_eq!(claim["storageClassName"], "slow");
+}
+
 /// 3.9, 3.10, 3.13, 3.20.
 #[test]
 fn a_private_authority_is_trusted_beside_the_public_ones() {
@@ -470,8 +497,8 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "no certificate in PEM",
     ),
     (
-        &["fullnameOverride=a-name-of-thirty-seven-characters-is-o"],
-        "36 characters at most",
+        &["fullnameOverride=a-name-of-thirty-five-characters-is"],
+        "34 characters at most",
     ),
     (
         &["pgbackrest.server.port=8008"],
