@@ -45,7 +45,8 @@ def secret(name):
 
 def keys():
     """In a file, and not in variables, which would show a changed Secret to no process that runs already."""
-    lines = ["[global]", f"repo1-s3-key={secret('access-key-id')}", f"repo1-s3-key-secret={secret('secret-access-key')}"]
+    key, key_secret = secret("access-key-id"), secret("secret-access-key")
+    lines = ["[global]", f"repo1-s3-key={key}", f"repo1-s3-key-secret={key_secret}"]
     if os.path.exists(f"{SECRETS}/cipher-pass"):
         lines.append(f"repo1-cipher-pass={secret('cipher-pass')}")
     text = "\n".join(lines) + "\n"
@@ -82,7 +83,8 @@ def run(*arguments):
 
 def quietly(*arguments):
     """What it prints, as JSON; the reason where it does not succeed."""
-    done = subprocess.run(["pgbackrest", "--log-level-console=off", SOON, *arguments], capture_output=True, text=True, check=False)
+    command = ["pgbackrest", "--log-level-console=off", SOON, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(" ".join((done.stderr or done.stdout).split()))
     return json.loads(done.stdout)
@@ -98,7 +100,8 @@ def backups():
         if it["name"] == stanza():
             # 0: there are some, 2: there is none yet, 1 and 3: there is no stanza.
             if it["status"]["code"] not in (0, 1, 2, 3):
-                failed(f"the repository does not say which backups there are: {it['status']['message']}")
+                why = [repo["status"]["message"] for repo in it.get("repo", [])] or [it["status"]["message"]]
+                failed(f"the repository does not say which backups there are: {' '.join(' '.join(why).split())[:400]}")
             return {backup["label"]: backup for backup in it.get("backup", [])}
     return {}
 
@@ -131,7 +134,7 @@ def backup(kind):
     if any(after[it].get("error") for it in made):
         person(
             f"the backup {made[-1]} has pages whose checksums are wrong: the database's files are damaged. "
-            "Keep the backups before it (pgbackrest expire removes them by and by), and look for the damage by pg_amcheck"
+            "Keep the backups before it, which retention removes by and by, and look for the damage by pg_amcheck"
         )
     say(f"the backup {made[-1]} is in the repository")
 
@@ -144,8 +147,8 @@ def other_cluster():
 
 
 def half_made():
-    """A stanza-create that was killed between its two files, or what follows here: pgBackRest refuses it for ever. Where
-    there is no backup nothing can be restored from the WAL beside it, so that the stanza begins anew."""
+    """A stanza-create that was killed between its two files, or what follows here: pgBackRest refuses it for ever.
+    Where there is no backup nothing can be restored from the WAL beside it, so that the stanza begins anew."""
     try:
         entries = quietly("repo-ls", f"backup/{stanza()}", "--output=json")
     except OSError as error:
@@ -154,7 +157,7 @@ def half_made():
     if entries:
         person(
             f"the repository's stanza is not whole and backup/{stanza()} in it has {', '.join(sorted(entries))}: "
-            "nothing was changed; bring its backup.info back, or give this cluster another folder by pgbackrest.repo.path"
+            "nothing was changed; bring back its backup.info, or set another folder by pgbackrest.repo.path"
         )
     say("a stanza was begun and not finished, and has no backup: it is made anew")
     for command in (["stop"], ["stanza-delete", "--force"], ["start"]):
@@ -229,7 +232,7 @@ def verify():
             # Until WAL is replayed nobody is let in; a server that cannot replay it ends.
             while ask("select pg_is_in_recovery()") != "f":
                 if server.poll() is not None:
-                    failed("the backup was restored, and PostgreSQL does not start with it; the last lines above say why")
+                    failed("the backup was restored, and PostgreSQL does not start with it; see the lines above")
                 time.sleep(2)
             check = ["pg_amcheck", "--all", "--install-missing", "-U", "postgres", "-h", "/tmp"]
             if subprocess.run(check, check=False).returncode != 0:

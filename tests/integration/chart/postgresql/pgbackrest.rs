@@ -530,7 +530,7 @@ fn notes_say_what_is_there_and_what_has_no_effect() {
     );
     for (values, words) in [
         (
-            &["pgbackrest.s3.bucket=a"][..],
+            &["pgbackrest.s3.bucket=wal"][..],
             "pgbackrest.s3.bucket has no effect",
         ),
         (
