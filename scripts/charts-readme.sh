@@ -195,7 +195,8 @@ what to do when something fails: [docs/postgresql.md](../../docs/postgresql.md).
 
     helm install postgresql charts/postgresql -n production --create-namespace --set replication.replicas=2
 
-[values-production.yaml](values-production.yaml) is a file of values for three replicas with 500 GiB each. A value that is not in the table
+[values-production.yaml](values-production.yaml) is a file of values for three replicas with 500 GiB each,
+[values-pgbackrest-minio.yaml](values-pgbackrest-minio.yaml) for one instance whose WAL and backups go to a MinIO server. A value that is not in the table
 below is an error; values that contradict each other are one too; one that has no effect beside the others is a warning.
 
 ## What there is
@@ -212,6 +213,10 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
 | CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
+| CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, `-verify`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest, and a restore that is tried; the hook that makes its stanza and the first of them |
+| ConfigMap `postgresql-pgbackrest-config` | with `pgbackrest.enabled`: pgBackRest's files, for the database, for what answers the jobs, and for the jobs |
+| Secrets `postgresql-pgbackrest-s3`, `…-tls` | the keys of the store; the certificates by which jobs and database know each other |
+| Secret `postgresql-minio-ca` | with `pgbackrest.minio.tls.enabled`: a copy of the store's authority; stays after `helm uninstall` |
 | ConfigMaps `postgresql-ha-…` | Patroni's own: who leads, and that there is a cluster; they stay after `helm uninstall` |
 
 ## Changes

@@ -17,6 +17,7 @@ mod changes;
 mod document;
 mod failover;
 mod outside;
+mod pgbackrest;
 mod release;
 mod single;
 mod writer;

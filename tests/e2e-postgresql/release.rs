@@ -8,7 +8,7 @@ use super::shell::{eventually, is_ours, kubectl, repository, run, state, try_run
 /// Where the cluster with replicas is, as its document has it.
 pub(crate) const PRODUCTION: &str = "production";
 /// Volumes that a test may use up; a claim that is deleted takes its own with it.
-const VOLUMES: usize = 16;
+const VOLUMES: usize = 20;
 
 pub(crate) struct Release {
     pub(crate) namespace: &'static str,

@@ -26,6 +26,7 @@ import unicodedata
 import urllib.error
 import urllib.request
 
+import pgbackrest
 import psycopg2
 import psycopg2.extras
 import yaml
@@ -266,7 +267,9 @@ def bootstrap():
     with connect() as connection:
         Roles(connection, settings).all()
     folder = "/etc/initdb"
-    scripts = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    # Data that was restored has what they made.
+    there = os.path.isdir(folder) and not settings["restored"]
+    scripts = sorted(os.listdir(folder)) if there else []
     for name in (it for it in scripts if it.endswith(".sql")):
         say(f"running {name} of primary.initdb.scripts")
         database = settings["database"] or "postgres"
@@ -369,6 +372,8 @@ class Watch:
         self.said[name] = why
 
     def turn(self):
+        if os.path.isdir(pgbackrest.SECRETS):
+            self.step("giving pgBackRest the store's keys", pgbackrest.keys)
         own = self.patroni.get("/patroni")
         if own.get("state") != "running":
             return

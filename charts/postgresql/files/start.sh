@@ -37,6 +37,10 @@ openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -
     say "the certificate of Patroni's API was not made; see the Secret with ca.crt and ca.key: $(tail -1 "$state/openssl.log")"
     exit 1
 }
+if [ -n "${PGBACKREST_STANZA:-}" ]; then
+    mkdir -p "$(dirname "$PGDATA")/pgbackrest-spool"
+    python3 /scripts/pgbackrest.py keys
+fi
 python3 /scripts/settings.py render
 # The first pod makes the cluster; without data, the others wait until there is one to be cloned.
 [ -s "$PGDATA/PG_VERSION" ] || python3 /scripts/settings.py wait

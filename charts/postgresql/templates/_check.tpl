@@ -5,6 +5,8 @@
 {{- include "postgresql.checkSettings" . -}}
 {{- include "postgresql.checkAuth" . -}}
 {{- include "postgresql.checkPods" . -}}
+{{- include "postgresql.checkPgbackrest" . -}}
+{{- include "postgresql.checkRestore" . -}}
 {{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
 {{- if and $image.tag $image.digest -}}
 {{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
@@ -105,6 +107,71 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "postgresql.checkPgbackrest" -}}
+{{- $pgbackrest := .Values.pgbackrest -}}
+{{- if $pgbackrest.enabled -}}
+{{- if not $pgbackrest.s3.bucket -}}
+{{- fail "pgbackrest.enabled needs pgbackrest.s3.bucket, the bucket that WAL and backups go into" -}}
+{{- end -}}
+{{- if hasPrefix "http://" $pgbackrest.s3.endpoint -}}
+{{- fail (printf "pgbackrest.s3.endpoint is %s: pgBackRest speaks TLS alone, so give the server a certificate, and pgbackrest.minio.tls where its authority is a private one" $pgbackrest.s3.endpoint) -}}
+{{- end -}}
+{{- $credentials := $pgbackrest.s3.credentials -}}
+{{- if and (not $pgbackrest.s3.existingSecret) (not (and $credentials.accessKeyId $credentials.secretAccessKey)) -}}
+{{- fail "pgbackrest.enabled needs the store's keys: pgbackrest.s3.existingSecret, or both of pgbackrest.s3.credentials" -}}
+{{- end -}}
+{{- if and (contains "." $pgbackrest.s3.bucket) (eq $pgbackrest.s3.uriStyle "host") -}}
+{{- fail (printf "pgbackrest.s3.bucket is %s and uriStyle host: no certificate is good for a host with more dots, so take uriStyle path" $pgbackrest.s3.bucket) -}}
+{{- end -}}
+{{- if and $pgbackrest.repo.block (not $pgbackrest.repo.bundle) -}}
+{{- fail "pgbackrest.repo.block needs pgbackrest.repo.bundle: set bundle, or block to false" -}}
+{{- end -}}
+{{- $levels := dict "zst" (list -7 22) "lz4" (list -5 12) "gz" (list -1 9) "bz2" (list 1 9) "none" (list -7 22) -}}
+{{- $level := $pgbackrest.compression.level -}}
+{{- $range := index $levels $pgbackrest.compression.type -}}
+{{- if not (kindIs "invalid" $level) -}}
+{{- if or (lt (int $level) (index $range 0 | int)) (gt (int $level) (index $range 1 | int)) -}}
+{{- fail (printf "pgbackrest.compression.level is %d: %s has %d to %d" (int $level) $pgbackrest.compression.type (index $range 0) (index $range 1)) -}}
+{{- end -}}
+{{- end -}}
+{{- $tls := $pgbackrest.minio.tls -}}
+{{- if and $tls.enabled $tls.existingSecret $tls.caPem -}}
+{{- fail "pgbackrest.minio.tls has existingSecret and caPem: each is the certificate of the store's authority, so set one of them" -}}
+{{- end -}}
+{{- if and $tls.enabled $tls.caPem (not (contains "-----BEGIN CERTIFICATE-----" $tls.caPem)) -}}
+{{- fail "pgbackrest.minio.tls.caPem is no certificate in PEM" -}}
+{{- end -}}
+{{- if gt (len (include "postgresql.name" .)) 34 -}}
+{{- fail (printf "the name of all objects is %s, too long for the CronJobs of pgbackrest: 34 characters at most, by fullnameOverride" (include "postgresql.name" .)) -}}
+{{- end -}}
+{{- if has (int $pgbackrest.server.port) (list 5432 8008 (int .Values.metrics.service.ports.metrics)) -}}
+{{- fail (printf "pgbackrest.server.port is %d, at which another container of the pod listens" (int $pgbackrest.server.port)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkRestore" -}}
+{{- $restore := .Values.restore -}}
+{{- if $restore.enabled -}}
+{{- if not .Values.pgbackrest.enabled -}}
+{{- fail "restore.enabled needs pgbackrest.enabled, whose bucket and keys it reads with" -}}
+{{- end -}}
+{{- if not $restore.source.path -}}
+{{- fail "restore.enabled needs restore.source.path, the folder of the repository that the data comes from" -}}
+{{- end -}}
+{{- if eq $restore.source.path (include "postgresql.repoPath" .) -}}
+{{- fail (printf "restore.source.path is %s, into which this cluster would archive its own WAL: install it under another name, or set pgbackrest.repo.path" $restore.source.path) -}}
+{{- end -}}
+{{- $has := has $restore.type (list "time" "lsn" "xid" "name") -}}
+{{- if and $has (not $restore.target) -}}
+{{- fail (printf "restore.type is %s and needs restore.target" $restore.type) -}}
+{{- end -}}
+{{- if and $restore.target (not $has) -}}
+{{- fail (printf "restore.target has no meaning with restore.type %s: take time, lsn, xid or name" $restore.type) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Values that are given and have no effect, a line each. */}}
 {{- define "postgresql.warnings" -}}
 {{- $auth := .Values.auth -}}
@@ -175,6 +242,38 @@ backup.s3.{{ $key }} has no effect without backup.enabled.
 {{- end -}}
 {{- if and .Values.backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
 backup.s3.caSecret has no effect with an endpoint without TLS.
+{{- end -}}
+{{- $pgbackrest := .Values.pgbackrest -}}
+{{- if not $pgbackrest.enabled -}}
+{{- if $pgbackrest.verify.enabled }}
+pgbackrest.verify has no effect without pgbackrest.enabled.
+{{- end -}}
+{{- range $key := list "endpoint" "bucket" "existingSecret" -}}
+{{- if index $pgbackrest.s3 $key }}
+pgbackrest.s3.{{ $key }} has no effect without pgbackrest.enabled.
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $credentials := $pgbackrest.s3.credentials -}}
+{{- if and $pgbackrest.s3.existingSecret (or $credentials.accessKeyId $credentials.secretAccessKey) }}
+pgbackrest.s3.credentials has no effect beside pgbackrest.s3.existingSecret, which has them.
+{{- end -}}
+{{- $backup := $pgbackrest.backup -}}
+{{- if not (or $backup.fullSchedule $backup.incrementalSchedule $backup.differentialSchedule) }}
+pgbackrest.backup has no schedule: WAL piles up in the repository, and nothing there is ever removed.
+{{- end -}}
+{{- $tls := $pgbackrest.minio.tls -}}
+{{- if and $tls.enabled (not $tls.existingSecret) (not $tls.caPem) -}}
+{{- if not (lookup "v1" "Secret" $tls.secretNamespace $tls.secretName) }}
+The Secret {{ $tls.secretName }} in the namespace {{ $tls.secretNamespace }} is gone: the copy of it is used, and follows no change.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .Values.restore.enabled) (or .Values.restore.source.path .Values.restore.target .Values.restore.set) }}
+restore.source, restore.target and restore.set have no effect without restore.enabled.
+{{- end -}}
+{{- if and .Values.restore.enabled .Release.IsUpgrade }}
+restore.* has no effect on a cluster that is there already: take it out.
 {{- end -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- if not $policy.enabled -}}

@@ -54,6 +54,9 @@
 - {name: POSTGRES_DB, value: {{ .Values.auth.database | default "postgres" | quote }}}
 - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}
 - {name: PATRONICTL_CONFIG_FILE, value: /run/patroni/patroni.yaml}
+{{- if .Values.pgbackrest.enabled }}
+{{ include "postgresql.repoEnv" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "postgresql.mounts" -}}
@@ -62,6 +65,9 @@
 - {name: secrets, mountPath: /run/secrets/postgresql, readOnly: true}
 - {name: sockets, mountPath: /run/postgresql}
 - {name: patroni, mountPath: /run/patroni}
+{{- if .Values.pgbackrest.enabled }}
+{{ include "postgresql.repoMounts" . }}
+{{- end }}
 {{- end -}}
 
 {{/* A question of the kubelet to Patroni's API, with how often and how long. */}}

@@ -85,6 +85,13 @@ postgresql:
 {{- /* On from the start, since to switch it on needs a restart; a command that does nothing archives nothing. */ -}}
 {{- $_ := set $parameters "archive_mode" "on" -}}
 {{- $_ := set $parameters "archive_command" "/bin/true" -}}
+{{- with .Values.pgbackrest -}}
+{{- if .enabled -}}
+{{- $_ := set $parameters "archive_command" (printf "pgbackrest --stanza=%s archive-push %%p" .stanza) -}}
+{{- /* What is committed waits no longer than this for the end of its segment. */ -}}
+{{- $_ := set $parameters "archive_timeout" "60s" -}}
+{{- end -}}
+{{- end -}}
 {{- $store := include "postgresql.storeParameters" . | fromYamlArray -}}
 {{- range $name, $value := .Values.postgresql.parameters -}}
 {{- if not (or (has $name $store) (kindIs "invalid" $value)) -}}
@@ -111,6 +118,16 @@ bootstrap:
     {{- if .Values.postgresql.dataChecksums }}
     - data-checksums
     {{- end }}
+  {{- with .Values.restore }}
+  {{- if .enabled }}
+  # Of a new cluster alone: where Patroni's ConfigMaps say that there is one, nothing of this is read.
+  method: pgbackrest
+  pgbackrest:
+    command: {{ include "postgresql.restore" $ | quote }}
+    keep_existing_recovery_conf: true
+    no_params: true
+  {{- end }}
+  {{- end }}
   post_bootstrap: python3 /scripts/settings.py bootstrap
 postgresql:
   listen: 0.0.0.0:5432
@@ -125,6 +142,11 @@ postgresql:
     replication: {username: {{ .Values.auth.replicationUsername | quote }}}
     rewind: {username: rewind_user}
   parameters: {{- include "postgresql.localParameters" . | nindent 4 }}
+  {{- if .Values.pgbackrest.enabled }}
+  # A replica that missed more than the primary keeps finds it there, and so does pg_rewind.
+  recovery_conf:
+    restore_command: pgbackrest --stanza={{ .Values.pgbackrest.stanza }} archive-get %f "%p"
+  {{- end }}
   basebackup:
     - checkpoint: fast
   pg_hba: {{- include "postgresql.hba" . | nindent 4 }}

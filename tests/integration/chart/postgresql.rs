@@ -6,6 +6,7 @@ mod backups;
 mod failover;
 mod objects;
 mod passwords;
+mod pgbackrest;
 mod pods;
 mod refusals;
 mod settings;
@@ -85,7 +86,7 @@ fn names(documents: &[Value], kind: &str) -> Vec<String> {
 }
 
 /// Values that people combine.
-const COMBINATIONS: [&[&str]; 4] = [
+const COMBINATIONS: [&[&str]; 5] = [
     &[],
     &[
         "replication.replicas=3",
@@ -133,6 +134,28 @@ const COMBINATIONS: [&[&str]; 4] = [
         "primary.service.nodePorts.postgresql=30432",
         "readReplicas.service.type=NodePort",
         "extraDeploy:=[\"{kind: ConfigMap, apiVersion: v1, metadata: {name: '{{ .Release.Name }}-more'}}\"]",
+    ],
+    &[
+        "replication.replicas=1",
+        "pgbackrest.enabled=true",
+        "pgbackrest.s3.bucket=wal",
+        "pgbackrest.s3.credentials.accessKeyId=a",
+        "pgbackrest.s3.credentials.secretAccessKey=b",
+        "pgbackrest.minio.tls.enabled=true",
+        "pgbackrest.minio.tls.existingSecret=ca",
+        "pgbackrest.repo.cipher.existingSecret=phrase",
+        "pgbackrest.repo.retention.diff=3",
+        "pgbackrest.backup.differentialSchedule=0 3 * * *",
+        "pgbackrest.backup.nodeSelector.disk=hdd",
+        "pgbackrest.backup.tolerations:=[{\"operator\":\"Exists\"}]",
+        "pgbackrest.server.existingSecret=tls",
+        "pgbackrest.verify.enabled=true",
+        "pgbackrest.verify.size=20Gi",
+        "restore.enabled=true",
+        "restore.source.path=/production/old",
+        "networkPolicy.s3.cidrs={10.0.0.0/8}",
+        "commonLabels.team=data",
+        "global.imagePullSecrets={registry}",
     ],
     &[
         "primary.persistence.enabled=false",
@@ -216,11 +239,13 @@ fn the_preset_has_the_figures_of_its_document() {
 fn the_scripts_say_nothing_to_shellcheck_and_compile() {
     let files = chart().join("files");
     let compiled = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
-    Prepared::new("python3")
-        .args(["-c", compiled])
-        .arg(files.join("settings.py"))
-        .succeed();
-    for script in ["start.sh", "exporter.sh"] {
+    for script in ["settings.py", "pgbackrest.py"] {
+        Prepared::new("python3")
+            .args(["-c", compiled])
+            .arg(files.join(script))
+            .succeed();
+    }
+    for script in ["start.sh", "exporter.sh", "minio-ca.sh", "server.sh"] {
         Prepared::new("sh")
             .arg("-n")
             .arg(files.join(script))

@@ -157,6 +157,21 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/postgresql.md",
+            "helm install postgresql charts/postgresql",
+            Pods("wal_in_s3_brings_a_moment_back_and_backups_go_on_after_a_kill"),
+        ),
+        (
+            "docs/postgresql.md",
+            "kubectl -n production exec postgresql-0 -- pgbackrest info",
+            Pods("wal_in_s3_brings_a_moment_back_and_backups_go_on_after_a_kill"),
+        ),
+        (
+            "docs/postgresql.md",
+            "helm install before-the-mistake",
+            Pods("wal_in_s3_brings_a_moment_back_and_backups_go_on_after_a_kill"),
+        ),
+        (
+            "docs/postgresql.md",
             "kubectl -n production delete configmap,pvc",
             Pods(
                 "one_instance_keeps_its_rows_and_its_password_through_a_kill_and_a_new_installation",
