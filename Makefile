@@ -19,6 +19,8 @@ demo: tools-postgres ## Backs a database up, destroys it, brings it back; a few 
 check: fmt-check clippy ## Formatting, clippy and the tests that need no server; seconds after a change
 	$(CARGO) test --workspace --lib --test architecture --no-fail-fast --quiet
 
+# A machine of CI compiles once: what would speed the next compilation up takes time and room in this one.
+test: export CARGO_INCREMENTAL ?= 0
 test: tools lint unit e2e-if-possible ## Everything that CI runs; installs what it needs
 
 e2e: ## Images, chart and the whole path in pods, on a cluster of our own or on KUBECONFIG's

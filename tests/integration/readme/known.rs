@@ -242,6 +242,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             Machine("by_hand_a_table_whose_columns_read_others_is_loaded_last"),
         ),
         (
+            "docs/performance.md",
+            "BENCH_OBJECTS=",
+            Nobody("a measurement of hours"),
+        ),
+        (
             "docs/runbook.md",
             "kubectl -n NS get workloads",
             Nobody("needs Kueue"),
