@@ -32,6 +32,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::cron::Cron;
+use crate::domain::drills::Drills;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
 use crate::domain::question::{About, Question};
@@ -191,8 +192,9 @@ impl Engine for Local {
         secrets::are_given(&doing, Some(&plan.source.password), Some(&plan.store.keys))?;
         let now = self.clock.now();
         let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
+        secrets::are_given(&doing, schedule.drills_password(), None)?;
         let own = secrets::of_schedule(schedule);
-        let secrets = secrets::write(&self.workers.backup(schedule).to_env(), &own);
+        let secrets = secrets::write(&self.workers.kept(schedule), &own);
         let times = [due, Some(now.as_second())];
         let name = &schedule.name;
         let written = self.store.put(schedule.clone(), secrets, times, whose);
@@ -275,6 +277,15 @@ impl Engine for Local {
         self.tell_schedule(name).await?;
         self.asked.notify_one();
         Ok(())
+    }
+
+    async fn keep_drills(&self, name: &Name, known: &Drills, now: &Drills) -> Result<(), Error> {
+        let texts = [known, now].map(engine::written_drills);
+        match self.store.keep_drills(name.to_string(), texts).await? {
+            None => Err(engine::no_schedule("keep how far the drills are of", name)),
+            Some(false) => Err(engine::others_drills(name)),
+            Some(true) => self.tell_schedule(name).await,
+        }
     }
 
     async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {
