@@ -10,6 +10,7 @@
 mod changes;
 mod clock;
 mod directories;
+mod drills;
 mod lines;
 mod logs;
 mod question;
@@ -31,7 +32,6 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::cron::Cron;
 use crate::domain::drills::Drills;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
@@ -280,12 +280,7 @@ impl Engine for Local {
     }
 
     async fn keep_drills(&self, name: &Name, known: &Drills, now: &Drills) -> Result<(), Error> {
-        let texts = [known, now].map(engine::written_drills);
-        match self.store.keep_drills(name.to_string(), texts).await? {
-            None => Err(engine::no_schedule("keep how far the drills are of", name)),
-            Some(false) => Err(engine::others_drills(name)),
-            Some(true) => self.tell_schedule(name).await,
-        }
+        self.keep_drills_of(name, [known, now]).await
     }
 
     async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {
@@ -404,14 +399,6 @@ impl Engine for Local {
 fn private(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
-}
-
-/// When a schedule is due next, in seconds.
-fn next(cron: &str, now: Timestamp) -> Result<Option<i64>, Error> {
-    let cron: Cron = cron
-        .parse()
-        .map_err(|error| Error::new(format!("read the schedule {cron:?}"), Kind::Invalid, error))?;
-    Ok(cron.next_after(now).map(Timestamp::as_second))
 }
 
 fn digest(text: &str) -> String {

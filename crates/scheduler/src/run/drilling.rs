@@ -1,6 +1,6 @@
 //! The restore drills of schedules at their times, as long as this scheduler leads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -11,6 +11,8 @@ use crate::service::drills::following::Following;
 
 /// Between two looks at least: runs may change often.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// How much longer than a look that is at least: there may be many schedules.
+const TIMES: u32 = 10;
 
 /// Begins what is due and hears what came of it.
 pub(super) async fn follow(
@@ -33,19 +35,21 @@ pub(super) async fn follow(
             return;
         }
         changed.mark_unchanged();
+        let began = Instant::now();
         let rests = tokio::select! {
             () = stop.cancelled() => return,
             rests = service.follow_drills(&mut following, Timestamp::now()) => rests,
         };
+        let between = BETWEEN.max(began.elapsed() * TIMES);
         let something = async {
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(between).await;
             // Its sender is the ledger's, which the service has.
             drop(changed.changed().await);
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = something => {}
-            () = tokio::time::sleep(rests.max(BETWEEN)) => {}
+            () = tokio::time::sleep(rests.max(between)) => {}
         }
     }
 }

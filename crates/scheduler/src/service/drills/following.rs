@@ -1,6 +1,6 @@
 //! Drills of schedules at their times: what is decided elsewhere is kept and done here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use backuper::catalog::Revision;
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use crate::domain::callers::Caller;
 use crate::domain::credential::Credential;
+use crate::domain::database::Database;
 use crate::domain::drills::{Drills, Facts, Step, Verify, step};
 use crate::domain::name::Name;
 use crate::domain::restore::{Drill, Lent, Restore, Wishes};
-use crate::domain::run::Run;
 use crate::domain::schedule::Schedule;
 use crate::engine::change::Things;
 use crate::engine::{Error, Kind, Scheduled};
@@ -39,9 +39,9 @@ impl Service {
             }
         }
         let all = self.ledger.drilled();
-        let is_there = |name: &Name| all.iter().any(|it| it.schedule.name == *name);
-        following.kept.retain(|name, _| is_there(name));
-        following.trouble.retain(|name, _| is_there(name));
+        let names: HashSet<&Name> = all.iter().map(|it| &it.schedule.name).collect();
+        following.kept.retain(|name, _| names.contains(name));
+        following.trouble.retain(|name, _| names.contains(name));
         let mut next = now.as_second() + LONG;
         for scheduled in &all {
             let looked = self.follow_one(following, scheduled, now).await;
@@ -94,7 +94,12 @@ impl Service {
         loop {
             let run = known.under_way.as_ref().and_then(|it| it.run.as_deref());
             let run = run.and_then(|it| self.ledger.run(it));
-            let facts = self.facts(scheduled, run.as_ref(), now);
+            let facts = Facts {
+                schedule,
+                is_suspended: scheduled.suspended,
+                run: run.as_ref(),
+                may_begin: &|| self.may_begin(schedule, now),
+            };
             let (after, next) = step(known, &facts, now);
             if let Step::Cancel(run) = &next {
                 self.give_up(run).await?;
@@ -109,27 +114,15 @@ impl Service {
         }
     }
 
-    fn facts<'a>(
-        &self,
-        scheduled: &'a Scheduled,
-        run: Option<&'a Run>,
-        now: Timestamp,
-    ) -> Facts<'a> {
-        let schedule = &scheduled.schedule;
-        let overview = self.ledger.overview(&schedule.name, now);
-        let of_runs = overview.and_then(|it| it.protection.history.last_success);
-        let place = schedule.verify().map(|it| {
-            let name = Drill::name(schedule.name.as_str());
-            let server = it.server.as_ref().unwrap_or(&schedule.plan.source);
-            format!("{}:{}/{name}", server.host, server.port)
-        });
-        Facts {
-            schedule,
-            is_suspended: scheduled.suspended,
-            has_backup: of_runs.is_some(),
-            run,
-            is_taken: place.is_some_and(|it| self.ledger.is_restoring(&it)),
-        }
+    /// Whether there is a backup to prove, and nothing is being restored under the name of the schedule's drills.
+    fn may_begin(&self, schedule: &Schedule, now: Timestamp) -> bool {
+        let Some(verify) = schedule.verify() else {
+            return false;
+        };
+        let known = self.ledger.overview(&schedule.name, now);
+        let backup = known.and_then(|it| it.protection.history.last_success);
+        let place = target(schedule, verify).place();
+        backup.is_some() && !self.ledger.is_restoring(&place)
     }
 
     async fn keep(
@@ -214,15 +207,21 @@ impl Service {
     }
 }
 
+/// Where it is restored to: whatever a worker that knows no drills did there, it would be in no database of anybody's.
+fn target(schedule: &Schedule, verify: &Verify) -> Database {
+    let server = verify.server.as_ref().unwrap_or(&schedule.plan.source);
+    Database {
+        name: Drill::name(schedule.name.as_str()),
+        ..server.clone()
+    }
+}
+
 /// The restore that proves the newest backup of a schedule.
 fn newest(schedule: &Schedule, verify: &Verify, request: &str) -> Restore {
     let plan = &schedule.plan;
-    let server = verify.server.as_ref().unwrap_or(&plan.source);
-    let is_kept = server.password.is_kept();
+    let target = target(schedule, verify);
+    let is_kept = target.password.is_kept();
     let is_own = verify.server.is_none();
-    let mut target = server.clone();
-    // Whatever a worker that knows no drills did with it, it would be in no database of anybody's.
-    target.name = Drill::name(schedule.name.as_str());
     Restore {
         target,
         store: plan.store.clone(),
