@@ -6,6 +6,7 @@ mod answers;
 mod before;
 pub(crate) mod between;
 mod copies;
+mod drills;
 mod faults;
 mod golden;
 mod lease;

@@ -24,6 +24,15 @@
 {{- with .compressionLevel -}}{{- $_ := set $format "compressionLevel" (int64 .) -}}{{- end -}}
 {{- $_ := set $one "format" $format -}}
 {{- end -}}
+{{- with .verify -}}
+{{- $verify := pick . "cron" "sql" -}}
+{{- with .server -}}
+{{- $server := pick . "host" "user" "passwordSecret" -}}
+{{- with .port -}}{{- $_ := set $server "port" (int64 .) -}}{{- end -}}
+{{- $_ := set $verify "server" $server -}}
+{{- end -}}
+{{- $_ := set $one "verify" $verify -}}
+{{- end -}}
 {{- $all = append $all $one -}}
 {{- end -}}
 {{- toYaml (dict "schedules" $all) -}}
@@ -37,6 +46,7 @@
 {{- $all := list -}}
 {{- range default (list) .Values.schedules -}}
 {{- with (.database.passwordSecret).name -}}{{- $all = append $all . -}}{{- end -}}
+{{- with (((.verify).server).passwordSecret).name -}}{{- $all = append $all . -}}{{- end -}}
 {{- $store := .store -}}
 {{- range list "keysSecret" "serviceAccountSecret" "accountKeySecret" "sasTokenSecret" -}}
 {{- with get $store . -}}{{- $all = append $all .name -}}{{- end -}}
@@ -76,6 +86,11 @@
 {{- /* For those who skip the schema too: a ConfigMap is no place for a secret. */}}
 {{- if or (hasKey $one.database "password") (hasKey $one.store "accessKey") (hasKey $one.store "secretKey") -}}
 {{- fail (printf "%s: passwords and keys stand in Secrets, which database.passwordSecret and store.keysSecret name" $what) -}}
+{{- end -}}
+{{- with $one.verify -}}
+{{- if hasKey (default (dict) .server) "password" -}}
+{{- fail (printf "%s: passwords stand in Secrets, which verify.server.passwordSecret names" $what) -}}
+{{- end -}}
 {{- end -}}
 {{- if or (hasKey $one.store "serviceAccountKey") (hasKey $one.store "accountKey") (hasKey $one.store "sasToken") -}}
 {{- fail (printf "%s: keys stand in Secrets, which store.serviceAccountSecret, store.accountKeySecret and store.sasTokenSecret name" $what) -}}

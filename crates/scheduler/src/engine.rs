@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::drills::Drills;
 use crate::domain::labels::Labels;
 use crate::domain::name::Name;
 use crate::domain::question::{Question, Task};
@@ -69,6 +70,11 @@ pub trait Engine: Debug + Send + Sync {
     /// Lets a schedule rest, or run again at its times. What runs already goes on; a schedule that is so
     /// already is success. [`Kind::NotFound`] when there is none.
     async fn suspend(&self, name: &Name, suspended: bool) -> Result<(), Error>;
+
+    /// Keeps beside a schedule how far its drills are, in the place of what was known of that; what keeps nothing is
+    /// as one that was never kept. [`Kind::Conflict`] where something else is kept by now, [`Kind::NotFound`] when
+    /// there is no schedule.
+    async fn keep_drills(&self, name: &Name, known: &Drills, now: &Drills) -> Result<(), Error>;
 
     /// Starts a run of a schedule beside its times, or finds the one that is under way; where the request
     /// has a name, one of that name that has ended is found too. One that is suspended runs as well.
@@ -287,6 +293,28 @@ fn request_or_any(request_id: &str) -> String {
 fn no_schedule(doing: &str, name: &Name) -> Error {
     let why = "there is none";
     Error::new(format!("{doing} schedule {name}"), Kind::NotFound, why)
+}
+
+/// What is known of a schedule's drills and is so no more.
+fn others_drills(name: &Name) -> Error {
+    let why = "somebody else has just done that; ask again";
+    Error::new(
+        format!("keep how far the drills of schedule {name} are"),
+        Kind::Conflict,
+        why,
+    )
+}
+
+/// How far a schedule's drills are, as it is kept. What cannot be read is begun anew: nothing that was due is made.
+fn read_drills(kept: Option<&str>) -> Drills {
+    let read = kept.map(crate::domain::kept::read);
+    read.and_then(Result::ok).unwrap_or_default()
+}
+
+/// As it is kept, to be read by [`read_drills`]; none: there is nothing to keep.
+fn written_drills(drills: &Drills) -> Option<String> {
+    // Its keys are texts: nothing of it can fail.
+    (!drills.are_none()).then(|| crate::domain::kept::write(drills).unwrap_or_default())
 }
 
 /// What a schedule leads to whose credentials are to stay, and that has none for the same place.

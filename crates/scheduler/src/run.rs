@@ -2,6 +2,7 @@
 
 mod access;
 mod declared;
+mod drilling;
 pub mod operating;
 mod socket;
 
@@ -95,8 +96,8 @@ pub async fn scheduler(config: &Config, shutdown: &Shutdown) -> Result<String, F
         let serving = tokio::spawn(server::serve(listener, None, api, stop.clone()));
         (serving, socket)
     });
-    let declared = declared.map(|path| (service.clone(), path));
     let beside = Beside {
+        service,
         declared,
         operating,
     };
@@ -205,8 +206,9 @@ async fn can_work(engine: &dyn Engine) -> Result<(), Failure> {
 
 /// What goes on beside calls where the settings ask for it.
 struct Beside {
-    /// Schedules of a file, and the file.
-    declared: Option<(Service, PathBuf)>,
+    service: Service,
+    /// A file of schedules.
+    declared: Option<PathBuf>,
     operating: Option<Operating>,
 }
 
@@ -219,6 +221,7 @@ async fn background(
     stop: CancellationToken,
 ) {
     let Beside {
+        service,
         declared,
         operating,
     } = beside;
@@ -237,10 +240,11 @@ async fn background(
     };
     let following = leads.clone();
     let declaring = async {
-        if let Some((service, path)) = &declared {
-            declared::follow(service, path, following, &stop).await;
+        if let Some(path) = &declared {
+            declared::follow(&service, path, following, &stop).await;
         }
     };
+    let drilling = drilling::follow(&service, leads.clone(), &stop);
     let leader = leads.clone();
     let operating = async {
         if let Some(operating) = operating {
@@ -252,7 +256,8 @@ async fn background(
         operating,
         observer.run(told.clone()),
         tidy(engine.as_ref(), leads, &stop),
-        declaring
+        declaring,
+        drilling
     );
 }
 

@@ -9,6 +9,7 @@ pub mod drills;
 pub mod ledger;
 mod objects;
 mod options;
+pub mod proving;
 pub mod put;
 mod questions;
 pub mod restores;

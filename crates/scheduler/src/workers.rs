@@ -20,6 +20,7 @@ pub use stores::{DefaultStore, usual_keys};
 use crate::domain::access::Places;
 use crate::domain::credential::Credential;
 use crate::domain::database::Database;
+use crate::domain::drills;
 use crate::domain::options::Options;
 use crate::domain::question::{Given, Task};
 use crate::domain::restore::{Drill, Restore, Wishes};
@@ -62,6 +63,17 @@ impl Workers {
             copy: settings.copy.clone(),
             reporting: self.reporting(plan.core.as_ref()),
         }
+    }
+
+    /// What of a schedule is kept: what its backuper is told, and what is secret of its drills.
+    #[must_use]
+    pub fn kept(&self, schedule: &Schedule) -> Vec<Var> {
+        let mut vars = self.backup(schedule).to_env();
+        if let Some(Credential::Inline(password)) = schedule.drills_password() {
+            let password = password.clone().unwrap_or_default();
+            vars.push(Var::secret(drills::PASSWORD, &password));
+        }
+        vars
     }
 
     /// What a restorer is told.

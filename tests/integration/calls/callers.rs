@@ -198,6 +198,7 @@ pub(super) async fn with_schedules(authority: &Authority) -> (Server, [String; 2
             created: Timestamp::now(),
             suspended: false,
             last_success: None,
+            drills: scheduler::domain::drills::Drills::default(),
         })));
     }
     (server, names.try_into().unwrap())

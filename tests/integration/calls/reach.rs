@@ -56,6 +56,7 @@ fn heard(server: &Server) {
             created: Timestamp::now(),
             suspended: false,
             last_success: None,
+            drills: scheduler::domain::drills::Drills::default(),
         })));
     }
 }

@@ -11,6 +11,7 @@ use backuper::runtime::settings::read_from;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, pending};
 use scheduler::config::Config;
+use scheduler::domain::drills::Drills;
 use scheduler::domain::name::Name;
 use scheduler::domain::question::Question;
 use scheduler::domain::restore::Restore;
@@ -163,6 +164,10 @@ impl Engine for Recording {
     }
 
     async fn suspend(&self, _name: &Name, _suspended: bool) -> Result<(), Error> {
+        self.check()
+    }
+
+    async fn keep_drills(&self, _name: &Name, _known: &Drills, _now: &Drills) -> Result<(), Error> {
         self.check()
     }
 

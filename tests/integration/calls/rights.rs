@@ -220,6 +220,67 @@ fn what_reaches_beyond_a_database_is_said_by_who_may_do_everything_alone() {
     });
 }
 
+/// Issue 14, section 3: drills at times of their own.
+#[test]
+fn an_owner_has_drills_where_it_may_restore_and_asks_as_a_role_whose_password_it_gives() {
+    block_on(async {
+        let authority = Authority::new();
+        let (server, _) = with_schedules(&authority).await;
+        let mut client = operations(&server, &authority, None);
+        let own = || v1::DrillServer::default();
+        let on = |host: &str, password: &str| v1::DrillServer {
+            host: host.to_owned(),
+            password: password.to_owned(),
+            ..own()
+        };
+        let named = v1::DrillServer {
+            password_secret: Some(v1::PasswordSecret {
+                name: "shop".to_owned(),
+                key: String::new(),
+            }),
+            ..own()
+        };
+        let (ours, theirs) = ("drills.team-a.example", "drills.team-b.example");
+        for (token, password, server, sql, expected) in [
+            (OWNER, "hunter2", own(), "SELECT 1", Code::Ok),
+            // It is there already.
+            (OWNER, "", own(), "SELECT 1", Code::Ok),
+            (OWNER, "", own(), "SELECT 2", Code::PermissionDenied),
+            (OPERATOR, "", own(), "SELECT 2", Code::Ok),
+            (
+                OWNER,
+                "",
+                on(theirs, "x"),
+                "SELECT 1",
+                Code::PermissionDenied,
+            ),
+            (OWNER, "", on(ours, ""), "SELECT 1", Code::PermissionDenied),
+            (OWNER, "", on(ours, "x"), "SELECT 1", Code::Ok),
+            (OWNER, "", on(ours, ""), "SELECT 1", Code::Ok),
+            (OWNER, "hunter2", named, "SELECT 1", Code::PermissionDenied),
+        ] {
+            let told = format!("{token} {server:?} {sql}");
+            let mut request = wanted("mine", "db.team-a.example");
+            request.database.as_mut().unwrap().password = password.to_owned();
+            request.verify = Some(v1::Verify {
+                cron: "@daily".to_owned(),
+                server: Some(server),
+                sql: vec![sql.to_owned()],
+            });
+            let answer = client.put_schedule(with(token, request)).await;
+            assert_eq!(code(answer), expected, "{told}");
+        }
+        let mut several = wanted("all", "db.team-a.example");
+        several.database.as_mut().unwrap().dbname = "*".to_owned();
+        several.verify = Some(v1::Verify {
+            cron: "@daily".to_owned(),
+            ..v1::Verify::default()
+        });
+        let answer = client.put_schedule(with(OPERATOR, several)).await;
+        assert_eq!(code(answer), Code::InvalidArgument);
+    });
+}
+
 /// A run whose worker is at it.
 fn under_way(component: Component, database: &str) -> Run {
     Run {

@@ -49,11 +49,19 @@ fn what_is_declared_reaches_the_scheduler_as_it_is() {
 /// What a schedule has beside the settings of all, with numbers as they are written.
 #[test]
 fn what_a_schedule_has_of_its_own_reaches_the_scheduler_as_it_is() {
-    let own = r#""retention":{"days":1000000,"hourly":1,"daily":2,"weekly":3,"monthly":4,"yearly":5,"atLeast":2,"timeZone":"Asia/Tokyo","objects":true},"format":{"kind":"sql.gz","sqlOwners":true,"sqlClean":false,"compressionLevel":9,"keyTemplate":"{{ .ClusterName }}/{{ .DatabaseName }}/{{ .RunID }}","clusterName":"prod"},"encryption":{"recipients":["ssh-ed25519 AAAAC3Nz me"],"manifest":true},"filters":{"includeSchemas":["shop"],"excludeTableData":["\"a,b\".*"]},"globals":{"enabled":false,"passwords":"none"},"jobs":3,"coreAddr""#;
+    let own = r#""retention":{"days":1000000,"hourly":1,"daily":2,"weekly":3,"monthly":4,"yearly":5,"atLeast":2,"timeZone":"Asia/Tokyo","objects":true},"format":{"kind":"sql.gz","sqlOwners":true,"sqlClean":false,"compressionLevel":9,"keyTemplate":"{{ .ClusterName }}/{{ .DatabaseName }}/{{ .RunID }}","clusterName":"prod"},"encryption":{"recipients":["ssh-ed25519 AAAAC3Nz me"],"manifest":true},"filters":{"includeSchemas":["shop"],"excludeTableData":["\"a,b\".*"]},"globals":{"enabled":false,"passwords":"none"},"jobs":3,"verify":{"cron":"0 6 * * 0","server":{"host":"drills","port":5432,"user":"restorer","passwordSecret":{"name":"the-drills"}},"sql":["SELECT 1"]},"coreAddr""#;
     let one = SHOP.replacen(r#""coreAddr""#, own, 1);
     let documents = rendered(&[&schedules(&[&one])]);
     let expected: Value = serde_yaml_ng::from_str(&format!("schedules: [{one}]")).unwrap();
     assert_eq!(declared(&documents), expected);
+    let policed = rendered(&[&schedules(&[&one]), "admissionPolicy.enabled=true"]);
+    let policies = policed
+        .iter()
+        .filter(|it| it["kind"] == "ValidatingAdmissionPolicy");
+    let texts: String = policies
+        .map(|it| serde_yaml_ng::to_string(it).unwrap())
+        .collect();
+    assert!(texts.contains("^the-drills$"), "{texts}");
     // Rules that are none are some all the same: the settings of all do not hold.
     let none = SHOP.replacen(r#""coreAddr""#, r#""retention":{},"coreAddr""#, 1);
     let documents = rendered(&[&schedules(&[&none])]);
@@ -70,6 +78,11 @@ fn what_a_schedule_has_of_its_own_reaches_the_scheduler_as_it_is() {
         (r#""filters":{"tables":["a"]}"#, "tables"),
         (r#""globals":{"passwords":"md5"}"#, "passwords"),
         (r#""jobs":0"#, "jobs"),
+        (r#""verify":{"sql":["SELECT 1"]}"#, "cron"),
+        (
+            r#""verify":{"cron":"@daily","server":{"password":"hunter2"}}"#,
+            "passwordSecret",
+        ),
     ] {
         is_refused(
             &shop(r#""coreAddr""#, &format!(r#"{own},"coreAddr""#)),

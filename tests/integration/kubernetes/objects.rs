@@ -62,6 +62,7 @@ fn wanted() -> Wanted {
             },
             ..Options::default()
         },
+        verify: None,
         validate_only: false,
     }
 }

@@ -115,6 +115,11 @@ fn unquoted(value: &Value) -> Option<&'static str> {
         ("store", ["accountKey", "account_key"]),
         ("store", ["sasToken", "sas_token"]),
     ];
+    let server = value.get("verify").and_then(|it| it.get("server"));
+    let of_drills = server.and_then(|it| it.get("password"));
+    if of_drills.is_some_and(|it| !it.is_string() && !it.is_null()) {
+        return Some("verify.server.password");
+    }
     // A private key, where a public one is meant.
     let recipients = value.get("encryption").and_then(|it| it.get("recipients"));
     if recipients.is_some_and(|it| !is_list_of_texts(it)) {
@@ -149,6 +154,11 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_no_text_is_not_shown() {
+        let login = "database: {host: db, dbname: shop, user: me}";
+        let drills = "verify: {cron: \"@daily\", server: {host: drills, password: 12345}}";
+        let why = refusal(&format!("{{name: shop, {drills}, {login}, {REST}"));
+        assert!(why.contains("verify.server.password is no text"), "{why}");
+        assert!(!why.contains("12345"), "{why}");
         for database in ["password: 12345", "password: {a: hunter2}"] {
             let entry = format!(
                 "{{name: shop, database: {{host: db, dbname: shop, user: me, {database}}}, {REST}"
@@ -172,10 +182,23 @@ mod tests {
         assert_eq!(options.format.sql_owners, None);
         assert_eq!(options.filters.0.exclude_table_data.iter().count(), 2);
         assert_eq!(options.globals.globals, Some(false));
+        let drills = "timeZone: Asia/Tokyo, verify: {cron: \"0 6 * * 0\", server: {host: drills, user: restorer, passwordSecret: {name: drills}}, sql: [SELECT 1]}";
+        let text = format!("schedules:\n- {{name: shop, {drills}, {login}, {REST}");
+        let wanted = super::wanted(Path::new("schedules.yaml"), &text).unwrap();
+        let verify = wanted[0].verify.clone().unwrap();
+        assert_eq!(verify.cron.to_string(), "CRON_TZ=Asia/Tokyo 0 6 * * 0");
+        assert_eq!(verify.server.user.as_deref(), Some("restorer"));
+        assert!(verify.server.password.reference().is_some());
         for (own, expected) in [
             ("retention: {daily: -1}", "out of range"),
             ("retention: {zone: UTC}", "zone"),
             ("format: {kind: tar}", "format.kind"),
+            ("verify: {cron: soon}", "verify.cron"),
+            ("verify: {cron: \"@daily\", sql: [\"\"]}", "verify.sql"),
+            (
+                "verify: {cron: \"@daily\", server: {port: 70000}}",
+                "verify.server.port",
+            ),
             (
                 "encryption: {recipients: AGE-SECRET-KEY-1HUNTER2}",
                 "a list",

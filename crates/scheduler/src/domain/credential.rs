@@ -53,6 +53,12 @@ impl<T> Credential<T> {
         matches!(self, Self::Inline(Some(_)))
     }
 
+    /// Whether the caller has given it, be it at hand or not.
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline(_))
+    }
+
     /// The Secret that the caller has named.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use restorer::drill;
+use serde::{Deserialize, Serialize};
 
 use super::restore::Restore;
 use super::run::{Ending, Run};
@@ -43,7 +44,8 @@ impl Drilled {
 }
 
 /// What a drill that has ended has shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Verdict {
     /// Its run.
     pub run: String,
@@ -52,8 +54,10 @@ pub struct Verdict {
     /// Whether the backup came back as it was dumped. Where not, that may be the drill's own fault.
     pub passed: bool,
     /// The backup that this says something of; none: it says nothing, or nobody has heard which.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// How many tables were compared, and how many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<(u64, u64)>,
     /// The worker's last sentence, or at least one word; empty where it has passed unheard.
     pub said: String,
@@ -87,11 +91,14 @@ impl Verdict {
 }
 
 /// What is known of the drills of one backup, or of those of a schedule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Verification {
     /// When one has last passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
     /// What the last one that has ended has shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<Verdict>,
 }
 
@@ -133,6 +140,7 @@ mod tests {
         restore.lent = Some(Lent {
             by: "nightly".parse().unwrap(),
             password: true,
+            drills: false,
         });
         Run {
             component: Component::Restore,

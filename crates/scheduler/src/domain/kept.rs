@@ -5,13 +5,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The newest version that this scheduler reads and writes. One that is higher is not read.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// What is kept. What an older scheduler would lose, or do otherwise, is kept in a version that it does not
 /// read: then it leaves it alone.
 pub trait Kept {
     /// The first version that has all of it: 1; 2 where it has what came after the first one; 3 with a prefix, a
-    /// store of another cloud, a list of databases, roles to make, or options of its own; 4 of a drill.
+    /// store of another cloud, a list of databases, roles to make, or options of its own; 4 of a drill;
+    /// 5 with drills at times of their own.
     fn version(&self) -> u32;
 }
 

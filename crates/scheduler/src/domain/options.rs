@@ -15,6 +15,8 @@ use backuper::job::{Format, Passwords};
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 
+use super::drills::Verify;
+
 pub use filters::Filters;
 pub use retention::OwnRetention;
 
@@ -47,6 +49,9 @@ pub struct Options {
     /// How its runs are tried.
     #[serde(skip_serializing_if = "is_default")]
     pub tries: OwnTries,
+    /// How its backups are proved; none: they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
 }
 
 /// How runs are tried.
@@ -147,12 +152,14 @@ impl Options {
     }
 
     /// What of it stays where the schedule is given another database or another store: what it says of
-    /// single objects was meant for those that lay in the first one, and names of tables for the first
+    /// single objects was meant for those that lay in the first one, and names of tables and drills for the first
     /// database.
     #[must_use]
     pub fn elsewhere(mut self, is_same_database: bool) -> Self {
         if !is_same_database {
             self.filters = Filters::default();
+            // Nobody has asked for that one's rows on a server of this one's.
+            self.verify = None;
         }
         if let Some(retention) = &mut self.retention {
             retention.objects = false;
@@ -162,7 +169,7 @@ impl Options {
 
     /// What differs, in the words of a request.
     #[must_use]
-    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 7] {
+    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 8] {
         let Self {
             retention,
             format,
@@ -172,6 +179,7 @@ impl Options {
             globals,
             jobs,
             tries,
+            verify,
         } = self;
         [
             ("retention", *retention != before.retention),
@@ -184,6 +192,7 @@ impl Options {
             ("globals", *globals != before.globals),
             ("jobs", *jobs != before.jobs),
             ("tries", *tries != before.tries),
+            ("verify", *verify != before.verify),
         ]
     }
 }
@@ -227,6 +236,7 @@ mod tests {
             (r#"{"filters":{"include_tables":["a"]}}"#, "filters"),
             (r#"{"globals":{"globals":false}}"#, "globals"),
             (r#"{"jobs":1}"#, "jobs"),
+            (r#"{"verify":{"cron":"@daily"}}"#, "verify"),
         ] {
             let changes = read(text).changes_from(&none);
             let words = changes.into_iter().filter_map(|(it, is)| is.then_some(it));
@@ -237,11 +247,12 @@ mod tests {
     /// What lies in another bucket nobody has said anything of.
     #[test]
     fn single_objects_are_judged_in_the_place_alone_that_it_was_said_for() {
-        let text = r#"{"retention":{"rules":{"daily":7},"objects":true},"filters":{"include_tables":["a"]}}"#;
+        let text = r#"{"retention":{"rules":{"daily":7},"objects":true},"filters":{"include_tables":["a"]},"verify":{"cron":"@daily"}}"#;
         let moved = read(text).elsewhere(true);
         let rules = moved.retention.clone().map(|it| it.rules.daily);
         assert_eq!((rules, moved.judge_objects()), (Some(7), false));
-        assert!(!moved.filters.0.is_empty());
-        assert!(read(text).elsewhere(false).filters.0.is_empty());
+        assert!(!moved.filters.0.is_empty() && moved.verify.is_some());
+        let other = read(text).elsewhere(false);
+        assert!(other.filters.0.is_empty() && other.verify.is_none());
     }
 }

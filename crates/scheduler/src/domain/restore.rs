@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::credential::Credential;
 use super::database::Database;
+use super::drills;
 use super::kept::Kept;
 use super::name::Name;
 use super::options::OwnLayout;
@@ -75,6 +76,12 @@ impl Drill {
         format!("restore_drill_{of}")
     }
 
+    /// Whether anything is asked.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        !self.sql.is_empty()
+    }
+
     /// All that is asked, for a worker; none: nothing is.
     #[must_use]
     pub fn question(&self) -> Option<String> {
@@ -122,6 +129,8 @@ impl Kept for Restore {
             || self.target.authorities.is_some()
             || self.store.region.is_some();
         let newest = match self.drill {
+            // It would lend another password.
+            Some(_) if self.lent.as_ref().is_some_and(|it| it.drills) => 5,
             // It would replace the target, or try to.
             Some(_) => 4,
             None if is_newest => 3,
@@ -172,17 +181,37 @@ pub struct Lent {
     pub by: Name,
     /// Whether the password of its database is lent too.
     pub password: bool,
+    /// Whether the password of the server is lent that its drills have for themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drills: bool,
 }
 
 impl Lent {
-    /// Whether a worker's variable has what is lent, by its name.
+    /// By a schedule, with or without its database's password.
     #[must_use]
-    pub fn has(&self, variable: &str) -> bool {
+    pub fn by(by: Name, password: bool) -> Self {
+        Self {
+            by,
+            password,
+            drills: false,
+        }
+    }
+
+    /// The name under which the schedule keeps what a worker's variable has; none: it does not lend it.
+    #[must_use]
+    pub fn of(&self, variable: &str) -> Option<&'static str> {
         if variable == "DB_PASSWORD" {
-            return self.password;
+            let own = self.password.then_some("DB_PASSWORD");
+            return self.drills.then_some(drills::PASSWORD).or(own);
         }
         let mut stores = Way::ALL.into_iter().flat_map(Way::variables);
-        stores.any(|it| *it == variable)
+        stores.find(|it| **it == variable).copied()
+    }
+
+    /// All that it may lend, by the names of a worker's variables.
+    pub fn variables() -> impl Iterator<Item = &'static str> {
+        let stores = Way::ALL.into_iter().flat_map(Way::variables);
+        stores.copied().chain(["DB_PASSWORD"])
     }
 }
 
@@ -193,9 +222,12 @@ impl Restore {
         let plan = &lender.plan;
         let source = self.source.as_ref().and_then(|it| it.parse().ok());
         let is_source = source.is_some_and(|it| plan.one(&it).is_some());
-        let has_password = self.lent.as_ref().is_some_and(|it| it.password);
-        let is_login = !has_password || plan.source.has_login_of(&self.target);
-        is_source && is_login && plan.store.place == self.store.place
+        let lent = |it: fn(&Lent) -> bool| self.lent.as_ref().is_some_and(it);
+        let is_login = !lent(|it| it.password) || plan.source.has_login_of(&self.target);
+        let server = lender.verify().and_then(|it| it.server.as_ref());
+        let is_server = server.is_some_and(|it| it.has_login_of(&self.target));
+        let is_drills = !lent(|it| it.drills) || is_server;
+        is_source && is_login && is_drills && plan.store.place == self.store.place
     }
 
     /// Which key of which Secret a worker's variable is in, where the caller or the administrator has named
@@ -241,8 +273,16 @@ impl Restore {
         if let Some(source) = source.as_ref().filter(|it| **it != target.place()) {
             text.push_str(&format!("\n{source:?}"));
         }
-        if let Some(Lent { by, password }) = lent {
+        if let Some(Lent {
+            by,
+            password,
+            drills,
+        }) = lent
+        {
             text.push_str(&format!("\n{:?}\n{password}", by.as_str()));
+            if *drills {
+                text.push_str("\ndrills");
+            }
         }
         if !wishes.are_none() {
             text.push_str(&wishes.asked());
@@ -315,6 +355,22 @@ mod tests {
         };
         assert!(told("RESTORE_DRILL").contains("copy"));
         assert!(told("RESTORE_DRILL_SQL").contains(r"SELECT 1 -- one\n;\nSELECT 2"));
+        let lent = |password, drills| {
+            let by = "nightly".parse().unwrap();
+            Lent {
+                by,
+                password,
+                drills,
+            }
+        };
+        assert_eq!(lent(true, false).of("DB_PASSWORD"), Some("DB_PASSWORD"));
+        assert_eq!(lent(false, false).of("DB_PASSWORD"), None);
+        assert_eq!(lent(false, true).of("DB_PASSWORD"), Some(drills::PASSWORD));
+        assert_eq!(lent(false, true).of(drills::PASSWORD), None);
+        drill.lent = Some(lent(false, true));
+        // It would lend the schedule's own password, and to another server.
+        assert!(kept::write(&drill).unwrap().starts_with(r#"{"version":5,"#));
+        assert_ne!(drill.request(), read.request());
     }
 
     /// After a rollback an older scheduler would take the target's own backups.

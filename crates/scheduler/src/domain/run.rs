@@ -117,6 +117,13 @@ pub enum Ending {
     Expired,
 }
 
+impl Ending {
+    /// The reason of a run whose worker was the scheduler's child and was stopped with it.
+    pub const STOPPED: &str = "Stopped";
+    /// The same where the scheduler's end was sudden.
+    pub const INTERRUPTED: &str = "Interrupted";
+}
+
 impl State {
     /// Whether a run in this state may come into that one: an end is for good.
     #[must_use]

@@ -7,8 +7,10 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 
+use super::credential::Credential;
 use super::cron::Cron;
 use super::database::Database;
+use super::drills::{self, Verify};
 use super::kept::Kept;
 use super::labels::{self, Labels};
 use super::name::Name;
@@ -88,10 +90,11 @@ impl Kept for Schedule {
         let is_labelled = self.labels.as_ref().is_some_and(|it| !it.is_empty());
         let is_new = is_labelled || self.declared;
         // A scheduler that knows labels does not know these yet.
-        let newest = if has_none_of_its_own(&self.options) {
-            1
-        } else {
-            3
+        let newest = match &self.options {
+            // It would make no drill, and write the schedule without.
+            Some(own) if own.verify.is_some() => 5,
+            own if has_none_of_its_own(own) => 1,
+            _ => 3,
         };
         self.plan.version().max(1 + u32::from(is_new)).max(newest)
     }
@@ -166,6 +169,13 @@ impl Schedule {
         self.options.clone().unwrap_or_default()
     }
 
+    /// How its backups are proved at times of their own; none: they are not. Of several databases nobody says whose.
+    #[must_use]
+    pub fn verify(&self) -> Option<&Verify> {
+        let own = self.options.as_ref().filter(|_| !self.plan.several)?;
+        own.verify.as_ref()
+    }
+
     /// The name under which its backups are counted; none: with those of no named schedule.
     #[must_use]
     pub fn counted_as(&self) -> Option<ScheduleName> {
@@ -225,6 +235,17 @@ impl Schedule {
     #[must_use]
     pub fn kept_of(&self, before: Option<&Self>) -> Option<Vec<&'static str>> {
         let mut kept = Vec::new();
+        if self.drills_password().is_some_and(Credential::is_kept) {
+            let (before, verify) = (before?, self.verify()?);
+            let is_it = before
+                .verify()
+                .is_some_and(|it| verify.has_login_of(&self.plan.source, it, &before.plan.source));
+            let has_one = before.drills_password().is_some_and(Credential::is_inline);
+            if !has_one || !is_it {
+                return None;
+            }
+            kept.push(drills::PASSWORD);
+        }
         let (now, before) = (&self.plan, before.map(|it| &it.plan));
         if now.source.password.is_kept() {
             let before = before.map(|it| &it.source)?;
@@ -242,6 +263,22 @@ impl Schedule {
             kept.extend(now.store.variables());
         }
         Some(kept)
+    }
+
+    /// Whether a credential of its is at hand.
+    #[must_use]
+    pub fn has_at_hand(&self) -> bool {
+        let Plan { source, store, .. } = &self.plan;
+        let of_drills = self.drills_password();
+        source.password.is_at_hand()
+            || store.keys.is_at_hand()
+            || of_drills.is_some_and(Credential::is_at_hand)
+    }
+
+    /// The password of the server that its drills have for themselves.
+    #[must_use]
+    pub fn drills_password(&self) -> Option<&Credential> {
+        self.verify()?.password()
     }
 
     /// What differs from what was kept, in the words of a request.
@@ -301,7 +338,7 @@ mod tests {
     use backuper::postgres::SslMode;
     use backuper::storage::StoreUrl;
 
-    use crate::domain::credential::{Credential, Reference};
+    use crate::domain::credential::Reference;
     use crate::domain::kept;
 
     fn plan(cron: &str, keep: u32) -> Plan {
@@ -371,6 +408,41 @@ mod tests {
         assert_eq!(version(&own), Some(1));
         own.options = serde_json::from_str(r#"{"retention":{}}"#).ok();
         assert_eq!(version(&own), Some(3));
+        own.options = serde_json::from_str(r#"{"verify":{"cron":"@daily"}}"#).ok();
+        assert_eq!(version(&own), Some(5));
+    }
+
+    /// What is kept of one server's password is never sent to another.
+    #[test]
+    fn the_password_of_the_drills_own_server_stays_for_its_login_alone() {
+        let with = |host: &str, password: Credential| {
+            let mut schedule = Schedule::new(plan("@daily", 7).name(0), plan("@daily", 7));
+            let mut server = schedule.plan.source.clone();
+            server.host = host.to_owned();
+            server.password = password;
+            schedule.options = Some(Options {
+                verify: Some(Verify {
+                    cron: "@weekly".parse().unwrap(),
+                    server: Some(server),
+                    sql: Vec::new(),
+                }),
+                ..Options::default()
+            });
+            schedule
+        };
+        let before = with("drills", Credential::Inline(Some("secret".into())));
+        let stays = |it: &Schedule| it.kept_of(Some(&before));
+        let kept = || Credential::Inline(None);
+        assert_eq!(stays(&with("drills", kept())), Some(vec![drills::PASSWORD]));
+        assert_eq!(stays(&with("others", kept())), None);
+        assert_eq!(with("drills", kept()).kept_of(None), None);
+        let given = with("others", Credential::Inline(Some("new".into())));
+        assert_eq!(stays(&given), Some(Vec::new()));
+        let text = kept::write(&before).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        let read: Schedule = kept::read(&text).unwrap();
+        assert!(read.changes_from(&before).is_empty());
+        assert_eq!(read.changes_from(&given), ["verify"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::drills::Drills;
 use crate::domain::name::Name;
 use crate::domain::run::Run;
 use crate::domain::schedule::Schedule;
@@ -46,4 +47,6 @@ pub struct Scheduled {
     pub suspended: bool,
     /// The last success that its engine remembers, however old its run is.
     pub last_success: Option<Timestamp>,
+    /// How far its drills are.
+    pub drills: Drills,
 }

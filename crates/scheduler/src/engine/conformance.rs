@@ -119,6 +119,7 @@ pub async fn keeps_its_promises(engine: Arc<dyn Engine>) {
     schedules_are_idempotent(&engine).await;
     updates_need_a_schedule(&engine).await;
     kept::what_is_not_said_anew_stays_where_it_is(&engine).await;
+    kept::how_far_drills_are_is_kept_beside_their_schedule(&engine).await;
     a_schedule_that_was_given_to_another_database_is_not_taken_back(&engine).await;
     callers_at_the_same_time_agree(&engine).await;
     one_restore_at_a_time_into_a_database(&engine).await;

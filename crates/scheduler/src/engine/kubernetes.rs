@@ -45,6 +45,7 @@ use kube::{Client, Config, Resource, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::drills::Drills;
 use crate::domain::labels::Labels;
 use crate::domain::name::Name;
 use crate::domain::question::Question;
@@ -180,6 +181,10 @@ impl Engine for Kubernetes {
 
     async fn suspend(&self, name: &Name, suspended: bool) -> Result<(), Error> {
         self.suspend_schedule(name, suspended).await
+    }
+
+    async fn keep_drills(&self, name: &Name, known: &Drills, now: &Drills) -> Result<(), Error> {
+        self.keep_drills_of(name, known, now).await
     }
 
     async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {

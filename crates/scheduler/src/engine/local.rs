@@ -10,6 +10,7 @@
 mod changes;
 mod clock;
 mod directories;
+mod drills;
 mod lines;
 mod logs;
 mod question;
@@ -31,7 +32,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::cron::Cron;
+use crate::domain::drills::Drills;
 use crate::domain::limits::Limits;
 use crate::domain::name::Name;
 use crate::domain::question::{About, Question};
@@ -191,8 +192,9 @@ impl Engine for Local {
         secrets::are_given(&doing, Some(&plan.source.password), Some(&plan.store.keys))?;
         let now = self.clock.now();
         let due = schedule.plan.cron.next_after(now).map(Timestamp::as_second);
+        secrets::are_given(&doing, schedule.drills_password(), None)?;
         let own = secrets::of_schedule(schedule);
-        let secrets = secrets::write(&self.workers.backup(schedule).to_env(), &own);
+        let secrets = secrets::write(&self.workers.kept(schedule), &own);
         let times = [due, Some(now.as_second())];
         let name = &schedule.name;
         let written = self.store.put(schedule.clone(), secrets, times, whose);
@@ -275,6 +277,10 @@ impl Engine for Local {
         self.tell_schedule(name).await?;
         self.asked.notify_one();
         Ok(())
+    }
+
+    async fn keep_drills(&self, name: &Name, known: &Drills, now: &Drills) -> Result<(), Error> {
+        self.keep_drills_of(name, [known, now]).await
     }
 
     async fn run(&self, name: &Name, request_id: &str) -> Result<Started, Error> {
@@ -393,14 +399,6 @@ impl Engine for Local {
 fn private(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
-}
-
-/// When a schedule is due next, in seconds.
-fn next(cron: &str, now: Timestamp) -> Result<Option<i64>, Error> {
-    let cron: Cron = cron
-        .parse()
-        .map_err(|error| Error::new(format!("read the schedule {cron:?}"), Kind::Invalid, error))?;
-    Ok(cron.next_after(now).map(Timestamp::as_second))
 }
 
 fn digest(text: &str) -> String {

@@ -22,8 +22,8 @@ use super::object::{self, Namespaced, Phased};
 use super::objects::{Objects, later};
 use super::{Error, Guarded, Operator, REPAIR, about, keys, now, runs, status};
 use crate::domain::cron::Cron;
+use crate::domain::slots::{Due, due};
 use crate::domain::zone::Zone;
-use slots::Due;
 
 pub(super) async fn reconcile(
     object: Arc<Guarded<BackupSchedule>>,
@@ -91,7 +91,7 @@ impl Working<'_> {
         let deadline = self.object.spec.starting_deadline_seconds;
         let created = self.object.creation_timestamp();
         let base = slots::base(&before, created.as_ref(), now);
-        let Due { slot, next } = slots::due(&cron, base, now, deadline);
+        let Due { slot, next } = due(&cron, base, now, deadline);
         let mut made = before.last_backup_time.clone();
         if let Some(slot) = slot.filter(|_| self.waits()) {
             let note = format!(

@@ -57,7 +57,7 @@ impl Service {
     /// As [`Self::put`].
     pub async fn declare(&self, wanted: Wanted) -> Result<Answer, Error> {
         let administrator = Caller::administrator();
-        self.put_as(&administrator, wanted, Checks::Off, true).await
+        Box::pin(self.put_as(&administrator, wanted, Checks::Off, true)).await
     }
 
     /// Removes a schedule that the administrator's file has declared; whether it was there, and is its.

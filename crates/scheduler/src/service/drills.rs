@@ -1,5 +1,7 @@
 //! Restore drills: a backup is restored into a database of its own, compared, and thrown away.
 
+pub mod following;
+
 use backuper::catalog::Revision;
 use backuper::postgres::SslMode;
 

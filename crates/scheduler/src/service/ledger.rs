@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::domain::callers::is_place;
+use crate::domain::cron::Cron;
 use crate::domain::databases;
 use crate::domain::drilled::{Verdict, Verification};
 use crate::domain::name::Name;
@@ -19,8 +20,8 @@ use crate::domain::protection::Protection;
 use crate::domain::run::{Component, Run, State};
 use crate::domain::schedule::{Plan, Schedule};
 use crate::domain::verified::Verified;
-use crate::engine::Change;
 use crate::engine::change::Things;
+use crate::engine::{Change, Scheduled};
 use index::{Index, is_untold};
 
 /// How long a call waits for the schedules after a start.
@@ -66,18 +67,22 @@ pub type Behind = (Timestamp, String);
 impl Ledger {
     /// Takes in what an engine tells. Gives a run whose end is to be told, if this is one.
     pub fn apply(&self, change: Change) -> Option<Run> {
-        let interval = match &change {
-            Change::Schedule(it) => it.schedule.plan.cron.longest_interval(),
-            _ => None,
+        let intervals = match &change {
+            Change::Schedule(it) => {
+                let drills = it.schedule.verify().map(|it| &it.cron);
+                let both = [Some(&it.schedule.plan.cron), drills];
+                both.map(|it| it.and_then(Cron::longest_interval))
+            }
+            _ => [None, None],
         };
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let untold = index.apply(change, interval);
+        let untold = index.apply(change, intervals);
         drop(index);
         self.changed.send_replace(());
         untold
     }
 
-    /// Takes in what is known of a schedule's drills; none: it has none.
+    /// Takes in what is known of the drills of an object's schedule; none: it has none.
     pub fn verify(&self, schedule: &str, verified: Option<Verified>) {
         let mut all = self
             .verified
@@ -89,7 +94,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets all that is known of drills: whoever works on the schedules tells it anew.
+    /// Forgets all that is known of the drills of objects: whoever works on those tells it anew.
     pub fn forget_verifications(&self) {
         let mut all = self
             .verified
@@ -118,8 +123,22 @@ impl Ledger {
     /// What is known of all schedules' drills.
     #[must_use]
     pub fn verifications(&self) -> Vec<Verified> {
-        let all = self.verified.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().cloned().collect()
+        let of_objects = self.verified.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Verified> = of_objects.values().cloned().collect();
+        drop(of_objects);
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        all.extend(index.schedules.values().filter_map(|it| index.verified(it)));
+        all
+    }
+
+    /// The schedules whose backups are proved at times of their own, and those of which something is kept of that.
+    #[must_use]
+    pub fn drilled(&self) -> Vec<Scheduled> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let all = index.schedules.values().map(|it| &it.scheduled);
+        all.filter(|it| it.schedule.verify().is_some() || !it.drills.are_none())
+            .cloned()
+            .collect()
     }
 
     /// Tells of every change of anything.
@@ -397,9 +416,11 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
+    use crate::domain::drills::Drills;
     use crate::domain::run::Ending;
-    use crate::engine::Scheduled;
 
     fn run(id: &str, state: State) -> Box<Run> {
         let created = Timestamp::from_second(1_800_000_000).unwrap();
@@ -468,6 +489,7 @@ mod tests {
                 created: Timestamp::UNIX_EPOCH,
                 suspended: true,
                 last_success: None,
+                drills: Drills::default(),
             })));
         };
         tell(&schedule);
@@ -506,6 +528,7 @@ mod tests {
                 created: Timestamp::UNIX_EPOCH,
                 suspended: false,
                 last_success,
+                drills: Drills::default(),
             })));
         };
         let ended = Timestamp::from_second(1_700_000_000).unwrap();
@@ -547,6 +570,7 @@ mod tests {
                 created: Timestamp::UNIX_EPOCH,
                 suspended: false,
                 last_success: None,
+                drills: Drills::default(),
             })));
         };
         told(&schedule);
@@ -603,5 +627,52 @@ mod tests {
         schedule.plan.source.name = "crm".to_owned();
         told(&schedule);
         assert_eq!(known(&schedule), Verification::default());
+    }
+
+    /// Issue 14, section 3: the gauges hold for every schedule that is verified, also once its drills' runs are gone.
+    #[test]
+    fn what_is_kept_of_drills_is_shown_and_outlives_their_runs() {
+        let ledger = Ledger::default();
+        let mut schedule = crate::engine::conformance::schedule("nightly");
+        schedule.options = serde_json::from_str(r#"{"verify":{"cron":"0 6 * * 0"}}"#).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut drills = Drills {
+            of: Drills::place(&schedule),
+            ..Drills::default()
+        };
+        let tell = |schedule: &Schedule, suspended, drills: &Drills| {
+            ledger.apply(Change::Schedule(Box::new(Scheduled {
+                schedule: schedule.clone(),
+                created: Timestamp::UNIX_EPOCH,
+                suspended,
+                last_success: None,
+                drills: drills.clone(),
+            })));
+        };
+        tell(&schedule, false, &drills);
+        assert_eq!(ledger.verifications(), [], "its times are not followed yet");
+        drills.followed.since = Some(at(60));
+        drills.shown.last = Some(at(120));
+        let drills = drills.failed("restore-1".to_owned(), "it said no", at(180));
+        tell(&schedule, false, &drills);
+        let expected = Verified {
+            schedule: "nightly".to_owned(),
+            database: "db.example:5432/shop".to_owned(),
+            since: at(60),
+            last: Some(at(120)),
+            passed: Some(false),
+            interval: Some(SignedDuration::from_hours(7 * 24)),
+        };
+        assert_eq!(ledger.verifications(), [expected]);
+        let overview = ledger.overview(&schedule.name, at(200)).unwrap();
+        assert_eq!(overview.verification.newest.unwrap().said, "it said no");
+        tell(&schedule, true, &drills);
+        assert_eq!(ledger.verifications(), []);
+        schedule.plan.source.name = "crm".to_owned();
+        tell(&schedule, false, &drills);
+        assert_eq!(ledger.verifications(), []);
+        schedule.options = None;
+        tell(&schedule, false, &Drills::default());
+        assert!(ledger.drilled().is_empty());
     }
 }

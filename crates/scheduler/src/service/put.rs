@@ -6,6 +6,7 @@ use backuper::selection::written;
 use jiff::Timestamp;
 
 use super::ledger::Overview;
+use super::proving::Proving;
 use super::{Checks, Service, checks, declared, judged, may, secrets};
 use crate::domain::callers::{Caller, Verb};
 use crate::domain::credential::Credential;
@@ -39,6 +40,8 @@ pub struct Wanted {
     pub labels: Labels,
     /// What it has of its own beside the administrator's settings.
     pub options: Options,
+    /// How its backups are proved at times of their own; none: they are not.
+    pub verify: Option<Proving>,
     /// Whether nothing is to be made.
     pub validate_only: bool,
 }
@@ -68,7 +71,9 @@ impl Service {
     ) -> Result<Answer, Error> {
         let Plan { source, store, .. } = &wanted.plan;
         self.may_name_references(caller, Some(&source.password), Some(&store.keys))?;
-        self.put_as(caller, wanted, checks, false).await
+        let of_drills = wanted.verify.as_ref().map(|it| &it.server.password);
+        self.may_name_references(caller, of_drills, None)?;
+        Box::pin(self.put_as(caller, wanted, checks, false)).await
     }
 
     pub(super) async fn put_as(
@@ -82,7 +87,8 @@ impl Service {
             name,
             mut plan,
             labels,
-            options,
+            mut options,
+            verify,
             validate_only,
         } = wanted;
         may(caller, Verb::Backup, &plan.source.place())?;
@@ -110,6 +116,9 @@ impl Service {
         if let Some(found) = found.as_ref().filter(|_| is_declared) {
             declared::is_its_own(found, &plan)?;
         }
+        options.verify = self
+            .proving(caller, &name, (&plan, found.as_ref()), verify)
+            .await?;
         keep_credentials(&mut plan, found.as_ref());
         has_its_password(&name, &plan, found.as_ref())?;
         let named = (&plan.source, &plan.store, plan.core.as_ref());
@@ -130,12 +139,7 @@ impl Service {
                 Whose::OfDatabase(it.plan.source.place())
             });
             let put = self.engine.put(&schedule, whose).await?;
-            let database = schedule.plan.source.place();
-            if put == Put::Unchanged {
-                tracing::debug!(schedule = %schedule.name, %database, "it is as it was put");
-            } else {
-                tracing::info!(schedule = %schedule.name, %database, done = %put, "put");
-            }
+            tell(&schedule, &put);
             put
         };
         findings.extend(only_credentials(&put, &schedule));
@@ -236,6 +240,7 @@ impl Service {
             return Ok(None);
         };
         let password = Some(&mut source.password).filter(|it| it.is_kept());
+        let password = password.map(|it| ("DB_PASSWORD", it));
         let store = Some(store).filter(|it| it.keys.is_kept());
         secrets::fill(password, store, secrets);
         Ok(Some(schedule))
@@ -345,11 +350,18 @@ fn listed(names: &[String]) -> String {
     shown
 }
 
+fn tell(schedule: &Schedule, put: &Put) {
+    let (name, database) = (&schedule.name, schedule.plan.source.place());
+    if *put == Put::Unchanged {
+        tracing::debug!(schedule = %name, %database, "it is as it was put");
+    } else {
+        tracing::info!(schedule = %name, %database, done = %put, "put");
+    }
+}
+
 /// Said where nothing else was done.
 fn only_credentials(put: &Put, schedule: &Schedule) -> Option<String> {
-    let Plan { source, store, .. } = &schedule.plan;
-    let are_given = source.password.is_at_hand() || store.keys.is_at_hand();
-    (*put == Put::Unchanged && are_given).then(|| {
+    (*put == Put::Unchanged && schedule.has_at_hand()).then(|| {
         "nothing else has changed, and the credentials are now those that were given".to_owned()
     })
 }

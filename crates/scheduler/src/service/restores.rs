@@ -111,7 +111,7 @@ impl Service {
             drill,
         } = wanted;
         self.may_name_references(caller, Some(&identity), None)?;
-        may_ask_sql(caller, drill.as_ref(), &target.password)?;
+        may_prove(caller, drill.as_ref(), &target.password)?;
         // One that a schedule has was permitted when the schedule was made.
         let password = Some(&target.password);
         let (lender, store, source, own, layout) = match origin {
@@ -150,7 +150,7 @@ impl Service {
             request_id,
             as_of: None,
             begin_by: None,
-            lent: lender.map(|by| Lent { by, password }),
+            lent: lender.map(|by| Lent::by(by, password)),
             wishes,
             layout,
             drill,
@@ -224,7 +224,7 @@ impl Service {
         Ok(started)
     }
 
-    async fn allow(&self, caller: &Caller, restore: &Restore) -> Result<(), Error> {
+    pub(super) async fn allow(&self, caller: &Caller, restore: &Restore) -> Result<(), Error> {
         let named = (&restore.target, &restore.store, restore.core.as_ref());
         self.permit(caller, Verb::Restore, named).await?;
         self.engine.permit(Component::Restore, &restore.store)
@@ -240,7 +240,7 @@ impl Service {
     }
 
     /// A count means what it meant when it was asked for; backups made since are not counted.
-    fn timed(&self, restore: &mut Restore, within: Option<Duration>, now: Timestamp) {
+    pub(super) fn timed(&self, restore: &mut Restore, within: Option<Duration>, now: Timestamp) {
         restore.as_of = matches!(restore.revision, Revision::Count(_)).then_some(now);
         let within = within.unwrap_or(self.workers.settings.restore_begin_within);
         let by = now.saturating_add(within).unwrap_or(Timestamp::MAX);
@@ -285,7 +285,7 @@ impl Service {
             return Ok(None);
         };
         let Restore { target, store, .. } = &mut restore;
-        let password = lent.password.then_some(&mut target.password);
+        let password = lent.of("DB_PASSWORD").map(|it| (it, &mut target.password));
         let store = Some(store).filter(|it| it.keys.is_given());
         secrets::fill(password, store, secrets);
         Ok(Some(restore))
@@ -313,10 +313,13 @@ impl Service {
     }
 }
 
+fn may_prove(caller: &Caller, drill: Option<&Drill>, password: &Credential) -> Result<(), Error> {
+    may_ask_sql(caller, drill.is_some_and(Drill::asks), password)
+}
+
 /// SQL does on the server whatever its role may, in other databases too: as a role whose password the caller does
 /// not have, only who may do everything asks it.
-fn may_ask_sql(caller: &Caller, drill: Option<&Drill>, password: &Credential) -> Result<(), Error> {
-    let asks = drill.is_some_and(|it| !it.sql.is_empty());
+pub(super) fn may_ask_sql(caller: &Caller, asks: bool, password: &Credential) -> Result<(), Error> {
     if !asks || password.is_given() || caller.may_everything() {
         return Ok(());
     }
@@ -339,7 +342,7 @@ fn is_another(target: &Database, own: Option<&Database>) -> Result<(), Error> {
 impl Elsewhere {
     /// The target that is meant beside a schedule's own database, where there is one, and whether that
     /// one's password is lent: it is for no other server and no other role.
-    fn beside(self, own: Option<&Database>) -> Result<(Database, bool), Error> {
+    pub(super) fn beside(self, own: Option<&Database>) -> Result<(Database, bool), Error> {
         let Self {
             host,
             port,

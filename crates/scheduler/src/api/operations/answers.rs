@@ -6,7 +6,7 @@ mod options;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 pub(super) use backups::{backup, checks, deleted, restored, retained, shown, token_of_backup};
 pub(super) use drills::proving;
@@ -57,6 +57,7 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         jobs,
         // Only objects of Kubernetes ask for it, and say so themselves.
         tries: _,
+        verify,
     } = own.unwrap_or_default();
     let Plan { source, store, .. } = plan;
     v1::Schedule {
@@ -76,6 +77,12 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         create_time: Some(time(created)),
         suspended,
         next_run_time: next.map(time),
+        next_verify_time: verify
+            .as_ref()
+            .filter(|_| !suspended)
+            .and_then(|it| it.cron.next_after(Timestamp::now()))
+            .map(time),
+        verify: verify.map(drills::verify),
         protection: Some(protected(history)),
         verification: drills::verification(verification),
         retention: retention.map(options::retention),

@@ -34,12 +34,7 @@ impl PasswordAsked {
     /// The password, or the Secret that has it.
     pub(in crate::cli) fn password(&self) -> Result<(String, Option<v1::PasswordSecret>), Failure> {
         if let Some(named) = &self.password_secret {
-            let (name, key) = named.split_once('/').unwrap_or((named, ""));
-            let named = v1::PasswordSecret {
-                name: name.to_owned(),
-                key: key.to_owned(),
-            };
-            return Ok((String::new(), Some(named)));
+            return Ok((String::new(), Some(password_secret(named))));
         }
         let given = match &self.password_file {
             Some(path) => Some(read("--password-file", path)?),
@@ -48,6 +43,15 @@ impl PasswordAsked {
         };
         let given = given.map_or_else(String::new, |it| it.expose_secret().to_owned());
         Ok((given, None))
+    }
+}
+
+/// `NAME`, or `NAME/KEY`.
+pub(super) fn password_secret(named: &str) -> v1::PasswordSecret {
+    let (name, key) = named.split_once('/').unwrap_or((named, ""));
+    v1::PasswordSecret {
+        name: name.to_owned(),
+        key: key.to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use clap::Args;
 use super::options::OptionsAsked;
 use super::places::{PasswordAsked, database};
 use super::stores::{NEEDED, StoreAsked};
+use super::verify::ProvingAsked;
 use crate::api::proto::v1;
 
 /// A schedule in all it is, or a file of several.
@@ -18,7 +19,7 @@ pub(in crate::cli) struct PutAsked {
     #[arg(conflicts_with = "file")]
     name: Option<String>,
     /// A file of schedules, as SCHEDULES_FILE has it, in place of all that follows.
-    #[arg(short, long, conflicts_with_all = ["database", "store", "cron", "OptionsAsked", "RetentionOptions", "FormatOptions", "FilterOptions"])]
+    #[arg(short, long, conflicts_with_all = ["database", "store", "cron", "OptionsAsked", "RetentionOptions", "FormatOptions", "FilterOptions", "ProvingAsked"])]
     pub(in crate::cli) file: Option<PathBuf>,
     /// What is backed up: USER@HOST:PORT/DBNAME.
     #[arg(long, required_unless_present = "file")]
@@ -44,6 +45,8 @@ pub(in crate::cli) struct PutAsked {
     core: Option<String>,
     #[command(flatten)]
     options: OptionsAsked,
+    #[command(flatten, next_help_heading = "Its restore drills")]
+    proving: ProvingAsked,
     /// Make nothing, and say what would be.
     #[arg(long)]
     pub(in crate::cli) validate_only: bool,
@@ -72,6 +75,7 @@ impl PutAsked {
             core_addr: self.core.clone().unwrap_or_default(),
             skip_checks: self.skip_checks,
             validate_only: self.validate_only,
+            verify: self.proving.message()?,
             ..v1::PutScheduleRequest::default()
         }))
     }

@@ -1,10 +1,13 @@
-//! What a restore drill is asked for with.
+//! What restore drills are asked for with.
+
+use std::path::PathBuf;
 
 use backuper::runtime::Failure;
 use clap::Args;
+use secrecy::ExposeSecret as _;
 
-use super::places::{PasswordAsked, server};
-use super::secrets::IdentityAsked;
+use super::places::{PasswordAsked, password_secret, server};
+use super::secrets::{IdentityAsked, read};
 use super::stores::StoreAsked;
 use crate::api::proto::v1;
 
@@ -91,6 +94,61 @@ impl VerifyAsked {
             identity,
             identity_secret,
         })
+    }
+}
+
+/// Drills of a schedule at times of their own.
+#[derive(Debug, Args)]
+pub(super) struct ProvingAsked {
+    /// When its newest backup is proved by a restore drill, as --cron has it and in its time zone.
+    #[arg(long, value_name = "CRON")]
+    verify: Option<String>,
+    /// The server that drills make their database on, HOST or HOST:PORT; the schedule's where it is not given.
+    #[arg(long, value_name = "HOST", requires = "verify")]
+    verify_host: Option<String>,
+    /// The role that restores there, which needs CREATEDB; the schedule's where it is not given.
+    #[arg(long, value_name = "USER", requires = "verify")]
+    verify_user: Option<String>,
+    /// File with that role's password.
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    verify_password_file: Option<PathBuf>,
+    /// Kubernetes Secret that has it: NAME, or NAME/KEY with the key in it.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "verify",
+        conflicts_with = "verify_password_file"
+    )]
+    verify_password_secret: Option<String>,
+    /// SQL that what has come back is asked, and that must not say false or null; may be given several times.
+    #[arg(long, value_name = "SQL", requires = "verify")]
+    verify_sql: Vec<String>,
+}
+
+impl ProvingAsked {
+    /// None: there are to be no drills.
+    pub(super) fn message(&self) -> Result<Option<v1::Verify>, Failure> {
+        let Some(cron) = &self.verify else {
+            return Ok(None);
+        };
+        let host = self.verify_host.as_deref().map(server).transpose()?;
+        let (host, port) = host.unwrap_or_default();
+        let file = self.verify_password_file.as_ref();
+        let password = file.map(|it| read("--verify-password-file", it));
+        let password = password.transpose()?;
+        let server = v1::DrillServer {
+            host,
+            port,
+            user: self.verify_user.clone().unwrap_or_default(),
+            password: password.map_or_else(String::new, |it| it.expose_secret().to_owned()),
+            password_secret: self.verify_password_secret.as_deref().map(password_secret),
+        };
+        let is_own = server == v1::DrillServer::default();
+        Ok(Some(v1::Verify {
+            cron: cron.clone(),
+            server: (!is_own).then_some(server),
+            sql: self.verify_sql.clone(),
+        }))
     }
 }
 

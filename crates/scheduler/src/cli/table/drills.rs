@@ -47,6 +47,24 @@ pub(super) fn proved(run: &v1::Run) -> String {
     }
 }
 
+/// Which drills a schedule has at times of their own.
+pub(super) fn drills(it: &v1::Schedule) -> String {
+    let Some(verify) = &it.verify else {
+        return none();
+    };
+    let server = verify.server.as_ref();
+    let on = server.map_or_else(String::new, |it| {
+        let (user, host) = (shown(&it.user), shown(&it.host));
+        format!(" on {host}:{} as {user}", it.port)
+    });
+    let asking = match verify.sql.len() {
+        0 => String::new(),
+        1 => ", asking 1 statement".to_owned(),
+        count => format!(", asking {count} statements"),
+    };
+    format!("{}{on}{asking}", shown(&verify.cron))
+}
+
 /// Since when something is known to come back, or that it did not.
 pub(super) fn verified(it: Option<&v1::Verification>, now: Timestamp) -> String {
     let Some(verification) = it else {

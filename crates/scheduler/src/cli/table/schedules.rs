@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::drills::verified;
+use super::drills::{drills, verified};
 use super::options;
 use super::{ago, day, none, pairs, short, shown, size, table, until};
 use crate::api::client::{moment, span};
@@ -77,7 +77,10 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
         let time = it.as_ref().and_then(moment);
         time.map_or_else(none, |it| format!("{it:.0} ({})", ago(it, now)))
     };
-    let next = it.next_run_time.as_ref().and_then(moment);
+    let due = |it: &Option<prost_types::Timestamp>| {
+        let time = it.as_ref().and_then(moment);
+        time.map_or_else(none, |it| format!("{it:.0} ({})", until(it, now)))
+    };
     let count = match it.max_backup_count {
         0 => "all".to_owned(),
         count => format!("the newest {count}"),
@@ -99,6 +102,7 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
         ("Of the database", options::filters(it)),
         ("Globals", options::globals(it)),
         ("Streams", options::jobs(it)),
+        ("Restore drills", drills(it)),
         (
             "Told",
             if it.core_addr.is_empty() {
@@ -111,10 +115,8 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
         ("Secrets", secrets(it)),
         ("Declared", declared(it)),
         ("Made", at(&it.create_time)),
-        (
-            "Next run",
-            next.map_or_else(none, |it| format!("{it:.0} ({})", until(it, now))),
-        ),
+        ("Next run", due(&it.next_run_time)),
+        ("Next drill", due(&it.next_verify_time)),
         ("Status", status(it, &protection)),
         ("Last backup", at(&protection.last_success_time)),
         ("  in the store", size(protection.last_stored_bytes)),
@@ -142,9 +144,12 @@ pub(in crate::cli) fn schedule(it: &v1::Schedule) -> String {
 fn secrets(it: &v1::Schedule) -> String {
     let password = it.password_secret.as_ref().map(|it| &it.name);
     let keys = it.keys_secret.as_ref().map(|it| &it.name);
+    let server = it.verify.as_ref().and_then(|it| it.server.as_ref());
+    let of_drills = server.and_then(|it| it.password_secret.as_ref());
     let named: Vec<String> = password
         .into_iter()
         .chain(keys)
+        .chain(of_drills.map(|it| &it.name))
         .map(|it| shown(it))
         .collect();
     if named.is_empty() {

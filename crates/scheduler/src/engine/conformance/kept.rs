@@ -3,12 +3,15 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::schedule;
+use backuper::retention::Retention;
+
+use super::{heard, named, schedule};
 use crate::domain::credential::Credential;
+use crate::domain::drills::Drills;
 use crate::domain::options::Options;
 use crate::domain::question::{About, Question, Task};
 use crate::domain::schedule::Schedule;
-use crate::engine::{Engine, Kind, Put, Whose};
+use crate::engine::{Change, Engine, Kind, Put, Whose};
 
 /// Credentials stay for the login and the bucket that they were given for; labels, the file's mark and what a
 /// schedule has of its own stay where nobody says anything of them.
@@ -105,4 +108,46 @@ fn kept(schedule: &Schedule) -> Schedule {
     schedule.plan.source.password = Credential::Inline(None);
     schedule.plan.store.keys = Credential::Inline(None);
     schedule
+}
+
+/// What two processes keep is never mixed, and another rendering of the schedule leaves it.
+pub(super) async fn how_far_drills_are_is_kept_beside_their_schedule(engine: &Arc<dyn Engine>) {
+    let wanted = schedule("drilled");
+    let none = Drills::default();
+    let drills = |of: &str| Drills {
+        of: of.to_owned(),
+        ..Drills::default()
+    };
+    let (one, two) = (drills("one"), drills("two"));
+    let keep = async |known: &Drills, now: &Drills| {
+        let kept = engine.keep_drills(&wanted.name, known, now).await;
+        kept.map_err(|error| error.kind())
+    };
+    assert_eq!(keep(&none, &one).await, Err(Kind::NotFound));
+    engine.put(&wanted, Whose::Nobodys).await.expect("made");
+    let told = async |drills: &Drills| {
+        heard(engine, |it| {
+            matches!(it, Change::Schedule(it)
+                if it.schedule.name == named("drilled") && it.drills == *drills)
+        })
+        .await;
+    };
+    told(&none).await;
+    assert_eq!(keep(&one, &two).await, Err(Kind::Conflict));
+    assert_eq!(keep(&none, &one).await, Ok(()));
+    told(&one).await;
+    assert_eq!(keep(&none, &two).await, Err(Kind::Conflict));
+    assert_eq!(keep(&one, &two).await, Ok(()));
+    let mut more = wanted.clone();
+    more.plan.keep = Retention(8);
+    engine.put(&more, Whose::Anybodys).await.expect("changed");
+    assert_eq!(keep(&two, &one).await, Ok(()));
+    assert_eq!(keep(&one, &none).await, Ok(()));
+    told(&none).await;
+    assert_eq!(keep(&none, &one).await, Ok(()));
+    engine.delete(&wanted.name).await.expect("gone");
+    let again = schedule("drilled");
+    engine.put(&again, Whose::Nobodys).await.expect("made anew");
+    told(&none).await;
+    engine.delete(&again.name).await.expect("gone");
 }

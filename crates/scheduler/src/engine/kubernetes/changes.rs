@@ -13,12 +13,12 @@ use kube::runtime::watcher;
 
 use super::Kubernetes;
 use super::jobs::{has_condition, has_pod_succeeded, is_cancelled, is_finished, when};
-use super::keys::{COMPONENT, DATABASE, PLACE, RENDERED, SCHEDULE, TOLD};
+use super::keys::{COMPONENT, DATABASE, DRILLS, PLACE, RENDERED, SCHEDULE, TOLD};
 use super::record;
 use super::select::selector;
 use crate::domain::run::{Component, Ending, Run, State};
 use crate::engine::change::Things;
-use crate::engine::{Change, Scheduled};
+use crate::engine::{self, Change, Scheduled};
 
 /// Before a watch that broke is taken up again, first; then twice as long each time, so often.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -72,6 +72,7 @@ impl Kubernetes {
                 .unwrap_or_default(),
             suspended: found.spec.as_ref().and_then(|it| it.suspend) == Some(true),
             last_success: last_success.map(|it| it.0),
+            drills: engine::read_drills(DRILLS.of(found.annotations())),
         })))
     }
 

@@ -72,6 +72,9 @@ pub const CANCELLED: Key = Key::new("postgres-adapter.io/cancelled");
 /// The annotation of a Job whose end was told, with that end.
 pub const TOLD: Key = Key::new("postgres-adapter.io/told");
 
+/// The annotation of a CronJob with how far its schedule's drills are.
+pub const DRILLS: Key = Key::new("postgres-adapter.io/drills");
+
 /// What a label's value may have at most.
 const LABEL: usize = 63;
 

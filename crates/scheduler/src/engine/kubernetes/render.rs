@@ -27,7 +27,9 @@ use super::keys::{
 };
 use super::record::{self, Shown, Spec, digest};
 use super::settings::Settings;
-pub use operations::{Asking, Suspension, question_job, run_now, suspension};
+pub use operations::{
+    Asking, Remembered, Suspension, drills_kept, question_job, run_now, suspension,
+};
 pub(crate) use pod::containers;
 use pod::{BACKUP_CONTAINER, never_again, pod, retry_unless_wrong};
 pub use secrets::{secret, secret_name, secret_of_question, secret_of_restore};

@@ -7,10 +7,11 @@ use kube::ResourceExt as _;
 
 use super::error::is_lost_race;
 use super::jobs::is_finished;
-use super::keys::RENDERED;
+use super::keys::{DRILLS, RENDERED};
 use super::record::{self, Shown, Spec, Unknown};
 use super::render::{self, About};
 use super::{Kubernetes, contended, is_managed, owner, pause, uid};
+use crate::domain::drills::Drills;
 use crate::domain::kept::Unreadable;
 use crate::domain::name::Name;
 use crate::domain::run::Component;
@@ -68,6 +69,22 @@ impl Kubernetes {
     pub(super) async fn suspend_schedule(&self, name: &Name, suspended: bool) -> Result<(), Error> {
         let found = self.found("suspend", name).await?;
         let change = render::suspension(uid(&found), suspended);
+        let changed = self.objects.change_cron_job(name.as_str(), &change).await;
+        changed.map(drop)
+    }
+
+    /// Into an annotation that no rendering has: the next one leaves it.
+    pub(super) async fn keep_drills_of(
+        &self,
+        name: &Name,
+        known: &Drills,
+        now: &Drills,
+    ) -> Result<(), Error> {
+        let found = self.found("keep how far the drills are of", name).await?;
+        if engine::read_drills(DRILLS.of(found.annotations())) != *known {
+            return Err(engine::others_drills(name));
+        }
+        let change = render::drills_kept(&found, engine::written_drills(now));
         let changed = self.objects.change_cron_job(name.as_str(), &change).await;
         changed.map(drop)
     }
@@ -176,8 +193,7 @@ impl Kubernetes {
         let put = Put::of(&schedule, kept);
         // Nothing is given anew, and nobody needs another Secret.
         let is_declared_so = kept.is_some_and(|it| it.declared == schedule.declared);
-        let is_given =
-            schedule.plan.source.password.is_at_hand() || schedule.plan.store.keys.is_at_hand();
+        let is_given = schedule.has_at_hand();
         if put == Put::Unchanged && !stays.is_empty() && !is_given && is_declared_so {
             return Ok(put);
         }
@@ -196,7 +212,7 @@ impl Kubernetes {
             component: Component::Backup,
             database: &spec.schedule.plan.source,
         };
-        let vars = spec.own(self.settings.workers.backup(&spec.schedule).to_env());
+        let vars = spec.own(self.settings.workers.kept(&spec.schedule));
         let content = render::secret(&self.settings, &spec.secret, owner, (&about, &vars));
         written.insert(spec.secret);
         self.objects.apply_secret(&content).await?;
@@ -237,6 +253,7 @@ impl Kubernetes {
         match before {
             Some(it)
                 if shown(&it.schedule) == shown(schedule)
+                    && has_drills_login(schedule, &it.schedule)
                     && it.secret != schedule.name.as_str()
                     && it.held.is_empty() =>
             {
@@ -262,6 +279,14 @@ impl Kubernetes {
             return Err(Error::new(doing(), Kind::Unavailable, why));
         }
         Ok(())
+    }
+}
+
+/// Whether the drills of both are on one server as one role, as far as they have one for themselves.
+fn has_drills_login(one: &Schedule, other: &Schedule) -> bool {
+    match (one.verify(), other.verify()) {
+        (Some(verify), Some(its)) => verify.has_login_of(&one.plan.source, its, &other.plan.source),
+        (one, other) => one.or(other).is_none_or(|it| it.server.is_none()),
     }
 }
 

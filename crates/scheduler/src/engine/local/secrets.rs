@@ -7,6 +7,7 @@ use backuper::job::{Value, Var};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::credential::{Credential, Reference};
+use crate::domain::drills;
 use crate::domain::restore::{Lent, Restore};
 use crate::domain::schedule::{Plan, Schedule};
 use crate::domain::store::{Keys, Store};
@@ -15,7 +16,10 @@ use crate::engine::{Error, Kind};
 /// What is secret of a schedule itself, by the names of its worker's variables.
 pub(super) fn of_schedule(schedule: &Schedule) -> Vec<&'static str> {
     let Plan { source, store, .. } = &schedule.plan;
-    own(&source.password, store, &Credential::Ambient)
+    let mut all = own(&source.password, store, &Credential::Ambient);
+    let of_drills = schedule.drills_password().map(|_| drills::PASSWORD);
+    all.extend(of_drills);
+    all
 }
 
 /// What is secret of a restore itself, or lent to it, by the names of its worker's variables.
@@ -70,7 +74,11 @@ pub(super) fn without_others(kept: &str, own: &[&str]) -> Option<String> {
 pub(super) fn lending(own: &str, schedules: &str, lent: &Lent) -> Option<String> {
     let mut secrets: BTreeMap<String, String> = serde_json::from_str(own).ok()?;
     let schedules: BTreeMap<String, String> = serde_json::from_str(schedules).ok()?;
-    secrets.extend(schedules.into_iter().filter(|(name, _)| lent.has(name)));
+    for variable in Lent::variables() {
+        if let Some(kept) = lent.of(variable).and_then(|it| schedules.get(it)) {
+            secrets.insert(variable.to_owned(), kept.clone());
+        }
+    }
     // Its keys are texts: nothing of it can fail.
     Some(serde_json::to_string(&secrets).unwrap_or_default())
 }

@@ -26,7 +26,7 @@ const DEADLINE: &str = "DeadlineExceeded";
 /// The worker ended, and not well.
 const FAILED: &str = "Failed";
 /// We were stopped, and so was it.
-pub(super) const STOPPED: &str = "Stopped";
+pub(super) const STOPPED: &str = Ending::STOPPED;
 
 /// Where the workers' programs are, and where they leave their last sentence.
 #[derive(Clone, Debug)]

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Local;
 use super::store::{Taken, Work};
 use super::supervisor::{self, Until};
-use super::{Local, next};
+use crate::domain::cron::Cron;
 use crate::domain::run::{Component, Ending};
-use crate::engine::{Change, Engine as _, Error};
+use crate::engine::{Change, Engine as _, Error, Kind};
 
 /// How often the clock is looked at, and what could not be kept is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -261,6 +262,14 @@ impl Local {
             }
         }
     }
+}
+
+/// When a schedule is due next, in seconds.
+fn next(cron: &str, now: Timestamp) -> Result<Option<i64>, Error> {
+    let cron: Cron = cron
+        .parse()
+        .map_err(|error| Error::new(format!("read the schedule {cron:?}"), Kind::Invalid, error))?;
+    Ok(cron.next_after(now).map(Timestamp::as_second))
 }
 
 /// How long to wait after so many tries; a schedule that wants more of them than there are pauses has the last one

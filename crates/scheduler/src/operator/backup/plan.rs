@@ -56,6 +56,7 @@ pub(super) fn wanted(
         plan,
         labels: labels_of(object, hash, &source.cluster),
         options: options(object, &source.cluster, &storage.spec)?,
+        verify: None,
         validate_only: false,
     })
 }

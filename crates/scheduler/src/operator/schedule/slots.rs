@@ -1,6 +1,6 @@
 //! When a BackupSchedule is due.
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest as _, Sha256};
 
@@ -9,15 +9,6 @@ use crate::operator::crd::BackupScheduleStatus;
 
 /// What an object's name may have, less what a time has.
 const NAME: usize = 253 - "-YYYYMMDD-HHMM".len();
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    /// The last time that has come and whose backup is to be made.
-    pub(super) slot: Option<Timestamp>,
-    /// The time after that.
-    pub(super) next: Option<Timestamp>,
-}
 
 /// Notes which times a schedule follows. What was due before it followed them is made no more: neither while it
 /// was suspended, nor by other times.
@@ -43,34 +34,6 @@ pub(super) fn base(
     since.map_or(last, |it| it.max(last))
 }
 
-/// What is due after `base`. Of several times that have come only the last is: nobody needs three backups of now.
-pub(super) fn due(cron: &Cron, base: Timestamp, now: Timestamp, deadline: Option<i64>) -> Due {
-    let next = cron.next_after(now);
-    let Some(slot) = last(cron, base, now) else {
-        return Due { slot: None, next };
-    };
-    let late = now.as_second() - slot.as_second();
-    let is_late = deadline.is_some_and(|it| late > it);
-    Due {
-        slot: Some(slot).filter(|_| !is_late),
-        next,
-    }
-}
-
-/// The last time after `base` and not after `now`.
-fn last(cron: &Cron, base: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    // Nearby first: a schedule of every minute that was left alone for a year has come often.
-    let hours = [2, 48, 40 * 24, 400 * 24];
-    let nearby = hours.into_iter().filter_map(|it| {
-        let from = now.checked_sub(SignedDuration::from_hours(it)).ok()?;
-        (from > base).then_some(from)
-    });
-    let has_come = |from: Timestamp| cron.next_after(from).filter(|it| *it <= now);
-    let first = nearby.chain([base]).find_map(has_come)?;
-    let all = std::iter::successors(Some(first), |it| has_come(*it));
-    all.last()
-}
-
 /// The name of the Backup of a time, in UTC.
 pub(super) fn name(schedule: &str, slot: Timestamp) -> String {
     let slot = slot.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M");
@@ -85,6 +48,7 @@ pub(super) fn name(schedule: &str, slot: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::slots::due;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -128,52 +92,6 @@ mod tests {
             base(&status, created.as_ref(), now),
             at("2026-01-20T02:00:01Z")
         );
-    }
-
-    #[test]
-    fn of_times_that_were_missed_one_backup_is_made() {
-        let daily = cron("0 2 * * *");
-        let of = |base: &str, now: &str| due(&daily, at(base), at(now), None);
-        let early = of("2026-01-20T02:00:01Z", "2026-01-20T12:00:00Z");
-        assert_eq!(
-            (early.slot, early.next),
-            (None, Some(at("2026-01-21T02:00:00Z")))
-        );
-        let now = of("2026-01-20T02:00:01Z", "2026-01-21T02:00:00Z");
-        assert_eq!(now.slot, Some(at("2026-01-21T02:00:00Z")));
-        let missed = of("2026-01-16T02:00:01Z", "2026-01-20T12:00:00Z");
-        assert_eq!(missed.slot, Some(at("2026-01-20T02:00:00Z")));
-        assert_eq!(missed.next, Some(at("2026-01-21T02:00:00Z")));
-        // One that comes each minute, after a year.
-        let minutes = due(
-            &cron("* * * * *"),
-            at("2025-01-01T00:00:00Z"),
-            at("2026-01-01T00:00:30Z"),
-            None,
-        );
-        assert_eq!(minutes.slot, Some(at("2026-01-01T00:00:00Z")));
-        // One that comes each fourth year.
-        let leap = due(
-            &cron("0 0 29 2 *"),
-            at("2021-01-01T00:00:00Z"),
-            at("2026-01-01T00:00:00Z"),
-            None,
-        );
-        assert_eq!(leap.slot, Some(at("2024-02-29T00:00:00Z")));
-    }
-
-    #[test]
-    fn one_that_is_too_late_is_left_out() {
-        let of = |now: &str| {
-            due(
-                &cron("0 2 * * *"),
-                at("2026-01-20T02:00:01Z"),
-                at(now),
-                Some(600),
-            )
-        };
-        assert!(of("2026-01-21T02:10:00Z").slot.is_some());
-        assert!(of("2026-01-21T02:10:01Z").slot.is_none());
     }
 
     /// operator.md, K5; operator-rules.md, decided 11.

@@ -12,6 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::protection::{History, Protection};
 use crate::domain::run::Run;
 use crate::domain::schedule::{Plan, Schedule};
+use crate::domain::verified::Verified;
 use crate::engine::change::Things;
 use crate::engine::{Change, Scheduled};
 
@@ -64,17 +65,17 @@ impl First {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) scheduled: Scheduled,
-    /// The longest time between two runs.
-    pub(super) interval: Option<SignedDuration>,
+    /// The longest time between two runs, and that between two drills.
+    pub(super) intervals: [Option<SignedDuration>; 2],
 }
 
 impl Index {
-    /// Takes a change in; `interval` is the longest time between two runs, of a schedule. Gives a run whose
-    /// end is to be told, if this is one.
+    /// Takes a change in; `intervals` are the longest times between two runs of a schedule and between two of its
+    /// drills. Gives a run whose end is to be told, if this is one.
     pub(super) fn apply(
         &mut self,
         change: Change,
-        interval: Option<SignedDuration>,
+        intervals: [Option<SignedDuration>; 2],
     ) -> Option<Run> {
         match change {
             Change::Listing(Things::Schedules) => {
@@ -111,7 +112,7 @@ impl Index {
                 self.missing_schedules.remove(&name);
                 let known = Known {
                     scheduled: *scheduled,
-                    interval,
+                    intervals,
                 };
                 self.know_schedule(name, known);
             }
@@ -126,7 +127,7 @@ impl Index {
         Overview {
             schedule: known.scheduled.schedule.clone(),
             protection: self.protection(known, now),
-            verification: self.verification(&known.scheduled.schedule),
+            verification: self.verification(&known.scheduled),
         }
     }
 
@@ -138,8 +139,9 @@ impl Index {
                     created,
                     suspended,
                     last_success,
+                    drills: _,
                 },
-            interval,
+            intervals: [interval, _],
         } = known;
         let soon = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
         let place = schedule.plan.source.place();
@@ -167,13 +169,39 @@ impl Index {
     }
 
     /// Of what it has made for another database, or in another store, no drill says anything of it now.
-    fn verification(&self, schedule: &Schedule) -> Verification {
+    fn verification(&self, scheduled: &Scheduled) -> Verification {
+        let Scheduled {
+            schedule, drills, ..
+        } = scheduled;
+        let kept = drills.shown_of(schedule).cloned().unwrap_or_default();
         let of_all = self.verifications.get(schedule.name.as_str());
         let own = of_all
             .into_iter()
             .flatten()
             .filter(|(it, _)| it.is_of(schedule));
-        own.fold(Verification::default(), |known, (_, it)| known.and(it))
+        let known = own.fold(Verification::default(), |known, (_, it)| known.and(it));
+        // Of the same one it is what was kept that counts.
+        known.and(&kept)
+    }
+
+    /// What metrics tell of a schedule's drills; none: it has none at times of its own, or rests.
+    pub(super) fn verified(&self, known: &Known) -> Option<Verified> {
+        let Known {
+            scheduled,
+            intervals: [_, interval],
+        } = known;
+        let schedule = &scheduled.schedule;
+        schedule.verify().filter(|_| !scheduled.suspended)?;
+        scheduled.drills.shown_of(schedule)?;
+        let Verification { last, newest } = self.verification(scheduled);
+        Some(Verified {
+            schedule: schedule.name.to_string(),
+            database: schedule.plan.source.place(),
+            since: scheduled.drills.followed.since?,
+            last,
+            passed: newest.map(|it| it.passed),
+            interval: *interval,
+        })
     }
 
     fn remember_drill(&mut self, run: &Run) {

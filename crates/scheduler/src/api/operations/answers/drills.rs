@@ -4,6 +4,7 @@ use super::started;
 use crate::api::client::time;
 use crate::api::proto::v1;
 use crate::domain::drilled::{Drilled, Verdict, Verification};
+use crate::domain::drills::Verify;
 use crate::service::restores::Answer;
 
 /// A drill that was begun, or that would be.
@@ -41,6 +42,22 @@ pub(super) fn drill(drilled: Drilled, verdict: Option<Verdict>) -> v1::Drill {
         backup: key.unwrap_or_default(),
         tables,
         rows,
+    }
+}
+
+/// Drills at times of their own, without their password.
+pub(super) fn verify(verify: Verify) -> v1::Verify {
+    let Verify { cron, server, sql } = verify;
+    v1::Verify {
+        cron: cron.expression().to_owned(),
+        server: server.map(|it| v1::DrillServer {
+            password_secret: it.password.reference().and_then(super::password_secret),
+            host: it.host,
+            port: it.port.into(),
+            user: it.user,
+            password: String::new(),
+        }),
+        sql,
     }
 }
 

@@ -56,6 +56,8 @@ impl Door {
             globals: globals?,
             jobs: jobs?,
             tries: OwnTries::default(),
+            // Its server may be the schedule's: that is read beside it.
+            verify: None,
         })
     }
 

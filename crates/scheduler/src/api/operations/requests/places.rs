@@ -116,6 +116,7 @@ impl Door {
     /// schedule to say it.
     pub(super) fn drill_server(
         &mut self,
+        field: &'static str,
         message: Option<v1::DrillServer>,
         of: Option<String>,
     ) -> Option<Elsewhere> {
@@ -126,7 +127,7 @@ impl Door {
             password,
             password_secret,
         } = message.unwrap_or_default();
-        self.below("server.");
+        self.below(field);
         let (host, port, user) = self.said_login(host, port, user);
         let password = self.password(&password, password_secret);
         self.below("");

@@ -123,7 +123,7 @@ pub(in crate::api) fn verification(
         Some(Origin::Store(_, source)) => Some(source.database.clone()),
         Some(Origin::Schedule(..)) | None => None,
     };
-    let target = door.drill_server(server, of);
+    let target = door.drill_server("server.", server, of);
     let identity = door.identity(&identity, identity_secret);
     let wanted = (|| {
         Some(Wanted {

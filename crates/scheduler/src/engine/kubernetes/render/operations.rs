@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use super::super::keys::{INSTANTIATED, QUESTION};
+use super::super::keys::{DRILLS, INSTANTIATED, QUESTION};
 use super::super::owner;
 use super::super::record::Shown;
 use super::super::settings::Settings;
@@ -125,5 +125,31 @@ pub fn suspension(uid: String, suspend: bool) -> Suspension {
     Suspension {
         metadata: Meant { uid },
         spec: Suspended { suspend },
+    }
+}
+
+/// The change that keeps how far a schedule's drills are.
+#[derive(Clone, Debug, Serialize)]
+pub struct Remembered {
+    metadata: Annotated,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Annotated {
+    uid: Option<String>,
+    resource_version: Option<String>,
+    /// What is null goes.
+    annotations: BTreeMap<&'static str, Option<String>>,
+}
+
+/// Of this very CronJob as it was found: what somebody else has kept since is not written over.
+pub fn drills_kept(found: &CronJob, text: Option<String>) -> Remembered {
+    Remembered {
+        metadata: Annotated {
+            uid: found.metadata.uid.clone(),
+            resource_version: found.metadata.resource_version.clone(),
+            annotations: BTreeMap::from([(DRILLS.now, text)]),
+        },
     }
 }

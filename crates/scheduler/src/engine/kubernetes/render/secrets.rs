@@ -25,6 +25,9 @@ pub fn secret_name(found: &CronJob, schedule: &Schedule, stays: &[&str]) -> Stri
     let (uid, version) = (&found.metadata.uid, &found.metadata.resource_version);
     let plan = kept::write(&schedule.plan).unwrap_or_default();
     let mut text = format!("{uid:?}\n{version:?}\n{plan}");
+    if let Some(server) = schedule.verify().and_then(|it| it.server.as_ref()) {
+        text.push_str(&format!("\n{:?} {:?}", server.place(), server.user));
+    }
     for variable in stays {
         text.push_str(&format!("\n{variable}"));
     }
@@ -90,9 +93,9 @@ pub fn secret_of_restore(
     if let Some((secret, key)) = restore.named(variable) {
         return (secret.to_owned(), key.to_owned());
     }
-    let is_lent = restore.lent.as_ref().is_some_and(|it| it.has(variable));
-    match lender.filter(|_| is_lent) {
-        Some(lender) => lender.secret_of(variable),
+    let lent = restore.lent.as_ref().and_then(|it| it.of(variable));
+    match lender.zip(lent) {
+        Some((lender, kept)) => lender.secret_of(kept),
         None => (name.to_owned(), variable.to_owned()),
     }
 }

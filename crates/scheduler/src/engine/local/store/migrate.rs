@@ -39,7 +39,7 @@ const TABLES: &str = "
 ";
 
 /// What earlier shapes lacked: the table, the column and its declaration.
-const COLUMNS: [(&str, &str, &str); 12] = [
+const COLUMNS: [(&str, &str, &str); 13] = [
     ("runs", "attempt", "INTEGER NOT NULL DEFAULT 0"),
     ("runs", "not_before", "INTEGER NOT NULL DEFAULT 0"),
     ("runs", "spec", "TEXT"),
@@ -52,6 +52,8 @@ const COLUMNS: [(&str, &str, &str); 12] = [
     ("schedules", "secrets", "TEXT NOT NULL DEFAULT '{}'"),
     ("schedules", "created", "INTEGER"),
     ("schedules", "suspended", "INTEGER NOT NULL DEFAULT 0"),
+    // Who does not know it leaves it alone: no new version.
+    ("schedules", "drills", "TEXT"),
 ];
 
 const INDEXES: &str = "

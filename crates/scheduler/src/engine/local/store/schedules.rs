@@ -12,7 +12,7 @@ use crate::engine::{self, Error, Put, Scheduled, Whose};
 /// What to read of a schedule, for [`scheduled`].
 const SCHEDULED: &str = "SELECT s.name, s.spec, s.created, \
     (SELECT max(r.ended) FROM runs AS r WHERE r.schedule = s.name AND r.state = 'succeeded'), \
-    s.suspended \
+    s.suspended, s.drills \
     FROM schedules AS s";
 
 /// A schedule whose time has come.
@@ -161,6 +161,35 @@ impl Store {
         .map(|count| count > 0)
     }
 
+    /// Keeps how far a schedule's drills are, where that is what it was known as; none: there is no schedule.
+    pub(in crate::engine::local) async fn keep_drills(
+        &self,
+        name: String,
+        [known, now]: [Option<String>; 2],
+    ) -> Result<Option<bool>, Error> {
+        self.within("keep how far drills are", move |it| {
+            let kept: Option<Option<String>> = it
+                .query_row(
+                    "SELECT drills FROM schedules WHERE name = ?1",
+                    [&name],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let Some(kept) = kept else { return Ok(None) };
+            // What cannot be read is known as nothing.
+            let kept = engine::written_drills(&engine::read_drills(kept.as_deref()));
+            if kept != known {
+                return Ok(Some(false));
+            }
+            it.execute(
+                "UPDATE schedules SET drills = ?2 WHERE name = ?1",
+                params![name, now],
+            )?;
+            Ok(Some(true))
+        })
+        .await
+    }
+
     /// The schedules whose time has come and which have no run under way.
     pub(in crate::engine::local) async fn due(&self, now: i64) -> Result<Vec<Due>, Error> {
         self.within("look for what is due", move |it| {
@@ -245,6 +274,7 @@ fn scheduled(row: &Row<'_>) -> rusqlite::Result<Option<Scheduled>> {
         created: time(row.get(2)?).unwrap_or_default(),
         suspended: row.get(4)?,
         last_success: time(row.get(3)?),
+        drills: engine::read_drills(row.get::<_, Option<String>>(5)?.as_deref()),
     }))
 }
 

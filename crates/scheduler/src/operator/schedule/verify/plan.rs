@@ -1,12 +1,14 @@
 //! When a drill is due, and of which Backup it is.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use sha2::{Digest as _, Sha256};
 
 use super::told::VERIFIED;
 use crate::domain::cron::Cron;
 use crate::domain::drilled::OTHERWISE;
+use crate::domain::drills::{self, Followed};
+pub(super) use crate::domain::drills::{Next, Occasion};
 use crate::domain::run::Ending;
 use crate::domain::verified::Verified;
 use crate::operator::crd::{
@@ -14,63 +16,27 @@ use crate::operator::crd::{
 };
 use crate::operator::restore::source::{Found, found};
 use crate::operator::runs;
-use crate::operator::schedule::{cron, slots};
+use crate::operator::schedule::cron;
 
-/// What comes next of a schedule that has no drill under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing until then.
-    Rest(Option<Timestamp>),
-    /// A drill.
-    Begin(Occasion),
-}
-
-/// What a drill is made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Occasion {
-    /// The time whose drill it is.
-    pub(super) at: Timestamp,
-    /// What the annotation says that has asked for it; none: its time has come.
-    pub(super) asked: Option<String>,
-}
-
-impl Occasion {
-    /// What tells its request from others' of the schedule.
-    pub(super) fn word(&self) -> String {
-        match &self.asked {
-            Some(asked) => format!("verify-asked-{}", hex::encode(&Sha256::digest(asked)[..8])),
-            None => format!("verify-{}", self.at.as_second()),
-        }
-    }
-}
-
-/// What comes next, and the times that are followed from now on. Of times that were missed one drill is made; what
-/// was due before its times were followed, or while the schedule was suspended, is made no more.
+/// What comes next of a schedule that has no drill under way, and the times that are followed from now on.
 pub(super) fn next(
     before: &Verification,
     cron: &Cron,
     (is_resumed, asked): (bool, Option<&String>),
     now: Timestamp,
 ) -> (Verification, Next) {
-    let mut after = before.clone();
-    let times = cron.to_string();
-    if is_resumed || after.followed.as_ref() != Some(&times) {
-        after.followed_since = Some(runs::second(now));
-        after.followed = Some(times);
-    }
-    if let Some(asked) = asked.filter(|it| before.asked.as_ref() != Some(*it)) {
-        let occasion = Occasion {
-            at: now,
-            asked: Some(asked.clone()),
-        };
-        return (after, Next::Begin(occasion));
-    }
-    let since = [&after.last_schedule_time, &after.followed_since];
-    let since = since.into_iter().flatten().map(|it| it.0).max();
-    let due = slots::due(cron, since.unwrap_or(now), now, None);
-    let next = match due.slot {
-        Some(at) => Next::Begin(Occasion { at, asked: None }),
-        None => Next::Rest(due.next),
+    let time = |it: &Option<Time>| it.as_ref().map(|it| it.0);
+    let followed = Followed {
+        times: before.followed.clone(),
+        since: time(&before.followed_since),
+        last: time(&before.last_schedule_time),
+        asked: before.asked.clone(),
+    };
+    let (followed, next) = drills::next(&followed, cron, (is_resumed, asked), now);
+    let after = Verification {
+        followed: followed.times,
+        followed_since: followed.since.map(Time),
+        ..before.clone()
     };
     (after, next)
 }
@@ -169,8 +135,6 @@ pub(super) fn why(ending: &Ending) -> Option<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
     use crate::operator::crd::{BackupSpec, BackupStatus};
     use crate::operator::spec_hash;
@@ -187,76 +151,42 @@ mod tests {
         "0 6 * * 0".parse().unwrap()
     }
 
-    fn followed(last: Option<&str>) -> Verification {
+    fn followed() -> Verification {
         Verification {
             followed: Some(weekly().to_string()),
             followed_since: time("2026-01-01T00:00:00Z"),
-            last_schedule_time: last.and_then(time),
             ..Verification::default()
         }
     }
 
-    fn of(before: &Verification, now: &str) -> Next {
-        next(before, &weekly(), (false, None), at(now)).1
-    }
-
-    fn slot(text: &str) -> Next {
-        Next::Begin(Occasion {
-            at: at(text),
-            asked: None,
-        })
-    }
-
-    /// Issue 14, section 3: a missed time is made up for once, and no time has two drills.
+    /// Issue 14, section 3: its status says which times are followed, and which was the last.
     #[test]
-    fn each_time_has_one_drill_and_of_those_that_were_missed_the_last_has_one() {
-        let never = followed(None);
-        assert_eq!(
-            of(&never, "2026-01-03T12:00:00Z"),
-            Next::Rest(Some(at("2026-01-04T06:00:00Z")))
-        );
-        assert_eq!(
-            of(&never, "2026-01-04T06:00:00Z"),
-            slot("2026-01-04T06:00:00Z")
-        );
-        assert_eq!(
-            of(&never, "2026-02-03T00:00:00Z"),
-            slot("2026-02-01T06:00:00Z")
-        );
-        let done = followed(Some("2026-02-01T06:00:00Z"));
-        assert_eq!(
-            of(&done, "2026-02-03T00:00:00Z"),
-            Next::Rest(Some(at("2026-02-08T06:00:00Z")))
-        );
-    }
-
-    #[test]
-    fn what_was_due_before_its_times_were_followed_or_while_it_rested_is_not_made() {
-        let now = at("2026-02-03T00:00:00Z");
-        let begins = |before: &Verification, is_resumed| {
-            let (after, next) = next(before, &weekly(), (is_resumed, None), now);
-            assert_eq!(after.followed, Some(weekly().to_string()));
-            matches!(next, Next::Begin(_))
+    fn a_status_keeps_which_times_are_followed_and_whose_drill_was_last() {
+        let now = at("2026-01-05T00:00:00Z");
+        let (after, due) = next(&followed(), &weekly(), (false, None), now);
+        assert_eq!(after, followed());
+        let Next::Begin(occasion) = due else {
+            panic!("{due:?}");
         };
-        assert!(!begins(&Verification::default(), false));
-        assert!(!begins(&followed(None), true));
-        let mut others = followed(None);
-        others.followed = Some("0 6 * * 1".to_owned());
-        assert!(!begins(&others, false));
-        assert!(begins(&followed(None), false));
+        let after = chosen(after, &occasion, "b", &Chosen::default());
+        assert_eq!(after.last_schedule_time, time("2026-01-04T06:00:00Z"));
+        let (_, rests) = next(&after, &weekly(), (false, None), now);
+        assert_eq!(rests, Next::Rest(Some(at("2026-01-11T06:00:00Z"))));
+        let (resumed, _) = next(&followed(), &weekly(), (true, None), now);
+        assert_eq!(resumed.followed_since, Some(Time(now)));
     }
 
     #[test]
     fn whoever_asks_by_the_annotation_has_one_drill_for_each_of_its_values() {
         let now = at("2026-01-03T12:00:00Z");
         let one = "1".to_owned();
-        let (_, next_one) = next(&followed(None), &weekly(), (false, Some(&one)), now);
+        let (_, next_one) = next(&followed(), &weekly(), (false, Some(&one)), now);
         let Next::Begin(first) = next_one else {
             panic!("{next_one:?}");
         };
         assert_eq!(first.asked.as_deref(), Some("1"));
         let kept = Chosen::default();
-        let after = chosen(followed(None), &first, "b", &kept);
+        let after = chosen(followed(), &first, "b", &kept);
         let (_, rests) = next(&after, &weekly(), (false, Some(&one)), now);
         assert!(matches!(rests, Next::Rest(_)), "{rests:?}");
         let two = "2".to_owned();
