@@ -1,6 +1,6 @@
 //! `pgbackrest.*`: WAL and backups in an S3 server whose certificate is of an authority of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::release::Release;
 use super::shell::{eventually, kubectl, repository, repository_of, run, try_run};
@@ -85,108 +85,109 @@ fn backups(release: &Release, of: &str) -> usize {
     info.matches(of).count()
 }
 
+/// The release, and where its values are.
+struct Scene {
+    release: Release,
+    folder: PathBuf,
+    values: String,
+}
+
 /// 3.5, 3.6, 3.7, 3.10, 3.11, 3.13, 3.23.
 #[test]
 fn wal_in_s3_brings_a_moment_back_and_backups_go_on_after_a_kill() {
     let folder = std::env::temp_dir().join(format!("e2e-pgbackrest-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let values = values(&folder);
     store(&folder);
-    let release = Release::new(NAMESPACE);
+    let scene = Scene {
+        values: values(&folder),
+        release: Release::new(NAMESPACE),
+        folder,
+    };
+    let primary = scene.is_installed_with_the_authority_alone();
+    let moment = scene.is_backed_up_until_the_mistake(&primary);
+    scene.goes_on_after_a_kill(&primary);
+    scene.has_the_rows_of_then(&moment);
+    std::fs::remove_dir_all(&scene.folder).unwrap();
+}
 
-    let install = |more: &str| {
+impl Scene {
+    fn install(&self, more: &str) -> (bool, String, String) {
+        let values = &self.values;
         page("helm install postgresql charts/postgresql", |it| {
             format!("{it} --values '{values}' --timeout 300s {more}")
         })
-    };
-    let (installed, _, said) = install("");
-    assert!(!installed);
-    assert!(
-        said.contains(&format!("no Secret minio-tls in the namespace {STORE}")),
-        "{said}"
-    );
-    let authority = format!("--from-file=tls.crt={}/ca.crt", folder.display());
-    kubectl(&[
-        "-n",
-        STORE,
-        "create",
-        "secret",
-        "generic",
-        "minio-tls",
-        &authority,
-    ]);
-    let (installed, out, said) = install("--set replication.replicas=1");
-    assert!(installed, "{out}{said}");
-    let primary = release.is_whole(2);
-    assert_eq!(backups(&release, "full backup:"), 1);
-    let copy = release.kubectl(&[
-        "get",
-        "secret",
-        "postgresql-minio-ca",
-        "-o=jsonpath={.data.tls\\.crt}",
-    ]);
-    let of = [
-        "-n",
-        STORE,
-        "get",
-        "secret",
-        "minio-tls",
-        "-o=jsonpath={.data.tls\\.crt}",
-    ];
-    assert_eq!(copy, kubectl(&of));
+    }
 
-    release.sql(
-        &primary,
-        "create table sold as select generate_series(1, 100) as n",
-    );
-    let incr = [
-        "create",
-        "job",
-        "--from=cronjob/postgresql-pgbackrest-incr",
-        "incr",
-    ];
-    release.kubectl(&incr);
-    let log = job_is_done(&release, "incr");
-    assert!(log.contains("replay on the standby reached"), "{log}");
-    release.sql(
-        &primary,
-        "insert into sold select generate_series(101, 200)",
-    );
-    let moment = release.sql(&primary, "select pg_sleep(1), now()");
-    let moment = moment.trim_start_matches('|').to_owned();
-    release.sql(&primary, "select pg_sleep(1)");
-    release.sql(&primary, "drop table sold");
-    release.sql(&primary, "select pg_switch_wal()");
+    fn is_installed_with_the_authority_alone(&self) -> String {
+        let (installed, _, said) = self.install("");
+        assert!(!installed);
+        let missing = format!("no Secret minio-tls in the namespace {STORE}");
+        assert!(said.contains(&missing), "{said}");
+        let authority = format!("--from-file=tls.crt={}/ca.crt", self.folder.display());
+        let make = ["create", "secret", "generic", "minio-tls", &authority];
+        kubectl(&[&["-n", STORE], &make[..]].concat());
+        let (installed, out, said) = self.install("--set replication.replicas=1");
+        assert!(installed, "{out}{said}");
+        let release = &self.release;
+        let primary = release.is_whole(2);
+        assert_eq!(backups(release, "full backup:"), 1);
+        let certificate = "-o=jsonpath={.data.tls\\.crt}";
+        let copy = release.kubectl(&["get", "secret", "postgresql-minio-ca", certificate]);
+        let of = ["-n", STORE, "get", "secret", "minio-tls", certificate];
+        assert_eq!(copy, kubectl(&of));
+        primary
+    }
 
-    // The hook again: nothing new.
-    release.upgrade(&["readReplicas.maxLag=2GB"]);
-    assert_eq!(backups(&release, "full backup:"), 1);
+    /// Gives the moment before.
+    fn is_backed_up_until_the_mistake(&self, primary: &str) -> String {
+        let release = &self.release;
+        let make = "create table sold as select generate_series(1, 100) as n";
+        release.sql(primary, make);
+        let from = "--from=cronjob/postgresql-pgbackrest-incr";
+        release.kubectl(&["create", "job", from, "incr"]);
+        let log = job_is_done(release, "incr");
+        assert!(log.contains("replay on the standby reached"), "{log}");
+        let more = "insert into sold select generate_series(101, 200)";
+        release.sql(primary, more);
+        let moment = release.sql(primary, "select pg_sleep(1), now()");
+        for statement in [
+            "select pg_sleep(1)",
+            "drop table sold",
+            "select pg_switch_wal()",
+        ] {
+            release.sql(primary, statement);
+        }
+        moment.trim_start_matches('|').to_owned()
+    }
 
-    release.kubectl(&["delete", "pod", &primary, "--grace-period=0", "--force"]);
-    release.is_whole(2);
-    let (made, out, said) = page(
-        "kubectl -n production exec postgresql-0 -- pgbackrest info",
-        |it| it,
-    );
-    assert!(made, "{out}{said}");
-    job_is_done(&release, "backup-now");
-    assert_eq!(backups(&release, "full backup:"), 2);
+    fn goes_on_after_a_kill(&self, primary: &str) {
+        let release = &self.release;
+        // The hook again: nothing new.
+        release.upgrade(&["readReplicas.maxLag=2GB"]);
+        assert_eq!(backups(release, "full backup:"), 1);
+        release.kubectl(&["delete", "pod", primary, "--grace-period=0", "--force"]);
+        release.is_whole(2);
+        let command = "kubectl -n production exec postgresql-0 -- pgbackrest info";
+        let (made, out, said) = page(command, |it| it);
+        assert!(made, "{out}{said}");
+        job_is_done(release, "backup-now");
+        assert_eq!(backups(release, "full backup:"), 2);
+    }
 
-    let (installed, out, said) = page("helm install before-the-mistake", |it| {
-        it.replace("/production/", &format!("/{NAMESPACE}/"))
-            .replace("2026-11-27 14:30:00+00", &moment)
-            + &format!(" --values '{values}' --timeout 300s")
-    });
-    assert!(installed, "{out}{said}");
-    let clone = "before-the-mistake-postgresql-0";
-    eventually("the rows of then", async || {
-        let rows = release.try_sql(clone, "select count(*) from sold")?;
-        (rows == "200").then_some(())
-    });
-    assert!(
-        release
-            .try_sql("postgresql-0", "select 1 from sold")
-            .is_none()
-    );
-    std::fs::remove_dir_all(&folder).unwrap();
+    fn has_the_rows_of_then(&self, moment: &str) {
+        let (release, values) = (&self.release, &self.values);
+        let (installed, out, said) = page("helm install before-the-mistake", |it| {
+            it.replace("/production/", &format!("/{NAMESPACE}/"))
+                .replace("2026-11-27 14:30:00+00", moment)
+                + &format!(" --values '{values}' --timeout 300s")
+        });
+        assert!(installed, "{out}{said}");
+        let clone = "before-the-mistake-postgresql-0";
+        eventually("the rows of then", async || {
+            let rows = release.try_sql(clone, "select count(*) from sold")?;
+            (rows == "200").then_some(())
+        });
+        let there = release.try_sql("postgresql-0", "select 1 from sold");
+        assert!(there.is_none());
+    }
 }

@@ -64,13 +64,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// None: it is no drill, has not ended, or was ended by somebody.
+    /// None: it is no drill, has not ended, or was ended by somebody, or by the scheduler's own end.
     #[must_use]
     pub fn of(run: &Run) -> Option<Self> {
         run.drilled.as_ref()?;
         let ending = run.state.ending()?;
         let passed = match ending {
             Ending::Succeeded { .. } => true,
+            Ending::Failed { .. } if ending.is_interrupted() => return None,
             Ending::Failed { .. } => false,
             Ending::Cancelled | Ending::Expired => return None,
         };

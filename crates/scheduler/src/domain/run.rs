@@ -122,6 +122,13 @@ impl Ending {
     pub const STOPPED: &str = "Stopped";
     /// The same where the scheduler's end was sudden.
     pub const INTERRUPTED: &str = "Interrupted";
+
+    /// Whether the scheduler's own end has ended it, where its worker is the scheduler's child.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Failed { reason, exit_code: None, .. }
+            if reason == Self::INTERRUPTED || reason == Self::STOPPED)
+    }
 }
 
 impl State {

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Drills, Next, UnderWay, Verify, next};
-use crate::domain::drilled::Verdict;
-use crate::domain::run::{Ending, Run};
+use crate::domain::drilled::{Verdict, Verification};
+use crate::domain::run::Run;
 use crate::domain::schedule::Schedule;
 
 /// How long a run that has just begun may not be known yet.
@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub schedule: &'a Schedule,
     /// Whether it does not run for now.
     pub is_suspended: bool,
+    /// What runs that are still known have shown of its backups, those too that a call has asked for.
+    pub shown: Verification,
     /// The run of the drill that is under way, where that is known.
     pub run: Option<&'a Run>,
     /// Whether there is a backup, and nothing is being restored under the name of its drills; asked where one is due.
@@ -69,6 +71,7 @@ pub fn step(before: &Drills, facts: &Facts<'_>, now: Timestamp) -> (Drills, Step
         of: place,
         ..before.clone()
     };
+    after.learn(&facts.shown);
     if let Some(under_way) = after.under_way.take() {
         return go_on(after, under_way, facts, now);
     }
@@ -101,7 +104,7 @@ fn go_on(
             (after, Step::Wait)
         }
         Some((run, Some(ending))) => {
-            if is_interrupted(ending) {
+            if ending.is_interrupted() {
                 return interrupted(after, under_way, facts, now);
             }
             if let Some(verdict) = Verdict::of(run) {
@@ -118,12 +121,6 @@ fn go_on(
             (after.failed(name, why, now), Step::Again)
         }
     }
-}
-
-/// Whether the scheduler's own end has ended it, where its worker is the scheduler's child.
-fn is_interrupted(ending: &Ending) -> bool {
-    matches!(ending, Ending::Failed { reason, exit_code: None, .. }
-        if reason == Ending::INTERRUPTED || reason == Ending::STOPPED)
 }
 
 /// It has shown nothing, and is made once more.
@@ -195,6 +192,15 @@ impl Drills {
         self
     }
 
+    /// Keeps what is newer than what is kept: those runs go.
+    fn learn(&mut self, shown: &Verification) {
+        self.shown.last = self.shown.last.max(shown.last);
+        let kept = self.shown.newest.as_ref().map(|it| it.at);
+        if let Some(newest) = shown.newest.clone().filter(|it| Some(it.at) > kept) {
+            self.add(newest);
+        }
+    }
+
     fn add(&mut self, mut verdict: Verdict) {
         if let Some((end, _)) = verdict.said.char_indices().nth(SAID) {
             verdict.said.truncate(end);
@@ -206,9 +212,9 @@ impl Drills {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::drilled::{Drilled, Verification};
+    use crate::domain::drilled::Drilled;
     use crate::domain::kept;
-    use crate::domain::run::{Component, State};
+    use crate::domain::run::{Component, Ending, State};
     use crate::engine::conformance;
 
     fn at(text: &str) -> Timestamp {
@@ -247,6 +253,7 @@ mod tests {
         Facts {
             schedule,
             is_suspended: false,
+            shown: Verification::default(),
             run,
             may_begin: &|| true,
         }
@@ -363,6 +370,29 @@ mod tests {
         }
         let (after, _) = step(&drills, &facts(&schedule, Some(&run)), now);
         assert!(after.under_way.is_none() && !after.shown.newest.unwrap().passed);
+    }
+
+    /// Whoever has mended what was wrong proves it by a call, and its run is not kept for ever.
+    #[test]
+    fn what_a_drill_has_shown_that_a_call_has_asked_for_is_kept_too() {
+        let schedule = nightly();
+        let passed = run(&schedule, Some(Ending::Succeeded { message: None }));
+        let mut shown = Verification::default();
+        shown.add(Verdict::of(&passed).unwrap());
+        let facts = Facts {
+            shown: shown.clone(),
+            ..facts(&schedule, None)
+        };
+        let before = followed(&schedule).failed(String::new(), "no", at("2026-01-04T05:00:00Z"));
+        let (after, _) = step(&before, &facts, at("2026-01-03T06:06:00Z"));
+        assert_eq!(after.shown, shown);
+        let later = before.failed(String::new(), "no", at("2026-01-04T07:00:00Z"));
+        let (after, _) = step(&later, &facts, at("2026-01-03T06:06:00Z"));
+        assert!(!after.shown.newest.unwrap().passed);
+        assert_eq!(after.shown.last, passed.ended);
+        // One that the scheduler's end has ended has shown nothing.
+        let cut = run(&schedule, failed("Interrupted", None));
+        assert_eq!(Verdict::of(&cut), None);
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl Service {
             let facts = Facts {
                 schedule,
                 is_suspended: scheduled.suspended,
+                shown: self.ledger.shown_by_runs(&schedule.name),
                 run: run.as_ref(),
                 may_begin: &|| self.may_begin(schedule, now),
             };

@@ -168,20 +168,23 @@ impl Index {
         }
     }
 
-    /// Of what it has made for another database, or in another store, no drill says anything of it now.
+    /// Of the same one it is what is kept that counts.
     fn verification(&self, scheduled: &Scheduled) -> Verification {
         let Scheduled {
             schedule, drills, ..
         } = scheduled;
         let kept = drills.shown_of(schedule).cloned().unwrap_or_default();
+        self.shown(schedule).and(&kept)
+    }
+
+    /// Of what it has made for another database, or in another store, no drill says anything of it now.
+    pub(super) fn shown(&self, schedule: &Schedule) -> Verification {
         let of_all = self.verifications.get(schedule.name.as_str());
         let own = of_all
             .into_iter()
             .flatten()
             .filter(|(it, _)| it.is_of(schedule));
-        let known = own.fold(Verification::default(), |known, (_, it)| known.and(it));
-        // Of the same one it is what was kept that counts.
-        known.and(&kept)
+        own.fold(Verification::default(), |known, (_, it)| known.and(it))
     }
 
     /// What metrics tell of a schedule's drills; none: it has none at times of its own, or rests.
