@@ -10,7 +10,7 @@ use super::shell::{eventually, is_ours, kubectl, run};
 use super::writer::Writer;
 
 /// Ends all processes of a pod as a power cut does, where they are this machine's.
-fn cut_power(release: &Release, pod: &str) {
+pub(crate) fn cut_power(release: &Release, pod: &str) {
     let uid = release.uid(pod);
     let (dashes, lines) = (uid.clone(), uid.replace('-', "_"));
     if is_ours() {

@@ -20,6 +20,7 @@ mod outside;
 mod pgbackrest;
 mod release;
 mod single;
+mod story;
 mod writer;
 
 #[expect(dead_code, reason = "others need the rest of it")]
