@@ -15,8 +15,9 @@
 {{- end -}}
 {{- end -}}
 {{- include "postgresql.checkBackup" . -}}
-{{- if and (or .Values.metrics.serviceMonitor.enabled .Values.metrics.prometheusRule.enabled) (not .Values.metrics.enabled) -}}
-{{- fail "metrics.serviceMonitor and metrics.prometheusRule are about metrics that nobody has: set metrics.enabled" -}}
+{{- $metrics := .Values.metrics -}}
+{{- if and (or $metrics.serviceMonitor.enabled $metrics.prometheusRule.enabled $metrics.dashboard.enabled) (not $metrics.enabled) -}}
+{{- fail "metrics.serviceMonitor, metrics.prometheusRule and metrics.dashboard are about metrics that nobody has: set metrics.enabled" -}}
 {{- end -}}
 {{- end -}}
 
@@ -402,6 +403,9 @@ architecture has no effect beside {{ $key }}, which is the number of replicas.
 {{- if not (kindIs "invalid" (index $.Values $key)) }}
 {{ $key }} has no effect: replication.{{ $key }} is what says it.
 {{- end -}}
+{{- end -}}
+{{- if and (ne (int .Values.metrics.prometheusRule.backupHours) 50) (not .Values.metrics.prometheusRule.enabled) }}
+metrics.prometheusRule.backupHours has no effect without metrics.prometheusRule.enabled.
 {{- end -}}
 {{- if .Values.metrics.image }}
 metrics.image has no effect: the exporter is in the image of the database.

@@ -97,6 +97,10 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "set metrics.enabled",
     ),
     (
+        &["metrics.dashboard.enabled=true"],
+        "about metrics that nobody has",
+    ),
+    (
         &["primary.name=read"],
         "each Service needs a name of its own",
     ),
@@ -200,6 +204,10 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
     (
         &["backup.cronjob.schedule=@daily"],
         "backup.cronjob has no effect",
+    ),
+    (
+        &["metrics.prometheusRule.backupHours=30"],
+        "metrics.prometheusRule.backupHours has no effect",
     ),
     (
         &[
