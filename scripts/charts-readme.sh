@@ -214,7 +214,7 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
 | CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3 or on a volume, which the adapter and its restorer know |
-| PersistentVolumeClaim `postgresql-backup` | with `backup.storage.enabled`: the volume that these backups are on, in the place of S3; stays after `helm uninstall` |
+| PersistentVolumeClaim `postgresql-backup` | with `backup.storage.enabled`: the volume that these backups are on, in the place of S3; stays after `helm uninstall`. Job `postgresql-volume-…` has it made at once, where its class waits for a pod |
 | CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, `-verify`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest, and a restore that is tried; the hook that makes its stanza and the first of them |
 | ConfigMap `postgresql-pgbackrest-config` | with `pgbackrest.enabled`: pgBackRest's files, for the database, for what answers the jobs, and for the jobs |
 | Secrets `postgresql-pgbackrest-s3`, `…-tls` | the keys of the store; the certificates by which jobs and database know each other |

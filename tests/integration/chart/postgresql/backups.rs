@@ -136,6 +136,38 @@ fn a_volume_takes_backups_and_outlives_the_cluster() {
     assert!(said.contains("into the volume postgresql-backup"), "{said}");
 }
 
+/// `helm --wait` waits for each volume, and many a storage class makes none before a pod has come for it.
+#[test]
+fn a_pod_comes_for_the_volume_before_the_first_backup() {
+    let job = |values: &[&str]| {
+        let documents = rendered(&[&ON_A_VOLUME, values].concat());
+        documents
+            .into_iter()
+            .find(|it| it["kind"] == "Job")
+            .unwrap()
+    };
+    let one = job(&["backup.nodeSelector.disk=slow"]);
+    let spec = one["spec"]["template"]["spec"].clone();
+    let volume = named(&spec["volumes"], "backups");
+    assert_eq!(
+        volume["persistentVolumeClaim"]["claimName"],
+        "postgresql-backup"
+    );
+    assert_eq!(spec["nodeSelector"]["disk"], "slow");
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    let context = &spec["containers"][0]["securityContext"];
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    // What it is made of cannot be changed where it is there.
+    let other = job(&["backup.nodeSelector.disk=fast"]);
+    assert_ne!(one["metadata"]["name"], other["metadata"]["name"]);
+    assert_eq!(
+        job(&["backup.retention=3"])["metadata"]["name"],
+        job(&[])["metadata"]["name"]
+    );
+    let none = rendered(&ON);
+    assert!(!none.iter().any(|it| it["kind"] == "Job"));
+}
+
 #[test]
 fn notes_say_how_to_make_one_now() {
     let said = notes(&ON);
