@@ -173,6 +173,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/postgresql.md",
+            "omnistrate-ctl build",
+            Nobody("Omnistrate is not within reach of the tests, which render its layers"),
+        ),
+        (
+            "docs/postgresql.md",
             "kubectl -n production delete configmap,pvc",
             Pods(
                 "one_instance_keeps_its_rows_and_its_password_through_a_kill_and_a_new_installation",
