@@ -209,8 +209,9 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Services `postgresql`, `postgresql-master` | the primary, whoever that is |
 | Service `postgresql-read` | the replicas; the primary where there are none |
 | Service `postgresql-hl` | each pod by its name |
+| Deployment and Service `postgresql-pooler` | with `pooler.enabled`: PgBouncer, which leads to the primary |
 | Secret `postgresql` | `username`, `password`, `postgres-password`, `replication-password`, `metrics-password`; stays after `helm uninstall` |
-| Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, two passwords |
+| Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, three passwords |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
 | CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
 | CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, `-verify`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest, and a restore that is tried; the hook that makes its stanza and the first of them |

@@ -154,6 +154,22 @@ def connect():
     return contextlib.closing(connection)
 
 
+# What PgBouncer asks for a client who logs in. Nobody whom it would give more than data has a verifier here.
+LOOKUP = """
+select rolname, rolpassword from pg_authid
+where rolname = name and rolcanlogin and not rolsuper and not rolreplication
+  and rolname <> all ({others}) and (rolvaliduntil is null or rolvaliduntil > now())
+"""
+MAKE_LOOKUP = """
+create schema if not exists pgbouncer;
+create or replace function pgbouncer.get_auth(name name) returns table (usename name, secret text)
+    language sql stable security definer set search_path = pg_catalog, pg_temp as {body};
+revoke all on function pgbouncer.get_auth(name) from public;
+"""
+ALLOW_LOOKUP = """
+grant usage on schema pgbouncer to {role};
+grant execute on function pgbouncer.get_auth(name) to {role};
+"""
 PROHIBITED = (
     stringprep.in_table_a1,
     stringprep.in_table_c12,
@@ -242,6 +258,20 @@ class Roles:
         if not self.ask("select 1 where pg_has_role(%s, %s, 'member')", role, group):
             self.do("grant {group} to {role}", group=group, role=role)
 
+    def pooler(self, role):
+        """The role that PgBouncer looks verifiers of passwords up by, which may do nothing else."""
+        self.role(role, "login", secret("pooler-password"))
+        others = [self.settings["metricsUsername"], "rewind_user", role]
+        body = sql.SQL(LOOKUP).format(others=sql.Literal(others)).as_string(self.cursor)
+        found = self.ask("select prosrc, prosecdef from pg_proc where oid = to_regproc('pgbouncer.get_auth')")
+        if found != (body, True):
+            # Statements that go together are sent together: all of them are done, or none.
+            self.cursor.execute(sql.SQL(MAKE_LOOKUP).format(body=sql.Literal(body)))
+            say("made the function that PgBouncer looks passwords up by")
+        may = "select has_schema_privilege(%s, 'pgbouncer', 'usage') and has_function_privilege(%s, 'pgbouncer.get_auth(name)', 'execute')"
+        if not self.ask(may, role, role)[0]:
+            self.do(ALLOW_LOOKUP, role=role)
+
     def all(self):
         user, database = self.settings["username"], self.settings["database"]
         if user:
@@ -256,6 +286,8 @@ class Roles:
         if metrics:
             self.role(metrics, "login connection limit 5", secret("metrics-password"))
             self.member(metrics, "pg_monitor")
+        if self.settings["poolerUsername"]:
+            self.pooler(self.settings["poolerUsername"])
         self.password(self.settings["replicationUsername"], secret("replication-password"))
         self.password("rewind_user", secret("rewind-password"))
         # Last, since the next connection of ours needs none and those of others do.

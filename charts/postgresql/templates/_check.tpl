@@ -7,6 +7,7 @@
 {{- include "postgresql.checkPods" . -}}
 {{- include "postgresql.checkPgbackrest" . -}}
 {{- include "postgresql.checkRestore" . -}}
+{{- include "postgresql.checkPooler" . -}}
 {{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
 {{- if and $image.tag $image.digest -}}
 {{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
@@ -39,7 +40,7 @@
 {{- fail (printf "primary.name and readReplicas.name are both %s: each Service needs a name of its own" .Values.primary.name) -}}
 {{- end -}}
 {{- range $key, $name := dict "primary.name" .Values.primary.name "readReplicas.name" .Values.readReplicas.name -}}
-{{- if has $name (list "hl" "metrics" "config" "ha") -}}
+{{- if has $name (list "hl" "metrics" "config" "ha" "pooler") -}}
 {{- fail (printf "%s is %s, which is the name of another object of the chart" $key $name) -}}
 {{- end -}}
 {{- end -}}
@@ -73,6 +74,7 @@
 {{- define "postgresql.checkAuth" -}}
 {{- $auth := .Values.auth -}}
 {{- $roles := dict "auth.replicationUsername" $auth.replicationUsername "auth.metricsUsername" $auth.metricsUsername "the role that Patroni rewinds as" "rewind_user" -}}
+{{- if .Values.pooler.enabled -}}{{- $_ := set $roles "pooler.username" .Values.pooler.username -}}{{- end -}}
 {{- range $name, $role := $roles -}}
 {{- if eq $role $auth.username -}}
 {{- fail (printf "auth.username is %s, which is %s: each needs a role of its own" $role $name) -}}
@@ -81,14 +83,34 @@
 {{- fail (printf "%s is postgres, which is the superuser: each needs a role of its own" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if ne (len (values $roles | uniq)) 3 -}}
-{{- fail "auth.replicationUsername and auth.metricsUsername have to be two roles, and neither rewind_user" -}}
+{{- if ne (len (values $roles | uniq)) (len $roles) -}}
+{{- fail (printf "%s have to be roles of their own, and not two of them the same" (keys $roles | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- if and (eq $auth.username "postgres") $auth.password $auth.postgresPassword (ne $auth.password $auth.postgresPassword) -}}
 {{- fail "auth.username is postgres, whose password auth.password and auth.postgresPassword both say, and not the same: leave one of them out" -}}
 {{- end -}}
 {{- if has $auth.database (list "template0" "template1") -}}
 {{- fail (printf "auth.database is %s, which is PostgreSQL's own: choose another name" $auth.database) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkPooler" -}}
+{{- $pooler := .Values.pooler -}}
+{{- if $pooler.enabled -}}
+{{- $reserved := include "postgresql.reservedPooler" . | fromYaml -}}
+{{- range $name, $_ := $pooler.parameters -}}
+{{- if hasKey $reserved $name -}}
+{{- fail (printf "pooler.parameters has %s, which is set by %s: leave it out" $name (index $reserved $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- $most := index .Values.postgresql.parameters "max_connections" | default 100 | int -}}
+{{- $all := mul (int $pooler.replicas) (int $pooler.poolSize) | int -}}
+{{- if gt $all $most -}}
+{{- fail (printf "pooler.replicas times pooler.poolSize is %d, which one user and one database may have, and postgresql.parameters.max_connections is %d: raise that, or have fewer" $all $most) -}}
+{{- end -}}
+{{- if eq .Values.auth.database "pgbouncer" -}}
+{{- fail "auth.database is pgbouncer, which at the pooler is its own console: choose another name" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -195,7 +217,7 @@ primary.persistence.{{ $key }} has no effect without primary.persistence.enabled
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $path, $service := dict "primary.service" .Values.primary.service "readReplicas.service" .Values.readReplicas.service -}}
+{{- range $path, $service := dict "primary.service" .Values.primary.service "readReplicas.service" .Values.readReplicas.service "pooler.service" .Values.pooler.service -}}
 {{- if eq $service.type "ClusterIP" -}}
 {{- if $service.externalTrafficPolicy }}
 {{ $path }}.externalTrafficPolicy has no effect with {{ $path }}.type ClusterIP.
@@ -220,6 +242,15 @@ failover.mode manual has no effect without replicas: there is nobody to promote.
 {{- end -}}
 {{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
 replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
+{{- end -}}
+{{- if not .Values.pooler.enabled -}}
+{{- range $key := list "parameters" "resources" "podAnnotations" "affinity" "nodeSelector" "tolerations" "topologySpreadConstraints" "priorityClassName" -}}
+{{- if index $.Values.pooler $key }}
+pooler.{{ $key }} has no effect without pooler.enabled.
+{{- end -}}
+{{- end -}}
+{{- else if not (include "postgresql.user" .) }}
+pooler lets no superuser in, and there is no other role yet: set auth.username, or make roles by SQL.
 {{- end -}}
 {{- if not .Values.metrics.enabled -}}
 {{- range $key := list "collectors" "extraEnvVars" "resources" -}}

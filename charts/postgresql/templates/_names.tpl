@@ -94,5 +94,21 @@ annotations: {{- toYaml . | nindent 2 }}
 {{ .Values.failover.existingSecret | default (printf "%s-patroni" (include "postgresql.name" .)) }}
 {{- end -}}
 
+{{/* Pods that may reach PostgreSQL where not everybody may, as a NetworkPolicy says it. */}}
+{{- define "postgresql.clientPeer" -}}
+podSelector:
+  matchLabels:
+    {{ include "postgresql.name" . }}-client: "true"
+{{- end -}}
+
+{{/* What the scripts of the database's pods are; the pooler's is its own pods'. */}}
+{{- define "postgresql.scriptsSum" -}}
+{{- $scripts := "" -}}
+{{- range $path, $_ := .Files.Glob "files/*.{sh,py}" -}}
+{{- if ne $path "files/pooler.py" -}}{{- $scripts = print $scripts ($.Files.Get $path) -}}{{- end -}}
+{{- end -}}
+{{- $scripts | sha256sum -}}
+{{- end -}}
+
 {{- define "postgresql.masterService" -}}{{ include "postgresql.name" . }}-{{ .Values.primary.name }}{{- end -}}
 {{- define "postgresql.readService" -}}{{ include "postgresql.name" . }}-{{ .Values.readReplicas.name }}{{- end -}}

@@ -71,6 +71,11 @@ postgresql:
 - local replication all trust
 - host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
 - host all {{ .Values.auth.metricsUsername | quote }} 127.0.0.1/32 scram-sha-256
+{{- if .Values.pooler.enabled }}
+# Its own role looks passwords up, and that is all.
+- host postgres {{ .Values.pooler.username | quote }} all scram-sha-256
+- host all {{ .Values.pooler.username | quote }} all reject
+{{- end }}
 {{- with .Values.postgresql.pgHba }}
 - host postgres rewind_user all scram-sha-256
 {{ toYaml . }}

@@ -8,6 +8,7 @@ mod objects;
 mod passwords;
 mod pgbackrest;
 mod pods;
+mod pooler;
 mod refusals;
 mod settings;
 
@@ -94,6 +95,12 @@ const COMBINATIONS: [&[&str]; 5] = [
         "auth.database=salon_core",
         "metrics.enabled=true",
         "networkPolicy.allowExternal=false",
+        "pooler.enabled=true",
+        "pooler.topologySpreadConstraints:=[{\"maxSkew\":1,\"topologyKey\":\"zone\",\"whenUnsatisfiable\":\"DoNotSchedule\"}]",
+        "pooler.priorityClassName=high",
+        "pooler.nodeSelector.disk=ssd",
+        "pooler.tolerations:=[{\"operator\":\"Exists\"}]",
+        "pooler.service.type=LoadBalancer",
         "networkPolicy.ingressFrom:=[{\"namespaceSelector\":{}}]",
         "networkPolicy.metricsFrom:=[{\"namespaceSelector\":{}}]",
         "networkPolicy.apiServer.cidrs={10.0.0.1/32}",
@@ -239,7 +246,7 @@ fn the_preset_has_the_figures_of_its_document() {
 fn the_scripts_say_nothing_to_shellcheck_and_compile() {
     let files = chart().join("files");
     let compiled = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
-    for script in ["settings.py", "pgbackrest.py"] {
+    for script in ["settings.py", "pgbackrest.py", "pooler.py"] {
         Prepared::new("python3")
             .args(["-c", compiled])
             .arg(files.join(script))

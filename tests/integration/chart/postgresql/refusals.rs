@@ -57,7 +57,10 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "each needs a role of its own",
     ),
     (&["auth.metricsUsername=postgres"], "which is the superuser"),
-    (&["auth.metricsUsername=repl_user"], "have to be two roles"),
+    (
+        &["auth.metricsUsername=repl_user"],
+        "not two of them the same",
+    ),
     (
         &[
             "auth.username=postgres",
@@ -186,6 +189,15 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
     (
         &["backup.s3.bucket=dumps"],
         "backup.s3.bucket has no effect",
+    ),
+    (
+        &["pooler.parameters.log_connections=1"],
+        "pooler.parameters has no effect",
+    ),
+    (&["pooler.enabled=true"], "pooler lets no superuser in"),
+    (
+        &["pooler.service.externalTrafficPolicy=Local"],
+        "pooler.service.externalTrafficPolicy has no effect",
     ),
     (
         &["metrics.collectors.wal=true"],
