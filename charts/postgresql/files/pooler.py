@@ -102,9 +102,7 @@ class Primary:
 
     @staticmethod
     def tls():
-        mode = os.environ.get("SERVER_TLS")
-        if not mode:
-            return {}
+        mode = os.environ.get("SERVER_TLS", "prefer")
         return {"sslmode": mode} | ({"sslrootcert": f"{TLS}/ca.crt"} if mode == "verify-ca" else {})
 
     def close(self):

@@ -35,6 +35,7 @@ from psycopg2 import sql
 CONFIG = "/etc/patroni"
 SECRETS = "/run/secrets/postgresql"
 STATE = "/run/patroni"
+TLS = "/run/secrets/postgresql-tls"
 SOCKET = "/var/run/postgresql"
 PGPASS = SOCKET + "/pgpass"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -75,6 +76,30 @@ def wanted():
     return yaml.safe_load(read(f"{CONFIG}/settings.yaml"))
 
 
+def tls_sum():
+    """What the pod has of a certificate, as one sum; nothing where it was made before there was one."""
+    total = hashlib.sha256()
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        with contextlib.suppress(FileNotFoundError):
+            total.update(f"{name} {read(f'{TLS}/{name}')}".encode())
+    return total.hexdigest() if os.path.exists(f"{TLS}/tls.crt") else ""
+
+
+def add_tls(config, tls):
+    """By the pod's own files: of several pods, those that are not made anew yet have none, and let in as before."""
+    if not (tls["enabled"] and tls_sum()):
+        return
+    parameters = config["parameters"]
+    parameters |= {"ssl": "on", "ssl_cert_file": f"{TLS}/tls.crt", "ssl_key_file": f"{TLS}/tls.key"}
+    if os.path.exists(f"{TLS}/ca.crt"):
+        parameters["ssl_ca_file"] = f"{TLS}/ca.crt"
+    if tls["require"]:
+        # What never leaves the pod stands first.
+        lines = config["pg_hba"]
+        inside = [it.startswith("local ") or " 127.0.0.1/32 " in it or " ::1/128 " in it for it in lines]
+        config["pg_hba"].insert([*inside, False].index(False), "hostnossl all all all reject")
+
+
 def patroni_config(replication_password=None):
     config = yaml.safe_load(read(f"{CONFIG}/patroni.yaml"))
     address = os.environ["POD_IP"]
@@ -88,7 +113,8 @@ def patroni_config(replication_password=None):
         "verify_client": "optional",
         "authentication": authentication,
     }
-    config["bootstrap"]["dcs"] = wanted()["store"]
+    settings = wanted()
+    config["bootstrap"]["dcs"] = settings["store"]
     config["ctl"] = tls | {"cacert": f"{SECRETS}/ca.crt", "authentication": authentication}
     postgresql = config["postgresql"]
     postgresql["connect_address"] = f"{address}:5432"
@@ -97,6 +123,7 @@ def patroni_config(replication_password=None):
     roles["superuser"]["password"] = secret("postgres-password")
     roles["replication"]["password"] = replication_password or secret("replication-password")
     roles["rewind"]["password"] = secret("rewind-password")
+    add_tls(postgresql, settings["tls"])
     return config
 
 
@@ -109,6 +136,7 @@ def write(path, text):
 
 
 def render():
+    write(f"{STATE}/tls.sum", tls_sum())
     write(f"{STATE}/patroni.yaml", yaml.safe_dump(patroni_config()))
 
 
@@ -415,6 +443,8 @@ class Watch:
             self.step("writing settings to Patroni's store", self.store, settings)
             self.step("releasing slots of replicas that are gone", self.slots, settings)
         self.step("giving Patroni its configuration", self.config, own["role"])
+        if settings["tls"]["enabled"]:
+            self.step("using the renewed certificate", self.certificate)
         if settings["restart"] == "automatic":
             self.step("restarting PostgreSQL for settings that need it", self.restart, own)
 
@@ -480,6 +510,18 @@ class Watch:
             raise
         self.pgpass(config["postgresql"]["authentication"])
         say("Patroni has the new configuration")
+
+    @staticmethod
+    def certificate():
+        """PostgreSQL reads it when it is told to. One that does not fit its key would keep it from starting again."""
+        now = tls_sum()
+        if now == read(f"{STATE}/tls.sum"):
+            return
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(f"{TLS}/tls.crt", f"{TLS}/tls.key")
+        with connect() as connection:
+            connection.cursor().execute("select pg_reload_conf()")
+        write(f"{STATE}/tls.sum", now)
+        say("PostgreSQL uses the renewed certificate")
 
     def log_in(self, replication):
         members = self.patroni.get("/cluster")["members"]

@@ -72,6 +72,9 @@
 - {name: secrets, mountPath: /run/secrets/postgresql, readOnly: true}
 - {name: sockets, mountPath: /run/postgresql}
 - {name: patroni, mountPath: /run/patroni}
+{{- if .Values.tls.enabled }}
+{{ include "postgresql.tlsMount" . }}
+{{- end }}
 {{- if .Values.pgbackrest.enabled }}
 {{ include "postgresql.repoMounts" . }}
 {{- end }}

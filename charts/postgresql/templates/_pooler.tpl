@@ -28,6 +28,11 @@ auth_ldap_options: the chart
 auth_user: pooler.username
 auth_dbname: the chart
 auth_query: the chart
+client_tls_sslmode: tls.require
+client_tls_cert_file: tls.certificatesSecret
+client_tls_key_file: tls.certificatesSecret
+server_tls_sslmode: tls.require
+server_tls_ca_file: tls.certCAFilename
 admin_users: the chart
 stats_users: the chart
 {{- end -}}
@@ -50,6 +55,15 @@ auth_query = SELECT usename, secret FROM pgbouncer.get_auth($1)
 pool_mode = {{ $pooler.poolMode }}
 max_client_conn = {{ int $pooler.maxClientConnections }}
 default_pool_size = {{ int $pooler.poolSize }}
+{{- if .Values.tls.enabled }}
+client_tls_sslmode = {{ ternary "require" "prefer" .Values.tls.require }}
+client_tls_cert_file = /run/secrets/postgresql-tls/tls.crt
+client_tls_key_file = /run/secrets/postgresql-tls/tls.key
+server_tls_sslmode = {{ include "postgresql.tlsMode" . | default "prefer" }}
+{{- if include "postgresql.hasCa" . }}
+server_tls_ca_file = /run/secrets/postgresql-tls/ca.crt
+{{- end }}
+{{- end }}
 {{- $parameters := dict -}}
 {{- /* Drivers send it without asking whether anybody wants it. */ -}}
 {{- $_ := set $parameters "ignore_startup_parameters" "extra_float_digits" -}}

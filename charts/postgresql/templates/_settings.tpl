@@ -30,6 +30,10 @@ data_directory: the chart
 config_file: the chart
 hba_file: the chart; postgresql.pgHba is for that
 ident_file: the chart
+ssl: tls.enabled
+ssl_cert_file: tls.certificatesSecret
+ssl_key_file: tls.certificatesSecret
+ssl_ca_file: tls.certCAFilename
 {{- end -}}
 
 {{/* What is written to Patroni's store, in the words of its documentation. */}}
@@ -69,8 +73,9 @@ postgresql:
 {{- define "postgresql.hba" -}}
 - local all all trust
 - local replication all trust
-- host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
 - host all {{ .Values.auth.metricsUsername | quote }} 127.0.0.1/32 scram-sha-256
+- host all {{ .Values.auth.metricsUsername | quote }} ::1/128 scram-sha-256
+- host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
 {{- if .Values.pooler.enabled }}
 # Its own role looks passwords up, and that is all.
 - host postgres {{ .Values.pooler.username | quote }} all scram-sha-256
