@@ -26,6 +26,7 @@ import unicodedata
 import urllib.error
 import urllib.request
 
+import apiserver
 import pgbackrest
 import psycopg2
 import psycopg2.extras
@@ -38,7 +39,6 @@ STATE = "/run/patroni"
 TLS = "/run/secrets/postgresql-tls"
 SOCKET = "/var/run/postgresql"
 PGPASS = SOCKET + "/pgpass"
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 INTERVAL = 5
 # Of the store's document, what the chart decides. The rest is Patroni's and people's: `pause`, `slots` and the like.
 OURS = (
@@ -149,18 +149,14 @@ def wait():
     if is_first():
         return
     scope = yaml.safe_load(read(f"{CONFIG}/patroni.yaml"))["scope"]
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    url = f"https://{host}:{port}/api/v1/namespaces/{read(f'{ACCOUNT}/namespace')}/configmaps/{scope}-config"
-    context = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
     said = None
     while True:
         why = "the first pod has not made the cluster yet"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {read(f'{ACCOUNT}/token')}"})
         try:
-            with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-                if json.load(answer)["metadata"].get("annotations", {}).get("initialize"):
-                    return
-        except urllib.error.HTTPError as error:
+            config = apiserver.call("GET", "configmaps", f"{scope}-config")
+            if config["metadata"].get("annotations", {}).get("initialize"):
+                return
+        except apiserver.Refused as error:
             if error.code != 404:
                 why = f"the API server does not say whether there is a cluster: {error}"
         except OSError as error:

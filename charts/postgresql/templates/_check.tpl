@@ -9,6 +9,7 @@
 {{- include "postgresql.checkRestore" . -}}
 {{- include "postgresql.checkPooler" . -}}
 {{- include "postgresql.checkTls" . -}}
+{{- include "postgresql.checkVolumes" . -}}
 {{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
 {{- if and $image.tag $image.digest -}}
 {{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
@@ -212,7 +213,7 @@ auth.password has no effect without auth.username.
 {{- end -}}
 {{- if not .Values.primary.persistence.enabled }}
 primary.persistence.enabled is false: all data goes with the pods.
-{{- range $key := list "storageClass" "annotations" "labels" -}}
+{{- range $key := list "initialSize" "storageClass" "annotations" "labels" -}}
 {{- if index $.Values.primary.persistence $key }}
 primary.persistence.{{ $key }} has no effect without primary.persistence.enabled.
 {{- end -}}

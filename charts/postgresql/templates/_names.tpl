@@ -101,11 +101,25 @@ podSelector:
     {{ include "postgresql.name" . }}-client: "true"
 {{- end -}}
 
-{{/* What the scripts of the database's pods are; the pooler's is its own pods'. */}}
+{{/* A rule for calls to the API server. */}}
+{{- define "postgresql.apiEgress" -}}
+- ports:
+    {{- range .Values.networkPolicy.apiServer.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServer.cidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* What the scripts of the database's pods are; others are of pods of their own. */}}
 {{- define "postgresql.scriptsSum" -}}
 {{- $scripts := "" -}}
 {{- range $path, $_ := .Files.Glob "files/*.{sh,py}" -}}
-{{- if ne $path "files/pooler.py" -}}{{- $scripts = print $scripts ($.Files.Get $path) -}}{{- end -}}
+{{- if not (has $path (list "files/pooler.py" "files/volumes.py")) -}}{{- $scripts = print $scripts ($.Files.Get $path) -}}{{- end -}}
 {{- end -}}
 {{- $scripts | sha256sum -}}
 {{- end -}}
