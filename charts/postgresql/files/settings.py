@@ -103,12 +103,13 @@ def add_tls(config, tls):
 def patroni_config(replication_password=None):
     config = yaml.safe_load(read(f"{CONFIG}/patroni.yaml"))
     address = os.environ["POD_IP"]
+    host = f"[{address}]" if ":" in address else address
     config["name"] = os.environ["POD_NAME"]
     config["kubernetes"]["pod_ip"] = address
     tls = {"certfile": f"{STATE}/rest.crt", "keyfile": f"{STATE}/rest.key"}
     authentication = {"username": "patroni", "password": secret("patroni-password")}
     config["restapi"] |= tls | {
-        "connect_address": f"{address}:8008",
+        "connect_address": f"{host}:8008",
         "cafile": f"{SECRETS}/ca.crt",
         "verify_client": "optional",
         "authentication": authentication,
@@ -117,7 +118,7 @@ def patroni_config(replication_password=None):
     config["bootstrap"]["dcs"] = settings["store"]
     config["ctl"] = tls | {"cacert": f"{SECRETS}/ca.crt", "authentication": authentication}
     postgresql = config["postgresql"]
-    postgresql["connect_address"] = f"{address}:5432"
+    postgresql["connect_address"] = f"{host}:5432"
     postgresql["bin_dir"] = os.path.dirname(shutil.which("postgres"))
     roles = postgresql["authentication"]
     roles["superuser"]["password"] = secret("postgres-password")

@@ -101,6 +101,13 @@ podSelector:
     {{ include "postgresql.name" . }}-client: "true"
 {{- end -}}
 
+{{/* Which families of addresses a Service has. */}}
+{{- define "postgresql.families" -}}
+{{- with .Values.ipFamilyPolicy }}
+  ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- end -}}
+
 {{/* A rule for calls to the API server. */}}
 {{- define "postgresql.apiEgress" -}}
 - ports:

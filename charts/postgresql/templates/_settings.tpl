@@ -120,7 +120,8 @@ kubernetes:
 log:
   level: INFO
 restapi:
-  listen: 0.0.0.0:8008
+  # Addresses of both families.
+  listen: "*:8008"
 bootstrap:
   initdb:
     - encoding: UTF8
@@ -140,7 +141,7 @@ bootstrap:
   {{- end }}
   post_bootstrap: python3 /scripts/settings.py bootstrap
 postgresql:
-  listen: 0.0.0.0:5432
+  listen: "*:5432"
   data_dir: /var/lib/postgresql/data/pgdata
   config_dir: /etc/postgresql
   custom_conf: /etc/patroni/postgresql.conf
