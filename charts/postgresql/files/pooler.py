@@ -144,8 +144,8 @@ class Pooler:
             self.primary.close()
             say("PgBouncer reads its files again")
         if self.again is not None and time.monotonic() > self.again:
-            self.again = None
             console("RECONNECT")
+            self.again = None
         try:
             another = self.primary.is_another()
             why = None

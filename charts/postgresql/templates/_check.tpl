@@ -96,6 +96,22 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+That a Secret which is there has its keys: pods would wait for them without a word. One that is not there yet may still
+come. of: the root, its name, the keys, and what it is.
+*/}}
+{{- define "postgresql.checkSecret" -}}
+{{- $name := index . 1 -}}{{- $what := index . 3 -}}
+{{- if $name -}}
+{{- $there := lookup "v1" "Secret" (index . 0).Release.Namespace $name -}}
+{{- range index . 2 -}}
+{{- if and $there . (not (hasKey ($there.data | default dict) .)) -}}
+{{- fail (printf "the Secret %s has no key %s: it is %s, so add the key, or name another Secret" $name . $what) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "postgresql.checkPooler" -}}
 {{- $pooler := .Values.pooler -}}
 {{- if $pooler.enabled -}}
@@ -110,6 +126,7 @@
 {{- if gt $all $most -}}
 {{- fail (printf "pooler.replicas times pooler.poolSize is %d, which one user and one database may have, and postgresql.parameters.max_connections is %d: raise that, or have fewer" $all $most) -}}
 {{- end -}}
+{{- include "postgresql.checkSecret" (list . .Values.failover.existingSecret (list "pooler-password") "failover.existingSecret, which the pooler has the password of its role from") -}}
 {{- if eq .Values.auth.database "pgbouncer" -}}
 {{- fail "auth.database is pgbouncer, which at the pooler is its own console: choose another name" -}}
 {{- end -}}
@@ -334,8 +351,10 @@ networkPolicy.ingressFrom has no effect with networkPolicy.allowExternal, which 
 {{- else if and $policy.allowExternalEgress $policy.extraEgress }}
 networkPolicy.extraEgress has no effect with networkPolicy.allowExternalEgress, which lets out everything.
 {{- end -}}
-{{- if and .Values.primary.affinity (ne .Values.primary.podAntiAffinityPreset "soft") .Values.primary.podAntiAffinityPreset }}
-primary.podAntiAffinityPreset has no effect beside primary.affinity.
+{{- range $path, $pods := dict "primary" .Values.primary "pooler" .Values.pooler -}}
+{{- if and $pods.affinity (ne $pods.podAntiAffinityPreset "soft") $pods.podAntiAffinityPreset }}
+{{ $path }}.podAntiAffinityPreset has no effect beside {{ $path }}.affinity.
+{{- end -}}
 {{- end -}}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
 serviceAccount.annotations has no effect without serviceAccount.create: annotate the account itself.

@@ -67,6 +67,9 @@ its group to read it, is one that PostgreSQL takes: the pods' group is its own.
 {{- if and $tls.require (not $tls.enabled) -}}
 {{- fail "tls.require would let nobody in without tls.enabled: set both, or none" -}}
 {{- end -}}
+{{- if $tls.enabled -}}
+{{- include "postgresql.checkSecret" (list . $tls.certificatesSecret (list $tls.certFilename $tls.certKeyFilename $tls.certCAFilename) "tls.certificatesSecret, whose keys tls.certFilename, tls.certKeyFilename and tls.certCAFilename name") -}}
+{{- end -}}
 {{- if $tls.require -}}
 {{- range .Values.postgresql.pgHba -}}
 {{- if and (hasPrefix "hostnossl" .) (not (regexMatch "\\sreject\\s*$" .)) -}}

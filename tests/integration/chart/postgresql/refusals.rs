@@ -196,6 +196,13 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
     ),
     (&["pooler.enabled=true"], "pooler lets no superuser in"),
     (
+        &[
+            "pooler.podAntiAffinityPreset=hard",
+            "pooler.affinity.nodeAffinity:={}",
+        ],
+        "pooler.podAntiAffinityPreset has no effect beside pooler.affinity",
+    ),
+    (
         &["pooler.service.externalTrafficPolicy=Local"],
         "pooler.service.externalTrafficPolicy has no effect",
     ),
