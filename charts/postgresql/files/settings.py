@@ -26,6 +26,7 @@ import unicodedata
 import urllib.error
 import urllib.request
 
+import apiserver
 import pgbackrest
 import psycopg2
 import psycopg2.extras
@@ -35,9 +36,9 @@ from psycopg2 import sql
 CONFIG = "/etc/patroni"
 SECRETS = "/run/secrets/postgresql"
 STATE = "/run/patroni"
+TLS = "/run/secrets/postgresql-tls"
 SOCKET = "/var/run/postgresql"
 PGPASS = SOCKET + "/pgpass"
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 INTERVAL = 5
 # Of the store's document, what the chart decides. The rest is Patroni's and people's: `pause`, `slots` and the like.
 OURS = (
@@ -75,28 +76,55 @@ def wanted():
     return yaml.safe_load(read(f"{CONFIG}/settings.yaml"))
 
 
+def tls_sum():
+    """What the pod has of a certificate, as one sum; nothing where it was made before there was one."""
+    total = hashlib.sha256()
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        with contextlib.suppress(FileNotFoundError):
+            total.update(f"{name} {read(f'{TLS}/{name}')}".encode())
+    return total.hexdigest() if os.path.exists(f"{TLS}/tls.crt") else ""
+
+
+def add_tls(config, tls):
+    """By the pod's own files: of several pods, those that are not made anew yet have none, and let in as before."""
+    if not (tls["enabled"] and tls_sum()):
+        return
+    parameters = config["parameters"]
+    parameters |= {"ssl": "on", "ssl_cert_file": f"{TLS}/tls.crt", "ssl_key_file": f"{TLS}/tls.key"}
+    if os.path.exists(f"{TLS}/ca.crt"):
+        parameters["ssl_ca_file"] = f"{TLS}/ca.crt"
+    if tls["require"]:
+        # What never leaves the pod stands first.
+        lines = config["pg_hba"]
+        inside = [it.startswith("local ") or " 127.0.0.1/32 " in it or " ::1/128 " in it for it in lines]
+        config["pg_hba"].insert([*inside, False].index(False), "hostnossl all all all reject")
+
+
 def patroni_config(replication_password=None):
     config = yaml.safe_load(read(f"{CONFIG}/patroni.yaml"))
     address = os.environ["POD_IP"]
+    host = f"[{address}]" if ":" in address else address
     config["name"] = os.environ["POD_NAME"]
     config["kubernetes"]["pod_ip"] = address
     tls = {"certfile": f"{STATE}/rest.crt", "keyfile": f"{STATE}/rest.key"}
     authentication = {"username": "patroni", "password": secret("patroni-password")}
     config["restapi"] |= tls | {
-        "connect_address": f"{address}:8008",
+        "connect_address": f"{host}:8008",
         "cafile": f"{SECRETS}/ca.crt",
         "verify_client": "optional",
         "authentication": authentication,
     }
-    config["bootstrap"]["dcs"] = wanted()["store"]
+    settings = wanted()
+    config["bootstrap"]["dcs"] = settings["store"]
     config["ctl"] = tls | {"cacert": f"{SECRETS}/ca.crt", "authentication": authentication}
     postgresql = config["postgresql"]
-    postgresql["connect_address"] = f"{address}:5432"
+    postgresql["connect_address"] = f"{host}:5432"
     postgresql["bin_dir"] = os.path.dirname(shutil.which("postgres"))
     roles = postgresql["authentication"]
     roles["superuser"]["password"] = secret("postgres-password")
     roles["replication"]["password"] = replication_password or secret("replication-password")
     roles["rewind"]["password"] = secret("rewind-password")
+    add_tls(postgresql, settings["tls"])
     return config
 
 
@@ -109,6 +137,7 @@ def write(path, text):
 
 
 def render():
+    write(f"{STATE}/tls.sum", tls_sum())
     write(f"{STATE}/patroni.yaml", yaml.safe_dump(patroni_config()))
 
 
@@ -121,18 +150,14 @@ def wait():
     if is_first():
         return
     scope = yaml.safe_load(read(f"{CONFIG}/patroni.yaml"))["scope"]
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    url = f"https://{host}:{port}/api/v1/namespaces/{read(f'{ACCOUNT}/namespace')}/configmaps/{scope}-config"
-    context = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
     said = None
     while True:
         why = "the first pod has not made the cluster yet"
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {read(f'{ACCOUNT}/token')}"})
         try:
-            with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-                if json.load(answer)["metadata"].get("annotations", {}).get("initialize"):
-                    return
-        except urllib.error.HTTPError as error:
+            config = apiserver.call("GET", "configmaps", f"{scope}-config")
+            if config["metadata"].get("annotations", {}).get("initialize"):
+                return
+        except apiserver.Refused as error:
             if error.code != 404:
                 why = f"the API server does not say whether there is a cluster: {error}"
         except OSError as error:
@@ -154,6 +179,22 @@ def connect():
     return contextlib.closing(connection)
 
 
+# What PgBouncer asks for a client who logs in. Nobody whom it would give more than data has a verifier here.
+LOOKUP = """
+select rolname, rolpassword from pg_authid
+where rolname = name and rolcanlogin and not rolsuper and not rolreplication
+  and rolname <> all ({others}) and (rolvaliduntil is null or rolvaliduntil > now())
+"""
+MAKE_LOOKUP = """
+create schema if not exists pgbouncer;
+create or replace function pgbouncer.get_auth(name name) returns table (usename name, secret text)
+    language sql stable security definer set search_path = pg_catalog, pg_temp as {body};
+revoke all on function pgbouncer.get_auth(name) from public;
+"""
+ALLOW_LOOKUP = """
+grant usage on schema pgbouncer to {role};
+grant execute on function pgbouncer.get_auth(name) to {role};
+"""
 PROHIBITED = (
     stringprep.in_table_a1,
     stringprep.in_table_c12,
@@ -242,6 +283,20 @@ class Roles:
         if not self.ask("select 1 where pg_has_role(%s, %s, 'member')", role, group):
             self.do("grant {group} to {role}", group=group, role=role)
 
+    def pooler(self, role):
+        """The role that PgBouncer looks verifiers of passwords up by, which may do nothing else."""
+        self.role(role, "login", secret("pooler-password"))
+        others = [self.settings["metricsUsername"], "rewind_user", role]
+        body = sql.SQL(LOOKUP).format(others=sql.Literal(others)).as_string(self.cursor)
+        found = self.ask("select prosrc, prosecdef from pg_proc where oid = to_regproc('pgbouncer.get_auth')")
+        if found != (body, True):
+            # Statements that go together are sent together: all of them are done, or none.
+            self.cursor.execute(sql.SQL(MAKE_LOOKUP).format(body=sql.Literal(body)))
+            say("made the function that PgBouncer looks passwords up by")
+        may = "select has_schema_privilege(%s, 'pgbouncer', 'usage') and has_function_privilege(%s, 'pgbouncer.get_auth(name)', 'execute')"
+        if not self.ask(may, role, role)[0]:
+            self.do(ALLOW_LOOKUP, role=role)
+
     def all(self):
         user, database = self.settings["username"], self.settings["database"]
         if user:
@@ -256,6 +311,8 @@ class Roles:
         if metrics:
             self.role(metrics, "login connection limit 5", secret("metrics-password"))
             self.member(metrics, "pg_monitor")
+        if self.settings["poolerUsername"]:
+            self.pooler(self.settings["poolerUsername"])
         self.password(self.settings["replicationUsername"], secret("replication-password"))
         self.password("rewind_user", secret("rewind-password"))
         # Last, since the next connection of ours needs none and those of others do.
@@ -383,6 +440,8 @@ class Watch:
             self.step("writing settings to Patroni's store", self.store, settings)
             self.step("releasing slots of replicas that are gone", self.slots, settings)
         self.step("giving Patroni its configuration", self.config, own["role"])
+        if settings["tls"]["enabled"]:
+            self.step("using the renewed certificate", self.certificate)
         if settings["restart"] == "automatic":
             self.step("restarting PostgreSQL for settings that need it", self.restart, own)
 
@@ -448,6 +507,18 @@ class Watch:
             raise
         self.pgpass(config["postgresql"]["authentication"])
         say("Patroni has the new configuration")
+
+    @staticmethod
+    def certificate():
+        """PostgreSQL reads it when it is told to. One that does not fit its key would keep it from starting again."""
+        now = tls_sum()
+        if now == read(f"{STATE}/tls.sum"):
+            return
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(f"{TLS}/tls.crt", f"{TLS}/tls.key")
+        with connect() as connection:
+            connection.cursor().execute("select pg_reload_conf()")
+        write(f"{STATE}/tls.sum", now)
+        say("PostgreSQL uses the renewed certificate")
 
     def log_in(self, replication):
         members = self.patroni.get("/cluster")["members"]

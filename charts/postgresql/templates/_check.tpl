@@ -9,6 +9,9 @@
 {{- include "postgresql.checkPods" . -}}
 {{- include "postgresql.checkPgbackrest" . -}}
 {{- include "postgresql.checkRestore" . -}}
+{{- include "postgresql.checkPooler" . -}}
+{{- include "postgresql.checkTls" . -}}
+{{- include "postgresql.checkVolumes" . -}}
 {{- range $name, $image := dict "image" .Values.image "backup.image" .Values.backup.image -}}
 {{- if and $image.tag $image.digest -}}
 {{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
@@ -40,7 +43,7 @@
 {{- fail (printf "primary.name and readReplicas.name are both %s: each Service needs a name of its own" .Values.primary.name) -}}
 {{- end -}}
 {{- range $key, $name := dict "primary.name" .Values.primary.name "readReplicas.name" .Values.readReplicas.name -}}
-{{- if has $name (list "hl" "metrics" "config" "ha") -}}
+{{- if has $name (list "hl" "metrics" "config" "ha" "pooler") -}}
 {{- fail (printf "%s is %s, which is the name of another object of the chart" $key $name) -}}
 {{- end -}}
 {{- end -}}
@@ -139,6 +142,7 @@ persistence.{{ $key }}
 {{- define "postgresql.checkAuth" -}}
 {{- $auth := .Values.auth -}}
 {{- $roles := dict "auth.replicationUsername" $auth.replicationUsername "auth.metricsUsername" $auth.metricsUsername "the role that Patroni rewinds as" "rewind_user" -}}
+{{- if .Values.pooler.enabled -}}{{- $_ := set $roles "pooler.username" .Values.pooler.username -}}{{- end -}}
 {{- range $name, $role := $roles -}}
 {{- if eq $role $auth.username -}}
 {{- fail (printf "auth.username is %s, which is %s: each needs a role of its own" $role $name) -}}
@@ -147,14 +151,51 @@ persistence.{{ $key }}
 {{- fail (printf "%s is postgres, which is the superuser: each needs a role of its own" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if ne (len (values $roles | uniq)) 3 -}}
-{{- fail "auth.replicationUsername and auth.metricsUsername have to be two roles, and neither rewind_user" -}}
+{{- if ne (len (values $roles | uniq)) (len $roles) -}}
+{{- fail (printf "%s have to be roles of their own, and not two of them the same" (keys $roles | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- if and (eq $auth.username "postgres") $auth.password $auth.postgresPassword (ne $auth.password $auth.postgresPassword) -}}
 {{- fail "auth.username is postgres, whose password auth.password and auth.postgresPassword both say, and not the same: leave one of them out" -}}
 {{- end -}}
 {{- if has $auth.database (list "template0" "template1") -}}
 {{- fail (printf "auth.database is %s, which is PostgreSQL's own: choose another name" $auth.database) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+That a Secret which is there has its keys: pods would wait for them without a word. One that is not there yet may still
+come. of: the root, its name, the keys, and what it is.
+*/}}
+{{- define "postgresql.checkSecret" -}}
+{{- $name := index . 1 -}}{{- $what := index . 3 -}}
+{{- if $name -}}
+{{- $there := lookup "v1" "Secret" (index . 0).Release.Namespace $name -}}
+{{- range index . 2 -}}
+{{- if and $there . (not (hasKey ($there.data | default dict) .)) -}}
+{{- fail (printf "the Secret %s has no key %s: it is %s, so add the key, or name another Secret" $name . $what) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkPooler" -}}
+{{- $pooler := .Values.pooler -}}
+{{- if $pooler.enabled -}}
+{{- $reserved := include "postgresql.reservedPooler" . | fromYaml -}}
+{{- range $name, $_ := $pooler.parameters -}}
+{{- if hasKey $reserved $name -}}
+{{- fail (printf "pooler.parameters has %s, which is set by %s: leave it out" $name (index $reserved $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- $most := index .Values.postgresql.parameters "max_connections" | default 100 | int -}}
+{{- $all := mul (int $pooler.replicas) (int $pooler.poolSize) | int -}}
+{{- if gt $all $most -}}
+{{- fail (printf "pooler.replicas times pooler.poolSize is %d, which one user and one database may have, and postgresql.parameters.max_connections is %d: raise that, or have fewer" $all $most) -}}
+{{- end -}}
+{{- include "postgresql.checkSecret" (list . .Values.failover.existingSecret (list "pooler-password") "failover.existingSecret, which the pooler has the password of its role from") -}}
+{{- if eq .Values.auth.database "pgbouncer" -}}
+{{- fail "auth.database is pgbouncer, which at the pooler is its own console: choose another name" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -279,13 +320,13 @@ auth.password has no effect without auth.username.
 {{- end -}}
 {{- if not .Values.primary.persistence.enabled }}
 primary.persistence.enabled is false: all data goes with the pods.
-{{- range $key := list "storageClass" "annotations" "labels" -}}
+{{- range $key := list "initialSize" "storageClass" "annotations" "labels" -}}
 {{- if index $.Values.primary.persistence $key }}
 primary.persistence.{{ $key }} has no effect without primary.persistence.enabled.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range $path, $service := dict "primary.service" .Values.primary.service "readReplicas.service" .Values.readReplicas.service -}}
+{{- range $path, $service := dict "primary.service" .Values.primary.service "readReplicas.service" .Values.readReplicas.service "pooler.service" .Values.pooler.service -}}
 {{- if eq $service.type "ClusterIP" -}}
 {{- if $service.externalTrafficPolicy }}
 {{ $path }}.externalTrafficPolicy has no effect with {{ $path }}.type ClusterIP.
@@ -310,6 +351,29 @@ failover.mode manual has no effect without replicas: there is nobody to promote.
 {{- end -}}
 {{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
 replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
+{{- end -}}
+{{- $tls := .Values.tls -}}
+{{- if not $tls.enabled -}}
+{{- range $key := list "autoGenerated" "names" "certificatesSecret" "certCAFilename" -}}
+{{- if index $tls $key }}
+tls.{{ $key }} has no effect without tls.enabled.
+{{- end -}}
+{{- end -}}
+{{- else if $tls.autoGenerated -}}
+{{- if or $tls.certCAFilename (ne $tls.certFilename "tls.crt") (ne $tls.certKeyFilename "tls.key") }}
+tls.certFilename, tls.certKeyFilename and tls.certCAFilename have no effect with tls.autoGenerated.
+{{- end -}}
+{{- else if $tls.names }}
+tls.names has no effect without tls.autoGenerated: the names are those of the Secret's certificate.
+{{- end -}}
+{{- if not .Values.pooler.enabled -}}
+{{- range $key := list "parameters" "resources" "podAnnotations" "affinity" "nodeSelector" "tolerations" "topologySpreadConstraints" "priorityClassName" -}}
+{{- if index $.Values.pooler $key }}
+pooler.{{ $key }} has no effect without pooler.enabled.
+{{- end -}}
+{{- end -}}
+{{- else if not (include "postgresql.user" .) }}
+pooler lets no superuser in, and there is no other role yet: set auth.username, or make roles by SQL.
 {{- end -}}
 {{- if not .Values.metrics.enabled -}}
 {{- range $key := list "collectors" "extraEnvVars" "resources" -}}
@@ -385,8 +449,10 @@ networkPolicy.ingressFrom has no effect with networkPolicy.allowExternal, which 
 {{- else if and $policy.allowExternalEgress $policy.extraEgress }}
 networkPolicy.extraEgress has no effect with networkPolicy.allowExternalEgress, which lets out everything.
 {{- end -}}
-{{- if and .Values.primary.affinity (ne .Values.primary.podAntiAffinityPreset "soft") .Values.primary.podAntiAffinityPreset }}
-primary.podAntiAffinityPreset has no effect beside primary.affinity.
+{{- range $path, $pods := dict "primary" .Values.primary "pooler" .Values.pooler -}}
+{{- if and $pods.affinity (ne $pods.podAntiAffinityPreset "soft") $pods.podAntiAffinityPreset }}
+{{ $path }}.podAntiAffinityPreset has no effect beside {{ $path }}.affinity.
+{{- end -}}
 {{- end -}}
 {{- range include "postgresql.replicasOwn" . | splitList "\n" | compact }}
 readReplicas.{{ . }} has no effect: the pods of replicas have primary.{{ . }}, as any of them may lead, and that is the same.

@@ -99,5 +99,42 @@ annotations: {{- toYaml . | nindent 2 }}
 {{ .Values.failover.existingSecret | default (printf "%s-patroni" (include "postgresql.name" .)) }}
 {{- end -}}
 
+{{/* Pods that may reach PostgreSQL where not everybody may, as a NetworkPolicy says it. */}}
+{{- define "postgresql.clientPeer" -}}
+podSelector:
+  matchLabels:
+    {{ include "postgresql.name" . }}-client: "true"
+{{- end -}}
+
+{{/* Which families of addresses a Service has. */}}
+{{- define "postgresql.families" -}}
+{{- with .Values.ipFamilyPolicy }}
+  ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* A rule for calls to the API server. */}}
+{{- define "postgresql.apiEgress" -}}
+- ports:
+    {{- range .Values.networkPolicy.apiServer.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServer.cidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* What the scripts of the database's pods are; others are of pods of their own. */}}
+{{- define "postgresql.scriptsSum" -}}
+{{- $scripts := "" -}}
+{{- range $path, $_ := .Files.Glob "files/*.{sh,py}" -}}
+{{- if not (has $path (list "files/pooler.py" "files/volumes.py")) -}}{{- $scripts = print $scripts ($.Files.Get $path) -}}{{- end -}}
+{{- end -}}
+{{- $scripts | sha256sum -}}
+{{- end -}}
+
 {{- define "postgresql.masterService" -}}{{ include "postgresql.name" . }}-{{ .Values.primary.name }}{{- end -}}
 {{- define "postgresql.readService" -}}{{ include "postgresql.name" . }}-{{ .Values.readReplicas.name }}{{- end -}}

@@ -60,7 +60,6 @@ log-level-file={{ ternary "off" "warn" (eq $for "job") }}
 lock-path=/run/pgbackrest
 {{- if eq $for "server" }}
 log-path=/var/log/pgbackrest
-tls-server-address=0.0.0.0
 tls-server-port={{ int $pgbackrest.server.port }}
 tls-server-ca-file=/run/secrets/pgbackrest-tls/ca.crt
 tls-server-cert-file=/run/secrets/pgbackrest-tls/server.crt

@@ -1,22 +1,24 @@
+{{/* Where pods may be. of: the root, their values, and what they are known by. */}}
 {{- define "postgresql.affinity" -}}
-{{- $affinity := .Values.primary.affinity -}}
-{{- $preset := .Values.primary.podAntiAffinityPreset -}}
+{{- $root := index . 0 -}}
+{{- $affinity := (index . 1).affinity -}}
+{{- $preset := (index . 1).podAntiAffinityPreset -}}
 {{- if and (not $affinity) $preset -}}
-{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (include "postgresql.selector" . | fromYaml)) -}}
+{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (index . 2 | fromYaml)) -}}
 {{- if eq $preset "soft" -}}
 {{- $affinity = dict "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 1 "podAffinityTerm" $term))) -}}
 {{- else -}}
 {{- $affinity = dict "podAntiAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list $term)) -}}
 {{- end -}}
 {{- end -}}
-{{- with $affinity -}}{{- tpl (toYaml .) $ -}}{{- end -}}
+{{- with $affinity -}}{{- tpl (toYaml .) $root -}}{{- end -}}
 {{- end -}}
 
-{{/* How pods spread; one without a selector is of these pods. */}}
+{{/* How pods spread; one without a selector is of these pods. of: their values, and what they are known by. */}}
 {{- define "postgresql.spread" -}}
 {{- $all := list -}}
-{{- $labels := include "postgresql.selector" . | fromYaml -}}
-{{- range .Values.primary.topologySpreadConstraints -}}
+{{- $labels := index . 1 | fromYaml -}}
+{{- range (index . 0).topologySpreadConstraints -}}
 {{- $all = append $all (hasKey . "labelSelector" | ternary . (merge (dict "labelSelector" (dict "matchLabels" $labels)) .)) -}}
 {{- end -}}
 {{- with $all -}}{{- toYaml . -}}{{- end -}}
@@ -43,6 +45,11 @@
       {{- range list "patroni-password" "rewind-password" "ca.crt" "ca.key" }}
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
+# Optional, so that the pooler comes and goes without new pods of the database.
+- secret:
+    name: {{ include "postgresql.patroniSecret" . }}
+    optional: true
+    items: [{key: pooler-password, path: pooler-password}]
 {{- end -}}
 
 {{/* Variables that both Patroni and what stands beside it have. No password is among them. */}}
@@ -65,6 +72,9 @@
 - {name: secrets, mountPath: /run/secrets/postgresql, readOnly: true}
 - {name: sockets, mountPath: /run/postgresql}
 - {name: patroni, mountPath: /run/patroni}
+{{- if .Values.tls.enabled }}
+{{ include "postgresql.tlsMount" . }}
+{{- end }}
 {{- if .Values.pgbackrest.enabled }}
 {{ include "postgresql.repoMounts" . }}
 {{- end }}

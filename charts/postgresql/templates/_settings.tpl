@@ -30,6 +30,10 @@ data_directory: the chart
 config_file: the chart
 hba_file: the chart; postgresql.pgHba is for that
 ident_file: the chart
+ssl: tls.enabled
+ssl_cert_file: tls.certificatesSecret
+ssl_key_file: tls.certificatesSecret
+ssl_ca_file: tls.certCAFilename
 {{- end -}}
 
 {{/* What is written to Patroni's store, in the words of its documentation. */}}
@@ -69,8 +73,14 @@ postgresql:
 {{- define "postgresql.hba" -}}
 - local all all trust
 - local replication all trust
-- host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
 - host all {{ .Values.auth.metricsUsername | quote }} 127.0.0.1/32 scram-sha-256
+- host all {{ .Values.auth.metricsUsername | quote }} ::1/128 scram-sha-256
+- host replication {{ .Values.auth.replicationUsername | quote }} all scram-sha-256
+{{- if .Values.pooler.enabled }}
+# Its own role looks passwords up, and that is all.
+- host postgres {{ .Values.pooler.username | quote }} all scram-sha-256
+- host all {{ .Values.pooler.username | quote }} all reject
+{{- end }}
 {{- with .Values.postgresql.pgHba }}
 - host postgres rewind_user all scram-sha-256
 {{ toYaml . }}
@@ -110,7 +120,8 @@ kubernetes:
 log:
   level: INFO
 restapi:
-  listen: 0.0.0.0:8008
+  # Addresses of both families.
+  listen: "*:8008"
 bootstrap:
   initdb:
     - encoding: UTF8
@@ -130,7 +141,7 @@ bootstrap:
   {{- end }}
   post_bootstrap: python3 /scripts/settings.py bootstrap
 postgresql:
-  listen: 0.0.0.0:5432
+  listen: "*:5432"
   data_dir: /var/lib/postgresql/data/pgdata
   config_dir: /etc/postgresql
   custom_conf: /etc/patroni/postgresql.conf

@@ -57,7 +57,10 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "each needs a role of its own",
     ),
     (&["auth.metricsUsername=postgres"], "which is the superuser"),
-    (&["auth.metricsUsername=repl_user"], "have to be two roles"),
+    (
+        &["auth.metricsUsername=repl_user"],
+        "not two of them the same",
+    ),
     (
         &[
             "auth.username=postgres",
@@ -224,6 +227,22 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
             "backup.s3.region=a",
         ],
         "backup.s3.region has no effect with backup.storage.enabled",
+    ),
+    (
+        &["pooler.parameters.log_connections=1"],
+        "pooler.parameters has no effect",
+    ),
+    (&["pooler.enabled=true"], "pooler lets no superuser in"),
+    (
+        &[
+            "pooler.podAntiAffinityPreset=hard",
+            "pooler.affinity.nodeAffinity:={}",
+        ],
+        "pooler.podAntiAffinityPreset has no effect beside pooler.affinity",
+    ),
+    (
+        &["pooler.service.externalTrafficPolicy=Local"],
+        "pooler.service.externalTrafficPolicy has no effect",
     ),
     (
         &["metrics.collectors.wal=true"],
