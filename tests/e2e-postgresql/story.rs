@@ -139,6 +139,15 @@ fn a_backup_goes_on(release: &Release) {
     let holder = session(release);
     let hold = "begin; lock table story in access exclusive mode";
     block_on(holder.batch_execute(hold)).unwrap();
+    // A lock is told to replicas with what is committed after it.
+    release.sql(&primary, "create table committed ()");
+    release.sql(&primary, "drop table committed");
+    let held = "select count(*) from pg_locks where relation = 'story'::regclass and mode = 'AccessExclusiveLock'";
+    eventually("the lock on all replicas", async || {
+        let readers = release.behind("postgresql-read");
+        let held = |it: &String| release.try_sql(it, held).is_some_and(|it| it != "0");
+        readers.iter().all(held).then_some(())
+    });
     let backup = thread::spawn(|| says("run salon --wait", |it| it));
     let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'postgres'";
     eventually("a replica's dump that waits", async || {
