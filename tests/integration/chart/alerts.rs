@@ -10,7 +10,7 @@ use super::{documents, kept_by_with, read, render};
 use crate::testbed::programs::{Prepared, repository};
 
 const RULES: &str = "charts/postgres-adapter/files/alerts.yaml";
-const PLAYED: &str = "tests/alerts/alerts.yaml";
+const PLAYED: [&str; 2] = ["tests/alerts/alerts.yaml", "tests/alerts/days.yaml"];
 
 fn parsed(path: &str) -> Value {
     serde_yaml_ng::from_str(&read(path)).unwrap()
@@ -25,7 +25,8 @@ fn rules() -> Vec<Value> {
 #[test]
 fn alerts_fire_when_they_should_and_only_then() {
     let bin = kept_by_with("prometheus.sh", &[]);
-    for (command, path) in [("check", RULES), ("test", PLAYED)] {
+    let played = PLAYED.map(|it| ("test", it));
+    for (command, path) in [("check", RULES)].into_iter().chain(played) {
         let path = repository().join(path);
         Prepared::new(bin.join("promtool"))
             .args([command, "rules", path.to_str().unwrap()])
@@ -35,8 +36,10 @@ fn alerts_fire_when_they_should_and_only_then() {
 
 #[test]
 fn every_alert_is_played_both_when_it_fires_and_when_it_does_not() {
-    let played = parsed(PLAYED);
-    let cases = played["tests"].as_sequence().unwrap().iter();
+    let played = PLAYED.map(parsed);
+    let cases = played
+        .iter()
+        .flat_map(|it| it["tests"].as_sequence().unwrap());
     let moments: Vec<_> = cases
         .flat_map(|it| it["alert_rule_test"].as_sequence().unwrap())
         .collect();
