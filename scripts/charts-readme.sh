@@ -196,7 +196,8 @@ what to do when something fails: [docs/postgresql.md](../../docs/postgresql.md).
     helm install postgresql charts/postgresql -n production --create-namespace --set replication.replicas=2
 
 [values-production.yaml](values-production.yaml) is a file of values for three replicas with 500 GiB each,
-[values-pgbackrest-minio.yaml](values-pgbackrest-minio.yaml) for one instance whose WAL and backups go to a MinIO server. A value that is not in the table
+[values-pgbackrest-minio.yaml](values-pgbackrest-minio.yaml) for one instance whose WAL and backups go to a MinIO server,
+[values-omnistrate.yaml](values-omnistrate.yaml) for [a plan of Omnistrate](../../docs/postgresql.md#by-omnistrate). A value that is not in the table
 below is an error; values that contradict each other are one too; one that has no effect beside the others is a warning.
 
 ## What there is
@@ -215,7 +216,8 @@ For a release `postgresql`; another one has its name in the place of that word, 
 | Secret `postgresql-patroni` | what the pods know among themselves: the authority of their certificates, three passwords |
 | Jobs `postgresql-volumes-ask`, `…-wait` | where `primary.persistence.size` has grown: they ask the claims for it, and wait until they have it |
 | ConfigMap `postgresql-config` | Patroni's configuration, mounted at `/etc/patroni`; `/etc/postgresql` is what Patroni makes of it |
-| CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3, which the adapter and its restorer know |
+| CronJob `postgresql-backup` | with `backup.enabled`: a backup of each database into S3 or on a volume, which the adapter and its restorer know |
+| PersistentVolumeClaim `postgresql-backup` | with `backup.storage.enabled`: the volume that these backups are on, in the place of S3; stays after `helm uninstall`. Job `postgresql-volume-…` has it made at once, where its class waits for a pod |
 | CronJobs `postgresql-pgbackrest-full`, `-incr`, `-diff`, `-verify`, Job `…-init` | with `pgbackrest.enabled`: backups of the data by pgBackRest, and a restore that is tried; the hook that makes its stanza and the first of them |
 | ConfigMap `postgresql-pgbackrest-config` | with `pgbackrest.enabled`: pgBackRest's files, for the database, for what answers the jobs, and for the jobs |
 | Secrets `postgresql-pgbackrest-s3`, `…-tls` | the keys of the store; the certificates by which jobs and database know each other |

@@ -4,7 +4,7 @@ use super::release::Release;
 use super::shell::{kubectl, make_bucket, repository};
 
 /// The S3 server that the tests of the adapter have too; gives its address.
-fn s3() -> String {
+pub(crate) fn s3() -> String {
     let servers = repository().join("tests/e2e/servers.yaml");
     kubectl(&["apply", "-f", servers.to_str().unwrap()]);
     let of = ["-n", "e2e-servers"];

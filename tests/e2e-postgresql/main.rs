@@ -21,6 +21,7 @@ mod pgbackrest;
 mod pooler;
 mod release;
 mod single;
+mod story;
 mod tls;
 mod volumes;
 mod writer;

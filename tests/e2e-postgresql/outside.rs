@@ -1,12 +1,13 @@
 //! What others see of the pods: their metrics.
 
 use super::release::Release;
-use super::shell::{eventually, try_run};
+use super::shell::{eventually, repository, try_run};
 
-/// 2.24, 4.9.
+/// 2.24, 4.9, and each metric that the dashboard and the alerts were tried with.
 #[test]
 fn each_pod_tells_its_metrics() {
     let release = Release::production();
+    let mut told = String::new();
     for pod in (0..release.members()).map(|it| format!("postgresql-{it}")) {
         let address = release.kubectl(&["get", "pod", &pod, "-o=jsonpath={.status.podIP}"]);
         let url = format!("http://{address}:9187/metrics");
@@ -17,5 +18,13 @@ fn each_pod_tells_its_metrics() {
         let role = release.sql(&pod, "select pg_is_in_recovery()::int");
         let line = format!("\npg_replication_is_replica {role}\n");
         assert!(text.contains(&line), "{pod}: {line}");
+        told.push_str(&text);
+    }
+    let seen = repository().join("tests/integration/dashboard/postgresql.prom");
+    let seen = std::fs::read_to_string(seen).unwrap();
+    for line in seen.lines().filter(|it| it.starts_with("pg_")) {
+        let name = line.split('{').next().unwrap();
+        let has = |end: &str| told.contains(&format!("\n{name}{end}"));
+        assert!(has("{") || has(" "), "{name}");
     }
 }

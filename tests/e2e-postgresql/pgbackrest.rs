@@ -60,7 +60,6 @@ fn page(beginning: &str, change: impl Fn(String) -> String) -> (bool, String, St
     let command =
         super::page_command(beginning).replace("-n production", &format!("-n {NAMESPACE}"));
     let at = repository().display();
-    // Options are put behind it, on its last line.
     let script = format!("cd '{at}'\n{}", change(command.trim_end().to_owned()));
     try_run("bash", &["-euo", "pipefail", "-c", &script])
 }

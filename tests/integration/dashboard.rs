@@ -2,6 +2,7 @@
 
 mod board;
 mod pages;
+mod postgresql;
 mod prometheus;
 mod scene;
 

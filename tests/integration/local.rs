@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use scheduler::domain::limits::Limits;
-use scheduler::domain::run::{Component, Ending, Run, State};
+use scheduler::domain::run::{Attempts, Component, Ending, Run, State};
 use scheduler::domain::schedule::Schedule;
 use scheduler::engine::conformance::{self, keeps_its_promises};
 use scheduler::engine::local::{Clock, Local, Settings};
@@ -141,6 +141,10 @@ fn a_worker_that_fails_is_told_with_its_code_and_its_last_sentence() {
         reason: "Failed".to_owned(),
         exit_code: Some(2),
         message: Some("no bucket: make it".to_owned()),
+        attempts: Attempts {
+            failed: Some(1),
+            pod: None,
+        },
     };
     assert_eq!(seen[0].state, State::Ended(expected));
     assert_eq!(seen[0].component, Component::Restore);

@@ -17,7 +17,7 @@ fn schema() -> Value {
 }
 
 /// What is wrong with a value, by the place where it is.
-fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for (word, rule) in schema.as_object().unwrap() {
         let good = match word.as_str() {
@@ -31,6 +31,19 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
                 for (name, inner) in rule.as_object().unwrap() {
                     if let Some(value) = value.get(name) {
                         wrong.extend(check(root, inner, value, &format!("{at}/{name}")));
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                let named = schema["properties"].as_object();
+                let more = value.as_object().into_iter().flatten();
+                for (name, value) in
+                    more.filter(|(it, _)| named.is_none_or(|all| !all.contains_key(*it)))
+                {
+                    match rule {
+                        Value::Bool(false) => wrong.push(format!("{at}: {name} is not known")),
+                        rule => wrong.extend(check(root, rule, value, &format!("{at}/{name}"))),
                     }
                 }
                 true
@@ -63,6 +76,7 @@ fn holds(word: &str, rule: &Value, value: &Value) -> bool {
             "object" => value.is_object(),
             "array" => value.is_array(),
             "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
             "integer" => value.is_u64() || value.is_i64(),
             other => panic!("the type {other} is not known here"),
         },

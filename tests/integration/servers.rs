@@ -8,6 +8,7 @@ use super::cluster::kept_by;
 use super::testbed::pgbouncer::Pgbouncer;
 use super::testbed::postgres::{Cluster, Database, shared};
 use super::testbed::programs::backuper;
+use super::testbed::proxy::Proxy;
 use super::testbed::s3::S3;
 use super::testbed::{Env, env, unique, wait_for};
 use super::workers::{Stage, var, with};
@@ -213,6 +214,45 @@ fn a_standbys_unlogged_tables_are_named_and_not_in_the_manifest() {
     ended.expect_code(0);
     assert_eq!(target.sql("SELECT n FROM kept"), "7");
     standby.crash();
+    primary.crash();
+}
+
+/// Issue 15, section 3: the Service of a primary's replicas, where each connection is with another server.
+#[test]
+fn a_host_of_several_standbys_is_one_of_them_for_a_whole_backup() {
+    let primary = own("max_wal_senders = 8");
+    let there = primary.database("by_turns");
+    there.sql(
+        "CREATE TABLE a AS SELECT generate_series(1, 5000) AS n;
+         CREATE TABLE b AS SELECT md5(n::text) AS m FROM generate_series(1, 5000) n;
+         CREATE TABLE c AS SELECT 7 AS n",
+    );
+    let standbys = [(); 3].map(|()| primary.standby(""));
+    for standby in &standbys {
+        primary.is_followed_by(standby);
+    }
+    let [first, others @ ..] = standbys.each_ref().map(Cluster::port);
+    let turns = Proxy::start(first);
+    turns.lead_also_to(&others);
+    let s3 = S3::start();
+    let by_turns = var("DB_PORT", &turns.port().to_string());
+    let all = with(&with(&there.env(), &s3.env()), &by_turns);
+    backuper(&with(&all, &var("BACKUP_JOBS", "3"))).succeed();
+    let manifest = s3.manifests()[0].clone();
+    backuper(&with(&all, &var("FORMAT", "sql.gz"))).succeed();
+    let target = primary.database("by_turns_back");
+    let back = with(&s3.env(), &var("BACKUP_REVISION", &manifest));
+    super::testbed::programs::restorer(&with(&target.env(), &back)).succeed();
+    assert_eq!(target.checksums(), there.checksums());
+    // Where a primary is among them nobody knows which was meant; a standby that answers first is one, and the next
+    // time the primary does.
+    turns.lead_also_to(&[primary.port()]);
+    let ended = [(); 2].map(|()| backuper(&all).run().printed());
+    let refused = ended.map(|it| it.contains("leads to several servers by turns"));
+    assert!(refused.contains(&true), "{refused:?}");
+    for standby in &standbys {
+        standby.crash();
+    }
     primary.crash();
 }
 

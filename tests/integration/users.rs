@@ -95,6 +95,7 @@ impl<'a> Stage<'a> {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            at: None,
         }
     }
 

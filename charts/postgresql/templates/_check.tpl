@@ -1,6 +1,8 @@
 {{/* What cannot be said in a schema: values that contradict each other. */}}
 {{- define "postgresql.check" -}}
 {{- include "postgresql.checkReplicas" . -}}
+{{- include "postgresql.checkSamePods" . -}}
+{{- include "postgresql.checkEncryption" . -}}
 {{- include "postgresql.checkFailover" . -}}
 {{- include "postgresql.checkSettings" . -}}
 {{- include "postgresql.checkAuth" . -}}
@@ -15,11 +17,10 @@
 {{- fail (printf "%s has a tag and a digest: the digest says it all, so leave the tag out" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.backup.enabled (not .Values.backup.s3.bucket) -}}
-{{- fail "backup.enabled needs backup.s3.bucket, the bucket that backups go into" -}}
-{{- end -}}
-{{- if and (or .Values.metrics.serviceMonitor.enabled .Values.metrics.prometheusRule.enabled) (not .Values.metrics.enabled) -}}
-{{- fail "metrics.serviceMonitor and metrics.prometheusRule are about metrics that nobody has: set metrics.enabled" -}}
+{{- include "postgresql.checkBackup" . -}}
+{{- $metrics := .Values.metrics -}}
+{{- if and (or $metrics.serviceMonitor.enabled $metrics.prometheusRule.enabled $metrics.dashboard.enabled) (not $metrics.enabled) -}}
+{{- fail "metrics.serviceMonitor, metrics.prometheusRule and metrics.dashboard are about metrics that nobody has: set metrics.enabled" -}}
 {{- end -}}
 {{- end -}}
 
@@ -44,6 +45,71 @@
 {{- range $key, $name := dict "primary.name" .Values.primary.name "readReplicas.name" .Values.readReplicas.name -}}
 {{- if has $name (list "hl" "metrics" "config" "ha" "pooler") -}}
 {{- fail (printf "%s is %s, which is the name of another object of the chart" $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What other charts have for the pods of replicas by themselves, and is given: paths below `readReplicas`, a line each. */}}
+{{- define "postgresql.replicasOwn" -}}
+{{- range $key := list "resources" "podLabels" "affinity" -}}
+{{- if index $.Values.readReplicas $key }}
+{{ $key }}
+{{- end -}}
+{{- end -}}
+{{- range $key, $_ := .Values.readReplicas.persistence }}
+persistence.{{ $key }}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkSamePods" -}}
+{{- range include "postgresql.replicasOwn" . | splitList "\n" | compact -}}
+{{- $own := $.Values.readReplicas -}}{{- $primary := $.Values.primary -}}
+{{- range splitList "." . -}}{{- $own = index $own . -}}{{- $primary = index $primary . -}}{{- end -}}
+{{- if ne (toJson $own) (toJson $primary) -}}
+{{- fail (printf "readReplicas.%s is not what primary.%s is: any pod may become the primary, so leave it out, or set both alike" . .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The classes of the volumes with data, by their names; empty: the cluster's default. */}}
+{{- define "postgresql.storageClasses" -}}
+{{- $classes := list .Values.primary.persistence.storageClass -}}
+{{- with include "postgresql.backup" . | fromYaml -}}
+{{- if and .enabled .storage.enabled -}}{{- $classes = append $classes .storage.storageClass -}}{{- end -}}
+{{- end -}}
+{{- with .Values.pgbackrest -}}
+{{- if and .enabled .verify.enabled .verify.size -}}{{- $classes = append $classes .verify.storageClass -}}{{- end -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range $classes -}}{{- $names = append $names (. | default $.Values.global.defaultStorageClass) -}}{{- end -}}
+{{- $names | uniq | toJson -}}
+{{- end -}}
+
+{{/* Where Helm sees no cluster (helm template, GitOps) there is nothing to look at, and NOTES say so. */}}
+{{- define "postgresql.checkEncryption" -}}
+{{- if .Values.primary.persistence.requireEncryptedStorageClass -}}
+{{- $all := (lookup "storage.k8s.io/v1" "StorageClass" "" "").items -}}
+{{- if not .Values.primary.persistence.enabled -}}
+{{- fail "primary.persistence.requireEncryptedStorageClass is about volumes, and primary.persistence.enabled is false: set one of them otherwise" -}}
+{{- end -}}
+{{- range $name := include "postgresql.storageClasses" . | fromJsonArray -}}
+{{- if eq $name "-" -}}
+{{- fail "primary.persistence.requireEncryptedStorageClass: volumes without a storage class (\"-\") may be on any disk, so name a class" -}}
+{{- end -}}
+{{- $found := dict -}}
+{{- range $all -}}
+{{- $default := eq (index (.metadata.annotations | default dict) "storageclass.kubernetes.io/is-default-class" | default "") "true" -}}
+{{- if or (eq .metadata.name $name) (and (not $name) $default) -}}{{- $found = . -}}{{- end -}}
+{{- end -}}
+{{- if and $all (not $found) -}}
+{{- fail (printf "primary.persistence.requireEncryptedStorageClass: the cluster has no %s: name one that it has by primary.persistence.storageClass or global.defaultStorageClass" (ternary (printf "storage class %s" $name) "default storage class" (ne $name ""))) -}}
+{{- end -}}
+{{- /* The disks of these clouds are encrypted whatever the class says. */ -}}
+{{- $always := list "pd.csi.storage.gke.io" "kubernetes.io/gce-pd" "disk.csi.azure.com" "kubernetes.io/azure-disk" -}}
+{{- $said := index ($found.parameters | default dict) "encrypted" | default "" -}}
+{{- if and $found (not (has $found.provisioner $always)) (ne $said "true") -}}
+{{- fail (printf "primary.persistence.requireEncryptedStorageClass: the storage class %s (%s) does not say `encrypted: \"true\"` in its parameters: name one that does, or take the requirement out" $found.metadata.name $found.provisioner) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -144,6 +210,30 @@ come. of: the root, its name, the keys, and what it is.
 {{- range .Values.primary.extraEnvVars -}}
 {{- if has .name $own -}}
 {{- fail (printf "primary.extraEnvVars sets %s, which the chart sets from its other values: set those" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postgresql.checkBackup" -}}
+{{- $own := .Values.backup -}}
+{{- $usual := dict "schedule" "0 2 * * *" "resources" dict "nodeSelector" dict -}}
+{{- range $key, $value := omit $own.cronjob "storage" -}}
+{{- if not (has (index $own $key | toJson) (list (index $usual $key | toJson) ($value | toJson))) -}}
+{{- fail (printf "backup.%s and backup.cronjob.%s are two names of one value and have not the same: set one of them" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- $usual := dict "enabled" false "size" "10Gi" "storageClass" "" -}}
+{{- range $key, $value := $own.cronjob.storage | default dict -}}
+{{- if not (has (index $own.storage $key) (list (index $usual $key) $value)) -}}
+{{- fail (printf "backup.storage.%s and backup.cronjob.storage.%s are two names of one value and have not the same: set one of them" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- with include "postgresql.backup" . | fromYaml -}}
+{{- if and .enabled (not .s3.bucket) (not .storage.enabled) -}}
+{{- fail "backup.enabled needs backup.s3.bucket, the bucket that backups go into, or backup.storage.enabled, a volume" -}}
+{{- end -}}
+{{- if and .enabled .s3.bucket .storage.enabled -}}
+{{- fail "backup.s3.bucket and backup.storage.enabled are two places for one backup: leave the bucket out, or the volume (backup.cronjob.storage is that too)" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -292,19 +382,27 @@ metrics.{{ $key }} has no effect without metrics.enabled.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if not .Values.backup.enabled -}}
-{{- range $key := list "suspend" "databases" "serviceAccountName" "resources" "nodeSelector" "tolerations" -}}
+{{- $backup := include "postgresql.backup" . | fromYaml -}}
+{{- if not $backup.enabled -}}
+{{- range $key := list "suspend" "databases" "serviceAccountName" "resources" "nodeSelector" "tolerations" "cronjob" -}}
 {{- if index $.Values.backup $key }}
 backup.{{ $key }} has no effect without backup.enabled.
 {{- end -}}
 {{- end -}}
+{{- if $.Values.backup.storage.enabled }}
+backup.storage has no effect without backup.enabled.
+{{- end -}}
+{{- else if and (not $backup.storage.enabled) (or $backup.storage.storageClass (ne $backup.storage.size "10Gi")) }}
+backup.storage has no effect without backup.storage.enabled: backups go into the bucket.
+{{- end -}}
+{{- if or (not $backup.enabled) $backup.storage.enabled -}}
 {{- range $key := list "endpoint" "bucket" "prefix" "region" "existingSecret" "caSecret" -}}
 {{- if index $.Values.backup.s3 $key }}
-backup.s3.{{ $key }} has no effect without backup.enabled.
+backup.s3.{{ $key }} has no effect {{ ternary "with backup.storage.enabled: backups go to a volume" "without backup.enabled" $backup.enabled }}.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
+{{- if and $backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
 backup.s3.caSecret has no effect with an endpoint without TLS.
 {{- end -}}
 {{- $pgbackrest := .Values.pgbackrest -}}
@@ -355,6 +453,36 @@ networkPolicy.extraEgress has no effect with networkPolicy.allowExternalEgress, 
 {{- if and $pods.affinity (ne $pods.podAntiAffinityPreset "soft") $pods.podAntiAffinityPreset }}
 {{ $path }}.podAntiAffinityPreset has no effect beside {{ $path }}.affinity.
 {{- end -}}
+{{- end -}}
+{{- range include "postgresql.replicasOwn" . | splitList "\n" | compact }}
+readReplicas.{{ . }} has no effect: the pods of replicas have primary.{{ . }}, as any of them may lead, and that is the same.
+{{- end -}}
+{{- if .Values.architecture -}}
+{{- range $key := list "replication.replicas" "readReplicas.replicaCount" -}}
+{{- $given := index $.Values (splitList "." $key | first) (splitList "." $key | last) -}}
+{{- if not (kindIs "invalid" $given) }}
+architecture has no effect beside {{ $key }}, which is the number of replicas.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "synchronousCommit" "numSynchronousReplicas" -}}
+{{- if not (kindIs "invalid" (index $.Values $key)) }}
+{{ $key }} has no effect: replication.{{ $key }} is what says it.
+{{- end -}}
+{{- end -}}
+{{- if and (ne (int .Values.metrics.prometheusRule.backupHours) 50) (not .Values.metrics.prometheusRule.enabled) }}
+metrics.prometheusRule.backupHours has no effect without metrics.prometheusRule.enabled.
+{{- end -}}
+{{- if .Values.metrics.image }}
+metrics.image has no effect: the exporter is in the image of the database.
+{{- end -}}
+{{- range .Values.metrics.extraEnvVars -}}
+{{- if hasPrefix "DATA_SOURCE_" .name }}
+metrics.extraEnvVars.{{ .name }} has no effect: the exporter asks the pod's own server, as auth.metricsUsername.
+{{- end -}}
+{{- end -}}
+{{- if and .Values.primary.persistence.requireEncryptedStorageClass (not (lookup "storage.k8s.io/v1" "StorageClass" "" "").items) }}
+primary.persistence.requireEncryptedStorageClass was not looked at: Helm sees no storage classes.
 {{- end -}}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
 serviceAccount.annotations has no effect without serviceAccount.create: annotate the account itself.

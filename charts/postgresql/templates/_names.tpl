@@ -81,6 +81,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- if $given -}}{{ first $given }}{{- else -}}{{ ternary 1 0 (eq .Values.architecture "replication") }}{{- end -}}
 {{- end -}}
 
+{{/* `backup`, with what `backup.cronjob` says in its place. */}}
+{{- define "postgresql.backup" -}}
+{{- mergeOverwrite (omit .Values.backup "cronjob" | deepCopy) (deepCopy .Values.backup.cronjob) | toYaml -}}
+{{- end -}}
+
 {{/* The role beside the superuser; nothing where there is none. */}}
 {{- define "postgresql.user" -}}
 {{- if ne .Values.auth.username "postgres" -}}{{ .Values.auth.username }}{{- end -}}

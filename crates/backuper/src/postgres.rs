@@ -8,6 +8,7 @@ pub mod identity;
 pub mod lock;
 pub mod mark;
 pub mod probe;
+mod replica;
 pub mod selection;
 pub mod session;
 pub mod snapshot;

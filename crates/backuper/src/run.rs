@@ -328,14 +328,18 @@ async fn dump_all(
         claim,
         globals,
     } = begun;
-    let Entrance { witness, way, .. } = &ready.entrance;
-    let target = job.database.target();
+    let Entrance {
+        witness,
+        way,
+        target,
+        ..
+    } = &ready.entrance;
     let sessions = Sessions {
         holder: target.connect("backuper snapshot").await?,
         witness,
     };
     let dump = Dump {
-        target,
+        target: target.clone(),
         way: *way,
         tools: ready.tools.clone(),
         lock_wait_timeout: job.lock_wait_timeout,

@@ -110,6 +110,11 @@ pub trait Engine: Debug + Send + Sync {
         ))
     }
 
+    /// Notes on a run, where runs are objects that others read, what they look for there. One that is gone is success.
+    async fn note(&self, _run: &Run, _notes: &BTreeMap<String, String>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// All schedules and runs that there are, and then what changes of them. See [`Change`].
     fn changes(&self) -> BoxStream<'static, Change>;
 

@@ -87,11 +87,7 @@ impl Observer {
         let Some(run) = run.filter(|it| it.state == State::Running) else {
             return;
         };
-        let ending = Ending::Failed {
-            reason: "Removed".to_owned(),
-            exit_code: None,
-            message: Some(REMOVED.to_owned()),
-        };
+        let ending = Ending::failed("Removed", None, Some(REMOVED.to_owned()));
         self.metrics.count(&run, &ending);
         log(&run, &ending);
     }

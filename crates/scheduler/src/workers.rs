@@ -94,6 +94,7 @@ impl Workers {
             wishes,
             layout,
             drill,
+            ttl: _,
         } = restore;
         let Wishes {
             mode,

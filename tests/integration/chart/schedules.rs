@@ -281,8 +281,15 @@ fn calls_name_no_secret_unless_they_are_let() {
 #[test]
 fn the_example_is_a_values_file_whose_secrets_are_beside_it() {
     let chart = chart();
+    let template = ["template", "adapter", chart.to_str().unwrap(), "--values"];
+    let beside = repository().join("deploy/examples/with-postgresql.yaml");
+    let ended = helm(&template).arg(&beside).succeed();
+    assert_eq!(
+        declared(&documents(&ended.stdout))["schedules"][0]["name"],
+        "salon"
+    );
     let example = repository().join("deploy/examples/schedules.yaml");
-    let ended = helm(&["template", "adapter", chart.to_str().unwrap(), "--values"]);
+    let ended = helm(&template);
     let documents_of_chart = documents(&ended.arg(&example).succeed().stdout);
     let mut named = BTreeSet::new();
     let key = |of: &Value, field: &str, otherwise: &str| {

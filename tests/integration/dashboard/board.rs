@@ -42,11 +42,10 @@ pub(super) struct Annotation {
     pub(super) text: String,
 }
 
-fn read(name: &str) -> String {
-    let path = repository()
-        .join("charts/postgres-adapter/files")
-        .join(name);
-    std::fs::read_to_string(path).unwrap()
+/// A file of a chart, as it is installed.
+fn read(chart: &str, name: &str) -> String {
+    let files = repository().join("charts").join(chart).join("files");
+    std::fs::read_to_string(files.join(name)).unwrap()
 }
 
 fn text(value: &Value) -> String {
@@ -59,7 +58,12 @@ fn list(value: &Value) -> &[Value] {
 
 impl Board {
     pub(super) fn read() -> Self {
-        let json: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+        Self::of("postgres-adapter")
+    }
+
+    /// That of a chart.
+    pub(super) fn of(chart: &str) -> Self {
+        let json: Value = serde_json::from_str(&read(chart, "dashboard.json")).unwrap();
         let panels = list(&json["panels"])
             .iter()
             .filter(|it| it["type"] != "row");
@@ -178,7 +182,8 @@ impl Choice {
 
 /// The alerts and recordings by name.
 pub(super) fn alerts() -> Vec<(String, String)> {
-    let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read("alerts.yaml")).unwrap();
+    let yaml: serde_yaml_ng::Value =
+        serde_yaml_ng::from_str(&read("postgres-adapter", "alerts.yaml")).unwrap();
     let groups = yaml["groups"].as_sequence().unwrap().iter();
     let rules = groups.flat_map(|it| it["rules"].as_sequence().unwrap());
     let text = |it: &serde_yaml_ng::Value| it.as_str().map(str::to_owned);

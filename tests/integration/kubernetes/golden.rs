@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::EnvVar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use scheduler::domain::credential::{Credential, Reference};
-use scheduler::domain::restore::Drill;
+use scheduler::domain::restore::{Drill, Restore};
 use scheduler::domain::run::Component;
 use scheduler::domain::store::{Keys, Place, Store, Way};
 use scheduler::engine::conformance;
@@ -176,8 +176,16 @@ fn the_golden_environments_of_stores_in_other_clouds_and_below_prefixes() {
 #[test]
 fn the_golden_restore() {
     let wanted = conformance::restore("shop", "0", 0);
-    let job = restore_job(&settings(), "restore-0a1b2c3d-postgres", &wanted, None);
+    let name = "restore-0a1b2c3d-postgres";
+    let job = restore_job(&settings(), name, &wanted, None);
     check("restore_job", &job);
+    let shorter = Restore {
+        ttl: Some(7200),
+        ..wanted
+    };
+    let job = restore_job(&settings(), name, &shorter, None);
+    let ttl = job.spec.and_then(|it| it.ttl_seconds_after_finished);
+    assert_eq!(ttl, Some(7200));
 }
 
 /// Issue 14, section 3: a PostgreSQL that runs beside the worker, with the Restricted profile.

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt as _;
 use kube::api::{ObjectMeta, PostParams};
 use scheduler::domain::restore::Restore;
-use scheduler::domain::run::{Component, Ending, Run, State};
+use scheduler::domain::run::{Attempts, Component, Ending, Run, State};
 use scheduler::engine::kubernetes::Kubernetes;
 use scheduler::engine::kubernetes::template::Template;
 use scheduler::engine::{Engine as _, Kind, Whose};
@@ -75,6 +75,10 @@ fn a_backup_that_cannot_help_itself_is_not_tried_again() {
             reason: "PodFailurePolicy".to_owned(),
             exit_code: Some(2),
             message: Some("no such bucket: make it".to_owned()),
+            attempts: Attempts {
+                failed: Some(1),
+                pod: Some(pods[0].clone()),
+            },
         };
         assert_eq!(run.state, State::Ended(expected.clone()));
         let metrics = Metrics::new().expect("metrics");

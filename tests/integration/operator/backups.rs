@@ -1,6 +1,7 @@
 //! BackupStorage, Backup, BackupSchedule and Restore, with the real workers: a local engine stands for Kubernetes'
 //! own, as controllers speak to the service and to no engine.
 
+mod clouds;
 mod protected;
 mod restores;
 mod verify;
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Stage, named, served};
 use crate::cluster::{Namespace, eventually};
+use crate::stores::{azure, google};
+use crate::testbed::clouds::ACCOUNT_KEY;
 use crate::testbed::postgres::{Cluster, shared};
 use crate::testbed::s3::S3;
 use crate::testbed::{folder, programs, runtime, unique};
@@ -41,6 +44,12 @@ pub(super) fn service() -> Service {
     // For servers newer than the clients that are installed.
     let newer = [17, 18].map(|it| bin_of(it).display().to_string());
     workers.settings.programs = newer.join(":").parse().unwrap();
+    workers.settings.google.emulator = google().endpoint().parse().ok();
+    let azure = azure();
+    workers.settings.azure.account_endpoint = azure.endpoint().parse().ok();
+    workers.settings.azure.account_key = Some(ACCOUNT_KEY.into());
+    let listed = ["gs://*", "az://*"].map(|it| it.parse().unwrap());
+    workers.places.ambient_buckets = listed.into();
     let engine = Local::open(Settings {
         data_dir: folder("data"),
         file_root: None,
@@ -279,7 +288,7 @@ fn a_backup_is_made_told_repeated_and_goes_as_it_says() {
     });
 }
 
-/// operator.md, B12; operator-rules.md, decided 11 and 13.
+/// operator.md, B12 and T10; operator-rules.md, decided 11 and 13.
 #[test]
 fn what_is_stored_goes_with_its_object_where_that_says_so_and_it_says_what_holds_it() {
     served().within(async |namespace| {

@@ -327,6 +327,7 @@ fn a_namespace_that_a_server_is_not_for_is_refused_until_it_is() {
 }
 
 /// operator-rules.md, 4.6: a managed server's administrator is no superuser.
+/// operator.md, D5 and D13.
 #[test]
 fn a_role_with_createdb_and_createrole_is_enough() {
     served().within(async |namespace| {

@@ -115,6 +115,7 @@ impl Stage {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            at: None,
         };
         target.connect("app").await.ok()
     }

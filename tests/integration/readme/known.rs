@@ -35,6 +35,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
     const OBJECTS: &str =
         "the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects";
     const DECRYPTED: &str = "an_encrypted_backup_is_tried_and_restored_by_hand";
+    const STORY: &str = "a_primary_that_dies_makes_no_backup_and_no_restore_say_what_is_not_so";
     const MOVING: &str = "the_published_release_becomes_ours_and_goes_back";
     &[
         (
@@ -172,10 +173,40 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/postgresql.md",
+            "omnistrate-ctl build",
+            Nobody("Omnistrate is not within reach of the tests, which render its layers"),
+        ),
+        (
+            "docs/postgresql.md",
             "kubectl -n production delete configmap,pvc",
             Pods(
                 "one_instance_keeps_its_rows_and_its_password_through_a_kill_and_a_new_installation",
             ),
+        ),
+        (
+            "docs/with-postgresql.md",
+            "make e2e-postgresql",
+            Nobody("it is what runs the tests in pods"),
+        ),
+        (
+            "docs/with-postgresql.md",
+            "kubectl create namespace",
+            Pods(STORY),
+        ),
+        (
+            "docs/with-postgresql.md",
+            "helm upgrade --install postgres-adapter",
+            Pods(STORY),
+        ),
+        (
+            "docs/with-postgresql.md",
+            "kubectl -n oiler-backup-system exec deploy/postgres-adapter",
+            Pods(STORY),
+        ),
+        (
+            "docs/with-postgresql.md",
+            "helm install drills",
+            Pods(STORY),
         ),
         ("docs/operating.md", "scheduler ls ", Machine(COMMANDS)),
         ("docs/operating.md", "scheduler put shop", Machine(COMMANDS)),

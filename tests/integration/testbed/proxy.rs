@@ -1,7 +1,7 @@
 //! A TCP proxy that breaks connections: for PostgreSQL, and for whatever else.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +23,8 @@ pub struct Proxy {
 #[derive(Debug)]
 struct State {
     upstream: AtomicU16,
+    /// Besides it, by turns.
+    others: Mutex<Vec<u16>>,
     refuse: AtomicBool,
     stalled: AtomicBool,
     latency: AtomicU64,
@@ -39,6 +41,7 @@ impl Proxy {
     pub fn start(upstream: u16) -> Self {
         let state = Arc::new(State {
             upstream: AtomicU16::new(upstream),
+            others: Mutex::default(),
             refuse: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             latency: AtomicU64::new(0),
@@ -67,6 +70,11 @@ impl Proxy {
     /// Brings new connections to another port of this machine.
     pub fn lead_to(&self, upstream: u16) {
         self.state.upstream.store(upstream, Ordering::SeqCst);
+    }
+
+    /// Brings new connections to these ports too, by turns, as a Service does with its pods.
+    pub fn lead_also_to(&self, others: &[u16]) {
+        *self.state.others.lock().expect("nobody panics") = others.to_vec();
     }
 
     /// Bytes that went to the server until now.
@@ -124,6 +132,15 @@ impl Proxy {
     }
 }
 
+impl State {
+    fn next(&self, turn: u64) -> u16 {
+        let mut all = vec![self.upstream.load(Ordering::SeqCst)];
+        all.extend_from_slice(&self.others.lock().expect("nobody panics"));
+        let turn = usize::try_from(turn).expect("few");
+        all[turn % all.len()]
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.serving.abort();
@@ -134,14 +151,14 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, state: Arc<State>, cutting: watch::Receiver<u64>) {
     loop {
         let (client, _) = listener.accept().await.expect("the listener lives");
-        state.connections.fetch_add(1, Ordering::SeqCst);
+        let turn = state.connections.fetch_add(1, Ordering::SeqCst);
         if state.refuse.load(Ordering::SeqCst) {
             continue;
         }
         let (state, mut cutting) = (state.clone(), cutting.clone());
         cutting.mark_unchanged();
         tokio::spawn(async move {
-            let upstream = TcpStream::connect(("127.0.0.1", state.upstream.load(Ordering::SeqCst)));
+            let upstream = TcpStream::connect(("127.0.0.1", state.next(turn)));
             let Ok(server) = upstream.await else { return };
             let ((cr, cw), (sr, sw)) = (client.into_split(), server.into_split());
             let up = pass(cr, sw, &state, &state.up, &state.cut_up_after);

@@ -126,6 +126,7 @@ impl ConnectionSettings {
             sslrootcert,
             sslcert,
             sslkey,
+            at: None,
         }
     }
 

@@ -104,7 +104,11 @@ impl Target {
         let mut environment = Environment::default();
         let mut set = |name: &'static str, value: OsString| environment.set(name, value);
         set("PGHOST", self.host.clone().into());
-        set("PGPORT", self.port.to_string().into());
+        if let Some(at) = self.at {
+            set("PGHOSTADDR", at.ip().to_string().into());
+        }
+        let port = self.at.map_or(self.port, |it| it.port());
+        set("PGPORT", port.to_string().into());
         set("PGUSER", self.user.clone().into());
         set("PGDATABASE", self.database.clone().into());
         set("PGSSLMODE", self.sslmode.to_string().into());
@@ -147,6 +151,7 @@ mod tests {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            at: None,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Entrance {
     pub witness: Session,
     /// How libpq's programs get there.
     pub way: Way,
+    /// The server that both are with, also where its host leads to several.
+    pub target: Target,
 }
 
 impl Entrance {
@@ -81,10 +83,8 @@ impl Target {
     pub async fn enter(&self, application_name: &str) -> Result<Entrance, Error> {
         let mut beginnings = Beginnings::default();
         loop {
-            match self
-                .try_to_enter(application_name, &mut beginnings.major)
-                .await
-            {
+            let entering = self.try_to_enter(application_name, &mut beginnings.major);
+            match Box::pin(entering).await {
                 Err(error) if beginnings.again(&error) => {}
                 other => return other,
             }
@@ -99,10 +99,10 @@ impl Target {
         let witness_name = format!("{application_name} witness");
         let witness = self.open_without_timeouts(&witness_name, major).await?;
         let options = has_arrived(&witness, self).await?;
-        let session = if options {
-            self.open_without_timeouts(application_name, major).await?
+        let (session, target) = if options {
+            self.beside(&witness, application_name, major).await?
         } else {
-            self.open(application_name, None).await?
+            (self.open(application_name, None).await?, self.clone())
         };
         let rounds = if options {
             ROUNDS
@@ -121,13 +121,18 @@ impl Target {
             session,
             witness,
             way,
+            target,
         })
     }
 }
 
 /// The first value of an answer. By the simple protocol: prepared statements are among what a pool
 /// may mix up.
-async fn ask(client: &Client, sql: &str, target: &Target) -> Result<Option<String>, Error> {
+pub(super) async fn ask(
+    client: &Client,
+    sql: &str,
+    target: &Target,
+) -> Result<Option<String>, Error> {
     let answer = client.simple_query(sql).await.map_err(|error| {
         if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) {
             // pgbouncer in statement mode has no transactions.

@@ -1,6 +1,7 @@
 //! One database of one server: how we connect.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -60,6 +61,9 @@ pub struct Target {
     pub sslcert: Option<PathBuf>,
     /// PEM file with its key.
     pub sslkey: Option<PathBuf>,
+    /// The address of one of several servers that the host leads to; none: wherever it leads. The host is still whom
+    /// a certificate has to name.
+    pub at: Option<SocketAddr>,
 }
 
 impl fmt::Display for Target {
@@ -168,7 +172,7 @@ impl Target {
         let mut config = Config::new();
         config
             .host(&self.host)
-            .port(self.port)
+            .port(self.at.map_or(self.port, |it| it.port()))
             .user(&self.user)
             .dbname(&self.database)
             .application_name(application_name)
@@ -177,6 +181,9 @@ impl Target {
             .keepalives_interval(KEEPALIVE.interval)
             .keepalives_retries(KEEPALIVE.count)
             .tcp_user_timeout(KEEPALIVE.unacknowledged);
+        if let Some(at) = self.at {
+            config.hostaddr(at.ip());
+        }
         if let Some(password) = &self.password {
             config.password(password.expose_secret());
         }

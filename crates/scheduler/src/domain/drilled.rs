@@ -166,11 +166,7 @@ mod tests {
     }
 
     fn failed(message: Option<&str>) -> Ending {
-        Ending::Failed {
-            reason: "Failed".to_owned(),
-            exit_code: Some(OTHERWISE),
-            message: message.map(str::to_owned),
-        }
+        Ending::failed("Failed", Some(OTHERWISE), message.map(str::to_owned))
     }
 
     #[test]

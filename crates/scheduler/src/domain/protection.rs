@@ -125,11 +125,7 @@ mod tests {
     }
 
     fn bad() -> Ending {
-        Ending::Failed {
-            reason: "Failed".to_owned(),
-            exit_code: Some(1),
-            message: None,
-        }
+        Ending::failed("Failed", Some(1), None)
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub struct Restore {
     /// That it is a drill; none: it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
+    /// Seconds that its run stays after its end, where runs go by their time; none: as the administrator has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i32>,
 }
 
 /// A restore that proves a backup: into a database of its own, which is compared with what was dumped and dropped.
@@ -259,6 +262,7 @@ impl Restore {
             wishes,
             layout,
             drill,
+            ttl: _,
         } = self;
         // Quoted, so that no value can pass for two.
         let mut text = format!(

@@ -110,6 +110,9 @@ pub enum Ending {
         exit_code: Option<i32>,
         /// The worker's last sentence, when somebody is there to tell.
         message: Option<String>,
+        /// The tries that it took.
+        #[serde(default, skip_serializing_if = "Attempts::are_unknown")]
+        attempts: Attempts,
     },
     /// Somebody has ended it.
     Cancelled,
@@ -117,11 +120,40 @@ pub enum Ending {
     Expired,
 }
 
+/// The tries of a run that has failed, as far as anybody tells of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attempts {
+    /// How many have failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<i32>,
+    /// The pod of the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+}
+
+impl Attempts {
+    fn are_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Ending {
     /// The reason of a run whose worker was the scheduler's child and was stopped with it.
     pub const STOPPED: &str = "Stopped";
     /// The same where the scheduler's end was sudden.
     pub const INTERRUPTED: &str = "Interrupted";
+
+    /// A bad end of which nobody tells how many tries it took.
+    #[must_use]
+    pub fn failed(reason: &str, exit_code: Option<i32>, message: Option<String>) -> Self {
+        Self::Failed {
+            reason: reason.to_owned(),
+            exit_code,
+            message,
+            attempts: Attempts::default(),
+        }
+    }
 
     /// Whether the scheduler's own end has ended it, where its worker is the scheduler's child.
     #[must_use]
@@ -171,6 +203,15 @@ impl Ending {
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+        }
+    }
+
+    /// What a bad end took.
+    #[must_use]
+    pub fn attempts(&self) -> Option<&Attempts> {
+        match self {
+            Self::Failed { attempts, .. } => Some(attempts),
+            Self::Succeeded { .. } | Self::Cancelled | Self::Expired => None,
         }
     }
 

@@ -111,6 +111,7 @@ pub fn restore(into: &str, revision: &str, call: usize) -> Restore {
         wishes: Wishes::default(),
         layout: OwnLayout::default(),
         drill: None,
+        ttl: None,
     }
 }
 

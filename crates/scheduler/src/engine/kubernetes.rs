@@ -34,6 +34,7 @@ pub mod template;
 mod tidy;
 pub mod token_review;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -210,6 +211,10 @@ impl Engine for Kubernetes {
 
     async fn remove_inherited(&self, run: &Run) -> Result<(), Error> {
         self.remove_inherited_run(run).await
+    }
+
+    async fn note(&self, run: &Run, notes: &BTreeMap<String, String>) -> Result<(), Error> {
+        self.annotate_what_is_there(run, notes.clone()).await
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {

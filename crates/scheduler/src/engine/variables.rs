@@ -69,6 +69,7 @@ impl Variables {
             wishes: Wishes::default(),
             layout: OwnLayout::default(),
             drill: None,
+            ttl: None,
         })
     }
 

@@ -12,6 +12,7 @@ pub(super) mod plan;
 mod removal;
 mod told;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -267,7 +268,12 @@ impl Working<'_> {
             }
             Observed::Run(run) => match &run.state {
                 State::Waiting | State::Running => return Ok(Action::requeue(RUNNING)),
-                State::Ended(ending) => told::noted(self.ended(&run, ending), &notes),
+                State::Ended(ending) => {
+                    let after = told::noted(self.ended(&run, ending), &notes);
+                    self.note(&run, &told::notes(&after, ending.message()))
+                        .await;
+                    after
+                }
             },
         };
         self.tell(&after).await?;
@@ -277,15 +283,25 @@ impl Working<'_> {
         Ok(Action::requeue(RERUN))
     }
 
+    /// For what reads dbtether's annotations. The backup is no other without them.
+    async fn note(&self, run: &Run, notes: &BTreeMap<String, String>) {
+        let is_ours = self.before.stored.is_some();
+        if !is_ours || notes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.objects.service.note(run, notes).await {
+            tracing::debug!(run = %run.name, error = error.chain(), "its Job has no annotations of what it has made");
+        }
+    }
+
     fn ended(&self, run: &Run, ending: &Ending) -> BackupStatus {
         let at = runs::second(run.ended.unwrap_or_else(now));
         match runs::failure(ending) {
             None => told::completed(&self.before, (run, ending.message()), at),
             Some((reason, why)) => {
                 let message = format!("backup job failed: {why}");
-                let mut after = told::ended_badly(&self.before, (reason, &message), at);
-                after.failure_message = Some(why);
-                after
+                let after = told::ended_badly(&self.before, (reason, &message), at);
+                told::attempted(after, why, ending.attempts())
             }
         }
     }

@@ -175,6 +175,7 @@ impl Operator {
             sslrootcert,
             sslcert: None,
             sslkey: None,
+            at: None,
         })
     }
 

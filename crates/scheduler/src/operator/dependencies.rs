@@ -331,6 +331,7 @@ fn database(target: Target, name: &str) -> Result<Database, String> {
         sslrootcert,
         sslcert: _,
         sslkey: _,
+        at: _,
     } = target;
     Ok(Database {
         host: name::host(&host).map_err(|why| format!("endpoint {host:?}: {why}"))?,

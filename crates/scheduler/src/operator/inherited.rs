@@ -64,7 +64,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::run::{Component, Run, State};
+    use crate::domain::run::{Component, Ending, Run, State};
 
     fn run(name: &str, created: i64) -> Inherited {
         Inherited {
@@ -93,6 +93,17 @@ mod tests {
         let own = since(all, Timestamp::from_second(10).ok());
         let names: Vec<&str> = own.iter().map(|it| it.run.name.as_str()).collect();
         assert_eq!(names, ["c", "d", "b"]);
+    }
+
+    /// operator.md, B9: what one that has ended has stored may be of another spec, or gone by now.
+    #[test]
+    fn a_run_that_has_ended_is_not_taken_over() {
+        let mut found = run("backup-orders-ab12cd34", 10);
+        assert!(is_under_way(&found));
+        found.run.state = State::Ended(Ending::Succeeded { message: None });
+        assert!(!is_under_way(&found));
+        found.run.state = State::Ended(Ending::failed("BackoffLimitExceeded", None, None));
+        assert!(!is_under_way(&found));
     }
 
     /// operator.md, B8.

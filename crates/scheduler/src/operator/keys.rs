@@ -34,10 +34,11 @@ pub(super) const SPEC_HASH: &str = "dbtether.io/spec-hash";
 /// Labels of a Restore's run, which dbtether gives it and we do not.
 pub(super) const RESTORE: &str = "dbtether.io/restore";
 pub(super) const RESTORE_NAMESPACE: &str = "dbtether.io/restore-namespace";
-/// What dbtether's worker has noted on a Backup's run that has ended well.
+/// What is noted on a Backup's run that has ended well: by dbtether's worker, and on ours by us.
 pub(super) const BACKUP_PATH: &str = "dbtether.io/backup-path";
 pub(super) const BACKUP_SIZE: &str = "dbtether.io/backup-size";
 pub(super) const BACKUP_SIZE_HUMAN: &str = "dbtether.io/backup-size-human";
+pub(super) const BACKUP_UNCOMPRESSED_SIZE: &str = "dbtether.io/backup-uncompressed-size";
 pub(super) const BACKUP_DURATION: &str = "dbtether.io/backup-duration";
 /// Labels of a Backup that a BackupSchedule has made.
 pub(super) const SCHEDULE: &str = "dbtether.io/schedule";

@@ -24,7 +24,7 @@ use super::object::{self, Namespaced, Phased};
 use super::objects::{Objects, later};
 use super::runs::{self, Next, Observed};
 use super::waiting::{self, Stop as Halt, Waiting};
-use super::{Error, Guarded, Operator, about, keys, now, spec_hash};
+use super::{Error, Guarded, Operator, about, go, keys, now, spec_hash};
 use crate::domain::callers::Caller;
 use crate::domain::credential::Credential;
 use crate::domain::restore::{Restore as Wanted, Wishes};
@@ -41,6 +41,8 @@ const RUNNING: Duration = Duration::from_secs(10);
 const UNKNOWN: Duration = Duration::from_secs(15);
 /// Before an object that was changed while it ran is run again.
 const RERUN: Duration = Duration::from_secs(1);
+/// Seconds that the end of a run is there to be seen, also by an operator that is being started.
+const SHORTEST: i64 = 300;
 
 pub(super) async fn reconcile(
     object: Arc<Guarded<Restore>>,
@@ -246,6 +248,7 @@ impl Working<'_> {
             wishes: wishes(&self.object.spec.on_conflict),
             layout,
             drill: None,
+            ttl: ttl(self.object.spec.ttl_after_completion.as_deref()),
         };
         self.choose(hash, found).await?;
         match self.objects.service.restore_for_object(wanted, now()).await {
@@ -362,6 +365,13 @@ fn wishes(on_conflict: &str) -> Wishes {
     }
 }
 
+/// Seconds that its run stays after its end. The spec is hashed before, and no hash has one that is no duration.
+fn ttl(text: Option<&str>) -> Option<i32> {
+    let asked = go::duration(text.filter(|it| !it.is_empty())?).ok()?;
+    let seconds = asked.as_secs().clamp(SHORTEST, i64::from(i32::MAX));
+    i32::try_from(seconds).ok()
+}
+
 /// Since when an object waits, as its status keeps it.
 fn since(time: Option<Timestamp>) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
     time.map(runs::second)
@@ -405,6 +415,21 @@ mod tests {
             ("overwrite", Mode::Auto),
         ] {
             assert_eq!(wishes(word).mode, mode, "{word}");
+        }
+    }
+
+    /// operator.md, §9.1. One that is gone before anybody has seen how it ended would be told as failed.
+    #[test]
+    fn a_run_stays_as_long_as_the_spec_says_and_is_seen() {
+        for (text, seconds) in [
+            (None, None),
+            (Some(""), None),
+            (Some("2h"), Some(7200)),
+            (Some("0s"), Some(300)),
+            (Some("-1h"), Some(300)),
+            (Some("1000000h"), Some(i32::MAX)),
+        ] {
+            assert_eq!(ttl(text), seconds, "{text:?}");
         }
     }
 }

@@ -151,10 +151,8 @@ mod tests {
     /// operator.md, B11.
     #[test]
     fn a_run_that_has_failed_says_why() {
-        let failed = |reason: &str, message: Option<&str>| Ending::Failed {
-            reason: reason.to_owned(),
-            exit_code: Some(2),
-            message: message.map(str::to_owned),
+        let failed = |reason: &str, message: Option<&str>| {
+            Ending::failed(reason, Some(2), message.map(str::to_owned))
         };
         let told = |ending: &Ending| failure(ending).unwrap();
         assert_eq!(

@@ -135,6 +135,7 @@ fn digest(target: &Target) -> [u8; 32] {
         sslrootcert,
         sslcert,
         sslkey,
+        at,
     } = target;
     let password = password.as_ref().map(|it| it.expose_secret());
     let authorities = sslrootcert.as_ref().map(ToString::to_string);
@@ -142,7 +143,7 @@ fn digest(target: &Target) -> [u8; 32] {
         "{:?}",
         (
             (host, port, user, password, database),
-            (sslmode.to_string(), authorities, sslcert, sslkey),
+            (sslmode.to_string(), authorities, sslcert, sslkey, at),
         )
     );
     Sha256::digest(text).into()

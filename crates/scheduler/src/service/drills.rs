@@ -126,6 +126,7 @@ fn wanted(proof: Proof) -> Result<Restore, Error> {
         wishes: Wishes::of_a_drill(),
         layout,
         drill: Some(Drill { sql, image }),
+        ttl: None,
     })
 }
 

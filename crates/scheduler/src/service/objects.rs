@@ -1,6 +1,7 @@
 //! What objects of Kubernetes ask for: a schedule that runs when its object says so, its runs, and whether a
 //! store can be reached.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::checks::{Disk, Reach, reach};
@@ -91,6 +92,14 @@ impl Service {
     /// What the engine could not do.
     pub async fn remove_inherited(&self, run: &Run) -> Result<(), Error> {
         self.engine.remove_inherited(run).await
+    }
+
+    /// Notes on a run what others look for there, where there is such a place.
+    ///
+    /// # Errors
+    /// What the engine could not do.
+    pub async fn note(&self, run: &Run, notes: &BTreeMap<String, String>) -> Result<(), Error> {
+        self.engine.note(run, notes).await
     }
 
     /// Whether a store that an object names may be used and can be reached, within this time.

@@ -118,8 +118,7 @@ impl Service {
             Origin::Schedule(name, of) => {
                 self.may_name_references(caller, password, None)?;
                 let schedule = self.overview(caller, &name).await?.schedule;
-                let layout = schedule.own().layout;
-                let plan = schedule.plan;
+                let (layout, plan) = (schedule.own().layout, schedule.plan);
                 // Who may not see the databases of a list may not have one of them.
                 may(caller, Verb::Restore, &plan.source.place())?;
                 let own = databases::restored(&plan, of, &revision)?;
@@ -154,6 +153,7 @@ impl Service {
             wishes,
             layout,
             drill,
+            ttl: None,
         };
         self.allow(caller, &restore).await?;
         if restore.drill.is_some() {

@@ -54,6 +54,27 @@ fn every_alert_is_played_both_when_it_fires_and_when_it_does_not() {
     }
 }
 
+/// The page is named in the alert, and the age of a backup is a value.
+#[test]
+fn every_alert_has_its_page_in_the_runbook() {
+    let runbook = read("docs/runbook.md");
+    let rules =
+        rule(&["metrics.prometheusRule.backupHours=30"])["spec"]["groups"][0]["rules"].clone();
+    for alert in rules.as_sequence().unwrap() {
+        let name = alert["alert"].as_str().unwrap();
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+        let page = alert["annotations"]["runbook"].as_str().unwrap();
+        let place = format!("/docs/runbook.md#{}", name.to_lowercase());
+        assert!(page.ends_with(&place), "{page}");
+    }
+    let text = serde_yaml_ng::to_string(&rules).unwrap();
+    assert_eq!(text.matches("3600 * 30").count(), 2, "{text}");
+    assert!(
+        !text.contains("$HOURS") && !text.contains("$PHYSICAL"),
+        "{text}"
+    );
+}
+
 #[test]
 fn alerts_are_left_out_added_and_labelled_by_values() {
     let changed = rule(&[
@@ -68,4 +89,27 @@ fn alerts_are_left_out_added_and_labelled_by_values() {
     assert_eq!(rules.last().unwrap()["alert"], "Mine");
     let text = serde_yaml_ng::to_string(rules).unwrap();
     assert!(text.contains(r#"namespace="production""#), "{text}");
+}
+
+#[test]
+fn the_dashboard_is_installed_where_it_is_asked_for() {
+    let on = ["metrics.enabled=true", "metrics.dashboard.enabled=true"];
+    let place = [
+        "metrics.dashboard.namespace=grafana",
+        "metrics.dashboard.annotations.folder=Databases",
+    ];
+    let map = only(
+        &rendered(&[on, place].concat()),
+        "ConfigMap",
+        "postgresql-dashboard",
+    );
+    assert_eq!(map["metadata"]["namespace"], "grafana");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(map["metadata"]["annotations"]["folder"], "Databases");
+    let shown = map["data"]["postgresql.json"].as_str().unwrap();
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(
+        json(shown),
+        json(&read("charts/postgresql/files/dashboard.json"))
+    );
 }

@@ -98,6 +98,76 @@ fn a_private_authority_is_mounted() {
     assert_eq!(volume["secret"]["items"][0]["key"], "tls.crt");
 }
 
+const ON_A_VOLUME: [&str; 3] = [
+    "backup.enabled=true",
+    "backup.storage.enabled=true",
+    "global.defaultStorageClass=slow",
+];
+
+#[test]
+fn a_volume_takes_backups_and_outlives_the_cluster() {
+    let documents = rendered(&ON_A_VOLUME);
+    let claim = only(&documents, "PersistentVolumeClaim", "postgresql-backup");
+    assert_eq!(claim["spec"]["storageClassName"], "slow");
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
+    let metadata = &claim["metadata"];
+    assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
+    // The command of NOTES for a truly new cluster goes by this label.
+    assert_eq!(
+        metadata["labels"]["app.kubernetes.io/name"],
+        "postgresql-backup"
+    );
+    let job = only(&documents, "CronJob", "postgresql-backup");
+    let pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"].clone();
+    let container = &pod["containers"][0];
+    let value = |name: &str| named(&container["env"], name)["value"].clone();
+    assert_eq!(value("S3_ENDPOINT"), "file:///backups");
+    assert_eq!(value("S3_BUCKET_NAME"), "postgresql");
+    let text = serde_yaml_ng::to_string(&container["env"]).unwrap();
+    assert!(!text.contains("STORE_URL"), "{text}");
+    let mount = named(&container["volumeMounts"], "backups");
+    assert_eq!(mount["mountPath"], "/backups");
+    let volume = named(&pod["volumes"], "backups");
+    assert_eq!(
+        volume["persistentVolumeClaim"]["claimName"],
+        "postgresql-backup"
+    );
+    let said = notes(&ON_A_VOLUME);
+    assert!(said.contains("into the volume postgresql-backup"), "{said}");
+}
+
+/// `helm --wait` waits for each volume, and many a storage class makes none before a pod has come for it.
+#[test]
+fn a_pod_comes_for_the_volume_before_the_first_backup() {
+    let job = |values: &[&str]| {
+        let documents = rendered(&[&ON_A_VOLUME, values].concat());
+        documents
+            .into_iter()
+            .find(|it| it["kind"] == "Job")
+            .unwrap()
+    };
+    let one = job(&["backup.nodeSelector.disk=slow"]);
+    let spec = one["spec"]["template"]["spec"].clone();
+    let volume = named(&spec["volumes"], "backups");
+    assert_eq!(
+        volume["persistentVolumeClaim"]["claimName"],
+        "postgresql-backup"
+    );
+    assert_eq!(spec["nodeSelector"]["disk"], "slow");
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    let context = &spec["containers"][0]["securityContext"];
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    // What it is made of cannot be changed where it is there.
+    let other = job(&["backup.nodeSelector.disk=fast"]);
+    assert_ne!(one["metadata"]["name"], other["metadata"]["name"]);
+    assert_eq!(
+        job(&["backup.retention=3"])["metadata"]["name"],
+        job(&[])["metadata"]["name"]
+    );
+    let none = rendered(&ON);
+    assert!(!none.iter().any(|it| it["kind"] == "Job"));
+}
+
 #[test]
 fn notes_say_how_to_make_one_now() {
     let said = notes(&ON);

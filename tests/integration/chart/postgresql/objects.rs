@@ -51,7 +51,7 @@ fn patronis_own_objects_are_none_of_the_charts() {
     );
 }
 
-/// 3.2, 4.3.
+/// 2.4, 3.2, 4.3.
 #[test]
 fn each_pod_has_a_volume_of_the_size_that_is_asked_for() {
     let documents = rendered(&[]);
@@ -177,6 +177,19 @@ fn each_endpoint_is_exposed_as_its_own_values_say() {
     let plain = only(&documents, "Service", "postgresql");
     assert_eq!(plain["spec"]["type"], "ClusterIP");
     assert!(plain["metadata"]["annotations"].is_null());
+}
+
+/// A platform's parameter is a text, and no list.
+#[test]
+fn who_may_call_is_a_list_or_a_text() {
+    let ranges = |value: &str| {
+        let service = ["primary.service.type=LoadBalancer", value];
+        only(&rendered(&service), "Service", "postgresql-master")["spec"]["loadBalancerSourceRanges"].clone()
+    };
+    let list = r#"primary.service.loadBalancerSourceRanges:=["10.0.0.0/8","2001:db8::/32"]"#;
+    let text = r#"primary.service.loadBalancerSourceRanges:="10.0.0.0/8, 2001:db8::/32""#;
+    assert_eq!(ranges(list), ranges(text));
+    assert_eq!(ranges(text)[1], "2001:db8::/32");
 }
 
 /// 2.21.

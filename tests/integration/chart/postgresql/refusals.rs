@@ -88,8 +88,20 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "backup.enabled needs backup.s3.bucket",
     ),
     (
+        &[
+            "backup.enabled=true",
+            "backup.s3.bucket=dumps",
+            "backup.storage.enabled=true",
+        ],
+        "two places for one backup",
+    ),
+    (
         &["metrics.serviceMonitor.enabled=true"],
         "set metrics.enabled",
+    ),
+    (
+        &["metrics.dashboard.enabled=true"],
+        "about metrics that nobody has",
     ),
     (
         &["primary.name=read"],
@@ -120,6 +132,8 @@ fn values_that_are_not_or_not_so_are_refused() {
         "auth.username=a b",
         "postgresql.pgHba={everybody}",
         "metrics.collectors.wal=maybe",
+        "primary.service.loadBalancerSourceRanges=everywhere",
+        "backup.cronjob.command=x",
     ] {
         is_refused(
             &[values],
@@ -189,6 +203,30 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
     (
         &["backup.s3.bucket=dumps"],
         "backup.s3.bucket has no effect",
+    ),
+    (
+        &["backup.cronjob.schedule=@daily"],
+        "backup.cronjob has no effect",
+    ),
+    (
+        &["metrics.prometheusRule.backupHours=30"],
+        "metrics.prometheusRule.backupHours has no effect",
+    ),
+    (
+        &[
+            "backup.enabled=true",
+            "backup.s3.bucket=dumps",
+            "backup.storage.size=1Gi",
+        ],
+        "backup.storage has no effect without backup.storage.enabled",
+    ),
+    (
+        &[
+            "backup.enabled=true",
+            "backup.storage.enabled=true",
+            "backup.s3.region=a",
+        ],
+        "backup.s3.region has no effect with backup.storage.enabled",
     ),
     (
         &["pooler.parameters.log_connections=1"],

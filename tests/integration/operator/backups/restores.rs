@@ -33,7 +33,7 @@ impl Scene {
     }
 }
 
-/// operator.md, R10, R11 and W26: nothing is taken from the target, its settings and large objects included.
+/// operator.md, R10, R11, R13 and W26: nothing is taken from the target, its settings and large objects included.
 #[test]
 fn what_is_no_whole_backup_leaves_the_target_as_it_is() {
     served().within(async |namespace| {

@@ -26,7 +26,8 @@ async fn foreign(stage: &Stage, name: &str) {
     api.create(&PostParams::default(), &secret).await.unwrap();
 }
 
-/// A password that nobody can be told would lock its user out, another one each minute.
+/// operator.md, U16 and W14: a password that nobody can be told would lock its user out, another one each minute; and
+/// what has failed is not left so.
 #[test]
 fn a_password_stays_where_its_secret_cannot_be_written() {
     served().within(async |namespace| {
@@ -49,6 +50,12 @@ fn a_password_stays_where_its_secret_cannot_be_written() {
         stage.user_says(&user, "secret error: ").await;
         assert_eq!(stage.data_of(&secret).await, before);
         assert!(stage.log_in(&before).await.is_some());
+        let deleting = kube::api::DeleteParams::default();
+        api.delete(&secret, &deleting).await.unwrap();
+        stage.user_in(&user, "Ready").await;
+        let after = stage.data_of(&secret).await;
+        assert_ne!(after, before);
+        assert!(stage.log_in(&after).await.is_some());
     });
 }
 

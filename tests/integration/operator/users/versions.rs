@@ -310,6 +310,7 @@ async fn enter(server: &Cluster, (user, password): (&str, &str), database: &str)
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
+        at: None,
     };
     target.connect("test").await.unwrap()
 }

@@ -126,6 +126,7 @@ pub fn restore(request: BackupRestore, default: Option<&Store>) -> Result<Restor
             // Nor does it know how dumps are called: the schedules do.
             layout: OwnLayout::default(),
             drill: None,
+            ttl: None,
         })
     })();
     door.opened(restore)

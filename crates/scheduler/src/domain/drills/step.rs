@@ -279,11 +279,11 @@ mod tests {
     }
 
     fn failed(reason: &str, exit_code: Option<i32>) -> Option<Ending> {
-        Some(Ending::Failed {
-            reason: reason.to_owned(),
+        Some(Ending::failed(
+            reason,
             exit_code,
-            message: Some("it said no".to_owned()),
-        })
+            Some("it said no".to_owned()),
+        ))
     }
 
     /// Issue 14, section 3: a drill at its time, told when it has ended, and not twice, whoever reads what was kept.

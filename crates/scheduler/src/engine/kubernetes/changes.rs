@@ -16,7 +16,7 @@ use super::jobs::{has_condition, has_pod_succeeded, is_cancelled, is_finished, w
 use super::keys::{COMPONENT, DATABASE, DRILLS, PLACE, RENDERED, SCHEDULE, TOLD};
 use super::record;
 use super::select::selector;
-use crate::domain::run::{Component, Ending, Run, State};
+use crate::domain::run::{Attempts, Component, Ending, Run, State};
 use crate::engine::change::Things;
 use crate::engine::{self, Change, Scheduled};
 
@@ -154,6 +154,7 @@ impl Kubernetes {
             })
         };
         let (exit_code, message) = last_words(&pods);
+        let attempts = attempts(job, &pods);
         let exit_code = exit_code.or_else(|| failure.and_then(exit_code_of));
         // A backup is complete where its copy is not, of which its last sentence and the metrics tell.
         if component(job) == Component::Backup && exit_code == Some(i32::from(UNCOPIED)) {
@@ -176,9 +177,21 @@ impl Kubernetes {
                 reason: condition.reason.clone().unwrap_or_default(),
                 exit_code,
                 message,
+                attempts,
             },
         }
     }
+}
+
+pub(super) fn attempts(job: &Job, pods: &[Pod]) -> Attempts {
+    Attempts {
+        failed: job.status.as_ref().and_then(|it| it.failed),
+        pod: newest(pods).map(kube::ResourceExt::name_any),
+    }
+}
+
+fn newest(pods: &[Pod]) -> Option<&Pod> {
+    pods.iter().max_by_key(|it| it.creation_timestamp())
 }
 
 /// What Kubernetes itself says of the container that ended the Job, whose pod may be gone with its node.
@@ -265,8 +278,7 @@ pub(super) fn ended(job: &Job) -> Option<jiff::Timestamp> {
 
 /// Of the pod that ended last.
 pub(super) fn last_words(pods: &[Pod]) -> (Option<i32>, Option<String>) {
-    let newest = pods.iter().max_by_key(|it| it.creation_timestamp());
-    let statuses = newest.and_then(|it| it.status.as_ref()?.container_statuses.as_ref());
+    let statuses = newest(pods).and_then(|it| it.status.as_ref()?.container_statuses.as_ref());
     let mut ends: Vec<_> = statuses
         .into_iter()
         .flatten()

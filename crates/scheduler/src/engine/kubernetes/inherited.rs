@@ -1,10 +1,11 @@
 //! Jobs that another program has begun where ours are: what became of them.
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 
-use super::changes::{ended, last_words, unfinished};
+use super::changes::{attempts, ended, last_words, unfinished};
 use super::jobs::{has_condition, is_finished};
 use super::{Kubernetes, is_managed};
 use crate::domain::labels::Labels;
@@ -45,7 +46,7 @@ impl Kubernetes {
     async fn inherited_run(&self, job: &Job) -> Result<Run, Error> {
         let state = if is_finished(job) {
             let pods = self.objects.pods_of(&job.name_any()).await?;
-            State::Ended(ending(job, last_words(&pods)))
+            State::Ended(ending(job, &pods))
         } else {
             unfinished(job)
         };
@@ -67,13 +68,15 @@ impl Kubernetes {
 }
 
 /// What the Job itself says. That a worker's exit code may mean more is between our workers and us.
-fn ending(job: &Job, (exit_code, message): (Option<i32>, Option<String>)) -> Ending {
+fn ending(job: &Job, pods: &[Pod]) -> Ending {
+    let (exit_code, message) = last_words(pods);
     match has_condition(job, "Failed") {
         None => Ending::Succeeded { message },
         Some(condition) => Ending::Failed {
             reason: condition.reason.clone().unwrap_or_default(),
             exit_code,
             message,
+            attempts: attempts(job, pods),
         },
     }
 }

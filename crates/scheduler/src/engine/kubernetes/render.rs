@@ -266,9 +266,9 @@ pub fn restore_job(
         spec: Some(JobSpec {
             suspend: Some(true),
             active_deadline_seconds: Some(seconds(settings.limits.restore)),
-            ttl_seconds_after_finished: Some(
-                i32::try_from(settings.restore_ttl.as_secs()).unwrap_or(i32::MAX),
-            ),
+            ttl_seconds_after_finished: Some(restore.ttl.unwrap_or_else(|| {
+                i32::try_from(settings.restore_ttl.as_secs()).unwrap_or(i32::MAX)
+            })),
             backoff_limit: Some(0),
             // A pod that is being evicted still writes: nothing takes its place, then or later.
             pod_replacement_policy: Some("Failed".to_owned()),

@@ -36,8 +36,17 @@ impl Kubernetes {
         }
         // It has texts as keys alone: nothing of it can fail.
         let ending = serde_json::to_string(ending).unwrap_or_default();
-        match self.annotate(run, TOLD, &ending, None).await {
-            // It is gone, or another one has its name: nobody tells it again.
+        self.annotate_what_is_there(run, annotation(TOLD, &ending))
+            .await
+    }
+
+    /// The same of a Job that may be gone, or whose name another one has: nobody looks for it there again.
+    pub(super) async fn annotate_what_is_there(
+        &self,
+        run: &Run,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        match self.annotate(run, annotations, None).await {
             Err(error) if is_lost_race(&error) => Ok(()),
             outcome => outcome,
         }
@@ -71,7 +80,8 @@ impl Kubernetes {
             id: job.uid().unwrap_or_default(),
             ..self.run_of(&job, false).await
         };
-        self.annotate(&run, CANCELLED, "true", at_once).await?;
+        self.annotate(&run, annotation(CANCELLED, "true"), at_once)
+            .await?;
         if !waits(&job) {
             return Ok(());
         }
@@ -93,12 +103,9 @@ impl Kubernetes {
     async fn annotate(
         &self,
         run: &Run,
-        key: Key,
-        value: &str,
+        annotations: BTreeMap<String, String>,
         spec: Option<JobSpec>,
     ) -> Result<(), Error> {
-        let mut annotations = BTreeMap::new();
-        key.set(&mut annotations, value);
         let change = Job {
             metadata: ObjectMeta {
                 uid: Some(run.id.clone()),
@@ -157,12 +164,19 @@ impl Kubernetes {
     }
 }
 
+fn annotation(key: Key, value: &str) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    key.set(&mut annotations, value);
+    annotations
+}
+
 fn sentence(ending: &Ending) -> String {
     match ending {
         Ending::Failed {
             reason,
             exit_code,
             message,
+            attempts: _,
         } => {
             let code = exit_code.map_or_else(String::new, |it| format!(", exit code {it}"));
             let message = message.as_deref().unwrap_or("nobody has said why");

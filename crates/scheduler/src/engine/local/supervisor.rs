@@ -225,9 +225,5 @@ pub(super) fn may_try_again(component: Component, ending: &Ending) -> bool {
 }
 
 fn failed(reason: &str, exit_code: Option<i32>, message: String) -> Ending {
-    Ending::Failed {
-        reason: reason.to_owned(),
-        exit_code,
-        message: (!message.is_empty()).then_some(message),
-    }
+    Ending::failed(reason, exit_code, (!message.is_empty()).then_some(message))
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use backuper::summary;
+use backuper::summary::{self, Told};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::domain::run::Run;
+use crate::domain::run::{Attempts, Run};
 use crate::operator::crd::{Backup, BackupStatus, Former, Stored};
 use crate::operator::{go, keys, now, runs, status};
 
@@ -96,6 +96,24 @@ pub(super) fn noted(mut after: BackupStatus, notes: &BTreeMap<String, String>) -
     after
 }
 
+/// The same the other way round: what is noted on a run of ours that is complete, with what its worker has said.
+pub(super) fn notes(after: &BackupStatus, said: Option<&str>) -> BTreeMap<String, String> {
+    if after.phase.as_deref() != Some("Completed") {
+        return BTreeMap::new();
+    }
+    let told = said.and_then(summary::told);
+    let bytes = |of: fn(&Told) -> u64| told.as_ref().map(|it| of(it).to_string());
+    let notes = [
+        (keys::BACKUP_PATH, after.path.clone()),
+        (keys::BACKUP_SIZE, bytes(|it| it.stored)),
+        (keys::BACKUP_SIZE_HUMAN, after.size.clone()),
+        (keys::BACKUP_UNCOMPRESSED_SIZE, bytes(|it| it.dumped)),
+        (keys::BACKUP_DURATION, after.duration.clone()),
+    ];
+    let said = notes.into_iter().filter_map(|(key, it)| Some((key, it?)));
+    said.map(|(key, it)| (key.to_owned(), it)).collect()
+}
+
 /// One whose run has not ended well.
 pub(super) fn ended_badly(
     before: &BackupStatus,
@@ -112,6 +130,20 @@ pub(super) fn ended_badly(
         ..before.clone()
     };
     with_ready(after, before.observed_generation, false, (reason, message))
+}
+
+/// The same with its cause alone, and with what it took.
+pub(super) fn attempted(
+    after: BackupStatus,
+    why: String,
+    attempts: Option<&Attempts>,
+) -> BackupStatus {
+    BackupStatus {
+        failure_message: Some(why),
+        failed_attempts: attempts.and_then(|it| it.failed),
+        last_pod_name: attempts.and_then(|it| it.pod.clone()),
+        ..after
+    }
 }
 
 /// One that could never begin; without a hash it is looked at whenever it changes.
@@ -273,6 +305,29 @@ mod tests {
         );
     }
 
+    /// operator.md, 1.2 and Ruling 3: what reads the annotations of dbtether's Jobs goes on with ours.
+    #[test]
+    fn what_is_noted_on_a_run_is_what_dbtethers_worker_notes() {
+        let done = completed(&begun(1, None), (&run(), Some(SAID)), Time(at(14)));
+        let notes = notes(&done, Some(SAID));
+        let notes: Vec<_> = notes
+            .iter()
+            .map(|(key, it)| format!("{key}={it}"))
+            .collect();
+        assert_eq!(
+            notes,
+            [
+                "dbtether.io/backup-duration=12s",
+                "dbtether.io/backup-path=prod/orders_db/20260120-143022.sql.gz",
+                "dbtether.io/backup-size=1536",
+                "dbtether.io/backup-size-human=1.5 KiB",
+                "dbtether.io/backup-uncompressed-size=4096",
+            ]
+        );
+        let bad = ended_badly(&begun(1, None), ("Unknown", "no"), Time(at(14)));
+        assert!(super::notes(&bad, None).is_empty());
+    }
+
     /// operator.md, B18: a run that is lost keeps its own hash, so that a changed spec is run next.
     #[test]
     fn a_backup_that_has_failed_says_why_and_of_which_spec_it_was() {
@@ -285,6 +340,30 @@ mod tests {
             (Some(1), Some("h1"))
         );
         assert_eq!(after.last_run.as_deref(), Some("object-1-now-abcdef"));
+    }
+
+    /// operator.md, B11.
+    #[test]
+    fn a_backup_that_has_failed_says_what_it_took() {
+        let attempts = Attempts {
+            failed: Some(4),
+            pod: Some("object-1-now-abcdef-x7x7x".to_owned()),
+        };
+        let why = (
+            "BackoffLimitExceeded",
+            "backup job failed: no such bucket: make it",
+        );
+        let after = ended_badly(&begun(1, None), why, Time(at(99)));
+        let after = attempted(after, "no such bucket: make it".to_owned(), Some(&attempts));
+        assert_eq!(after.failed_attempts, Some(4));
+        assert_eq!(after.last_pod_name, attempts.pod);
+        assert_eq!(
+            after.failure_message.as_deref(),
+            Some("no such bucket: make it")
+        );
+        // The next run has failed in nothing yet.
+        let next = pending(&object(1), &after, ("Throttled", "waiting"));
+        assert_eq!((next.failed_attempts, next.last_pod_name), (None, None));
     }
 
     /// operator.md, B10: what dbtether's worker has noted, all of it or a part.

@@ -35,7 +35,7 @@ pub struct RestoreSpec {
     #[serde(default = "fail")]
     #[schemars(extend("enum" = ["fail", "drop", "overwrite"]))]
     pub on_conflict: String,
-    /// Is admitted as dbtether has it.
+    /// How long its run stays after its end: hours, minutes and seconds, as in 1h30m; five minutes at least.
     #[schemars(regex(pattern = "^[-+]?(0|([0-9]*[.]?[0-9]*(ns|us|µs|μs|ms|s|m|h))+)$"))]
     pub ttl_after_completion: Option<String>,
 }

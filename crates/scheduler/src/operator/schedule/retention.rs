@@ -172,6 +172,7 @@ mod tests {
     }
 
     /// operator.md, K10.
+    /// operator.md, T9.
     #[test]
     fn without_a_rule_nothing_goes() {
         let own = [

@@ -301,6 +301,7 @@ mod tests {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            at: None,
         };
         let here = |name: &&str| Here {
             name: (*name).to_owned(),
@@ -349,7 +350,7 @@ mod tests {
         (&it.status, &it.message)
     }
 
-    /// operator.md, U15, U21 and U22; W13: a second look writes nothing.
+    /// operator.md, U12, U15, U21 and U22; W13: a second look writes nothing.
     #[test]
     fn a_user_that_is_as_it_was_has_the_status_that_it_had() {
         let waited = DatabaseUserStatus {

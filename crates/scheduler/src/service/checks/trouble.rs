@@ -143,6 +143,7 @@ mod tests {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            at: None,
         };
         let rejected = |why: &str| {
             let error = Error::because(Kind::Rejected, "connecting to", &target, why);

@@ -245,6 +245,7 @@ fn newest(schedule: &Schedule, verify: &Verify, request: &str) -> Restore {
             sql: verify.sql.clone(),
             image: None,
         }),
+        ttl: None,
     }
 }
 

@@ -127,11 +127,7 @@ mod tests {
             let message = Some(sentence.to_owned());
             let ending = match is_good {
                 true => Ending::Succeeded { message },
-                false => Ending::Failed {
-                    reason: "Failed".to_owned(),
-                    exit_code: Some(3),
-                    message,
-                },
+                false => Ending::failed("Failed", Some(3), message),
             };
             ledger.apply(Change::Run(Box::new(Run {
                 database: "db:5432/restore_drill_shop".to_owned(),

@@ -8,7 +8,7 @@ use super::schedules::{Due, for_a_run};
 use crate::domain::drilled::Drilled;
 use crate::domain::kept;
 use crate::domain::restore::Restore;
-use crate::domain::run::{Component, Ending, Run, State};
+use crate::domain::run::{Attempts, Component, Ending, Run, State};
 use crate::domain::schedule::Schedule;
 use crate::engine::local::supervisor::STOPPED;
 use crate::engine::{Error, Started, StartedBy};
@@ -24,7 +24,7 @@ const MOST: i64 = 100_000;
 
 /// What to read of a run, for [`run`].
 const RUN: &str = "SELECT id, name, component, schedule, place, state, reason, exit_code, message, \
-    created, started, ended, told, spec FROM runs";
+    created, started, ended, told, spec, attempt FROM runs";
 
 /// A run that is to be started.
 #[derive(Debug)]
@@ -199,6 +199,7 @@ impl Store {
                     reason,
                     exit_code,
                     message,
+                    attempts: _,
                 } => (Some(reason), exit_code, message),
                 Ending::Cancelled | Ending::Expired => (None, None, None),
             };
@@ -318,6 +319,10 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
                 reason: row.get::<_, Option<String>>("reason")?.unwrap_or_default(),
                 exit_code: row.get("exit_code")?,
                 message,
+                attempts: Attempts {
+                    failed: row.get("attempt")?,
+                    pod: None,
+                },
             }),
         },
         created: time("created")?.unwrap_or_default(),

@@ -251,11 +251,8 @@ mod tests {
 
     #[test]
     fn a_backup_that_is_not_what_was_dumped_is_told_apart_from_a_drill_that_could_not_be_done() {
-        let failed = |code| Ending::Failed {
-            reason: "BackoffLimitExceeded".to_owned(),
-            exit_code: Some(code),
-            message: Some("said".to_owned()),
-        };
+        let failed =
+            |code| Ending::failed("BackoffLimitExceeded", Some(code), Some("said".to_owned()));
         assert_eq!(why(&failed(3)), Some(("NotAsDumped", "said".to_owned())));
         let (reason, said) = why(&failed(1)).unwrap();
         assert_eq!(reason, "BackoffLimitExceeded");
