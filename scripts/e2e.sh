@@ -50,7 +50,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/postgres-adapter
 export IMAGE_PREFIX=registry.local/oiler-backup/postgres-adapter-
 
 # Nothing of ours is left on a cluster that stays: namespaces, volumes, and the folders behind them.
-namespaces=(production e2e-postgresql-adapter e2e-postgresql-single e2e-postgresql-pgbackrest e2e-postgresql-store)
+namespaces=(production e2e-postgresql-adapter e2e-postgresql-single e2e-postgresql-tls e2e-postgresql-pgbackrest e2e-postgresql-store)
 clean_postgresql() {
     local volumes=$cache/cluster${OILER_CLUSTER:+-$OILER_CLUSTER}/volumes
     tests/cluster/run.sh kubectl delete namespace "${namespaces[@]}" --ignore-not-found >/dev/null

@@ -28,10 +28,10 @@ pub(crate) fn cut_power(release: &Release, pod: &str) {
 }
 
 /// The nodes take no new pods, until this is dropped.
-struct Cordon(Vec<String>);
+pub(crate) struct Cordon(Vec<String>);
 
 impl Cordon {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nodes = kubectl(&["get", "nodes", "-o=name"]);
         let nodes: Vec<String> = nodes.lines().map(str::to_owned).collect();
         for node in &nodes {
@@ -49,17 +49,23 @@ impl Drop for Cordon {
     }
 }
 
+/// Waits until no commit is on the primary alone; returns that.
+pub(crate) fn is_synchronous(release: &Release) -> String {
+    let primary = release.primary().unwrap();
+    let replicas = (release.members() - 1).to_string();
+    eventually("a synchronous replica", async || {
+        let quorum = "select count(*) from pg_stat_replication where sync_state = 'quorum'";
+        (release.try_sql(&primary, quorum)? == replicas).then_some(())
+    });
+    primary
+}
+
 #[test]
 fn after_a_hard_kill_another_pod_writes_within_thirty_seconds_and_no_acknowledged_row_is_lost() {
     let release = Release::production();
     let members = release.members();
     release.upgrade(&["replication.numSynchronousReplicas=1"]);
-    let primary = release.primary().unwrap();
-    eventually("a synchronous replica", async || {
-        let quorum = "select count(*) from pg_stat_replication where sync_state = 'quorum'";
-        let quorum = release.try_sql(&primary, quorum)?;
-        (quorum == (members - 1).to_string()).then_some(())
-    });
+    let primary = is_synchronous(release);
     let writer = Writer::start(release, "killed");
     let cordon = Cordon::new();
     cut_power(release, &primary);

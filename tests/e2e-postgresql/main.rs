@@ -18,9 +18,12 @@ mod document;
 mod failover;
 mod outside;
 mod pgbackrest;
+mod pooler;
 mod release;
 mod single;
 mod story;
+mod tls;
+mod volumes;
 mod writer;
 
 #[expect(dead_code, reason = "others need the rest of it")]

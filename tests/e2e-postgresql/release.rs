@@ -93,6 +93,15 @@ impl Release {
         ])
     }
 
+    /// A statement by a role from the node, since the database's pods may call nobody else; nothing where it is refused.
+    pub(crate) fn on_node(&self, login: (&str, &str), how: &str, sql: &str) -> Option<String> {
+        let (user, password) = login;
+        let to = format!("{how} user={user} dbname=salon_core connect_timeout=5");
+        let password = format!("PGPASSWORD={password}");
+        let (done, out, _) = try_run("env", &[&password, "psql", "-XAt", &to, "-c", sql]);
+        done.then(|| out.trim().to_owned())
+    }
+
     /// How many pods the StatefulSet has.
     pub(crate) fn members(&self) -> usize {
         let replicas = "-o=jsonpath={.spec.replicas}";

@@ -24,6 +24,10 @@ pub(crate) struct Written {
 impl Writer {
     /// Begins; returns when the first row is written.
     pub(crate) fn start(release: &Release, table: &str) -> Self {
+        Self::through(release, "postgresql-master", table)
+    }
+
+    pub(crate) fn through(release: &Release, service: &str, table: &str) -> Self {
         let primary = release.primary().unwrap();
         let made = format!(
             "drop table if exists {table}; create table {table} (n bigint primary key); alter table {table} owner to salon"
@@ -31,7 +35,7 @@ impl Writer {
         release.sql(&primary, &made);
         let login = format!(
             "host={} user=salon password={} dbname=salon_core connect_timeout=2",
-            release.address("postgresql-master"),
+            release.address(service),
             super::document::PASSWORD,
         );
         let stop = Arc::new(AtomicBool::new(false));
