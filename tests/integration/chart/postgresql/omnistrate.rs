@@ -258,6 +258,9 @@ fn the_endpoints_are_those_of_the_services() {
                 &chosen(&[]),
             );
             assert_eq!(*named, host, "{cloud}");
+            let certified = &values(cloud, &chosen(&[]))["tls"]["names"];
+            let certified = certified.as_sequence().unwrap();
+            assert!(certified.contains(&host.into()), "{cloud}");
             assert_eq!(&shown[endpoint]["ports"], ports);
             assert_eq!(service["spec"]["ports"][0]["port"], ports[0]);
         }

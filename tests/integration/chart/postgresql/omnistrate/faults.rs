@@ -4,7 +4,7 @@ use serde_yaml_ng::Value;
 
 use super::super::upgrades::fixed;
 use super::super::{file, named};
-use super::{CLOUDS, chosen, made, only, parameters, spec, text, values};
+use super::{CLOUDS, chosen, documents, helm_with, made, only, parameters, spec, text, values};
 
 /// 1.
 #[test]
@@ -48,7 +48,14 @@ fn the_reader_leads_somewhere_without_replicas() {
 /// 5: another value of what customers may change asks for nothing that Kubernetes refuses.
 #[test]
 fn what_may_be_changed_can_be_changed() {
-    let before = fixed(&made("aws", &[]));
+    // An upgrade sees what the volumes were made with; where Helm sees nothing it is a value.
+    let upgraded = |other: &[(&str, &str)]| {
+        let mut values = values("aws", &chosen(other));
+        values["primary"]["persistence"]["initialSize"] = "20Gi".into();
+        let ended = helm_with(&["template"], &values);
+        fixed(&documents(&ended.expect_code(0).stdout))
+    };
+    let before = upgraded(&[]);
     let others = [
         ("password", "another"),
         ("instanceType", "t3.large"),
@@ -61,7 +68,7 @@ fn what_may_be_changed_can_be_changed() {
     for parameter in parameters().iter().filter(|it| it["modifiable"] == true) {
         let other = others.iter().find(|(key, _)| parameter["key"] == *key);
         let other = *other.unwrap_or_else(|| panic!("another value for {parameter:?}"));
-        assert_eq!(fixed(&made("aws", &[other])), before, "{other:?}");
+        assert_eq!(upgraded(&[other]), before, "{other:?}");
     }
 }
 
