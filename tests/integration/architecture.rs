@@ -212,7 +212,14 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
     (
         "backuper",
         &[
-            &["text", "child", "memfd", "retention", "selection"],
+            &[
+                "text",
+                "child",
+                "link_local",
+                "memfd",
+                "retention",
+                "selection",
+            ],
             &["archive", "storage", "postgres", "report", "runtime"],
             &["catalog", "progress", "toc"],
             &["dump", "advice"],

@@ -14,7 +14,7 @@
 //! level 3   dump, advice
 //! level 2   catalog, progress, toc                  which backups exist; what pg_dump's archives say
 //! level 1   archive   storage   postgres   report   runtime
-//! level 0   text, child, memfd, retention, selection
+//! level 0   text, child, link_local, memfd, retention, selection
 //! ```
 //!
 //! It depends on no other crate of ours.
@@ -32,6 +32,7 @@ pub mod deletion;
 pub mod doctor;
 pub mod dump;
 pub mod job;
+pub mod link_local;
 pub mod listing;
 pub mod memfd;
 pub mod postgres;

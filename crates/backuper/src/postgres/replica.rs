@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::entrance::ask;
 use super::session::Session;
 use super::{Error, Kind, Target};
+use crate::link_local::is_link_local;
 
 /// Its beginning, which no two servers have to a microsecond, and its own address; none of a primary. Over a socket in
 /// a folder it has no address.
@@ -56,7 +57,7 @@ impl Target {
     /// A session beside `first`, with the same server, and the target whose further sessions are with it too.
     ///
     /// # Errors
-    /// As of [`Target::connect`], and `Kind::Unsupported` where the host leads to another server.
+    /// As of [`Target::connect`], and `Kind::Unavailable` where the host leads to another server.
     pub(super) async fn beside(
         &self,
         first: &Session,
@@ -71,26 +72,29 @@ impl Target {
                     return Ok((session, pinned));
                 }
                 Ok(Ok(_anothers)) => {
-                    tracing::debug!(server = %self, "the standby's own address is another server's here");
+                    tracing::info!(server = %self, "the standby's own address is another server's here");
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(server = %self, %error, "the standby cannot be reached by its own address");
+                    tracing::info!(server = %self, %error, "the standby cannot be reached by its own address");
                 }
                 Err(_elapsed) => {
-                    tracing::debug!(server = %self, "the standby's own address does not answer");
+                    tracing::info!(server = %self, "the standby's own address does not answer");
                 }
             }
         }
         let session = self.open_without_timeouts(application_name, major).await?;
         if Replica::of(&session, self).await? != replica {
-            return Err(Error::because(Kind::Unsupported, "entering", self, SEVERAL));
+            // Or it was promoted just now, and the next try finds it so.
+            return Err(Error::because(Kind::Unavailable, "entering", self, SEVERAL));
         }
         Ok((session, self.clone()))
     }
 
-    /// The same where it has been found already, or has no address.
+    /// None where it has been found already, has no address, or says one that is no server's: whoever calls himself a
+    /// server may say any.
     fn pinned(&self, replica: &Replica) -> Option<Self> {
-        let at = replica.at.filter(|_| self.at.is_none())?;
+        let at = replica.at.filter(|it| !is_link_local(it.ip()));
+        let at = at.filter(|_| self.at.is_none())?;
         Some(Self {
             at: Some(at),
             ..self.clone()
@@ -100,6 +104,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SslMode;
     use super::*;
 
     #[test]
@@ -110,6 +115,22 @@ mod tests {
         let six = read("1764289000.123456 fd00::7 5432").unwrap();
         assert_eq!(six.at, Some("[fd00::7]:5432".parse().unwrap()));
         assert_ne!(one, six);
+        // What it says of itself is where no database is.
+        let metadata = read("1764289000.123456 169.254.169.254 80").unwrap();
+        let target = Target {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "me".to_owned(),
+            password: None,
+            database: "shop".to_owned(),
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            at: None,
+        };
+        assert!(target.pinned(&metadata).is_none());
+        assert_eq!(target.pinned(&one).unwrap().at, one.at);
         // Over a socket in a folder.
         assert_eq!(read("1764289000.123456 - 0").unwrap().at, None);
     }

@@ -3,7 +3,6 @@
 
 mod stall;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use self::stall::{Limits, Receiving, Sending, stalled};
 use super::{Error, Kind, Tls};
+use crate::link_local::is_link_local;
 use crate::text::causes;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -194,8 +194,7 @@ fn is_metadata(uri: &http::Uri) -> bool {
         return true;
     }
     match host.and_then(|it| it.parse().ok()) {
-        Some(IpAddr::V4(address)) => address.is_link_local(),
-        Some(IpAddr::V6(address)) => address.segments()[..2] == [0xfd00, 0xec2],
+        Some(address) => is_link_local(address),
         None => false,
     }
 }

@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 use std::str::FromStr;
 
+use backuper::link_local::is_link_local;
 use backuper::report::CoreAddress;
 use backuper::storage::{Endpoint, StoreUrl};
 
@@ -231,22 +232,6 @@ fn host_of(url: &str) -> Option<String> {
         None => authority.split(':').next(),
     };
     host.filter(|it| !it.is_empty()).map(str::to_owned)
-}
-
-/// Where clouds serve credentials to whoever asks: RFC 3927, and RFC 4291, 2.5.6; AWS's by IPv6 too.
-#[must_use]
-pub fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => {
-            let mapped = address
-                .to_ipv4_mapped()
-                .is_some_and(|it| it.is_link_local());
-            mapped
-                || address.is_unicast_link_local()
-                || address.segments()[..3] == [0xfd00, 0x0ec2, 0]
-        }
-    }
 }
 
 #[cfg(test)]

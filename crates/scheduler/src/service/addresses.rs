@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::net::lookup_host;
 
-use crate::domain::access::{Refusal, is_link_local};
+use backuper::link_local::is_link_local;
+
+use crate::domain::access::Refusal;
 
 /// How long a name may take; one that nobody knows refuses nothing.
 const LIMIT: Duration = Duration::from_secs(2);
