@@ -1,11 +1,12 @@
 //! What becomes of the Jobs: retried or not, seen and told once, also over a pause of the API server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt as _;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, PostParams};
 use scheduler::domain::restore::Restore;
 use scheduler::domain::run::{Attempts, Component, Ending, Run, State};
 use scheduler::engine::kubernetes::Kubernetes;
@@ -119,6 +120,23 @@ fn a_backup_that_may_do_better_is_tried_again_and_a_drained_node_does_not_count(
         let seen = wait_for(&told, 1).await;
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].state.word(), "succeeded");
+        // What others look for on the Job; it is no error where that is gone, or another one's.
+        let notes = [("dbtether.io/backup-path", "c/d/x.sql.gz")];
+        let notes = notes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let notes = BTreeMap::from(notes);
+        engine.note(&seen[0], &notes).await.expect("noted");
+        let jobs: Api<Job> = namespace.api();
+        let noted = jobs.get("now").await.expect("the Job");
+        let found = noted.annotations().get("dbtether.io/backup-path");
+        assert_eq!(found.map(String::as_str), Some("c/d/x.sql.gz"));
+        let another = Run {
+            id: "another".to_owned(),
+            ..seen[0].clone()
+        };
+        let notes = BTreeMap::from([("x".to_owned(), "y".to_owned())]);
+        engine.note(&another, &notes).await.expect("no error");
+        let noted = jobs.get("now").await.expect("the Job");
+        assert_eq!(noted.annotations().get("x"), None);
     });
 }
 

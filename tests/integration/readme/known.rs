@@ -35,6 +35,7 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
     const OBJECTS: &str =
         "the_quick_start_makes_a_database_that_is_backed_up_and_restored_as_objects";
     const DECRYPTED: &str = "an_encrypted_backup_is_tried_and_restored_by_hand";
+    const DATABASE: &str = "the_runbooks_commands_show_a_cluster_that_is_well";
     const STORY: &str = "a_primary_that_dies_makes_no_backup_and_no_restore_say_what_is_not_so";
     const MOVING: &str = "the_published_release_becomes_ours_and_goes_back";
     &[
@@ -294,6 +295,49 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
             "docs/runbook.md",
             "kubectl -n RELEASE_NS get lease dbtether.io",
             Pods(OBJECTS),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl exec postgresql-0 ",
+            Pods(DATABASE),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl exec POD -- pgbackrest check",
+            Nobody("the hook, which a test in pods runs, begins with the same"),
+        ),
+        ("docs/runbook.md", "kubectl exec POD ", Pods(DATABASE)),
+        (
+            "docs/runbook.md",
+            "kubectl logs POD -c pgbouncer",
+            Nobody("needs the pooler, whose test looks at what it does"),
+        ),
+        ("docs/runbook.md", "kubectl logs POD", Pods(DATABASE)),
+        (
+            "docs/runbook.md",
+            "kubectl logs job/JOB",
+            Nobody("tests in pods read every Job's so"),
+        ),
+        ("docs/runbook.md", "kubectl describe pod", Pods(DATABASE)),
+        (
+            "docs/runbook.md",
+            "kubectl get configmap postgresql-ha-leader ",
+            Pods(DATABASE),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl get pods -l app.kubernetes.io/instance=postgresql",
+            Pods(DATABASE),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl get cronjobs,jobs -l app.kubernetes.io/instance=postgresql",
+            Pods(DATABASE),
+        ),
+        (
+            "docs/runbook.md",
+            "kubectl create job --from=cronjob/postgresql-",
+            Nobody("tests in pods make Jobs of both CronJobs so"),
         ),
         ("docs/runbook.md", "kubectl ", Pods(DAILY)),
         (
