@@ -1,6 +1,8 @@
 //! The headers of each request, as a server sees them that does whatever it is asked.
 
-use backuper::storage::{Access, Kind, Place, Storage, connect};
+use std::sync::Arc;
+
+use backuper::storage::{Access, Config, Kind, Place, Storage, connect};
 use bytes::Bytes;
 use wiremock::matchers::{header, header_exists, method, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -17,7 +19,11 @@ fn started() -> MockServer {
     block_on(MockServer::start())
 }
 
-fn at(server: &MockServer, more: &[Pair]) -> std::sync::Arc<dyn Storage> {
+fn at(server: &MockServer, more: &[Pair]) -> Arc<dyn Storage> {
+    block_on(connect(&config_of(server, more))).unwrap()
+}
+
+fn config_of(server: &MockServer, more: &[Pair]) -> Config {
     let base = env([
         ("S3_ENDPOINT", &server.uri()),
         ("S3_BUCKET_NAME", "bucket"),
@@ -32,7 +38,7 @@ fn at(server: &MockServer, more: &[Pair]) -> std::sync::Arc<dyn Storage> {
     };
     // Over http the settings refuse it; the requests are the same.
     place.options.customer_key = key.first().map(|it| it.1.into());
-    block_on(connect(&config)).unwrap()
+    config
 }
 
 /// A server that takes everything, and answers each write with these headers.
@@ -330,5 +336,87 @@ fn tags_that_a_key_may_not_set_are_named_and_nothing_stays() {
     let error = block_on(store.probe("shop/", Access::Write)).unwrap_err();
     assert_eq!(error.kind, Kind::Unsupported, "{error}");
     assert!(error.to_string().contains("s3:PutObjectTagging"), "{error}");
+    block_on(server.verify());
+}
+
+/// operator.md, 7.5: what is said of a backup is no reason to have none.
+#[test]
+fn what_the_server_will_not_have_said_of_a_backup_is_left_out() {
+    for (status, code) in [(403, "AccessDenied"), (501, "NotImplemented")] {
+        let server = started();
+        let refused = format!("<Error><Code>{code}</Code></Error>");
+        let created = "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
+        let mounting = async {
+            Mock::given(header("x-amz-tagging", "team=dba&backup-name=nightly"))
+                .respond_with(
+                    ResponseTemplate::new(status).set_body_raw(refused, "application/xml"),
+                )
+                .mount(&server)
+                .await;
+            Mock::given(header("x-amz-tagging", "team=dba"))
+                .and(method("PUT"))
+                .respond_with(ResponseTemplate::new(200))
+                .expect(2)
+                .mount(&server)
+                .await;
+            Mock::given(header("x-amz-tagging", "team=dba"))
+                .and(method("POST"))
+                .respond_with(ResponseTemplate::new(200).set_body_raw(created, "application/xml"))
+                .expect(1)
+                .mount(&server)
+                .await;
+            Mock::given(query_param("partNumber", "1"))
+                .respond_with(ResponseTemplate::new(200).insert_header("etag", "\"tag\""))
+                .mount(&server)
+                .await;
+            Mock::given(method("DELETE"))
+                .respond_with(ResponseTemplate::new(204))
+                .mount(&server)
+                .await;
+        };
+        block_on(mounting);
+        let mut config = config_of(&server, &[("S3_TAGS", "team=dba"), ("S3_CHECKSUM", "md5")]);
+        config.tags = "backup-name=nightly".parse().unwrap();
+        let using = async {
+            let store = connect(&config).await?;
+            for key in ["shop/one", "shop/two"] {
+                store.put(key, Bytes::from_static(b"body")).await?;
+            }
+            store.rehearse("shop/large").await
+        };
+        block_on(using).unwrap();
+        block_on(server.verify());
+        let asked = block_on(server.received_requests()).unwrap();
+        let all = asked
+            .iter()
+            .filter(|it| value(it, "x-amz-tagging").is_some_and(|it| it.contains("nightly")));
+        let tries: Vec<String> = all.map(name).collect();
+        assert!(
+            tries.iter().all(|it| it.starts_with("PUT shop/one")),
+            "{tries:?}"
+        );
+    }
+}
+
+/// Without the right to write at all, nothing is said to be for the tags.
+#[test]
+fn what_is_denied_for_another_reason_stays_denied() {
+    let server = started();
+    let refused = "<Error><Code>AccessDenied</Code></Error>";
+    let mounting = async {
+        Mock::given(method("PUT"))
+            .respond_with(ResponseTemplate::new(403).set_body_raw(refused, "application/xml"))
+            .expect(4)
+            .mount(&server)
+            .await;
+    };
+    block_on(mounting);
+    let mut config = config_of(&server, &[("S3_CHECKSUM", "md5")]);
+    config.tags = "backup-name=nightly".parse().unwrap();
+    let store = block_on(connect(&config)).unwrap();
+    for key in ["one", "two"] {
+        let error = block_on(store.put(key, Bytes::from_static(b"body"))).unwrap_err();
+        assert_eq!(error.kind, Kind::Denied, "{error}");
+    }
     block_on(server.verify());
 }

@@ -140,6 +140,7 @@ fn every_object_has_the_tags_and_whole_backups_come_back() {
     let more = env([
         ("S3_TAGS", "team=dba,cost centre=4/2"),
         ("S3_STORAGE_CLASS", "STANDARD_IA"),
+        ("OBJECT_TAGS", "team=none,backup-name=nightly"),
     ]);
     let ended = backuper(&with(&base, &more)).run();
     ended.expect_code(0);
@@ -149,6 +150,8 @@ fn every_object_has_the_tags_and_whole_backups_come_back() {
         for tag in [
             "<Key>team</Key><Value>dba</Value>",
             "<Key>cost centre</Key><Value>4/2</Value>",
+            "<Key>backup-name</Key><Value>nightly</Value>",
+            "<Key>timestamp</Key><Value>20",
         ] {
             assert!(tags.contains(tag), "{key}: {tags}");
         }

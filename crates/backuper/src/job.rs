@@ -33,10 +33,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+use jiff::Timestamp;
 
 use crate::archive::codec::CompressionLevel;
 use crate::runtime::settings::PROTECTED;
 use crate::selection::Databases;
+use crate::storage::{Config, Tags};
 
 pub use check::CheckJob;
 pub use copy::CopySettings;
@@ -95,6 +97,10 @@ pub struct BackupJob {
     #[command(flatten, next_help_heading = "Store")]
     pub store: StoreSettings,
 
+    /// What every object says of the backup: key=value, separated by commas, 10 at most; tags on S3, where they may be set, metadata on gs:// and az://.
+    #[arg(env = "OBJECT_TAGS", default_value = "", value_parser = Tags::from_str, help_heading = "Store")]
+    pub tags: Tags,
+
     /// Where dumps in plain SQL lie.
     #[command(flatten, next_help_heading = "Store")]
     pub layout: LayoutSettings,
@@ -145,6 +151,19 @@ pub struct BackupJob {
 }
 
 impl BackupJob {
+    /// The backups' store, and what the objects of this one say of it: OBJECT_TAGS, and the time with them.
+    ///
+    /// # Errors
+    /// A sentence that names the variable to set.
+    pub fn store(&self) -> Result<Config, String> {
+        let mut config = self.store.config()?;
+        if !self.tags.is_empty() {
+            let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+            config.tags = self.tags.and(&Tags::fitted([("timestamp", now)]));
+        }
+        Ok(config)
+    }
+
     /// Refuses settings of which one would be passed over, or do harm.
     ///
     /// # Errors
@@ -188,6 +207,7 @@ impl BackupJob {
             database,
             several,
             store,
+            tags,
             layout,
             format,
             filters,
@@ -207,6 +227,9 @@ impl BackupJob {
             vars.push(Var::plain("BACKUPER_TASK", PROTECTED));
         }
         vars.extend(store.to_env());
+        if !tags.is_empty() {
+            vars.push(Var::plain("OBJECT_TAGS", tags.to_string()));
+        }
         vars.extend(layout.to_env());
         vars.extend(format.to_env());
         vars.extend(filters.to_env());

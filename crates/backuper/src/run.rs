@@ -66,7 +66,7 @@ async fn attempt(
     shutdown: &Shutdown,
 ) -> Result<Done, Failure> {
     let stop = shutdown.token();
-    let store = job.store.config().map_err(Failure::refused)?;
+    let store = job.store().map_err(Failure::refused)?;
     let recipients = job.encryption.recipients().map_err(Failure::refused)?;
     let layout = job.layout.layout().map_err(Failure::refused)?;
     let layout = layout.of_new_dumps(recipients.is_some());

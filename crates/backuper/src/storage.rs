@@ -26,6 +26,7 @@ mod parts;
 mod prefix;
 mod prefixed;
 pub mod s3;
+mod tags;
 mod url;
 
 use std::fmt;
@@ -43,6 +44,7 @@ use error::{differs, within};
 pub use gcs::place::{GcsCredentials, GcsPlace};
 pub use overlap::Overlap;
 pub use prefix::Prefix;
+pub use tags::Tags;
 pub use url::StoreUrl;
 
 /// What was written under a key, computed from the bytes while they passed.
@@ -231,15 +233,20 @@ pub async fn connect_for_one_try(config: &Config) -> Result<Arc<dyn Storage>, Er
 }
 
 async fn connect_with(config: &Config, attempts: u32) -> Result<Arc<dyn Storage>, Error> {
-    let Config { place, prefix, tls } = config;
+    let Config {
+        place,
+        prefix,
+        tls,
+        tags,
+    } = config;
     let storage: Arc<dyn Storage> = match place {
         Place::Directory { path, folder } => {
             let folder = folder.as_ref().map(Bucket::as_str);
             Arc::new(file::FileStorage::new(path.clone(), folder))
         }
-        Place::S3(place) => Arc::new(s3::S3Storage::connect(place, tls, attempts).await?),
-        Place::Gcs(place) => Arc::new(gcs::GcsStorage::connect(place, tls, attempts)?),
-        Place::Azure(place) => Arc::new(azure::AzureStorage::connect(place, tls, attempts)?),
+        Place::S3(place) => Arc::new(s3::S3Storage::connect(place, tls, attempts, tags).await?),
+        Place::Gcs(place) => Arc::new(gcs::GcsStorage::connect(place, tls, attempts, tags)?),
+        Place::Azure(place) => Arc::new(azure::AzureStorage::connect(place, tls, attempts, tags)?),
     };
     Ok(if prefix.is_empty() {
         storage

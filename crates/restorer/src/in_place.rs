@@ -161,6 +161,9 @@ impl Replacing<'_> {
         let keep = |it: &Entry| self.plan.keeps(it);
         let lists = lists::lists(self.session, self.target, toc, keep).await?;
         let silenced = silenced(self.session, self.target, Some(toc)).await?;
+        // Read now: the transaction may take all the locks that the server has room for.
+        let defaults = Defaults::of(self.session, self.target).await?;
+        let public = part::brings_public(self.session, self.target, toc, self.part).await?;
         let section = |name: &str, list: &UseList| {
             [
                 OsString::from(name),
@@ -175,7 +178,8 @@ impl Replacing<'_> {
         let work = async {
             let transaction = &mut transaction;
             transaction.write(&silenced.before).await?;
-            self.clear(transaction, (toc, rows), left.as_ref()).await?;
+            self.clear(transaction, (toc, rows, &defaults), left.as_ref())
+                .await?;
             for step in &lists.pre_data {
                 match step {
                     Step::Entries(list) => {
@@ -191,7 +195,7 @@ impl Replacing<'_> {
             transaction.outlive_errors(self.keep_going).await?;
             self.section(transaction, &post_data, stop).await?;
             self.own(transaction, toc, Moment::AfterRows).await?;
-            self.grant(transaction, toc).await?;
+            self.grant(transaction, toc, (&defaults, public)).await?;
             for last in &last {
                 self.section(transaction, last, stop).await?;
             }
@@ -306,7 +310,7 @@ impl Replacing<'_> {
     async fn clear(
         &self,
         transaction: &mut Transaction,
-        (toc, rows): (&Toc, &Rows),
+        (toc, rows, defaults): (&Toc, &Rows, &Defaults),
         left: Option<&Left>,
     ) -> Result<(), Failure> {
         if let Some(left) = left {
@@ -318,7 +322,6 @@ impl Replacing<'_> {
             of: &rows.tables(),
         };
         let removal = removal::statements(self.session, self.target, toc, rows).await?;
-        let defaults = Defaults::of(self.session, self.target).await?;
         transaction.write(&defaults.undone()).await?;
         transaction.write(&removal).await
     }
@@ -334,15 +337,17 @@ impl Replacing<'_> {
         transaction.write(&text).await
     }
 
-    async fn grant(&self, transaction: &mut Transaction, toc: &Toc) -> Result<(), Failure> {
-        let public = part::brings_public(self.session, self.target, toc, self.part).await?;
+    async fn grant(
+        &self,
+        transaction: &mut Transaction,
+        toc: &Toc,
+        (defaults, public): (&Defaults, bool),
+    ) -> Result<(), Failure> {
         let reset = kept::reset(toc, self.way.major, public);
         transaction.write(&reset).await?;
         let statements = privileges::statements(self.target, toc, self.plan);
         let text = tolerant::within_transaction(&statements);
         transaction.write(&text).await?;
-        // Read from outside the transaction, so these are still those from before it.
-        let defaults = Defaults::of(self.session, self.target).await?;
         transaction.write(&defaults.redone_beside(toc)).await
     }
 

@@ -50,6 +50,7 @@ impl Workers {
             },
             several: settings.several.clone(),
             store: self.store(&plan.store),
+            tags: own.tags.clone(),
             layout: self.layout(&own.layout),
             format: self.format(&own.format),
             filters: own.filters.0.clone(),

@@ -77,6 +77,16 @@ impl Google {
         name
     }
 
+    /// What the server tells of an object, in JSON; the key is encoded as in a URL.
+    pub fn told(&self, bucket: &str, key: &str) -> String {
+        let url = format!("{}/storage/v1/b/{bucket}/o/{key}", self.endpoint());
+        block_on(async {
+            let answer = reqwest::get(url).await.expect("an answer");
+            assert!(answer.status().is_success(), "{answer:?}");
+            answer.text().await.expect("a body")
+        })
+    }
+
     /// How a worker reaches a new bucket, below `prefix`.
     pub fn env(&self, prefix: &str) -> Env {
         env([
@@ -142,11 +152,18 @@ impl Azure {
 
     /// The bytes of `CONTAINER/BLOB`, encoded as in a URL.
     pub fn read(&self, path: &str) -> Vec<u8> {
-        self.ask("GET", path)
+        self.ask("GET", path).1
+    }
+
+    /// What a blob's metadata says under a name.
+    pub fn metadata(&self, path: &str, name: &str) -> Option<String> {
+        let (headers, _) = self.ask("HEAD", path);
+        let value = headers.get(format!("x-ms-meta-{name}"))?;
+        Some(value.to_str().expect("text").to_owned())
     }
 
     /// What is answered to a signed request.
-    fn ask(&self, method: &str, path: &str) -> Vec<u8> {
+    fn ask(&self, method: &str, path: &str) -> (http::HeaderMap, Vec<u8>) {
         let key = AzureAccessKey::try_new(ACCOUNT_KEY).expect("a key");
         let key = AzureCredential::AccessKey(key);
         let mut request = http::Request::builder()
@@ -164,7 +181,8 @@ impl Azure {
             let answer = reqwest::Client::new().execute(request).await;
             let answer = answer.expect("an answer");
             assert!(answer.status().is_success(), "{answer:?}");
-            answer.bytes().await.expect("a body").to_vec()
+            let headers = answer.headers().clone();
+            (headers, answer.bytes().await.expect("a body").to_vec())
         })
     }
 

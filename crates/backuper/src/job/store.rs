@@ -15,7 +15,7 @@ use super::var::Var;
 pub use azure::AzureSettings;
 pub use google::GoogleSettings;
 
-use crate::storage::{Bucket, Config, Endpoint, Place, Prefix, S3Place, StoreUrl, Tls};
+use crate::storage::{Bucket, Config, Endpoint, Place, Prefix, S3Place, StoreUrl, Tags, Tls};
 use s3::S3Settings;
 
 /// Where backups are kept and how to get there.
@@ -129,6 +129,7 @@ impl StoreSettings {
                 ca_file: self.authorities()?,
                 verify: self.secure,
             },
+            tags: Tags::default(),
         })
     }
 

@@ -15,18 +15,21 @@ use http::header::{CONTENT_LENGTH, HeaderName, IF_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use md5::Md5;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::cloud::read::{Reading, Versions, collect, digest};
 use super::cloud::{Call, Client, date, delete_each, encoded};
 use super::parts::Memory;
 use super::{
-    Access, AzurePlace, Body, Error, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Tls,
-    Upload,
+    Access, AzurePlace, Body, Error, Kind, Locked, Object, Ours, See, Storage, Stored, Survey,
+    Tags, Tls, Upload,
 };
 use listing::Page;
 use upload::Blocks;
 
+/// Of what metadata has.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 const BLOB_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-type");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -45,6 +48,18 @@ pub struct AzureStorage {
     /// The account's, without a slash at the end.
     endpoint: String,
     memory: Memory,
+    /// As headers have them.
+    metadata: Vec<(HeaderName, String)>,
+}
+
+/// A tag as a header: names are identifiers of C#, and values ASCII.
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#metadata-names>
+fn metadata((key, value): (&str, &str)) -> Option<(HeaderName, String)> {
+    let name: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = HeaderName::try_from(format!("x-ms-meta-{}", name.to_ascii_lowercase()));
+    let is_identifier = key.starts_with(|it: char| it.is_ascii_alphabetic());
+    let value = utf8_percent_encode(value, ESCAPED).to_string();
+    name.ok().filter(|_| is_identifier).map(|it| (it, value))
 }
 
 impl AzureStorage {
@@ -52,13 +67,19 @@ impl AzureStorage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a key or a certificate file cannot be used.
-    pub fn connect(place: &AzurePlace, tls: &Tls, attempts: u32) -> Result<Self, Error> {
+    pub fn connect(
+        place: &AzurePlace,
+        tls: &Tls,
+        attempts: u32,
+        tags: &Tags,
+    ) -> Result<Self, Error> {
         Ok(Self {
             client: access::client(place, tls, attempts)?,
             account: place.account.to_string(),
             container: place.container.to_string(),
             endpoint: place.server(),
             memory: Memory::default(),
+            metadata: tags.pairs().filter_map(metadata).collect(),
         })
     }
 
@@ -108,6 +129,12 @@ impl AzureStorage {
         Ok(self.client.send(&call).await?.headers)
     }
 
+    /// With what a blob says of the backup.
+    fn told(&self, call: Call) -> Call {
+        let metadata = self.metadata.iter().cloned();
+        metadata.fold(call, |call, (name, value)| call.header(name, value))
+    }
+
     /// Stores a blob in one request, which the service takes only where its MD5 is this one.
     async fn put_whole(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
         let md5 = STANDARD.encode(Md5::digest(&body));
@@ -121,7 +148,7 @@ impl AzureStorage {
             .header(BLOB_TYPE, "BlockBlob")
             .header(CONTENT_MD5, md5)
             .body(body);
-        self.client.send(&call).await?;
+        self.client.send(&self.told(call)).await?;
         Ok(stored)
     }
 

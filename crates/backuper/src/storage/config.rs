@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::prefix::Prefix;
 use super::s3::options::Options;
-use super::{AzurePlace, GcsPlace};
+use super::{AzurePlace, GcsPlace, Tags};
 
 /// Where objects are kept and how to get there.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub prefix: Prefix,
     /// Whose certificates are trusted.
     pub tls: Tls,
+    /// What every object says of the backup, where the store takes that.
+    pub tags: Tags,
 }
 
 impl Config {

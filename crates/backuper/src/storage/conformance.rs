@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::file::FileStorage;
 use super::memory::MemoryStorage;
 use super::s3::options::Options;
-use super::{Config, Place, S3Place, Tls, connect};
+use super::{Config, Place, S3Place, Tags, Tls, connect};
 use crate::storage;
 use promises::{Tried, many};
 
@@ -79,6 +79,7 @@ async fn s3(prefix: &str) -> Tried {
         }),
         prefix: prefix.parse().unwrap(),
         tls: Tls::default(),
+        tags: Tags::default(),
     };
     Tried {
         name: "s3",

@@ -20,8 +20,8 @@ use super::cloud::{Answer, Call, Client, date, delete_each, encoded, parsed};
 use super::crc32c::{crc32c, written};
 use super::parts::Memory;
 use super::{
-    Access, Body, Error, GcsPlace, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Tls,
-    Upload,
+    Access, Body, Error, GcsPlace, Kind, Locked, Object, Ours, See, Storage, Stored, Survey, Tags,
+    Tls, Upload,
 };
 use place::GOOGLE;
 use upload::Resumable;
@@ -43,6 +43,7 @@ pub struct GcsStorage {
     /// Without a slash at the end.
     endpoint: String,
     memory: Memory,
+    tags: Tags,
 }
 
 /// What the API tells of an object; numbers are texts there.
@@ -79,12 +80,13 @@ impl GcsStorage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a key or a certificate file cannot be used.
-    pub fn connect(place: &GcsPlace, tls: &Tls, attempts: u32) -> Result<Self, Error> {
+    pub fn connect(place: &GcsPlace, tls: &Tls, attempts: u32, tags: &Tags) -> Result<Self, Error> {
         Ok(Self {
             client: access::client(place, tls, attempts)?,
             bucket: place.bucket.to_string(),
             endpoint: place.server(),
             memory: Memory::default(),
+            tags: tags.clone(),
         })
     }
 
@@ -137,6 +139,11 @@ impl GcsStorage {
         parsed(&call, answer, |it| serde_json::from_slice(it))
     }
 
+    /// What an object says of the backup.
+    fn metadata(&self) -> serde_json::Value {
+        self.tags.pairs().collect()
+    }
+
     /// Stores an object in one request, which the service takes only where its CRC32C is this one.
     async fn put_whole(&self, key: &str, body: Bytes) -> Result<Stored, Error> {
         const BOUNDARY: &str = "between-what-it-is-and-what-it-has";
@@ -146,7 +153,8 @@ impl GcsStorage {
             sha256: hex::encode(Sha256::digest(&body)),
             etag: Some(format!("crc32c={crc32c}")),
         };
-        let told = serde_json::json!({ "name": key, "crc32c": crc32c });
+        let metadata = self.metadata();
+        let told = serde_json::json!({ "name": key, "crc32c": crc32c, "metadata": metadata });
         let mut parts = format!(
             "--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{told}\r\n--{BOUNDARY}\r\ncontent-type: application/octet-stream\r\n\r\n"
         )

@@ -119,7 +119,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GcsPlace, S3Place, Tls, s3::options::Options};
+    use super::super::{GcsPlace, S3Place, Tags, Tls, s3::options::Options};
     use super::*;
 
     fn directory(path: &str, folder: Option<&str>, prefix: &str) -> Config {
@@ -130,6 +130,7 @@ mod tests {
             },
             prefix: prefix.parse().unwrap(),
             tls: Tls::default(),
+            tags: Tags::default(),
         }
     }
 

@@ -24,8 +24,8 @@ use sha2::{Digest, Sha256};
 
 use super::parts::Memory;
 use super::{
-    Access, Body, Error, Kind, Locked, Object, Ours, S3Place, See, Storage, Stored, Survey, Tls,
-    Upload,
+    Access, Body, Error, Kind, Locked, Object, Ours, S3Place, See, Storage, Stored, Survey, Tags,
+    Tls, Upload,
 };
 use bucket::{Bucket, time, unquoted};
 use checksum::Known;
@@ -49,13 +49,18 @@ impl S3Storage {
     ///
     /// # Errors
     /// `Kind::Misconfigured` when a certificate file cannot be used.
-    pub async fn connect(place: &S3Place, tls: &Tls, attempts: u32) -> Result<Self, Error> {
+    pub async fn connect(
+        place: &S3Place,
+        tls: &Tls,
+        attempts: u32,
+        tags: &Tags,
+    ) -> Result<Self, Error> {
         let endpoint = place.endpoint.as_ref();
         let has_path = |it: &String| it.parse().is_ok_and(|it: http::Uri| it.path() != "/");
         let options = &place.options;
         // What is sent in the clear is refused where the settings are read.
         let checked = options.check(None);
-        let headers = checked.and_then(|()| Headers::of(options));
+        let headers = checked.and_then(|()| Headers::of(options, tags));
         Ok(Self {
             bucket: Bucket {
                 headers: headers.map_err(super::http::misconfigured)?,

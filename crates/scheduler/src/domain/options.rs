@@ -12,6 +12,7 @@ use backuper::archive::KeyTemplate;
 use backuper::archive::codec::CompressionLevel;
 use backuper::archive::encryption::Recipients;
 use backuper::job::{Format, Passwords};
+use backuper::storage::Tags;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
 
@@ -49,6 +50,10 @@ pub struct Options {
     /// How its runs are tried.
     #[serde(skip_serializing_if = "is_default")]
     pub tries: OwnTries,
+    /// What every object says of its backup.
+    #[serde_as(as = "DisplayFromStr")]
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
     /// How its backups are proved; none: they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,
@@ -169,7 +174,7 @@ impl Options {
 
     /// What differs, in the words of a request.
     #[must_use]
-    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 8] {
+    pub fn changes_from(&self, before: &Self) -> [(&'static str, bool); 9] {
         let Self {
             retention,
             format,
@@ -179,6 +184,7 @@ impl Options {
             globals,
             jobs,
             tries,
+            tags,
             verify,
         } = self;
         [
@@ -192,6 +198,7 @@ impl Options {
             ("globals", *globals != before.globals),
             ("jobs", *jobs != before.jobs),
             ("tries", *tries != before.tries),
+            ("tags", *tags != before.tags),
             ("verify", *verify != before.verify),
         ]
     }
@@ -236,6 +243,7 @@ mod tests {
             (r#"{"filters":{"include_tables":["a"]}}"#, "filters"),
             (r#"{"globals":{"globals":false}}"#, "globals"),
             (r#"{"jobs":1}"#, "jobs"),
+            (r#"{"tags":"a=b"}"#, "tags"),
             (r#"{"verify":{"cron":"@daily"}}"#, "verify"),
         ] {
             let changes = read(text).changes_from(&none);

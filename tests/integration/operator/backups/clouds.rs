@@ -33,14 +33,15 @@ impl Stage {
 /// operator.md, R6, W5 and W16: dbtether tells its workers of no cloud but S3, and of no login that is not in a Secret.
 #[test]
 fn backups_in_each_cloud_come_back_by_a_login_of_the_environment() {
+    let (bucket, container) = (google().bucket(), azure().container());
     let places = [
         (
             "gcs",
-            json!({"gcs": {"bucket": google().bucket(), "project": "tests"}}),
+            json!({"gcs": {"bucket": bucket, "project": "tests"}}),
         ),
         (
             "azure",
-            json!({"azure": {"container": azure().container(), "storageAccount": ACCOUNT}}),
+            json!({"azure": {"container": container, "storageAccount": ACCOUNT}}),
         ),
     ];
     served().within(async move |namespace| {
@@ -58,7 +59,19 @@ fn backups_in_each_cloud_come_back_by_a_login_of_the_environment() {
             assert_eq!(ready["provider"], provider);
             let there = json!({"storageRef": {"name": storage}});
             let done = scene.back_up(provider, &object, there).await;
-            assert_ne!(done["path"], Value::Null);
+            let path = done["path"].as_str().unwrap();
+            let said = |word: &str| match provider {
+                "gcs" => {
+                    let told = google().told(&bucket, &path.replace('/', "%2F"));
+                    let told: Value = serde_json::from_str(&told).unwrap();
+                    told["metadata"][word].as_str().map(str::to_owned)
+                }
+                _ => azure().metadata(&format!("{container}/{path}"), &word.replace('-', "")),
+            };
+            assert_eq!(said("database"), Some(name.clone()), "{provider}");
+            assert_eq!(said("backup-name").as_deref(), Some(provider));
+            assert_eq!(said("created-by").as_deref(), Some("dbtether"));
+            assert!(said("timestamp").is_some() && said("cluster").is_some());
             scene.sql(&name, "DROP TABLE t");
             let source = json!({"backupRef": {"name": provider}});
             scene.restore(provider, source, &object, "drop").await;

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 
 use crate::job::parse::{Maybe, maybe, secret};
 use crate::job::var::Var;
-use crate::storage::s3::options::{Checksum, Encryption, LockMode, Options, StorageClass, Tags};
+use crate::storage::Tags;
+use crate::storage::s3::options::{Checksum, Encryption, LockMode, Options, StorageClass};
 
 /// Class, encryption, lock, tags and checksum of the objects on S3.
 #[derive(Clone, Debug, Default, Args)]

@@ -125,6 +125,7 @@ pub const NAMES: &[&str] = &[
     "LOG_FORMAT",
     "MAINTENANCE_DB",
     "MAX_BACKUP_COUNT",
+    "OBJECT_TAGS",
     "OPERATOR",
     "OPERATOR_ALLOWED_NAMESPACES",
     "PG_BIN_DIRS",

@@ -71,7 +71,7 @@ impl AzureStorage {
             .call("writing", key, Method::PUT, uri)
             .header(CONTENT_MD5, STANDARD.encode(Md5::digest(&list)))
             .body(list);
-        self.client.send(&call).await.map(drop)
+        self.client.send(&self.told(call)).await.map(drop)
     }
 
     /// What the blocks of a blob prove; none where it has none.

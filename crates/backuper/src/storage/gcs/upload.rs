@@ -49,10 +49,11 @@ struct Piece<'a> {
 impl GcsStorage {
     /// Begins an upload; gives the address that its pieces go to.
     pub(super) async fn begin(&self, key: &str) -> Result<String, Error> {
+        let told = serde_json::json!({ "metadata": self.metadata() });
         let call = self
             .call("writing", key, Method::POST, self.uploads("resumable", key))
             .header(CONTENT_TYPE, "application/json")
-            .body(Bytes::from_static(b"{}"));
+            .body(told.to_string().into());
         let answer = self.client.send(&call).await?;
         let session = answer.header("location").map(str::to_owned);
         session.ok_or_else(|| call.error(Kind::NotS3, "the server gave the upload no address"))

@@ -62,6 +62,27 @@ impl Bucket {
 
     /// Stores an object in one request. The first one finds out what the server takes.
     pub(super) async fn put(&self, key: &str, body: Bytes, role: Role) -> Result<Stored, Error> {
+        let refused = match self.put_once(key, body.clone(), role).await {
+            Err(error) => error,
+            stored => return stored,
+        };
+        let Some(plain) = self.without_wished(refused.kind) else {
+            return Err(refused);
+        };
+        let stored = plain.put_once(key, body, role).await?;
+        self.headers.refused(&refused);
+        Ok(stored)
+    }
+
+    /// The same without what is said of the backup, where it may be for that that a request has failed.
+    fn without_wished(&self, kind: Kind) -> Option<Self> {
+        self.headers.may_be_of_wished(kind).then(|| Self {
+            headers: self.headers.without_wished(),
+            ..self.clone()
+        })
+    }
+
+    async fn put_once(&self, key: &str, body: Bytes, role: Role) -> Result<Stored, Error> {
         if let Some(way) = self.checksums.way() {
             let (stored, _) = self.put_by(key, body, role, way).await?;
             return Ok(stored);
@@ -140,6 +161,19 @@ impl Bucket {
 
     /// Begins an upload.
     pub(super) async fn create(&self, key: &str) -> Result<Begun, Error> {
+        let refused = match self.create_once(key).await {
+            Err(error) => error,
+            begun => return begun,
+        };
+        let Some(plain) = self.without_wished(refused.kind) else {
+            return Err(refused);
+        };
+        let begun = plain.create_once(key).await?;
+        self.headers.refused(&refused);
+        Ok(begun)
+    }
+
+    async fn create_once(&self, key: &str) -> Result<Begun, Error> {
         let way = self.checksums.way().unwrap_or(Way::Md5);
         let request = self.client.create_multipart_upload().bucket(&self.name);
         let algorithm = (way == Way::Crc32c).then_some(ChecksumAlgorithm::Crc32C);

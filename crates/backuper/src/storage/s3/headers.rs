@@ -1,5 +1,8 @@
 //! The headers of requests for objects, as the options want them, and what the server has to answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder as Create;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder as Get;
 use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder as Head;
@@ -9,6 +12,7 @@ use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use secrecy::ExposeSecret as _;
 
 use super::options::{CustomerKey, Encryption, Options};
+use crate::storage::{Error, Kind, Tags};
 
 /// The only algorithm that SSE-C has.
 const CUSTOMER_ALGORITHM: &str = "AES256";
@@ -35,13 +39,23 @@ pub(super) struct Headers {
     encryption: Option<Encryption>,
     kms_key: Option<String>,
     customer: Option<CustomerKey>,
-    tagging: Option<String>,
+    /// The administrator's: without them nothing is written.
+    tags: Tags,
+    /// What is said of the backup as well, where the server takes it.
+    wished: Wished,
+}
+
+/// Tags that are left out from when on a server has refused them.
+#[derive(Clone, Debug, Default)]
+struct Wished {
+    tags: Tags,
+    refused: Arc<AtomicBool>,
 }
 
 impl Headers {
     /// # Errors
     /// A sentence on what is wrong with the customer's key.
-    pub(super) fn of(options: &Options) -> Result<Self, String> {
+    pub(super) fn of(options: &Options, wished: &Tags) -> Result<Self, String> {
         let customer = options.customer_key.as_ref().map(CustomerKey::parse);
         Ok(Self {
             class: options
@@ -51,20 +65,52 @@ impl Headers {
             encryption: options.encryption,
             kms_key: options.kms_key.clone(),
             customer: customer.transpose()?,
-            tagging: options.tags.header(),
+            tags: options.tags.clone(),
+            wished: Wished {
+                tags: wished.clone(),
+                refused: Arc::default(),
+            },
         })
     }
 
     pub(super) fn has_tags(&self) -> bool {
-        self.tagging.is_some()
+        !self.tags.is_empty()
     }
 
     /// The same without tags, which some keys may not set.
     pub(super) fn without_tags(&self) -> Self {
         Self {
-            tagging: None,
+            tags: Tags::default(),
+            ..self.without_wished()
+        }
+    }
+
+    /// Whether it may be for what is said of the backup that a server has refused a request.
+    pub(super) fn may_be_of_wished(&self, kind: Kind) -> bool {
+        let is_asked = !self.wished.tags.is_empty() && !self.wished.refused.load(Ordering::Relaxed);
+        is_asked && matches!(kind, Kind::Denied | Kind::Other | Kind::Unsupported)
+    }
+
+    /// The same without what is said of the backup.
+    pub(super) fn without_wished(&self) -> Self {
+        Self {
+            wished: Wished::default(),
             ..self.clone()
         }
+    }
+
+    /// From now on nothing is said of the backup.
+    pub(super) fn refused(&self, error: &Error) {
+        if !self.wished.refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, tags = %self.wished.tags, "the server takes objects without OBJECT_TAGS alone, and gets them so: allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY if the tags are wanted");
+        }
+    }
+
+    fn tagging(&self) -> Option<String> {
+        if self.wished.refused.load(Ordering::Relaxed) {
+            return self.tags.header();
+        }
+        self.tags.and(&self.wished.tags).header()
     }
 
     fn encryption(&self) -> Option<ServerSideEncryption> {
@@ -96,7 +142,7 @@ impl Headers {
             .set_sse_customer_algorithm(algorithm)
             .set_sse_customer_key(key)
             .set_sse_customer_key_md5(md5)
-            .set_tagging(self.tagging.clone())
+            .set_tagging(self.tagging())
     }
 
     pub(super) fn create(&self, request: Create, name: &str) -> Create {
@@ -110,7 +156,7 @@ impl Headers {
             .set_sse_customer_algorithm(algorithm)
             .set_sse_customer_key(key)
             .set_sse_customer_key_md5(md5)
-            .set_tagging(self.tagging.clone())
+            .set_tagging(self.tagging())
     }
 
     pub(super) fn part(&self, request: Part) -> Part {

@@ -7,8 +7,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::storage::Tags;
 
 /// All of it. The default is a plain object.
 #[derive(Clone, Debug, Default)]
@@ -207,84 +208,6 @@ impl fmt::Display for LockMode {
     }
 }
 
-/// Tags of an object, `key=value` separated by commas.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Vec<(String, String)>);
-
-impl Tags {
-    /// S3's limits.
-    const MOST: usize = 10;
-    const LONGEST_KEY: usize = 128;
-    const LONGEST_VALUE: usize = 256;
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// As the header has them: a query string.
-    pub(super) fn header(&self) -> Option<String> {
-        let encoded = |it: &str| utf8_percent_encode(it, NON_ALPHANUMERIC).to_string();
-        let pairs: Vec<String> = self
-            .0
-            .iter()
-            .map(|(key, value)| format!("{}={}", encoded(key), encoded(value)))
-            .collect();
-        (!pairs.is_empty()).then(|| pairs.join("&"))
-    }
-}
-
-impl FromStr for Tags {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut tags: Vec<(String, String)> = Vec::new();
-        for pair in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| format!("{pair:?} is no key=value"))?;
-            let allowed = |it: char| it.is_alphanumeric() || " +-=._:/@".contains(it);
-            if !key.chars().chain(value.chars()).all(allowed) {
-                return Err(format!(
-                    "{pair:?} has other characters than letters, digits, spaces and + - = . _ : / @"
-                ));
-            }
-            if !(1..=Self::LONGEST_KEY).contains(&key.chars().count())
-                || value.chars().count() > Self::LONGEST_VALUE
-            {
-                return Err(format!(
-                    "{pair:?}: a key has 1 to {} characters and a value {} at most",
-                    Self::LONGEST_KEY,
-                    Self::LONGEST_VALUE
-                ));
-            }
-            if key.to_ascii_lowercase().starts_with("aws:") {
-                return Err(format!("{key:?}: keys that begin with aws: are AWS's own"));
-            }
-            if tags.iter().any(|(it, _)| it == key) {
-                return Err(format!("{key:?} is there twice"));
-            }
-            tags.push((key.to_owned(), value.to_owned()));
-        }
-        if tags.len() > Self::MOST {
-            return Err(format!("an object has {} tags at most", Self::MOST));
-        }
-        Ok(Self(tags))
-    }
-}
-
-impl fmt::Display for Tags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (key, value)) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(formatter, "{comma}{key}={value}")?;
-        }
-        Ok(())
-    }
-}
-
 /// By what a server proves that it has got the bytes that were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {
@@ -325,40 +248,6 @@ impl FromStr for Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tags_are_what_s3_takes_and_nothing_else() {
-        for (text, header) in [
-            ("", None),
-            ("team=dba", Some("team=dba")),
-            (" a=b , c d=e=f/g ,", Some("a=b&c%20d=e%3Df%2Fg")),
-            ("größe=ä", Some("gr%C3%B6%C3%9Fe=%C3%A4")),
-            ("empty=", Some("empty=")),
-        ] {
-            let tags: Tags = text.parse().unwrap();
-            assert_eq!(tags.header().as_deref(), header, "{text}");
-            assert_eq!(tags.to_string().parse(), Ok(tags), "{text}");
-        }
-        let (long_key, long_value) = (
-            format!("{}=b", "k".repeat(129)),
-            format!("a={}", "v".repeat(257)),
-        );
-        let many: Vec<String> = (0..11).map(|it| format!("k{it}=v")).collect();
-        for wrong in [
-            "team",
-            "=b",
-            "a=b&c",
-            "a=<b>",
-            "AWS:x=y",
-            "a=b,a=c",
-            &long_key,
-            &long_value,
-            &many.join(","),
-        ] {
-            assert!(wrong.parse::<Tags>().is_err(), "{wrong}");
-        }
-        assert!(many[..10].join(",").parse::<Tags>().is_ok());
-    }
 
     #[test]
     fn a_class_that_cannot_be_read_at_once_is_refused() {

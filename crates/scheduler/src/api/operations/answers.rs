@@ -57,6 +57,7 @@ pub(super) fn schedule(overview: Overview) -> v1::Schedule {
         jobs,
         // Only objects of Kubernetes ask for it, and say so themselves.
         tries: _,
+        tags: _,
         verify,
     } = own.unwrap_or_default();
     let Plan { source, store, .. } = plan;

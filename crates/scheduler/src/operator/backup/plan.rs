@@ -6,6 +6,7 @@ use backuper::archive::KeyTemplate;
 use backuper::archive::encryption::Recipients;
 use backuper::job::Format;
 use backuper::retention::Retention;
+use backuper::storage::Tags;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use sha2::{Digest as _, Sha256};
@@ -55,7 +56,7 @@ pub(super) fn wanted(
         name: None,
         plan,
         labels: labels_of(object, hash, &source.cluster),
-        options: options(object, &source.cluster, &storage.spec)?,
+        options: options(object, source, &storage.spec)?,
         verify: None,
         validate_only: false,
     })
@@ -122,13 +123,17 @@ pub(in crate::operator) fn template(
     })
 }
 
-fn options(object: &Backup, cluster: &str, storage: &BackupStorageSpec) -> Result<Options, String> {
+fn options(
+    object: &Backup,
+    source: &Source,
+    storage: &BackupStorageSpec,
+) -> Result<Options, String> {
     let format = format(object, storage)?;
     let layout = match format {
         Format::Archive => OwnLayout::default(),
         Format::SqlGz => OwnLayout {
             key_template: Some(template(storage, &object.spec.filename_template)?),
-            cluster_name: Some(cluster.to_owned()),
+            cluster_name: Some(source.cluster.clone()),
         },
     };
     Ok(Options {
@@ -142,8 +147,20 @@ fn options(object: &Backup, cluster: &str, storage: &BackupStorageSpec) -> Resul
         layout,
         encryption: encryption(storage.encrypt.as_ref())?,
         tries: tries(object.spec.job_config.as_ref()),
+        tags: tags(object, source),
         ..Options::default()
     })
+}
+
+/// What dbtether's objects say of their backup; the backuper adds the time.
+fn tags(object: &Backup, source: &Source) -> Tags {
+    Tags::fitted([
+        ("database", source.database.name.clone()),
+        ("cluster", source.cluster.clone()),
+        ("backup-name", object.name_any()),
+        ("namespace", object.namespace().unwrap_or_default()),
+        ("created-by", "dbtether".to_owned()),
+    ])
 }
 
 /// As dbtether tries: three times more, and as long as the administrator lets it.
@@ -171,7 +188,7 @@ fn encryption(encrypt: Option<&Encrypt>) -> Result<MoreRecipients, String> {
 
 /// Whose backup it is and where, for whoever needs it when the spec says something else.
 pub(super) fn stored(object: &Backup, source: &Source, storage: &Storage) -> Stored {
-    let template = options(object, &source.cluster, &storage.spec);
+    let template = options(object, source, &storage.spec);
     let template = template.ok().and_then(|it| it.layout.key_template);
     Stored {
         storage: object.spec.storage_ref.name.clone(),
@@ -258,6 +275,11 @@ mod tests {
         );
         assert_eq!(options.layout.cluster_name.as_deref(), Some("prod"));
         assert_eq!(wanted.plan.source.name, "orders_db");
+        // 7.5 there; the backuper adds the time.
+        assert_eq!(
+            options.tags.to_string(),
+            "database=orders_db,cluster=prod,backup-name=nightly,namespace=team-a,created-by=dbtether"
+        );
         // Retention is by objects: the worker removes nothing.
         assert_eq!(wanted.plan.keep, Retention(0));
         assert!(options.retention.is_none());
@@ -307,7 +329,7 @@ mod tests {
         object.spec.format = Some("archive".to_owned());
         // What is no template is nobody's concern then.
         object.spec.filename_template = "{{ .Nothing }}".to_owned();
-        let of = options(&object, "prod", &BackupStorageSpec::default()).unwrap();
+        let of = options(&object, &source(), &BackupStorageSpec::default()).unwrap();
         assert_eq!(of.format.format, Some(Format::Archive));
         assert!(of.layout.is_none());
         let archive = BackupStorageSpec {
@@ -315,9 +337,14 @@ mod tests {
             ..BackupStorageSpec::default()
         };
         object.spec.format = None;
-        assert!(options(&object, "prod", &archive).unwrap().layout.is_none());
+        assert!(
+            options(&object, &source(), &archive)
+                .unwrap()
+                .layout
+                .is_none()
+        );
         object.spec.format = Some("sql.gz".to_owned());
-        let said = options(&object, "prod", &archive).unwrap_err();
+        let said = options(&object, &source(), &archive).unwrap_err();
         assert!(said.contains(".Nothing"), "{said}");
     }
 

@@ -5,6 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use backuper::archive::encryption::Recipients;
 use backuper::job::{FilterSettings, Format, maybe};
 use backuper::retention::{AtLeast, Calendar};
+use backuper::storage::Tags;
 
 use crate::api::door::Door;
 use crate::api::proto::v1;
@@ -56,6 +57,7 @@ impl Door {
             globals: globals?,
             jobs: jobs?,
             tries: OwnTries::default(),
+            tags: Tags::default(),
             // Its server may be the schedule's: that is read beside it.
             verify: None,
         })

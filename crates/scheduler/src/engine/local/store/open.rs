@@ -111,12 +111,25 @@ fn options() -> OpenOptions {
     options
 }
 
+/// Who holds it may be about to end, and a process that it has just made has all its files open until it runs
+/// another program.
+fn locked(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+            done => return done,
+        }
+    }
+    file.try_lock()
+}
+
 /// Held for as long as the file is open: two schedulers would start every run twice.
 fn lock(folder: &Path, doing: &impl Fn() -> String) -> Result<File, Error> {
     let wrong = |error: io::Error| Error::new(doing(), Kind::Precondition, error);
     let path = folder.join("scheduler.lock");
     let mut file = options().open(path).map_err(wrong)?;
-    match file.try_lock() {
+    match locked(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
