@@ -347,7 +347,7 @@ fn what_the_server_will_not_have_said_of_a_backup_is_left_out() {
         let refused = format!("<Error><Code>{code}</Code></Error>");
         let created = "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
         let mounting = async {
-            Mock::given(header("x-amz-tagging", "team=dba&backup-name=nightly"))
+            Mock::given(header("x-amz-tagging", "team=dba&backup%2Dname=nightly"))
                 .respond_with(
                     ResponseTemplate::new(status).set_body_raw(refused, "application/xml"),
                 )

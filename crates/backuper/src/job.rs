@@ -99,7 +99,7 @@ pub struct BackupJob {
 
     /// What every object says of the backup: key=value, separated by commas, 10 at most; tags on S3, where they may be set, metadata on gs:// and az://.
     #[arg(env = "OBJECT_TAGS", default_value = "", value_parser = Tags::from_str, help_heading = "Store")]
-    pub tags: Tags,
+    pub object_tags: Tags,
 
     /// Where dumps in plain SQL lie.
     #[command(flatten, next_help_heading = "Store")]
@@ -157,9 +157,9 @@ impl BackupJob {
     /// A sentence that names the variable to set.
     pub fn store(&self) -> Result<Config, String> {
         let mut config = self.store.config()?;
-        if !self.tags.is_empty() {
+        if !self.object_tags.is_empty() {
             let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-            config.tags = self.tags.and(&Tags::fitted([("timestamp", now)]));
+            config.tags = self.object_tags.and(&Tags::fitted([("timestamp", now)]));
         }
         Ok(config)
     }
@@ -207,7 +207,7 @@ impl BackupJob {
             database,
             several,
             store,
-            tags,
+            object_tags,
             layout,
             format,
             filters,
@@ -227,8 +227,8 @@ impl BackupJob {
             vars.push(Var::plain("BACKUPER_TASK", PROTECTED));
         }
         vars.extend(store.to_env());
-        if !tags.is_empty() {
-            vars.push(Var::plain("OBJECT_TAGS", tags.to_string()));
+        if !object_tags.is_empty() {
+            vars.push(Var::plain("OBJECT_TAGS", object_tags.to_string()));
         }
         vars.extend(layout.to_env());
         vars.extend(format.to_env());

@@ -50,7 +50,7 @@ impl Workers {
             },
             several: settings.several.clone(),
             store: self.store(&plan.store),
-            tags: own.tags.clone(),
+            object_tags: own.tags.clone(),
             layout: self.layout(&own.layout),
             format: self.format(&own.format),
             filters: own.filters.0.clone(),

@@ -215,12 +215,23 @@ impl Ledger {
         })
     }
 
-    /// Whether any restore is under way.
+    /// Whether a restore is under way that may read a backup of one of these databases; where none is named, of any.
+    /// A drill reads those of its own database alone, and of another restore nobody knows which it reads.
     #[must_use]
-    pub fn is_restoring_anything(&self) -> bool {
+    pub fn may_be_read(&self, places: &[String]) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let reads = |run: &Run| match &run.drilled {
+            Some(drill) if !drill.source.is_empty() && !places.is_empty() => {
+                let is_of =
+                    |it: &String| drill.source == *it || databases::covers(&drill.source, it);
+                places.iter().any(is_of)
+            }
+            _ => true,
+        };
         let mut runs = index.runs.values();
-        runs.any(|it| it.component == Component::Restore && it.state.ending().is_none())
+        runs.any(|it| {
+            it.component == Component::Restore && it.state.ending().is_none() && reads(it)
+        })
     }
 
     /// How every schedule protects its database.

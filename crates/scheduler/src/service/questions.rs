@@ -233,10 +233,11 @@ impl Service {
             About::Schedule { place, of, .. } => (Some(place.clone()), of.as_ref()),
             About::Given(given) => (None, given.source.as_ref()),
         };
-        let mut places = place.into_iter().chain(one.map(ToString::to_string));
-        let why = if self.ledger.is_restoring_anything() {
+        let places = place.into_iter().chain(one.map(ToString::to_string));
+        let places: Vec<String> = places.collect();
+        let why = if self.ledger.may_be_read(&places) {
             "a restore is under way and may read it; ask again when that has ended"
-        } else if places.any(|it| self.ledger.is_backing_up(&it)) {
+        } else if places.iter().any(|it| self.ledger.is_backing_up(it)) {
             "the database is being backed up; ask again when that has ended"
         } else {
             return Ok(());

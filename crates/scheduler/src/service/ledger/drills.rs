@@ -161,6 +161,34 @@ mod tests {
         assert_eq!(known(&schedule), Verification::default());
     }
 
+    /// Where many databases are proved, a drill is always under way.
+    #[test]
+    fn a_drill_reads_its_own_databases_backups_alone() {
+        let restore = |id: &str, source: Option<&str>| {
+            Change::Run(Box::new(Run {
+                drilled: source.map(|it| Drilled {
+                    schedule: None,
+                    source: it.to_owned(),
+                    store: String::new(),
+                }),
+                ..*run(id, State::Running)
+            }))
+        };
+        let ledger = Ledger::default();
+        let read = |ledger: &Ledger, place: &str| ledger.may_be_read(&[place.to_owned()]);
+        ledger.apply(restore("1", Some("db:5432/shop")));
+        ledger.apply(restore("2", Some("other:5432/*")));
+        assert!(read(&ledger, "db:5432/shop") && read(&ledger, "other:5432/crm"));
+        assert!(!read(&ledger, "db:5432/crm"));
+        assert!(ledger.may_be_read(&[]), "any database's is meant");
+        for unknown in [Some(""), None] {
+            let ledger = Ledger::default();
+            assert!(!read(&ledger, "db:5432/crm"));
+            ledger.apply(restore("3", unknown));
+            assert!(read(&ledger, "db:5432/crm"), "{unknown:?}");
+        }
+    }
+
     /// Issue 14, section 3: the gauges hold for every schedule that is verified, also once its drills' runs are gone.
     #[test]
     fn what_is_kept_of_drills_is_shown_and_outlives_their_runs() {
