@@ -56,7 +56,11 @@ fn a_backup_that_somebody_deletes_before_it_is_copied_is_called_deleted_and_is_n
     proxy.stall(true);
     let copy = copy_to(&second, &format!("http://127.0.0.1:{}", proxy.port()));
     let running = backuper(&with(&stage.env(), &copy)).start();
-    let manifest = wait_for("it is complete here", || stage.s3.manifests().pop());
+    // Before that it reads its own manifest back.
+    wait_for("it is complete here, and being copied", || {
+        (proxy.connections() > 0).then_some(())
+    });
+    let manifest = stage.s3.manifests().pop().expect("it is complete");
     let folder = manifest.trim_end_matches("manifest.json");
     for key in stage.s3.keys().iter().filter(|it| it.starts_with(folder)) {
         stage.s3.remove(key);

@@ -1,5 +1,7 @@
 //! Users whose roles others make.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::super::{Stage, named, served};
@@ -51,6 +53,8 @@ fn a_role_that_others_make_is_waited_for_given_its_privileges_and_left() {
         assert!(stage.secret_of(&format!("{user}-credentials")).await.is_none());
         // One object for a role and a Database: two would undo each other's grants for ever.
         let (second, _) = named("iam_second");
+        // The older one keeps it, and Kubernetes' times have seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         stage.user(&second, spec).await;
         let refused = stage.user_in(&second, "Failed").await;
         assert!(said(&refused).contains("one object for a role"), "{refused:?}");
