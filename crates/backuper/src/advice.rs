@@ -58,9 +58,11 @@ impl From<postgres::Error> for Failure {
             postgres::Kind::Unavailable if error.state == Some(SqlState::TOO_MANY_CONNECTIONS) => {
                 "; end some connections, or raise max_connections or the CONNECTION LIMIT that is reached"
             }
-            // Its table of locks is full. PostgreSQL manual, 20.12.
+            postgres::Kind::Unavailable if error.reason.contains(postgres::MAX_LOCKS) => {
+                "; try again when fewer locks are held there, or raise that, which takes a restart of the server"
+            }
             postgres::Kind::Unavailable if error.state == Some(SqlState::OUT_OF_MEMORY) => {
-                "; try again when fewer locks are held there, or raise max_locks_per_transaction, which takes a restart of the server"
+                "; the server has too little memory for that: try again when less is going on there, or give it more"
             }
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied

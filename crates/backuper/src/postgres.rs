@@ -43,6 +43,10 @@ pub struct Error {
     pub state: Option<SqlState>,
 }
 
+/// The setting that the server's hint names, in any language, where its table of locks is full. PostgreSQL manual,
+/// 20.12.
+pub const MAX_LOCKS: &str = "max_locks_per_transaction";
+
 /// What a caller can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

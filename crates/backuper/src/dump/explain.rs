@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use super::{Dump, Error};
 use crate::child;
-use crate::postgres::{Session, selection};
+use crate::postgres::{MAX_LOCKS, Session, selection};
 use crate::runtime::Failure;
 
 /// How long asking may take: a server that is gone answers nothing.
 const ASKING: Duration = Duration::from_secs(5);
-
-/// The server's hint when its lock table is full, which no language translates. PostgreSQL manual,
-/// 20.12.
-const LOCKS: &str = "max_locks_per_transaction";
 
 /// Whom to ask.
 #[derive(Clone, Copy)]
@@ -33,9 +29,9 @@ impl Questions<'_> {
             return error.into();
         };
         let sentence = error.to_string();
-        if stderr.iter().any(|it| it.contains(LOCKS)) {
+        if stderr.iter().any(|it| it.contains(MAX_LOCKS)) {
             return Failure::refused(format!(
-                "{sentence}: the server has no room for a lock on each table; raise its {LOCKS}, which takes a restart of the server"
+                "{sentence}: the server has no room for a lock on each table; raise its {MAX_LOCKS}, which takes a restart of the server"
             ));
         }
         match tokio::time::timeout(ASKING, self.ask(sentence)).await {

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backuper::child::Listener;
+use backuper::postgres::MAX_LOCKS;
 
 /// One message of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) struct Complaint {
     pub(super) message: String,
     /// What it names, where it names more.
     pub(super) detail: Option<String>,
+    /// Whether its hint says that the table of locks is full: what is short of memory otherwise has the same code.
+    pub(super) is_of_locks: bool,
     /// Whether the server calls it one, in English: some warnings have the code of an error.
     pub(super) is_warning: bool,
 }
@@ -115,6 +118,10 @@ impl Complaints {
                 error.detail = line.strip_prefix("DETAIL:  ").map(str::to_owned);
                 reported.last = Last::Detail;
             }
+            (Some(&"HINT:  "), Last::Message | Last::Detail, Some(error)) => {
+                error.is_of_locks = line.contains(MAX_LOCKS);
+                reported.last = Last::Else;
+            }
             (Some(_), ..) => reported.last = Last::Else,
             // `LINE 1: …` and the caret below it are the text of a statement.
             (None, ..) if line.starts_with("LINE ") => reported.last = Last::Else,
@@ -145,6 +152,7 @@ fn complaint(line: &str) -> Option<Complaint> {
         sqlstate: sqlstate.to_owned(),
         message: message.to_owned(),
         detail: None,
+        is_of_locks: false,
         is_warning: severity == "WARNING",
     })
 }
@@ -173,6 +181,18 @@ mod tests {
             said[0].sentence(),
             "kann Tabelle t nicht löschen (Sicht v hängt ab; Sicht w hängt ab)"
         );
+    }
+
+    #[test]
+    fn what_is_for_want_of_locks_is_known_by_the_hint_alone() {
+        let said = reported(
+            "psql:<stdin>:3: FEHLER:  53200: Shared Memory aufgebraucht\n\
+             HINT:  Sie müssen möglicherweise »max_locks_per_transaction« erhöhen.\nLOCATION:  LockAcquireExtended, lock.c:1037\n\
+             psql:<stdin>:4: FEHLER:  53200: Speicher aufgebraucht\n\
+             DETAIL:  Fehler bei Anfrage mit Größe 64.\nLOCATION:  AllocSetAlloc, aset.c:1082",
+        );
+        let of_locks: Vec<bool> = said.iter().map(|it| it.is_of_locks).collect();
+        assert_eq!(of_locks, [true, false]);
     }
 
     #[test]

@@ -50,8 +50,11 @@ pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
             "; drop or move it, or restore into another database"
         }
         // PostgreSQL manual, 20.12: max_locks_per_transaction.
-        "53200" => {
+        "53200" if complaint.is_of_locks => {
             ": the server has no room for the locks of one transaction that replaces all tables; raise its max_locks_per_transaction, which takes a restart of the server, or restore into an empty database, which needs no such transaction"
+        }
+        "53200" => {
+            "; the server has too little memory for that: run the restore again when less is going on there, or give it more"
         }
         "42501" => "; grant it, or restore as a role that may",
         "55P03" => {
@@ -61,16 +64,16 @@ pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
     };
     let entry = entry.map_or_else(String::new, |it| format!("{it}: "));
     Failure {
-        verdict: Verdict::of(is_transient(&complaint.sqlstate)),
+        verdict: Verdict::of(is_transient(complaint)),
         sentence: format!("{entry}{said}{advice}; nothing was changed"),
     }
 }
 
 /// Whether the same statement later may succeed: the connection, a deadlock, resources, a lock, an
 /// operator, the system. PostgreSQL manual, appendix A.
-fn is_transient(sqlstate: &str) -> bool {
-    let class = sqlstate.get(..2).unwrap_or_default();
-    sqlstate != "53200" && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
+fn is_transient(complaint: &Complaint) -> bool {
+    let class = complaint.sqlstate.get(..2).unwrap_or_default();
+    !complaint.is_of_locks && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
 }
 
 #[cfg(test)]
@@ -103,7 +106,7 @@ mod tests {
     fn what_never_helps_is_told_by_the_code_alone() {
         for (sqlstate, verdict) in [
             ("2BP01", Verdict::Refused),
-            ("53200", Verdict::Refused),
+            ("53200", Verdict::TryAgain),
             ("42501", Verdict::Refused),
             ("55P03", Verdict::TryAgain),
             ("23505", Verdict::Refused),
@@ -115,5 +118,12 @@ mod tests {
                 "{sqlstate}"
             );
         }
+        let locks = Complaint {
+            is_of_locks: true,
+            ..said("53200")
+        };
+        let refusal = refused(&locks, None);
+        assert_eq!(refusal.verdict, Verdict::Refused);
+        assert!(refusal.sentence.contains("max_locks_per_transaction"));
     }
 }

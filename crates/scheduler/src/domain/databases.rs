@@ -47,6 +47,23 @@ pub fn covers(place: &str, other: &str) -> bool {
     server == other && matches!(list, Ok(Databases::Several(it)) if it.has(name))
 }
 
+/// Whether backups of one place, `host:port/NAME` or `host:port/LIST`, may be those of another. A server has many
+/// addresses, and backups lie under the database's name: so names alone tell them apart.
+#[must_use]
+pub fn may_share_backups(place: &str, other: &str) -> bool {
+    let databases = |place: &str| {
+        let source: BackupSource = place.parse().ok()?;
+        source.database.parse::<Databases>().ok()
+    };
+    match (databases(place), databases(other)) {
+        (Some(Databases::One(one)), Some(Databases::One(other))) => one == other,
+        (Some(Databases::Several(list)), Some(Databases::One(name)))
+        | (Some(Databases::One(name)), Some(Databases::Several(list))) => list.has(&name),
+        // Two lists, or what nobody understands.
+        _ => true,
+    }
+}
+
 impl Plan {
     /// What its worker is told of it: DB_NAME.
     #[must_use]

@@ -221,11 +221,9 @@ impl Ledger {
     pub fn may_be_read(&self, places: &[String]) -> bool {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let reads = |run: &Run| match &run.drilled {
-            Some(drill) if !drill.source.is_empty() && !places.is_empty() => {
-                let is_of =
-                    |it: &String| drill.source == *it || databases::covers(&drill.source, it);
-                places.iter().any(is_of)
-            }
+            Some(drill) if !places.is_empty() => places
+                .iter()
+                .any(|it| databases::may_share_backups(&drill.source, it)),
             _ => true,
         };
         let mut runs = index.runs.values();

@@ -174,13 +174,26 @@ mod tests {
                 ..*run(id, State::Running)
             }))
         };
-        let ledger = Ledger::default();
         let read = |ledger: &Ledger, place: &str| ledger.may_be_read(&[place.to_owned()]);
+        let ledger = Ledger::default();
         ledger.apply(restore("1", Some("db:5432/shop")));
-        ledger.apply(restore("2", Some("other:5432/*")));
-        assert!(read(&ledger, "db:5432/shop") && read(&ledger, "other:5432/crm"));
-        assert!(!read(&ledger, "db:5432/crm"));
+        // Another address may be the same server's, and a list has the database in it.
+        for place in [
+            "db:5432/shop",
+            "db.example:6432/shop",
+            "db:5432/*",
+            "db:5432/crm,shop",
+            "",
+        ] {
+            assert!(read(&ledger, place), "{place:?}");
+        }
+        for place in ["db:5432/crm", "db:5432/Shop", "db:5432/crm*"] {
+            assert!(!read(&ledger, place), "{place:?}");
+        }
         assert!(ledger.may_be_read(&[]), "any database's is meant");
+        assert!(ledger.may_be_read(&["db:5432/crm".to_owned(), "db:5432/shop".to_owned()]));
+        ledger.apply(restore("2", Some("other:5432/*")));
+        assert!(read(&ledger, "db:5432/crm"));
         for unknown in [Some(""), None] {
             let ledger = Ledger::default();
             assert!(!read(&ledger, "db:5432/crm"));
