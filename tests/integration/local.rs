@@ -478,6 +478,19 @@ const SECOND: &str = "
 
 /// S34: also what it had begun to change when it was killed. A restore that waits over the update begins
 /// with what its own version was told.
+/// A supervisor begins the next one while the last one ends.
+#[test]
+fn a_folder_that_is_about_to_be_let_go_is_waited_for() {
+    let (data, script) = (folder("data"), worker("true"));
+    let first = Time::standing().open(&data, &script);
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(first);
+    });
+    drop(Time::standing().open(&data, &script));
+    ending.join().unwrap();
+}
+
 #[test]
 fn a_file_of_the_versions_before_is_taken_over() {
     for more in [

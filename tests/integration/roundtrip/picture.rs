@@ -178,7 +178,7 @@ fn psql(database: &Database, sql: &str) -> String {
     let script = folder("sql").join("script.sql");
     std::fs::write(&script, sql).expect("a file");
     let psql = database.cluster().tool("psql", database.name());
-    let psql = psql.env("PGOPTIONS", NO_TIMEOUTS);
+    let psql = psql.env("PGOPTIONS", &options(database, ""));
     let psql = psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f"]);
     psql.arg(&script).succeed().stdout
 }
@@ -187,16 +187,22 @@ fn psql(database: &Database, sql: &str) -> String {
 /// to run.
 #[track_caller]
 pub(super) fn dump(database: &Database, arguments: &[&str]) -> Vec<u8> {
-    dump_with(database, arguments, NO_TIMEOUTS)
+    dump_with(database, arguments, "")
+}
+
+/// As `PGOPTIONS` has them: no time-out of any kind, and these.
+fn options(database: &Database, more: &str) -> String {
+    let others = database.cluster().no_timeouts();
+    format!("{NO_TIMEOUTS} {others} {more}")
 }
 
 #[track_caller]
-fn dump_with(database: &Database, arguments: &[&str], options: &str) -> Vec<u8> {
+fn dump_with(database: &Database, arguments: &[&str], settings: &str) -> Vec<u8> {
     let path = folder("dump").join("dump");
     database
         .cluster()
         .tool("pg_dump", database.name())
-        .env("PGOPTIONS", options)
+        .env("PGOPTIONS", &options(database, settings))
         .args(arguments)
         .arg("-f")
         .arg(&path)
@@ -218,11 +224,7 @@ fn dump_with(database: &Database, arguments: &[&str], options: &str) -> Vec<u8> 
 fn compared(database: &Database) -> Vec<u8> {
     let encoding = psql(database, "SHOW server_encoding");
     let encoding = format!("--encoding={}", encoding.trim());
-    dump_with(
-        database,
-        &["--create", &encoding],
-        &format!("{NO_TIMEOUTS} {UNSET}"),
-    )
+    dump_with(database, &["--create", &encoding], UNSET)
 }
 
 /// Bytes that are not UTF-8 as one character each, so that no difference is lost.

@@ -3,12 +3,12 @@
 use super::{azure, google};
 use crate::testbed::postgres::shared;
 use crate::testbed::programs::{backuper, restorer};
-use crate::testbed::{Env, env, folder};
+use crate::testbed::{Env, block_on, env, folder};
 use crate::workers::{var, with};
 
 /// Backs a database up, loses its rows, and brings them back: some 20 MB that do not compress, so that an
-/// upload has several parts.
-fn comes_back(store: &Env) {
+/// upload has several parts. Gives the keys of the backup, below the prefix.
+fn comes_back(store: &Env) -> Vec<String> {
     let database = shared().database("stores");
     database.sql(
         "CREATE TABLE rows AS SELECT n, decode(string_agg(md5(n::text || m::text), ''), 'hex') AS b \
@@ -17,12 +17,10 @@ fn comes_back(store: &Env) {
     );
     let before = database.checksums();
     let job = with(&database.env(), store);
-    backuper(&with(&job, &var("MAX_BACKUP_COUNT", "1")))
-        .run()
-        .expect_code(0);
-    backuper(&with(&job, &var("MAX_BACKUP_COUNT", "1")))
-        .run()
-        .expect_code(0);
+    let backup = env([("MAX_BACKUP_COUNT", "1"), ("OBJECT_TAGS", "cost-centre=42")]);
+    for _ in 0..2 {
+        backuper(&with(&job, &backup)).run().expect_code(0);
+    }
 
     let source = database.env();
     let of = |name: &str| source.iter().find(|(it, _)| it == name).unwrap().1.clone();
@@ -54,16 +52,33 @@ fn comes_back(store: &Env) {
     database.sql("DROP TABLE rows");
     restorer(&job).run().expect_code(0);
     assert_eq!(database.checksums(), before);
+    let listed = block_on(super::store(store, &[]).list("stores")).unwrap();
+    let keys: Vec<String> = listed.into_iter().map(|it| it.key).collect();
+    assert!(
+        keys.iter().any(|it| it.ends_with("data-000.dump.zst")),
+        "{keys:?}"
+    );
+    keys
 }
 
 #[test]
 fn a_backup_in_google_cloud_storage_comes_back() {
-    comes_back(&google().env("team-a"));
+    let bucket = google().bucket();
+    for key in comes_back(&google().env_of(&bucket, "team-a")) {
+        let told = google().told(&bucket, &format!("team-a/{key}").replace('/', "%2F"));
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["metadata"]["cost-centre"], "42", "{key}: {told}");
+    }
 }
 
 #[test]
 fn a_backup_in_azure_blob_storage_comes_back() {
-    comes_back(&azure().env("team-a"));
+    let container = azure().container();
+    for key in comes_back(&azure().env_of(&container, "team-a")) {
+        let path = format!("{container}/team-a/{}", key.replace('%', "%25"));
+        let said = azure().metadata(&path, "costcentre");
+        assert_eq!(said.as_deref(), Some("42"), "{key}");
+    }
 }
 
 #[test]

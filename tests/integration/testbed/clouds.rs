@@ -89,8 +89,13 @@ impl Google {
 
     /// How a worker reaches a new bucket, below `prefix`.
     pub fn env(&self, prefix: &str) -> Env {
+        self.env_of(&self.bucket(), prefix)
+    }
+
+    /// How a worker reaches a bucket, below `prefix`.
+    pub fn env_of(&self, bucket: &str, prefix: &str) -> Env {
         env([
-            ("STORE_URL", &format!("gs://{}/{prefix}", self.bucket())),
+            ("STORE_URL", &format!("gs://{bucket}/{prefix}")),
             ("STORAGE_EMULATOR_HOST", &self.endpoint()),
         ])
     }

@@ -325,7 +325,19 @@ impl Cluster {
             .env("PGPORT", &self.port.to_string())
             .env("PGUSER", "postgres")
             .env("PGDATABASE", database)
+            .env("PGOPTIONS", self.no_timeouts())
             .env("LC_ALL", "C.UTF-8")
+    }
+
+    /// For stock programs, whatever a database under test has for others: a busy machine keeps them waiting between
+    /// two statements. Those that are not named here they turn off themselves.
+    pub fn no_timeouts(&self) -> &'static str {
+        let major = fs::read_to_string(self.folder.join("data/PG_VERSION")).expect("a cluster");
+        match major.trim().parse().expect("a number") {
+            ..=13_u32 => "",
+            14..=16 => "-c idle_session_timeout=0",
+            17.. => "-c idle_session_timeout=0 -c transaction_timeout=0",
+        }
     }
 }
 

@@ -52,14 +52,26 @@ pub struct AzureStorage {
     metadata: Vec<(HeaderName, String)>,
 }
 
-/// A tag as a header: names are identifiers of C#, and values ASCII.
+/// Tags as headers: names are identifiers of C#, and values ASCII that begins and ends with no space. What has no such
+/// name is left out, and so is the second of one name, with which nothing would be taken.
 /// <https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#metadata-names>
-fn metadata((key, value): (&str, &str)) -> Option<(HeaderName, String)> {
-    let name: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
-    let name = HeaderName::try_from(format!("x-ms-meta-{}", name.to_ascii_lowercase()));
-    let is_identifier = key.starts_with(|it: char| it.is_ascii_alphabetic());
-    let value = utf8_percent_encode(value, ESCAPED).to_string();
-    name.ok().filter(|_| is_identifier).map(|it| (it, value))
+fn metadata(tags: &Tags) -> Vec<(HeaderName, String)> {
+    let mut headers: Vec<(HeaderName, String)> = Vec::new();
+    for (key, value) in tags.pairs() {
+        let is_part = |it: &char| it.is_ascii_alphanumeric() || *it == '_';
+        let name: String = key.chars().filter(is_part).collect();
+        let is_identifier = !name.is_empty() && !name.starts_with(|it: char| it.is_ascii_digit());
+        let header = HeaderName::try_from(format!("x-ms-meta-{}", name.to_ascii_lowercase()));
+        let value = utf8_percent_encode(value.trim(), ESCAPED).to_string();
+        if let Ok(header) = header
+            && is_identifier
+            && !value.is_empty()
+            && headers.iter().all(|(it, _)| *it != header)
+        {
+            headers.push((header, value));
+        }
+    }
+    headers
 }
 
 impl AzureStorage {
@@ -79,7 +91,7 @@ impl AzureStorage {
             container: place.container.to_string(),
             endpoint: place.server(),
             memory: Memory::default(),
-            metadata: tags.pairs().filter_map(metadata).collect(),
+            metadata: metadata(tags),
         })
     }
 
@@ -325,5 +337,28 @@ impl Storage for AzureStorage {
         _ours: &Ours<'_>,
     ) -> Result<usize, Error> {
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_what_azure_takes() {
+        let tags = "backup-name=a,backup.name=b,team_a=x,größe= ä b ,7=seven,empty=";
+        let all = metadata(&tags.parse().unwrap());
+        let all: Vec<(&str, &str)> = all
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                ("x-ms-meta-backupname", "a"),
+                ("x-ms-meta-team_a", "x"),
+                ("x-ms-meta-gre", "%C3%A4 b"),
+            ]
+        );
     }
 }

@@ -23,13 +23,11 @@ ALTER DATABASE :"DBNAME" SET client_min_messages = 'debug1';
 ALTER DATABASE :"DBNAME" SET default_text_search_config = 'pg_catalog.german';
 ALTER DATABASE :"DBNAME" SET array_nulls = off;
 ALTER DATABASE :"DBNAME" SET application_name = E'it\'s';
--- Longer than the others: neither can be turned off for psql and pg_restore on every version, and a busy machine
--- keeps those waiting between two statements.
 \if :from_14
-ALTER DATABASE :"DBNAME" SET idle_session_timeout = '10s';
+ALTER DATABASE :"DBNAME" SET idle_session_timeout = '100ms';
 \endif
 \if :from_17
-ALTER DATABASE :"DBNAME" SET transaction_timeout = '10s';
+ALTER DATABASE :"DBNAME" SET transaction_timeout = '100ms';
 \endif
 ALTER ROLE app IN DATABASE :"DBNAME" SET search_path = '';
 ALTER ROLE postgres IN DATABASE :"DBNAME" SET standard_conforming_strings = off;
