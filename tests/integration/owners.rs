@@ -3,6 +3,7 @@
 use super::testbed::postgres::{Cluster, Database, shared};
 use super::testbed::programs::restorer;
 use super::testbed::{Env, env, unique};
+use super::versions;
 use super::workers::{Stage, var, with};
 
 const OBJECTS: &str = include_str!("owners.sql");
@@ -269,6 +270,53 @@ fn privileges_and_comments_of_what_stays_in_place_are_those_of_the_backup() {
 }
 
 /// Row F12: the text of a statement may be a secret, and stays out of the log.
+/// What the backup says of other roles' default privileges is nothing that it says of ours.
+#[test]
+fn our_default_privileges_stay_unless_the_backup_has_them() {
+    let stage = Stage::new("defaults");
+    let roles = Roles::new(shared());
+    let sql = |sql: &str| stage.database.sql(&roles.in_sql(sql));
+    sql("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a;
+         ALTER DEFAULT PRIVILEGES FOR ROLE @OWNER@ GRANT SELECT ON TABLES TO @READER@;
+         ALTER DEFAULT PRIVILEGES FOR ROLE @OWNER@ IN SCHEMA s GRANT USAGE ON SEQUENCES TO @READER@;
+         ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO @READER@");
+    stage.back_up(&env([]));
+    sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO @OTHER@;
+         ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT USAGE ON SEQUENCES TO @OTHER@;
+         ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+         ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO @OTHER@");
+    let defaults = "SELECT r.rolname, n.nspname, defaclobjtype, a.grantee::regrole, a.privilege_type
+          FROM pg_default_acl d JOIN pg_roles r ON r.oid = defaclrole LEFT JOIN pg_namespace n ON n.oid = defaclnamespace,
+               aclexplode(defaclacl) a
+         WHERE NOT (a.grantee = '@OTHER@'::regrole AND defaclobjtype = 'T') ORDER BY 1, 2, 3, 4, 5";
+    let before = sql(defaults);
+    stage.restore(&env([])).expect_code(0);
+    same(&before, &sql(defaults));
+    // What the backup has of ours is as it was then.
+    let added = "SELECT count(*) FROM pg_default_acl, aclexplode(defaclacl) a
+                  WHERE a.grantee = '@OTHER@'::regrole AND defaclobjtype = 'T'";
+    assert_eq!(sql(added), "0");
+    let given = "SELECT count(*) FROM pg_class, aclexplode(relacl) a WHERE relname = 't' AND a.grantee = '@OTHER@'::regrole";
+    assert_eq!(sql(given), "0", "nothing is added to what comes back");
+}
+
+/// PostgreSQL 18 has default privileges for large objects too.
+#[test]
+fn default_privileges_add_nothing_to_large_objects_that_come_back() {
+    let stage = versions::stage(18);
+    let clients = versions::clients(&[18]);
+    stage.database.sql("SELECT lo_from_bytea(4711, 'x')");
+    stage.back_up(&clients);
+    stage
+        .database
+        .sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON LARGE OBJECTS TO PUBLIC");
+    stage.restore(&clients).expect_code(0);
+    let left =
+        "SELECT lomacl IS NULL, (SELECT count(*) FROM pg_default_acl WHERE defaclobjtype = 'L')
+                  FROM pg_largeobject_metadata WHERE oid = 4711";
+    assert_eq!(stage.database.sql(left), "t|1");
+}
+
 #[test]
 fn no_statement_of_a_backup_is_logged() {
     let stage = Stage::new("quiet");

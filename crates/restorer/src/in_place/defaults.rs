@@ -19,7 +19,7 @@ const DEFAULTS: &str = "
         FROM pg_default_acl d
         JOIN pg_roles r ON r.oid = d.defaclrole AND r.rolname = current_user
         LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-       WHERE d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n')),
+       WHERE d.defaclobjtype IN ('r', 'S', 'f', 'T', 'n', 'L')),
     said AS (
       SELECT schema, kind, a.grantee, a.privilege_type, a.is_grantable
         FROM entry CROSS JOIN LATERAL aclexplode(acl) a),
@@ -31,9 +31,9 @@ const DEFAULTS: &str = "
       UNION ALL SELECT *, false FROM (TABLE builtin EXCEPT TABLE said) less)
     SELECT schema,
            CASE kind WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
-                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' END,
+                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END,
            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
-           privilege_type, is_grantable, given
+           privilege_type, is_grantable, given, current_user::text
       FROM differing ORDER BY 1, 2, 3, 4";
 
 /// How the privileges of each new object of ours differ from the built-in ones.
@@ -48,6 +48,8 @@ struct Default {
     privilege: String,
     grantable: bool,
     given: bool,
+    /// Ours.
+    role: String,
 }
 
 impl Default {
@@ -92,6 +94,7 @@ impl Defaults {
                     privilege: row.get(3),
                     grantable: row.get(4),
                     given: row.get(5),
+                    role: row.get(6),
                 })
                 .collect(),
         ))
@@ -107,6 +110,7 @@ impl Defaults {
         let known = |it: &&Default| {
             toc.entries.iter().any(|entry| {
                 entry.kind == "DEFAULT ACL"
+                    && entry.owner == it.role
                     && entry.namespace == it.schema
                     && entry.tag.ends_with(&it.objects)
             })
