@@ -339,6 +339,24 @@ fn tags_that_a_key_may_not_set_are_named_and_nothing_stays() {
     block_on(server.verify());
 }
 
+#[test]
+fn tags_that_a_server_does_not_take_are_named_and_nothing_stays() {
+    for (status, code) in [(400, "InvalidTag"), (501, "NotImplemented")] {
+        let server = obliging(&[]);
+        let refused = format!("<Error><Code>{code}</Code></Error>");
+        let refused = ResponseTemplate::new(status).set_body_raw(refused, "application/xml");
+        let refusing = Mock::given(header_exists("x-amz-tagging")).respond_with(refused);
+        block_on(refusing.with_priority(1).mount(&server));
+        let store = at(&server, &[("S3_TAGS", "team=dba")]);
+        let error = block_on(store.probe("shop/", Access::Write)).unwrap_err();
+        assert_eq!(error.kind, Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains("leave S3_TAGS out"), "{error}");
+        let asked = block_on(server.received_requests()).unwrap();
+        let last = asked.last().map(name).unwrap();
+        assert!(last.starts_with("DELETE shop/"), "{last}");
+    }
+}
+
 /// operator.md, 7.5: what is said of a backup is no reason to have none.
 #[test]
 fn what_the_server_will_not_have_said_of_a_backup_is_left_out() {

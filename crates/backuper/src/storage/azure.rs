@@ -63,12 +63,20 @@ fn metadata(tags: &Tags) -> Vec<(HeaderName, String)> {
         let is_identifier = !name.is_empty() && !name.starts_with(|it: char| it.is_ascii_digit());
         let header = HeaderName::try_from(format!("x-ms-meta-{}", name.to_ascii_lowercase()));
         let value = utf8_percent_encode(value.trim(), ESCAPED).to_string();
-        if let Ok(header) = header
-            && is_identifier
-            && !value.is_empty()
-            && headers.iter().all(|(it, _)| *it != header)
-        {
-            headers.push((header, value));
+        match header {
+            Ok(header)
+                if is_identifier
+                    && !value.is_empty()
+                    && headers.iter().all(|(it, _)| *it != header) =>
+            {
+                headers.push((header, value));
+            }
+            _ => {
+                tracing::warn!(
+                    key,
+                    "Azure takes no metadata of this name without a value, or has it already, so this one of OBJECT_TAGS is on no object"
+                );
+            }
         }
     }
     headers

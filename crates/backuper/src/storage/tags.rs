@@ -49,6 +49,12 @@ impl Tags {
         Self(all.take(Self::MOST).cloned().collect())
     }
 
+    /// The keys of others that are not here with their values.
+    pub(super) fn lacks<'a>(&self, others: &'a Self) -> Vec<&'a str> {
+        let missing = others.0.iter().filter(|it| !self.0.contains(it));
+        missing.map(|(key, _)| key.as_str()).collect()
+    }
+
     /// Keys and values.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -171,8 +177,10 @@ mod tests {
         let own: Tags = "team=dba,database=mine".parse().unwrap();
         let both = own.and(&fitted).to_string();
         assert_eq!(both, "team=dba,database=mine,backup-name=größe");
+        assert_eq!(own.and(&fitted).lacks(&fitted), ["database"]);
         let many: Vec<String> = (0..10).map(|it| format!("k{it}=v")).collect();
         let many: Tags = many.join(",").parse().unwrap();
         assert_eq!(many.and(&fitted), many);
+        assert_eq!(many.lacks(&fitted), ["database", "backup-name"]);
     }
 }

@@ -57,6 +57,10 @@ impl Headers {
     /// A sentence on what is wrong with the customer's key.
     pub(super) fn of(options: &Options, wished: &Tags) -> Result<Self, String> {
         let customer = options.customer_key.as_ref().map(CustomerKey::parse);
+        let missing = options.tags.and(wished).lacks(wished);
+        if !missing.is_empty() {
+            tracing::warn!(missing = %missing.join(", "), "S3_TAGS have these keys with other values, or an object has no room for more than ten tags, so these of OBJECT_TAGS are on none");
+        }
         Ok(Self {
             class: options
                 .storage_class
@@ -102,7 +106,11 @@ impl Headers {
     /// From now on nothing is said of the backup.
     pub(super) fn refused(&self, error: &Error) {
         if !self.wished.refused.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, tags = %self.wished.tags, "the server takes objects without OBJECT_TAGS alone, and gets them so: allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY if the tags are wanted");
+            let advice = match error.kind {
+                Kind::Denied => "allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY",
+                _ => "name tags that it takes, or leave OBJECT_TAGS out",
+            };
+            tracing::warn!(%error, advice, "the server refuses OBJECT_TAGS, and gets this object and those after it without");
         }
     }
 

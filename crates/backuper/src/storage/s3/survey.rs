@@ -21,11 +21,15 @@ pub(super) async fn rehearse(bucket: &Bucket, key: &str) -> Result<(), Error> {
     sent.and(aborted)
 }
 
-/// Writes the probe's object; where it is denied, finds out whether that is for its tags.
+/// Writes the probe's object; where it is refused, finds out whether that is for its tags.
 pub(super) async fn write_probe(bucket: &Bucket, key: &str) -> Result<(), Error> {
     let body = Bytes::from_static(b"probe");
-    let denied = match bucket.put(key, body.clone(), Role::Mark).await {
-        Err(error) if error.kind == Kind::Denied && bucket.headers.has_tags() => error,
+    let refused = match bucket.put(key, body.clone(), Role::Mark).await {
+        Err(error)
+            if matches!(error.kind, Kind::Denied | Kind::Other) && bucket.headers.has_tags() =>
+        {
+            error
+        }
         written => return written.map(drop),
     };
     let plain = Bucket {
@@ -33,16 +37,20 @@ pub(super) async fn write_probe(bucket: &Bucket, key: &str) -> Result<(), Error>
         ..bucket.clone()
     };
     if plain.put(key, body, Role::Mark).await.is_err() {
-        return Err(denied);
+        return Err(refused);
     }
     bucket.delete(key).await?;
+    let advice = match refused.kind {
+        Kind::Denied => "allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY",
+        _ => "name tags that the server takes",
+    };
     Err(Error {
         kind: Kind::Unsupported,
         reason: format!(
-            "{}; it is denied with S3_TAGS alone: allow s3:PutObjectTagging to the owner of S3_ACCESS_KEY, or leave S3_TAGS out",
-            denied.reason
+            "{}; it is refused with S3_TAGS alone: {advice}, or leave S3_TAGS out",
+            refused.reason
         ),
-        ..denied
+        ..refused
     })
 }
 
