@@ -17,6 +17,9 @@ use super::Env;
 /// How long any program of a test may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How many lines of a program are shown where a test fails that it belongs to.
+const LINES: usize = 40;
+
 /// The backuper.
 pub fn backuper(env: &Env) -> Prepared {
     ours("backuper", env)
@@ -307,6 +310,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A test that waits in vain for it does not say why.
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let lines: Vec<&str> = printed.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES)..];
+            eprintln!("{} printed last:\n{}", self.child.id(), last.join("\n"));
+        }
         if matches!(self.child.try_wait(), Ok(None)) {
             self.kill_group();
             if let Err(error) = self.child.wait() {
