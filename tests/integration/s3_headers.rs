@@ -8,6 +8,8 @@ use wiremock::matchers::{header, header_exists, method, query_param, query_param
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::s3_faults::config;
+use super::testbed::s3::BehindTls;
+use super::testbed::tls::Authority;
 use super::testbed::{block_on, env};
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -258,6 +260,73 @@ fn a_checksum_is_tried_once_and_never_sent_as_a_trailer() {
             assert_eq!(value(request, other), None, "{setting}: {}", name(request));
         }
     }
+}
+
+/// What the server takes decides, and over TLS alone: in the clear the signature is what proves a body.
+#[test]
+fn a_body_is_not_hashed_for_its_signature_where_tls_and_its_checksum_prove_it() {
+    let authority = Authority::new();
+    let crc32c = ("x-amz-checksum-crc32c", "AAAAAA==");
+    let signed =
+        |request: &Request| value(request, "x-amz-content-sha256").is_some_and(|it| it.len() == 64);
+    let unsigned =
+        |request: &Request| value(request, "x-amz-content-sha256") == Some("UNSIGNED-PAYLOAD");
+    let put = |server: &MockServer, endpoint: &str, more: &[Pair]| -> Vec<Request> {
+        let mut config = config_of(server, more);
+        let Place::S3(place) = &mut config.place else {
+            panic!("it is on S3");
+        };
+        place.endpoint = Some(endpoint.to_owned());
+        config.tls.ca_file = Some(authority.file());
+        block_on(async {
+            let store = connect(&config).await.unwrap();
+            store.put("small", Bytes::from_static(b"{}")).await.unwrap();
+            let mut large = store.upload("large", 0).await.unwrap();
+            large.write(Bytes::from(vec![7; 8 << 20])).await.unwrap();
+            large.complete().await.unwrap();
+            let all = server.received_requests().await.unwrap();
+            let bodies = all.into_iter().filter(|it| it.method.as_str() == "PUT");
+            bodies.collect()
+        })
+    };
+    for (more, wanted) in [(&[][..], true), (&[("S3_CHECKSUM", "crc32c")][..], false)] {
+        let server = obliging(&[crc32c]);
+        let tls = BehindTls::start(&authority, server.address().port());
+        let asked = put(&server, &tls.endpoint(), more);
+        assert_eq!(asked.len(), 3, "{more:?}");
+        for request in &asked {
+            assert!(
+                value(request, "x-amz-checksum-crc32c").is_some(),
+                "{more:?}"
+            );
+            let is = if wanted {
+                unsigned(request)
+            } else {
+                signed(request)
+            };
+            assert!(is, "{more:?}: {}", name(request));
+        }
+    }
+    let server = obliging(&[crc32c]);
+    let in_the_clear = put(&server, &server.uri(), &[]);
+    assert!(in_the_clear.iter().all(signed));
+
+    // A policy may deny what is not signed.
+    let server = obliging(&[crc32c]);
+    block_on(
+        Mock::given(header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"))
+            .respond_with(ResponseTemplate::new(403).set_body_raw(
+                "<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+                "application/xml",
+            ))
+            .with_priority(1)
+            .mount(&server),
+    );
+    let tls = BehindTls::start(&authority, server.address().port());
+    let asked = put(&server, &tls.endpoint(), &[]);
+    let tried: Vec<bool> = asked.iter().map(unsigned).collect();
+    assert_eq!(tried, [true, false, false, false], "tried once");
+    assert!(asked[1..].iter().all(signed));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use s3s::dto::{DeleteObjectsInput, ListObjectsV2Input};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Request, S3Result, s3_error};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::tls::{Authority, Certificate};
@@ -217,6 +217,49 @@ impl S3Access for Below {
 }
 
 impl Drop for S3 {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// TLS before a server of this machine that has none. Dropped, it stops.
+#[derive(Debug)]
+pub struct BehindTls {
+    port: u16,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl BehindTls {
+    /// With a certificate of this authority, before this port.
+    pub fn start(authority: &Authority, upstream: u16) -> Self {
+        let acceptor = acceptor(&authority.sign(&["localhost", "127.0.0.1"]));
+        let listener = block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        Self {
+            port: listener.local_addr().expect("an address").port(),
+            serving: runtime().spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let acceptor = acceptor.clone();
+                    tokio::spawn(async move {
+                        let server = TcpStream::connect(("127.0.0.1", upstream)).await;
+                        if let (Ok(mut client), Ok(mut server)) =
+                            (acceptor.accept(stream).await, server)
+                        {
+                            // Either may hang up first.
+                            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+                        }
+                    });
+                }
+            }),
+        }
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for BehindTls {
     fn drop(&mut self) {
         self.serving.abort();
     }

@@ -60,13 +60,14 @@ impl S3Storage {
         let options = &place.options;
         // What is sent in the clear is refused where the settings are read.
         let checked = options.check(None);
+        let (client, over_tls) = client::build(place, tls, attempts).await?;
         let headers = checked.and_then(|()| Headers::of(options, tags));
         Ok(Self {
             bucket: Bucket {
                 headers: headers.map_err(super::http::misconfigured)?,
                 lock: options.lock(),
-                checksums: Known::of(options.checksum),
-                client: client::build(place, tls, attempts).await?,
+                checksums: Known::of(options.checksum, over_tls),
+                client,
                 name: place.bucket.to_string(),
                 endpoint: endpoint.map_or_else(|| "AWS".to_owned(), ToString::to_string),
                 memory: Memory::default(),

@@ -87,18 +87,29 @@ impl Bucket {
             let (stored, _) = self.put_by(key, body, role, way).await?;
             return Ok(stored);
         }
-        match self.put_by(key, body.clone(), role, Way::Crc32c).await {
-            Ok((stored, has_crc32c)) => {
-                self.checksums
-                    .note(if has_crc32c { Way::Crc32c } else { Way::Md5 });
-                Ok(stored)
+        let mut tries = self.checksums.tries().peekable();
+        while let Some(way) = tries.next() {
+            match self.put_by(key, body.clone(), role, way).await {
+                Ok((stored, has_crc32c)) => {
+                    self.checksums.note(if has_crc32c { way } else { Way::Md5 });
+                    return Ok(stored);
+                }
+                Err(error) if tries.peek().is_some() && may_be_of(way, error.kind) => {
+                    tracing::debug!(%error, ?way, "trying another checksum");
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if may_be_of_checksum(error.kind) => {
-                let (stored, _) = self.put_by(key, body, role, Way::Md5).await?;
-                self.checksums.note(Way::Md5);
-                Ok(stored)
-            }
-            Err(error) => Err(error),
+        }
+        Err(self.untried(key))
+    }
+
+    /// [`Known::tries`] always has one, so nobody comes here.
+    fn untried(&self, key: &str) -> Error {
+        Error {
+            kind: Kind::Other,
+            action: "writing",
+            location: self.at(key),
+            reason: "there is no checksum to try".to_owned(),
         }
     }
 
@@ -117,15 +128,17 @@ impl Bucket {
             etag: None,
         };
         let request = self.client.put_object().bucket(&self.name);
-        let answer = self
+        let request = self
             .headers
             .put(request, key, role)
             .set_content_md5(digest.md5())
             .set_checksum_crc32_c(digest.crc32c())
-            .body(ByteStream::from(body.clone()))
-            .send()
-            .await
-            .map_err(|error| meaning("writing", &self.at(key), &error))?;
+            .body(ByteStream::from(body.clone()));
+        let answer = match way {
+            Way::Unsigned => request.customize().disable_payload_signing().send().await,
+            Way::Crc32c | Way::Md5 => request.send().await,
+        };
+        let answer = answer.map_err(|error| meaning("writing", &self.at(key), &error))?;
         let fulfilled = self.headers.fulfilled(
             answer.server_side_encryption(),
             answer.sse_customer_key_md5(),
@@ -176,7 +189,7 @@ impl Bucket {
     async fn create_once(&self, key: &str) -> Result<Begun, Error> {
         let way = self.checksums.way().unwrap_or(Way::Md5);
         let request = self.client.create_multipart_upload().bucket(&self.name);
-        let algorithm = (way == Way::Crc32c).then_some(ChecksumAlgorithm::Crc32C);
+        let algorithm = way.has_crc32c().then_some(ChecksumAlgorithm::Crc32C);
         let created = self
             .headers
             .create(request, key)
@@ -214,17 +227,20 @@ impl Bucket {
     ) -> Result<Sent, Error> {
         let digest = Digest::of(upload.way, &body);
         let request = self.headers.part(self.client.upload_part());
-        let answer = request
+        let request = request
             .bucket(&self.name)
             .key(key)
             .upload_id(&upload.id)
             .part_number(number)
             .set_content_md5(digest.md5())
             .set_checksum_crc32_c(digest.crc32c())
-            .body(ByteStream::from(body.clone()))
-            .send()
-            .await
-            .map_err(|error| unexpected(meaning("writing", &self.at(key), &error)))?;
+            .body(ByteStream::from(body.clone()));
+        let answer = match upload.way {
+            Way::Unsigned => request.customize().disable_payload_signing().send().await,
+            Way::Crc32c | Way::Md5 => request.send().await,
+        };
+        let answer =
+            answer.map_err(|error| unexpected(meaning("writing", &self.at(key), &error)))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
         Ok(Sent {
             number,
@@ -329,9 +345,13 @@ pub(super) fn composite(sent: &[Sent]) -> Option<String> {
     checksum::composite(&digests)
 }
 
-/// What a server may answer that does not take a checksum: no keys, no bucket and no outage is meant.
-fn may_be_of_checksum(kind: Kind) -> bool {
-    matches!(kind, Kind::Other | Kind::Corrupt)
+/// What a server may answer that does not take a checksum: no keys, no bucket and no outage is meant. A bucket's
+/// policy may deny what is not signed (`s3:x-amz-content-sha256`).
+fn may_be_of(way: Way, kind: Kind) -> bool {
+    match way {
+        Way::Unsigned => matches!(kind, Kind::Other | Kind::Corrupt | Kind::Denied),
+        Way::Crc32c | Way::Md5 => matches!(kind, Kind::Other | Kind::Corrupt),
+    }
 }
 
 /// A tag without the quotes that HTTP puts around it.

@@ -18,47 +18,74 @@ use crate::storage::crc32c::{crc32c, written};
 /// What bodies are sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
+    /// `x-amz-checksum-crc32c`, and a signature without the body's SHA-256, which TLS and the checksum stand in
+    /// for: the stream's own is then the only one that is computed.
+    Unsigned,
     /// `x-amz-checksum-crc32c`.
     Crc32c,
     /// `Content-MD5`.
     Md5,
 }
 
+impl Way {
+    pub(super) fn has_crc32c(self) -> bool {
+        matches!(self, Self::Unsigned | Self::Crc32c)
+    }
+}
+
 /// What the server takes, which clones share.
 #[derive(Clone, Debug)]
-pub(super) struct Known(Arc<AtomicU8>);
+pub(super) struct Known {
+    found: Arc<AtomicU8>,
+    /// What is tried first. In the clear the signature is what keeps others from changing a body.
+    first: Way,
+}
 
 const UNTRIED: u8 = 0;
-const CRC32C: u8 = 1;
-const MD5: u8 = 2;
+const UNSIGNED: u8 = 1;
+const CRC32C: u8 = 2;
+const MD5: u8 = 3;
 
 impl Known {
-    pub(super) fn of(setting: Checksum) -> Self {
-        Self(Arc::new(AtomicU8::new(match setting {
+    pub(super) fn of(setting: Checksum, over_tls: bool) -> Self {
+        let found = match setting {
             Checksum::Auto => UNTRIED,
             Checksum::Crc32c => CRC32C,
             Checksum::Md5 => MD5,
-        })))
+        };
+        Self {
+            found: Arc::new(AtomicU8::new(found)),
+            first: if over_tls { Way::Unsigned } else { Way::Crc32c },
+        }
     }
 
     /// None where nobody has tried.
     pub(super) fn way(&self) -> Option<Way> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.found.load(Ordering::Relaxed) {
+            UNSIGNED => Some(Way::Unsigned),
             CRC32C => Some(Way::Crc32c),
             MD5 => Some(Way::Md5),
             _ => None,
         }
     }
 
+    /// What is tried before anything is known, one after the other while the server refuses.
+    pub(super) fn tries(&self) -> impl Iterator<Item = Way> + use<> {
+        let all = [Way::Unsigned, Way::Crc32c, Way::Md5];
+        let first = self.first;
+        all.into_iter().skip_while(move |it| *it != first)
+    }
+
     /// Notes what came of the first try; a setting stays.
     pub(super) fn note(&self, way: Way) {
         let value = match way {
+            Way::Unsigned => UNSIGNED,
             Way::Crc32c => CRC32C,
             Way::Md5 => MD5,
         };
-        let noted = self
-            .0
-            .compare_exchange(UNTRIED, value, Ordering::Relaxed, Ordering::Relaxed);
+        let noted =
+            self.found
+                .compare_exchange(UNTRIED, value, Ordering::Relaxed, Ordering::Relaxed);
         if noted.is_ok() && way == Way::Md5 {
             tracing::info!(
                 "the server has no x-amz-checksum-crc32c, so bodies are sent with Content-MD5"
@@ -77,7 +104,7 @@ pub(super) enum Digest {
 impl Digest {
     pub(super) fn of(way: Way, body: &Bytes) -> Self {
         match way {
-            Way::Crc32c => Self::Crc32c(crc32c(body)),
+            Way::Unsigned | Way::Crc32c => Self::Crc32c(crc32c(body)),
             Way::Md5 => Self::Md5(Md5::digest(body).into()),
         }
     }
@@ -146,12 +173,16 @@ mod tests {
 
     #[test]
     fn a_setting_outlives_what_a_try_shows() {
-        let auto = Known::of(Checksum::Auto);
+        let auto = Known::of(Checksum::Auto, false);
+        assert!(auto.tries().eq([Way::Crc32c, Way::Md5]));
+        let over_tls = Known::of(Checksum::Auto, true);
+        let all = [Way::Unsigned, Way::Crc32c, Way::Md5];
+        assert!(over_tls.tries().eq(all));
         let clone = auto.clone();
         assert_eq!(auto.way(), None);
         auto.note(Way::Md5);
         assert_eq!(clone.way(), Some(Way::Md5));
-        let set = Known::of(Checksum::Crc32c);
+        let set = Known::of(Checksum::Crc32c, true);
         set.note(Way::Md5);
         assert_eq!(set.way(), Some(Way::Crc32c));
     }

@@ -27,12 +27,12 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// The region that servers other than AWS expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Builds the client, which tries a request as often as this; nothing is sent.
+/// Builds the client, which tries a request as often as this; nothing is sent. Says also whether it speaks TLS.
 pub(super) async fn build(
     place: &S3Place,
     tls: &Tls,
     attempts: u32,
-) -> Result<aws_sdk_s3::Client, Error> {
+) -> Result<(aws_sdk_s3::Client, bool), Error> {
     if let Some(url) = &place.endpoint
         && let Some(proxy) = http::proxy_for(url)
     {
@@ -73,13 +73,17 @@ pub(super) async fn build(
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
+    // Without any, it is AWS' own.
+    let endpoint = place.endpoint.as_deref().or(shared.endpoint_url());
+    let over_tls = endpoint.is_none_or(|it| it.starts_with("https://"));
     let path_style = place.force_path_style.unwrap_or(place.endpoint.is_some());
-    Ok(aws_sdk_s3::Client::from_conf(
+    let client = aws_sdk_s3::Client::from_conf(
         builder
             .force_path_style(path_style)
             .retry_classifier(Hopeless)
             .build(),
-    ))
+    );
+    Ok((client, over_tls))
 }
 
 fn region(place: &S3Place) -> Option<String> {
