@@ -46,6 +46,8 @@ pub(crate) struct Contender {
 }
 
 pub(crate) const OURS: &str = "ours";
+/// Ours as it is without a format of COPY that costs the server less.
+const AS_TEXT: &str = "ours, rows as text";
 pub(crate) const PUBLISHED: &str = "published path";
 pub(crate) const FLOOR: &str = "floor: COPY and zstd -1";
 pub(crate) const LOAD_FLOOR: &str = "floor: COPY and indexes";
@@ -68,7 +70,7 @@ const fn restore(name: &'static str, script: &'static str) -> Contender {
     }
 }
 
-const CONTENDERS: [Contender; 18] = [
+const CONTENDERS: [Contender; 19] = [
     backup(OURS, ""),
     backup(
         PUBLISHED,
@@ -93,6 +95,7 @@ const CONTENDERS: [Contender; 18] = [
     ),
     backup("floor: PUT", "$CLIENT put-file $RAW raw/dump"),
     restore(OURS, ""),
+    restore(AS_TEXT, ""),
     restore(
         PUBLISHED,
         // --clean complains of an empty database, and goes on.
@@ -232,6 +235,14 @@ impl<'a> Stage<'a> {
             (OURS, _) => {
                 let key = self.newest();
                 self.ours("restorer", TARGET, &[("BACKUP_REVISION", &key)])
+            }
+            (AS_TEXT, _) => {
+                let key = self.newest();
+                let more = [
+                    ("BACKUP_REVISION", key.as_str()),
+                    ("RESTORE_COPY_FORMAT", "text"),
+                ];
+                self.ours("restorer", TARGET, &more)
             }
             _ => self.bash(contender.script, &work),
         };

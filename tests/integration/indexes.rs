@@ -48,6 +48,8 @@ fn restoring(stage: &Stage, target: &Database) -> Prepared {
     all.extend(env([
         ("RESTORE_JOBS", "2"),
         ("BACKUP_REVISION", manifest.as_str()),
+        // A table that is emptied first would wait for the lock that only an index is to wait for.
+        ("RESTORE_COPY_FORMAT", "text"),
     ]));
     restorer(&all)
 }

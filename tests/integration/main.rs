@@ -7,6 +7,7 @@
 
 mod archives;
 mod backup;
+mod binary;
 mod calls;
 mod chart;
 mod checks;

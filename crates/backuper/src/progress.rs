@@ -137,6 +137,7 @@ impl Progress {
         Arc::new(Stream {
             whole: Arc::clone(self),
             current: Mutex::default(),
+            name: Mutex::default(),
         })
     }
 
@@ -290,6 +291,8 @@ impl Moment {
 pub struct Stream {
     whole: Arc<Progress>,
     current: Mutex<Option<(Option<u64>, u64)>>,
+    /// The name of the table that it is at, or was at last.
+    name: Mutex<String>,
 }
 
 impl Stream {
@@ -303,6 +306,14 @@ impl Stream {
 
     /// The rows of a table begin, and those of the one before have passed.
     pub fn table(&self, name: &str) {
+        // One whose rows come in two pieces is told twice.
+        {
+            let mut last = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last == name {
+                return;
+            }
+            name.clone_into(&mut last);
+        }
         let size = match self.whole.work().as_ref().map(|it| &it.size) {
             Some(Size::OnDisk(sizes, _)) => sizes.get(name).copied(),
             Some(Size::Known(_) | Size::Unknown) | None => None,

@@ -64,6 +64,12 @@ pub fn causes<'a>(
     std::iter::successors(Some(error), |it| it.source())
 }
 
+/// How many lines end in it.
+#[must_use]
+pub fn line_ends(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
 /// As many characters of a text, and a sign where there are more.
 #[must_use]
 pub fn shortened(text: &str, characters: usize) -> Cow<'_, str> {

@@ -4,11 +4,14 @@
 //! `ReadHead` and `ReadToc` in PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`, format
 //! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
+mod changed;
 mod encoding;
 mod entry;
 
 use std::io::Read;
+use std::ops::Range;
 
+pub use changed::{Changed, Copy};
 use encoding::TextEncoding;
 
 /// What every archive in the custom format begins with.
@@ -272,6 +275,10 @@ impl Layout {
 
 struct Reader<R> {
     source: R,
+    /// Bytes that were read.
+    position: usize,
+    /// Where the COPY statement of the last entry stands, with its length before it.
+    copy: Range<usize>,
     layout: Layout,
     /// Of the texts behind the entry that names it, which is the first one.
     encoding: TextEncoding,
@@ -281,6 +288,8 @@ impl<R: Read> Reader<R> {
     fn begin(source: R) -> Result<Self, Error> {
         let mut reader = Self {
             source,
+            position: 0,
+            copy: 0..0,
             layout: Layout {
                 int_size: 4,
                 compressed: false,
@@ -343,6 +352,7 @@ impl<R: Read> Reader<R> {
             .by_ref()
             .take(count as u64)
             .read_to_end(&mut bytes);
+        self.position += bytes.len();
         bytes
     }
 
@@ -350,6 +360,7 @@ impl<R: Read> Reader<R> {
         let mut bytes = [0; N];
         let read = self.source.read_exact(&mut bytes);
         read.map_err(|_short| Error::CutShort)?;
+        self.position += N;
         Ok(bytes)
     }
 
@@ -363,6 +374,7 @@ impl<R: Read> Reader<R> {
         let bytes = &mut bytes[..=self.layout.int_size];
         let read = self.source.read_exact(bytes);
         read.map_err(|_short| Error::CutShort)?;
+        self.position += bytes.len();
         number(bytes).ok_or(Error::Damaged("a number is too large"))
     }
 
@@ -407,7 +419,9 @@ impl<R: Read> Reader<R> {
             self.encoding = TextEncoding::set_by(&definition);
         }
         let drop = self.text()?.unwrap_or_default();
+        let copy = self.position;
         let _copy = self.text()?;
+        self.copy = copy..self.position;
         let namespace = self.text()?.filter(|it| !it.is_empty());
         let tablespace = self.text()?.filter(|it| !it.is_empty());
         if self.layout.minor >= 14 {

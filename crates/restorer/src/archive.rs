@@ -1,5 +1,6 @@
 //! What pg_dump's archives in the custom format say.
 
+pub(crate) mod binary;
 pub mod blocks;
 pub mod globals;
 pub mod head;

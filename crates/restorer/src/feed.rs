@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::binary::Tables;
 use crate::archive::blocks;
 pub use crate::archive::source::Source;
 
@@ -127,6 +128,8 @@ pub struct Taking {
     pub counted: BTreeSet<i64>,
     /// What its bytes count into.
     pub progress: Arc<progress::Stream>,
+    /// The tables whose rows are made binary on the way; none: all stay text.
+    pub(crate) binary: Option<Arc<Tables>>,
 }
 
 /// What has passed.
@@ -136,6 +139,10 @@ pub struct Fed {
     pub bytes: u64,
     /// The rows of entries that were counted, as far as that was possible.
     pub rows: BTreeMap<i64, u64>,
+    /// Tables whose rows were made binary.
+    pub binary: usize,
+    /// Those of them with a row that was not taken, so that it and those behind it went as text.
+    pub partly: usize,
 }
 
 /// Feeds an archive into `sink`, in larger [`blocks`], and closes it. Only `Ok` says that all of
@@ -162,10 +169,17 @@ pub async fn feed(
             sink: Some(sink),
             needs_all: taking.all,
         };
-        let rows = blocks::count(&mut counted, sink, &taking.counted)?;
+        let passed = blocks::count(
+            &mut counted,
+            sink,
+            &taking.counted,
+            taking.binary.as_deref(),
+        )?;
         Ok(Fed {
             bytes: counted.total,
-            rows,
+            rows: passed.rows,
+            binary: passed.binary,
+            partly: passed.partly,
         })
     };
     feed_through(storage, expected, decode, stop).await
@@ -348,6 +362,7 @@ mod tests {
             all: true,
             counted: BTreeSet::new(),
             progress: Arc::new(progress::Progress::default()).stream(),
+            binary: None,
         };
         let fed = feed(&storage, &expected, sink, taking, &stop).await;
         fed.map(|it| it.bytes)

@@ -59,6 +59,9 @@ pub struct RestoreJob {
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     pub keep_going: bool,
 
+    /// auto: rows of large tables whose types are known go into an empty database in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
+    pub copy_format: CopyFormat,
+
     /// Whether the backup is restored into a database of its own, compared with what was dumped, and dropped again; then `database` only says whose backups are meant.
     pub drill: bool,
 
@@ -134,6 +137,41 @@ impl std::fmt::Display for Mode {
     }
 }
 
+/// How rows go into an empty database. PostgreSQL manual, COPY: file formats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// In COPY's binary format, frozen, those of large tables all of whose types are known.
+    #[default]
+    Auto,
+    /// Those of small ones too.
+    Binary,
+    /// As the backup has them.
+    Text,
+}
+
+impl FromStr for CopyFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "auto" => Ok(Self::Auto),
+            "binary" => Ok(Self::Binary),
+            "text" => Ok(Self::Text),
+            _ => Err("auto, binary or text is needed"),
+        }
+    }
+}
+
+impl std::fmt::Display for CopyFormat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Binary => "binary",
+            Self::Text => "text",
+        })
+    }
+}
+
 impl RestoreJob {
     /// The environment in which a restorer does this job: the whole contract, secrets marked.
     #[must_use]
@@ -152,6 +190,7 @@ impl RestoreJob {
             owners,
             roles,
             keep_going,
+            copy_format,
             drill,
             drill_sql,
             identity,
@@ -193,6 +232,9 @@ impl RestoreJob {
         if *keep_going {
             vars.push(Var::plain("RESTORE_KEEP_GOING", "true"));
         }
+        if *copy_format != CopyFormat::default() {
+            vars.push(Var::plain("RESTORE_COPY_FORMAT", copy_format.to_string()));
+        }
         vars.extend(
             drill_sql
                 .as_ref()
@@ -230,6 +272,7 @@ mod tests {
             ("RESTORE_OWNERS", "none"),
             ("RESTORE_ROLES", "missing"),
             ("RESTORE_KEEP_GOING", "true"),
+            ("RESTORE_COPY_FORMAT", "text"),
             ("AGE_IDENTITY", "AGE-SECRET-KEY-1…"),
             ("AGE_IDENTITY_FILE", "/keys"),
         ];

@@ -5,6 +5,7 @@
 //! was made is removed again.
 
 mod cleanup;
+mod columns;
 mod indexes;
 mod last;
 mod phases;
@@ -31,6 +32,7 @@ use restoring::{POST_DATA, PRE_DATA, Restoring};
 use crate::archive::schema::Schema;
 use crate::archive::toc::Toc;
 use crate::diagnostics::{Failed, Names};
+use crate::job::CopyFormat;
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
@@ -57,6 +59,8 @@ pub struct Loading<'a> {
     pub jobs: usize,
     /// Whether what cannot be made beside the rows is left out.
     pub keep_going: bool,
+    /// How rows go there.
+    pub copy_format: CopyFormat,
     /// The server's major: 15 of 15.18.
     pub major: u32,
     /// Whether the database was made for this load, has the mark, and goes when the load fails.
@@ -126,7 +130,14 @@ impl Loading<'_> {
         self.have_tables(manifest, &failed).await?;
         self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
-        let mut rows = rows::load(folder, manifest, restoring, &phases.post_data).await?;
+        // Where the load goes on without something, a table may be one that was there before.
+        let made = match self.copy_format {
+            CopyFormat::Auto | CopyFormat::Binary if failed.is_empty() => {
+                columns::of(self, manifest, &schema.toc, &phases.pre_data).await?
+            }
+            CopyFormat::Auto | CopyFormat::Binary | CopyFormat::Text => Arc::default(),
+        };
+        let mut rows = rows::load((folder, manifest), restoring, &phases.post_data, made).await?;
         failed.append(&mut rows.failed);
         self.progress.indexing();
         let post_data = &phases.post_data - &rows.built;

@@ -277,6 +277,7 @@ async fn load(
                 identities,
                 jobs: jobs(job),
                 keep_going: job.keep_going,
+                copy_format: job.copy_format,
                 major: ready.major,
                 created: ready.created,
                 shutdown,

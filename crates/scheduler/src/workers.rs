@@ -117,6 +117,7 @@ impl Workers {
             owners: owners.unwrap_or(self.settings.restore_owners),
             roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
+            copy_format: self.settings.restore_copy_format,
             mode: *mode,
             drill: drill.is_some(),
             drill_sql: drill.as_ref().and_then(Drill::question),

@@ -193,7 +193,12 @@ impl Subject {
             Revision::Archive => self.archive_key(),
             Revision::Script => SCRIPT.to_owned(),
         };
-        let told = env([("BACKUP_REVISION", &revision), ("RESTORE_JOBS", "2")]);
+        let told = env([
+            ("BACKUP_REVISION", revision.as_str()),
+            ("RESTORE_JOBS", "2"),
+            // Small as they are, by themselves none of the tables would be worth it.
+            ("RESTORE_COPY_FORMAT", "binary"),
+        ]);
         restorer(&with(&with(&self.env(), &told), more)).run()
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::script;
 use crate::archive::manifest::Content;
+use crate::text::line_ends;
 use crate::toc::{self, Layout, Toc, number};
 
 /// What begins the rows of a table.
@@ -217,7 +218,7 @@ impl Archive {
                 let (block, rest) = bytes.split_at(count);
                 *left -= count as u64;
                 if !self.large_objects {
-                    self.lines += block.iter().filter(|it| **it == b'\n').count() as u64;
+                    self.lines += line_ends(block);
                 }
                 if *left == 0 {
                     self.state = State::number(Number::Length);

@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
-use crate::archive::toc::{Layout, number};
+use backuper::text::line_ends;
+
+use crate::archive::binary::{self, Changes, END_OF_ROWS, Step, Tables, Type};
+use crate::archive::toc::{Changed, Copy, Layout, number};
 
 /// Bytes that are read and written at once: each write may wake the reader.
 const BUFFER: usize = 256 << 10;
@@ -26,11 +29,11 @@ const LARGE_OBJECTS: u8 = 3;
 /// # Errors
 /// Those of both, and `Other` when it is no archive or a damaged one.
 pub fn copy(source: impl Read, sink: impl Write) -> io::Result<()> {
-    count(source, sink, &BTreeSet::new()).map(|_none| ())
+    count(source, sink, &BTreeSet::new(), None).map(|_none| ())
 }
 
 /// As [`copy`], and gives how many rows the tables have whose entries have these numbers. Of an archive
-/// that is compressed nobody knows it.
+/// that is compressed nobody knows it. Rows of these tables are made [`binary`].
 ///
 /// # Errors
 /// As [`copy`].
@@ -38,15 +41,19 @@ pub(crate) fn count(
     source: impl Read,
     sink: impl Write,
     counted: &BTreeSet<i64>,
-) -> io::Result<BTreeMap<i64, u64>> {
+    tables: Option<&Tables>,
+) -> io::Result<Passed> {
     let mut source = BufReader::with_capacity(BUFFER, source);
     let mut sink = BufWriter::with_capacity(BUFFER, sink);
-    let layout = head(&mut source, &mut sink)?;
+    let (layout, binary) = match tables {
+        Some(tables) => changed_head(&mut source, &mut sink, tables)?,
+        None => (head(&mut source, &mut sink)?, BTreeMap::new()),
+    };
     // A length of so few bytes is none that a joined block could have.
     if layout.compressed || layout.int_size < 4 {
         io::copy(&mut source, &mut sink)?;
         sink.flush()?;
-        return Ok(BTreeMap::new());
+        return Ok(Passed::default());
     }
     let joining = Joining {
         source,
@@ -54,8 +61,58 @@ pub(crate) fn count(
         int_size: layout.int_size,
         joined: Vec::with_capacity(JOINED),
         lines: None,
+        binary,
+        passed: Passed::default(),
     };
     joining.run(counted)
+}
+
+/// What has passed.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// The rows of entries that were counted.
+    pub(crate) rows: BTreeMap<i64, u64>,
+    /// Tables whose rows were made binary.
+    pub(crate) binary: usize,
+    /// Those of them with a row that was not taken, so that it and those behind it went as text.
+    pub(crate) partly: usize,
+}
+
+/// The entries whose rows are made binary: the number of the entry behind each, which takes text, and the columns.
+type Binary = BTreeMap<i64, (i64, Vec<Type>)>;
+
+/// As [`head`], with other statements for the rows of these tables.
+fn changed_head(
+    source: &mut impl Read,
+    sink: &mut impl Write,
+    tables: &Tables,
+) -> io::Result<(Layout, Binary)> {
+    let mut tee = Tee {
+        source,
+        sink: &mut io::sink(),
+        failure: None,
+    };
+    let (mut changes, mut columns) = (Changes::of(tables), BTreeMap::new());
+    let changed = Changed::of(&mut tee, |entry, copy| {
+        let change = changes.next(entry, copy)?;
+        let again = change.columns.is_some();
+        columns.extend(change.columns.map(|it| (entry.id, it)));
+        Some(Copy {
+            statement: change.copy,
+            again,
+        })
+    });
+    let changed = match changed {
+        Ok(changed) => changed,
+        Err(error) => {
+            let other = || io::Error::other(error.to_string());
+            return Err(tee.failure.unwrap_or_else(other));
+        }
+    };
+    sink.write_all(&changed.bytes)?;
+    let twice = changed.again.into_iter();
+    let binary = twice.filter_map(|(id, again)| Some((id, (again, columns.remove(&id)?))));
+    Ok((changed.layout, binary.collect()))
 }
 
 fn head(source: &mut impl Read, sink: &mut impl Write) -> io::Result<Layout> {
@@ -102,6 +159,18 @@ struct Joining<R, W: Write> {
     joined: Vec<u8>,
     /// Lines of the table that passes, where they are counted.
     lines: Option<u64>,
+    binary: Binary,
+    passed: Passed,
+}
+
+/// What becomes of the rows of a table that are made binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Binary,
+    /// One was not taken.
+    Text,
+    /// All have passed.
+    Ended,
 }
 
 /// Lines at the end of a table's rows that are none: `dumpTableData_copy` in `pg_dump.c`.
@@ -114,14 +183,16 @@ struct Written {
 }
 
 impl<R: Read, W: Write> Joining<R, W> {
-    fn run(mut self, counted: &BTreeSet<i64>) -> io::Result<BTreeMap<i64, u64>> {
-        let mut rows = BTreeMap::new();
+    fn run(mut self, counted: &BTreeSet<i64>) -> io::Result<Passed> {
         while let Some(kind) = self.source.by_ref().bytes().next().transpose()? {
             self.sink.write_all(&[kind])?;
             let entry = self.pass()?;
             self.lines = counted.contains(&entry).then_some(0);
             match kind {
-                DATA => self.blocks()?,
+                DATA => match self.binary.remove(&entry) {
+                    Some((again, columns)) => self.binary_rows(again, columns)?,
+                    None => self.blocks()?,
+                },
                 LARGE_OBJECTS => {
                     // Each with its oid, and 0 after the last.
                     while self.pass()? != 0 {
@@ -131,10 +202,11 @@ impl<R: Read, W: Write> Joining<R, W> {
                 other => return Err(damaged(&format!("a block of kind {other}"))),
             }
             let lines = self.lines.take();
+            let rows = &mut self.passed.rows;
             rows.extend(lines.map(|it| (entry, it.saturating_sub(NO_ROWS))));
         }
         self.sink.flush()?;
-        Ok(rows)
+        Ok(self.passed)
     }
 
     /// The blocks up to the empty one that ends them.
@@ -158,10 +230,89 @@ impl<R: Read, W: Write> Joining<R, W> {
                 self.joined.resize(begin + length, 0);
                 self.source.read_exact(&mut self.joined[begin..])?;
                 if let Some(lines) = &mut self.lines {
-                    *lines += newlines(&self.joined[begin..]);
+                    *lines += line_ends(&self.joined[begin..]);
                 }
             }
         }
+    }
+
+    /// The blocks up to the empty one, as the rows of two entries: binary ones, and behind them those
+    /// that are not taken.
+    fn binary_rows(&mut self, again: i64, columns: Vec<Type>) -> io::Result<()> {
+        let mut rows = binary::Rows::begin(columns, &mut self.joined);
+        let mut state = State::Binary;
+        loop {
+            let written = self.number()?;
+            if written.value == 0 {
+                break;
+            }
+            let length = u64::try_from(written.value)
+                .map_err(|_negative| damaged("a block of less than nothing"))?;
+            self.binary_block(length, again, &mut rows, &mut state)?;
+        }
+        self.passed.binary += 1;
+        self.passed.partly += usize::from(state != State::Ended);
+        match state {
+            State::Text => {}
+            State::Ended => self.begin_text(again, END_OF_ROWS)?,
+            State::Binary => {
+                let begun = rows.cut_short(&mut self.joined);
+                self.begin_text(again, &begun)?;
+            }
+        }
+        self.hand_on()?;
+        self.write_number(0)
+    }
+
+    fn binary_block(
+        &mut self,
+        mut left: u64,
+        again: i64,
+        rows: &mut binary::Rows,
+        state: &mut State,
+    ) -> io::Result<()> {
+        while left > 0 {
+            let piece = io::BufRead::fill_buf(&mut self.source)?;
+            let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let Some(piece) = piece.get(..count).filter(|it| !it.is_empty()) else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            match state {
+                State::Ended => {}
+                State::Text => self.joined.extend_from_slice(piece),
+                State::Binary => match rows.take(piece, &mut self.joined) {
+                    Step::Taken => {}
+                    Step::Ended => *state = State::Ended,
+                    Step::AsText { mut gathered, rest } => {
+                        *state = State::Text;
+                        gathered.extend_from_slice(piece.get(rest..).unwrap_or_default());
+                        self.begin_text(again, &gathered)?;
+                    }
+                },
+            }
+            if self.joined.len() >= JOINED {
+                self.hand_on()?;
+            }
+            io::BufRead::consume(&mut self.source, count);
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// Ends the binary rows, and begins those of the entry behind them.
+    fn begin_text(&mut self, again: i64, text: &[u8]) -> io::Result<()> {
+        self.hand_on()?;
+        self.write_number(0)?;
+        self.sink.write_all(&[DATA])?;
+        self.write_number(again.unsigned_abs())?;
+        self.joined.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn write_number(&mut self, value: u64) -> io::Result<()> {
+        let mut written = [0; 9];
+        written[1..].copy_from_slice(&value.to_le_bytes());
+        self.sink.write_all(&written[..=self.int_size])
     }
 
     /// A block as it is.
@@ -174,7 +325,7 @@ impl<R: Read, W: Write> Joining<R, W> {
                 break;
             }
             if let Some(lines) = &mut self.lines {
-                *lines += newlines(chunk);
+                *lines += line_ends(chunk);
             }
             self.sink.write_all(chunk)?;
             io::BufRead::consume(&mut block, count);
@@ -189,10 +340,7 @@ impl<R: Read, W: Write> Joining<R, W> {
         if self.joined.is_empty() {
             return Ok(());
         }
-        let mut length = [0; 9];
-        let digits = (self.joined.len() as u64).to_le_bytes();
-        length[1..].copy_from_slice(&digits);
-        self.sink.write_all(&length[..=self.int_size])?;
+        self.write_number(self.joined.len() as u64)?;
         self.sink.write_all(&self.joined)?;
         self.joined.clear();
         Ok(())
@@ -212,10 +360,6 @@ impl<R: Read, W: Write> Joining<R, W> {
         let value = value.ok_or_else(|| damaged("a number is too large"))?;
         Ok(Written { bytes, value })
     }
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|it| **it == b'\n').count() as u64
 }
 
 fn damaged(why: &str) -> io::Error {

@@ -227,6 +227,8 @@ impl Part<'_> {
             all: self.list.is_none(),
             counted: self.counted,
             progress: Arc::clone(&progress),
+            // A script for psql has no place for it.
+            binary: None,
         };
         let ending = stop.child_token();
         let feeding = feed(replacing.storage, expected, sink, taking, &ending);

@@ -9,6 +9,7 @@ use backuper::child::{Child, Output, Program, pipe};
 use backuper::postgres::session::SETTINGS;
 use backuper::postgres::{self, Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
+use backuper::text::line_ends;
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
@@ -120,7 +121,7 @@ impl Transaction {
     }
 
     async fn give(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.lines += bytes.iter().filter(|it| **it == b'\n').count() as u64;
+        self.lines += line_ends(bytes);
         let written = self.stdin.write_all(bytes).await;
         written.map_err(|_closed| gone())
     }

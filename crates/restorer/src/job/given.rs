@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
 
-use super::{CreateRoles, IdentitySettings, Mode, Owners, RestoreJob};
+use super::{CopyFormat, CreateRoles, IdentitySettings, Mode, Owners, RestoreJob};
 
 /// The job as variables tell it.
 #[derive(Debug, Parser)]
@@ -90,6 +90,10 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     keep_going: bool,
 
+    /// auto: rows of large tables whose types are known go into an empty database in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
+    #[arg(help_heading = "Restore", env = "RESTORE_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
+    copy_format: CopyFormat,
+
     /// The private keys of an encrypted backup.
     #[command(flatten, next_help_heading = "Encryption")]
     identity: IdentitySettings,
@@ -123,6 +127,7 @@ impl Given {
             owners,
             roles,
             keep_going,
+            copy_format,
             identity,
             reporting,
         } = self;
@@ -156,6 +161,7 @@ impl Given {
             owners,
             roles,
             keep_going,
+            copy_format,
             drill: is_drill,
             drill_sql,
             identity,

@@ -44,8 +44,6 @@ impl Restoring<'_> {
             "--no-owner".into(),
             "--no-acl".into(),
             "--no-password".into(),
-            // It says which table it is at, and which entry has failed.
-            "--verbose".into(),
             target.connection_argument(Traffic::Writes),
         ];
         all.extend(self.loading.plan.arguments().iter().map(OsString::from));
@@ -199,8 +197,10 @@ impl Restoring<'_> {
         let Part { expected, list, .. } = part;
         let goes_on = part.mode == Mode::GoesOn;
         let arguments: &[&str] = match part.mode {
-            Mode::OneTransaction => &["--section=data", "--single-transaction"],
-            Mode::Ends | Mode::GoesOn => &["--section=data"],
+            // It says which table it is at. Of a schema with thousands of entries, as many lines would take
+            // as long as the statements.
+            Mode::OneTransaction => &["--verbose", "--section=data", "--single-transaction"],
+            Mode::Ends | Mode::GoesOn => &["--verbose", "--section=data"],
         };
         let mut program = self.program(arguments, goes_on, true);
         program
@@ -215,6 +215,7 @@ impl Restoring<'_> {
             all: list.is_none(),
             counted: part.counted.clone(),
             progress: Arc::clone(&progress),
+            binary: part.binary.clone(),
         };
         // Not left to `feed`: it waits for pg_restore to take what it has, which a server that
         // stands still can put off for ever.
@@ -239,8 +240,11 @@ impl Restoring<'_> {
                     Err(error) => return Err(self.failure(&error, &diagnostics)),
                 };
                 progress.end();
-                let bytes = fed.bytes;
-                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                let feed::Fed { bytes, binary, .. } = fed;
+                tracing::info!(key = %expected.key, bytes, binary, "a stream is loaded");
+                if fed.partly > 0 {
+                    tracing::info!(key = %expected.key, tables = fed.partly, "rows are not written as a server of today writes them, or are large: they and those behind them went as text");
+                }
                 Ok(Arrived {
                     counted: fed.rows,
                     refused,

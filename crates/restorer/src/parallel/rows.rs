@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::indexes;
 use super::restoring::{Arrived, POST_DATA, Restoring};
+use crate::archive::binary::Tables;
 use crate::archive::head;
 use crate::archive::rows::{self, Calls, Order, Place, Portion};
 use crate::archive::toc::Toc;
@@ -43,6 +44,8 @@ pub(super) struct Part<'a> {
     pub(super) mode: Mode,
     /// What its bytes count into: a stream that is read again has been counted.
     pub(super) progress: Arc<Progress>,
+    /// The tables whose rows are made binary.
+    pub(super) binary: Option<Arc<Tables>>,
 }
 
 /// What happens when rows are refused.
@@ -62,6 +65,7 @@ impl Part<'_> {
         self.mode = Mode::GoesOn;
         self.progress = Arc::default();
         self.counted.clear();
+        self.binary = None;
     }
 }
 
@@ -78,10 +82,10 @@ pub(super) struct Rows {
 
 /// Loads all rows. Of what comes after them, `post_data` may be built meanwhile.
 pub(super) async fn load(
-    folder: &Folder,
-    manifest: &Manifest,
+    (folder, manifest): (&Folder, &Manifest),
     restoring: &Restoring<'_>,
     post_data: &BTreeSet<i64>,
+    made: Arc<Tables>,
 ) -> Result<Rows, Failure> {
     let mut rows = Loader {
         folder,
@@ -91,6 +95,7 @@ pub(super) async fn load(
         archives: None,
         left_out: BTreeSet::new(),
         counted: BTreeMap::new(),
+        made,
     };
     rows.load(post_data).await
 }
@@ -105,6 +110,8 @@ struct Loader<'a> {
     /// What our role may not write.
     left_out: BTreeSet<Place>,
     counted: BTreeMap<Place, u64>,
+    /// Tables that this load has made.
+    made: Arc<Tables>,
 }
 
 /// Rows that were refused.
@@ -285,17 +292,21 @@ impl<'a> Loader<'a> {
         let left_out = self.left_out.iter().filter(|it| it.0 == archive);
         let identities = self.restoring.loading.identities;
         let decoding = Decoding::of(self.manifest, stream, identities);
+        let mode = if stream.tables.iter().any(|it| self.calls.may_be_refused(it)) {
+            Mode::GoesOn
+        } else {
+            Mode::Ends
+        };
+        // What may be loaded again must leave no row behind when it fails, and two statements could.
+        let binary = mode == Mode::Ends && list.is_none() && !self.made.is_empty();
         Ok(Some(Part {
             stream,
             archive,
             expected: Expected::of(stream, self.folder.key(&stream.name), decoding),
             list,
             counted: left_out.map(|it| it.1).collect(),
-            mode: if stream.tables.iter().any(|it| self.calls.may_be_refused(it)) {
-                Mode::GoesOn
-            } else {
-                Mode::Ends
-            },
+            mode,
+            binary: binary.then(|| Arc::clone(&self.made)),
             progress: Arc::clone(self.restoring.loading.progress),
         }))
     }

@@ -18,7 +18,7 @@ use backuper::postgres::{Authorities, SslMode};
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::{CreateRoles, Owners};
+use restorer::job::{CopyFormat, CreateRoles, Owners};
 
 use super::stores::DefaultStore;
 use crate::domain::credential::Reference;
@@ -115,6 +115,10 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub restore_keep_going: bool,
 
+    /// auto: a restore into an empty database makes rows of large tables binary on the way; binary: those of small ones too; text: all go as the backup has them.
+    #[arg(env = "RESTORE_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
+    pub restore_copy_format: CopyFormat,
+
     /// How long a restore may wait for its beginning (15min, 1h); 0: as long as it takes.
     #[arg(env = "RESTORE_BEGIN_WITHIN", default_value = "15min", value_parser = begin_within)]
     pub restore_begin_within: Duration,
@@ -199,6 +203,7 @@ impl WorkerSettings {
             restore_owners: Owners::Auto,
             restore_roles: CreateRoles::None,
             restore_keep_going: false,
+            restore_copy_format: CopyFormat::Auto,
             restore_begin_within: Duration::from_secs(15 * 60),
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),

@@ -1,0 +1,241 @@
+//! Rows in COPY's binary format, which costs the server half of what text costs it.
+//!
+//! What the archive has stays text. On its way into pg_restore a table whose columns are all of types
+//! that are known here gets another COPY statement, and its rows are made what that one takes. Behind
+//! it stands a second entry for the same table, whose COPY is the archive's own: a row that is not
+//! taken ends the first one before it, and goes by the second as text with all that follow. Most
+//! often that has no row.
+//!
+//! A table that this restore has made is emptied in the statement that fills it, so that its rows may be
+//! frozen: nobody has to write them once more when they are first read. PostgreSQL manual, COPY:
+//! `FREEZE`, file formats.
+
+mod datetime;
+mod numeric;
+mod rows;
+mod values;
+
+use std::collections::BTreeMap;
+
+pub(crate) use rows::{END_OF_ROWS, Rows, Step};
+pub(crate) use values::Type;
+
+use super::toc::{Entry, Section};
+
+/// Encodings that only clients have: a byte of a character may be a backslash there. PostgreSQL manual,
+/// 23.3.1.
+const ONLY_OF_CLIENTS: [&str; 7] = [
+    "BIG5",
+    "GB18030",
+    "GBK",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+    "SJIS",
+    "UHC",
+];
+
+/// Tables of the target that were made for the rows that are loaded, by schema and name: their columns, and
+/// how each is made binary, where that is known.
+pub(crate) type Tables = BTreeMap<(String, String), BTreeMap<String, Option<Type>>>;
+
+/// What is to become of an entry with rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The statement that takes its rows instead of the archive's.
+    pub(crate) copy: String,
+    /// How its columns are made binary, in their order; none: its rows stay text.
+    pub(crate) columns: Option<Vec<Type>>,
+}
+
+/// Which of an archive's rows go into which tables, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Changes<'a> {
+    tables: Option<&'a Tables>,
+    is_of_clients: bool,
+}
+
+impl<'a> Changes<'a> {
+    pub(crate) fn of(tables: &'a Tables) -> Self {
+        Self {
+            tables: Some(tables),
+            is_of_clients: false,
+        }
+    }
+
+    /// What is to become of the next entry of an archive, with this statement; none: it stays as it is.
+    pub(crate) fn next(&mut self, entry: &Entry, copy: &[u8]) -> Option<Change> {
+        if entry.kind == "ENCODING" {
+            let name = entry.definition.split('\'').nth(1).unwrap_or_default();
+            self.is_of_clients = ONLY_OF_CLIENTS.contains(&name);
+        }
+        if entry.kind != "TABLE DATA" || entry.section != Section::Data {
+            return None;
+        }
+        let copied = Copied::parse(std::str::from_utf8(copy).ok()?)?;
+        let (schema, name) = &copied.table;
+        if entry.namespace.as_ref() != Some(schema) || entry.tag != *name {
+            return None;
+        }
+        let table = self.tables?.get(&copied.table)?;
+        let columns = copied
+            .columns
+            .iter()
+            .map(|it| table.get(it).copied().flatten());
+        let columns: Option<Vec<Type>> = columns.collect();
+        let columns = columns.filter(|it| !self.is_of_clients && it.len() < i16::MAX as usize);
+        let options = match columns {
+            Some(_) => "FORMAT binary, FREEZE",
+            None => "FREEZE",
+        };
+        let (table, list) = (copied.written_table, copied.written_columns);
+        Some(Change {
+            // One message, so one transaction: without it FREEZE is refused.
+            copy: format!(
+                "TRUNCATE ONLY {table};COPY {table} {list} FROM stdin WITH ({options});\n"
+            ),
+            columns,
+        })
+    }
+}
+
+/// `COPY public.t (a, "B") FROM stdin;`, as `dumpTableData` in `pg_dump.c` writes it.
+#[derive(Debug, PartialEq, Eq)]
+struct Copied<'a> {
+    table: (String, String),
+    columns: Vec<String>,
+    written_table: &'a str,
+    written_columns: &'a str,
+}
+
+impl<'a> Copied<'a> {
+    fn parse(statement: &'a str) -> Option<Self> {
+        let all = statement.strip_prefix("COPY ")?;
+        let (schema, rest) = identifier(all)?;
+        let (name, rest) = identifier(rest.strip_prefix('.')?)?;
+        let written_table = all.strip_suffix(rest)?;
+        let list = rest.strip_prefix(' ')?;
+        let mut columns = Vec::new();
+        let mut rest = list.strip_prefix('(')?;
+        loop {
+            let (column, after) = identifier(rest)?;
+            columns.push(column);
+            rest = match after.strip_prefix(", ") {
+                Some(more) => more,
+                None => {
+                    rest = after.strip_prefix(')')?;
+                    break;
+                }
+            };
+        }
+        (rest == " FROM stdin;\n").then_some(Self {
+            table: (schema, name),
+            columns,
+            written_table,
+            written_columns: list.strip_suffix(rest)?,
+        })
+    }
+}
+
+/// An identifier as `fmtId` writes it, and what follows. PostgreSQL manual, 4.1.1.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let is_plain = |it: char| it == '_' || it.is_ascii_lowercase() || it.is_ascii_digit();
+        let end = text.find(|it| !is_plain(it)).unwrap_or(text.len());
+        let (name, rest) = text.split_at_checked(end).filter(|it| !it.0.is_empty())?;
+        return Some((name.to_owned(), rest));
+    };
+    let (mut name, mut rest) = (String::new(), quoted);
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> Tables {
+        let columns = [
+            ("a", Some(Type::Int4)),
+            ("B \"x\"", Some(Type::Text)),
+            ("p", None),
+        ];
+        let columns = columns.map(|(name, it)| (name.to_owned(), it));
+        let table = ("Sch".to_owned(), "t".to_owned());
+        [(table, columns.into())].into()
+    }
+
+    fn data(tag: &str) -> Entry {
+        Entry {
+            kind: "TABLE DATA".to_owned(),
+            section: Section::Data,
+            namespace: Some("Sch".to_owned()),
+            tag: tag.to_owned(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn a_table_of_known_types_gets_a_binary_copy_and_others_a_frozen_one() {
+        let tables = tables();
+        let mut changes = Changes::of(&tables);
+        let copy = b"COPY \"Sch\".t (a, \"B \"\"x\"\"\") FROM stdin;\n";
+        let change = changes.next(&data("t"), copy).unwrap();
+        assert_eq!(
+            change.copy,
+            "TRUNCATE ONLY \"Sch\".t;COPY \"Sch\".t (a, \"B \"\"x\"\"\") FROM stdin WITH (FORMAT binary, FREEZE);\n"
+        );
+        assert_eq!(change.columns, Some(vec![Type::Int4, Type::Text]));
+        let change = changes.next(&data("t"), b"COPY \"Sch\".t (a, p) FROM stdin;\n");
+        let change = change.unwrap();
+        assert_eq!(
+            change.copy,
+            "TRUNCATE ONLY \"Sch\".t;COPY \"Sch\".t (a, p) FROM stdin WITH (FREEZE);\n"
+        );
+        assert_eq!(change.columns, None);
+        let dropped = changes.next(&data("t"), b"COPY \"Sch\".t (a, gone) FROM stdin;\n");
+        assert_eq!(
+            dropped.unwrap().columns,
+            None,
+            "the server says what is wrong"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_stays_as_it_is() {
+        let tables = tables();
+        let mut changes = Changes::of(&tables);
+        for (tag, copy) in [
+            ("other", "COPY \"Sch\".other (a) FROM stdin;\n"),
+            // By the root of its partitions.
+            ("t_1", "COPY \"Sch\".t (a) FROM stdin;\n"),
+            ("t", "COPY \"Sch\".t  FROM stdin;\n"),
+            ("t", "COPY \"Sch\".t (a) FROM stdin WITH (FORMAT csv);\n"),
+            ("t", "COPY \"Sch\".t (a) FROM stdin;DROP TABLE x;\n"),
+            ("t", "COPY \"Sch\".T (a) FROM stdin;\n"),
+            ("t", ""),
+        ] {
+            assert_eq!(changes.next(&data(tag), copy.as_bytes()), None, "{copy}");
+        }
+        let encoding = Entry {
+            kind: "ENCODING".to_owned(),
+            definition: "SET client_encoding = 'SJIS';\n".to_owned(),
+            ..Entry::default()
+        };
+        assert_eq!(changes.next(&encoding, b""), None);
+        let change = changes.next(&data("t"), b"COPY \"Sch\".t (a) FROM stdin;\n");
+        assert_eq!(
+            change.unwrap().columns,
+            None,
+            "a backslash may be no backslash"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! Rows that a restore makes binary on their way are those that the backup has: issue 16, step 2.
+
+use super::testbed::postgres::{Database, quoted, shared};
+use super::testbed::programs::{Ended, restorer};
+use super::testbed::{Env, env};
+use super::versions;
+use super::workers::{Stage, var, with};
+
+/// Rows of each table: from so many on it is worth it.
+const MANY: &str = "10000";
+const VALUES: &str = include_str!("values.sql");
+const TABLES: &str = "SELECT format('%I.%I', nspname, relname) FROM pg_class c \
+    JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname = 'public' ORDER BY 1";
+
+fn tables(database: &Database) -> Vec<String> {
+    database.sql(TABLES).lines().map(str::to_owned).collect()
+}
+
+/// Sums over what the server itself has for each row, bit by bit: in its binary format.
+fn sums(database: &Database) -> Vec<(String, String)> {
+    let file = format!("{}.copy", database.name());
+    let sum = |table: String| {
+        let sql = format!(
+            "SELECT current_setting('data_directory') || '/{file}' AS file \\gset\n\
+             COPY (SELECT * FROM ONLY {table} t ORDER BY t::text) TO :'file' (FORMAT binary);\n\
+             SELECT encode(sha256(pg_read_binary_file('{file}')), 'hex');"
+        );
+        let sum = database.sql(&sql);
+        (table, sum)
+    };
+    tables(database).into_iter().map(sum).collect()
+}
+
+/// The `binary=` of all streams together.
+fn binary(ended: &Ended) -> usize {
+    let each = ended.stderr.split(" binary=").skip(1);
+    let each = each.map(|it| it.split_whitespace().next().unwrap());
+    each.map(|it| it.parse::<usize>().unwrap()).sum()
+}
+
+fn restored(stage: &Stage, folder: &str, target: &Database, more: &Env) -> Ended {
+    let manifest = format!("{folder}/manifest.json");
+    let all = with(&stage.env(), &target.env());
+    let all = with(&with(&all, &var("BACKUP_REVISION", &manifest)), more);
+    restorer(&all).run()
+}
+
+/// Whether all of its rows are frozen: none is written again when it is first read.
+fn is_frozen(database: &Database, table: &str) -> bool {
+    let sql = format!(
+        "CREATE EXTENSION IF NOT EXISTS pg_visibility; \
+         SELECT bool_and(all_frozen) FROM pg_visibility('{table}')"
+    );
+    database.sql(&sql).trim() == "t"
+}
+
+fn values(count: &str) -> String {
+    VALUES.replace(":count", count)
+}
+
+/// Those of known types, those of others.
+const KNOWN: usize = 24;
+const OTHERS: usize = 1;
+
+#[test]
+fn every_value_of_every_type_comes_back_bit_by_bit() {
+    let stage = Stage::new("binary");
+    stage.database.sql(&values(MANY));
+    // Its offsets have minutes and seconds, for the years in which it had a time of its own.
+    let name = quoted(stage.database.name());
+    let zone = format!("ALTER DATABASE {name} SET timezone = 'Europe/Amsterdam'");
+    stage.database.sql(&zone);
+    let before = sums(&stage.database);
+    assert_eq!(before.len(), KNOWN + OTHERS);
+    let folder = stage.back_up(&env([]));
+    let target = shared().database("binary_target");
+    let ended = restored(&stage, &folder, &target, &env([]));
+    ended.expect_code(0);
+    assert_eq!(binary(&ended), KNOWN, "{ended}");
+    assert!(!ended.stderr.contains("went as text"), "{ended}");
+    for (sum, wanted) in sums(&target).iter().zip(&before) {
+        assert_eq!(sum, wanted);
+    }
+    for table in ["v_int8", "v_bytea", "v_part_1", "v_other"] {
+        assert!(is_frozen(&target, table), "{table}");
+    }
+    let as_text = shared().database("binary_text");
+    let ended = restored(
+        &stage,
+        &folder,
+        &as_text,
+        &var("RESTORE_COPY_FORMAT", "text"),
+    );
+    ended.expect_code(0);
+    assert_eq!(binary(&ended), 0);
+    assert_eq!(sums(&as_text), before);
+    assert!(!is_frozen(&as_text, "v_int8"));
+}
+
+/// The oldest and the newest server: their own clients, and what each says of its types.
+#[test]
+fn every_value_comes_back_on_other_servers() {
+    for major in [13, 18] {
+        let stage = versions::empty_stage(major);
+        stage.database.sql(&values("300"));
+        let before = sums(&stage.database);
+        let clients = versions::clients(&[major]);
+        let folder = stage.back_up(&clients);
+        let target = stage.database.cluster().database("binary_target");
+        let ended = restored(
+            &stage,
+            &folder,
+            &target,
+            &with(&clients, &var("RESTORE_COPY_FORMAT", "binary")),
+        );
+        ended.expect_code(0);
+        assert_eq!(binary(&ended), KNOWN, "{major}: {ended}");
+        assert_eq!(sums(&target), before, "{major}");
+        stage.database.cluster().crash();
+    }
+}
+
+/// A row that is larger than what is gathered, rows of other servers' making, a type that the target has
+/// another way: what is not taken ends the binary rows before it.
+#[test]
+fn what_is_not_taken_goes_as_text_with_what_follows() {
+    let stage = Stage::new("binary_partly");
+    stage.database.sql(
+        "CREATE TABLE large AS SELECT n AS id, CASE n WHEN 40 THEN repeat('x', 5000000) ELSE 'small' END AS v \
+             FROM generate_series(1, 90) n; \
+         CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 90) n; \
+         CREATE TABLE escaped AS SELECT n AS id, '\\x00ff5c'::bytea AS v FROM generate_series(1, 90) n; \
+         CREATE TABLE empty (id int, v text); \
+         CREATE TABLE of_no_columns ();",
+    );
+    let name = quoted(stage.database.name());
+    let escape = format!("ALTER DATABASE {name} SET bytea_output = escape");
+    stage.database.sql(&escape);
+    let before = sums(&stage.database);
+    let folder = stage.back_up(&env([]));
+    let target = shared().database("binary_partly_target");
+    let ended = restored(
+        &stage,
+        &folder,
+        &target,
+        &var("RESTORE_COPY_FORMAT", "binary"),
+    );
+    ended.expect_code(0);
+    assert!(ended.stderr.contains("tables=2"), "{ended}");
+    assert!(ended.stderr.contains("went as text"), "{ended}");
+    assert_eq!(binary(&ended), 4, "{ended}");
+    assert_eq!(sums(&target), before);
+    // Small ones are not worth it by themselves.
+    let small = shared().database("binary_small_target");
+    let ended = restored(&stage, &folder, &small, &env([]));
+    ended.expect_code(0);
+    assert_eq!(binary(&ended), 0, "{ended}");
+}
+
+/// Names, keys and checks of a table are the server's own to judge, and a refused row is told with its table,
+/// its line and its column, and leaves nothing.
+#[test]
+fn a_row_that_the_target_refuses_is_told_with_its_line() {
+    let stage = Stage::new("binary_refused");
+    // A check that is not valid for what is there: the backup has rows that it refuses.
+    stage.database.sql(
+        "CREATE TABLE checked AS SELECT n AS id, n::text AS v FROM generate_series(1, 20000) n; \
+         ALTER TABLE checked ALTER v TYPE varchar(5); \
+         ALTER TABLE checked ADD CONSTRAINT small CHECK (id < 20000) NOT VALID; \
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'small'",
+    );
+    let folder = stage.back_up(&env([]));
+    let target = shared().database("binary_refused_target");
+    let ended = restored(&stage, &folder, &target, &env([]));
+    assert_ne!(ended.code(), Some(0), "{ended}");
+    let last = ended.last_line();
+    assert!(last.contains("checked") && last.contains("small"), "{last}");
+    assert_eq!(tables(&target), Vec::<String>::new(), "nothing stays");
+}
