@@ -12,7 +12,7 @@ use backuper::job::{
     PinJob, PreviewJob, ReportingSettings, ShowJob, Value, Var,
 };
 use backuper::report::CoreAddress;
-use restorer::job::{IdentitySettings, RestoreJob};
+use restorer::job::{IdentitySettings, Mode, RestoreJob};
 
 pub use settings::{IDENTITY, WorkerSettings};
 pub use stores::{DefaultStore, usual_keys};
@@ -117,7 +117,11 @@ impl Workers {
             owners: owners.unwrap_or(self.settings.restore_owners),
             roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
-            mode: *mode,
+            mode: match mode {
+                Mode::Auto if drill.is_none() => self.settings.restore_mode,
+                asked => *asked,
+            },
+            keep_old: self.settings.keep_old,
             drill: drill.is_some(),
             drill_sql: drill.as_ref().and_then(Drill::question),
             identity: self.identity(identity),
