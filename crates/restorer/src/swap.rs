@@ -166,11 +166,17 @@ async fn leave_no_leftovers(
     (session, other): (&Client, &Target),
     target: &Target,
 ) -> Result<(), Failure> {
+    for name in beside::unmarked(session, other, target.database()).await? {
+        tracing::warn!(
+            "database {} may be what a swap restore has left that was cut short as it made it, and has no comment that says so: drop it where nobody needs it",
+            quote(&name)
+        );
+    }
     let now = Timestamp::now();
-    for Mark {
-        oiler, name, until, ..
-    } in beside::marked(session, other, target.database()).await?
-    {
+    for marked in beside::marked(session, other, target.database()).await? {
+        let Mark {
+            oiler, name, until, ..
+        } = marked.mark;
         let why = match oiler {
             // We have the gate, so whoever made it is gone.
             Standing::Loading => "a swap restore that was cut short has left it",

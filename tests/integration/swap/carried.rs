@@ -1,8 +1,10 @@
 //! What belongs to the database itself stays with its name.
 
 use super::{beside, one, says, shared, stage, swap};
+use crate::owners::login;
 use crate::testbed::{env, unique};
-use crate::workers::{Stage, var};
+use crate::versions::{clients, empty_stage};
+use crate::workers::{Stage, var, with};
 
 /// All of it, but for what differs from database to database.
 const ITS_OWN: &str = "
@@ -109,7 +111,7 @@ fn a_backup_of_another_encoding_is_restored_into_the_one_that_is_there() {
         s3: crate::testbed::s3::S3::start(),
     };
     other.database.sql("CREATE TABLE t AS SELECT 'mine' AS v");
-    let more = crate::workers::with(
+    let more = with(
         &other.database.env(),
         &env([("RESTORE_MODE", "swap"), ("BACKUP_REVISION", &folder[0])]),
     );
@@ -119,4 +121,37 @@ fn a_backup_of_another_encoding_is_restored_into_the_one_that_is_there() {
     let asked = "SELECT v || ' ' || getdatabaseencoding() FROM t";
     assert_eq!(other.database.sql(asked), "backup LATIN1");
     assert_eq!(stage.database.name(), name);
+}
+
+/// What PostgreSQL's catalogue has differs from major to major.
+#[test]
+fn the_oldest_and_the_newest_server_swap_too() {
+    for major in [13, 18] {
+        let more = clients(&[18]);
+        let stage = empty_stage(major);
+        let cluster = stage.database.cluster();
+        let name = stage.database.name();
+        stage.database.sql("CREATE TABLE t AS SELECT 'backup' AS v");
+        stage.back_up(&more);
+        stage.database.sql("UPDATE t SET v = 'later'");
+        let (role, me) = login(cluster, "CREATEDB");
+        cluster.sql(
+            "postgres",
+            &format!(
+                "CREATE ROLE owning; GRANT owning TO \"{role}\"; ALTER DATABASE \"{name}\" OWNER TO owning;
+                 ALTER DATABASE \"{name}\" SET work_mem = '7MB'; COMMENT ON DATABASE \"{name}\" IS 'ours';
+                 REVOKE ALL ON DATABASE \"{name}\" FROM PUBLIC"
+            ),
+        );
+        let own = stage.database.sql(ITS_OWN);
+        let mine = with(&with(&more, &me), &var("RESTORE_OWNERS", "none"));
+        let ended = swap(&stage, &mine);
+        ended.expect_code(0);
+        assert_eq!(stage.database.sql(ITS_OWN), own, "{major}: {ended}");
+        assert_eq!(says(&stage), "backup", "{major}");
+        super::swap_back(&stage, &mine).expect_code(0);
+        assert_eq!(says(&stage), "later", "{major}");
+        assert_eq!(stage.database.sql(ITS_OWN), own, "{major}: {ended}");
+        cluster.crash();
+    }
 }

@@ -85,11 +85,15 @@ fn a_swap_that_is_stopped_leaves_nothing_and_what_a_killed_one_leaves_the_next_o
                (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{left}')); END $$"
         ),
     );
+    let unmarked = format!("{name}_new_20200102_000000_0a1b2c3d");
+    shared().sql("postgres", &format!("CREATE DATABASE \"{unmarked}\""));
     hold.end();
     let ended = swap(&stage, &env([]));
     ended.expect_code(0);
     assert!(ended.printed().contains("cut short has left it"), "{ended}");
-    assert_eq!(beside(&stage, "new"), [alike]);
+    let warning = format!("database \"{unmarked}\" may be");
+    assert!(ended.printed().contains(&warning), "{ended}");
+    assert_eq!(beside(&stage, "new"), [alike, unmarked]);
     assert_eq!(says(&stage), "backup");
 }
 
@@ -146,6 +150,13 @@ fn a_swap_that_is_killed_at_any_step_leaves_one_whole_database_under_the_name() 
                 whole(&step);
                 stage.database.sql("UPDATE t SET v = 'later'");
             } else {
+                // Both are killed, the one here and the one in the server.
+                running.signal(Signal::SIGKILL);
+                let rename = format!(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                      WHERE query LIKE '%{name}%' AND query LIKE '%RENAME%' AND pid <> pg_backend_pid()"
+                );
+                assert_eq!(shared().sql("postgres", &rename), "1");
                 kill(&stage, running);
                 locking.end();
                 assert_eq!((whole(&step), oid(&stage)), ("later".to_owned(), before));
@@ -170,4 +181,29 @@ fn a_lock_that_passes_only_makes_a_swap_wait() {
     running.wait().expect_code(0);
     assert_eq!(says(&stage), "backup");
     one(&beside(&stage, "old"));
+}
+
+/// The connection is lost when all has been told to the server: what has become of it is found out.
+#[test]
+fn a_swap_whose_connection_is_lost_is_tried_again() {
+    let stage = stage("lost");
+    let name = stage.database.name();
+    let comment = format!("COMMENT ON DATABASE \"{name}\" IS 'x'");
+    let locking = Session::begin("postgres", None, &comment);
+    let running = swapping(&stage, &env([])).start();
+    let rename = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+          WHERE query LIKE '%{name}%' AND query LIKE '%RENAME%' AND wait_event_type = 'Lock'"
+    );
+    wait_for("a rename waits", || {
+        (shared().sql("postgres", &rename) != "0").then_some(())
+    });
+    locking.end();
+    let ended = running.wait();
+    ended.expect_code(0);
+    assert!(
+        ended.printed().contains("have not changed names"),
+        "{ended}"
+    );
+    assert_eq!(says(&stage), "backup");
 }

@@ -162,3 +162,39 @@ fn who_cannot_be_ended_is_named_and_the_target_is_as_it_was() {
     }
     staying.end();
 }
+
+/// Every owner may give his database a comment.
+#[test]
+fn a_database_of_another_role_does_not_come_back_unless_it_is_named() {
+    let cluster = shared();
+    let stage = stage("forged");
+    let name = stage.database.name();
+    swap(&stage, &env([])).expect_code(0);
+    let kept = beside(&stage, "old").remove(0);
+    let (other, _) = login(cluster, "");
+    let forged = unique("forged_");
+    cluster.sql(
+        "postgres",
+        &format!(
+            "CREATE DATABASE {forged} OWNER {other};
+             DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE {forged} IS %L',
+               (SELECT regexp_replace(replace(replace(shobj_description(d.oid, 'pg_database'), '{kept}', '{forged}'), d.oid::text, f.oid::text),
+                                      '\"since\":\"20', '\"since\":\"21')
+                  FROM pg_database d, pg_database f WHERE d.datname = '{kept}' AND f.datname = '{forged}')); END $$;
+             ALTER DATABASE \"{kept}\" OWNER TO {other}"
+        ),
+    );
+    let ended = swap_back(&stage, &env([]));
+    ended.expect_code(2);
+    for words in [kept.as_str(), &forged, "SWAP_BACK_TO"] {
+        assert!(ended.last_line().contains(words), "{words}: {ended}");
+    }
+    cluster.sql(
+        "postgres",
+        &format!("ALTER DATABASE \"{kept}\" OWNER TO postgres"),
+    );
+    swap_back(&stage, &env([])).expect_code(0);
+    assert_eq!(says(&stage), "later");
+    let sql = format!("SELECT count(*) FROM pg_database WHERE datname IN ('{name}', '{forged}')");
+    assert_eq!(cluster.sql("postgres", &sql), "2");
+}

@@ -70,26 +70,31 @@ async fn swap(job: &SwapBackJob, target: &Target, shutdown: &Shutdown) -> Result
     ))
 }
 
-/// The database that is to come back: the one of this name, or the one that was kept last.
+/// The database that is to come back: the one of this name, or the one that was kept last. One whose comment another
+/// role can have made up only comes where it is named.
 async fn kept(target: &Target, name: Option<&str>) -> Result<Mark, Failure> {
     let (session, other) = creation::maintenance(target).await?;
     let mut all = beside::marked(&session, &other, target.database()).await?;
-    all.retain(|it| it.oiler == Standing::Kept);
-    all.sort_by_key(|it| it.since);
-    let names = few(all.iter().map(|it| quote(&it.name)));
+    all.retain(|it| it.mark.oiler == Standing::Kept);
+    all.sort_by_key(|it| it.mark.since);
+    let names = few(all.iter().map(|it| quote(&it.mark.name)));
     let found = match name {
-        None => all.pop(),
-        Some(name) => all.into_iter().find(|it| it.name == name),
+        None => all.into_iter().rfind(|it| it.is_trusted),
+        Some(name) => all.into_iter().find(|it| it.mark.name == name),
     };
-    found.ok_or_else(|| {
-        Failure::refused(match name {
-            Some(name) if !names.is_empty() => format!(
-                "no database {} is kept of {target}: SWAP_BACK_TO may name {names}; nothing was changed",
-                quote(name)
-            ),
-            _ => format!(
-                "no database is kept of {target} whose comment says so: only a swap restore keeps one, and drops it when KEEP_OLD is over; nothing was changed"
-            ),
-        })
-    })
+    if let Some(found) = found {
+        return Ok(found.mark);
+    }
+    Err(Failure::refused(match (name, names.is_empty()) {
+        (Some(name), false) => format!(
+            "no database {} is kept of {target}: SWAP_BACK_TO may name {names}; nothing was changed",
+            quote(name)
+        ),
+        (None, false) => format!(
+            "{names} belongs to another role than {target}, so anybody may have given it the comment of a database that is kept: name it with SWAP_BACK_TO where it is what you want; nothing was changed"
+        ),
+        (_, true) => format!(
+            "no database is kept of {target} whose comment says so: only a swap restore keeps one, and a later one drops it when KEEP_OLD is over; nothing was changed"
+        ),
+    }))
 }

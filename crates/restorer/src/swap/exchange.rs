@@ -8,12 +8,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use backuper::postgres::{self, Entrance, Target};
-use backuper::runtime::Failure;
+use backuper::postgres::{self, Target};
+use backuper::runtime::{Failure, Verdict};
 use backuper::text::sql::{literal, quote};
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use super::obstacles::session_of;
@@ -26,12 +25,13 @@ use crate::target::tolerant::few;
 
 /// How often it is tried.
 const ATTEMPTS: u32 = 3;
-/// From one try to the next, while whoever waits is let in.
+/// From one try to the next, while whoever waits is let in: also where another session holds the database's lock, or
+/// another database has the name that was to be the old one's.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// From one look for sessions to the next.
 const LOOKING: Duration = Duration::from_millis(50);
 /// How long the server waits for the lock of a database, while new connections wait behind it.
-const LOCK: &str = "5s";
+const LOCK: &str = "2s";
 /// How often the server is asked what has become of a transaction that was lost.
 const LOST: u32 = 30;
 
@@ -93,16 +93,37 @@ impl From<Failure> for Failed {
     }
 }
 
+/// Why one try has not done it.
+#[derive(Debug)]
+enum Refused {
+    /// Another one may.
+    Passing(String),
+    /// No other one will.
+    Lasting(Failed),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        match failure.verdict {
+            Verdict::TryAgain => Self::Passing(failure.sentence),
+            _ => Self::Lasting(failure.into()),
+        }
+    }
+}
+
+impl From<postgres::Error> for Refused {
+    fn from(error: postgres::Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
 impl Exchange<'_> {
     /// Lets them change names; gives what has become of the old one, where there was one.
     ///
     /// # Errors
     /// Who is still there after several tries; what the server said.
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Option<Swapped>, Failed> {
-        let (entrance, other) = creation::enter_maintenance(self.target).await?;
-        let session = &entrance.session;
-        let process = process(session, &other).await?;
-        let oid = self.holder_of(self.new, session, &other).await?;
+        let target = self.target;
         let mut refusal = String::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -111,45 +132,55 @@ impl Exchange<'_> {
             if stop.is_cancelled() {
                 return Err(Failure::try_again("stopped").into());
             }
-            let mark = self.mark(Timestamp::now());
-            let sql = self.sql(mark.as_ref())?;
-            let Err(error) = self.attempt(&entrance, &sql).await else {
-                return Ok(self.done((session, &other), mark).await);
-            };
-            let code = error.code().cloned();
-            let error = postgres::Error::new("renaming a database in", &other, &error);
-            let Some(code) = code else {
-                // It is decided in the server, whether it hears from us or not.
-                return match self.after_loss(process, oid).await {
-                    Some(true) => {
-                        let again = creation::maintenance(self.target).await?;
-                        Ok(self.done((&again.0, &again.1), mark).await)
-                    }
-                    Some(false) => Err(Failure::from(error).into()),
-                    None => Err(Failed::Unknown(self.unknown(error))),
-                };
-            };
-            let rolled_back = session.batch_execute("ROLLBACK").await;
-            rolled_back
-                .map_err(|it| Failure::from(postgres::Error::new("leaving", &other, &it)))?;
-            // Somebody is there, or holds the database's lock, or has the name that was to be the old one's.
-            let passes = [
-                SqlState::OBJECT_IN_USE,
-                SqlState::LOCK_NOT_AVAILABLE,
-                SqlState::DUPLICATE_DATABASE,
-            ];
-            if !passes.contains(&code) {
-                return Err(Failure::from(error).into());
+            match Box::pin(self.attempt()).await {
+                Ok(swapped) => return Ok(swapped),
+                Err(Refused::Lasting(failed)) => return Err(failed),
+                Err(Refused::Passing(reason)) => {
+                    tracing::warn!(database = %target, %reason, "the databases have not changed names");
+                    refusal = reason;
+                }
             }
-            refusal = error.reason;
-            tracing::warn!(database = %self.target, reason = %refusal, "the databases have not changed names");
         }
-        let holders = self.holders(session, &other).await?;
-        let target = self.target;
+        let there = match self.there().await {
+            Ok(there) => there,
+            Err(error) => error.sentence,
+        };
         Err(Failure::try_again(format!(
-            "{target} could not be renamed, {ATTEMPTS} times ({refusal}); in the databases are {holders}: end them, and begin again; {target} is as it was"
+            "{target} could not be renamed, {ATTEMPTS} times ({refusal}); {there}; {target} is as it was"
         ))
         .into())
+    }
+
+    /// One try, during which sessions in both databases are ended: the first rename waits for them.
+    async fn attempt(&self) -> Result<Option<Swapped>, Refused> {
+        let (entrance, other) = creation::enter_maintenance(self.target).await?;
+        let session = &entrance.session;
+        let process = process(session, &other).await?;
+        let oid = holder_of(self.new, session, &other).await?;
+        let mark = self.mark(Timestamp::now());
+        let sql = self.sql(mark.as_ref())?;
+        let done = tokio::select! {
+            biased;
+            done = session.batch_execute(&sql) => done,
+            never = self.end_sessions(&entrance.witness) => match never {},
+        };
+        let Err(error) = done else {
+            return Ok(self.done((session, &other), mark).await);
+        };
+        let is_told = error.code().is_some();
+        let error = postgres::Error::new("renaming a database in", &other, &error);
+        if is_told && session.batch_execute("ROLLBACK").await.is_ok() {
+            return Err(error.into());
+        }
+        // It is decided in the server, whether it hears from us or not.
+        match self.after_loss(process, oid).await {
+            Some(true) => {
+                let (session, other) = creation::maintenance(self.target).await?;
+                Ok(self.done((&session, &other), mark).await)
+            }
+            Some(false) => Err(error.into()),
+            None => Err(Refused::Lasting(Failed::Unknown(self.unknown(error)))),
+        }
     }
 
     /// All of it, in one round trip: nobody waits for us, and nothing of ours can come between.
@@ -193,15 +224,6 @@ impl Exchange<'_> {
             until: Some(now.checked_add(kept).unwrap_or(Timestamp::MAX)),
             comment,
         })
-    }
-
-    /// One try, during which sessions in both databases are ended: the first rename waits for them.
-    async fn attempt(&self, entrance: &Entrance, sql: &str) -> Result<(), tokio_postgres::Error> {
-        tokio::select! {
-            biased;
-            done = entrance.session.batch_execute(sql) => done,
-            never = self.end_sessions(&entrance.witness) => match never {},
-        }
     }
 
     async fn end_sessions(&self, witness: &Client) -> Infallible {
@@ -255,7 +277,7 @@ impl Exchange<'_> {
                 continue;
             }
             let name = self.target.database();
-            if let Ok(found) = self.holder_of(name, &session, &other).await {
+            if let Ok(found) = holder_of(name, &session, &other).await {
                 return Some(found == oid);
             }
         }
@@ -270,28 +292,25 @@ impl Exchange<'_> {
         ))
     }
 
-    async fn holder_of(
-        &self,
-        name: &str,
-        session: &Client,
-        other: &Target,
-    ) -> Result<Option<u32>, Failure> {
-        let found = session.query_opt(HOLDER, &[&name]).await;
-        let found = found.map_err(|error| postgres::Error::new("examining", other, &error))?;
-        Ok(found.map(|it| it.get(0)))
-    }
-
-    async fn holders(&self, session: &Client, other: &Target) -> Result<String, Failure> {
+    /// Who is in the databases, and what to do about it.
+    async fn there(&self) -> Result<String, Failure> {
+        let (session, other) = creation::maintenance(self.target).await?;
         let rows = session.query(THERE, &[&self.names()]).await;
-        let rows = rows.map_err(|error| postgres::Error::new("examining", other, &error))?;
+        let rows = rows.map_err(|error| postgres::Error::new("examining", &other, &error))?;
         if rows.is_empty() {
-            return Ok("no sessions any more".to_owned());
+            return Ok("nobody is in it any more, so begin again".to_owned());
         }
+        let sessions = few(rows.iter().map(session_of));
         Ok(format!(
-            "the sessions of {}",
-            few(rows.iter().map(session_of))
+            "these sessions are in it: {sessions}; end them, and begin again"
         ))
     }
+}
+
+async fn holder_of(name: &str, session: &Client, other: &Target) -> Result<Option<u32>, Failure> {
+    let found = session.query_opt(HOLDER, &[&name]).await;
+    let found = found.map_err(|error| postgres::Error::new("examining", other, &error))?;
+    Ok(found.map(|it| it.get(0)))
 }
 
 async fn process(session: &Client, other: &Target) -> Result<i32, Failure> {

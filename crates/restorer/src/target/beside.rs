@@ -10,7 +10,7 @@ use backuper::text;
 use backuper::text::sql::{literal, quote};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::likeness::{Given, Likeness};
 
@@ -88,6 +88,23 @@ pub(crate) fn name_of_new(database: &str, now: Timestamp) -> String {
     ending(database, &format!("_new_{time}_{}", &random[..8]))
 }
 
+/// Whether a name is such a one. That alone makes no database ours.
+pub(crate) fn is_name_of_new(database: &str, name: &str) -> bool {
+    let model = name_of_new(database, Timestamp::UNIX_EPOCH);
+    let is_like = |(it, model): (char, char)| match model {
+        _ if !model.is_ascii_hexdigit() => it == model,
+        _ => it.is_ascii_hexdigit(),
+    };
+    let end = model.rfind("_new_").unwrap_or_default();
+    name.len() == model.len()
+        && name.get(..end) == model.get(..end)
+        && name
+            .chars()
+            .zip(model.chars())
+            .skip(model[..end].chars().count())
+            .all(is_like)
+}
+
 /// The name of a database that makes room at this time.
 pub(crate) fn name_of_old(database: &str, now: Timestamp) -> String {
     ending(database, &format!("_old_{}", now.strftime(TIME)))
@@ -95,6 +112,34 @@ pub(crate) fn name_of_old(database: &str, now: Timestamp) -> String {
 
 fn ending(database: &str, end: &str) -> String {
     format!("{}{end}", text::within(database, LONGEST - end.len()))
+}
+
+/// Databases whose names look as if a swap restore had begun to make them, and that have no comment at all: between
+/// CREATE DATABASE and our mark is a moment.
+///
+/// # Errors
+/// What the server said.
+pub(crate) async fn unmarked(
+    session: &Client,
+    other: &Target,
+    database: &str,
+) -> Result<Vec<String>, Failure> {
+    let sql =
+        "SELECT datname::text FROM pg_database WHERE shobj_description(oid, 'pg_database') IS NULL";
+    let rows = session.query(sql, &[]).await;
+    let rows = rows.map_err(|error| postgres::Error::new("examining", other, &error))?;
+    let names = rows.iter().map(|it| it.get::<_, String>(0));
+    Ok(names.filter(|it| is_name_of_new(database, it)).collect())
+}
+
+/// A database with our mark.
+#[derive(Debug)]
+pub(crate) struct Marked {
+    /// What it says.
+    pub(crate) mark: Mark,
+    /// Whether only those can have made the mark who could do anything to the target: it belongs to the target's owner, to
+    /// a superuser, or to the role that asks. Every owner may give his database a comment.
+    pub(crate) is_trusted: bool,
 }
 
 /// All that carry our mark for a database of this name.
@@ -105,15 +150,22 @@ pub(crate) async fn marked(
     session: &Client,
     other: &Target,
     database: &str,
-) -> Result<Vec<Mark>, Failure> {
-    let sql = "SELECT oid, datname::text, shobj_description(oid, 'pg_database') FROM pg_database
-                WHERE shobj_description(oid, 'pg_database') LIKE '%\"oiler\":%'";
-    let rows = session.query(sql, &[]).await;
+) -> Result<Vec<Marked>, Failure> {
+    let sql = "
+        SELECT d.oid, d.datname::text, shobj_description(d.oid, 'pg_database'),
+               r.rolsuper OR r.rolname = current_user
+               OR coalesce(d.datdba = (SELECT t.datdba FROM pg_database t WHERE t.datname = $1), false)
+          FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+         WHERE shobj_description(d.oid, 'pg_database') LIKE '%\"oiler\":%'";
+    let rows = session.query(sql, &[&database]).await;
     let rows = rows.map_err(|error| postgres::Error::new("examining", other, &error))?;
-    let read = rows
-        .iter()
-        .filter_map(|it| Mark::read(it.get(2), it.get(0), it.get(1)));
-    Ok(read.filter(|it| it.database == database).collect())
+    let read = |row: &Row| {
+        let mark = Mark::read(row.get(2), row.get(0), row.get(1))?;
+        let is_trusted = row.get(3);
+        Some(Marked { mark, is_trusted })
+    };
+    let read = rows.iter().filter_map(read);
+    Ok(read.filter(|it| it.mark.database == database).collect())
 }
 
 /// A database that is to be made like another one, whose place it takes.
@@ -228,5 +280,11 @@ mod tests {
             }
         }
         assert_ne!(name_of_new("shop", now), name_of_new("shop", now));
+        for database in ["shop".to_owned(), "ü_new_".repeat(9)] {
+            assert!(is_name_of_new(&database, &name_of_new(&database, now)));
+            assert!(!is_name_of_new(&database, &name_of_old(&database, now)));
+            assert!(!is_name_of_new(&database, &name_of_new("other", now)));
+        }
+        assert!(!is_name_of_new("shop", "shop_new_of_the_colleague_who_x"));
     }
 }

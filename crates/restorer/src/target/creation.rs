@@ -146,7 +146,6 @@ async fn create_beside(
             false => error.into(),
         }
     })?;
-    tracing::info!(database = %target, "created the database beside the one whose place it is to take");
     if let Err(failure) = beside.begin(client, (other, target)).await {
         let dropped = client.batch_execute(&format!("DROP DATABASE {name}")).await;
         if let Err(error) = dropped {
@@ -155,6 +154,7 @@ async fn create_beside(
         }
         return Err(failure);
     }
+    tracing::info!(database = %target, "created the database beside the one whose place it is to take");
     Ok(true)
 }
 
