@@ -65,7 +65,9 @@ fn owner_privileges_settings_comment_and_encoding_are_those_of_the_database_that
     cluster.sql("postgres", &changed);
     let own = stage.database.sql(ITS_OWN);
     let kept = beside(&stage, "old");
-    swap(&stage, &var("KEEP_OLD", "0")).expect_code(0);
+    let ended = swap(&stage, &var("KEEP_OLD", "0"));
+    ended.expect_code(0);
+    assert!(ended.last_line().contains("is dropped"), "{ended}");
     assert_eq!(stage.database.sql(ITS_OWN), own);
     assert_eq!(beside(&stage, "old"), [one(&kept)]);
 }
