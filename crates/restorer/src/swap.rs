@@ -134,8 +134,8 @@ impl Swap {
         obstacles.but_sessions().refuse(&target, Way::Restore)?;
         let now = Likeness::of(session, &target).await?;
         let name = new.database();
-        let mut prepared = now.privileges(name, Some(&beside.likeness));
-        prepared.extend(now.rest(name, Some(&beside.likeness)));
+        let mut prepared = now.since(&beside.likeness, name);
+        prepared.extend(now.rest(name));
         let exchange = Exchange {
             target: &target,
             old: Some((now.oid, now.comment.clone())),

@@ -205,7 +205,7 @@ impl Beside {
         session.batch_execute(&sql).await.map_err(failed)?;
         let privileges = self.likeness.privileges(name, None);
         give(session, other, &privileges, "COMMIT").await?;
-        give(session, other, &self.likeness.rest(name, None), "ROLLBACK").await
+        give(session, other, &self.likeness.rest(name), "ROLLBACK").await
     }
 }
 

@@ -217,9 +217,24 @@ impl Likeness {
         vec![given(sql.join("; "))]
     }
 
+    /// What has changed of owner and privileges since an earlier likeness: a database that was made like that one is
+    /// given it. Privileges go with their owner, so he comes first.
+    pub(crate) fn since(&self, before: &Self, name: &str) -> Vec<Given> {
+        let mut statements = Vec::new();
+        if before.owner != self.owner {
+            let (name, owner) = (quote(name), quote(&self.owner));
+            statements.push(Given {
+                what: "owner".to_owned(),
+                sql: format!("ALTER DATABASE {name} OWNER TO {owner}"),
+            });
+        }
+        statements.extend(self.privileges(name, Some(before)));
+        statements
+    }
+
     /// The statements that give a database the rest, but for its comment: when it has its contents, since a setting
     /// may be one that a load does not survive.
-    pub(crate) fn rest(&self, name: &str, before: Option<&Self>) -> Vec<Given> {
+    pub(crate) fn rest(&self, name: &str) -> Vec<Given> {
         let database = quote(name);
         let mut statements = Vec::new();
         let mut give = |what: &str, sql: String| {
@@ -228,13 +243,6 @@ impl Likeness {
                 sql,
             });
         };
-        if before.is_some_and(|it| it.owner != self.owner) {
-            let owner = quote(&self.owner);
-            give(
-                "owner",
-                format!("ALTER DATABASE {database} OWNER TO {owner}"),
-            );
-        }
         if self.connection_limit != -1 {
             let limit = self.connection_limit;
             give(
