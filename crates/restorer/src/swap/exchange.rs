@@ -213,6 +213,8 @@ impl Exchange<'_> {
     /// How the old one is kept from now on; none: there is none.
     fn mark(&self, now: Timestamp) -> Option<Mark> {
         let (oid, comment) = self.old.clone()?;
+        // People read it.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let kept = SignedDuration::try_from(self.keep_old).unwrap_or(SignedDuration::MAX);
         let database = self.target.database();
         Some(Mark {
