@@ -14,6 +14,8 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use backuper::storage::Tls;
+use backuper::storage::s3::client::http_client;
 use futures::stream::StreamExt as _;
 use tokio::task::JoinSet;
 
@@ -54,6 +56,7 @@ impl Bucket {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
+            .http_client(http_client(&Tls::default()).unwrap())
             .endpoint_url(of("S3_ENDPOINT"))
             .credentials_provider(credentials)
             .force_path_style(true)

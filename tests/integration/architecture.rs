@@ -237,7 +237,7 @@ const LEVELS: [(&str, &[&[&str]]); 3] = [
             &["job", "feed", "diagnostics"],
             &["resolve", "summary"],
             &["target"],
-            &["parallel", "in_place", "drill"],
+            &["parallel", "in_place", "drill", "swap"],
             &["run"],
         ],
     ),

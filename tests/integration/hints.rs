@@ -209,6 +209,8 @@ fn the_list_of_settings_is_that_of_all_programs() {
         names_of::<backuper::job::CheckJob>(),
         vec!["BACKUPER_TASK".to_owned()],
         names_of::<restorer::job::RestoreJob>(),
+        names_of::<restorer::job::SwapBackJob>(),
+        vec!["RESTORER_TASK".to_owned()],
         names_of::<scheduler::config::Config>(),
     ]
     .concat()

@@ -51,6 +51,7 @@ mod sessions;
 mod sql_gz;
 mod store_hints;
 mod stores;
+mod swap;
 mod tasks;
 mod tls;
 mod told;

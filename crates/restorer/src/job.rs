@@ -3,6 +3,8 @@
 mod given;
 pub mod identity;
 mod roles;
+mod swap_back;
+mod task;
 
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -11,11 +13,13 @@ use std::time::Duration;
 use backuper::catalog::Revision;
 use backuper::job::LayoutSettings;
 use backuper::job::store::StoreSettings;
-use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var};
+use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var, duration};
 use jiff::Timestamp;
 
 pub use identity::IdentitySettings;
 pub use roles::CreateRoles;
+pub use swap_back::SwapBackJob;
+pub use task::{Task, task};
 
 /// Everything a restorer needs to bring one backup back.
 #[derive(Clone, Debug)]
@@ -47,8 +51,11 @@ pub struct RestoreJob {
     /// How long to wait for a lock on an object that is to be replaced (5min, 90s).
     pub lock_wait_timeout: Duration,
 
-    /// auto: into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it.
+    /// auto (or in-place): into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it; swap: into a new database beside the one that is there, whose name it takes when it is complete.
     pub mode: Mode,
+
+    /// swap: how long the database that was there is kept (24h, 7days); 0: it is dropped when the new one has its name.
+    pub keep_old: Duration,
 
     /// auto: objects get the owners that the backup names, where the target has those roles; none: everything belongs to the role that restores.
     pub owners: Owners,
@@ -73,6 +80,25 @@ pub struct RestoreJob {
 
     /// Where to report, how to log.
     pub reporting: ReportingSettings,
+}
+
+/// How long a database is kept that has made room for another one, unless something else is said.
+pub const KEEP_OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads how long a database is kept; empty: a day.
+///
+/// # Errors
+/// As [`duration`], and when no calendar reaches so far.
+pub fn keep_old(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    if text.is_empty() {
+        return Ok(KEEP_OLD);
+    }
+    let time = duration(text)?;
+    if time > LONGEST {
+        return Err("0 or a time of no more than 100 years is needed".to_owned());
+    }
+    Ok(time)
 }
 
 /// Who owns what is restored.
@@ -114,6 +140,8 @@ pub enum Mode {
     Auto,
     /// Nothing: otherwise nothing is restored.
     Empty,
+    /// Whatever is there is kept under another name, and a new database takes its place.
+    Swap,
 }
 
 impl FromStr for Mode {
@@ -121,9 +149,10 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "" | "auto" => Ok(Self::Auto),
+            "" | "auto" | "in-place" => Ok(Self::Auto),
             "empty" => Ok(Self::Empty),
-            _ => Err("auto or empty is needed"),
+            "swap" => Ok(Self::Swap),
+            _ => Err("auto (or in-place), empty or swap is needed"),
         }
     }
 }
@@ -133,6 +162,7 @@ impl std::fmt::Display for Mode {
         formatter.write_str(match self {
             Self::Auto => "auto",
             Self::Empty => "empty",
+            Self::Swap => "swap",
         })
     }
 }
@@ -187,6 +217,7 @@ impl RestoreJob {
             jobs,
             lock_wait_timeout,
             mode,
+            keep_old,
             owners,
             roles,
             keep_going,
@@ -222,6 +253,10 @@ impl RestoreJob {
         // Said only where they are not the defaults, so that older restorers run too.
         if *mode != Mode::default() && !drill {
             vars.push(Var::plain("RESTORE_MODE", mode.to_string()));
+        }
+        if *mode == Mode::Swap && *keep_old != KEEP_OLD {
+            let keep_old = humantime::format_duration(*keep_old).to_string();
+            vars.push(Var::plain("KEEP_OLD", keep_old));
         }
         if *owners != Owners::default() {
             vars.push(Var::plain("RESTORE_OWNERS", owners.to_string()));
@@ -268,7 +303,8 @@ mod tests {
             ("RESTORE_AS_OF", "2026-11-20T21:05:27Z"),
             ("RESTORE_BEGIN_BY", "2026-11-20T21:20:27Z"),
             ("RESTORE_JOBS", "2"),
-            ("RESTORE_MODE", "empty"),
+            ("RESTORE_MODE", "swap"),
+            ("KEEP_OLD", "7days"),
             ("RESTORE_OWNERS", "none"),
             ("RESTORE_ROLES", "missing"),
             ("RESTORE_KEEP_GOING", "true"),
@@ -294,6 +330,31 @@ mod tests {
         )
         .unwrap();
         assert_eq!(format!("{job:?}"), format!("{again:?}"));
+        assert!(vars.contains(&("KEEP_OLD".to_owned(), "7days".to_owned())));
         assert!(vars.contains(&("DB_PASSWORD".to_owned(), "p w'\\$$=@#%".to_owned())));
+    }
+    #[test]
+    fn a_mode_that_does_not_exist_is_told_those_that_do() {
+        for (text, mode) in [
+            ("", Mode::Auto),
+            ("in-place", Mode::Auto),
+            ("swap", Mode::Swap),
+        ] {
+            assert_eq!(text.parse(), Ok(mode));
+        }
+        let needed = "swop".parse::<Mode>().unwrap_err();
+        for it in [Mode::Auto, Mode::Empty, Mode::Swap] {
+            assert!(needed.contains(&it.to_string()), "{needed}");
+        }
+    }
+
+    #[test]
+    fn an_old_database_is_kept_for_a_day_unless_it_is_said() {
+        assert_eq!(keep_old(""), Ok(KEEP_OLD));
+        assert_eq!(keep_old("0"), Ok(Duration::ZERO));
+        assert_eq!(keep_old("2h"), Ok(Duration::from_secs(7_200)));
+        for wrong in ["a day", "-1h", "1000years"] {
+            keep_old(wrong).unwrap_err();
+        }
     }
 }

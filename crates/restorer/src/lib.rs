@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! level 5   run, main
-//! level 4   parallel   in_place                     the ways to load
+//! level 4   parallel   in_place   swap              the ways to load, and to another database's place
 //! level 3   target                                  the database that is restored into
 //! level 2   resolve, summary                        which backup, and how it ended
 //! level 1   job, feed, diagnostics                  the worker contract; a program's stdin and stderr
@@ -25,4 +25,5 @@ pub mod parallel;
 pub mod resolve;
 pub mod run;
 pub mod summary;
+pub mod swap;
 pub mod target;

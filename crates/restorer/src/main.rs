@@ -1,11 +1,20 @@
-//! The restorer's binary: one restore, one exit code.
+//! The restorer's binary: one task, which is a restore unless RESTORER_TASK says another; one exit code.
 
 use std::process::ExitCode;
 
+use backuper::runtime::failure;
 use backuper::worker;
-use restorer::job::RestoreJob;
-use restorer::run;
+use restorer::job::{self, RestoreJob, SwapBackJob, Task};
+use restorer::{run, swap};
 
 fn main() -> std::io::Result<ExitCode> {
-    worker::run("restore", |job: &RestoreJob| &job.reporting, run::restore)
+    match job::task() {
+        Ok(Task::Restore) => {
+            worker::run("restore", |job: &RestoreJob| &job.reporting, run::restore)
+        }
+        Ok(Task::SwapBack) => {
+            worker::run("swap", |job: &SwapBackJob| &job.reporting, swap::swap_back)
+        }
+        Err(instead) => Ok(failure::refuse_to_start(instead)),
+    }
 }

@@ -18,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drill::{self, Compared};
 use crate::in_place::Replacing;
-use crate::job::{CreateRoles, RestoreJob};
+use crate::job::{CreateRoles, Mode, RestoreJob};
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
+use crate::swap::Swap;
+use crate::target::beside::Beside;
 use crate::target::made::Made;
 use crate::target::plan::{Roled, Wishes};
 use crate::target::preflight::{self, Ready};
@@ -83,7 +85,11 @@ async fn attempt(
             identities,
             backup: &backup,
             made,
+            beside: None,
         };
+        if job.mode == Mode::Swap {
+            return swap(job, target, from, progress, shutdown).await;
+        }
         if !job.drill {
             return put(job, target, from, progress, shutdown).await;
         }
@@ -108,6 +114,27 @@ async fn attempt(
         Backup::Script(_, _, None) => older.named_in(failure),
         _ => failure,
     })
+}
+
+/// Puts the backup into a new database, and that into the target's place, where somebody has something there.
+async fn swap(
+    job: &RestoreJob,
+    target: &Target,
+    from: From<'_>,
+    progress: &Arc<Progress>,
+    shutdown: &Shutdown,
+) -> Result<Done, Failure> {
+    let Some(swap) = Swap::begin(target, from.backup.part()).await? else {
+        return put(job, target, from, progress, shutdown).await;
+    };
+    let (new, beside) = swap.new_database();
+    let from = From {
+        beside: Some(beside),
+        ..from
+    };
+    let done = Box::pin(put(job, new, from, progress, shutdown)).await?;
+    let swapped = Box::pin(swap.finish(job.keep_old, shutdown)).await?;
+    Ok(Done { swapped, ..done })
 }
 
 /// Puts the backup that was found into the target.
@@ -135,6 +162,7 @@ async fn put(
             CreateRoles::Missing => Roled::Missing(globals.as_ref()),
         },
         made: from.made,
+        beside: from.beside,
     };
     let programs = &job.database.connection.programs;
     let preparing = preflight::target(target, programs, backup, wishes, shutdown);
@@ -174,6 +202,7 @@ async fn put(
         omissions,
         part: backup.part().map(ToString::to_string),
         drilled: drilled.map(|it| it.sentence(&backup.key(), target)),
+        swapped: None,
     })
 }
 
@@ -229,6 +258,7 @@ struct From<'a> {
     identities: &'a Identities,
     backup: &'a Backup,
     made: &'a Made,
+    beside: Option<&'a Beside>,
 }
 
 /// An empty target is loaded by many hands; one that holds something is replaced in one

@@ -1,10 +1,12 @@
 //! How a restore ended: for the log, the core and Prometheus.
 
+use std::fmt;
 use std::time::Duration;
 
 use backuper::postgres::Target;
 use backuper::report::{self, Gauges, Receivers, Reporter, core::Report};
 use backuper::runtime::{Failure, Verdict};
+use jiff::Timestamp;
 
 use crate::job::RestoreJob;
 
@@ -19,6 +21,41 @@ pub struct Loaded {
     /// What could not be made beside the rows, by kind and name; empty unless the load was to keep
     /// going.
     pub omissions: Vec<String>,
+}
+
+/// What has become of the database that had the target's name before a swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swapped {
+    /// Its name now, between double quotes.
+    pub kept: String,
+    /// Until when it is kept; none: it was not to be kept.
+    pub until: Option<Timestamp>,
+    /// Whether it is gone already.
+    pub dropped: bool,
+}
+
+impl fmt::Display for Swapped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kept,
+            until,
+            dropped,
+        } = self;
+        match until {
+            Some(until) => write!(
+                formatter,
+                "; the database that was there is kept as {kept} until {until}, and RESTORER_TASK=swap-back brings it back"
+            ),
+            None if *dropped => write!(
+                formatter,
+                "; the database that was there is dropped (KEEP_OLD=0)"
+            ),
+            None => write!(
+                formatter,
+                "; the database that was there is still there as {kept}, and the next swap restore drops it"
+            ),
+        }
+    }
 }
 
 /// A restore of all rows.
@@ -36,6 +73,8 @@ pub struct Done {
     pub part: Option<String>,
     /// What a drill has shown; none: it was no drill.
     pub drilled: Option<String>,
+    /// What has become of the database that was there; none: it has its name and the contents.
+    pub swapped: Option<Swapped>,
 }
 
 impl Done {
@@ -62,10 +101,11 @@ impl Done {
         Err(Failure {
             verdict: Verdict::Incomplete,
             sentence: format!(
-                "restored, but {count} {statements} failed: {}; all rows of {}{} are in {target}, and the log says why each failed",
+                "restored, but {count} {statements} failed: {}; all rows of {}{} are in {target}, and the log says why each failed{}",
                 names.join(", "),
                 self.key,
-                said(self.part.as_deref())
+                said(self.part.as_deref()),
+                self.swapped.map_or_else(String::new, |it| it.to_string())
             ),
         })
     }
@@ -77,12 +117,15 @@ impl Done {
             return format!("{drilled} ({:.1} s)", elapsed.as_secs_f64());
         }
         format!(
-            "restore complete: {} is back in {target} ({} tables, {} bytes, {:.1} s){}",
+            "restore complete: {} is back in {target} ({} tables, {} bytes, {:.1} s){}{}",
             self.key,
             self.tables,
             self.bytes,
             elapsed.as_secs_f64(),
-            said(self.part.as_deref())
+            said(self.part.as_deref()),
+            self.swapped
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string)
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The database that is restored into: what is found out and changed beside the backup itself.
 
+pub mod beside;
 pub mod conflicts;
 pub(crate) mod creation;
 pub(crate) mod database;
@@ -7,6 +8,7 @@ pub(crate) mod deadline;
 mod definers;
 mod extensions;
 pub(crate) mod kept;
+pub mod likeness;
 pub mod made;
 pub(crate) mod maintenance;
 pub mod making;

@@ -12,7 +12,7 @@ use backuper::job::{
     PinJob, PreviewJob, ReportingSettings, ShowJob, Value, Var,
 };
 use backuper::report::CoreAddress;
-use restorer::job::{IdentitySettings, RestoreJob};
+use restorer::job::{IdentitySettings, Mode, RestoreJob};
 
 pub use settings::{IDENTITY, WorkerSettings};
 pub use stores::{DefaultStore, usual_keys};
@@ -118,7 +118,11 @@ impl Workers {
             roles: roles.unwrap_or(self.settings.restore_roles),
             keep_going: keep_going.unwrap_or(self.settings.restore_keep_going),
             copy_format: self.settings.restore_copy_format,
-            mode: *mode,
+            mode: match mode {
+                Mode::Auto if drill.is_none() => self.settings.restore_mode,
+                asked => *asked,
+            },
+            keep_old: self.settings.keep_old,
             drill: drill.is_some(),
             drill_sql: drill.as_ref().and_then(Drill::question),
             identity: self.identity(identity),

@@ -372,20 +372,23 @@ fn the_workers_run_alone_too() {
     let shop = machine.cluster.named("shop");
     shop.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
     let port = machine.cluster.port().to_string();
-    let ours = |page: &str| {
-        let block = command(page, "DB_HOST=");
+    let ours = |page: &str, beginning: &str| {
+        let block = command(page, beginning);
         let block = assigned(&block, "DB_PASSWORD", machine.cluster.password());
-        let block = with(
-            &block,
-            "file:///var/backups",
-            &format!("file://{}", machine.store()),
-        );
+        let store = format!("file://{}", machine.store());
+        let block = block.replace("file:///var/backups", &store);
         format!("export DB_PORT={port}\n{}", machine.at_home(&block))
     };
-    machine.shell(&ours("docs/operating.md"));
-    machine.shell(&ours("docs/restoring.md"));
+    machine.shell(&ours("docs/operating.md", "DB_HOST="));
+    machine.shell(&ours("docs/restoring.md", "DB_HOST="));
     let back = machine.cluster.existing("shop_back");
     assert_eq!(back.checksums(), shop.checksums());
+    shop.sql("DELETE FROM t");
+    let damaged = shop.checksums();
+    machine.shell(&ours("docs/restoring.md", "RESTORE_MODE=swap"));
+    assert_eq!(back.checksums(), shop.checksums());
+    machine.shell(&ours("docs/restoring.md", "RESTORER_TASK=swap-back"));
+    assert_eq!(shop.checksums(), damaged);
     let listed = programs::backuper(&env([
         ("BACKUPER_TASK", "list"),
         ("BACKUP_SOURCE", &format!("127.0.0.1:{port}/shop")),

@@ -255,6 +255,16 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/restoring.md",
+            "RESTORE_MODE=swap",
+            Machine("the_workers_run_alone_too"),
+        ),
+        (
+            "docs/restoring.md",
+            "RESTORER_TASK=swap-back",
+            Machine("the_workers_run_alone_too"),
+        ),
+        (
+            "docs/restoring.md",
             "zstd -d",
             Machine("the_four_lines_restore_a_backup_by_hand"),
         ),

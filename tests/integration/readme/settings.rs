@@ -87,6 +87,15 @@ fn the_table_of_the_backupers_tasks_is_that_of_their_help() {
     }
 }
 
+#[test]
+fn the_table_of_the_restorers_other_task_is_that_of_its_help() {
+    let of_both = variables(&section("## Both workers"), true);
+    let told = variables(&section("## restorer's other task"), true);
+    let asked = env([("RESTORER_TASK", "swap-back")]);
+    let help = restorer(&asked).arg("--help").succeed().stdout;
+    assert_eq!(&variables(&help, false) - &of_both, told);
+}
+
 /// Of the commands: what `--help` of one of them names, and the scheduler's own that they read.
 #[test]
 fn the_table_of_the_commands_settings_is_that_of_their_help() {

@@ -34,7 +34,9 @@ fn a_restore_that_may_only_fill_refuses_what_is_not_empty() {
     let ended = stage.restore(&var("RESTORE_MODE", "careful"));
     ended.expect_code(2);
     assert!(
-        ended.last_line().contains("auto or empty is needed"),
+        ended
+            .last_line()
+            .contains("auto (or in-place), empty or swap is needed"),
         "{ended}"
     );
     // As an engine tells it, and as nobody means it.

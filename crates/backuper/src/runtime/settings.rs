@@ -139,13 +139,21 @@ impl FromStr for Task {
 /// # Errors
 /// A sentence where the variable has none of the words.
 pub fn task() -> Result<Task, Instead> {
+    task_of("BACKUPER_TASK")
+}
+
+/// What a worker is to do, by a variable of its own.
+///
+/// # Errors
+/// A sentence where the variable has none of the words.
+pub fn task_of<T: FromStr<Err = &'static str>>(variable: &str) -> Result<T, Instead> {
     #[expect(
         clippy::disallowed_methods,
         reason = "it says which settings clap is to read"
     )]
-    let task = std::env::var("BACKUPER_TASK").unwrap_or_default();
+    let task = std::env::var(variable).unwrap_or_default();
     task.parse()
-        .map_err(|needed| Instead::Refuse(format!("BACKUPER_TASK is wrong: {needed}")))
+        .map_err(|needed| Instead::Refuse(format!("{variable} is wrong: {needed}")))
 }
 
 /// A secret that is no argument of a command; none where it is not set or empty.

@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
 
-use super::{CopyFormat, CreateRoles, IdentitySettings, Mode, Owners, RestoreJob};
+use super::{CopyFormat, CreateRoles, IdentitySettings, Mode, Owners, RestoreJob, keep_old};
 
 /// The job as variables tell it.
 #[derive(Debug, Parser)]
@@ -62,9 +62,13 @@ struct Given {
     #[arg(help_heading = "Restore", env = "LOCK_WAIT_TIMEOUT", default_value = "5min", value_parser = lock_wait_timeout)]
     lock_wait_timeout: Duration,
 
-    /// auto: into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it.
+    /// auto (or in-place): into a database that is missing or empty, or in the place of what is there; empty: only into one that is missing or has nothing of anybody's in it; swap: into a new database beside the one that is there, whose name it takes when it is complete.
     #[arg(help_heading = "Restore", env = "RESTORE_MODE", default_value = "auto", value_parser = Mode::from_str)]
     mode: Mode,
+
+    /// swap: how long the database that was there is kept (24h, 7days); 0: it is dropped when the new one has its name.
+    #[arg(help_heading = "Restore", env = "KEEP_OLD", default_value = "24h", value_parser = keep_old)]
+    keep_old: Duration,
 
     /// The database's name in the place of DB_NAME, with RESTORE_MODE=empty: a restorer that does not know that mode begins nothing, since it has no DB_NAME.
     #[arg(help_heading = "Restore", env = "RESTORE_INTO_EMPTY", default_value = "", value_parser = maybe::<String>)]
@@ -121,6 +125,7 @@ impl Given {
             jobs,
             lock_wait_timeout,
             mut mode,
+            keep_old,
             into_empty,
             drill,
             drill_sql,
@@ -158,6 +163,7 @@ impl Given {
             jobs,
             lock_wait_timeout,
             mode,
+            keep_old,
             owners,
             roles,
             keep_going,

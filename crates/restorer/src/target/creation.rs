@@ -2,12 +2,13 @@
 
 use backuper::archive::manifest::Locale;
 use backuper::postgres::tools::Directories;
-use backuper::postgres::{self, Session, Target};
+use backuper::postgres::{self, Entrance, Session, Target};
 use backuper::runtime::{Deadline, Failure};
 use backuper::text::sql::{literal, quote};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::beside::Beside;
 use super::deadline::until;
 use super::subscription;
 use super::versions::{self, Server};
@@ -16,7 +17,7 @@ use crate::archive::toc::Toc;
 use crate::resolve::Backup;
 
 /// Databases to speak to while the target is not there yet.
-const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+pub(crate) const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// What the server answers when it does not have a locale, or not with this encoding.
 const NO_SUCH_LOCALE: [SqlState; 4] = [
@@ -28,11 +29,17 @@ const NO_SUCH_LOCALE: [SqlState; 4] = [
 
 /// A session with a database that is there whatever becomes of the target.
 pub(crate) async fn maintenance(target: &Target) -> Result<(Session, Target), Failure> {
+    let (entrance, other) = enter_maintenance(target).await?;
+    Ok((entrance.session, other))
+}
+
+/// The same with a second session, for what has to happen while the first one waits.
+pub(crate) async fn enter_maintenance(target: &Target) -> Result<(Entrance, Target), Failure> {
     let mut refusal = None;
     for name in MAINTENANCE {
         let other = target.with_database(name);
         match other.enter("restorer").await {
-            Ok(entrance) => return Ok((entrance.session, other)),
+            Ok(entrance) => return Ok((entrance, other)),
             Err(error) => refusal = Some(error),
         }
     }
@@ -42,7 +49,7 @@ pub(crate) async fn maintenance(target: &Target) -> Result<(Session, Target), Fa
     })
 }
 
-/// Makes the database as the backup's was; gives whether it was us.
+/// Makes the database as the backup's was, or like the one beside which it is to be; gives whether it was us.
 ///
 /// # Errors
 /// What the server said, and what to do about it.
@@ -50,6 +57,7 @@ pub(super) async fn create(
     target: &Target,
     programs: &Directories,
     backup: &Backup,
+    beside: Option<&Beside>,
 ) -> Result<bool, Failure> {
     let (client, other) = maintenance(target).await?;
     let row = client
@@ -62,6 +70,9 @@ pub(super) async fn create(
         version: row.get(1),
     };
     versions::fit(target, programs, backup, server).await?;
+    if let Some(beside) = beside {
+        return create_beside((&client, &other), target, backup, (beside, major)).await;
+    }
     let kind = kind(backup).map_or_else(String::new, |(encoding, locale)| {
         format!(
             " ENCODING {}{}",
@@ -98,6 +109,53 @@ pub(super) async fn create(
         ))),
         _ => Err(error.into()),
     }
+}
+
+/// Makes a database like the one that has its place until it is loaded: whoever uses that name finds encoding, order
+/// and equality of texts as they were, whatever the backup's were. The server has made one of this kind before.
+async fn create_beside(
+    (client, other): (&Client, &Target),
+    target: &Target,
+    backup: &Backup,
+    (beside, major): (&Beside, u32),
+) -> Result<bool, Failure> {
+    let likeness = &beside.likeness;
+    let (encoding, locale) = likeness.kind();
+    if kind(backup).is_some_and(|(encoding, locale)| likeness.differs_from(&encoding, &locale)) {
+        tracing::warn!(
+            database = %target,
+            "the backup's database had another encoding or locale than the one that is there, whose own stay"
+        );
+    }
+    let name = quote(target.database());
+    let sql = format!(
+        "CREATE DATABASE {name} TEMPLATE template0 ENCODING {}{}{}",
+        literal(&encoding),
+        options(&locale, major),
+        likeness.options()
+    );
+    let created = client.batch_execute(&sql).await;
+    created.map_err(|error| {
+        let denied = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let error = postgres::Error::new("creating", target, &error);
+        match denied {
+            true => Failure::refused(format!(
+                "{error}: a swap makes a database like the one that is there beside it; grant role {} what that takes, or set RESTORE_MODE=auto, which replaces the contents in place; nothing was changed",
+                quote(target.user())
+            )),
+            false => error.into(),
+        }
+    })?;
+    if let Err(failure) = beside.begin(client, (other, target)).await {
+        let dropped = client.batch_execute(&format!("DROP DATABASE {name}")).await;
+        if let Err(error) = dropped {
+            let error = postgres::Error::new("dropping", target, &error);
+            tracing::warn!(%error, "the database that this restore had created is still there, and is empty; drop it");
+        }
+        return Err(failure);
+    }
+    tracing::info!(database = %target, "created the database beside the one whose place it is to take");
+    Ok(true)
 }
 
 /// The encoding and the locale of the database that was backed up.

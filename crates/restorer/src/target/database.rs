@@ -88,6 +88,9 @@ pub(crate) fn within_transaction(target: &Target, toc: &Toc, plan: &Plan) -> Str
 
 /// What is executed, after a warning of the roles that it would be for and that are missing.
 fn applied(target: &Target, toc: &Toc, plan: &Plan) -> Vec<Own> {
+    if !plan.gives_own() {
+        return Vec::new();
+    }
     let (statements, absent) = statements(target.database(), toc, plan);
     if !absent.is_empty() {
         tracing::warn!(
@@ -166,7 +169,11 @@ pub(super) fn missing(toc: &Toc, plan: &Plan) -> BTreeSet<String> {
 
 /// The owner that the database had, where our role can give it to that one.
 fn owner<'a>(entry: &'a Entry, plan: &Plan) -> Option<&'a str> {
-    if entry.kind != "DATABASE" || !plan.sets_owners() || entry.owner == plan.roles.me {
+    if entry.kind != "DATABASE"
+        || !plan.gives_own()
+        || !plan.sets_owners()
+        || entry.owner == plan.roles.me
+    {
         return None;
     }
     let role = plan.roles.get(&entry.owner)?;

@@ -110,13 +110,13 @@ pub(crate) async fn brings_public(
 /// What makes room for a part that needs schemas: a database that has them is there, and not empty.
 pub(crate) fn first(created: bool, mode: Mode) -> &'static str {
     match (created, mode) {
-        (true, Mode::Auto) => {
+        (true, Mode::Auto | Mode::Swap) => {
             "create the database, make them in it with CREATE SCHEMA and restore again"
         }
         (true, Mode::Empty) => {
             "create the database, make them in it with CREATE SCHEMA and restore again with RESTORE_MODE=auto"
         }
-        (false, Mode::Auto) => "make them there with CREATE SCHEMA and restore again",
+        (false, Mode::Auto | Mode::Swap) => "make them there with CREATE SCHEMA and restore again",
         (false, Mode::Empty) => {
             "make them there with CREATE SCHEMA and restore again with RESTORE_MODE=auto"
         }

@@ -8,6 +8,7 @@ use backuper::runtime::Failure;
 use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
+use super::beside::Beside;
 use super::definers::Definers;
 use super::made::Made;
 use super::owners;
@@ -32,6 +33,8 @@ pub struct Wishes<'a> {
     pub roles: Roled<'a>,
     /// Where those are noted that were made.
     pub made: &'a Made,
+    /// The database whose place the restored one is to take; none: it is restored into its own place.
+    pub beside: Option<&'a Beside>,
 }
 
 /// Which roles are made.
@@ -59,6 +62,8 @@ pub struct Plan {
     /// The roles of the server.
     pub(crate) roles: Roles,
     owners: Owners,
+    /// Whether what belongs to the database itself is the backup's, and not another database's.
+    own: bool,
     tablespaces: bool,
     left_out: BTreeMap<i64, String>,
 }
@@ -77,6 +82,7 @@ impl Plan {
         wishes: Wishes<'_>,
     ) -> Result<Self, Failure> {
         let mut plan = Self::bare(roles, wishes.owners);
+        plan.own = wishes.beside.is_none();
         let Some(toc) = backup.toc() else {
             return Ok(plan);
         };
@@ -111,6 +117,7 @@ impl Plan {
         Self {
             roles,
             owners,
+            own: true,
             tablespaces: true,
             left_out: BTreeMap::new(),
         }
@@ -138,6 +145,11 @@ impl Plan {
         } else {
             &["--no-tablespaces"]
         }
+    }
+
+    /// Whether a database that is made gets what belonged to the backup's itself.
+    pub(crate) fn gives_own(&self) -> bool {
+        self.own
     }
 
     /// Whether owners are restored.

@@ -80,7 +80,7 @@ pub async fn target(
     let (entrance, created) = match target.enter("restorer").await {
         Ok(entrance) => (entrance, false),
         Err(error) if error.kind == Kind::NoDatabase => {
-            let created = creation::create(target, programs, backup).await?;
+            let created = creation::create(target, programs, backup, wishes.beside).await?;
             (target.enter("restorer").await?, created)
         }
         Err(error) => return Err(error.into()),
@@ -224,7 +224,7 @@ async fn making(
         return Ok(Making::default());
     };
     let plan = Plan::bare(roles.clone(), wishes.owners);
-    let missing = needed::missing(toc, &plan, created);
+    let missing = needed::missing(toc, &plan, created && wishes.beside.is_none());
     if missing.is_empty() {
         return Ok(Making::default());
     }

@@ -377,6 +377,23 @@ mod tests {
         assert_ne!(drill.request(), read.request());
     }
 
+    /// A drill has no target whose place could be taken, and who asks for a mode gets it.
+    #[test]
+    fn the_administrators_mode_is_that_of_restores_that_ask_for_none() {
+        let mut workers = workers();
+        workers.settings.restore_mode = Mode::Swap;
+        workers.settings.keep_old = std::time::Duration::ZERO;
+        let plain = restore("copy", "0", 0);
+        let job = workers.restore(&plain);
+        assert_eq!((job.mode, job.keep_old.is_zero()), (Mode::Swap, true));
+        let mut only_empty = plain.clone();
+        only_empty.wishes.mode = Mode::Empty;
+        assert_eq!(workers.restore(&only_empty).mode, Mode::Empty);
+        let mut drill = plain;
+        drill.drill = Some(Drill::default());
+        assert_eq!(workers.restore(&drill).mode, Mode::Auto);
+    }
+
     /// After a rollback an older scheduler would take the target's own backups.
     #[test]
     fn a_restore_that_says_whose_backup_it_takes_is_kept_from_older_schedulers() {

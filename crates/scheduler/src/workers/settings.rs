@@ -18,7 +18,7 @@ use backuper::postgres::{Authorities, SslMode};
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::{CopyFormat, CreateRoles, Owners};
+use restorer::job::{CopyFormat, CreateRoles, KEEP_OLD, Mode, Owners, keep_old};
 
 use super::stores::DefaultStore;
 use crate::domain::credential::Reference;
@@ -102,6 +102,14 @@ pub struct WorkerSettings {
     /// How many streams of a restore run side by side; empty: the worker's cores, 4 at most.
     #[arg(env = "RESTORE_JOBS", default_value = "", value_parser = maybe::<NonZeroU16>)]
     pub restore_jobs: Maybe<NonZeroU16>,
+
+    /// auto (or in-place): a restore that asks for no other mode replaces the contents in place; empty: it restores only into what is missing or empty; swap: into a new database that takes the place of the one that is there.
+    #[arg(env = "RESTORE_MODE", default_value = "auto", value_parser = Mode::from_str)]
+    pub restore_mode: Mode,
+
+    /// swap: how long a restore keeps the database that was there (24h, 7days); 0: it is dropped when the new one has its name.
+    #[arg(env = "KEEP_OLD", default_value = "24h", value_parser = keep_old)]
+    pub keep_old: Duration,
 
     /// auto: a restore gives objects the owners that the backup names; none: all belong to the role that restores.
     #[arg(env = "RESTORE_OWNERS", default_value = "auto", value_parser = Owners::from_str)]
@@ -200,6 +208,8 @@ impl WorkerSettings {
             azure: AzureSettings::default(),
             backup_jobs: None,
             restore_jobs: None,
+            restore_mode: Mode::Auto,
+            keep_old: KEEP_OLD,
             restore_owners: Owners::Auto,
             restore_roles: CreateRoles::None,
             restore_keep_going: false,

@@ -8,6 +8,7 @@ use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     StalledStreamProtectionConfig,
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority,
@@ -27,6 +28,14 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// The region that servers other than AWS expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// The HTTP client of the SDK's clients in these programs: the SDK brings none of its own here.
+///
+/// # Errors
+/// `Kind::Misconfigured` when a certificate file cannot be used.
+pub fn http_client(tls: &Tls) -> Result<SharedHttpClient, Error> {
+    Ok(Connector::shared(Http::new(tls)?))
+}
+
 /// Builds the client, which tries a request as often as this; nothing is sent. Says also whether it speaks TLS.
 pub(super) async fn build(
     place: &S3Place,
@@ -39,7 +48,7 @@ pub(super) async fn build(
         tracing::info!(%proxy, "the environment's proxy is asked for S3");
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Connector::shared(Http::new(tls)?))
+        .http_client(http_client(tls)?)
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(attempts)

@@ -151,7 +151,7 @@ fn bytea(field: &[u8], to: &mut Vec<u8>) -> Option<()> {
     let digits = field.strip_prefix(br"\\x")?;
     let at = to.len();
     to.resize(at + digits.len() / 2, 0);
-    hex::decode_to_slice(digits, to.get_mut(at..)?).ok()
+    faster_hex::hex_decode(digits, to.get_mut(at..)?).ok()
 }
 
 /// 8, 4, 4, 4 and 12 hexadecimal digits.
