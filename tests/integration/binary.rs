@@ -70,8 +70,12 @@ fn every_value_of_every_type_comes_back_bit_by_bit() {
     let name = quoted(stage.database.name());
     let zone = format!("ALTER DATABASE {name} SET timezone = 'Europe/Amsterdam'");
     stage.database.sql(&zone);
+    // What may be refused for want of other rows goes as text, and keeps no other table from being binary.
+    stage.database.sql(
+        "CREATE EXTENSION citext; CREATE TABLE w AS SELECT n::text::citext AS v FROM generate_series(1, 20000) n",
+    );
     let before = sums(&stage.database);
-    assert_eq!(before.len(), KNOWN + OTHERS);
+    assert_eq!(before.len(), KNOWN + OTHERS + 1);
     let folder = stage.back_up(&env([]));
     let target = shared().database("binary_target");
     let ended = restored(&stage, &folder, &target, &env([]));

@@ -305,6 +305,25 @@ fn what_was_kept_long_enough_is_dropped_by_the_next_swap_and_nothing_else_is() {
     assert_eq!(shared().sql("postgres", &sql), "1");
 }
 
+/// What is not whole takes the place, as it was asked to; what it leaves is then the only whole one.
+#[test]
+fn the_old_database_is_kept_where_something_was_left_out() {
+    let stage = Stage::new("swap_partly");
+    stage.database.sql(
+        "CREATE TABLE z (id int PRIMARY KEY); CREATE TABLE t (id int REFERENCES z); \
+         ALTER TABLE t DISABLE TRIGGER ALL; INSERT INTO t VALUES (1); ALTER TABLE t ENABLE TRIGGER ALL",
+    );
+    stage.back_up(&env([]));
+    let more = env([("RESTORE_KEEP_GOING", "true"), ("KEEP_OLD", "0")]);
+    let ended = swap(&stage, &more);
+    ended.expect_code(3);
+    assert!(ended.stderr.contains("t_id_fkey"), "{ended}");
+    assert!(ended.stderr.contains("something was left out"), "{ended}");
+    let old = beside(&stage, "old");
+    let sql = format!("DROP DATABASE \"{}\"", one(&old));
+    stage.database.cluster().sql("postgres", &sql);
+}
+
 #[test]
 fn a_name_may_be_as_long_as_it_can_be_and_of_any_script() {
     let cluster = shared();

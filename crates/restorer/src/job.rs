@@ -88,11 +88,15 @@ pub const KEEP_OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reads how long a database is kept; empty: a day.
 ///
 /// # Errors
-/// As [`duration`], and when no calendar reaches so far.
+/// As [`duration`], when no calendar reaches so far, and where a unit is missing: seconds in the place of days would
+/// cost somebody his database.
 pub fn keep_old(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     if text.is_empty() {
         return Ok(KEEP_OLD);
+    }
+    if text != "0" && text.bytes().all(|it| it.is_ascii_digit()) {
+        return Err(format!("a unit is needed: {text}h, {text}days"));
     }
     let time = duration(text)?;
     if time > LONGEST {
@@ -353,7 +357,7 @@ mod tests {
         assert_eq!(keep_old(""), Ok(KEEP_OLD));
         assert_eq!(keep_old("0"), Ok(Duration::ZERO));
         assert_eq!(keep_old("2h"), Ok(Duration::from_secs(7_200)));
-        for wrong in ["a day", "-1h", "1000years"] {
+        for wrong in ["a day", "-1h", "1000years", "7"] {
             keep_old(wrong).unwrap_err();
         }
     }

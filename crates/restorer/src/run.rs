@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drill::{self, Compared};
 use crate::in_place::Replacing;
-use crate::job::{CreateRoles, Mode, RestoreJob};
+use crate::job::{CreateRoles, KEEP_OLD, Mode, RestoreJob};
 use crate::parallel::Loading;
 use crate::resolve::{self, Backup};
 use crate::summary::{self, Done, Loaded};
@@ -133,7 +133,13 @@ async fn swap(
         ..from
     };
     let done = Box::pin(put(job, new, from, progress, shutdown)).await?;
-    let swapped = Box::pin(swap.finish(job.keep_old, shutdown)).await?;
+    let keep_old = if job.keep_old.is_zero() && !done.omissions.is_empty() {
+        tracing::warn!(kept = ?KEEP_OLD, "something was left out, so the database that was there is kept, whatever KEEP_OLD says");
+        KEEP_OLD
+    } else {
+        job.keep_old
+    };
+    let swapped = Box::pin(swap.finish(keep_old, shutdown)).await?;
     Ok(Done { swapped, ..done })
 }
 

@@ -185,6 +185,10 @@ async fn leave_no_leftovers(
             }
             Standing::Kept => continue,
         };
+        if oiler == Standing::Kept && removal::is_in_use(session, &name).await {
+            tracing::warn!(database = %quote(&name), "a database stays although {why}: somebody is connected to it");
+            continue;
+        }
         match removal::drop_database((session, other), &name).await {
             Ok(()) => tracing::info!(database = %quote(&name), "dropped a database: {why}"),
             Err(error) => {

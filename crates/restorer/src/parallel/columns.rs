@@ -11,7 +11,7 @@ use backuper::runtime::Failure;
 
 use super::Loading;
 use crate::archive::binary::{Tables, Type};
-use crate::archive::rows;
+use crate::archive::rows::{self, Calls};
 use crate::archive::toc::Toc;
 use crate::job::CopyFormat;
 
@@ -49,7 +49,10 @@ pub(super) async fn of(
         .entries
         .iter()
         .filter(|it| it.kind == "TABLE" && made.contains(&it.id));
-    let made: BTreeSet<String> = tables.map(rows::name).collect();
+    // What may be loaded again must leave no row behind when it fails, and two statements could.
+    let calls = Calls::of(toc);
+    let made = tables.map(rows::name);
+    let made: BTreeSet<String> = made.filter(|it| !calls.may_be_refused(it)).collect();
     let wanted: Vec<&str> = match loading.copy_format {
         CopyFormat::Binary => all(manifest).collect(),
         CopyFormat::Auto | CopyFormat::Text => manifest.data().flat_map(large).collect(),

@@ -44,6 +44,8 @@ impl Restoring<'_> {
             "--no-owner".into(),
             "--no-acl".into(),
             "--no-password".into(),
+            // It says which table it is at, and which entry has failed: of errors alone it names none.
+            "--verbose".into(),
             target.connection_argument(Traffic::Writes),
         ];
         all.extend(self.loading.plan.arguments().iter().map(OsString::from));
@@ -197,10 +199,8 @@ impl Restoring<'_> {
         let Part { expected, list, .. } = part;
         let goes_on = part.mode == Mode::GoesOn;
         let arguments: &[&str] = match part.mode {
-            // It says which table it is at. Of a schema with thousands of entries, as many lines would take
-            // as long as the statements.
-            Mode::OneTransaction => &["--verbose", "--section=data", "--single-transaction"],
-            Mode::Ends | Mode::GoesOn => &["--verbose", "--section=data"],
+            Mode::OneTransaction => &["--section=data", "--single-transaction"],
+            Mode::Ends | Mode::GoesOn => &["--section=data"],
         };
         let mut program = self.program(arguments, goes_on, true);
         program

@@ -297,8 +297,7 @@ impl<'a> Loader<'a> {
         } else {
             Mode::Ends
         };
-        // What may be loaded again must leave no row behind when it fails, and two statements could.
-        let binary = mode == Mode::Ends && list.is_none() && !self.made.is_empty();
+        let binary = list.is_none() && !self.made.is_empty();
         Ok(Some(Part {
             stream,
             archive,

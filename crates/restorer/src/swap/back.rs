@@ -51,6 +51,7 @@ async fn swap(job: &SwapBackJob, target: &Target, shutdown: &Shutdown) -> Result
         old = Some((likeness.oid, likeness.comment));
     }
     let kept = kept(target, job.to.as_deref()).await?;
+    tracing::warn!(database = %target, since = %kept.since, "owner, privileges, settings and comment come back as that database had them when it made room: what was granted, revoked or set since is not carried over");
     drop(gate);
     let exchange = Exchange {
         target,

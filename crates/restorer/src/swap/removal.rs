@@ -12,6 +12,13 @@ const STATE: &str = "
     SELECT datistemplate, EXISTS (SELECT FROM pg_subscription s WHERE s.subdbid = d.oid)
       FROM pg_database d WHERE datname = $1";
 
+/// Whether anybody is in a database, or it cannot be told.
+pub(super) async fn is_in_use(session: &Client, name: &str) -> bool {
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend')";
+    let asked = session.query_one(sql, &[&name]).await;
+    asked.map_or(true, |it| it.get(0))
+}
+
 /// Drops a database, and ends the sessions in it. One that is not there is dropped.
 ///
 /// # Errors
