@@ -7,12 +7,14 @@
 mod changed;
 mod encoding;
 mod entry;
+mod layout;
 
 use std::io::Read;
 use std::ops::Range;
 
 pub use changed::{Changed, Copy};
 use encoding::TextEncoding;
+pub use layout::{Layout, number};
 
 /// What every archive in the custom format begins with.
 pub const MAGIC: &[u8] = b"PGDMP";
@@ -232,45 +234,9 @@ impl Toc {
     }
 }
 
-/// A sign, then the absolute value, least byte first; none when it is too large.
-#[must_use]
-pub fn number(bytes: &[u8]) -> Option<i64> {
-    let (sign, digits) = bytes.split_first()?;
-    let value = digits.iter().rev().try_fold(0i64, |sum, byte| {
-        sum.checked_mul(256)?.checked_add(i64::from(*byte))
-    })?;
-    Some(if *sign == 0 { value } else { -value })
-}
-
 fn major(version: &str) -> Option<u32> {
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
-}
-
-/// How an archive writes what follows its table of contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// Bytes of a number, beside its sign.
-    pub int_size: usize,
-    /// Whether pg_dump has compressed the rows.
-    pub compressed: bool,
-    minor: u8,
-    offset_size: usize,
-}
-
-impl Layout {
-    /// Reads the head of an archive and leaves `source` where its rows begin.
-    ///
-    /// # Errors
-    /// [`Error`]; a source that fails is one that ends.
-    pub fn of(source: impl Read) -> Result<Self, Error> {
-        let mut reader = Reader::begin(source)?;
-        let (_, count) = reader.beginning()?;
-        for _ in 0..count {
-            reader.entry()?;
-        }
-        Ok(reader.layout)
-    }
 }
 
 struct Reader<R> {

@@ -101,20 +101,6 @@ impl Changed {
     }
 }
 
-impl Layout {
-    /// A number that is not negative, as the archive writes it.
-    fn number(self, value: i64) -> Result<Vec<u8>, Error> {
-        let digits = value.to_le_bytes();
-        let (written, rest) = digits
-            .split_at_checked(self.int_size)
-            .ok_or(Error::Damaged("a number has too many bytes"))?;
-        if rest.iter().any(|it| *it != 0) {
-            return Err(Error::Damaged("a number has too few bytes"));
-        }
-        Ok([&[0], written].concat())
-    }
-}
-
 /// Keeps what is read.
 struct Recorded<R> {
     source: R,
