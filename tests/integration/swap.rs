@@ -295,6 +295,19 @@ fn what_was_kept_long_enough_is_dropped_by_the_next_swap_and_nothing_else_is() {
     kept.retain(|it| *it != alike);
     let expired = one(&kept).to_owned();
     shared().sql("postgres", "SELECT pg_sleep(1.1)");
+    // Somebody is in it: it stays.
+    let open = format!("ALTER DATABASE \"{expired}\" ALLOW_CONNECTIONS true");
+    shared().sql("postgres", &open);
+    let session = Session::begin(&expired, None, "SELECT 1");
+    let ended = swap(&stage, &env([]));
+    ended.expect_code(0);
+    assert!(ended.printed().contains("somebody is connected"), "{ended}");
+    let all = beside(&stage, "old");
+    assert!(all.contains(&expired), "{all:?}");
+    let later = all.iter().find(|it| **it != expired && **it != alike);
+    let drop = format!("DROP DATABASE \"{}\"", later.expect("one more"));
+    shared().sql("postgres", &drop);
+    session.end();
     let ended = swap(&stage, &env([]));
     ended.expect_code(0);
     assert!(ended.printed().contains("kept as long as"), "{ended}");

@@ -64,6 +64,9 @@ impl From<postgres::Error> for Failure {
             postgres::Kind::Unavailable if error.state == Some(SqlState::OUT_OF_MEMORY) => {
                 "; the server has too little memory for that: try again when less is going on there, or give it more"
             }
+            postgres::Kind::Unavailable if error.state == Some(SqlState::DISK_FULL) => {
+                "; make room on the server's disk, and run it again"
+            }
             postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
             postgres::Kind::Denied
             | postgres::Kind::Misconfigured

@@ -137,7 +137,6 @@ impl Progress {
         Arc::new(Stream {
             whole: Arc::clone(self),
             current: Mutex::default(),
-            name: Mutex::default(),
         })
     }
 
@@ -290,36 +289,46 @@ impl Moment {
 #[derive(Debug)]
 pub struct Stream {
     whole: Arc<Progress>,
-    current: Mutex<Option<(Option<u64>, u64)>>,
-    /// The name of the table that it is at, or was at last.
-    name: Mutex<String>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The table that a stream is at.
+#[derive(Debug)]
+struct Current {
+    name: String,
+    /// Bytes on the server's disk, where they are known.
+    size: Option<u64>,
+    /// Bytes that have passed since it began.
+    passed: u64,
 }
 
 impl Stream {
     /// So many bytes have passed.
     pub fn add(&self, bytes: u64) {
-        if let Some((_, passed)) = &mut *self.current() {
-            *passed += bytes;
+        if let Some(current) = &mut *self.current() {
+            current.passed += bytes;
         }
         self.whole.state().bytes += bytes;
     }
 
-    /// The rows of a table begin, and those of the one before have passed.
+    /// The rows of a table begin, and those of the one before have passed. One whose rows come in two pieces is told
+    /// twice.
     pub fn table(&self, name: &str) {
-        // One whose rows come in two pieces is told twice.
-        {
-            let mut last = self.name.lock().unwrap_or_else(PoisonError::into_inner);
-            if *last == name {
-                return;
-            }
-            name.clone_into(&mut last);
+        let mut current = self.current();
+        if current.as_ref().is_some_and(|it| it.name == name) {
+            return;
         }
         let size = match self.whole.work().as_ref().map(|it| &it.size) {
             Some(Size::OnDisk(sizes, _)) => sizes.get(name).copied(),
             Some(Size::Known(_) | Size::Unknown) | None => None,
         };
-        let before = self.current().replace((size, 0));
-        self.done(before);
+        let before = current.replace(Current {
+            name: name.to_owned(),
+            size,
+            passed: 0,
+        });
+        drop(current);
+        self.done(before.as_ref());
     }
 
     /// So many tables have passed, of a stream that nobody says more of.
@@ -330,11 +339,13 @@ impl Stream {
     /// All of the stream has passed.
     pub fn end(&self) {
         let last = self.current().take();
-        self.done(last);
+        self.done(last.as_ref());
     }
 
-    fn done(&self, table: Option<(Option<u64>, u64)>) {
-        let Some((size, passed)) = table else { return };
+    fn done(&self, table: Option<&Current>) {
+        let Some(&Current { size, passed, .. }) = table else {
+            return;
+        };
         let mut state = self.whole.state();
         state.tables += 1;
         if let Some(size) = size {
@@ -343,7 +354,7 @@ impl Stream {
         }
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<(Option<u64>, u64)>> {
+    fn current(&self) -> MutexGuard<'_, Option<Current>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

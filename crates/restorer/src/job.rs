@@ -88,7 +88,7 @@ pub const KEEP_OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reads how long a database is kept; empty: a day.
 ///
 /// # Errors
-/// As [`duration`], when no calendar reaches so far, and where a unit is missing: seconds in the place of days would
+/// Where it is no time, when no calendar reaches so far, and where a unit is missing: seconds in the place of days would
 /// cost somebody his database.
 pub fn keep_old(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -98,7 +98,8 @@ pub fn keep_old(text: &str) -> Result<Duration, String> {
     if text != "0" && text.bytes().all(|it| it.is_ascii_digit()) {
         return Err(format!("a unit is needed: {text}h, {text}days"));
     }
-    let time = duration(text)?;
+    let needed = |_error| "0 or a time with its unit is needed, such as 24h or 7days".to_owned();
+    let time = duration(text).map_err(needed)?;
     if time > LONGEST {
         return Err("0 or a time of no more than 100 years is needed".to_owned());
     }

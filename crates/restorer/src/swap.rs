@@ -124,7 +124,13 @@ impl Swap {
         }
         if gate.session.is_closed() {
             tracing::info!(database = %target, "the session that kept others out was ended; entering again");
-            gate = target.enter("restorer").await.map_err(Failure::from)?;
+            gate = match target.enter("restorer").await {
+                Ok(entrance) => entrance,
+                Err(error) if error.kind == Kind::NoDatabase => {
+                    return Err(exchange::replaced(&target).into());
+                }
+                Err(error) => return Err(Failure::from(error).into()),
+            };
             let locked = lock::enter_for_restore(&gate.session, &target).await;
             locked.map_err(Failure::from)?;
         }
@@ -133,6 +139,9 @@ impl Swap {
         let obstacles = Obstacles::of(session, &target).await?;
         obstacles.but_sessions().refuse(&target, Way::Restore)?;
         let now = Likeness::of(session, &target).await?;
+        if now.oid != beside.likeness.oid {
+            return Err(exchange::replaced(&target).into());
+        }
         let name = new.database();
         let mut prepared = now.since(&beside.likeness, name);
         prepared.extend(now.rest(name));

@@ -56,6 +56,49 @@ fn all_that_stands_against_a_swap_is_told_at_once() {
     assert!(ended.last_line().contains("programs connect to"), "{ended}");
 }
 
+/// Whoever renames the target while the new one is loaded, and makes another, keeps both.
+#[test]
+fn what_somebody_else_has_put_under_the_name_meanwhile_stays() {
+    let stage = Stage::new("replaced");
+    let hold = Hold::prepared(&stage);
+    changed(&stage);
+    let name = stage.database.name();
+    for made in [false, true] {
+        hold.begin();
+        let running = swapping(&stage, &env([])).start();
+        hold.wait(&stage);
+        let away = unique("away_");
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'; SELECT pg_sleep(0.2)"
+        );
+        shared().sql("postgres", &end);
+        shared().sql(
+            "postgres",
+            &format!("ALTER DATABASE \"{name}\" RENAME TO {away}"),
+        );
+        if made {
+            shared().sql("postgres", &format!("CREATE DATABASE \"{name}\""));
+        }
+        hold.end();
+        let ended = running.wait();
+        assert_ne!(ended.code(), Some(0), "{ended}");
+        let last = ended.last_line();
+        assert!(!last.contains("check DB_"), "{last}");
+        assert_eq!(beside(&stage, "new"), Vec::<String>::new(), "{ended}");
+        assert_eq!(beside(&stage, "old"), Vec::<String>::new(), "{ended}");
+        assert_eq!(shared().sql(&away, "SELECT v FROM t"), "later", "{ended}");
+        if made {
+            let sql = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+            assert_eq!(stage.database.sql(sql), "0", "{ended}");
+            shared().sql("postgres", &format!("DROP DATABASE \"{name}\""));
+        }
+        shared().sql(
+            "postgres",
+            &format!("ALTER DATABASE {away} RENAME TO \"{name}\""),
+        );
+    }
+}
+
 #[test]
 fn a_part_of_a_database_takes_no_ones_place() {
     let stage = Stage::new("partly");

@@ -48,16 +48,16 @@ pub(crate) struct Change {
 }
 
 /// Which of an archive's rows go into which tables, and how.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changes<'a> {
-    tables: Option<&'a Tables>,
+    tables: &'a Tables,
     is_of_clients: bool,
 }
 
 impl<'a> Changes<'a> {
     pub(crate) fn of(tables: &'a Tables) -> Self {
         Self {
-            tables: Some(tables),
+            tables,
             is_of_clients: false,
         }
     }
@@ -76,7 +76,7 @@ impl<'a> Changes<'a> {
         if entry.namespace.as_ref() != Some(schema) || entry.tag != *name {
             return None;
         }
-        let table = self.tables?.get(&copied.table)?;
+        let table = self.tables.get(&copied.table)?;
         let columns = copied
             .columns
             .iter()

@@ -11,7 +11,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use backuper::text::line_ends;
 
 use crate::archive::binary::{self, Changes, END_OF_ROWS, Step, Tables, Type};
-use crate::archive::toc::{Changed, Copy, Layout, number};
+use crate::archive::toc::{self, Changed, Copy, Layout, number};
 
 /// Bytes that are read and written at once: each write may wake the reader.
 const BUFFER: usize = 256 << 10;
@@ -102,13 +102,7 @@ fn changed_head(
             again,
         })
     });
-    let changed = match changed {
-        Ok(changed) => changed,
-        Err(error) => {
-            let other = || io::Error::other(error.to_string());
-            return Err(tee.failure.unwrap_or_else(other));
-        }
-    };
+    let changed = changed.map_err(|error| tee.failed(&error))?;
     sink.write_all(&changed.bytes)?;
     let twice = changed.again.into_iter();
     let binary = twice.filter_map(|(id, again)| Some((id, (again, columns.remove(&id)?))));
@@ -121,12 +115,8 @@ fn head(source: &mut impl Read, sink: &mut impl Write) -> io::Result<Layout> {
         sink,
         failure: None,
     };
-    match Layout::of(&mut tee) {
-        Ok(layout) => Ok(layout),
-        Err(error) => Err(tee
-            .failure
-            .unwrap_or_else(|| io::Error::other(error.to_string()))),
-    }
+    let layout = Layout::of(&mut tee);
+    layout.map_err(|error| tee.failed(&error))
 }
 
 /// Writes what is read, and remembers why that failed.
@@ -134,6 +124,14 @@ struct Tee<'a, R, W> {
     source: &'a mut R,
     sink: &'a mut W,
     failure: Option<io::Error>,
+}
+
+impl<R, W> Tee<'_, R, W> {
+    /// Why there is no head: what failed here, or what it says itself.
+    fn failed(self, error: &toc::Error) -> io::Error {
+        let other = || io::Error::other(error.to_string());
+        self.failure.unwrap_or_else(other)
+    }
 }
 
 impl<R: Read, W: Write> Read for Tee<'_, R, W> {

@@ -157,6 +157,13 @@ impl Exchange<'_> {
         let session = &entrance.session;
         let process = process(session, &other).await?;
         let oid = holder_of(self.new, session, &other).await?;
+        if oid.is_none() {
+            return Err(Refused::Lasting(gone(self.new, self.target).into()));
+        }
+        let holder = holder_of(self.target.database(), session, &other).await?;
+        if holder != self.old.as_ref().map(|it| it.0) {
+            return Err(Refused::Lasting(replaced(self.target).into()));
+        }
         let mark = self.mark(Timestamp::now());
         let sql = self.sql(mark.as_ref())?;
         let done = tokio::select! {
@@ -307,6 +314,20 @@ impl Exchange<'_> {
             "these sessions are in it: {sessions}; end them, and begin again"
         ))
     }
+}
+
+/// Somebody else has changed who has the name.
+pub(super) fn replaced(target: &Target) -> Failure {
+    Failure::refused(format!(
+        "{target} is no more the database that it was when this began: somebody has renamed, dropped or made it meanwhile; nothing was changed"
+    ))
+}
+
+fn gone(new: &str, target: &Target) -> Failure {
+    Failure::refused(format!(
+        "database {} is there no more, which was to take the place of {target}: somebody has renamed or dropped it meanwhile; nothing was changed",
+        quote(new)
+    ))
 }
 
 async fn holder_of(name: &str, session: &Client, other: &Target) -> Result<Option<u32>, Failure> {

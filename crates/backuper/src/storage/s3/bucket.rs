@@ -87,29 +87,19 @@ impl Bucket {
             let (stored, _) = self.put_by(key, body, role, way).await?;
             return Ok(stored);
         }
-        let mut tries = self.checksums.tries().peekable();
-        while let Some(way) = tries.next() {
-            match self.put_by(key, body.clone(), role, way).await {
+        let mut way = self.checksums.first();
+        loop {
+            let error = match self.put_by(key, body.clone(), role, way).await {
                 Ok((stored, has_crc32c)) => {
                     self.checksums.note(if has_crc32c { way } else { Way::Md5 });
                     return Ok(stored);
                 }
-                Err(error) if tries.peek().is_some() && may_be_of(way, error.kind) => {
-                    tracing::debug!(%error, ?way, "trying another checksum");
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            match way.next() {
+                Some(next) if may_be_of(way, error.kind) => way = next,
+                _ => return Err(error),
             }
-        }
-        Err(self.untried(key))
-    }
-
-    /// [`Known::tries`] always has one, so nobody comes here.
-    fn untried(&self, key: &str) -> Error {
-        Error {
-            kind: Kind::Other,
-            action: "writing",
-            location: self.at(key),
-            reason: "there is no checksum to try".to_owned(),
         }
     }
 
