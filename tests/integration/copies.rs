@@ -4,6 +4,8 @@ mod older;
 mod others;
 mod places;
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use super::testbed::core::{Core, Mood};
@@ -135,6 +137,30 @@ fn a_run_that_is_killed_or_stopped_while_it_copies_leaves_nothing_there_that_loo
     assert_eq!(second.manifests().len(), 3);
     for manifest in stage.s3.manifests() {
         is_copied(&stage, &second, manifest.trim_end_matches("/manifest.json"));
+    }
+}
+
+/// Whether bytes are still sent or all are on their way.
+#[test]
+fn a_copy_that_is_stopped_leaves_no_upload_of_any_object() {
+    let (stage, second) = (Stage::new("stopped"), S3::start());
+    stage.fill("one", 10);
+    stage.fill("two", 40);
+    for part in ["partNumber=1&", "partNumber=2&"] {
+        let faults = Faults::start(second.port());
+        for _ in 0..2 {
+            faults.on("PUT", part, 1, Fault::Wait(Duration::from_secs(120)));
+        }
+        let copy = copy_to(&second, &faults.endpoint());
+        let both = with(&copy, &env([("BACKUP_JOBS", "2")]));
+        let running = backuper(&with(&stage.env(), &both)).start();
+        wait_for("both copies are held up", || {
+            (faults.struck().len() == 2).then_some(())
+        });
+        running.signal(Signal::SIGTERM);
+        running.wait().expect_code(5);
+        assert_eq!(second.manifests(), [] as [String; 0]);
+        assert_eq!(second.uploads_under_way(), 0, "{part}");
     }
 }
 

@@ -130,6 +130,25 @@ fn u14_a_backup_that_is_stopped_leaves_nothing_and_says_so() {
     stage.back_up(&env([]));
 }
 
+/// By then pg_dump has ended, and the upload is about to become an object.
+#[test]
+fn a_backup_that_is_stopped_while_its_last_part_arrives_leaves_no_upload() {
+    let stage = Stage::new("lastpart");
+    stage.fill("t", 10);
+    let faults = Faults::start(stage.s3.port());
+    faults.on("PUT", "partNumber=1&", 1, HELD);
+    let running = held(backuper, &stage, &faults);
+    wait_for("the last part has been sent", || {
+        let seen = faults.seen();
+        seen.iter()
+            .any(|it| it.contains("partNumber=2&"))
+            .then_some(())
+    });
+    running.signal(Signal::SIGTERM);
+    running.wait_within(STOPPED_WITHIN).expect_code(143);
+    stage.nothing_is_stored();
+}
+
 #[test]
 fn u14_a_backup_that_is_killed_leaves_nothing_that_looks_whole() {
     let stage = Stage::new("killbackup");

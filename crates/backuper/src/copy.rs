@@ -156,14 +156,29 @@ impl Copying<'_> {
         };
         let marked = publish::mark(self.to, folder, found.schedule(), found.part()).await;
         marked.map_err(Error::there)?;
-        futures::stream::iter(manifest.objects())
-            .map(|stream| self.stream(folder.key(&stream.name), stream))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
+        // The first that fails stops the others, and each ends what it has begun: dropped in its
+        // middle, it could leave an upload behind.
+        let stop = self.stop.child_token();
+        let copying = futures::stream::iter(manifest.objects()).map(|stream| async {
+            let copied = self.stream(folder.key(&stream.name), stream, &stop).await;
+            if copied.is_err() {
+                stop.cancel();
+            }
+            copied
+        });
+        let copied: Vec<_> = copying.buffer_unordered(AT_ONCE).collect().await;
+        copied.into_iter().collect()
     }
 
-    async fn stream(&self, key: String, stream: &Stream) -> Result<(), Error> {
+    async fn stream(
+        &self,
+        key: String,
+        stream: &Stream,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        if stop.is_cancelled() {
+            return Err(stopped());
+        }
         let stored = Stored {
             size: stream.stored_bytes,
             sha256: stream.sha256.clone(),
@@ -197,20 +212,26 @@ impl Copying<'_> {
         };
         let passed = tokio::select! {
             passed = passing => passed,
-            () = self.stop.cancelled() => Err(stopped()),
+            () = stop.cancelled() => Err(stopped()),
         };
         let read = hex::encode(sha256.finalize());
-        let passed = match passed {
+        let written = match passed {
             Ok(()) if read != stored.sha256 => Err(self.differs(&key, &stored, &read).await),
-            passed => passed,
+            Ok(()) => match upload.complete_unless(stop).await {
+                Ok(written) => written.ok_or_else(stopped),
+                Err(error) => Err(Error::there(error)),
+            },
+            Err(error) => Err(error),
         };
-        if let Err(error) = passed {
-            if let Err(error) = upload.abort().await {
-                tracing::warn!(%key, %error, "an unfinished upload stays in the second store");
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                if let Err(error) = upload.abort().await {
+                    tracing::warn!(%key, %error, "an unfinished upload stays in the second store");
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        let written = upload.complete().await.map_err(Error::there)?;
+        };
         let verified = self.to.verify(&key, &written).await;
         verified.map_err(Error::there)
     }

@@ -31,11 +31,13 @@ mod url;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 pub use azure::place::{Account, AzureCredentials, AzurePlace, Container};
 pub use config::{Bucket, Config, Endpoint, Place, S3Place, Tls};
@@ -46,6 +48,9 @@ pub use overlap::Overlap;
 pub use prefix::Prefix;
 pub use tags::Tags;
 pub use url::StoreUrl;
+
+/// How long an object may take to arrive that is on its way when we are asked to stop.
+const ARRIVED: Duration = Duration::from_secs(5);
 
 /// What was written under a key, computed from the bytes while they passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,11 +213,40 @@ pub trait Upload: Send {
     /// Adds bytes.
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error>;
 
-    /// Makes the object appear, whole.
-    async fn complete(self: Box<Self>) -> Result<Stored, Error>;
+    /// Makes the object appear, whole. One that fails has ended the upload; where the future is
+    /// dropped instead, the object may still appear until the upload is aborted.
+    async fn complete(&mut self) -> Result<Stored, Error>;
 
     /// Ends the upload without an object and frees what the store kept of it.
     async fn abort(self: Box<Self>) -> Result<(), Error>;
+}
+
+impl dyn Upload {
+    /// Makes the object appear, unless we are asked to stop: none then, and the upload is to be
+    /// aborted. An object that is on its way by then is waited for: it could arrive after the
+    /// clean-up otherwise, and stay.
+    ///
+    /// # Errors
+    /// As [`Upload::complete`].
+    pub async fn complete_unless(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<Option<Stored>, Error> {
+        if stop.is_cancelled() {
+            return Ok(None);
+        }
+        let completing = self.complete();
+        tokio::pin!(completing);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                let arrived = tokio::time::timeout(ARRIVED, completing).await;
+                tracing::debug!(in_time = arrived.is_ok(), "stopped while an object was on its way");
+                Ok(None)
+            }
+            stored = &mut completing => stored.map(Some),
+        }
+    }
 }
 
 /// Opens the store that is configured. Nothing is sent yet; see [`Storage::probe`].

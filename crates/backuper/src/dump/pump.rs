@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -24,8 +23,6 @@ use crate::text::sql::pattern;
 
 /// Chunks between the codec and the upload: what a slow store lets pile up, a chunk each.
 const QUEUE: usize = 2;
-/// How long an object may take to arrive that is on its way when we are asked to stop.
-const ARRIVED: Duration = Duration::from_secs(5);
 /// Bytes that are read to see that pg_dump has begun.
 const FIRST: usize = 4 << 10;
 
@@ -103,29 +100,14 @@ impl Running {
     }
 }
 
-/// Makes an object of an upload, and proves that it is there. One that is on its way when we are asked to stop is
-/// waited for: it could arrive after the clean-up otherwise, and stay.
-async fn complete(
+/// Proves that an object is there, and what was written.
+async fn verify(
     dump: &Dump,
     (key, part): (&str, &Part),
-    upload: Box<dyn Upload>,
+    stored: Stored,
     stop: &CancellationToken,
 ) -> Result<Stored, Error> {
-    let stopped = || broken(part, "stopped before it was stored");
-    if stop.is_cancelled() {
-        return Err(stopped());
-    }
-    let completing = upload.complete();
-    tokio::pin!(completing);
-    let stored = tokio::select! {
-        biased;
-        () = stop.cancelled() => {
-            let arrived = tokio::time::timeout(ARRIVED, completing).await;
-            tracing::debug!(%key, in_time = arrived.is_ok(), "stopped while the object was on its way");
-            return Err(stopped());
-        }
-        stored = &mut completing => stored?,
-    };
+    let stopped = || broken(part, "stopped before it was verified");
     tokio::select! {
         biased;
         () = stop.cancelled() => Err(stopped()),
@@ -175,8 +157,18 @@ impl Ready {
         let part = self.running.part.clone();
         let progress = Arc::clone(&self.running.progress);
         let counted = self.running.counted.clone();
-        let raw_bytes = match self.pump(dump, share, upload.as_mut(), stop).await {
-            Ok(raw) => raw,
+        let writing = async {
+            let raw_bytes = self.pump(dump, share, upload.as_mut(), stop).await?;
+            progress.end();
+            if part.content == Content::Script {
+                must_be_free(dump, &key, &part).await?;
+            }
+            let stored = upload.complete_unless(stop).await?;
+            let stored = stored.ok_or_else(|| broken(&part, "stopped before it was stored"))?;
+            Ok((raw_bytes, stored))
+        };
+        let (raw_bytes, stored) = match writing.await {
+            Ok(written) => written,
             Err(error) => {
                 if let Err(error) = upload.abort().await {
                     tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
@@ -184,22 +176,7 @@ impl Ready {
                 return Err(error);
             }
         };
-        progress.end();
-        if part.content == Content::Script && is_there(dump, &key).await? {
-            if let Err(error) = upload.abort().await {
-                tracing::warn!(%key, %error, "the upload could not be aborted; the next backup's retention tries again");
-            }
-            // By our word we could remove what is there, and it is not ours.
-            let running = dump.folder.key(RUNNING);
-            for (key, error) in dump.storage.delete(&[running]).await {
-                tracing::warn!(%key, %error, "not removed");
-            }
-            return Err(broken(
-                &part,
-                "somebody else has written an object of this key meanwhile; run the backup again, with a KEY_TEMPLATE that has {{ .RunID }}",
-            ));
-        }
-        let stored = complete(dump, (&key, &part), upload, stop).await?;
+        let stored = verify(dump, (&key, &part), stored, stop).await?;
         let tables = part.tables.iter();
         let rows = counted.take().map_or_else(Vec::new, |rows| {
             let of_tables = part.tables.iter();
@@ -281,13 +258,22 @@ impl Ready {
     }
 }
 
-/// Whether there is an object under a key that another program may have chosen too.
-async fn is_there(dump: &Dump, key: &str) -> Result<bool, Error> {
+/// Refuses a key that another program has chosen too and written to.
+async fn must_be_free(dump: &Dump, key: &str, part: &Part) -> Result<(), Error> {
     match dump.storage.stat(key).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind == storage::Kind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
+        Ok(_) => {}
+        Err(error) if error.kind == storage::Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
     }
+    // By our word we could remove what is there, and it is not ours.
+    let running = dump.folder.key(RUNNING);
+    for (key, error) in dump.storage.delete(&[running]).await {
+        tracing::warn!(%key, %error, "not removed");
+    }
+    Err(broken(
+        part,
+        "somebody else has written an object of this key meanwhile; run the backup again, with a KEY_TEMPLATE that has {{ .RunID }}",
+    ))
 }
 
 enum Broken {

@@ -174,10 +174,10 @@ impl Upload for Gathering {
         Ok(())
     }
 
-    async fn complete(self: Box<Self>) -> Result<Stored, Error> {
-        let body = self.body.freeze();
+    async fn complete(&mut self) -> Result<Stored, Error> {
+        let body = std::mem::take(&mut self.body).freeze();
         let stored = stored(&body);
-        lock(&self.objects).insert(self.key, (body, Timestamp::now()));
+        lock(&self.objects).insert(self.key.clone(), (body, Timestamp::now()));
         Ok(stored)
     }
 

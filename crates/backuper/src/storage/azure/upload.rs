@@ -233,7 +233,7 @@ impl Upload for Blocks {
         Ok(())
     }
 
-    async fn complete(mut self: Box<Self>) -> Result<Stored, Error> {
+    async fn complete(&mut self) -> Result<Stored, Error> {
         let finished = self.finish().await;
         if finished.is_err() {
             self.settle().await;

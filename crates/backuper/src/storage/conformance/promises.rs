@@ -216,7 +216,7 @@ pub(crate) async fn a_large_object_appears_whole_and_only_when_it_is_complete(tr
 
 pub(crate) async fn an_upload_of_nothing_is_an_empty_object(tried: &Tried) {
     let Tried { name, store, .. } = tried;
-    let upload = store.upload("empty", 0).await.unwrap();
+    let mut upload = store.upload("empty", 0).await.unwrap();
     let stored = upload.complete().await.unwrap();
     assert_eq!((stored.size, stored.sha256.clone()), (0, hash(b"")));
     store.verify("empty", &stored).await.unwrap();

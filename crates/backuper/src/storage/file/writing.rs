@@ -94,7 +94,7 @@ impl Upload for Writing {
         Ok(())
     }
 
-    async fn complete(mut self: Box<Self>) -> Result<Stored, Error> {
+    async fn complete(&mut self) -> Result<Stored, Error> {
         let file = self.take()?;
         let (target, root) = (self.target.clone(), self.storage.root.clone());
         let unfinished = Arc::clone(&self.unfinished);
@@ -105,7 +105,7 @@ impl Upload for Writing {
             .await?;
         Ok(Stored {
             size: self.size,
-            sha256: hex::encode(self.sha256.finalize()),
+            sha256: hex::encode(std::mem::take(&mut self.sha256).finalize()),
             etag: None,
         })
     }

@@ -240,7 +240,7 @@ impl Upload for Multipart {
         Ok(())
     }
 
-    async fn complete(mut self: Box<Self>) -> Result<Stored, Error> {
+    async fn complete(&mut self) -> Result<Stored, Error> {
         match self.finish().await {
             Ok(stored) => Ok(stored),
             Err(error) => {
