@@ -48,6 +48,8 @@ pub(crate) struct Contender {
 pub(crate) const OURS: &str = "ours";
 /// Ours as it is without a format of COPY that costs the server less.
 const AS_TEXT: &str = "ours, rows as text";
+/// Ours as it is without COPYs of its own.
+const BY_PG_DUMP: &str = "ours, rows by pg_dump";
 pub(crate) const PUBLISHED: &str = "published path";
 pub(crate) const FLOOR: &str = "floor: COPY and zstd -1";
 pub(crate) const LOAD_FLOOR: &str = "floor: COPY and indexes";
@@ -70,8 +72,9 @@ const fn restore(name: &'static str, script: &'static str) -> Contender {
     }
 }
 
-const CONTENDERS: [Contender; 19] = [
+const CONTENDERS: [Contender; 20] = [
     backup(OURS, ""),
+    backup(BY_PG_DUMP, ""),
     backup(
         PUBLISHED,
         "pg_dump -F c -f $WORK/dump; $CLIENT put-file $WORK/dump published/dump",
@@ -232,6 +235,10 @@ impl<'a> Stage<'a> {
         let before = self.servers.server_cpu();
         let command = match (name, direction) {
             (OURS, Direction::Backup) => self.ours("backuper", &self.loaded.name, &[]),
+            (BY_PG_DUMP, _) => {
+                let more = [("BACKUP_ROWS", "pg_dump")];
+                self.ours("backuper", &self.loaded.name, &more)
+            }
             (OURS, _) => {
                 let key = self.newest();
                 self.ours("restorer", TARGET, &[("BACKUP_REVISION", &key)])
@@ -266,7 +273,7 @@ impl<'a> Stage<'a> {
     /// Where a contender's objects are.
     fn prefix(&self, name: &str) -> &str {
         match name {
-            OURS => &self.loaded.name,
+            OURS | BY_PG_DUMP => &self.loaded.name,
             PUBLISHED => "published",
             "pg_dump | gzip" => "gzip",
             "pg_dump -Fc | S3" => "custom",

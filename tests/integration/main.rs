@@ -13,6 +13,7 @@ mod chart;
 mod checks;
 mod cluster;
 mod copies;
+mod copy_out;
 mod dashboard;
 mod databases;
 mod drill;

@@ -1,5 +1,6 @@
 //! pg_dump's arguments, and what a stream of a backup is.
 
+mod copy_out;
 mod explain;
 mod globals;
 mod part;
@@ -20,11 +21,11 @@ use crate::archive::encryption::{self, Recipients};
 use crate::archive::manifest::{Compression, Content};
 use crate::archive::{Folder, key};
 use crate::child::{self, Output, Program};
-use crate::dump::plan::Plan;
+use crate::dump::plan::{Plan, Reading};
 use crate::postgres::selection::{Filters, Selection};
 use crate::postgres::snapshot::Table;
 use crate::postgres::tools::Tools;
-use crate::postgres::{Target, Traffic, Way};
+use crate::postgres::{self, Target, Traffic, Way};
 use crate::progress::Progress;
 use crate::storage::{self, Storage};
 
@@ -44,6 +45,8 @@ pub struct Dump {
     pub lock_wait_timeout: Duration,
     /// The database's encoding, such as `UTF8`.
     pub encoding: String,
+    /// Who reads the rows.
+    pub reading: Reading,
     /// How strongly rows are compressed.
     pub level: CompressionLevel,
     /// What pg_dump writes.
@@ -98,6 +101,14 @@ pub enum Error {
         name: String,
         /// How it ended.
         source: child::Error,
+    },
+    /// A COPY of our own failed.
+    #[error("dumping {name}: {source}")]
+    Copy {
+        /// The stream.
+        name: String,
+        /// What the server said.
+        source: postgres::Error,
     },
     /// The store failed.
     #[error(transparent)]
@@ -207,8 +218,12 @@ impl Part {
     /// About how many bytes it stores. Rows compress to a quarter most often, and what does not
     /// compress takes little more than on the server's disk.
     fn expected(&self) -> u64 {
-        let rows: u64 = self.tables.iter().map(|it| it.bytes).sum();
-        (rows + self.large_objects) / 2
+        (self.bytes() + self.large_objects) / 2
+    }
+
+    /// Bytes on the server's disk of the rows that it carries.
+    fn bytes(&self) -> u64 {
+        self.tables.iter().map(|it| it.bytes).sum()
     }
 }
 

@@ -36,6 +36,7 @@ use clap::Parser;
 use jiff::Timestamp;
 
 use crate::archive::codec::CompressionLevel;
+use crate::dump::plan::Reading;
 use crate::runtime::settings::PROTECTED;
 use crate::selection::Databases;
 use crate::storage::{Config, Tags};
@@ -116,6 +117,10 @@ pub struct BackupJob {
     /// How many data streams run side by side; empty: as many as there are cores, 4 at most.
     #[arg(env = "BACKUP_JOBS", default_value = "", value_parser = jobs, help_heading = "Backup")]
     pub jobs: Maybe<NonZeroU16>,
+
+    /// Who reads the rows of tables: auto, copy, pg_dump.
+    #[arg(help_heading = "Backup", env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
+    pub rows: Reading,
 
     /// zstd's compression level, 1 to 19; of plain SQL gzip's, which ends at 9.
     #[arg(help_heading = "Backup", env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
@@ -212,6 +217,7 @@ impl BackupJob {
             format,
             filters,
             jobs,
+            rows,
             compression_level,
             schedule,
             retention,
@@ -234,6 +240,9 @@ impl BackupJob {
         vars.extend(format.to_env());
         vars.extend(filters.to_env());
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
+        if *rows != Reading::default() {
+            vars.push(Var::plain("BACKUP_ROWS", rows.to_string()));
+        }
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",
             compression_level.get().to_string(),

@@ -12,6 +12,7 @@ mod replica;
 pub mod selection;
 pub mod session;
 pub mod snapshot;
+pub(crate) mod tap;
 pub mod target;
 mod tls;
 pub mod tools;

@@ -344,6 +344,7 @@ async fn dump_all(
         tools: ready.tools.clone(),
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
+        reading: job.rows,
         level: job.compression_level,
         form: job.format.form(),
         filters: job.filters.filters(),
@@ -366,7 +367,7 @@ async fn dump_all(
     };
     let started = dump.start(&sessions, limits, stop).await?;
     // Its session is free for others, and the server need not keep old rows for it any longer.
-    drop(sessions);
+    let _holder = started.holds_snapshot.then_some(sessions);
     let taken_at = started.taken_at;
     let part = started.part.clone();
     compare_clocks(Timestamp::now(), taken_at);

@@ -55,6 +55,7 @@ impl Workers {
             format: self.format(&own.format),
             filters: own.filters.0.clone(),
             jobs: own.jobs.or(settings.backup_jobs),
+            rows: settings.backup_rows,
             compression_level: self.compression_level(&own.format),
             retention: self.retention(schedule),
             schedule: schedule.counted_as(),

@@ -170,7 +170,9 @@ impl Subject {
     }
 
     pub(super) fn back_up(&self) -> Ended {
-        backuper(&with(&self.env(), &var("BACKUP_JOBS", "2"))).run()
+        // Small as they are, by themselves none of the tables would be worth a COPY of its own.
+        let told = env([("BACKUP_JOBS", "2"), ("BACKUP_ROWS", "copy")]);
+        backuper(&with(&self.env(), &told)).run()
     }
 
     /// The version of the pg_dump that made the newest backup.

@@ -21,15 +21,16 @@ pub(super) struct Questions<'a> {
 impl Questions<'_> {
     /// What an error means to the person who reads the last line.
     pub(super) async fn explain(self, error: Error) -> Failure {
-        let Error::Child {
-            source: child::Error::Failed { stderr, .. },
-            ..
-        } = &error
-        else {
-            return error.into();
+        let words: &[String] = match &error {
+            Error::Child {
+                source: child::Error::Failed { stderr, .. },
+                ..
+            } => stderr,
+            Error::Copy { .. } => &[],
+            _ => return error.into(),
         };
         let sentence = error.to_string();
-        if stderr.iter().any(|it| it.contains(MAX_LOCKS)) {
+        if words.iter().any(|it| it.contains(MAX_LOCKS)) {
             return Failure::refused(format!(
                 "{sentence}: the server has no room for a lock on each table; raise its {MAX_LOCKS}, which takes a restart of the server"
             ));

@@ -58,7 +58,7 @@ impl Dump {
             );
             return Err(broken(&part, why));
         }
-        let (mut running, first) = Running::of(self, part, program)?;
+        let (mut running, first) = Running::of(self, part, program, None)?;
         let first = tokio::select! {
             first = first => first,
             () = stop.cancelled() => {
@@ -143,7 +143,7 @@ fn explain(error: Error) -> Failure {
     let refused = match &error {
         Error::Broken { reason, .. } => reason.contains("GLOBALS=false"),
         Error::Child { source, .. } => source.to_string().contains("permission denied"),
-        Error::Storage(_) => false,
+        Error::Copy { .. } | Error::Storage(_) => false,
     };
     let failure = Failure::from(error);
     if !refused || failure.verdict == Verdict::Refused {

@@ -5,6 +5,9 @@
 //! the common stream only when it is large. There are more streams than are read at once where that
 //! pays: what the store does at the end of an object passes while the next one is read.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::postgres::snapshot::Table;
 
 /// What reading the catalogue costs a stream, in bytes of rows that could have been dumped
@@ -16,6 +19,9 @@ const TABLE_COST: u64 = 32 << 10;
 /// A table that is smaller stays in the common stream.
 const LARGE: u64 = 8 << 20;
 
+/// Streams with fewer bytes stay with pg_dump.
+const WORTH_A_COPY: u64 = 32 << 20;
+
 /// What the end of an object costs, as a part of its rows' bytes: a store puts its parts together, and
 /// nobody reads rows meanwhile when it is the last. versitygw takes a quarter to a third.
 const FINISHING: u64 = 4;
@@ -25,6 +31,66 @@ const STREAMS_PER_JOB: usize = 2;
 
 /// How many tables leave the common stream at most: each is an argument of two programs.
 const LARGE_TABLES: usize = 512;
+
+/// Who reads the rows of tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// COPYs of our own those of large tables, and pg_dump all others.
+    #[default]
+    Auto,
+    /// COPYs of our own those of small tables too.
+    Copy,
+    /// pg_dump all.
+    PgDump,
+}
+
+const READINGS: [(Reading, &str); 3] = [
+    (Reading::Auto, "auto"),
+    (Reading::Copy, "copy"),
+    (Reading::PgDump, "pg_dump"),
+];
+
+impl fmt::Display for Reading {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = READINGS.iter().find(|(reading, _)| reading == self);
+        formatter.write_str(word.map_or("auto", |(_, word)| word))
+    }
+}
+
+impl FromStr for Reading {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        READINGS
+            .iter()
+            .find(|(_, word)| *word == text)
+            .map(|(reading, _)| *reading)
+            .ok_or_else(|| "one of auto, copy and pg_dump is needed".to_owned())
+    }
+}
+
+impl Reading {
+    /// From how many bytes on a table leaves the common stream.
+    fn large(self) -> u64 {
+        match self {
+            Self::Auto | Self::PgDump => LARGE,
+            Self::Copy => 1,
+        }
+    }
+
+    /// Whether a COPY of our own reads a stream of so many bytes that has large tables alone. It costs a
+    /// session, and what pg_dump has begun.
+    pub(super) fn is_by_copy(self, bytes: u64) -> bool {
+        match self {
+            Self::Auto => bytes >= WORTH_A_COPY,
+            Self::Copy => true,
+            Self::PgDump => false,
+        }
+    }
+}
 
 /// Who takes what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +102,10 @@ pub struct Plan {
 }
 
 /// Distributes the tables over streams of which `jobs` are read at once: one where that is one, two
-/// for each at most, and no more than there may be `programs` that dump rows.
+/// for each at most, and no more than there may be `programs` that dump rows. Tables whose rows a COPY of
+/// our own reads are none of the common stream's, so one job has two: it has what only pg_dump knows.
 #[must_use]
-pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize) -> Plan {
+pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: Reading) -> Plan {
     let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
     // By size, and by name among equals, so that the same database gives the same plan.
     tables.sort_by(|a, b| {
@@ -47,16 +114,23 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize) -> Plan {
     });
     let (large, small): (Vec<Table>, Vec<Table>) = tables
         .into_iter()
-        .partition(|it| it.bytes >= LARGE && !it.of_extension);
+        .partition(|it| it.bytes >= reading.large() && !it.of_extension);
     let mut large = large;
     let overflow = large.split_off(large.len().min(LARGE_TABLES));
     let small: Vec<Table> = small.into_iter().chain(overflow).collect();
     let common: u64 = small.iter().map(|it| it.bytes).sum();
     let jobs = usize::from(jobs.max(1));
-    let most = if jobs == 1 { 1 } else { jobs * STREAMS_PER_JOB };
+    let all: u64 = large.iter().map(|it| it.bytes).sum();
+    let by_copy = reading.is_by_copy(all);
+    let most = match jobs {
+        1 => 1 + usize::from(by_copy),
+        jobs => jobs * STREAMS_PER_JOB,
+    };
     let most = most.min(programs).clamp(1, large.len() + 1);
-    let best = (1..=most)
-        .map(|count| (count, assign(&large, common, count)))
+    let apart = most > 1 && by_copy;
+    let first = if apart { 2.min(most) } else { 1 };
+    let best = (first..=most)
+        .map(|count| (count, assign(&large, common, count, apart)))
         .min_by_key(|(count, bins)| {
             let loads = loads(&large, common, bins, *count);
             duration(loads, jobs) + overhead * *count as u64
@@ -66,15 +140,17 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize) -> Plan {
 }
 
 /// Longest processing time first: each table, largest first, to the stream with the least so far.
-/// Stream 0 is the common one and begins with all that is small.
-fn assign(large: &[Table], common: u64, count: usize) -> Vec<usize> {
+/// Stream 0 is the common one and begins with all that is small; with `apart` it takes nothing else.
+fn assign(large: &[Table], common: u64, count: usize, apart: bool) -> Vec<usize> {
     let mut loads = vec![0; count];
     if let Some(first) = loads.first_mut() {
         *first = common;
     }
     let mut bins = Vec::with_capacity(large.len());
     for table in large {
-        let least = (0..count).min_by_key(|it| loads[*it]).unwrap_or(0);
+        let least = (usize::from(apart)..count)
+            .min_by_key(|it| loads[*it])
+            .unwrap_or(0);
         loads[least] += table.bytes;
         bins.push(least);
     }
@@ -144,14 +220,24 @@ mod tests {
 
     #[test]
     fn many_tiny_tables_are_one_stream() {
-        let plan = distribute((0..5_000).map(|oid| table(oid, 0)).collect(), 4, MANY);
+        let plan = distribute(
+            (0..5_000).map(|oid| table(oid, 0)).collect(),
+            4,
+            MANY,
+            Reading::PgDump,
+        );
         assert!(plan.streams.is_empty());
         assert_eq!(plan.rest.len(), 5_000);
     }
 
     #[test]
     fn one_large_table_leaves_the_rest_to_itself() {
-        let plan = distribute(vec![table(1, 1_000), table(2, 500), table(3, 1)], 2, MANY);
+        let plan = distribute(
+            vec![table(1, 1_000), table(2, 500), table(3, 1)],
+            2,
+            MANY,
+            Reading::PgDump,
+        );
         assert_eq!(plan.streams, [[table(1, 1_000)]]);
         assert_eq!(plan.rest, [table(2, 500), table(3, 1)]);
     }
@@ -162,6 +248,7 @@ mod tests {
             vec![table(1, 250), table(2, 245), table(3, 215), table(4, 1)],
             2,
             MANY,
+            Reading::PgDump,
         );
         assert_eq!(plan.streams.len(), 2);
         assert_eq!(
@@ -181,7 +268,11 @@ mod tests {
     #[test]
     fn there_are_no_more_streams_than_programs_or_tables_of_their_own() {
         let tables: Vec<_> = (0..10).map(|oid| table(oid, 10_000)).collect();
-        let streams = |jobs, programs| distribute(tables.clone(), jobs, programs).streams.len();
+        let streams = |jobs, programs| {
+            distribute(tables.clone(), jobs, programs, Reading::PgDump)
+                .streams
+                .len()
+        };
         assert_eq!(streams(1_000, MANY), 9);
         assert_eq!(streams(1_000, 4), 3);
         assert_eq!(streams(1_000, 0), 0);
@@ -190,9 +281,14 @@ mod tests {
     #[test]
     fn one_job_is_one_stream() {
         assert!(
-            distribute(vec![table(1, 1_000), table(2, 900)], 1, MANY)
-                .streams
-                .is_empty()
+            distribute(
+                vec![table(1, 1_000), table(2, 900)],
+                1,
+                MANY,
+                Reading::PgDump
+            )
+            .streams
+            .is_empty()
         );
     }
 
@@ -200,14 +296,19 @@ mod tests {
     fn a_table_of_an_extension_stays_with_the_rest() {
         let mut mine = table(1, 1_000);
         mine.of_extension = true;
-        let plan = distribute(vec![mine.clone(), table(2, 1_000)], 4, MANY);
+        let plan = distribute(
+            vec![mine.clone(), table(2, 1_000)],
+            4,
+            MANY,
+            Reading::PgDump,
+        );
         assert!(plan.rest.contains(&mine));
     }
 
     #[test]
     fn an_empty_database_has_one_stream_with_nothing_in_it() {
         assert_eq!(
-            distribute(Vec::new(), 4, MANY),
+            distribute(Vec::new(), 4, MANY, Reading::PgDump),
             Plan {
                 rest: vec![],
                 streams: vec![]
@@ -215,12 +316,40 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_a_copy_reads_is_none_of_the_common_stream() {
+        let plan = distribute(
+            vec![table(1, 1_000), table(2, 500), table(3, 1)],
+            2,
+            MANY,
+            Reading::Auto,
+        );
+        assert_eq!(plan.rest, [table(3, 1)]);
+        assert_eq!(plan.streams.iter().flatten().count(), 2);
+        let one = distribute(vec![table(1, 40)], 4, MANY, Reading::Auto);
+        assert_eq!(one.streams, [[table(1, 40)]]);
+        let plan = distribute(vec![table(1, 40), table(2, 30)], 1, MANY, Reading::Auto);
+        assert_eq!(plan.streams, [[table(1, 40), table(2, 30)]]);
+        // Too little for a session more.
+        let small = distribute(vec![table(1, 20)], 4, MANY, Reading::Auto);
+        assert!(small.streams.is_empty());
+        let all = distribute(vec![table(1, 1), table(2, 0)], 4, MANY, Reading::Copy);
+        assert_eq!(
+            (all.rest, all.streams),
+            (vec![table(2, 0)], vec![vec![table(1, 1)]])
+        );
+    }
+
     proptest! {
         #[test]
-        fn every_table_is_taken_once(sizes in prop::collection::vec(0u64..2_000, 0..60), jobs in 0u16..9) {
+        fn every_table_is_taken_once(
+            sizes in prop::collection::vec(0u64..2_000, 0..60),
+            jobs in 0u16..9,
+            reading in prop::sample::select(READINGS.map(|it| it.0).to_vec()),
+        ) {
             let tables: Vec<_> = (0u32..).zip(&sizes).map(|(oid, size)| table(oid, *size)).collect();
-            let plan = distribute(tables.clone(), jobs, MANY);
-            let most = if jobs < 2 { 1 } else { usize::from(jobs) * STREAMS_PER_JOB };
+            let plan = distribute(tables.clone(), jobs, MANY, reading);
+            let most = if jobs < 2 { 2 } else { usize::from(jobs) * STREAMS_PER_JOB };
             prop_assert!(plan.streams.len() < most);
             let mut taken: Vec<u32> = plan.rest.iter().chain(plan.streams.iter().flatten()).map(|it| it.oid).collect();
             taken.sort_unstable();

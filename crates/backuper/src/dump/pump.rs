@@ -1,15 +1,17 @@
 //! One pg_dump that runs, and its way into the store.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::copy_out::{self, CopyOut, Copying};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
 use super::{Dump, Error, Part, broken, compression, failed};
@@ -17,6 +19,7 @@ use crate::archive::codec::{self, Encoding};
 use crate::archive::key::RUNNING;
 use crate::archive::manifest::{Content, Stream};
 use crate::child::{self, Child, Program, pipe};
+use crate::postgres::{self, Target};
 use crate::progress;
 use crate::storage::{self, Stored, Upload};
 use crate::text::sql::pattern;
@@ -41,6 +44,8 @@ pub(super) struct Running {
     pub(super) child: Child,
     progress: Arc<progress::Stream>,
     counted: Told,
+    /// The snapshot, where a COPY of ours is to read the rows.
+    snapshot: Option<String>,
 }
 
 /// A pg_dump that has its locks and has written its first bytes; it writes no more than fits into
@@ -66,11 +71,22 @@ impl Running {
     /// it has locked its tables and knows all that it will dump.
     pub(super) fn start(dump: &Dump, part: Part, snapshot: &str) -> Result<(Self, First), Error> {
         let program = dump.program(&part, snapshot);
-        Self::of(dump, part, program)
+        let by_copy = part.content == Content::Tables && dump.reading.is_by_copy(part.bytes());
+        let snapshot = by_copy.then(|| snapshot.to_owned());
+        Self::of(dump, part, program, snapshot)
     }
 
-    /// Starts a program that writes a stream.
-    pub(super) fn of(dump: &Dump, part: Part, program: Program) -> Result<(Self, First), Error> {
+    pub(super) fn is_by_copy(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Starts a program that writes a stream; with a snapshot, one that only begins it.
+    pub(super) fn of(
+        dump: &Dump,
+        part: Part,
+        program: Program,
+        snapshot: Option<String>,
+    ) -> Result<(Self, First), Error> {
         let progress = dump.progress.stream();
         let mut child = program
             .start_listening(progress.listener())
@@ -81,13 +97,19 @@ impl Running {
         let stdout = stdout
             .into_owned_fd()
             .map_err(|error| broken(&part, error.to_string()))?;
-        pipe::widen(&stdout);
+        if snapshot.is_some() {
+            // What it writes beyond the table of contents nobody wants, and it must not end before we begin.
+            pipe::narrow(&stdout);
+        } else {
+            pipe::widen(&stdout);
+        }
         let first = tokio::task::spawn_blocking(move || first_bytes(File::from(stdout)));
         let running = Self {
             part,
             child,
             progress,
             counted: Told::default(),
+            snapshot,
         };
         Ok((running, first))
     }
@@ -158,16 +180,16 @@ impl Ready {
         let progress = Arc::clone(&self.running.progress);
         let counted = self.running.counted.clone();
         let writing = async {
-            let raw_bytes = self.pump(dump, share, upload.as_mut(), stop).await?;
+            let (raw_bytes, sent) = self.pump(dump, share, upload.as_mut(), stop).await?;
             progress.end();
             if part.content == Content::Script {
                 must_be_free(dump, &key, &part).await?;
             }
             let stored = upload.complete_unless(stop).await?;
             let stored = stored.ok_or_else(|| broken(&part, "stopped before it was stored"))?;
-            Ok((raw_bytes, stored))
+            Ok((raw_bytes, sent, stored))
         };
-        let (raw_bytes, stored) = match writing.await {
+        let (raw_bytes, sent, stored) = match writing.await {
             Ok(written) => written,
             Err(error) => {
                 if let Err(error) = upload.abort().await {
@@ -178,7 +200,15 @@ impl Ready {
         };
         let stored = verify(dump, (&key, &part), stored, stop).await?;
         let tables = part.tables.iter();
-        let rows = counted.take().map_or_else(Vec::new, |rows| {
+        let rows = counted.take();
+        if sent
+            .iter()
+            .any(|(table, sent)| rows.as_ref().and_then(|it| it.get(table)) != Some(sent))
+        {
+            let why = "the server has sent another number of rows than were stored";
+            return Err(broken(&part, why));
+        }
+        let rows = rows.map_or_else(Vec::new, |rows| {
             let of_tables = part.tables.iter();
             of_tables.map(|it| rows.get(&it.oid).copied()).collect()
         });
@@ -195,15 +225,15 @@ impl Ready {
         })
     }
 
-    /// Moves chunks from pg_dump through the codec to the upload until pg_dump has ended well; gives
-    /// the bytes that it wrote.
+    /// Moves chunks from pg_dump, or a COPY of ours instead, through the codec to the upload until that has ended
+    /// well; gives the bytes that it wrote, and how many rows of which tables COPY says that it has sent.
     async fn pump(
         self,
         dump: &Dump,
         share: Share,
         upload: &mut dyn Upload,
         stop: &CancellationToken,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, BTreeMap<u32, u64>), Error> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let Self {
             running:
@@ -212,6 +242,7 @@ impl Ready {
                     mut child,
                     progress,
                     counted,
+                    snapshot,
                 },
             first: FirstBytes { bytes, stdout },
         } = self;
@@ -221,7 +252,13 @@ impl Ready {
             threads: share.threads,
             recipients: dump.recipients.clone(),
         };
-        let source = Counted::new(io::Cursor::new(bytes).chain(stdout), part.content, counted);
+        // Whatever way we leave, nobody waits for rows any more.
+        let unread = CancellationToken::new();
+        let _unread = unread.clone().drop_guard();
+        let sent = copy_out::Counted::default();
+        let copy = snapshot.map(|snapshot| CopyOut::of(dump, snapshot, (&progress, &sent), unread));
+        let (taken, taking) = oneshot::channel();
+        let content = part.content;
         let runtime = Handle::current();
         let encoder = tokio::task::spawn_blocking(move || {
             // The turn is the next one's as soon as all is read.
@@ -232,6 +269,11 @@ impl Ready {
                 }
                 None => None,
             };
+            let source: Box<dyn Read> = match copy {
+                Some(copy) => copy.instead_of(bytes, stdout, taken),
+                None => Box::new(io::Cursor::new(bytes).chain(stdout)),
+            };
+            let source = Counted::new(source, content, counted);
             let sink = |chunk| {
                 sender
                     .blocking_send(chunk)
@@ -239,19 +281,24 @@ impl Ready {
             };
             codec::encode(source, &encoding, sink, |count| progress.add(count))
         });
-        let moved = move_all(&mut child, deliver(&mut receiver, upload), stop).await;
+        let ending = ended(&mut child, taking, &dump.target, stop);
+        let moved = move_all(ending, deliver(&mut receiver, upload), stop).await;
         // Frees the codec's thread, should it still wait for us to take a chunk.
         drop(receiver);
         match moved {
             Ok(()) => {}
             Err(Broken::Child(source)) => return Err(failed(&part, source)),
+            Err(Broken::Copy(source)) => {
+                let name = part.name.clone();
+                return Err(Error::Copy { name, source });
+            }
             Err(Broken::Upload(error)) => {
                 child.stop().await;
                 return Err(error.into());
             }
         }
         match encoder.await {
-            Ok(Ok(raw)) => Ok(raw),
+            Ok(Ok(raw)) => Ok((raw, sent.take())),
             Ok(Err(error)) => Err(broken(&part, error.to_string())),
             Err(error) => Err(broken(&part, error.to_string())),
         }
@@ -278,26 +325,49 @@ async fn must_be_free(dump: &Dump, key: &str, part: &Part) -> Result<(), Error> 
 
 enum Broken {
     Child(child::Error),
+    Copy(postgres::Error),
     Upload(storage::Error),
 }
 
-/// Waits for the end of both, the child and what it wrote. A child that fails ends it at once, also
-/// while nobody reads of it yet.
-async fn move_all(
+/// Waits for the end of pg_dump, or of the COPY that is to follow it as soon as that has begun: then pg_dump is
+/// ended.
+async fn ended(
     child: &mut Child,
+    taking: oneshot::Receiver<Copying>,
+    target: &Target,
+    stop: &CancellationToken,
+) -> Result<(), Broken> {
+    let copying = tokio::select! {
+        biased;
+        Ok(copying) = taking => copying,
+        ended = child.ended(stop) => return ended.map_err(Broken::Child),
+    };
+    child.stop().await;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Broken::Child(child::Error::Stopped {
+            program: child.name().to_owned(),
+        })),
+        ended = copying.ended(target) => ended.map_err(Broken::Copy),
+    }
+}
+
+/// Waits for the end of both, of the rows and what they were moved to. What fails ends it at once, also while
+/// nobody reads of it yet.
+async fn move_all(
+    ending: impl Future<Output = Result<(), Broken>>,
     moving: impl Future<Output = Result<(), storage::Error>>,
     stop: &CancellationToken,
 ) -> Result<(), Broken> {
-    let ending = child.ended(stop);
     tokio::pin!(moving, ending);
     tokio::select! {
         biased;
         moved = &mut moving => {
             moved.map_err(Broken::Upload)?;
-            ending.await.map_err(Broken::Child)
+            ending.await
         }
         ended = &mut ending => {
-            ended.map_err(Broken::Child)?;
+            ended?;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(()),

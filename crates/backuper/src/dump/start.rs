@@ -56,6 +56,8 @@ pub struct Started {
     pub taken_at: Timestamp,
     /// Which part of the database it has; none: all of it.
     pub part: Option<manifest::Part>,
+    /// Whether the snapshot's session is needed until all streams are stored: one of them is to import it.
+    pub holds_snapshot: bool,
     pub(super) streams: Vec<Ready>,
 }
 
@@ -139,7 +141,7 @@ impl Dump {
         };
         // One is for the schema.
         let programs = limits.programs.saturating_sub(1);
-        let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs);
+        let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs, self.reading);
         self.progress.dumping(&survey.tables);
         let snapshot = Snapshot::take(holder, target).await?;
         // Once more: a table may have come since.
@@ -154,8 +156,11 @@ impl Dump {
         };
         match begun {
             Ok(Ok((shapes, firsts))) => {
-                // Theirs is the snapshot now, and the server need not keep it for us.
-                Snapshot::end(holder, target).await?;
+                let holds_snapshot = programs.running.iter().any(Running::is_by_copy);
+                if !holds_snapshot {
+                    // Theirs is the snapshot now, and the server need not keep it for us.
+                    Snapshot::end(holder, target).await?;
+                }
                 programs.carry(&shapes, &survey);
                 warn_of_tables_without_rows(&survey);
                 let part = programs.chosen.take().map(|it| self.part(it));
@@ -168,6 +173,7 @@ impl Dump {
                 Ok(Ok(Started {
                     taken_at: snapshot.taken_at,
                     part,
+                    holds_snapshot,
                     streams,
                 }))
             }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
+use tokio_postgres::config::{SslMode as Wire, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -14,6 +16,7 @@ use super::authorities::Authorities;
 use super::children::Way;
 use super::entrance::PROBE;
 use super::session::{Beginnings, Session};
+use super::tap::{self, Passed, Tapped};
 use super::{Error, Kind, tls};
 
 /// How long a connection may take to come about.
@@ -163,12 +166,32 @@ impl Target {
         Ok(session)
     }
 
+    /// Connects for a COPY of our own: its rows come out of the receiver and not out of the session.
+    ///
+    /// # Errors
+    /// As [`Target::connect`].
+    pub(crate) async fn connect_for_copy(
+        &self,
+        application_name: &str,
+    ) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
+        let (sender, receiver) = mpsc::channel(1);
+        let config = self.config(application_name, None);
+        let session = self.open_as(config, Some(&sender)).await?;
+        session.prepare().await?;
+        Ok((session, receiver))
+    }
+
     /// Connects, and sets nothing.
     pub(super) async fn open(
         &self,
         application_name: &str,
         options: Option<&str>,
     ) -> Result<Session, Error> {
+        self.open_as(self.config(application_name, options), None)
+            .await
+    }
+
+    fn config(&self, application_name: &str, options: Option<&str>) -> Config {
         let mut config = Config::new();
         config
             .host(&self.host)
@@ -190,32 +213,75 @@ impl Target {
         if let Some(options) = options {
             config.options(options);
         }
-        config.ssl_mode(self.sslmode.on_the_wire());
+        config
+    }
+
+    async fn open_as(
+        &self,
+        mut config: Config,
+        rows: Option<&mpsc::Sender<Passed>>,
+    ) -> Result<Session, Error> {
         match self.sslmode {
-            SslMode::Disable => self.open_with(&config, NoTls).await,
+            SslMode::Disable => self.open_clear(&mut config, rows).await,
             // libpq's order: plain text first, TLS when the server will not have it.
-            SslMode::Allow => match self.open_with(&config, NoTls).await {
-                Err(plain) if plain.kind == Kind::Rejected => {
-                    config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                    self.open_with(&config, tls::connector(self)?)
-                        .await
-                        .map_err(|encrypted| plain.or_else(&encrypted))
-                }
+            SslMode::Allow => match self.open_clear(&mut config, rows).await {
+                Err(plain) if plain.kind == Kind::Rejected => self
+                    .open_encrypted(&mut config, Wire::Require, rows)
+                    .await
+                    .map_err(|encrypted| plain.or_else(&encrypted)),
                 opened => opened,
             },
             // The other way round. libpq goes on in plain text too when it does not trust the server.
-            SslMode::Prefer => match self.open_with(&config, tls::connector(self)?).await {
-                Err(encrypted) if encrypted.may_do_without_tls() => {
-                    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-                    self.open_with(&config, NoTls)
-                        .await
-                        .map_err(|plain| encrypted.or_else(&plain))
+            SslMode::Prefer => {
+                let wish = match rows {
+                    Some(_) => Wire::Require,
+                    None => Wire::Prefer,
+                };
+                match self.open_encrypted(&mut config, wish, rows).await {
+                    Err(encrypted)
+                        if encrypted.may_do_without_tls() || encrypted.kind == Kind::NoTls =>
+                    {
+                        self.open_clear(&mut config, rows)
+                            .await
+                            .map_err(|plain| encrypted.or_else(&plain))
+                    }
+                    opened => opened,
                 }
-                opened => opened,
-            },
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                self.open_with(&config, tls::connector(self)?).await
             }
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                self.open_encrypted(&mut config, Wire::Require, rows).await
+            }
+        }
+    }
+
+    async fn open_clear(
+        &self,
+        config: &mut Config,
+        rows: Option<&mpsc::Sender<Passed>>,
+    ) -> Result<Session, Error> {
+        let Some(sender) = rows.cloned() else {
+            config.ssl_mode(Wire::Disable);
+            return self.open_with(config, NoTls).await;
+        };
+        config.ssl_mode(Wire::Require);
+        config.ssl_negotiation(SslNegotiation::Direct);
+        let connector = tap::Clear;
+        let opened = self.open_with(config, Tapped { connector, sender }).await;
+        config.ssl_negotiation(SslNegotiation::Postgres);
+        opened
+    }
+
+    async fn open_encrypted(
+        &self,
+        config: &mut Config,
+        mode: Wire,
+        rows: Option<&mpsc::Sender<Passed>>,
+    ) -> Result<Session, Error> {
+        config.ssl_mode(mode);
+        let connector = tls::connector(self)?;
+        match rows.cloned() {
+            Some(sender) => self.open_with(config, Tapped { connector, sender }).await,
+            None => self.open_with(config, connector).await,
         }
     }
 
@@ -266,17 +332,6 @@ pub enum SslMode {
     VerifyCa,
     /// The same, and the certificate names the host.
     VerifyFull,
-}
-
-impl SslMode {
-    fn on_the_wire(self) -> tokio_postgres::config::SslMode {
-        use tokio_postgres::config::SslMode as Wire;
-        match self {
-            Self::Disable | Self::Allow => Wire::Disable,
-            Self::Prefer => Wire::Prefer,
-            Self::Require | Self::VerifyCa | Self::VerifyFull => Wire::Require,
-        }
-    }
 }
 
 const SSL_MODES: [(SslMode, &str); 6] = [

@@ -40,7 +40,7 @@ impl Layout {
     }
 
     /// A number that is not negative, as the archive writes it.
-    pub(super) fn number(self, value: i64) -> Result<Vec<u8>, Error> {
+    pub(crate) fn number(self, value: i64) -> Result<Vec<u8>, Error> {
         let digits = value.to_le_bytes();
         let (written, rest) = digits
             .split_at_checked(self.int_size)

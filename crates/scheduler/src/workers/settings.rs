@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
+use backuper::dump::plan::Reading;
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
 use backuper::job::store::{AzureSettings, GoogleSettings};
@@ -131,6 +132,10 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_BEGIN_WITHIN", default_value = "15min", value_parser = begin_within)]
     pub restore_begin_within: Duration,
 
+    /// auto: a backup reads rows of large tables by COPYs of its own; copy: those of small ones too; pg_dump: pg_dump reads all.
+    #[arg(env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
+    pub backup_rows: Reading,
+
     /// zstd's compression level, 1 to 19.
     #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
@@ -215,6 +220,7 @@ impl WorkerSettings {
             restore_keep_going: false,
             restore_copy_format: CopyFormat::Auto,
             restore_begin_within: Duration::from_secs(15 * 60),
+            backup_rows: Reading::Auto,
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),
             globals: GlobalsSettings::default(),

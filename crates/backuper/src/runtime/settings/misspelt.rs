@@ -30,6 +30,7 @@ pub const NAMES: &[&str] = &[
     "BACKUP_JOBS",
     "BACKUP_KEY",
     "BACKUP_REVISION",
+    "BACKUP_ROWS",
     "BACKUP_SCHEDULE",
     "BACKUP_SOURCE",
     "CHECK_REQUESTS",

@@ -1,0 +1,467 @@
+//! The rows of large tables, read by a COPY of our own: pg_dump takes each row by itself from the server and
+//! writes it by itself into the pipe, which costs the client twice as much.
+//!
+//! pg_dump begins such a stream all the same. It decides which tables and columns there are, locks
+//! them, and writes the table of contents. A session of ours then takes the same snapshot and the same
+//! locks, pg_dump is ended, and what follows is the archive that it would have written, but for the
+//! sizes of its blocks. Where the session does not come about, pg_dump goes on as if nobody had tried.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Dump;
+use crate::child::pipe;
+use crate::postgres::tap::Passed;
+use crate::postgres::{Error, Kind, Session, Target};
+use crate::progress;
+use crate::text::sql;
+use crate::toc::{Changed, Layout, Section};
+
+/// What its session calls itself.
+const APPLICATION: &str = "backuper copy";
+/// What an error says was being done.
+const COPYING: &str = "copying rows of";
+/// What begins the rows of a table, and what ends them: `_StartData` in `pg_backup_custom.c`, and
+/// `dumpTableData_copy` in `pg_dump.c`.
+const DATA: u8 = 1;
+const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
+
+/// What pg_dump sets for its session, and what makes a value's text the same wherever it is read: `setup_connection`
+/// in PostgreSQL's `src/bin/pg_dump/pg_dump.c`.
+const SETTINGS: &str = "
+    SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
+    SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
+
+/// What a COPY of ours needs to know.
+#[derive(Debug)]
+pub(super) struct CopyOut {
+    target: Target,
+    /// The snapshot that pg_dump has.
+    snapshot: String,
+    /// The encoding of the rows.
+    encoding: String,
+    progress: Arc<progress::Stream>,
+    counted: Counted,
+    /// Cancelled where nobody reads any more.
+    stop: CancellationToken,
+}
+
+/// How many rows the server says that it has sent, by the tables' oids.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted(Arc<Mutex<BTreeMap<u32, u64>>>);
+
+impl Counted {
+    fn add(&self, table: u32, rows: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(table).or_default() += rows;
+    }
+
+    pub(super) fn take(&self) -> BTreeMap<u32, u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// COPYs that run.
+#[derive(Debug)]
+pub(super) struct Copying(AbortOnDropHandle<Result<(), Error>>);
+
+impl Copying {
+    /// Waits for the end of the last.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub(super) async fn ended(self, target: &Target) -> Result<(), Error> {
+        match self.0.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let why = error.to_string();
+                Err(Error::because(Kind::Other, COPYING, target, why))
+            }
+        }
+    }
+}
+
+/// A table, as the archive has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Table {
+    entry: i64,
+    oid: u32,
+    /// With its schema, as pg_dump names it when it says which one it is at.
+    shown: String,
+    /// With its schema, in quotes.
+    name: String,
+    /// `COPY … TO STDOUT`.
+    statement: String,
+}
+
+impl CopyOut {
+    pub(super) fn of(
+        dump: &Dump,
+        snapshot: String,
+        (progress, counted): (&Arc<progress::Stream>, &Counted),
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            target: dump.target.clone(),
+            snapshot,
+            encoding: dump.encoding.clone(),
+            progress: Arc::clone(progress),
+            counted: counted.clone(),
+            stop,
+        }
+    }
+
+    /// What pg_dump has begun, and its rows by a COPY of our own if that comes about: then `taken` gets it, and
+    /// pg_dump is to be ended. Blocks until rows come.
+    pub(super) fn instead_of(
+        self,
+        first: Vec<u8>,
+        pg_dump: File,
+        taken: oneshot::Sender<Copying>,
+    ) -> Box<dyn Read + Send> {
+        let mut kept = Kept {
+            source: io::Cursor::new(first).chain(pg_dump),
+            bytes: Vec::new(),
+        };
+        let tables = tables(&mut kept, &self.encoding);
+        let Kept { source, bytes } = kept;
+        let head = io::Cursor::new(bytes);
+        let Some((layout, tables)) = tables else {
+            return left_to_pg_dump(head, source);
+        };
+        let runtime = Handle::current();
+        let shown = shown(&tables);
+        let begun = runtime.block_on(async {
+            tokio::select! {
+                begun = self.begin(&tables) => begun.map_err(|error| error.to_string()),
+                () = self.stop.cancelled() => Err("stopped".to_owned()),
+            }
+        });
+        let (session, passed) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                tracing::info!(tables = %shown, %error, "rows are read by pg_dump, since no COPY of ours came about");
+                return left_to_pg_dump(head, source);
+            }
+        };
+        let copying = copy_all(session, self.target.clone(), tables.clone());
+        let copying = Copying(AbortOnDropHandle::new(runtime.spawn(copying)));
+        if taken.send(copying).is_err() {
+            // pg_dump has ended meanwhile: so few rows had room in the pipe.
+            return left_to_pg_dump(head, source);
+        }
+        tracing::info!(tables = %shown, "rows are read by a COPY of ours");
+        Box::new(head.chain(Rows {
+            runtime,
+            passed,
+            layout,
+            tables: tables.into(),
+            at: None,
+            ready: VecDeque::new(),
+            out: self,
+            _pg_dump: Box::new(source),
+        }))
+    }
+
+    /// A session in the snapshot, which holds the locks that pg_dump holds too.
+    async fn begin(&self, tables: &[Table]) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
+        let target = &self.target;
+        let failed =
+            |error: tokio_postgres::Error| Error::new("beginning to copy rows of", target, &error);
+        let (session, passed) = target.connect_for_copy(APPLICATION).await?;
+        let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
+        let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+        // Somebody who waits for pg_dump's lock would have us wait behind, and pg_dump is ended by us
+        // alone: nobody would ever see that deadlock.
+        let begin = format!(
+            "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {};
+             LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
+            sql::literal(&self.snapshot),
+            names.join(", ONLY "),
+        );
+        session.batch_execute(&begin).await.map_err(failed)?;
+        // A schema may have been renamed: the names must still lead to what pg_dump has locked. And should
+        // pg_dump have ended just now, the rows must still be in the file that the snapshot names, as
+        // after TRUNCATE they are not: pg_class is read in the snapshot, and the function reads what is now.
+        let same = "
+            SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
+              JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
+             WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
+        let found = session.query_one(same, &[&names, &oids]).await;
+        let found: i64 = found.map_err(failed)?.get(0);
+        if usize::try_from(found) != Ok(tables.len()) {
+            let why = "a table is no longer what pg_dump has locked";
+            return Err(Error::because(Kind::Busy, COPYING, target, why));
+        }
+        Ok((session, passed))
+    }
+}
+
+async fn copy_all(session: Session, target: Target, tables: Vec<Table>) -> Result<(), Error> {
+    let copied = async {
+        for table in tables {
+            let rows = session.copy_out(&table.statement).await?;
+            tokio::pin!(rows);
+            // They go another way; this is the end, or why there is none.
+            while let Some(row) = rows.next().await {
+                row?;
+            }
+        }
+        session.batch_execute("COMMIT").await
+    };
+    match copied.await {
+        Ok(()) => Ok(()),
+        // The server's last words went to the session.
+        Err(error) if error.is_closed() => {
+            let why = session.lost().await.reason;
+            let lost = Error::because(Kind::Unavailable, COPYING, &target, why);
+            Err(lost)
+        }
+        Err(error) => Err(Error::new(COPYING, &target, &error)),
+    }
+}
+
+/// Nothing but pg_dump's own bytes.
+fn left_to_pg_dump(
+    head: io::Cursor<Vec<u8>>,
+    source: io::Chain<io::Cursor<Vec<u8>>, File>,
+) -> Box<dyn Read + Send> {
+    pipe::widen(source.get_ref().1);
+    Box::new(head.chain(source))
+}
+
+/// The tables of an archive's head, which `source` gives first; none where COPY alone could not make what
+/// follows.
+fn tables(source: impl Read, encoding: &str) -> Option<(Layout, Vec<Table>)> {
+    let (mut tables, mut others) = (Some(Vec::new()), 0);
+    let head = Changed::of(source, |entry, copy| {
+        match entry.kind.as_str() {
+            "TABLE DATA" => {
+                let namespace = entry.namespace.as_deref().unwrap_or_default();
+                let table = statement(copy, (namespace, &entry.tag), encoding);
+                let table = table.map(|statement| Table {
+                    entry: entry.id,
+                    oid: entry.oid,
+                    shown: format!("{namespace}.{}", entry.tag),
+                    name: named(namespace, &entry.tag),
+                    statement,
+                });
+                match (&mut tables, table) {
+                    (Some(tables), Some(table)) => tables.push(table),
+                    _ => tables = None,
+                }
+            }
+            // Nothing of these follows the head.
+            "SEQUENCE SET" | "STATISTICS DATA" => {}
+            _ if entry.section != Section::Data => {}
+            _ => others += 1,
+        }
+        None
+    });
+    let layout = head.ok()?.layout;
+    let tables = tables.filter(|it| !it.is_empty() && others == 0)?;
+    // A length of so few bytes is none that a block could have.
+    (!layout.compressed && layout.int_size >= 4).then_some((layout, tables))
+}
+
+/// The names for the log: of the first, and how many more there are.
+fn shown(tables: &[Table]) -> String {
+    match tables {
+        [] => String::new(),
+        [one] => one.shown.clone(),
+        [first, more @ ..] => format!("{} and {} more", first.shown, more.len()),
+    }
+}
+
+/// The COPY that sends what an archive's COPY takes, of this schema and table. Our session speaks UTF-8, and so
+/// must the statement; and some partitions are loaded by their root, whose rows are none of its own:
+/// `forcePartitionRootLoad` in `pg_dump.c`.
+fn statement(copy: &[u8], table: (&str, &str), encoding: &str) -> Option<String> {
+    let copy = std::str::from_utf8(copy).ok()?;
+    let of = copy.strip_prefix("COPY ")?.strip_suffix(" FROM stdin;\n")?;
+    let encoding = (encoding == "UTF8" || of.is_ascii()).then(|| sql::literal(encoding))?;
+    let (schema, rest) = identifier(of)?;
+    let (name, columns) = identifier(rest.strip_prefix('.')?)?;
+    if (schema.as_str(), name.as_str()) != table {
+        return None;
+    }
+    let name = named(table.0, table.1);
+    Some(format!(
+        "COPY {name}{columns} TO STDOUT WITH (ENCODING {encoding})"
+    ))
+}
+
+/// The name that a text begins with, as pg_dump writes it, and what follows.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_'));
+        let (name, rest) = text.split_at(end.unwrap_or(text.len()));
+        return Some((name.to_owned(), rest));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let (before, behind) = rest.split_once('"')?;
+        name.push_str(before);
+        match behind.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, behind)),
+        }
+    }
+}
+
+fn named(schema: &str, name: &str) -> String {
+    format!("{}.{}", sql::quote(schema), sql::quote(name))
+}
+
+/// Keeps what is read.
+struct Kept<R> {
+    source: R,
+    bytes: Vec<u8>,
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.bytes.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// What follows an archive's head.
+struct Rows {
+    runtime: Handle,
+    passed: mpsc::Receiver<Passed>,
+    layout: Layout,
+    tables: VecDeque<Table>,
+    /// The one whose rows pass.
+    at: Option<Table>,
+    ready: VecDeque<Bytes>,
+    out: CopyOut,
+    /// It would see that nobody reads, and complain before it is ended.
+    _pg_dump: Box<dyn Send>,
+}
+
+impl Rows {
+    /// Makes the next bytes ready; false at the end.
+    fn go_on(&mut self) -> io::Result<bool> {
+        let Some(table) = &self.at else {
+            let Some(table) = self.tables.pop_front() else {
+                return Ok(false);
+            };
+            self.out.progress.table(&table.shown);
+            self.ready.push_back(Bytes::from_static(&[DATA]));
+            self.number(table.entry)?;
+            self.at = Some(table);
+            return Ok(true);
+        };
+        let oid = table.oid;
+        let next = self.runtime.block_on(async {
+            tokio::select! {
+                next = self.passed.recv() => next,
+                () = self.out.stop.cancelled() => None,
+            }
+        });
+        match next {
+            Some(Passed::Rows(rows)) => self.block(rows)?,
+            Some(Passed::End(rows)) => {
+                self.out.counted.add(oid, rows);
+                self.block(Bytes::from_static(END_OF_ROWS))?;
+                self.number(0)?;
+                self.at = None;
+            }
+            None => {
+                let why = "the rows broke off";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+            }
+        }
+        Ok(true)
+    }
+
+    fn block(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.number(i64::try_from(bytes.len()).unwrap_or(i64::MAX))?;
+        self.ready.push_back(bytes);
+        Ok(())
+    }
+
+    fn number(&mut self, value: i64) -> io::Result<()> {
+        let written = self.layout.number(value);
+        let written = written.map_err(|error| io::Error::other(error.to_string()))?;
+        self.ready.push_back(written.into());
+        Ok(())
+    }
+}
+
+impl Read for Rows {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(bytes) = self.ready.front_mut() {
+                let count = bytes.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&bytes.split_to(count));
+                if bytes.is_empty() {
+                    self.ready.pop_front();
+                }
+                return Ok(count);
+            }
+            if !self.go_on()? {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_is_pg_dumps_the_other_way_round() {
+        let copy = "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") FROM stdin;\n";
+        assert_eq!(
+            statement(copy.as_bytes(), ("Über", "a \"b"), "UTF8").unwrap(),
+            "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") TO STDOUT WITH (ENCODING 'UTF8')"
+        );
+        assert_eq!(
+            statement(
+                b"COPY public.t_1  FROM stdin;\n",
+                ("public", "t_1"),
+                "LATIN1"
+            )
+            .unwrap(),
+            "COPY \"public\".\"t_1\"  TO STDOUT WITH (ENCODING 'LATIN1')"
+        );
+    }
+
+    #[test]
+    fn names_of_another_encoding_or_table_are_left_to_pg_dump() {
+        let of = |copy: &[u8], encoding| statement(copy, ("public", "t"), encoding);
+        assert!(of(b"COPY public.t (id) FROM stdin;\n", "UTF8").is_some());
+        for (copy, encoding) in [
+            ("COPY public.t (\"ü\") FROM stdin;\n".as_bytes(), "LATIN1"),
+            (b"COPY public.t (\"\xfc\") FROM stdin;\n", "LATIN1"),
+            (
+                b"COPY public.t (id) FROM stdin WITH (FORMAT binary);\n",
+                "UTF8",
+            ),
+            (b"COPY public.root (id) FROM stdin;\n", "UTF8"),
+            (b"COPY other.t (id) FROM stdin;\n", "UTF8"),
+            (b"COPY public.\"t (id) FROM stdin;\n", "UTF8"),
+            (b"COPY t (id) FROM stdin;\n", "UTF8"),
+            (b"", "UTF8"),
+        ] {
+            assert_eq!(of(copy, encoding), None);
+        }
+    }
+}
