@@ -345,6 +345,43 @@ fn a_copy_that_is_cut_off_fails_the_backup_and_leaves_nothing() {
     stage.nothing_is_stored();
 }
 
+/// A schema is renamed while a table in front is copied, and another one has its name then: what COPY would read
+/// under the name of the table behind is another table.
+#[test]
+fn a_schema_that_takes_the_place_of_another_fails_the_backup() {
+    let stage = Stage::new("swapped");
+    stage.fill("a", 40);
+    stage.fill("b", 20);
+    stage
+        .database
+        .sql("CREATE SCHEMA live; ALTER TABLE a SET SCHEMA live; ALTER TABLE b SET SCHEMA live");
+    let faults = Faults::start(stage.s3.port());
+    faults.on(
+        "PUT",
+        "data-001",
+        1_000,
+        Fault::Wait(Duration::from_secs(15)),
+    );
+    let told = with(&copying("1"), &var("S3_ENDPOINT", &faults.endpoint()));
+    let running = backuper(&with(&stage.env(), &told)).start();
+    wait_for("the COPY is held up", || {
+        (!faults.struck().is_empty() && sessions(&stage.database, "backuper copy") == 1)
+            .then_some(())
+    });
+    stage.database.sql(
+        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live; CREATE TABLE live.b (LIKE old.b); CREATE TABLE live.a (LIKE old.a)",
+    );
+    faults.heal();
+    let ended = running.wait();
+    ended.expect_code(1);
+    assert_eq!(by_copy(&ended), 1, "{ended}");
+    assert!(
+        ended.last_line().contains("when no schema is renamed"),
+        "{ended}"
+    );
+    stage.nothing_is_stored();
+}
+
 #[test]
 fn a_backup_that_is_stopped_or_killed_while_copies_run_leaves_no_session() {
     for (signal, code) in [(Signal::SIGTERM, Some(143)), (Signal::SIGKILL, None)] {

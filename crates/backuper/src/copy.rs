@@ -185,10 +185,14 @@ impl Copying<'_> {
             etag: None,
         };
         // An earlier try has copied it: to read it back is less than to send it again.
-        if self.size_there(&key).await? == Some(stored.size)
-            && self.to.verify(&key, &stored).await.is_ok()
-        {
-            return Ok(());
+        if self.size_there(&key).await? == Some(stored.size) {
+            let is_whole = tokio::select! {
+                verified = self.to.verify(&key, &stored) => verified.is_ok(),
+                () = stop.cancelled() => return Err(stopped()),
+            };
+            if is_whole {
+                return Ok(());
+            }
         }
         let mut body = match self.from.open(&key).await {
             Ok(body) => body,
@@ -232,8 +236,10 @@ impl Copying<'_> {
                 return Err(error);
             }
         };
-        let verified = self.to.verify(&key, &written).await;
-        verified.map_err(Error::there)
+        tokio::select! {
+            verified = self.to.verify(&key, &written) => verified.map_err(Error::there),
+            () = stop.cancelled() => Err(stopped()),
+        }
     }
 
     /// Whether it was on the way, or lies there like that: that it is read once more tells.

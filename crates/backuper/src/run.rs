@@ -17,6 +17,7 @@ use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
 use crate::cleanup::claim::{self, Claim};
 use crate::cleanup::{self, Deletions, Made as Kept};
+use crate::dump::plan::Reading;
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
 use crate::job::{BackupJob, Format, Passwords};
@@ -335,7 +336,7 @@ async fn dump_all(
         ..
     } = &ready.entrance;
     let sessions = Sessions {
-        holder: target.connect("backuper snapshot").await?,
+        holder: Arc::new(target.connect("backuper snapshot").await?),
         witness,
     };
     let dump = Dump {
@@ -344,7 +345,12 @@ async fn dump_all(
         tools: ready.tools.clone(),
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
-        reading: job.rows,
+        reading: if target.is_by_socket() {
+            // tokio-postgres has no way in for us there.
+            Reading::PgDump
+        } else {
+            job.rows
+        },
         level: job.compression_level,
         form: job.format.form(),
         filters: job.filters.filters(),
@@ -366,8 +372,9 @@ async fn dump_all(
         None => None,
     };
     let started = dump.start(&sessions, limits, stop).await?;
-    // Its session is free for others, and the server need not keep old rows for it any longer.
-    let _holder = started.holds_snapshot.then_some(sessions);
+    // Its session is free for others, and the server need not keep old rows for it any longer than
+    // until the last COPY has its snapshot.
+    drop(sessions);
     let taken_at = started.taken_at;
     let part = started.part.clone();
     compare_clocks(Timestamp::now(), taken_at);

@@ -214,7 +214,7 @@ pub trait Upload: Send {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error>;
 
     /// Makes the object appear, whole. One that fails has ended the upload; where the future is
-    /// dropped instead, the object may still appear until the upload is aborted.
+    /// dropped instead, the upload is to be aborted, and an object of one request may still appear.
     async fn complete(&mut self) -> Result<Stored, Error>;
 
     /// Ends the upload without an object and frees what the store kept of it.

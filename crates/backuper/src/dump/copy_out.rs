@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -30,6 +31,8 @@ use crate::toc::{Changed, Layout, Section};
 const APPLICATION: &str = "backuper copy";
 /// What an error says was being done.
 const COPYING: &str = "copying rows of";
+/// How long its beginning may take: a pooler that has no connection to spare lets it wait.
+const BEGINNING: Duration = Duration::from_secs(20);
 /// What begins the rows of a table, and what ends them: `_StartData` in `pg_backup_custom.c`, and
 /// `dumpTableData_copy` in `pg_dump.c`.
 const DATA: u8 = 1;
@@ -41,12 +44,19 @@ const SETTINGS: &str = "
     SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
     SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
 
+/// A snapshot that can be imported for as long as its session lives.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) id: String,
+    pub(super) _holder: Arc<Session>,
+}
+
 /// What a COPY of ours needs to know.
 #[derive(Debug)]
 pub(super) struct CopyOut {
     target: Target,
-    /// The snapshot that pg_dump has.
-    snapshot: String,
+    /// What pg_dump sees.
+    snapshot: Held,
     /// The encoding of the rows.
     encoding: String,
     progress: Arc<progress::Stream>,
@@ -106,7 +116,7 @@ struct Table {
 impl CopyOut {
     pub(super) fn of(
         dump: &Dump,
-        snapshot: String,
+        snapshot: Held,
         (progress, counted): (&Arc<progress::Stream>, &Counted),
         stop: CancellationToken,
     ) -> Self {
@@ -140,20 +150,36 @@ impl CopyOut {
         };
         let runtime = Handle::current();
         let shown = shown(&tables);
+        let Self {
+            target,
+            snapshot,
+            progress,
+            counted,
+            stop,
+            ..
+        } = self;
         let begun = runtime.block_on(async {
             tokio::select! {
-                begun = self.begin(&tables) => begun.map_err(|error| error.to_string()),
-                () = self.stop.cancelled() => Err("stopped".to_owned()),
+                begun = tokio::time::timeout(BEGINNING, begin(&target, &snapshot.id, &tables)) => begun.ok(),
+                () = stop.cancelled() => Some(Err(Error::because(Kind::Other, COPYING, &target, "stopped"))),
             }
         });
+        // Who holds the snapshot need not do so for us any longer.
+        drop(snapshot);
         let (session, passed) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                tracing::info!(tables = %shown, %error, "rows are read by pg_dump, since no COPY of ours came about");
+            Some(Ok(begun)) => begun,
+            none => {
+                let why = match none {
+                    Some(Err(error)) => error.to_string(),
+                    _ => format!("no answer within {} s", BEGINNING.as_secs()),
+                };
+                if !stop.is_cancelled() {
+                    tracing::info!(tables = %shown, %why, "rows are read by pg_dump, since no COPY of ours came about");
+                }
                 return left_to_pg_dump(head, source);
             }
         };
-        let copying = copy_all(session, self.target.clone(), tables.clone());
+        let copying = copy_all(session, target, tables.clone());
         let copying = Copying(AbortOnDropHandle::new(runtime.spawn(copying)));
         if taken.send(copying).is_err() {
             // pg_dump has ended meanwhile: so few rows had room in the pipe.
@@ -167,66 +193,77 @@ impl CopyOut {
             tables: tables.into(),
             at: None,
             ready: VecDeque::new(),
-            out: self,
+            progress,
+            counted,
+            stop,
             _pg_dump: Box::new(source),
         }))
     }
+}
 
-    /// A session in the snapshot, which holds the locks that pg_dump holds too.
-    async fn begin(&self, tables: &[Table]) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
-        let target = &self.target;
-        let failed =
-            |error: tokio_postgres::Error| Error::new("beginning to copy rows of", target, &error);
-        let (session, passed) = target.connect_for_copy(APPLICATION).await?;
-        let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
-        let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
-        // Somebody who waits for pg_dump's lock would have us wait behind, and pg_dump is ended by us
-        // alone: nobody would ever see that deadlock.
-        let begin = format!(
-            "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {};
-             LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
-            sql::literal(&self.snapshot),
-            names.join(", ONLY "),
-        );
-        session.batch_execute(&begin).await.map_err(failed)?;
-        // A schema may have been renamed: the names must still lead to what pg_dump has locked. And should
-        // pg_dump have ended just now, the rows must still be in the file that the snapshot names, as
-        // after TRUNCATE they are not: pg_class is read in the snapshot, and the function reads what is now.
-        let same = "
-            SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
-              JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
-             WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
-        let found = session.query_one(same, &[&names, &oids]).await;
-        let found: i64 = found.map_err(failed)?.get(0);
-        if usize::try_from(found) != Ok(tables.len()) {
-            let why = "a table is no longer what pg_dump has locked";
-            return Err(Error::because(Kind::Busy, COPYING, target, why));
-        }
-        Ok((session, passed))
+/// A session in the snapshot, which holds the locks that pg_dump holds too.
+async fn begin(
+    target: &Target,
+    snapshot: &str,
+    tables: &[Table],
+) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
+    let (session, passed) = target.connect_for_copy(APPLICATION).await?;
+    let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
+    // Somebody who waits for pg_dump's lock would have us wait behind, and pg_dump is ended by us
+    // alone: nobody would ever see that deadlock.
+    let begin = format!(
+        "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {};
+         LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
+        sql::literal(snapshot),
+        names.join(", ONLY "),
+    );
+    let begun = session.batch_execute(&begin).await;
+    begun.map_err(|error| Error::new("beginning to copy rows of", target, &error))?;
+    are_same(&session, target, tables).await?;
+    Ok((session, passed))
+}
+
+/// Proves that the names lead to what pg_dump has locked: renaming a schema takes no lock on its tables. And
+/// should pg_dump have ended before our lock, the rows must still be in the file that the snapshot names, as
+/// after TRUNCATE they are not: pg_class is read in the snapshot, and the function reads what is now.
+async fn are_same(session: &Session, target: &Target, tables: &[Table]) -> Result<(), Error> {
+    const SAME: &str = "
+        SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
+          JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
+         WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
+    let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
+    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+    let found = session.query_one(SAME, &[&names, &oids]).await;
+    let found = found.map_err(|error| Error::new(COPYING, target, &error))?;
+    if usize::try_from(found.get::<_, i64>(0)) == Ok(tables.len()) {
+        return Ok(());
     }
+    let why = "a table is no longer what it was called when the backup began; run the backup again when no schema is renamed";
+    Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
 async fn copy_all(session: Session, target: Target, tables: Vec<Table>) -> Result<(), Error> {
+    let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
     let copied = async {
-        for table in tables {
-            let rows = session.copy_out(&table.statement).await?;
+        for table in &tables {
+            let rows = session.copy_out(&table.statement).await.map_err(failed)?;
             tokio::pin!(rows);
             // They go another way; this is the end, or why there is none.
             while let Some(row) = rows.next().await {
-                row?;
+                row.map_err(failed)?;
             }
+            // Of the name that COPY was told, and of those that it is told next.
+            are_same(&session, &target, &tables).await?;
         }
-        session.batch_execute("COMMIT").await
+        session.batch_execute("COMMIT").await.map_err(failed)
     };
     match copied.await {
-        Ok(()) => Ok(()),
         // The server's last words went to the session.
-        Err(error) if error.is_closed() => {
+        Err(_) if session.is_closed() => {
             let why = session.lost().await.reason;
-            let lost = Error::because(Kind::Unavailable, COPYING, &target, why);
-            Err(lost)
+            Err(Error::because(Kind::Unavailable, COPYING, &target, why))
         }
-        Err(error) => Err(Error::new(COPYING, &target, &error)),
+        copied => copied,
     }
 }
 
@@ -349,7 +386,9 @@ struct Rows {
     /// The one whose rows pass.
     at: Option<Table>,
     ready: VecDeque<Bytes>,
-    out: CopyOut,
+    progress: Arc<progress::Stream>,
+    counted: Counted,
+    stop: CancellationToken,
     /// It would see that nobody reads, and complain before it is ended.
     _pg_dump: Box<dyn Send>,
 }
@@ -361,7 +400,7 @@ impl Rows {
             let Some(table) = self.tables.pop_front() else {
                 return Ok(false);
             };
-            self.out.progress.table(&table.shown);
+            self.progress.table(&table.shown);
             self.ready.push_back(Bytes::from_static(&[DATA]));
             self.number(table.entry)?;
             self.at = Some(table);
@@ -371,13 +410,13 @@ impl Rows {
         let next = self.runtime.block_on(async {
             tokio::select! {
                 next = self.passed.recv() => next,
-                () = self.out.stop.cancelled() => None,
+                () = self.stop.cancelled() => None,
             }
         });
         match next {
             Some(Passed::Rows(rows)) => self.block(rows)?,
             Some(Passed::End(rows)) => {
-                self.out.counted.add(oid, rows);
+                self.counted.add(oid, rows);
                 self.block(Bytes::from_static(END_OF_ROWS))?;
                 self.number(0)?;
                 self.at = None;

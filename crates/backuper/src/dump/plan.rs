@@ -26,6 +26,10 @@ const WORTH_A_COPY: u64 = 32 << 20;
 /// nobody reads rows meanwhile when it is the last. versitygw takes a quarter to a third.
 const FINISHING: u64 = 4;
 
+/// What rows cost more that pg_dump reads and a COPY of ours could, as a part of their bytes: an eighth of the time of
+/// a backup of *mixed* (docs/performance.md).
+const MORE_BY_PG_DUMP: u64 = 8;
+
 /// Streams for each one that is read: more are more programs that wait, each with a connection.
 const STREAMS_PER_JOB: usize = 2;
 
@@ -102,8 +106,9 @@ pub struct Plan {
 }
 
 /// Distributes the tables over streams of which `jobs` are read at once: one where that is one, two
-/// for each at most, and no more than there may be `programs` that dump rows. Tables whose rows a COPY of
-/// our own reads are none of the common stream's, so one job has two: it has what only pg_dump knows.
+/// for each at most, and no more than there may be `programs` that dump rows. The common stream has what only
+/// pg_dump knows, so tables whose rows a COPY of ours is to read are in others, where that pays: one job
+/// may have two streams then.
 #[must_use]
 pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: Reading) -> Plan {
     let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
@@ -127,16 +132,32 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: R
         jobs => jobs * STREAMS_PER_JOB,
     };
     let most = most.min(programs).clamp(1, large.len() + 1);
-    let apart = most > 1 && by_copy;
-    let first = if apart { 2.min(most) } else { 1 };
-    let best = (first..=most)
-        .map(|count| (count, assign(&large, common, count, apart)))
+    let may_be = |(count, apart): &(usize, bool)| match reading {
+        Reading::PgDump => !apart,
+        Reading::Auto => !apart || *count > 1,
+        Reading::Copy => most == 1 || (*apart && *count > 1),
+    };
+    let best = (1..=most)
+        .flat_map(|count| [(count, false), (count, true)])
+        .filter(may_be)
+        .map(|(count, apart)| (count, assign(&large, common, count, apart)))
         .min_by_key(|(count, bins)| {
             let loads = loads(&large, common, bins, *count);
-            duration(loads, jobs) + overhead * *count as u64
+            let more = if by_copy {
+                left_to_pg_dump(&large, bins) / MORE_BY_PG_DUMP
+            } else {
+                0
+            };
+            duration(loads, jobs) + overhead * *count as u64 + more
         });
     let bins = best.map(|(_, bins)| bins).unwrap_or_default();
     gather(large, small, &bins)
+}
+
+/// Bytes of large tables in the common stream.
+fn left_to_pg_dump(large: &[Table], bins: &[usize]) -> u64 {
+    let common = large.iter().zip(bins).filter(|(_, bin)| **bin == 0);
+    common.map(|(table, _)| table.bytes).sum()
 }
 
 /// Longest processing time first: each table, largest first, to the stream with the least so far.
@@ -148,7 +169,9 @@ fn assign(large: &[Table], common: u64, count: usize, apart: bool) -> Vec<usize>
     }
     let mut bins = Vec::with_capacity(large.len());
     for table in large {
+        // Of equal ones the last: the common stream is never a COPY's.
         let least = (usize::from(apart)..count)
+            .rev()
             .min_by_key(|it| loads[*it])
             .unwrap_or(0);
         loads[least] += table.bytes;
@@ -326,10 +349,20 @@ mod tests {
         );
         assert_eq!(plan.rest, [table(3, 1)]);
         assert_eq!(plan.streams.iter().flatten().count(), 2);
-        let one = distribute(vec![table(1, 40)], 4, MANY, Reading::Auto);
-        assert_eq!(one.streams, [[table(1, 40)]]);
-        let plan = distribute(vec![table(1, 40), table(2, 30)], 1, MANY, Reading::Auto);
-        assert_eq!(plan.streams, [[table(1, 40), table(2, 30)]]);
+        let one = distribute(vec![table(1, 80)], 4, MANY, Reading::Auto);
+        assert_eq!(one.streams, [[table(1, 80)]]);
+        let one = distribute(vec![table(1, 80)], 1, MANY, Reading::Auto);
+        assert_eq!(one.streams, [[table(1, 80)]]);
+        let two = distribute(vec![table(1, 40), table(2, 9)], 2, MANY, Reading::Auto);
+        assert_eq!(two.streams, [[table(1, 40)]]);
+        // Two side by side are worth more than a COPY for both.
+        let two = vec![table(1, 500), table(2, 500)];
+        let plan = distribute(two, 4, 2, Reading::Auto);
+        assert_eq!((plan.rest.len(), plan.streams.len()), (1, 1));
+        // Another pg_dump would read so many tables' definitions.
+        let mut many: Vec<_> = (2..100_000).map(|oid| table(oid, 0)).collect();
+        many.push(table(1, 40));
+        assert!(distribute(many, 4, MANY, Reading::Auto).streams.is_empty());
         // Too little for a session more.
         let small = distribute(vec![table(1, 20)], 4, MANY, Reading::Auto);
         assert!(small.streams.is_empty());

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::copy_out::{self, CopyOut, Copying};
+use super::copy_out::{self, CopyOut, Copying, Held};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
 use super::{Dump, Error, Part, broken, compression, failed};
@@ -45,7 +45,7 @@ pub(super) struct Running {
     progress: Arc<progress::Stream>,
     counted: Told,
     /// The snapshot, where a COPY of ours is to read the rows.
-    snapshot: Option<String>,
+    snapshot: Option<Held>,
 }
 
 /// A pg_dump that has its locks and has written its first bytes; it writes no more than fits into
@@ -69,10 +69,10 @@ pub(super) type First = JoinHandle<io::Result<FirstBytes>>;
 impl Running {
     /// Starts the pg_dump of a stream, and waits in a thread for its first bytes: it writes them when
     /// it has locked its tables and knows all that it will dump.
-    pub(super) fn start(dump: &Dump, part: Part, snapshot: &str) -> Result<(Self, First), Error> {
-        let program = dump.program(&part, snapshot);
+    pub(super) fn start(dump: &Dump, part: Part, snapshot: &Held) -> Result<(Self, First), Error> {
+        let program = dump.program(&part, &snapshot.id);
         let by_copy = part.content == Content::Tables && dump.reading.is_by_copy(part.bytes());
-        let snapshot = by_copy.then(|| snapshot.to_owned());
+        let snapshot = by_copy.then(|| snapshot.clone());
         Self::of(dump, part, program, snapshot)
     }
 
@@ -85,7 +85,7 @@ impl Running {
         dump: &Dump,
         part: Part,
         program: Program,
-        snapshot: Option<String>,
+        snapshot: Option<Held>,
     ) -> Result<(Self, First), Error> {
         let progress = dump.progress.stream();
         let mut child = program
@@ -333,15 +333,21 @@ enum Broken {
 /// ended.
 async fn ended(
     child: &mut Child,
-    taking: oneshot::Receiver<Copying>,
+    mut taking: oneshot::Receiver<Copying>,
     target: &Target,
     stop: &CancellationToken,
 ) -> Result<(), Broken> {
-    let copying = tokio::select! {
+    let taken = tokio::select! {
         biased;
-        Ok(copying) = taking => copying,
-        ended = child.ended(stop) => return ended.map_err(Broken::Child),
+        Ok(copying) = &mut taking => Some(copying),
+        ended = child.ended(stop) => {
+            ended.map_err(Broken::Child)?;
+            // Its place may be taken at this very moment; from now on it is not.
+            taking.close();
+            taking.try_recv().ok()
+        }
     };
+    let Some(copying) = taken else { return Ok(()) };
     child.stop().await;
     tokio::select! {
         biased;

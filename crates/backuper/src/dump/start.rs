@@ -6,6 +6,7 @@
 //! Waiting for a lock is done before, with nothing held: a pg_dump that waits holds other tables, and
 //! whoever waits for these would be waited for by the next pg_dump.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -13,6 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::copy_out::Held;
 use super::explain::Questions;
 use super::pump::{First, FirstBytes, Ready, Running};
 use super::{APPLICATION, Dump, Error, Part, broken, failed, plan};
@@ -28,14 +30,16 @@ use crate::text::sql;
 const TRIES: u32 = 10;
 /// How many of these may fail for a reason that nobody finds.
 const UNEXPLAINED: u32 = 3;
+/// Programs of a dump that has one stream of rows beside the schema.
+const FEWEST: usize = 2;
 /// How many names a sentence holds before it only counts.
 const NAMED: usize = 5;
 
 /// The sessions of a backup beside its lock's.
 #[derive(Debug)]
 pub struct Sessions<'a> {
-    /// Holds the snapshot, until all pg_dumps have it.
-    pub holder: Session,
+    /// Holds the snapshot, until all pg_dumps have it and the COPYs that are to take their places.
+    pub holder: Arc<Session>,
     /// Sees what is committed now.
     pub witness: &'a Session,
 }
@@ -56,8 +60,6 @@ pub struct Started {
     pub taken_at: Timestamp,
     /// Which part of the database it has; none: all of it.
     pub part: Option<manifest::Part>,
-    /// Whether the snapshot's session is needed until all streams are stored: one of them is to import it.
-    pub holds_snapshot: bool,
     pub(super) streams: Vec<Ready>,
 }
 
@@ -119,6 +121,7 @@ impl Dump {
                     }
                     // Fewer connections may be what helps.
                     limits.jobs = 1;
+                    limits.programs = FEWEST;
                     tracing::warn!(error = %failure, attempt, "a pg_dump ended before its first byte; trying again with a new snapshot and one stream of rows");
                 }
             }
@@ -147,7 +150,11 @@ impl Dump {
         // Once more: a table may have come since.
         let chosen = self.chosen(holder).await?;
         let parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
-        let mut programs = Programs::start(self, parts, &snapshot)?;
+        let held = Held {
+            id: snapshot.id.clone(),
+            _holder: Arc::clone(holder),
+        };
+        let mut programs = Programs::start(self, parts, &held)?;
         programs.chosen = chosen;
         let begun = tokio::select! {
             begun = programs.begin(self, sessions) => begun,
@@ -156,8 +163,7 @@ impl Dump {
         };
         match begun {
             Ok(Ok((shapes, firsts))) => {
-                let holds_snapshot = programs.running.iter().any(Running::is_by_copy);
-                if !holds_snapshot {
+                if !programs.running.iter().any(Running::is_by_copy) {
                     // Theirs is the snapshot now, and the server need not keep it for us.
                     Snapshot::end(holder, target).await?;
                 }
@@ -173,7 +179,6 @@ impl Dump {
                 Ok(Ok(Started {
                     taken_at: snapshot.taken_at,
                     part,
-                    holds_snapshot,
                     streams,
                 }))
             }
@@ -223,7 +228,7 @@ struct Programs {
 }
 
 impl Programs {
-    fn start(dump: &Dump, parts: Vec<Part>, snapshot: &Snapshot) -> Result<Self, Failure> {
+    fn start(dump: &Dump, parts: Vec<Part>, snapshot: &Held) -> Result<Self, Failure> {
         let mut programs = Self {
             running: Vec::with_capacity(parts.len()),
             firsts: Vec::with_capacity(parts.len()),
@@ -231,7 +236,7 @@ impl Programs {
         };
         for part in parts {
             // Those that run already end with what is dropped here.
-            let started = Running::start(dump, part, &snapshot.id);
+            let started = Running::start(dump, part, snapshot);
             let (running, first) = started.map_err(|error| Failure::refused(error.to_string()))?;
             programs.running.push(running);
             programs.firsts.push(first);

@@ -97,6 +97,11 @@ impl Target {
         self.port
     }
 
+    /// Whether the host is a directory with a socket of this machine. PostgreSQL manual, 34.1.2: `host`.
+    pub(crate) fn is_by_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
     /// The role.
     #[must_use]
     pub fn user(&self) -> &str {
