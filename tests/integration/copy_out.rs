@@ -345,16 +345,15 @@ fn a_copy_that_is_cut_off_fails_the_backup_and_leaves_nothing() {
     stage.nothing_is_stored();
 }
 
-/// A schema is renamed while a table in front is copied, and another one has its name then: what COPY would read
-/// under the name of the table behind is another table.
-#[test]
-fn a_schema_that_takes_the_place_of_another_fails_the_backup() {
-    let stage = Stage::new("swapped");
-    stage.fill("a", 40);
-    stage.fill("b", 20);
-    stage
-        .database
-        .sql("CREATE SCHEMA live; ALTER TABLE a SET SCHEMA live; ALTER TABLE b SET SCHEMA live");
+/// One COPY that is held up, of the tables of a schema in one stream.
+fn held_up_in_a_schema(tables: &[&str]) -> (Stage, Running, Faults) {
+    let stage = Stage::new("renamed");
+    stage.database.sql("CREATE SCHEMA live");
+    for table in tables {
+        stage.fill(table, 40);
+        let moved = format!("ALTER TABLE {table} SET SCHEMA live");
+        stage.database.sql(&moved);
+    }
     let faults = Faults::start(stage.s3.port());
     faults.on(
         "PUT",
@@ -365,21 +364,45 @@ fn a_schema_that_takes_the_place_of_another_fails_the_backup() {
     let told = with(&copying("1"), &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();
     wait_for("the COPY is held up", || {
-        (!faults.struck().is_empty() && sessions(&stage.database, "backuper copy") == 1)
-            .then_some(())
+        let copies = sessions(&stage.database, "backuper copy");
+        (!faults.struck().is_empty() && copies == 1).then_some(())
     });
+    (stage, running, faults)
+}
+
+/// What COPY would read under the name of the table behind is another table.
+#[test]
+fn a_schema_that_takes_the_place_of_another_fails_the_backup() {
+    let (stage, running, faults) = held_up_in_a_schema(&["a", "b"]);
     stage.database.sql(
-        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live; CREATE TABLE live.b (LIKE old.b); CREATE TABLE live.a (LIKE old.a)",
+        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live;
+         CREATE TABLE live.a (LIKE old.a); CREATE TABLE live.b (LIKE old.b)",
     );
     faults.heal();
     let ended = running.wait();
     ended.expect_code(1);
     assert_eq!(by_copy(&ended), 1, "{ended}");
-    assert!(
-        ended.last_line().contains("when no schema is renamed"),
-        "{ended}"
-    );
+    let why = "when no schema is renamed";
+    assert!(ended.last_line().contains(why), "{ended}");
     stage.nothing_is_stored();
+}
+
+#[test]
+fn a_schema_that_is_renamed_behind_the_last_copys_beginning_fails_nothing() {
+    let (stage, running, faults) = held_up_in_a_schema(&["a"]);
+    let rows = "SELECT count(*), md5(string_agg(md5(data), '' ORDER BY id)) FROM";
+    let wanted = stage.database.sql(&format!("{rows} live.a"));
+    stage.database.sql(
+        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live; CREATE TABLE live.a (LIKE old.a)",
+    );
+    faults.heal();
+    running.wait().expect_code(0);
+    let target = shared().database("renamed_target");
+    let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
+    restorer(&with(&with(&stage.env(), &target.env()), &told))
+        .run()
+        .expect_code(0);
+    assert_eq!(target.sql(&format!("{rows} live.a")), wanted);
 }
 
 #[test]

@@ -18,6 +18,9 @@ fn kept() -> PathBuf {
     KEPT.get_or_init(|| kept_by("postgres-servers.sh")).clone()
 }
 
+/// What a backup says where no pg_dump reads the rows.
+const BY_COPY: &str = "rows are read by a COPY of ours";
+
 fn own(settings: &str) -> &'static Cluster {
     Box::leak(Box::new(Cluster::with_settings(settings)))
 }
@@ -35,10 +38,13 @@ fn pgbouncer_in_session_mode_is_as_good_as_the_server() {
     let whole = stage.database.dump();
     let roles = env([
         ("BACKUP_JOBS", "2"),
+        ("BACKUP_ROWS", "copy"),
         ("GLOBALS", "true"),
         ("GLOBALS_PASSWORDS", "none"),
     ]);
-    stage.back_up(&with(&through, &roles));
+    let ended = stage.backup(&with(&through, &roles));
+    ended.expect_code(0);
+    assert!(ended.printed().contains(BY_COPY), "{ended}");
     for before in [
         "DELETE FROM t WHERE id > 2; DROP VIEW v",
         "DROP VIEW IF EXISTS v; DROP TABLE t, small",
@@ -237,7 +243,9 @@ fn a_host_of_several_standbys_is_one_of_them_for_a_whole_backup() {
     let s3 = S3::start();
     let by_turns = var("DB_PORT", &turns.port().to_string());
     let all = with(&with(&there.env(), &s3.env()), &by_turns);
-    backuper(&with(&all, &var("BACKUP_JOBS", "3"))).succeed();
+    let copying = env([("BACKUP_JOBS", "3"), ("BACKUP_ROWS", "copy")]);
+    let ended = backuper(&with(&all, &copying)).succeed();
+    assert!(ended.printed().contains(BY_COPY), "{ended}");
     let manifest = s3.manifests()[0].clone();
     backuper(&with(&all, &var("FORMAT", "sql.gz"))).succeed();
     let target = primary.database("by_turns_back");

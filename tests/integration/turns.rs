@@ -33,10 +33,11 @@ fn standing_still(stage: &Stage, proxy: &Proxy) -> Running {
     run
 }
 
-/// The tables that pg_dumps hold, apart from the one that locks them all for the schema.
+/// The sessions that are at rows: pg_dumps, apart from the one that locks all for the schema, and COPYs of ours.
 fn streams(stage: &Stage) -> usize {
     let sql = "SELECT count(DISTINCT pid) FROM pg_stat_activity \
-               WHERE datname = current_database() AND application_name = 'backuper pg_dump' AND query LIKE 'COPY%'";
+               WHERE datname = current_database() AND application_name IN ('backuper pg_dump', 'backuper copy') \
+                     AND query LIKE 'COPY%'";
     stage.database.sql(sql).trim().parse().unwrap()
 }
 

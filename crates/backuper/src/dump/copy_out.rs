@@ -145,7 +145,8 @@ impl CopyOut {
         let tables = tables(&mut kept, &self.encoding);
         let Kept { source, bytes } = kept;
         let head = io::Cursor::new(bytes);
-        let Some((layout, tables)) = tables else {
+        // It may have ended while it waited for its turn: so few rows had room in the pipe.
+        let Some((layout, tables)) = tables.filter(|_| !taken.is_closed()) else {
             return left_to_pg_dump(head, source);
         };
         let runtime = Handle::current();
@@ -182,7 +183,6 @@ impl CopyOut {
         let copying = copy_all(session, target, tables.clone());
         let copying = Copying(AbortOnDropHandle::new(runtime.spawn(copying)));
         if taken.send(copying).is_err() {
-            // pg_dump has ended meanwhile: so few rows had room in the pipe.
             return left_to_pg_dump(head, source);
         }
         tracing::info!(tables = %shown, "rows are read by a COPY of ours");
@@ -238,7 +238,7 @@ async fn are_same(session: &Session, target: &Target, tables: &[Table]) -> Resul
     if usize::try_from(found.get::<_, i64>(0)) == Ok(tables.len()) {
         return Ok(());
     }
-    let why = "a table is no longer what it was called when the backup began; run the backup again when no schema is renamed";
+    let why = "a table is no longer what pg_dump has locked";
     Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
@@ -252,19 +252,38 @@ async fn copy_all(session: Session, target: Target, tables: Vec<Table>) -> Resul
             while let Some(row) = rows.next().await {
                 row.map_err(failed)?;
             }
-            // Of the name that COPY was told, and of those that it is told next.
-            are_same(&session, &target, &tables).await?;
         }
+        read_no_other(&session, &target, &tables).await?;
         session.batch_execute("COMMIT").await.map_err(failed)
     };
     match copied.await {
         // The server's last words went to the session.
-        Err(_) if session.is_closed() => {
+        Err(error) if error.state.is_none() && error.kind != Kind::Busy && session.is_closed() => {
             let why = session.lost().await.reason;
             Err(Error::because(Kind::Unavailable, COPYING, &target, why))
         }
         copied => copied,
     }
+}
+
+/// Proves that COPY has read none but these tables: where a schema was renamed meanwhile, its name may have led to
+/// another's. What it reads it locks until the transaction ends. Tables alone are updatable in all
+/// ways (28), those too that the snapshot does not show; TOAST and indexes are not.
+async fn read_no_other(session: &Session, target: &Target, tables: &[Table]) -> Result<(), Error> {
+    const OTHERS: &str = "
+        SELECT count(*) FROM pg_locks
+         WHERE pid = pg_backend_pid() AND locktype = 'relation'
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND relation >= 16384 AND relation <> ALL ($1::oid[])
+           AND pg_relation_is_updatable(relation::regclass, false) = 28";
+    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+    let others = session.query_one(OTHERS, &[&oids]).await;
+    let others = others.map_err(|error| Error::new(COPYING, target, &error))?;
+    if others.get::<_, i64>(0) == 0 {
+        return Ok(());
+    }
+    let why = "a schema was renamed, and its name led to another table; run the backup again when no schema is renamed";
+    Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
 /// Nothing but pg_dump's own bytes.

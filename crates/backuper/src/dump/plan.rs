@@ -144,7 +144,7 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: R
         .min_by_key(|(count, bins)| {
             let loads = loads(&large, common, bins, *count);
             let more = if by_copy {
-                left_to_pg_dump(&large, bins) / MORE_BY_PG_DUMP
+                left_to_pg_dump(&large, bins, *count, reading) / MORE_BY_PG_DUMP
             } else {
                 0
             };
@@ -154,10 +154,11 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: R
     gather(large, small, &bins)
 }
 
-/// Bytes of large tables in the common stream.
-fn left_to_pg_dump(large: &[Table], bins: &[usize]) -> u64 {
-    let common = large.iter().zip(bins).filter(|(_, bin)| **bin == 0);
-    common.map(|(table, _)| table.bytes).sum()
+/// Bytes of large tables in the common stream, and in others that no COPY reads.
+fn left_to_pg_dump(large: &[Table], bins: &[usize], count: usize, reading: Reading) -> u64 {
+    let streams = loads(large, 0, bins, count).into_iter().enumerate();
+    let left = streams.filter(|(bin, bytes)| *bin == 0 || !reading.is_by_copy(*bytes));
+    left.map(|(_, bytes)| bytes).sum()
 }
 
 /// Longest processing time first: each table, largest first, to the stream with the least so far.
