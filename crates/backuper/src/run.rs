@@ -17,7 +17,6 @@ use crate::archive::{Layout, SystemIdentifier, codec};
 use crate::catalog::activity;
 use crate::cleanup::claim::{self, Claim};
 use crate::cleanup::{self, Deletions, Made as Kept};
-use crate::dump::plan::Reading;
 use crate::dump::start::{Limits, Sessions};
 use crate::dump::{Dump, streams};
 use crate::job::{BackupJob, Format, Passwords};
@@ -345,12 +344,7 @@ async fn dump_all(
         tools: ready.tools.clone(),
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
-        reading: if target.is_by_socket() {
-            // tokio-postgres has no way in for us there.
-            Reading::PgDump
-        } else {
-            job.rows
-        },
+        reading: job.rows.of(target),
         level: job.compression_level,
         form: job.format.form(),
         filters: job.filters.filters(),

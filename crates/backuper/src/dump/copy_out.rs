@@ -6,6 +6,8 @@
 //! locks, pg_dump is ended, and what follows is the archive that it would have written, but for the
 //! sizes of its blocks. Where the session does not come about, pg_dump goes on as if nobody had tried.
 
+mod head;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,7 +27,9 @@ use crate::postgres::tap::Passed;
 use crate::postgres::{Error, Kind, Session, Target};
 use crate::progress;
 use crate::text::sql;
-use crate::toc::{Changed, Layout, Section};
+use crate::toc::Layout;
+
+use head::{Table, shown, tables};
 
 /// What its session calls itself.
 const APPLICATION: &str = "backuper copy";
@@ -98,19 +102,6 @@ impl Copying {
             }
         }
     }
-}
-
-/// A table, as the archive has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Table {
-    entry: i64,
-    oid: u32,
-    /// With its schema, as pg_dump names it when it says which one it is at.
-    shown: String,
-    /// With its schema, in quotes.
-    name: String,
-    /// `COPY … TO STDOUT`.
-    statement: String,
 }
 
 impl CopyOut {
@@ -295,93 +286,6 @@ fn left_to_pg_dump(
     Box::new(head.chain(source))
 }
 
-/// The tables of an archive's head, which `source` gives first; none where COPY alone could not make what
-/// follows.
-fn tables(source: impl Read, encoding: &str) -> Option<(Layout, Vec<Table>)> {
-    let (mut tables, mut others) = (Some(Vec::new()), 0);
-    let head = Changed::of(source, |entry, copy| {
-        match entry.kind.as_str() {
-            "TABLE DATA" => {
-                let namespace = entry.namespace.as_deref().unwrap_or_default();
-                let table = statement(copy, (namespace, &entry.tag), encoding);
-                let table = table.map(|statement| Table {
-                    entry: entry.id,
-                    oid: entry.oid,
-                    shown: format!("{namespace}.{}", entry.tag),
-                    name: named(namespace, &entry.tag),
-                    statement,
-                });
-                match (&mut tables, table) {
-                    (Some(tables), Some(table)) => tables.push(table),
-                    _ => tables = None,
-                }
-            }
-            // Nothing of these follows the head.
-            "SEQUENCE SET" | "STATISTICS DATA" => {}
-            _ if entry.section != Section::Data => {}
-            _ => others += 1,
-        }
-        None
-    });
-    let layout = head.ok()?.layout;
-    let tables = tables.filter(|it| !it.is_empty() && others == 0)?;
-    // A length of so few bytes is none that a block could have.
-    (!layout.compressed && layout.int_size >= 4).then_some((layout, tables))
-}
-
-/// The names for the log: of the first, and how many more there are.
-fn shown(tables: &[Table]) -> String {
-    match tables {
-        [] => String::new(),
-        [one] => one.shown.clone(),
-        [first, more @ ..] => format!("{} and {} more", first.shown, more.len()),
-    }
-}
-
-/// The COPY that sends what an archive's COPY takes, of this schema and table. Our session speaks UTF-8, and so
-/// must the statement; and some partitions are loaded by their root, whose rows are none of its own:
-/// `forcePartitionRootLoad` in `pg_dump.c`.
-fn statement(copy: &[u8], table: (&str, &str), encoding: &str) -> Option<String> {
-    let copy = std::str::from_utf8(copy).ok()?;
-    let of = copy.strip_prefix("COPY ")?.strip_suffix(" FROM stdin;\n")?;
-    let encoding = (encoding == "UTF8" || of.is_ascii()).then(|| sql::literal(encoding))?;
-    let (schema, rest) = identifier(of)?;
-    let (name, columns) = identifier(rest.strip_prefix('.')?)?;
-    if (schema.as_str(), name.as_str()) != table {
-        return None;
-    }
-    let name = named(table.0, table.1);
-    Some(format!(
-        "COPY {name}{columns} TO STDOUT WITH (ENCODING {encoding})"
-    ))
-}
-
-/// The name that a text begins with, as pg_dump writes it, and what follows.
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_'));
-        let (name, rest) = text.split_at(end.unwrap_or(text.len()));
-        return Some((name.to_owned(), rest));
-    };
-    let mut name = String::new();
-    let mut rest = quoted;
-    loop {
-        let (before, behind) = rest.split_once('"')?;
-        name.push_str(before);
-        match behind.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, behind)),
-        }
-    }
-}
-
-fn named(schema: &str, name: &str) -> String {
-    format!("{}.{}", sql::quote(schema), sql::quote(name))
-}
-
 /// Keeps what is read.
 struct Kept<R> {
     source: R,
@@ -476,50 +380,6 @@ impl Read for Rows {
             if !self.go_on()? {
                 return Ok(0);
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_statement_is_pg_dumps_the_other_way_round() {
-        let copy = "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") FROM stdin;\n";
-        assert_eq!(
-            statement(copy.as_bytes(), ("Über", "a \"b"), "UTF8").unwrap(),
-            "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") TO STDOUT WITH (ENCODING 'UTF8')"
-        );
-        assert_eq!(
-            statement(
-                b"COPY public.t_1  FROM stdin;\n",
-                ("public", "t_1"),
-                "LATIN1"
-            )
-            .unwrap(),
-            "COPY \"public\".\"t_1\"  TO STDOUT WITH (ENCODING 'LATIN1')"
-        );
-    }
-
-    #[test]
-    fn names_of_another_encoding_or_table_are_left_to_pg_dump() {
-        let of = |copy: &[u8], encoding| statement(copy, ("public", "t"), encoding);
-        assert!(of(b"COPY public.t (id) FROM stdin;\n", "UTF8").is_some());
-        for (copy, encoding) in [
-            ("COPY public.t (\"ü\") FROM stdin;\n".as_bytes(), "LATIN1"),
-            (b"COPY public.t (\"\xfc\") FROM stdin;\n", "LATIN1"),
-            (
-                b"COPY public.t (id) FROM stdin WITH (FORMAT binary);\n",
-                "UTF8",
-            ),
-            (b"COPY public.root (id) FROM stdin;\n", "UTF8"),
-            (b"COPY other.t (id) FROM stdin;\n", "UTF8"),
-            (b"COPY public.\"t (id) FROM stdin;\n", "UTF8"),
-            (b"COPY t (id) FROM stdin;\n", "UTF8"),
-            (b"", "UTF8"),
-        ] {
-            assert_eq!(of(copy, encoding), None);
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::postgres::Target;
 use crate::postgres::snapshot::Table;
 
 /// What reading the catalogue costs a stream, in bytes of rows that could have been dumped
@@ -77,6 +78,15 @@ impl FromStr for Reading {
 }
 
 impl Reading {
+    /// As it is for a server: over a Unix socket, tokio-postgres lets us take no rows out.
+    pub(crate) fn of(self, target: &Target) -> Self {
+        if target.is_by_socket() {
+            Self::PgDump
+        } else {
+            self
+        }
+    }
+
     /// From how many bytes on a table leaves the common stream.
     fn large(self) -> u64 {
         match self {
