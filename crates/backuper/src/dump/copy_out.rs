@@ -69,17 +69,20 @@ pub(super) struct CopyOut {
     stop: CancellationToken,
 }
 
-/// How many rows the server says that it has sent, by the tables' oids.
+/// How many rows the server says that it has sent, by the tables' oids; none for a table whose end has not come.
+pub(super) type Sent = BTreeMap<u32, Option<u64>>;
+
+/// What the server says that it has sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counted(Arc<Mutex<BTreeMap<u32, u64>>>);
+pub(super) struct Counted(Arc<Mutex<Sent>>);
 
 impl Counted {
-    fn add(&self, table: u32, rows: u64) {
+    fn set(&self, table: u32, rows: Option<u64>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *all.entry(table).or_default() += rows;
+        all.insert(table, rows);
     }
 
-    pub(super) fn take(&self) -> BTreeMap<u32, u64> {
+    pub(super) fn take(&self) -> Sent {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -177,6 +180,9 @@ impl CopyOut {
             return left_to_pg_dump(head, source);
         }
         tracing::info!(tables = %shown, "rows are read by a COPY of ours");
+        for table in &tables {
+            counted.set(table.oid, None);
+        }
         Box::new(head.chain(Rows {
             runtime,
             passed,
@@ -337,9 +343,11 @@ impl Rows {
             }
         });
         match next {
+            // A block of nothing would be the end of the table.
+            Some(Passed::Rows(rows)) if rows.is_empty() => {}
             Some(Passed::Rows(rows)) => self.block(rows)?,
             Some(Passed::End(rows)) => {
-                self.counted.add(oid, rows);
+                self.counted.set(oid, Some(rows));
                 self.block(Bytes::from_static(END_OF_ROWS))?;
                 self.number(0)?;
                 self.at = None;
@@ -381,5 +389,75 @@ impl Read for Rows {
                 return Ok(0);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Progress;
+    use crate::toc::MAGIC;
+
+    /// What is read of these, by a table of the number 7 and the oid 42, and what was counted.
+    async fn read(all: Vec<Passed>) -> (io::Result<Vec<u8>>, Sent) {
+        let head = [MAGIC, &[1, 15, 0, 4, 8, 1, 0], &[0; 5].repeat(11)].concat();
+        let (sender, passed) = mpsc::channel(16);
+        for it in all {
+            sender.send(it).await.unwrap();
+        }
+        drop(sender);
+        let counted = Counted::default();
+        counted.set(42, None);
+        let table = Table {
+            entry: 7,
+            oid: 42,
+            shown: "public.t".to_owned(),
+            name: String::new(),
+            statement: String::new(),
+        };
+        let mut rows = Rows {
+            runtime: Handle::current(),
+            passed,
+            layout: Layout::of(&head[..]).unwrap(),
+            tables: [table].into(),
+            at: None,
+            ready: VecDeque::new(),
+            progress: Arc::new(Progress::default()).stream(),
+            counted: counted.clone(),
+            stop: CancellationToken::new(),
+            _pg_dump: Box::new(()),
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            rows.read_to_end(&mut bytes).map(|_count| bytes)
+        });
+        (reading.await.unwrap(), counted.take())
+    }
+
+    #[tokio::test]
+    async fn rows_become_blocks_and_the_end_is_where_the_server_says() {
+        let rows = |text: &'static [u8]| Passed::Rows(Bytes::from_static(text));
+        let all = vec![rows(b"1\n"), rows(b""), rows(b"2\n"), Passed::End(2)];
+        let (bytes, sent) = read(all).await;
+        let expected = [
+            &[DATA, 0, 7, 0, 0, 0][..],
+            &[0, 2, 0, 0, 0],
+            b"1\n",
+            &[0, 2, 0, 0, 0],
+            b"2\n",
+            &[0, 5, 0, 0, 0],
+            END_OF_ROWS,
+            &[0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(bytes.unwrap(), expected);
+        assert_eq!(sent, [(42, Some(2))].into());
+    }
+
+    #[tokio::test]
+    async fn rows_without_an_end_are_no_end() {
+        let (bytes, sent) = read(vec![Passed::Rows(Bytes::from_static(b"1\n"))]).await;
+        assert_eq!(bytes.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(sent, [(42, None)].into());
     }
 }

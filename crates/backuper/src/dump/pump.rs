@@ -1,6 +1,5 @@
 //! One pg_dump that runs, and its way into the store.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::copy_out::{self, CopyOut, Copying, Held};
+use super::copy_out::{self, CopyOut, Copying, Held, Sent};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
 use super::{Dump, Error, Part, broken, compression, failed};
@@ -201,9 +200,10 @@ impl Ready {
         let stored = verify(dump, (&key, &part), stored, stop).await?;
         let tables = part.tables.iter();
         let rows = counted.take();
+        let arrived = |table| rows.as_ref().and_then(|it| it.get(table)).copied();
         if sent
             .iter()
-            .any(|(table, sent)| rows.as_ref().and_then(|it| it.get(table)) != Some(sent))
+            .any(|(table, sent)| sent.is_none() || arrived(table) != *sent)
         {
             let why = "the server has sent another number of rows than were stored";
             return Err(broken(&part, why));
@@ -233,7 +233,7 @@ impl Ready {
         share: Share,
         upload: &mut dyn Upload,
         stop: &CancellationToken,
-    ) -> Result<(u64, BTreeMap<u32, u64>), Error> {
+    ) -> Result<(u64, Sent), Error> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let Self {
             running:
