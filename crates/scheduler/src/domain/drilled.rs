@@ -104,12 +104,15 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Takes in what one has shown, in whatever order they come.
+    /// Takes in what one has shown, in whatever order they come. Engines keep seconds: of two that ended within one,
+    /// the one that failed counts, since nothing is to look proved that may not be.
     pub fn add(&mut self, verdict: Verdict) {
         if verdict.passed {
             self.last = self.last.max(Some(verdict.at));
         }
-        if self.newest.as_ref().is_none_or(|it| it.at <= verdict.at) {
+        let order = |it: &Verdict| (it.at, !it.passed);
+        let newest = self.newest.as_ref().map(order);
+        if newest.is_none_or(|it| it <= order(&verdict)) {
             self.newest = Some(verdict);
         }
     }
@@ -205,6 +208,10 @@ mod tests {
             other.add(verdict);
         }
         assert_eq!(known, other);
+        // Both ended within one second: nothing says which was the later one.
+        known.add(Verdict::of(&run(120, passed())).unwrap());
+        assert_eq!(known.newest, other.newest);
+        assert_eq!(known.last, Timestamp::from_second(120).ok());
         assert_eq!(Verification::default().and(&known), known);
     }
 }
