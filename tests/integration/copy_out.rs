@@ -345,64 +345,126 @@ fn a_copy_that_is_cut_off_fails_the_backup_and_leaves_nothing() {
     stage.nothing_is_stored();
 }
 
-/// One COPY that is held up, of the tables of a schema in one stream.
-fn held_up_in_a_schema(tables: &[&str]) -> (Stage, Running, Faults) {
+const SCHEMAS: [&str; 2] = ["live", "next"];
+
+/// A backup whose rows are held up while the first of four tables is read, two in each schema.
+fn held_up_in_schemas(rows: &str) -> (Stage, Running, Faults) {
     let stage = Stage::new("renamed");
-    stage.database.sql("CREATE SCHEMA live");
-    for table in tables {
-        stage.fill(table, 40);
-        let moved = format!("ALTER TABLE {table} SET SCHEMA live");
-        stage.database.sql(&moved);
+    let types = "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b int)";
+    stage.database.sql(types);
+    for schema in SCHEMAS {
+        stage.database.sql(&format!("CREATE SCHEMA {schema}"));
+        for table in ["a", "b"] {
+            let is_first = (schema, table) == ("live", "a");
+            stage.fill(table, if is_first { 40 } else { 1 });
+            let moved = format!("ALTER TABLE {table} SET SCHEMA {schema}");
+            stage.database.sql(&moved);
+        }
     }
     let faults = Faults::start(stage.s3.port());
-    faults.on(
-        "PUT",
-        "data-001",
-        1_000,
-        Fault::Wait(Duration::from_secs(15)),
-    );
-    let told = with(&copying("1"), &var("S3_ENDPOINT", &faults.endpoint()));
+    let stream = if rows == "copy" {
+        "data-001"
+    } else {
+        "data-000"
+    };
+    faults.on("PUT", stream, 1_000, Fault::Wait(Duration::from_secs(15)));
+    let told = env([("BACKUP_ROWS", rows), ("BACKUP_JOBS", "1")]);
+    let told = with(&told, &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();
-    wait_for("the COPY is held up", || {
+    wait_for("the rows are held up", || {
         let copies = sessions(&stage.database, "backuper copy");
-        (!faults.struck().is_empty() && copies == 1).then_some(())
+        (!faults.struck().is_empty() && copies == usize::from(rows == "copy")).then_some(())
     });
     (stage, running, faults)
 }
 
-/// What COPY would read under the name of the table behind is another table.
-#[test]
-fn a_schema_that_takes_the_place_of_another_fails_the_backup() {
-    let (stage, running, faults) = held_up_in_a_schema(&["a", "b"]);
-    stage.database.sql(
-        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live;
-         CREATE TABLE live.a (LIKE old.a); CREATE TABLE live.b (LIKE old.b)",
-    );
-    faults.heal();
-    let ended = running.wait();
-    ended.expect_code(1);
-    assert_eq!(by_copy(&ended), 1, "{ended}");
-    let why = "when no schema is renamed";
-    assert!(ended.last_line().contains(why), "{ended}");
-    stage.nothing_is_stored();
+fn sums(database: &Database) -> Vec<String> {
+    let of = |schema, table| {
+        let rows = "SELECT count(*), md5(string_agg(md5(data), '' ORDER BY id)) FROM";
+        database.sql(&format!("{rows} {schema}.{table}"))
+    };
+    let all = SCHEMAS.iter().flat_map(|it| [of(it, "a"), of(it, "b")]);
+    all.collect()
 }
 
+/// Blue and green change places, and one is replaced by what nobody has dumped.
+const RENAMED: [&str; 2] = [
+    "ALTER SCHEMA live RENAME TO old; ALTER SCHEMA next RENAME TO live; ALTER SCHEMA old RENAME TO next;
+     ALTER TYPE mood ADD VALUE 'new'",
+    "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live;
+     CREATE TABLE live.a (LIKE old.a); CREATE TABLE live.b (LIKE old.b)",
+];
+
+/// Other rows under a name would be what a restore brings back.
 #[test]
-fn a_schema_that_is_renamed_behind_the_last_copys_beginning_fails_nothing() {
-    let (stage, running, faults) = held_up_in_a_schema(&["a"]);
-    let rows = "SELECT count(*), md5(string_agg(md5(data), '' ORDER BY id)) FROM";
-    let wanted = stage.database.sql(&format!("{rows} live.a"));
-    stage.database.sql(
-        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live; CREATE TABLE live.a (LIKE old.a)",
+fn schemas_that_are_renamed_while_copies_run_change_no_row() {
+    for renamed in RENAMED {
+        let (stage, running, faults) = held_up_in_schemas("copy");
+        let wanted = sums(&stage.database);
+        stage.database.sql(renamed);
+        faults.heal();
+        let ended = running.wait();
+        ended.expect_code(0);
+        assert_eq!(by_copy(&ended), 1, "{ended}");
+        let target = shared().database("renamed_target");
+        let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
+        restorer(&with(&with(&stage.env(), &target.env()), &told))
+            .run()
+            .expect_code(0);
+        assert_eq!(sums(&target), wanted, "{renamed}");
+    }
+}
+
+/// It reads each table by its name, and has no means to see whose rows those are.
+#[test]
+fn a_schema_that_takes_anothers_name_while_pg_dump_reads_fails_the_backup() {
+    for renamed in RENAMED {
+        let (stage, running, faults) = held_up_in_schemas("pg_dump");
+        // Who is to see it is gone; another is asked.
+        end_sessions(&stage.database, "backuper witness");
+        stage.database.sql(renamed);
+        faults.heal();
+        let ended = running.wait();
+        ended.expect_code(1);
+        let why = "another schema was given the name live while pg_dump read by that name";
+        assert!(ended.last_line().contains(why), "{ended}");
+        stage.nothing_is_stored();
+    }
+}
+
+/// Whoever reads: a value is written as its type is by then, and the schema has the type as it was.
+#[test]
+fn a_type_that_is_altered_while_rows_are_read_fails_the_backup() {
+    for (rows, altered, name) in [
+        ("copy", "mood RENAME VALUE 'sad' TO 'blue'", "mood"),
+        ("pg_dump", "pair ADD ATTRIBUTE c int", "pair"),
+    ] {
+        let (stage, running, faults) = held_up_in_schemas(rows);
+        stage.database.sql(&format!("ALTER TYPE {altered}"));
+        faults.heal();
+        let ended = running.wait();
+        ended.expect_code(1);
+        let why = format!("type public.{name} was altered while rows were read");
+        assert!(ended.last_line().contains(&why), "{ended}");
+        stage.nothing_is_stored();
+    }
+}
+
+/// What the proof relies on is switched off.
+#[test]
+fn where_a_server_counts_nothing_pg_dump_reads() {
+    let stage = Stage::new("uncounted");
+    stage.fill("t", 1);
+    let name = quoted(stage.database.name());
+    let uncounted = format!("ALTER DATABASE {name} SET track_counts = off");
+    stage.database.sql(&uncounted);
+    let (ended, _) = backed_up(&stage, &copying("2"));
+    assert_eq!(
+        (by_copy(&ended), left_to_pg_dump(&ended)),
+        (0, 1),
+        "{ended}"
     );
-    faults.heal();
-    running.wait().expect_code(0);
-    let target = shared().database("renamed_target");
-    let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
-    restorer(&with(&with(&stage.env(), &target.env()), &told))
-        .run()
-        .expect_code(0);
-    assert_eq!(target.sql(&format!("{rows} live.a")), wanted);
+    assert!(ended.stderr.contains("track_counts is off"), "{ended}");
 }
 
 #[test]

@@ -406,3 +406,19 @@ fn names_of_bytes_that_are_no_text_are_refused() {
     );
     stage.nothing_is_stored();
 }
+
+/// What our sessions and pg_dump's names are in has no conversion to it.
+#[test]
+fn an_encoding_that_has_no_conversion_to_utf8_is_refused() {
+    let stage = Stage {
+        database: shared().encoded("mule", "MULE_INTERNAL"),
+        s3: S3::start(),
+    };
+    let ended = stage.backup(&Env::new());
+    ended.expect_code(2);
+    let last = ended.last_line();
+    for words in ["MULE_INTERNAL", "by pg_dump and pg_restore alone"] {
+        assert!(last.contains(words), "{ended}");
+    }
+    stage.nothing_is_stored();
+}

@@ -11,6 +11,7 @@ mod rows;
 mod script;
 pub mod start;
 pub mod streams;
+mod unlocked;
 
 use std::ffi::OsString;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ pub(crate) mod tap;
 pub mod target;
 mod tls;
 pub mod tools;
+pub mod unlocked;
 pub mod waits;
 
 pub use authorities::Authorities;
@@ -24,6 +25,7 @@ pub use entrance::Entrance;
 pub use session::Session;
 pub use target::{SslMode, Target};
 
+use target::CONNECTING;
 use tokio_postgres::error::SqlState;
 
 use crate::text::deepest_cause;
@@ -97,12 +99,17 @@ impl Error {
     /// What a failed call means.
     #[must_use]
     pub fn new(action: &'static str, target: &Target, error: &tokio_postgres::Error) -> Self {
-        let reason = match error.code() {
-            Some(state) if is_of_a_pool(state) => entrance::POOLED.to_owned(),
-            _ => reason_of(error),
+        let (kind, reason) = match error.code() {
+            Some(state) if is_of_a_pool(state) => (kind_of(error), entrance::POOLED.to_owned()),
+            // Nothing else of a startup is anything that a server may lack.
+            Some(state) if action == CONNECTING && *state == SqlState::FEATURE_NOT_SUPPORTED => {
+                let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
+                (Kind::Unsupported, reason_of(error) + why)
+            }
+            _ => (kind_of(error), reason_of(error)),
         };
         Self {
-            kind: kind_of(error),
+            kind,
             action,
             target: target.to_string(),
             reason,
@@ -125,6 +132,11 @@ impl Error {
             reason: reason.into(),
             state: None,
         }
+    }
+
+    /// Whether there was no session yet.
+    pub(crate) fn is_of_connecting(&self) -> bool {
+        self.action == CONNECTING
     }
 
     /// Whether libpq would try again without TLS in `prefer`: the server is not trusted, or has no

@@ -7,6 +7,7 @@
 //! sizes of its blocks. Where the session does not come about, pg_dump goes on as if nobody had tried.
 
 mod head;
+mod session;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -15,7 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -26,27 +26,17 @@ use crate::child::pipe;
 use crate::postgres::tap::Passed;
 use crate::postgres::{Error, Kind, Session, Target};
 use crate::progress;
-use crate::text::sql;
 use crate::toc::Layout;
 
 use head::{Table, shown, tables};
+use session::{COPYING, begin, copy_all};
 
-/// What its session calls itself.
-const APPLICATION: &str = "backuper copy";
-/// What an error says was being done.
-const COPYING: &str = "copying rows of";
 /// How long its beginning may take: a pooler that has no connection to spare lets it wait.
 const BEGINNING: Duration = Duration::from_secs(20);
 /// What begins the rows of a table, and what ends them: `_StartData` in `pg_backup_custom.c`, and
 /// `dumpTableData_copy` in `pg_dump.c`.
 const DATA: u8 = 1;
 const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
-
-/// What pg_dump sets for its session, and what makes a value's text the same wherever it is read: `setup_connection`
-/// in PostgreSQL's `src/bin/pg_dump/pg_dump.c`.
-const SETTINGS: &str = "
-    SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
-    SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
 
 /// A snapshot that can be imported for as long as its session lives.
 #[derive(Clone, Debug)]
@@ -140,7 +130,14 @@ impl CopyOut {
         let Kept { source, bytes } = kept;
         let head = io::Cursor::new(bytes);
         // It may have ended while it waited for its turn: so few rows had room in the pipe.
-        let Some((layout, tables)) = tables.filter(|_| !taken.is_closed()) else {
+        if taken.is_closed() {
+            return left_to_pg_dump(head, source);
+        }
+        let Some((layout, tables)) = tables else {
+            tracing::info!(
+                why = "its archive has more than rows of ordinary tables, or names that are no UTF-8 there",
+                "rows are read by pg_dump, since no COPY of ours can read them"
+            );
             return left_to_pg_dump(head, source);
         };
         let runtime = Handle::current();
@@ -196,91 +193,6 @@ impl CopyOut {
             _pg_dump: Box::new(source),
         }))
     }
-}
-
-/// A session in the snapshot, which holds the locks that pg_dump holds too.
-async fn begin(
-    target: &Target,
-    snapshot: &str,
-    tables: &[Table],
-) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
-    let (session, passed) = target.connect_for_copy(APPLICATION).await?;
-    let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
-    // Somebody who waits for pg_dump's lock would have us wait behind, and pg_dump is ended by us
-    // alone: nobody would ever see that deadlock.
-    let begin = format!(
-        "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {};
-         LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
-        sql::literal(snapshot),
-        names.join(", ONLY "),
-    );
-    let begun = session.batch_execute(&begin).await;
-    begun.map_err(|error| Error::new("beginning to copy rows of", target, &error))?;
-    are_same(&session, target, tables).await?;
-    Ok((session, passed))
-}
-
-/// Proves that the names lead to what pg_dump has locked: renaming a schema takes no lock on its tables. And
-/// should pg_dump have ended before our lock, the rows must still be in the file that the snapshot names, as
-/// after TRUNCATE they are not: pg_class is read in the snapshot, and the function reads what is now.
-async fn are_same(session: &Session, target: &Target, tables: &[Table]) -> Result<(), Error> {
-    const SAME: &str = "
-        SELECT count(*) FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
-          JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
-         WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
-    let names: Vec<&str> = tables.iter().map(|it| it.name.as_str()).collect();
-    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
-    let found = session.query_one(SAME, &[&names, &oids]).await;
-    let found = found.map_err(|error| Error::new(COPYING, target, &error))?;
-    if usize::try_from(found.get::<_, i64>(0)) == Ok(tables.len()) {
-        return Ok(());
-    }
-    let why = "a table is no longer what pg_dump has locked";
-    Err(Error::because(Kind::Busy, COPYING, target, why))
-}
-
-async fn copy_all(session: Session, target: Target, tables: Vec<Table>) -> Result<(), Error> {
-    let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
-    let copied = async {
-        for table in &tables {
-            let rows = session.copy_out(&table.statement).await.map_err(failed)?;
-            tokio::pin!(rows);
-            // They go another way; this is the end, or why there is none.
-            while let Some(row) = rows.next().await {
-                row.map_err(failed)?;
-            }
-        }
-        read_no_other(&session, &target, &tables).await?;
-        session.batch_execute("COMMIT").await.map_err(failed)
-    };
-    match copied.await {
-        // The server's last words went to the session.
-        Err(error) if error.state.is_none() && error.kind != Kind::Busy && session.is_closed() => {
-            let why = session.lost().await.reason;
-            Err(Error::because(Kind::Unavailable, COPYING, &target, why))
-        }
-        copied => copied,
-    }
-}
-
-/// Proves that COPY has read none but these tables: where a schema was renamed meanwhile, its name may have led to
-/// another's. What it reads it locks until the transaction ends. Tables alone are updatable in all
-/// ways (28), those too that the snapshot does not show; TOAST and indexes are not.
-async fn read_no_other(session: &Session, target: &Target, tables: &[Table]) -> Result<(), Error> {
-    const OTHERS: &str = "
-        SELECT count(*) FROM pg_locks
-         WHERE pid = pg_backend_pid() AND locktype = 'relation'
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND relation >= 16384 AND relation <> ALL ($1::oid[])
-           AND pg_relation_is_updatable(relation::regclass, false) = 28";
-    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
-    let others = session.query_one(OTHERS, &[&oids]).await;
-    let others = others.map_err(|error| Error::new(COPYING, target, &error))?;
-    if others.get::<_, i64>(0) == 0 {
-        return Ok(());
-    }
-    let why = "a schema was renamed, and its name led to another table; run the backup again when no schema is renamed";
-    Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
 /// Nothing but pg_dump's own bytes.
@@ -412,8 +324,8 @@ mod tests {
             entry: 7,
             oid: 42,
             shown: "public.t".to_owned(),
-            name: String::new(),
-            statement: String::new(),
+            columns: String::new(),
+            encoding: String::new(),
         };
         let mut rows = Rows {
             runtime: Handle::current(),

@@ -21,27 +21,32 @@ pub(super) struct Questions<'a> {
 impl Questions<'_> {
     /// What an error means to the person who reads the last line.
     pub(super) async fn explain(self, error: Error) -> Failure {
-        let words: &[String] = match &error {
+        let sentence = error.to_string();
+        let sentence = match error {
             Error::Child {
                 source: child::Error::Failed { stderr, .. },
                 ..
-            } => stderr,
-            Error::Copy { .. } => &[],
+            } if stderr.iter().any(|it| it.contains(MAX_LOCKS)) => {
+                return Failure::refused(format!(
+                    "{sentence}: the server has no room for a lock on each table; raise its {MAX_LOCKS}, which takes a restart of the server"
+                ));
+            }
+            Error::Child {
+                source: child::Error::Failed { .. },
+                ..
+            } => sentence,
+            Error::Copy { name, source } => {
+                format!("dumping {name}: {}", Failure::from(source))
+            }
             _ => return error.into(),
         };
-        let sentence = error.to_string();
-        if words.iter().any(|it| it.contains(MAX_LOCKS)) {
-            return Failure::refused(format!(
-                "{sentence}: the server has no room for a lock on each table; raise its {MAX_LOCKS}, which takes a restart of the server"
-            ));
-        }
-        match tokio::time::timeout(ASKING, self.ask(sentence)).await {
+        match tokio::time::timeout(ASKING, self.ask(&sentence)).await {
             Ok(failure) => failure,
-            Err(_elapsed) => error.into(),
+            Err(_elapsed) => Failure::try_again(sentence),
         }
     }
 
-    async fn ask(self, sentence: String) -> Failure {
+    async fn ask(self, sentence: &str) -> Failure {
         let Dump {
             target, filters, ..
         } = self.dump;
@@ -51,14 +56,14 @@ impl Questions<'_> {
             return Failure::refused(format!("{sentence}; {}", denied.reason));
         }
         if sentence.contains("permission denied") {
-            return Failure::refused(sentence);
+            return Failure::refused(sentence.to_owned());
         }
         if self.is_standby().await {
             return Failure::try_again(format!(
                 "{sentence}; the server is a standby, where replay ends sessions that it would have to wait for: raise its max_standby_streaming_delay, or set hot_standby_feedback"
             ));
         }
-        Failure::try_again(sentence)
+        Failure::try_again(sentence.to_owned())
     }
 
     async fn is_standby(self) -> bool {

@@ -72,7 +72,7 @@ impl Dump {
                     threads: 0,
                     turn: None,
                 };
-                running.ready(first).store(self, share, stop).await
+                running.ready(first).store(self, share, None, stop).await
             }
             Ok(Ok(_) | Err(_)) | Err(_) => {
                 let Running { part, child, .. } = running;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy_out::{self, CopyOut, Copying, Held, Sent};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
+use super::unlocked::Watched;
 use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
 use crate::archive::key::RUNNING;
@@ -164,6 +165,7 @@ impl Ready {
         mut self,
         dump: &Dump,
         share: Share,
+        watched: Option<&Watched<'_>>,
         stop: &CancellationToken,
     ) -> Result<Stream, Error> {
         let key = dump.folder.key(&self.part().name);
@@ -181,6 +183,9 @@ impl Ready {
         let writing = async {
             let (raw_bytes, sent) = self.pump(dump, share, upload.as_mut(), stop).await?;
             progress.end();
+            if let Some(watched) = watched {
+                watched.holds(&dump.target, &part, sent.is_empty()).await?;
+            }
             if part.content == Content::Script {
                 must_be_free(dump, &key, &part).await?;
             }

@@ -21,6 +21,7 @@ use super::{APPLICATION, Dump, Error, Part, broken, failed, plan};
 use crate::archive::manifest::{self, Content};
 use crate::postgres::selection::Selection;
 use crate::postgres::snapshot::{Shapes, Snapshot, Survey, Table};
+use crate::postgres::unlocked::Unlocked;
 use crate::postgres::waits::{self, Wait};
 use crate::postgres::{self, Kind, Session};
 use crate::runtime::{Failure, Verdict};
@@ -61,6 +62,8 @@ pub struct Started {
     /// Which part of the database it has; none: all of it.
     pub part: Option<manifest::Part>,
     pub(super) streams: Vec<Ready>,
+    /// What no lock holds, as it is in it.
+    pub(super) unlocked: Unlocked,
 }
 
 /// Why a try came to nothing.
@@ -170,6 +173,7 @@ impl Dump {
                 programs.carry(&shapes, &survey);
                 warn_of_tables_without_rows(&survey);
                 let part = programs.chosen.take().map(|it| self.part(it));
+                let unlocked = std::mem::take(&mut programs.unlocked);
                 let streams = programs.ready(firsts);
                 tracing::info!(
                     key = %self.folder.prefix(), streams = data_streams(&streams), tables = shapes.len(),
@@ -180,6 +184,7 @@ impl Dump {
                     taken_at: snapshot.taken_at,
                     part,
                     streams,
+                    unlocked,
                 }))
             }
             Ok(Err(Hindrance::Ended(number))) => {
@@ -225,6 +230,7 @@ struct Programs {
     running: Vec<Running>,
     firsts: Vec<First>,
     chosen: Option<Selection>,
+    unlocked: Unlocked,
 }
 
 impl Programs {
@@ -233,6 +239,7 @@ impl Programs {
             running: Vec::with_capacity(parts.len()),
             firsts: Vec::with_capacity(parts.len()),
             chosen: None,
+            unlocked: Unlocked::default(),
         };
         for part in parts {
             // Those that run already end with what is dropped here.
@@ -252,8 +259,10 @@ impl Programs {
         sessions: &Sessions<'_>,
     ) -> Result<Result<(Shapes, Vec<FirstBytes>), Hindrance>, Failure> {
         let shapes = Shapes::seen_by(&sessions.holder, &dump.target);
-        let (shapes, firsts) = tokio::join!(shapes, all(&mut self.firsts));
+        let unlocked = Unlocked::seen_by(&sessions.holder, &dump.target);
+        let (shapes, unlocked, firsts) = tokio::join!(shapes, unlocked, all(&mut self.firsts));
         let mut shapes = shapes?;
+        self.unlocked = unlocked?;
         if let Some(chosen) = &self.chosen {
             shapes.retain(|it| chosen.has_rows_of(it));
         }

@@ -8,6 +8,7 @@ use super::explain::Questions;
 use super::pump::{Ready, Share};
 use super::queue::{Queue, Turn};
 use super::start::Started;
+use super::unlocked::Watched;
 use crate::archive::manifest::{Content, Stream};
 use crate::postgres::Session;
 use crate::runtime::{Failure, parallelism};
@@ -40,7 +41,8 @@ pub async fn store(
     stop: &CancellationToken,
 ) -> Result<Vec<Stream>, Failure> {
     let stop = stop.child_token();
-    let streams = started.streams;
+    let (streams, before) = (started.streams, started.unlocked);
+    let watched = Watched { before, witness };
     let queue = Queue::new(jobs);
     let mut turns = turns(&streams, &queue).await;
     let cores = parallelism::cores();
@@ -59,9 +61,9 @@ pub async fn store(
         .into_iter()
         .enumerate()
         .map(|(number, stream)| {
-            let (stop, turn) = (&stop, turns[number].take());
+            let (stop, watched, turn) = (&stop, &watched, turns[number].take());
             let share = Share { threads, turn };
-            async move { (number, stream.store(dump, share, stop).await) }
+            async move { (number, stream.store(dump, share, Some(watched), stop).await) }
         })
         .collect();
     let mut done: Vec<(usize, Stream)> = Vec::with_capacity(count);

@@ -12,10 +12,20 @@ pub(super) struct Table {
     pub(super) oid: u32,
     /// With its schema, as pg_dump names it when it says which one it is at.
     pub(super) shown: String,
-    /// With its schema, in quotes.
-    pub(super) name: String,
-    /// `COPY … TO STDOUT`.
-    pub(super) statement: String,
+    /// What a COPY names behind the table, with its brackets; nothing where it has none.
+    pub(super) columns: String,
+    /// What a COPY names as the encoding of the rows, in quotes.
+    pub(super) encoding: String,
+}
+
+impl Table {
+    /// The COPY that sends its rows, under the name that it has by now.
+    pub(super) fn copy(&self, name: &str) -> String {
+        let Self {
+            columns, encoding, ..
+        } = self;
+        format!("COPY {name}{columns} TO STDOUT WITH (ENCODING {encoding})")
+    }
 }
 
 /// The tables of an archive's head, which `source` gives first; none where COPY alone could not make what
@@ -26,13 +36,13 @@ pub(super) fn tables(source: impl Read, encoding: &str) -> Option<(Layout, Vec<T
         match entry.kind.as_str() {
             "TABLE DATA" => {
                 let namespace = entry.namespace.as_deref().unwrap_or_default();
-                let table = statement(copy, (namespace, &entry.tag), encoding);
-                let table = table.map(|statement| Table {
+                let columns = columns(copy, (namespace, &entry.tag), encoding);
+                let table = columns.map(|columns| Table {
                     entry: entry.id,
                     oid: entry.oid,
                     shown: format!("{namespace}.{}", entry.tag),
-                    name: named(namespace, &entry.tag),
-                    statement,
+                    columns,
+                    encoding: sql::literal(encoding),
                 });
                 match (&mut tables, table) {
                     (Some(tables), Some(table)) => tables.push(table),
@@ -61,22 +71,21 @@ pub(super) fn shown(tables: &[Table]) -> String {
     }
 }
 
-/// The COPY that sends what an archive's COPY takes, of this schema and table. Our session speaks UTF-8, and so
-/// must the statement; and some partitions are loaded by their root, whose rows are none of its own:
+/// The columns that an archive's COPY takes, of this schema and table, as it names them. Our session speaks UTF-8,
+/// and so must they; and some partitions are loaded by their root, whose rows are none of its own:
 /// `forcePartitionRootLoad` in `pg_dump.c`.
-fn statement(copy: &[u8], table: (&str, &str), encoding: &str) -> Option<String> {
+fn columns(copy: &[u8], table: (&str, &str), encoding: &str) -> Option<String> {
     let copy = std::str::from_utf8(copy).ok()?;
     let of = copy.strip_prefix("COPY ")?.strip_suffix(" FROM stdin;\n")?;
-    let encoding = (encoding == "UTF8" || of.is_ascii()).then(|| sql::literal(encoding))?;
+    if encoding != "UTF8" && !of.is_ascii() {
+        return None;
+    }
     let (schema, rest) = identifier(of)?;
     let (name, columns) = identifier(rest.strip_prefix('.')?)?;
     if (schema.as_str(), name.as_str()) != table {
         return None;
     }
-    let name = named(table.0, table.1);
-    Some(format!(
-        "COPY {name}{columns} TO STDOUT WITH (ENCODING {encoding})"
-    ))
+    Some(columns.to_owned())
 }
 
 /// The name that a text begins with, as pg_dump writes it, and what follows.
@@ -101,10 +110,6 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     }
 }
 
-fn named(schema: &str, name: &str) -> String {
-    format!("{}.{}", sql::quote(schema), sql::quote(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,24 +117,29 @@ mod tests {
     #[test]
     fn the_statement_is_pg_dumps_the_other_way_round() {
         let copy = "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") FROM stdin;\n";
+        let of = |columns: Option<String>, encoding| Table {
+            entry: 1,
+            oid: 42,
+            shown: String::new(),
+            columns: columns.unwrap(),
+            encoding: sql::literal(encoding),
+        };
+        let table = of(columns(copy.as_bytes(), ("Über", "a \"b"), "UTF8"), "UTF8");
         assert_eq!(
-            statement(copy.as_bytes(), ("Über", "a \"b"), "UTF8").unwrap(),
-            "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") TO STDOUT WITH (ENCODING 'UTF8')"
+            table.copy("\"Über\".c"),
+            "COPY \"Über\".c (id, \"FROM stdin;\") TO STDOUT WITH (ENCODING 'UTF8')"
         );
+        let copy = b"COPY public.t_1  FROM stdin;\n";
+        let table = of(columns(copy, ("public", "t_1"), "LATIN1"), "LATIN1");
         assert_eq!(
-            statement(
-                b"COPY public.t_1  FROM stdin;\n",
-                ("public", "t_1"),
-                "LATIN1"
-            )
-            .unwrap(),
-            "COPY \"public\".\"t_1\"  TO STDOUT WITH (ENCODING 'LATIN1')"
+            table.copy("public.t_1"),
+            "COPY public.t_1  TO STDOUT WITH (ENCODING 'LATIN1')"
         );
     }
 
     #[test]
     fn names_of_another_encoding_or_table_are_left_to_pg_dump() {
-        let of = |copy: &[u8], encoding| statement(copy, ("public", "t"), encoding);
+        let of = |copy: &[u8], encoding| columns(copy, ("public", "t"), encoding);
         assert!(of(b"COPY public.t (id) FROM stdin;\n", "UTF8").is_some());
         for (copy, encoding) in [
             ("COPY public.t (\"ü\") FROM stdin;\n".as_bytes(), "LATIN1"),

@@ -1,0 +1,144 @@
+//! The session whose COPYs send the rows: that it sees what pg_dump sees, and reads the tables that are meant.
+//!
+//! COPY takes a name, and a schema is renamed without a lock on its tables. So each table is named as it is named at
+//! that moment, and after its COPY the session's own statistics must say that this table was read. pg_dump, which
+//! has read the names at its beginning, cannot do so.
+
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_postgres::types::ToSql;
+
+use super::head::Table;
+use crate::postgres::tap::Passed;
+use crate::postgres::{Error, Kind, Session, Target};
+use crate::text::sql;
+
+/// What it calls itself.
+const APPLICATION: &str = "backuper copy";
+/// What an error says was being done.
+pub(super) const COPYING: &str = "copying rows of";
+
+/// What pg_dump sets for its session, and what makes a value's text the same wherever it is read: `setup_connection`
+/// in PostgreSQL's `src/bin/pg_dump/pg_dump.c`.
+const SETTINGS: &str = "
+    SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
+    SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
+
+/// A session in the snapshot, which holds the locks that pg_dump holds too.
+pub(super) async fn begin(
+    target: &Target,
+    snapshot: &str,
+    tables: &[Table],
+) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
+    let (session, passed) = target.connect_for_copy(APPLICATION).await?;
+    let beginning =
+        |error: tokio_postgres::Error| Error::new("beginning to copy rows of", target, &error);
+    let begin = format!(
+        "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        sql::literal(snapshot),
+    );
+    session.batch_execute(&begin).await.map_err(beginning)?;
+    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+    let names = names(&session, &oids).await.map_err(beginning)?;
+    // Somebody who waits for pg_dump's lock would have us wait behind, and pg_dump is ended by us
+    // alone: nobody would ever see that deadlock.
+    let lock = format!(
+        "LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
+        names.join(", ONLY ")
+    );
+    session.batch_execute(&lock).await.map_err(beginning)?;
+    are_same(&session, target, &names, &oids).await?;
+    Ok((session, passed))
+}
+
+/// What these tables are called now, with their schemas, in quotes: no snapshot holds for regclass.
+async fn names(session: &Session, oids: &[u32]) -> Result<Vec<String>, tokio_postgres::Error> {
+    const NAMES: &str = "
+        SELECT w.oid::regclass::text FROM unnest($1::oid[]) WITH ORDINALITY AS w (oid, place) ORDER BY w.place";
+    let rows = session.query(NAMES, &[&oids]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Proves that the tables of these names, which are locked, are those that pg_dump has locked. And should pg_dump
+/// have ended before our lock, the rows must still be in the file that the snapshot names, as after TRUNCATE they
+/// are not: pg_class is read in the snapshot, and the functions read what is now. What follows relies on
+/// statistics, which heap (2 in `pg_am.dat`) counts.
+async fn are_same(
+    session: &Session,
+    target: &Target,
+    names: &[String],
+    oids: &[u32],
+) -> Result<(), Error> {
+    const SAME: &str = "
+        SELECT count(*), count(*) FILTER (WHERE c.relam = 2 AND current_setting('track_counts')::bool)
+          FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
+          JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
+         WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
+    let found = session.query_one(SAME, &[&names, &oids]).await;
+    let found = found.map_err(|error| Error::new(COPYING, target, &error))?;
+    let are = |column| usize::try_from(found.get::<_, i64>(column)) == Ok(oids.len());
+    let why = match (are(0), are(1)) {
+        (true, true) => return Ok(()),
+        (true, false) => {
+            "the server does not count which tables a session reads: track_counts is off, or a table has another access method than heap"
+        }
+        (false, _) => "a table is no longer what pg_dump has locked",
+    };
+    Err(Error::because(Kind::Busy, COPYING, target, why))
+}
+
+/// Has the rows of all sent, and proves that they were theirs.
+pub(super) async fn copy_all(
+    session: Session,
+    target: Target,
+    tables: Vec<Table>,
+) -> Result<(), Error> {
+    let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
+    let copied = async {
+        let mut names = tables.iter();
+        let mut name = named(&session, None, names.next()).await.map_err(failed)?.0;
+        for table in &tables {
+            let rows = session.copy_out(&table.copy(&name)).await.map_err(failed)?;
+            tokio::pin!(rows);
+            // They go another way; this is the end, or why there is none.
+            while let Some(row) = rows.next().await {
+                row.map_err(failed)?;
+            }
+            let read;
+            (name, read) = named(&session, Some(table), names.next())
+                .await
+                .map_err(failed)?;
+            if read != Some(1) {
+                let why = format!(
+                    "the name of {} has led to another table, since a schema was renamed at that moment; run the backup again",
+                    table.shown
+                );
+                return Err(Error::because(Kind::Busy, COPYING, &target, why));
+            }
+        }
+        session.batch_execute("COMMIT").await.map_err(failed)
+    };
+    match copied.await {
+        // The server's last words went to the session.
+        Err(error) if error.state.is_none() && error.kind != Kind::Busy && session.is_closed() => {
+            let why = session.lost().await.reason;
+            Err(Error::because(Kind::Unavailable, COPYING, &target, why))
+        }
+        copied => copied,
+    }
+}
+
+/// What the next table is called now, and how often this transaction has read the last one.
+/// PostgreSQL manual, 27.2: functions of the statistics.
+async fn named(
+    session: &Session,
+    last: Option<&Table>,
+    next: Option<&Table>,
+) -> Result<(String, Option<i64>), tokio_postgres::Error> {
+    const NAMED: &str = "
+        SELECT coalesce($1::oid::regclass::text, ''), pg_stat_get_xact_numscans($2)";
+    let [next, last] = [next, last].map(|it| it.map(|it| it.oid));
+    let parameters: [&(dyn ToSql + Sync); 2] = [&next, &last];
+    let row = session.query_one(NAMED, &parameters).await?;
+    Ok((row.get(0), row.get(1)))
+}
