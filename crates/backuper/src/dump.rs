@@ -26,7 +26,7 @@ use crate::dump::plan::{Plan, Reading};
 use crate::postgres::selection::{Filters, Selection};
 use crate::postgres::snapshot::Table;
 use crate::postgres::tools::Tools;
-use crate::postgres::{self, Target, Traffic, Way};
+use crate::postgres::{self, CopyFormat, Target, Traffic, Way};
 use crate::progress::Progress;
 use crate::storage::{self, Storage};
 
@@ -48,6 +48,8 @@ pub struct Dump {
     pub encoding: String,
     /// Who reads the rows.
     pub reading: Reading,
+    /// In which of COPY's formats a COPY of our own has them sent.
+    pub copy_format: CopyFormat,
     /// How strongly rows are compressed.
     pub level: CompressionLevel,
     /// What pg_dump writes.

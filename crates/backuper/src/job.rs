@@ -37,6 +37,7 @@ use jiff::Timestamp;
 
 use crate::archive::codec::CompressionLevel;
 use crate::dump::plan::Reading;
+use crate::postgres::CopyFormat;
 use crate::runtime::settings::PROTECTED;
 use crate::selection::Databases;
 use crate::storage::{Config, Tags};
@@ -121,6 +122,10 @@ pub struct BackupJob {
     /// Who reads the rows of tables: auto, copy, pg_dump.
     #[arg(help_heading = "Backup", env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
     pub rows: Reading,
+
+    /// In which of COPY's formats rows come: auto, binary, text.
+    #[arg(help_heading = "Backup", env = "BACKUP_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
+    pub copy_format: CopyFormat,
 
     /// zstd's compression level, 1 to 19; of plain SQL gzip's, which ends at 9.
     #[arg(help_heading = "Backup", env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
@@ -218,6 +223,7 @@ impl BackupJob {
             filters,
             jobs,
             rows,
+            copy_format,
             compression_level,
             schedule,
             retention,
@@ -242,6 +248,9 @@ impl BackupJob {
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         if *rows != Reading::default() {
             vars.push(Var::plain("BACKUP_ROWS", rows.to_string()));
+        }
+        if *copy_format != CopyFormat::default() {
+            vars.push(Var::plain("BACKUP_COPY_FORMAT", copy_format.to_string()));
         }
         vars.push(Var::plain(
             "COMPRESSION_LEVEL",

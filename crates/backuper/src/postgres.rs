@@ -2,6 +2,7 @@
 
 pub mod authorities;
 pub mod children;
+pub mod copy_format;
 pub mod databases;
 pub mod entrance;
 pub mod identity;
@@ -21,6 +22,7 @@ pub mod waits;
 
 pub use authorities::Authorities;
 pub use children::{Traffic, Way};
+pub use copy_format::CopyFormat;
 pub use entrance::Entrance;
 pub use session::Session;
 pub use target::{SslMode, Target};

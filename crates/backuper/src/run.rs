@@ -345,6 +345,7 @@ async fn dump_all(
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
         reading: job.rows.of(target),
+        copy_format: job.copy_format,
         level: job.compression_level,
         form: job.format.form(),
         filters: job.filters.filters(),

@@ -14,6 +14,7 @@ use backuper::catalog::Revision;
 use backuper::job::LayoutSettings;
 use backuper::job::store::StoreSettings;
 use backuper::job::{BackupSource, DatabaseSettings, Maybe, ReportingSettings, Var, duration};
+use backuper::postgres::CopyFormat;
 use jiff::Timestamp;
 
 pub use identity::IdentitySettings;
@@ -168,41 +169,6 @@ impl std::fmt::Display for Mode {
             Self::Auto => "auto",
             Self::Empty => "empty",
             Self::Swap => "swap",
-        })
-    }
-}
-
-/// How rows go into an empty database. PostgreSQL manual, COPY: file formats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// In COPY's binary format, frozen, those of large tables all of whose types are known.
-    #[default]
-    Auto,
-    /// Those of small ones too.
-    Binary,
-    /// As the backup has them.
-    Text,
-}
-
-impl FromStr for CopyFormat {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "" | "auto" => Ok(Self::Auto),
-            "binary" => Ok(Self::Binary),
-            "text" => Ok(Self::Text),
-            _ => Err("auto, binary or text is needed"),
-        }
-    }
-}
-
-impl std::fmt::Display for CopyFormat {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Auto => "auto",
-            Self::Binary => "binary",
-            Self::Text => "text",
         })
     }
 }

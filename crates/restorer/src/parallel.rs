@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
-use backuper::postgres::{self, Target, Way, mark, tools::Tools};
+use backuper::postgres::{self, CopyFormat, Target, Way, mark, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::Storage;
@@ -32,7 +32,6 @@ use restoring::{POST_DATA, PRE_DATA, Restoring};
 use crate::archive::schema::Schema;
 use crate::archive::toc::Toc;
 use crate::diagnostics::{Failed, Names};
-use crate::job::CopyFormat;
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;

@@ -6,6 +6,7 @@
 //! locks, pg_dump is ended, and what follows is the archive that it would have written, but for the
 //! sizes of its blocks. Where the session does not come about, pg_dump goes on as if nobody had tried.
 
+mod binary;
 mod head;
 mod session;
 
@@ -24,10 +25,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Dump;
 use crate::child::pipe;
 use crate::postgres::tap::Passed;
-use crate::postgres::{Error, Kind, Session, Target};
+use crate::postgres::{CopyFormat, Error, Kind, Session, Target};
 use crate::progress;
 use crate::toc::Layout;
 
+use binary::Texts;
 use head::{Table, shown, tables};
 use session::{COPYING, begin, copy_all};
 
@@ -53,6 +55,7 @@ pub(super) struct CopyOut {
     snapshot: Held,
     /// The encoding of the rows.
     encoding: String,
+    format: CopyFormat,
     progress: Arc<progress::Stream>,
     counted: Counted,
     /// Cancelled where nobody reads any more.
@@ -108,6 +111,7 @@ impl CopyOut {
             target: dump.target.clone(),
             snapshot,
             encoding: dump.encoding.clone(),
+            format: dump.copy_format,
             progress: Arc::clone(progress),
             counted: counted.clone(),
             stop,
@@ -133,7 +137,7 @@ impl CopyOut {
         if taken.is_closed() {
             return left_to_pg_dump(head, source);
         }
-        let Some((layout, tables)) = tables else {
+        let Some((layout, mut tables)) = tables else {
             tracing::info!(
                 why = "its archive has more than rows of ordinary tables, or names that are no UTF-8 there",
                 "rows are read by pg_dump, since no COPY of ours can read them"
@@ -148,11 +152,12 @@ impl CopyOut {
             progress,
             counted,
             stop,
+            format,
             ..
         } = self;
         let begun = runtime.block_on(async {
             tokio::select! {
-                begun = tokio::time::timeout(BEGINNING, begin(&target, &snapshot.id, &tables)) => begun.ok(),
+                begun = tokio::time::timeout(BEGINNING, begin(&target, &snapshot.id, &mut tables, format)) => begun.ok(),
                 () = stop.cancelled() => Some(Err(Error::because(Kind::Other, COPYING, &target, "stopped"))),
             }
         });
@@ -176,7 +181,8 @@ impl CopyOut {
         if taken.send(copying).is_err() {
             return left_to_pg_dump(head, source);
         }
-        tracing::info!(tables = %shown, "rows are read by a COPY of ours");
+        let binary = tables.iter().filter(|it| it.binary.is_some()).count();
+        tracing::info!(tables = %shown, binary, "rows are read by a COPY of ours");
         for table in &tables {
             counted.set(table.oid, None);
         }
@@ -224,8 +230,8 @@ struct Rows {
     passed: mpsc::Receiver<Passed>,
     layout: Layout,
     tables: VecDeque<Table>,
-    /// The one whose rows pass.
-    at: Option<Table>,
+    /// The one whose rows pass, by its oid, and how they become text.
+    at: Option<(u32, Option<Texts>)>,
     ready: VecDeque<Bytes>,
     progress: Arc<progress::Stream>,
     counted: Counted,
@@ -237,17 +243,16 @@ struct Rows {
 impl Rows {
     /// Makes the next bytes ready; false at the end.
     fn go_on(&mut self) -> io::Result<bool> {
-        let Some(table) = &self.at else {
+        let Some((oid, texts)) = &mut self.at else {
             let Some(table) = self.tables.pop_front() else {
                 return Ok(false);
             };
             self.progress.table(&table.shown);
             self.ready.push_back(Bytes::from_static(&[DATA]));
             self.number(table.entry)?;
-            self.at = Some(table);
+            self.at = Some((table.oid, table.binary.map(Texts::of)));
             return Ok(true);
         };
-        let oid = table.oid;
         let next = self.runtime.block_on(async {
             tokio::select! {
                 next = self.passed.recv() => next,
@@ -255,11 +260,21 @@ impl Rows {
             }
         });
         match next {
-            // A block of nothing would be the end of the table.
-            Some(Passed::Rows(rows)) if rows.is_empty() => {}
-            Some(Passed::Rows(rows)) => self.block(rows)?,
+            Some(Passed::Rows(rows)) => {
+                let rows = match texts {
+                    Some(texts) => texts.next(&rows).map_err(io::Error::other)?,
+                    None => rows,
+                };
+                // A block of nothing would be the end of the table.
+                if !rows.is_empty() {
+                    self.block(rows)?;
+                }
+            }
             Some(Passed::End(rows)) => {
-                self.counted.set(oid, Some(rows));
+                if texts.as_ref().is_some_and(|it| !it.is_at_end()) {
+                    return Err(io::Error::other(binary::Error::Format));
+                }
+                self.counted.set(*oid, Some(rows));
                 self.block(Bytes::from_static(END_OF_ROWS))?;
                 self.number(0)?;
                 self.at = None;
@@ -325,7 +340,9 @@ mod tests {
             oid: 42,
             shown: "public.t".to_owned(),
             columns: String::new(),
+            names: Vec::new(),
             encoding: String::new(),
+            binary: None,
         };
         let mut rows = Rows {
             runtime: Handle::current(),

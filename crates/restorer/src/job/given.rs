@@ -10,11 +10,12 @@ use backuper::job::{
     BackupSource, DatabaseSettings, EXIT_CODES, LayoutSettings, Maybe, ReportingSettings, flag,
     jobs, lock_wait_timeout, maybe, time,
 };
+use backuper::postgres::CopyFormat;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
 
-use super::{CopyFormat, CreateRoles, IdentitySettings, Mode, Owners, RestoreJob, keep_old};
+use super::{CreateRoles, IdentitySettings, Mode, Owners, RestoreJob, keep_old};
 
 /// The job as variables tell it.
 #[derive(Debug, Parser)]

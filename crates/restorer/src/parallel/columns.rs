@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use backuper::archive::Manifest;
 use backuper::archive::manifest::Stream;
-use backuper::postgres;
+use backuper::postgres::{self, CopyFormat};
 use backuper::runtime::Failure;
 
 use super::Loading;
 use crate::archive::binary::{Tables, Type};
 use crate::archive::rows::{self, Calls};
 use crate::archive::toc::Toc;
-use crate::job::CopyFormat;
 
 /// Rows from which a table is worth the statements more that it takes: one empties it, one takes what the
 /// binary one does not.

@@ -15,11 +15,11 @@ use backuper::job::{
     LayoutSettings, SeveralSettings,
 };
 use backuper::postgres::tools::Directories;
-use backuper::postgres::{Authorities, SslMode};
+use backuper::postgres::{Authorities, CopyFormat, SslMode};
 use backuper::report::PushgatewayUrl;
 use backuper::runtime::logging::LogFormat;
 use clap::Args;
-use restorer::job::{CopyFormat, CreateRoles, KEEP_OLD, Mode, Owners, keep_old};
+use restorer::job::{CreateRoles, KEEP_OLD, Mode, Owners, keep_old};
 
 use super::stores::DefaultStore;
 use crate::domain::credential::Reference;
@@ -136,6 +136,10 @@ pub struct WorkerSettings {
     #[arg(env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
     pub backup_rows: Reading,
 
+    /// auto: rows with bytea that COPYs of a backup's own read come in COPY's binary format; binary: all whose types are known; text: none.
+    #[arg(env = "BACKUP_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
+    pub backup_copy_format: CopyFormat,
+
     /// zstd's compression level, 1 to 19.
     #[arg(env = "COMPRESSION_LEVEL", default_value = "1", value_parser = CompressionLevel::from_str)]
     pub compression_level: CompressionLevel,
@@ -221,6 +225,7 @@ impl WorkerSettings {
             restore_copy_format: CopyFormat::Auto,
             restore_begin_within: Duration::from_secs(15 * 60),
             backup_rows: Reading::Auto,
+            backup_copy_format: CopyFormat::Auto,
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),
             globals: GlobalsSettings::default(),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::binary::Type;
 use crate::text::sql;
 use crate::toc::{Changed, Layout, Section};
 
@@ -14,17 +15,24 @@ pub(super) struct Table {
     pub(super) shown: String,
     /// What a COPY names behind the table, with its brackets; nothing where it has none.
     pub(super) columns: String,
-    /// What a COPY names as the encoding of the rows, in quotes.
+    /// The names in it.
+    pub(super) names: Vec<String>,
+    /// What a COPY names as the encoding of the rows.
     pub(super) encoding: String,
+    /// How its columns are written where they come in binary; none: they come as text.
+    pub(super) binary: Option<Vec<Type>>,
 }
 
 impl Table {
     /// The COPY that sends its rows, under the name that it has by now.
     pub(super) fn copy(&self, name: &str) -> String {
-        let Self {
-            columns, encoding, ..
-        } = self;
-        format!("COPY {name}{columns} TO STDOUT WITH (ENCODING {encoding})")
+        let columns = &self.columns;
+        let options = match self.binary {
+            // Which has no encoding but the session's.
+            Some(_) => "FORMAT binary".to_owned(),
+            None => format!("ENCODING {}", sql::literal(&self.encoding)),
+        };
+        format!("COPY {name}{columns} TO STDOUT WITH ({options})")
     }
 }
 
@@ -41,8 +49,10 @@ pub(super) fn tables(source: impl Read, encoding: &str) -> Option<(Layout, Vec<T
                     entry: entry.id,
                     oid: entry.oid,
                     shown: format!("{namespace}.{}", entry.tag),
+                    names: names(&columns).unwrap_or_default(),
                     columns,
-                    encoding: sql::literal(encoding),
+                    encoding: encoding.to_owned(),
+                    binary: None,
                 });
                 match (&mut tables, table) {
                     (Some(tables), Some(table)) => tables.push(table),
@@ -88,6 +98,20 @@ fn columns(copy: &[u8], table: (&str, &str), encoding: &str) -> Option<String> {
     Some(columns.to_owned())
 }
 
+/// The names in a list of columns; none where there is no list.
+fn names(columns: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = columns.trim_start().strip_prefix('(')?;
+    loop {
+        let (name, after) = identifier(rest)?;
+        names.push(name);
+        match after.strip_prefix(", ") {
+            Some(more) => rest = more,
+            None => return (after == ")").then_some(names),
+        }
+    }
+}
+
 /// The name that a text begins with, as pg_dump writes it, and what follows.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
@@ -117,12 +141,14 @@ mod tests {
     #[test]
     fn the_statement_is_pg_dumps_the_other_way_round() {
         let copy = "COPY \"Über\".\"a \"\"b\" (id, \"FROM stdin;\") FROM stdin;\n";
-        let of = |columns: Option<String>, encoding| Table {
+        let of = |columns: Option<String>, encoding: &str| Table {
             entry: 1,
             oid: 42,
             shown: String::new(),
             columns: columns.unwrap(),
-            encoding: sql::literal(encoding),
+            names: Vec::new(),
+            encoding: encoding.to_owned(),
+            binary: None,
         };
         let table = of(columns(copy.as_bytes(), ("Über", "a \"b"), "UTF8"), "UTF8");
         assert_eq!(
@@ -135,6 +161,26 @@ mod tests {
             table.copy("public.t_1"),
             "COPY public.t_1  TO STDOUT WITH (ENCODING 'LATIN1')"
         );
+        let binary = Table {
+            binary: Some(vec![Type::Text]),
+            ..table
+        };
+        assert_eq!(
+            binary.copy("public.t_1"),
+            "COPY public.t_1  TO STDOUT WITH (FORMAT binary)"
+        );
+    }
+
+    #[test]
+    fn the_names_of_columns_are_those_between_the_brackets() {
+        let of = |columns| names(columns).unwrap();
+        assert_eq!(
+            of(" (id, \"a, \"\"b)\", \"ä\")"),
+            ["id", "a, \"b)", "ä"].map(str::to_owned)
+        );
+        for none in [" ", "", " (a", " (a, b"] {
+            assert_eq!(names(none), None, "{none}");
+        }
     }
 
     #[test]

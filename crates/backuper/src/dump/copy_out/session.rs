@@ -4,13 +4,16 @@
 //! that moment, and after its COPY the session's own statistics must say that this table was read. pg_dump, which
 //! has read the names at its beginning, cannot do so.
 
+use std::collections::HashMap;
+
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::types::ToSql;
 
+use super::binary::Type;
 use super::head::Table;
 use crate::postgres::tap::Passed;
-use crate::postgres::{Error, Kind, Session, Target};
+use crate::postgres::{CopyFormat, Error, Kind, Session, Target};
 use crate::text::sql;
 
 /// What it calls itself.
@@ -28,7 +31,8 @@ const SETTINGS: &str = "
 pub(super) async fn begin(
     target: &Target,
     snapshot: &str,
-    tables: &[Table],
+    tables: &mut [Table],
+    format: CopyFormat,
 ) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
     let (session, passed) = target.connect_for_copy(APPLICATION).await?;
     let beginning =
@@ -48,6 +52,7 @@ pub(super) async fn begin(
     );
     session.batch_execute(&lock).await.map_err(beginning)?;
     are_same(&session, target, &names, &oids).await?;
+    choose(&session, tables, format).await.map_err(beginning)?;
     Ok((session, passed))
 }
 
@@ -85,6 +90,44 @@ async fn are_same(
         (false, _) => "a table is no longer what pg_dump has locked",
     };
     Err(Error::because(Kind::Busy, COPYING, target, why))
+}
+
+/// Chooses for which tables the server sends binary rows: most of what it costs to write text it costs for bytea.
+async fn choose(
+    session: &Session,
+    tables: &mut [Table],
+    format: CopyFormat,
+) -> Result<(), tokio_postgres::Error> {
+    const TYPES: &str = "
+        SELECT a.attrelid, a.attname::text, t.oid, t.typtype
+          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+         WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped";
+    // Binary text is in the session's encoding, and that is UTF-8.
+    let may_be = |it: &&mut Table| it.encoding == "UTF8" && !it.names.is_empty();
+    let mut tables: Vec<&mut Table> = tables.iter_mut().filter(may_be).collect();
+    if format == CopyFormat::Text || tables.is_empty() {
+        return Ok(());
+    }
+    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+    let rows = session.query(TYPES, &[&oids]).await?;
+    let types: HashMap<(u32, String), Option<Type>> = rows
+        .iter()
+        .map(|row| {
+            let typtype: i8 = row.get(3);
+            let of = Type::of(row.get(2), typtype.cast_unsigned());
+            ((row.get(0), row.get(1)), of)
+        })
+        .collect();
+    for table in &mut tables {
+        let columns = table.names.iter().map(|name| {
+            let of = types.get(&(table.oid, name.clone()));
+            of.copied().flatten()
+        });
+        let columns: Option<Vec<Type>> = columns.collect();
+        let pays = |it: &Vec<Type>| format == CopyFormat::Binary || it.contains(&Type::Bytea);
+        table.binary = columns.filter(pays);
+    }
+    Ok(())
 }
 
 /// Has the rows of all sent, and proves that they were theirs.

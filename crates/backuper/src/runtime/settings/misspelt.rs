@@ -26,6 +26,7 @@ pub const NAMES: &[&str] = &[
     "BACKUPER_BINARY",
     "BACKUPER_TASK",
     "BACKUPER_VERSION",
+    "BACKUP_COPY_FORMAT",
     "BACKUP_DEADLINE",
     "BACKUP_JOBS",
     "BACKUP_KEY",
