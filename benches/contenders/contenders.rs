@@ -48,6 +48,8 @@ pub(crate) struct Contender {
 pub(crate) const OURS: &str = "ours";
 /// Ours as it is without a format of COPY that costs the server less.
 const AS_TEXT: &str = "ours, rows as text";
+/// Ours with that format wherever it can be had.
+const IN_BINARY: &str = "ours, rows in binary";
 /// Ours as it is without COPYs of its own.
 const BY_PG_DUMP: &str = "ours, rows by pg_dump";
 pub(crate) const PUBLISHED: &str = "published path";
@@ -72,8 +74,10 @@ const fn restore(name: &'static str, script: &'static str) -> Contender {
     }
 }
 
-const CONTENDERS: [Contender; 20] = [
+const CONTENDERS: [Contender; 22] = [
     backup(OURS, ""),
+    backup(AS_TEXT, ""),
+    backup(IN_BINARY, ""),
     backup(BY_PG_DUMP, ""),
     backup(
         PUBLISHED,
@@ -235,6 +239,11 @@ impl<'a> Stage<'a> {
         let before = self.servers.server_cpu();
         let command = match (name, direction) {
             (OURS, Direction::Backup) => self.ours("backuper", &self.loaded.name, &[]),
+            (AS_TEXT | IN_BINARY, Direction::Backup) => {
+                let format = if name == AS_TEXT { "text" } else { "binary" };
+                let more = [("BACKUP_COPY_FORMAT", format)];
+                self.ours("backuper", &self.loaded.name, &more)
+            }
             (BY_PG_DUMP, _) => {
                 let more = [("BACKUP_ROWS", "pg_dump")];
                 self.ours("backuper", &self.loaded.name, &more)
@@ -273,7 +282,7 @@ impl<'a> Stage<'a> {
     /// Where a contender's objects are.
     fn prefix(&self, name: &str) -> &str {
         match name {
-            OURS | BY_PG_DUMP => &self.loaded.name,
+            OURS | AS_TEXT | IN_BINARY | BY_PG_DUMP => &self.loaded.name,
             PUBLISHED => "published",
             "pg_dump | gzip" => "gzip",
             "pg_dump -Fc | S3" => "custom",

@@ -113,6 +113,14 @@ pub enum Error {
         /// What the server said.
         source: postgres::Error,
     },
+    /// The server has sent rows that have no place in an archive.
+    #[error("dumping {name}: {reason}")]
+    Unfit {
+        /// The stream.
+        name: String,
+        /// Of which table, and what helps.
+        reason: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),

@@ -103,12 +103,14 @@ impl Error {
     pub fn new(action: &'static str, target: &Target, error: &tokio_postgres::Error) -> Self {
         let (kind, reason) = match error.code() {
             Some(state) if is_of_a_pool(state) => (kind_of(error), entrance::POOLED.to_owned()),
-            // Nothing else of a startup is anything that a server may lack.
-            Some(state) if action == CONNECTING && *state == SqlState::FEATURE_NOT_SUPPORTED => {
-                let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
-                (Kind::Unsupported, reason_of(error) + why)
-            }
-            _ => (kind_of(error), reason_of(error)),
+            _ => match reason_of(error) {
+                // The one encoding of servers that has no conversion to ours; what is in the server's language is around it.
+                reason if action == CONNECTING && reason.contains("MULE_INTERNAL") => {
+                    let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
+                    (Kind::Unsupported, reason + why)
+                }
+                reason => (kind_of(error), reason),
+            },
         };
         Self {
             kind,

@@ -171,7 +171,11 @@ impl Subject {
 
     pub(super) fn back_up(&self) -> Ended {
         // Small as they are, by themselves none of the tables would be worth a COPY of its own.
-        let told = env([("BACKUP_JOBS", "2"), ("BACKUP_ROWS", "copy")]);
+        let told = env([
+            ("BACKUP_JOBS", "2"),
+            ("BACKUP_ROWS", "copy"),
+            ("BACKUP_COPY_FORMAT", "binary"),
+        ]);
         backuper(&with(&self.env(), &told)).run()
     }
 

@@ -201,6 +201,27 @@ impl CopyOut {
     }
 }
 
+/// Why rows that the server has sent are not stored, and of which table they are.
+#[derive(Debug, thiserror::Error)]
+#[error("table {table}: {error}")]
+struct Unfit {
+    table: String,
+    error: binary::Error,
+}
+
+fn unfit_rows(table: &Table, error: binary::Error) -> io::Error {
+    io::Error::other(Unfit {
+        table: table.shown.clone(),
+        error,
+    })
+}
+
+/// What a reader of rows says where they are none that can be stored.
+pub(super) fn unfit(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?.downcast_ref::<Unfit>();
+    inner.map(ToString::to_string)
+}
+
 /// Nothing but pg_dump's own bytes.
 fn left_to_pg_dump(
     head: io::Cursor<Vec<u8>>,
@@ -231,7 +252,7 @@ struct Rows {
     layout: Layout,
     tables: VecDeque<Table>,
     /// The one whose rows pass, by its oid, and how they become text.
-    at: Option<(u32, Option<Texts>)>,
+    at: Option<(Table, Option<Texts>)>,
     ready: VecDeque<Bytes>,
     progress: Arc<progress::Stream>,
     counted: Counted,
@@ -243,14 +264,15 @@ struct Rows {
 impl Rows {
     /// Makes the next bytes ready; false at the end.
     fn go_on(&mut self) -> io::Result<bool> {
-        let Some((oid, texts)) = &mut self.at else {
+        let Some((table, texts)) = &mut self.at else {
             let Some(table) = self.tables.pop_front() else {
                 return Ok(false);
             };
             self.progress.table(&table.shown);
             self.ready.push_back(Bytes::from_static(&[DATA]));
             self.number(table.entry)?;
-            self.at = Some((table.oid, table.binary.map(Texts::of)));
+            let texts = table.binary.clone().map(Texts::of);
+            self.at = Some((table, texts));
             return Ok(true);
         };
         let next = self.runtime.block_on(async {
@@ -262,7 +284,9 @@ impl Rows {
         match next {
             Some(Passed::Rows(rows)) => {
                 let rows = match texts {
-                    Some(texts) => texts.next(&rows).map_err(io::Error::other)?,
+                    Some(texts) => texts
+                        .next(&rows)
+                        .map_err(|error| unfit_rows(table, error))?,
                     None => rows,
                 };
                 // A block of nothing would be the end of the table.
@@ -272,9 +296,9 @@ impl Rows {
             }
             Some(Passed::End(rows)) => {
                 if texts.as_ref().is_some_and(|it| !it.is_at_end()) {
-                    return Err(io::Error::other(binary::Error::Format));
+                    return Err(unfit_rows(table, binary::Error::Format));
                 }
-                self.counted.set(*oid, Some(rows));
+                self.counted.set(table.oid, Some(rows));
                 self.block(Bytes::from_static(END_OF_ROWS))?;
                 self.number(0)?;
                 self.at = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Dump, Error};
 use crate::child;
-use crate::postgres::{MAX_LOCKS, Session, selection};
+use crate::postgres::{Kind, MAX_LOCKS, Session, selection};
 use crate::runtime::Failure;
 
 /// How long asking may take: a server that is gone answers nothing.
@@ -35,6 +35,10 @@ impl Questions<'_> {
                 source: child::Error::Failed { .. },
                 ..
             } => sentence,
+            // What we have found out by ourselves needs no other explanation.
+            Error::Copy { name, source } if source.kind == Kind::Busy => {
+                return Failure::try_again(format!("dumping {name}: {source}"));
+            }
             Error::Copy { name, source } => {
                 format!("dumping {name}: {}", Failure::from(source))
             }
@@ -76,6 +80,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Storage(error) => error.into(),
+            unfit @ Error::Unfit { .. } => Self::refused(unfit.to_string()),
             other => Self::try_again(other.to_string()),
         }
     }

@@ -143,7 +143,7 @@ fn explain(error: Error) -> Failure {
     let refused = match &error {
         Error::Broken { reason, .. } => reason.contains("GLOBALS=false"),
         Error::Child { source, .. } => source.to_string().contains("permission denied"),
-        Error::Copy { .. } | Error::Storage(_) => false,
+        Error::Copy { .. } | Error::Unfit { .. } | Error::Storage(_) => false,
     };
     let failure = Failure::from(error);
     if !refused || failure.verdict == Verdict::Refused {

@@ -1,16 +1,18 @@
 //! One pg_dump that runs, and its way into the store.
 
+mod moving;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::copy_out::{self, CopyOut, Copying, Held, Sent};
+use self::moving::{Broken, deliver, ended, move_all, not_copied};
+use super::copy_out::{self, CopyOut, Held, Sent};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
 use super::unlocked::Watched;
@@ -18,8 +20,7 @@ use super::{Dump, Error, Part, broken, compression, failed};
 use crate::archive::codec::{self, Encoding};
 use crate::archive::key::RUNNING;
 use crate::archive::manifest::{Content, Stream};
-use crate::child::{self, Child, Program, pipe};
-use crate::postgres::{self, Target};
+use crate::child::{Child, Program, pipe};
 use crate::progress;
 use crate::storage::{self, Stored, Upload};
 use crate::text::sql::pattern;
@@ -184,7 +185,12 @@ impl Ready {
             let (raw_bytes, sent) = self.pump(dump, share, upload.as_mut(), stop).await?;
             progress.end();
             if let Some(watched) = watched {
-                watched.holds(&dump.target, &part, sent.is_empty()).await?;
+                let holds = watched.holds(&dump.target, &part, sent.is_empty());
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Err(broken(&part, "stopped before it was stored")),
+                    holds = holds => holds?,
+                }
             }
             if part.content == Content::Script {
                 must_be_free(dump, &key, &part).await?;
@@ -259,6 +265,7 @@ impl Ready {
         };
         // Whatever way we leave, nobody waits for rows any more.
         let unread = CancellationToken::new();
+        let nobody_reads = unread.clone();
         let _unread = unread.clone().drop_guard();
         let sent = copy_out::Counted::default();
         let copy = snapshot.map(|snapshot| CopyOut::of(dump, snapshot, (&progress, &sent), unread));
@@ -294,8 +301,8 @@ impl Ready {
             Ok(()) => {}
             Err(Broken::Child(source)) => return Err(failed(&part, source)),
             Err(Broken::Copy(source)) => {
-                let name = part.name.clone();
-                return Err(Error::Copy { name, source });
+                nobody_reads.cancel();
+                return Err(not_copied(&part, source, encoder).await);
             }
             Err(Broken::Upload(error)) => {
                 child.stop().await;
@@ -326,76 +333,6 @@ async fn must_be_free(dump: &Dump, key: &str, part: &Part) -> Result<(), Error> 
         part,
         "somebody else has written an object of this key meanwhile; run the backup again, with a KEY_TEMPLATE that has {{ .RunID }}",
     ))
-}
-
-enum Broken {
-    Child(child::Error),
-    Copy(postgres::Error),
-    Upload(storage::Error),
-}
-
-/// Waits for the end of pg_dump, or of the COPY that is to follow it as soon as that has begun: then pg_dump is
-/// ended.
-async fn ended(
-    child: &mut Child,
-    mut taking: oneshot::Receiver<Copying>,
-    target: &Target,
-    stop: &CancellationToken,
-) -> Result<(), Broken> {
-    let taken = tokio::select! {
-        biased;
-        Ok(copying) = &mut taking => Some(copying),
-        ended = child.ended(stop) => {
-            ended.map_err(Broken::Child)?;
-            // Its place may be taken at this very moment; from now on it is not.
-            taking.close();
-            taking.try_recv().ok()
-        }
-    };
-    let Some(copying) = taken else { return Ok(()) };
-    child.stop().await;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Err(Broken::Child(child::Error::Stopped {
-            program: child.name().to_owned(),
-        })),
-        ended = copying.ended(target) => ended.map_err(Broken::Copy),
-    }
-}
-
-/// Waits for the end of both, of the rows and what they were moved to. What fails ends it at once, also while
-/// nobody reads of it yet.
-async fn move_all(
-    ending: impl Future<Output = Result<(), Broken>>,
-    moving: impl Future<Output = Result<(), storage::Error>>,
-    stop: &CancellationToken,
-) -> Result<(), Broken> {
-    tokio::pin!(moving, ending);
-    tokio::select! {
-        biased;
-        moved = &mut moving => {
-            moved.map_err(Broken::Upload)?;
-            ending.await
-        }
-        ended = &mut ending => {
-            ended?;
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Ok(()),
-                moved = moving => moved.map_err(Broken::Upload),
-            }
-        }
-    }
-}
-
-async fn deliver(
-    receiver: &mut mpsc::Receiver<Bytes>,
-    upload: &mut dyn Upload,
-) -> Result<(), storage::Error> {
-    while let Some(chunk) = receiver.recv().await {
-        upload.write(chunk).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

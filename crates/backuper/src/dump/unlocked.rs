@@ -40,9 +40,18 @@ impl Watched<'_> {
         };
         let now = now.map_err(failed)?;
         let taken = by_names.then(|| self.before.taken(&names, &now)).flatten();
+        let names_others = part
+            .tables
+            .iter()
+            .any(|it| self.before.names_others(it.oid));
+        let renamed = names_others.then(|| self.before.renamed(&now)).flatten();
         let why = if let Some(name) = taken {
             format!(
                 "another schema was given the name {name} while pg_dump read by that name, so it may have read the wrong tables; run the backup again when no schema is renamed"
+            )
+        } else if let Some(name) = renamed {
+            format!(
+                "schema {name} was renamed while rows were read, and a column of regclass or the like may name what is in it as it is called since; run the backup again when no schema is renamed"
             )
         } else if let Some(oid) = self.before.rewritten(&now) {
             format!(

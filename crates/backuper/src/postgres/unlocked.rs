@@ -1,26 +1,37 @@
 //! What the rows of a dump depend on and no lock on a table holds. A schema is renamed without a lock on its tables,
 //! and who names a table reads what has the name by then: pg_dump reads names at its beginning, and rows for as long as
 //! they take. A value of an enumerated or composite type is written as the type is at that moment (PostgreSQL manual,
-//! 8.7 and 8.16), whatever snapshot it is read in.
+//! 8.7 and 8.16), and one that names an object as that is called (8.19), whatever snapshot they are read in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_postgres::Client;
 
 use super::{Error, Target};
 
-/// Schemas that have tables by their names, labels of enumerated types by a hash, since in SQL_ASCII they may be any
-/// bytes, and composite types by their attributes' types.
+/// Schemas that have tables, by their names; labels of enumerated types by a hash, since in SQL_ASCII they may be any
+/// bytes; composite types, and the row types of tables and views that are types of columns, by their attributes' types;
+/// and the tables whose values name other objects.
 const UNLOCKED: &str = "
+    WITH RECURSIVE used AS MATERIALIZED (SELECT DISTINCT attrelid, atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0),
+    naming (oid) AS (
+        SELECT unnest('{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regtype}'::regtype[])::oid
+        UNION
+        SELECT t.oid FROM pg_type t JOIN naming n ON n.oid IN (t.typbasetype, CASE t.typlen WHEN -1 THEN t.typelem END)
+    )
     SELECT 'schema', n.oid, n.nspname::text, n.oid FROM pg_namespace n
      WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-       AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r')
+       AND n.oid IN (SELECT relnamespace FROM pg_class WHERE relkind IN ('r', 'm'))
     UNION ALL
-    SELECT 'label', oid, md5(enumlabel::text), enumtypid FROM pg_enum
+    SELECT 'label', oid, hashtextextended(enumlabel::text, 0)::text, enumtypid FROM pg_enum
     UNION ALL
     SELECT 'composite', c.oid, coalesce(string_agg(a.atttypid::text, ' ' ORDER BY a.attnum), ''), c.reltype
-      FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE c.relkind = 'c' GROUP BY c.oid, c.reltype";
+      FROM pg_class c JOIN pg_type t ON t.oid = c.reltype
+      LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relkind = 'c' OR t.oid IN (SELECT atttypid FROM used) OR t.typarray IN (SELECT atttypid FROM used)
+     GROUP BY c.oid, c.reltype
+    UNION ALL
+    SELECT DISTINCT 'naming', attrelid, '', attrelid FROM used WHERE atttypid IN (SELECT oid FROM naming)";
 
 /// How all of it is: in the snapshot of a session, or now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +39,7 @@ pub struct Unlocked {
     schemas: BTreeMap<u32, String>,
     /// What a text depends on, and the type's oid, by what that is and its own oid.
     types: BTreeMap<(String, u32), (String, u32)>,
+    naming: BTreeSet<u32>,
 }
 
 impl Unlocked {
@@ -36,32 +48,49 @@ impl Unlocked {
     /// # Errors
     /// What the server said.
     pub async fn seen_by(session: &Client, target: &Target) -> Result<Self, Error> {
-        let rows = session
-            .query(UNLOCKED, &[])
-            .await
-            .map_err(|error| Error::new("reading the schemas and types of", target, &error))?;
-        let mut all = Self::default();
-        for row in &rows {
-            let (what, oid, text): (String, u32, String) = (row.get(0), row.get(1), row.get(2));
-            if what == "schema" {
-                all.schemas.insert(oid, text);
-            } else {
-                all.types.insert((what, oid), (text, row.get(3)));
+        let asked = async {
+            let mut all = Self::default();
+            for row in &session.query(UNLOCKED, &[]).await? {
+                let (what, oid, text): (String, u32, String) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                match what.as_str() {
+                    "schema" => drop(all.schemas.insert(oid, text)),
+                    "naming" => drop(all.naming.insert(oid)),
+                    _ => drop(all.types.insert((what, oid), (text, row.try_get(3)?))),
+                }
             }
-        }
-        Ok(all)
+            Ok(all)
+        };
+        let failed = |error| Error::new("reading the schemas and types of", target, &error);
+        asked.await.map_err(failed)
+    }
+
+    /// Whether a table has values that name other objects, as those of regclass do: by the schemas' names.
+    /// Composite types are not looked into.
+    #[must_use]
+    pub fn names_others(&self, table: u32) -> bool {
+        self.naming.contains(&table)
+    }
+
+    /// The name of a schema of these that has another one in `now`.
+    #[must_use]
+    pub fn renamed(&self, now: &Self) -> Option<&str> {
+        let mut all = self.schemas.iter();
+        let other = |oid: &u32, name: &str| now.schemas.get(oid).is_some_and(|it| it != name);
+        let found = all.find(|(oid, name)| other(oid, name));
+        found.map(|(_, name)| name.as_str())
     }
 
     /// One of these names of schemas that another one has in `now`. Nobody sees one that was given back meanwhile;
     /// a name that leads nowhere is an error wherever it is used.
     #[must_use]
     pub fn taken<'a>(&self, names: &BTreeSet<&'a str>, now: &Self) -> Option<&'a str> {
-        let oid = |of: &Self, name: &str| {
-            let mut all = of.schemas.iter();
-            all.find(|(_, it)| *it == name).map(|(oid, _)| *oid)
-        };
+        let [before, now] = [self, now].map(|it| -> HashMap<&str, u32> {
+            let all = it.schemas.iter();
+            all.map(|(oid, name)| (name.as_str(), *oid)).collect()
+        });
         let mut names = names.iter().copied();
-        names.find(|name| oid(now, name).is_some_and(|it| oid(self, name) != Some(it)))
+        names.find(|name| now.get(name).is_some_and(|it| before.get(name) != Some(it)))
     }
 
     /// The oid of a type of these whose values have another text in `now`. Labels that were added are in no row of
@@ -100,6 +129,8 @@ mod tests {
         assert_eq!(taken(&swapped, &["other"]), None);
         assert_eq!(taken(&[(1, "old"), (3, "other")], &["live", "next"]), None);
         assert_eq!(taken(&[(1, "old"), (9, "live")], &["live"]), Some("live"));
+        assert_eq!(before.renamed(&schemas(&swapped)), Some("live"));
+        assert_eq!(before.renamed(&schemas(&[(1, "live"), (9, "new")])), None);
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Verification {
         if verdict.passed {
             self.last = self.last.max(Some(verdict.at));
         }
-        let order = |it: &Verdict| (it.at, !it.passed);
+        let order = |it: &Verdict| (it.at, !it.passed, it.run.clone());
         let newest = self.newest.as_ref().map(order);
         if newest.is_none_or(|it| it <= order(&verdict)) {
             self.newest = Some(verdict);

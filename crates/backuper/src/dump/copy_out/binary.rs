@@ -9,7 +9,7 @@ mod values;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use tokio_postgres::types::Type as Oid;
+use tokio_postgres::types::{Kind, Type as Oid};
 
 /// What begins the rows, without flags and with nothing in the extension of the header.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -39,12 +39,12 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// Of a type with this oid, and this `typtype` in `pg_type`; none: it is not known here.
-    pub(super) fn of(oid: u32, typtype: u8) -> Option<Self> {
-        if typtype == b'e' {
+    /// None: it is not known here.
+    pub(super) fn of(of: &Oid) -> Option<Self> {
+        if matches!(of.kind(), Kind::Enum(_)) {
             return Some(Self::Text);
         }
-        Some(match Oid::from_oid(oid)? {
+        Some(match *of {
             Oid::BOOL => Self::Bool,
             Oid::BYTEA => Self::Bytea,
             Oid::DATE => Self::Date,
@@ -378,6 +378,11 @@ mod tests {
             (Type::Numeric, &[0, 1, 0, 0, 0, 0, 0, 0]),
             (Type::Numeric, &[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10]),
             (Type::Uuid, &[0; 17]),
+            (Type::Date, &2_145_031_949i32.to_be_bytes()),
+            (
+                Type::Timestamp,
+                &(-211_813_488_000_000_001i64).to_be_bytes(),
+            ),
         ] {
             assert_eq!(one(of, value), Err(Error::Value), "{of:?}");
         }

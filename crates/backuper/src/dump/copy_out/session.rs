@@ -16,6 +16,7 @@ use crate::postgres::tap::Passed;
 use crate::postgres::{CopyFormat, Error, Kind, Session, Target};
 use crate::text::sql;
 
+const CHANGED: &str = "a table is no longer what pg_dump has locked";
 /// What it calls itself.
 const APPLICATION: &str = "backuper copy";
 /// What an error says was being done.
@@ -24,7 +25,7 @@ pub(super) const COPYING: &str = "copying rows of";
 /// What pg_dump sets for its session, and what makes a value's text the same wherever it is read: `setup_connection`
 /// in PostgreSQL's `src/bin/pg_dump/pg_dump.c`.
 const SETTINGS: &str = "
-    SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
+    SET client_encoding = 'UTF8'; SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
     SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
 
 /// A session in the snapshot, which holds the locks that pg_dump holds too.
@@ -52,7 +53,16 @@ pub(super) async fn begin(
     );
     session.batch_execute(&lock).await.map_err(beginning)?;
     are_same(&session, target, &names, &oids).await?;
-    choose(&session, tables, format).await.map_err(beginning)?;
+    if !describe(&session, tables, &names, format)
+        .await
+        .map_err(beginning)?
+    {
+        return Err(Error::because(Kind::Busy, COPYING, target, CHANGED));
+    }
+    // What every COPY is proved by must be there: pg_dump is still at hand.
+    named(&session, None, tables.first())
+        .await
+        .map_err(beginning)?;
     Ok((session, passed))
 }
 
@@ -78,7 +88,8 @@ async fn are_same(
         SELECT count(*), count(*) FILTER (WHERE c.relam = 2 AND current_setting('track_counts')::bool)
           FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
           JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
-         WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)";
+         WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)
+           AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.relation = c.oid AND l.granted)";
     let found = session.query_one(SAME, &[&names, &oids]).await;
     let found = found.map_err(|error| Error::new(COPYING, target, &error))?;
     let are = |column| usize::try_from(found.get::<_, i64>(column)) == Ok(oids.len());
@@ -87,47 +98,54 @@ async fn are_same(
         (true, false) => {
             "the server does not count which tables a session reads: track_counts is off, or a table has another access method than heap"
         }
-        (false, _) => "a table is no longer what pg_dump has locked",
+        (false, _) => CHANGED,
     };
     Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
-/// Chooses for which tables the server sends binary rows: most of what it costs to write text it costs for bytea.
-async fn choose(
+/// Proves that names of columns lead to those of the snapshot, and chooses for which tables the server sends binary
+/// rows: most of what it costs to write text it costs for bytea. A statement that is prepared has the columns of now.
+async fn describe(
     session: &Session,
     tables: &mut [Table],
+    names: &[String],
     format: CopyFormat,
-) -> Result<(), tokio_postgres::Error> {
-    const TYPES: &str = "
-        SELECT a.attrelid, a.attname::text, t.oid, t.typtype
-          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-         WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped";
-    // Binary text is in the session's encoding, and that is UTF-8.
-    let may_be = |it: &&mut Table| it.encoding == "UTF8" && !it.names.is_empty();
-    let mut tables: Vec<&mut Table> = tables.iter_mut().filter(may_be).collect();
-    if format == CopyFormat::Text || tables.is_empty() {
-        return Ok(());
-    }
+) -> Result<bool, tokio_postgres::Error> {
+    const COLUMNS: &str = "
+        SELECT attrelid, attname::text, attnum FROM pg_attribute
+         WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped";
     let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
-    let rows = session.query(TYPES, &[&oids]).await?;
-    let types: HashMap<(u32, String), Option<Type>> = rows
+    let columns: HashMap<(u32, String), i16> = session
+        .query(COLUMNS, &[&oids])
+        .await?
         .iter()
-        .map(|row| {
-            let typtype: i8 = row.get(3);
-            let of = Type::of(row.get(2), typtype.cast_unsigned());
-            ((row.get(0), row.get(1)), of)
-        })
-        .collect();
-    for table in &mut tables {
-        let columns = table.names.iter().map(|name| {
-            let of = types.get(&(table.oid, name.clone()));
-            of.copied().flatten()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
+        .collect::<Result<_, tokio_postgres::Error>>()?;
+    for (table, name) in tables.iter_mut().zip(names) {
+        if table.names.is_empty() {
+            continue;
+        }
+        let list: Vec<String> = table.names.iter().map(|it| sql::quote(it)).collect();
+        let sql = format!("SELECT {} FROM ONLY {name}", list.join(", "));
+        let statement = session.prepare(&sql).await?;
+        let numbers = statement.columns().iter().map(|it| it.column_id());
+        let wanted = table.names.iter().map(|it| {
+            let of = (table.oid, it.clone());
+            columns.get(&of).copied()
         });
-        let columns: Option<Vec<Type>> = columns.collect();
+        if !numbers.eq(wanted) {
+            return Ok(false);
+        }
+        // Binary text is in the session's encoding, and that is UTF-8.
+        if format == CopyFormat::Text || table.encoding != "UTF8" {
+            continue;
+        }
+        let types = statement.columns().iter().map(|it| Type::of(it.type_()));
+        let types: Option<Vec<Type>> = types.collect();
         let pays = |it: &Vec<Type>| format == CopyFormat::Binary || it.contains(&Type::Bytea);
-        table.binary = columns.filter(pays);
+        table.binary = types.filter(pays);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Has the rows of all sent, and proves that they were theirs.
@@ -153,7 +171,7 @@ pub(super) async fn copy_all(
                 .map_err(failed)?;
             if read != Some(1) {
                 let why = format!(
-                    "the name of {} has led to another table, since a schema was renamed at that moment; run the backup again",
+                    "the name of {} has led to another table, since a schema was renamed at that moment; run the backup again, or with BACKUP_ROWS=pg_dump where that happens each time",
                     table.shown
                 );
                 return Err(Error::because(Kind::Busy, COPYING, &target, why));

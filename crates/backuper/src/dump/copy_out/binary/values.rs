@@ -1,6 +1,7 @@
 //! Values as PostgreSQL's output functions write them, from what its send functions write: `src/backend/utils/adt`.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use super::{Error, Type};
 
@@ -11,6 +12,10 @@ const EPOCH: i64 = 730_425;
 /// Days of 400 years.
 const ERA: i64 = 146_097;
 
+/// The days and microseconds that the types have, counted from 2000-01-01: `IS_VALID_DATE` and `IS_VALID_TIMESTAMP` in
+/// `datatype/timestamp.h`.
+const DATES: Range<i32> = -2_451_545..2_145_031_949;
+const TIMESTAMPS: Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 /// What four digits of a numeric, which are sent as one number, are less than.
 const FOUR: u16 = 10_000;
 
@@ -34,13 +39,14 @@ pub(super) fn write(of: Type, value: &[u8], text: &mut Vec<u8>) -> Result<(), Er
         Type::Date => match i32::from_be_bytes(fixed(value)?) {
             i32::MAX => text.extend_from_slice(b"infinity"),
             i32::MIN => text.extend_from_slice(b"-infinity"),
-            days => {
+            days if DATES.contains(&days) => {
                 let is_bc = day(days.into(), text);
                 era(is_bc, text);
             }
+            _ => return Err(Error::Value),
         },
-        Type::Timestamp => timestamp(i64::from_be_bytes(fixed(value)?), b"", text),
-        Type::Timestamptz => timestamp(i64::from_be_bytes(fixed(value)?), b"+00", text),
+        Type::Timestamp => timestamp(i64::from_be_bytes(fixed(value)?), b"", text)?,
+        Type::Timestamptz => timestamp(i64::from_be_bytes(fixed(value)?), b"+00", text)?,
         Type::Numeric => numeric(value, text)?,
         Type::Text | Type::Jsonb | Type::Bytea => return Err(Error::Value),
     }
@@ -116,11 +122,16 @@ fn era(is_bc: bool, text: &mut Vec<u8>) {
     }
 }
 
-fn timestamp(value: i64, zone: &[u8], text: &mut Vec<u8>) {
-    match value {
-        i64::MAX => return text.extend_from_slice(b"infinity"),
-        i64::MIN => return text.extend_from_slice(b"-infinity"),
-        _ => {}
+fn timestamp(value: i64, zone: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
+    let infinite: &[u8] = match value {
+        i64::MAX => b"infinity",
+        i64::MIN => b"-infinity",
+        value if TIMESTAMPS.contains(&value) => b"",
+        _ => return Err(Error::Value),
+    };
+    if !infinite.is_empty() {
+        text.extend_from_slice(infinite);
+        return Ok(());
     }
     let is_bc = day(value.div_euclid(DAY), text);
     let time = value.rem_euclid(DAY);
@@ -135,6 +146,7 @@ fn timestamp(value: i64, zone: &[u8], text: &mut Vec<u8>) {
     }
     text.extend_from_slice(zone);
     era(is_bc, text);
+    Ok(())
 }
 
 /// `numeric_send` and `get_str_from_var` in `numeric.c`.
