@@ -105,7 +105,10 @@ impl Error {
             Some(state) if is_of_a_pool(state) => (kind_of(error), entrance::POOLED.to_owned()),
             _ => match reason_of(error) {
                 // The one encoding of servers that has no conversion to ours; what is in the server's language is around it.
-                reason if action == CONNECTING && reason.contains("MULE_INTERNAL") => {
+                reason
+                    if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+                        && reason.contains("MULE_INTERNAL") =>
+                {
                     let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
                     (Kind::Unsupported, reason + why)
                 }

@@ -171,10 +171,12 @@ impl Subject {
 
     pub(super) fn back_up(&self) -> Ended {
         // Small as they are, by themselves none of the tables would be worth a COPY of its own.
+        let is_even = self.server.major.is_multiple_of(2);
+        let format = if is_even { "binary" } else { "text" };
         let told = env([
             ("BACKUP_JOBS", "2"),
             ("BACKUP_ROWS", "copy"),
-            ("BACKUP_COPY_FORMAT", "binary"),
+            ("BACKUP_COPY_FORMAT", format),
         ]);
         backuper(&with(&self.env(), &told)).run()
     }

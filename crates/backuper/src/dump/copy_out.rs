@@ -216,6 +216,15 @@ fn unfit_rows(table: &Table, error: binary::Error) -> io::Error {
     })
 }
 
+/// Of a table of this name.
+#[cfg(test)]
+pub(super) fn too_long(table: &str) -> io::Error {
+    io::Error::other(Unfit {
+        table: table.to_owned(),
+        error: binary::Error::TooLong,
+    })
+}
+
 /// What a reader of rows says where they are none that can be stored.
 pub(super) fn unfit(error: &io::Error) -> Option<String> {
     let inner = error.get_ref()?.downcast_ref::<Unfit>();

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::moving::{Broken, deliver, ended, move_all, not_copied};
+use self::moving::{Broken, deliver, encoded, ended, move_all, not_copied};
 use super::copy_out::{self, CopyOut, Held, Sent};
 use super::queue::Turn;
 use super::rows::{Counted, Told};
@@ -309,10 +309,10 @@ impl Ready {
                 return Err(error.into());
             }
         }
-        match encoder.await {
-            Ok(Ok(raw)) => Ok((raw, sent.take())),
-            Ok(Err(error)) => Err(broken(&part, error.to_string())),
-            Err(error) => Err(broken(&part, error.to_string())),
+        match encoded(&part, encoder.await) {
+            Ok(raw) => Ok((raw, sent.take())),
+            Err(moving::Encoding::Broken(error)) => Err(error),
+            Err(moving::Encoding::CutOff(error)) => Err(broken(&part, error.to_string())),
         }
     }
 }

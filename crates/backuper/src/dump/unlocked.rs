@@ -44,15 +44,12 @@ impl Watched<'_> {
             .tables
             .iter()
             .any(|it| self.before.names_others(it.oid));
-        let renamed = names_others.then(|| self.before.renamed(&now)).flatten();
         let why = if let Some(name) = taken {
             format!(
                 "another schema was given the name {name} while pg_dump read by that name, so it may have read the wrong tables; run the backup again when no schema is renamed"
             )
-        } else if let Some(name) = renamed {
-            format!(
-                "schema {name} was renamed while rows were read, and a column of regclass or the like may name what is in it as it is called since; run the backup again when no schema is renamed"
-            )
+        } else if names_others && self.before.is_renamed(&now) {
+            "a schema was renamed while rows were read, and a column of regclass or the like may name what is in it as it is called since; run the backup again when no schema is renamed".to_owned()
         } else if let Some(oid) = self.before.rewritten(&now) {
             format!(
                 "type {} was altered while rows were read, so they may have values that it did not have at the backup's moment; run the backup again when no type is altered",

@@ -117,7 +117,7 @@ impl Beginnings {
 }
 
 /// All that a role, a database or a server can set and that would end a session which only waits,
-/// or give our statements another meaning. It goes by SQL, since poolers refuse startup options that
+/// or give our statements another meaning; and no compilation, which costs more than any of our statements gains. It goes by SQL, since poolers refuse startup options that
 /// they do not know, and in one round trip; what a server does not have is not set. psql takes it too.
 /// PostgreSQL manual, 20.11: client connection defaults.
 pub const SETTINGS: &str = "
@@ -136,6 +136,7 @@ pub const SETTINGS: &str = "
                    ('transform_null_equals', 'off'),
                    ('array_nulls', 'on'),
                    ('xmloption', 'content'),
+                   ('jit', 'off'),
                    ('session_replication_role', 'origin'),
                    ('lc_messages', 'C')) AS w (name, value)
       JOIN pg_catalog.pg_settings s ON s.name = w.name

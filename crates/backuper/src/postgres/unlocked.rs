@@ -9,34 +9,48 @@ use tokio_postgres::Client;
 
 use super::{Error, Target};
 
-/// Schemas that have tables, by their names; labels of enumerated types by a hash, since in SQL_ASCII they may be any
-/// bytes; composite types, and the row types of tables and views that are types of columns, by their attributes' types;
-/// and the tables whose values name other objects.
+/// Schemas that have tables, and all, by their names; labels of enumerated types by a hash, since in SQL_ASCII they may
+/// be any bytes; composite types, and the row types of tables and views that columns with rows have, by their
+/// attributes' types; and the tables whose values name other objects. Nothing of it is asked for each row of a large
+/// catalogue: what is looked for is joined.
 const UNLOCKED: &str = "
-    WITH RECURSIVE used AS MATERIALIZED (SELECT DISTINCT attrelid, atttypid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0),
+    WITH RECURSIVE used (attrelid, atttypid) AS MATERIALIZED (
+        SELECT a.attrelid, a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+         WHERE c.relkind IN ('r', 'm', 'c') AND c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped
+    ),
+    types (oid) AS MATERIALIZED (SELECT DISTINCT atttypid FROM used),
+    composite (oid) AS (
+        SELECT oid FROM pg_class WHERE relkind = 'c'
+        UNION SELECT t.typrelid FROM types u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype = 'c'
+        UNION SELECT t.typrelid FROM types u JOIN pg_type t ON t.typarray = u.oid WHERE t.typtype = 'c'
+    ),
     naming (oid) AS (
         SELECT unnest('{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regtype}'::regtype[])::oid
         UNION
-        SELECT t.oid FROM pg_type t JOIN naming n ON n.oid IN (t.typbasetype, CASE t.typlen WHEN -1 THEN t.typelem END)
+        SELECT t.oid FROM naming n JOIN pg_type t ON n.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE CASE t.typlen WHEN -1 THEN t.typelem END END
     )
     SELECT 'schema', n.oid, n.nspname::text, n.oid FROM pg_namespace n
      WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-       AND n.oid IN (SELECT relnamespace FROM pg_class WHERE relkind IN ('r', 'm'))
+       AND n.oid IN (SELECT relnamespace FROM pg_class WHERE relkind = 'r')
+    UNION ALL
+    SELECT 'any schema', oid, hashtextextended(nspname::text, 0)::text, oid FROM pg_namespace
+     WHERE nspname NOT LIKE 'pg\\_%'
     UNION ALL
     SELECT 'label', oid, hashtextextended(enumlabel::text, 0)::text, enumtypid FROM pg_enum
     UNION ALL
     SELECT 'composite', c.oid, coalesce(string_agg(a.atttypid::text, ' ' ORDER BY a.attnum), ''), c.reltype
-      FROM pg_class c JOIN pg_type t ON t.oid = c.reltype
+      FROM composite JOIN pg_class c USING (oid)
       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     WHERE c.relkind = 'c' OR t.oid IN (SELECT atttypid FROM used) OR t.typarray IN (SELECT atttypid FROM used)
      GROUP BY c.oid, c.reltype
     UNION ALL
-    SELECT DISTINCT 'naming', attrelid, '', attrelid FROM used WHERE atttypid IN (SELECT oid FROM naming)";
+    SELECT DISTINCT 'naming', u.attrelid, '', u.attrelid FROM naming n JOIN used u ON u.atttypid = n.oid";
 
 /// How all of it is: in the snapshot of a session, or now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unlocked {
     schemas: BTreeMap<u32, String>,
+    /// Those that have no tables too, by a hash of their names.
+    any_schema: BTreeMap<u32, String>,
     /// What a text depends on, and the type's oid, by what that is and its own oid.
     types: BTreeMap<(String, u32), (String, u32)>,
     naming: BTreeSet<u32>,
@@ -55,6 +69,7 @@ impl Unlocked {
                     (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 match what.as_str() {
                     "schema" => drop(all.schemas.insert(oid, text)),
+                    "any schema" => drop(all.any_schema.insert(oid, text)),
                     "naming" => drop(all.naming.insert(oid)),
                     _ => drop(all.types.insert((what, oid), (text, row.try_get(3)?))),
                 }
@@ -72,13 +87,11 @@ impl Unlocked {
         self.naming.contains(&table)
     }
 
-    /// The name of a schema of these that has another one in `now`.
+    /// Whether a schema of these has another name in `now`.
     #[must_use]
-    pub fn renamed(&self, now: &Self) -> Option<&str> {
-        let mut all = self.schemas.iter();
-        let other = |oid: &u32, name: &str| now.schemas.get(oid).is_some_and(|it| it != name);
-        let found = all.find(|(oid, name)| other(oid, name));
-        found.map(|(_, name)| name.as_str())
+    pub fn is_renamed(&self, now: &Self) -> bool {
+        let mut all = self.any_schema.iter();
+        all.any(|(oid, name)| now.any_schema.get(oid).is_some_and(|it| it != name))
     }
 
     /// One of these names of schemas that another one has in `now`. Nobody sees one that was given back meanwhile;
@@ -113,12 +126,14 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_where_it_leads_to_another_schema() {
-        let schemas = |all: &[(u32, &str)]| Unlocked {
-            schemas: all
-                .iter()
-                .map(|(oid, name)| (*oid, (*name).to_owned()))
-                .collect(),
-            ..Unlocked::default()
+        let schemas = |all: &[(u32, &str)]| {
+            let named = all.iter().map(|(oid, name)| (*oid, (*name).to_owned()));
+            let schemas: BTreeMap<u32, String> = named.collect();
+            Unlocked {
+                any_schema: schemas.clone(),
+                schemas,
+                ..Unlocked::default()
+            }
         };
         let before = schemas(&[(1, "live"), (2, "next"), (3, "other")]);
         let taken = |now: &[(u32, &str)], names: &[&'static str]| {
@@ -129,8 +144,8 @@ mod tests {
         assert_eq!(taken(&swapped, &["other"]), None);
         assert_eq!(taken(&[(1, "old"), (3, "other")], &["live", "next"]), None);
         assert_eq!(taken(&[(1, "old"), (9, "live")], &["live"]), Some("live"));
-        assert_eq!(before.renamed(&schemas(&swapped)), Some("live"));
-        assert_eq!(before.renamed(&schemas(&[(1, "live"), (9, "new")])), None);
+        assert!(before.is_renamed(&schemas(&swapped)));
+        assert!(!before.is_renamed(&schemas(&[(1, "live"), (9, "new")])));
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) enum Error {
     Value,
     /// A row has no text.
     #[error(
-        "a row is longer than 1 GiB as text, which neither pg_dump nor pg_restore can have; make it shorter, or leave its table out"
+        "a row is longer than 1 GiB as text, which no COPY could take back; make it shorter, or leave its table out"
     )]
     TooLong,
 }

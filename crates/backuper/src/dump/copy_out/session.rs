@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
+use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use super::binary::Type;
@@ -16,6 +17,8 @@ use crate::postgres::tap::Passed;
 use crate::postgres::{CopyFormat, Error, Kind, Session, Target};
 use crate::text::sql;
 
+/// Statements that are prepared without waiting for each.
+const AT_ONCE: usize = 32;
 const CHANGED: &str = "a table is no longer what pg_dump has locked";
 /// What it calls itself.
 const APPLICATION: &str = "backuper copy";
@@ -60,9 +63,8 @@ pub(super) async fn begin(
         return Err(Error::because(Kind::Busy, COPYING, target, CHANGED));
     }
     // What every COPY is proved by must be there: pg_dump is still at hand.
-    named(&session, None, tables.first())
-        .await
-        .map_err(beginning)?;
+    let first = tables.first();
+    named(&session, first, first).await.map_err(beginning)?;
     Ok((session, passed))
 }
 
@@ -103,7 +105,7 @@ async fn are_same(
     Err(Error::because(Kind::Busy, COPYING, target, why))
 }
 
-/// Proves that names of columns lead to those of the snapshot, and chooses for which tables the server sends binary
+/// Proves that names of columns lead to those of the snapshot and of no other table, and chooses for which tables the server sends binary
 /// rows: most of what it costs to write text it costs for bytea. A statement that is prepared has the columns of now.
 async fn describe(
     session: &Session,
@@ -121,19 +123,20 @@ async fn describe(
         .iter()
         .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
         .collect::<Result<_, tokio_postgres::Error>>()?;
-    for (table, name) in tables.iter_mut().zip(names) {
-        if table.names.is_empty() {
-            continue;
-        }
+    let lists = tables.iter().zip(names).map(|(table, name)| {
         let list: Vec<String> = table.names.iter().map(|it| sql::quote(it)).collect();
-        let sql = format!("SELECT {} FROM ONLY {name}", list.join(", "));
-        let statement = session.prepare(&sql).await?;
-        let numbers = statement.columns().iter().map(|it| it.column_id());
+        format!("SELECT {} FROM ONLY {name}", list.join(", "))
+    });
+    let prepared = futures::stream::iter(lists.map(async |it| session.prepare(&it).await));
+    let statements: Vec<Statement> = prepared.buffered(AT_ONCE).try_collect().await?;
+    for (table, statement) in tables.iter_mut().zip(&statements) {
+        let found = statement.columns().iter();
+        let found = found.map(|it| (it.table_oid(), it.column_id()));
         let wanted = table.names.iter().map(|it| {
             let of = (table.oid, it.clone());
-            columns.get(&of).copied()
+            (Some(table.oid), columns.get(&of).copied())
         });
-        if !numbers.eq(wanted) {
+        if !found.eq(wanted) {
             return Ok(false);
         }
         // Binary text is in the session's encoding, and that is UTF-8.

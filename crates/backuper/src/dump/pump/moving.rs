@@ -4,11 +4,11 @@ use std::io;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::super::copy_out::{self, Copying};
-use super::super::{Error, Part};
+use super::super::{Error, Part, broken};
 use crate::child::{self, Child};
 use crate::postgres::{self, Target};
 use crate::storage::{self, Upload};
@@ -83,17 +83,75 @@ pub(super) async fn deliver(
     Ok(())
 }
 
-/// Why a COPY has broken: where its rows are none that can be stored, because nobody read on.
+/// Why a COPY has broken: because nobody read on, where the codec says why, or for a reason of its own.
 pub(super) async fn not_copied(
     part: &Part,
     source: postgres::Error,
     encoder: JoinHandle<io::Result<u64>>,
 ) -> Error {
-    let name = part.name.clone();
-    if let Ok(Err(error)) = encoder.await
-        && let Some(reason) = copy_out::unfit(&error)
-    {
-        return Error::Unfit { name, reason };
+    match encoded(part, encoder.await) {
+        Err(Encoding::Broken(error)) => error,
+        Ok(_) | Err(Encoding::CutOff(_)) => Error::Copy {
+            name: part.name.clone(),
+            source,
+        },
     }
-    Error::Copy { name, source }
+}
+
+/// Why a stream has no bytes that can be stored.
+pub(super) enum Encoding {
+    /// For a reason of its own.
+    Broken(Error),
+    /// Because what it reads, or who takes what it writes, has ended before.
+    CutOff(io::Error),
+}
+
+/// How many bytes the codec has read.
+pub(super) fn encoded(
+    part: &Part,
+    ended: Result<io::Result<u64>, JoinError>,
+) -> Result<u64, Encoding> {
+    let error = match ended {
+        Ok(Ok(raw)) => return Ok(raw),
+        Ok(Err(error)) => error,
+        Err(error) => return Err(Encoding::Broken(broken(part, error.to_string()))),
+    };
+    Err(match copy_out::unfit(&error) {
+        Some(reason) => Encoding::Broken(Error::Unfit {
+            name: part.name.clone(),
+            reason,
+        }),
+        None if is_cut_off(&error) => Encoding::CutOff(error),
+        None => Encoding::Broken(broken(part, error.to_string())),
+    })
+}
+
+fn is_cut_off(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, Interrupted, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | Interrupted | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::manifest::Content;
+
+    #[test]
+    fn who_reads_rows_that_have_no_text_is_believed_before_who_sends_them() {
+        let part = Part {
+            name: "data-001.dump.zst".to_owned(),
+            content: Content::Tables,
+            tables: Vec::new(),
+            large_objects: 0,
+            selection: Vec::new(),
+        };
+        let ended = |error: io::Error| encoded(&part, Ok(Err(error)));
+        assert_eq!(encoded(&part, Ok(Ok(7))).ok(), Some(7));
+        let unfit = ended(copy_out::too_long("public.t")).err().unwrap();
+        assert!(matches!(unfit, Encoding::Broken(Error::Unfit { .. })));
+        let broke = ended(io::ErrorKind::BrokenPipe.into()).err().unwrap();
+        assert!(matches!(broke, Encoding::CutOff(_)));
+        let other = ended(io::Error::other("no room")).err().unwrap();
+        assert!(matches!(other, Encoding::Broken(Error::Broken { .. })));
+    }
 }
