@@ -155,6 +155,7 @@ impl Texts {
             Within::Header if *part == *HEADER => Within::Row,
             Within::Row => match i16::from_be_bytes(values::fixed(&part)?) {
                 -1 => Within::End,
+                0 => return Err(Error::Format),
                 count if usize::try_from(count) == Ok(self.columns.len()) => Within::Length(0),
                 _ => return Err(Error::Format),
             },
@@ -401,6 +402,7 @@ mod tests {
         let behind = [&whole[..], b"\0"].concat();
         assert_eq!(text(&COLUMNS, &[&behind]), Err(Error::Format));
         assert_eq!(text(&COLUMNS[1..], &[&whole]), Err(Error::Format));
+        assert_eq!(text(&[], &[&sent(&[&[]])]), Err(Error::Format));
         let mut flags = whole.clone();
         flags[13] = 1;
         assert_eq!(text(&COLUMNS, &[&flags]), Err(Error::Format));
