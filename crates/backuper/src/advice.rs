@@ -43,43 +43,43 @@ pub fn of_second_store(sentence: &str) -> String {
     of_copies(sentence).replace(BUCKET, &format!("COPY_TO or {BUCKET}"))
 }
 
-/// What to do about what a PostgreSQL server said, or about its silence.
-fn of_server(error: &postgres::Error) -> &'static str {
-    match error.kind {
-        postgres::Kind::NoDatabase => "; check DB_NAME",
-        postgres::Kind::Rejected => "; check DB_USER and DB_PASSWORD, and the server's pg_hba.conf",
-        postgres::Kind::NoPassword => "; set DB_PASSWORD",
-        postgres::Kind::NoTls => "; switch TLS on there, or set DB_SSLMODE=prefer to do without it",
-        postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
-        postgres::Kind::Unavailable if error.state == Some(SqlState::TOO_MANY_CONNECTIONS) => {
-            "; end some connections, or raise max_connections or the CONNECTION LIMIT that is reached"
-        }
-        postgres::Kind::Unavailable if error.reason.contains(postgres::MAX_LOCKS) => {
-            "; try again when fewer locks are held there, or raise that, which takes a restart of the server"
-        }
-        postgres::Kind::Unavailable if error.state == Some(SqlState::OUT_OF_MEMORY) => {
-            "; the server has too little memory for that: try again when less is going on there, or give it more"
-        }
-        postgres::Kind::Unavailable if error.state == Some(SqlState::DISK_FULL) => {
-            "; make room on the server's disk, and run it again"
-        }
-        postgres::Kind::Unavailable if !error.is_of_connecting() => {
-            "; run it again: the server, the network or somebody there has ended a session of this run"
-        }
-        postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
-        postgres::Kind::Denied
-        | postgres::Kind::Misconfigured
-        | postgres::Kind::Busy
-        | postgres::Kind::Unsupported
-        | postgres::Kind::Other => "",
-    }
-}
-
 impl From<postgres::Error> for Failure {
     fn from(error: postgres::Error) -> Self {
+        let advice = match error.kind {
+            postgres::Kind::NoDatabase => "; check DB_NAME",
+            postgres::Kind::Rejected => {
+                "; check DB_USER and DB_PASSWORD, and the server's pg_hba.conf"
+            }
+            postgres::Kind::NoPassword => "; set DB_PASSWORD",
+            postgres::Kind::NoTls => {
+                "; switch TLS on there, or set DB_SSLMODE=prefer to do without it"
+            }
+            postgres::Kind::Untrusted => "; check DB_SSLMODE and DB_SSLROOTCERT",
+            postgres::Kind::Unavailable if error.state == Some(SqlState::TOO_MANY_CONNECTIONS) => {
+                "; end some connections, or raise max_connections or the CONNECTION LIMIT that is reached"
+            }
+            postgres::Kind::Unavailable if error.reason.contains(postgres::MAX_LOCKS) => {
+                "; try again when fewer locks are held there, or raise that, which takes a restart of the server"
+            }
+            postgres::Kind::Unavailable if error.state == Some(SqlState::OUT_OF_MEMORY) => {
+                "; the server has too little memory for that: try again when less is going on there, or give it more"
+            }
+            postgres::Kind::Unavailable if error.state == Some(SqlState::DISK_FULL) => {
+                "; make room on the server's disk, and run it again"
+            }
+            postgres::Kind::Unavailable if !error.is_of_connecting() => {
+                "; run it again: the server, the network or somebody there has ended a session of this run"
+            }
+            postgres::Kind::Unavailable => "; check DB_HOST and DB_PORT, and that the server runs",
+            postgres::Kind::Denied
+            | postgres::Kind::Misconfigured
+            | postgres::Kind::Busy
+            | postgres::Kind::Unsupported
+            | postgres::Kind::Other => "",
+        };
         Self {
             verdict: Verdict::of(error.kind.is_transient()),
-            sentence: format!("{error}{}", of_server(&error)),
+            sentence: format!("{error}{advice}"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
 mod changed;
+mod copied;
 mod encoding;
 mod entry;
 mod layout;
@@ -13,6 +14,7 @@ use std::io::Read;
 use std::ops::Range;
 
 pub use changed::{Changed, Copy};
+pub use copied::Copied;
 use encoding::TextEncoding;
 pub use layout::{Layout, number};
 

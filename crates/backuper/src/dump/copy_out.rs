@@ -260,7 +260,7 @@ struct Rows {
     passed: mpsc::Receiver<Passed>,
     layout: Layout,
     tables: VecDeque<Table>,
-    /// The one whose rows pass, by its oid, and how they become text.
+    /// The one whose rows pass, and how they become text where they come in binary.
     at: Option<(Table, Option<Texts>)>,
     ready: VecDeque<Bytes>,
     progress: Arc<progress::Stream>,
@@ -372,8 +372,8 @@ mod tests {
             entry: 7,
             oid: 42,
             shown: "public.t".to_owned(),
-            columns: String::new(),
-            names: Vec::new(),
+            columns: Vec::new(),
+            list: String::new(),
             encoding: String::new(),
             binary: None,
         };

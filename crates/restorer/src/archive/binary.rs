@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub(crate) use rows::{END_OF_ROWS, Rows, Step};
 pub(crate) use values::Type;
 
-use super::toc::{Entry, Section};
+use super::toc::{Copied, Entry, Section};
 
 /// Encodings that only clients have: a byte of a character may be a backslash there. PostgreSQL manual,
 /// 23.3.1.
@@ -72,22 +72,25 @@ impl<'a> Changes<'a> {
             return None;
         }
         let copied = Copied::parse(std::str::from_utf8(copy).ok()?)?;
-        let (schema, name) = &copied.table;
-        if entry.namespace.as_ref() != Some(schema) || entry.tag != *name {
+        let Copied {
+            schema,
+            name,
+            columns,
+            written_table: table,
+            written_columns: list,
+        } = copied;
+        let is_its = entry.namespace.as_ref() == Some(&schema) && entry.tag == name;
+        if !is_its || columns.is_empty() {
             return None;
         }
-        let table = self.tables.get(&copied.table)?;
-        let columns = copied
-            .columns
-            .iter()
-            .map(|it| table.get(it).copied().flatten());
+        let types = self.tables.get(&(schema, name))?;
+        let columns = columns.iter().map(|it| types.get(it).copied().flatten());
         let columns: Option<Vec<Type>> = columns.collect();
         let columns = columns.filter(|it| !self.is_of_clients && it.len() < i16::MAX as usize);
         let options = match columns {
             Some(_) => "FORMAT binary, FREEZE",
             None => "FREEZE",
         };
-        let (table, list) = (copied.written_table, copied.written_columns);
         Some(Change {
             // One message, so one transaction: without it FREEZE is refused.
             copy: format!(
@@ -95,66 +98,6 @@ impl<'a> Changes<'a> {
             ),
             columns,
         })
-    }
-}
-
-/// `COPY public.t (a, "B") FROM stdin;`, as `dumpTableData` in `pg_dump.c` writes it.
-#[derive(Debug, PartialEq, Eq)]
-struct Copied<'a> {
-    table: (String, String),
-    columns: Vec<String>,
-    written_table: &'a str,
-    written_columns: &'a str,
-}
-
-impl<'a> Copied<'a> {
-    fn parse(statement: &'a str) -> Option<Self> {
-        let all = statement.strip_prefix("COPY ")?;
-        let (schema, rest) = identifier(all)?;
-        let (name, rest) = identifier(rest.strip_prefix('.')?)?;
-        let written_table = all.strip_suffix(rest)?;
-        let list = rest.strip_prefix(' ')?;
-        let mut columns = Vec::new();
-        let mut rest = list.strip_prefix('(')?;
-        loop {
-            let (column, after) = identifier(rest)?;
-            columns.push(column);
-            rest = match after.strip_prefix(", ") {
-                Some(more) => more,
-                None => {
-                    rest = after.strip_prefix(')')?;
-                    break;
-                }
-            };
-        }
-        (rest == " FROM stdin;\n").then_some(Self {
-            table: (schema, name),
-            columns,
-            written_table,
-            written_columns: list.strip_suffix(rest)?,
-        })
-    }
-}
-
-/// An identifier as `fmtId` writes it, and what follows. PostgreSQL manual, 4.1.1.
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let is_plain = |it: char| it == '_' || it.is_ascii_lowercase() || it.is_ascii_digit();
-        let end = text.find(|it| !is_plain(it)).unwrap_or(text.len());
-        let (name, rest) = text.split_at_checked(end).filter(|it| !it.0.is_empty())?;
-        return Some((name.to_owned(), rest));
-    };
-    let (mut name, mut rest) = (String::new(), quoted);
-    loop {
-        let (part, after) = rest.split_once('"')?;
-        name.push_str(part);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, after)),
-        }
     }
 }
 

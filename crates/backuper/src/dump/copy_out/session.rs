@@ -73,7 +73,7 @@ async fn names(session: &Session, oids: &[u32]) -> Result<Vec<String>, tokio_pos
     const NAMES: &str = "
         SELECT w.oid::regclass::text FROM unnest($1::oid[]) WITH ORDINALITY AS w (oid, place) ORDER BY w.place";
     let rows = session.query(NAMES, &[&oids]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Proves that the tables of these names, which are locked, are those that pg_dump has locked. And should pg_dump
@@ -124,7 +124,7 @@ async fn describe(
         .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)))
         .collect::<Result<_, tokio_postgres::Error>>()?;
     let lists = tables.iter().zip(names).map(|(table, name)| {
-        let list: Vec<String> = table.names.iter().map(|it| sql::quote(it)).collect();
+        let list: Vec<String> = table.columns.iter().map(|it| sql::quote(it)).collect();
         format!("SELECT {} FROM ONLY {name}", list.join(", "))
     });
     let prepared = futures::stream::iter(lists.map(async |it| session.prepare(&it).await));
@@ -132,7 +132,7 @@ async fn describe(
     for (table, statement) in tables.iter_mut().zip(&statements) {
         let found = statement.columns().iter();
         let found = found.map(|it| (it.table_oid(), it.column_id()));
-        let wanted = table.names.iter().map(|it| {
+        let wanted = table.columns.iter().map(|it| {
             let of = (table.oid, it.clone());
             (Some(table.oid), columns.get(&of).copied())
         });
@@ -140,7 +140,7 @@ async fn describe(
             return Ok(false);
         }
         // Binary text is in the session's encoding, and that is UTF-8. Rows without columns are no fewer bytes.
-        if format == CopyFormat::Text || table.encoding != "UTF8" || table.names.is_empty() {
+        if format == CopyFormat::Text || table.encoding != "UTF8" || table.columns.is_empty() {
             continue;
         }
         let types = statement.columns().iter().map(|it| Type::of(it.type_()));
@@ -204,5 +204,5 @@ async fn named(
     let [next, last] = [next, last].map(|it| it.map(|it| it.oid));
     let parameters: [&(dyn ToSql + Sync); 2] = [&next, &last];
     let row = session.query_one(NAMED, &parameters).await?;
-    Ok((row.get(0), row.get(1)))
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
