@@ -229,16 +229,54 @@ fn a_row_that_has_no_text_is_refused_with_its_table() {
 
 /// A value of regclass is the name of a table, as that is called when it is read.
 #[test]
-fn a_schema_that_is_renamed_while_values_name_what_is_in_it_fails_the_backup() {
-    let before = "ALTER TABLE live.b ADD r regprocedure[]; CREATE SCHEMA api";
-    let (stage, running, faults) = held_up_with("copy", before);
-    stage.database.sql("ALTER SCHEMA api RENAME TO old_api");
-    faults.heal();
-    let ended = running.wait();
-    ended.expect_code(1);
-    let why = "a schema was renamed while rows were read";
-    assert!(ended.last_line().contains(why), "{ended}");
-    stage.nothing_is_stored();
+fn what_is_renamed_while_values_may_name_it_fails_the_backup() {
+    for renamed in [
+        "ALTER SCHEMA api RENAME TO old_api",
+        "ALTER FUNCTION api.f() RENAME TO g",
+    ] {
+        let before = "ALTER TABLE live.b ADD r regprocedure[]; CREATE SCHEMA api;
+                      CREATE FUNCTION api.f() RETURNS int LANGUAGE sql AS 'SELECT 1'";
+        let (stage, running, faults) = held_up_with("copy", before);
+        stage.database.sql(renamed);
+        faults.heal();
+        let ended = running.wait();
+        ended.expect_code(1);
+        let why = "something was renamed while rows were read";
+        assert!(ended.last_line().contains(why), "{ended}");
+        stage.nothing_is_stored();
+    }
+}
+
+/// What is set for a role ends no session that is to read, and is no other moment in the manifest.
+#[test]
+fn what_a_role_sets_keeps_no_copy_from_reading() {
+    let stage = Stage::new("setting");
+    stage.fill("t", 1);
+    let name = quoted(stage.database.name());
+    for set in [
+        "statement_timeout = '1ms'",
+        "idle_session_timeout = '1ms'",
+        "lock_timeout = '1ms'",
+        "extra_float_digits = -15",
+    ] {
+        let set = format!("ALTER DATABASE {name} SET {set}");
+        stage.database.cluster().sql("postgres", &set);
+    }
+    let (ended, folder) = backed_up(&stage, &copying("2"));
+    assert_eq!(
+        (by_copy(&ended), left_to_pg_dump(&ended)),
+        (1, 0),
+        "{ended}"
+    );
+    assert!(!ended.stderr.contains("clock"), "{ended}");
+    let manifest = stage.s3.read(&format!("{folder}/manifest.json"));
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let taken_at: jiff::Timestamp = manifest["snapshot_at"].as_str().unwrap().parse().unwrap();
+    let apart = jiff::Timestamp::now().duration_since(taken_at);
+    assert!(
+        apart.abs() < jiff::SignedDuration::from_mins(5),
+        "{taken_at}"
+    );
 }
 
 /// Partitions by the hash of an enum go by their root, since its labels may hash to others where they are restored.

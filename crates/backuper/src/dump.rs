@@ -280,7 +280,8 @@ impl Dump {
         }
         arguments.extend(part.selection.iter().cloned());
         let mut environment = self.target.child_environment(APPLICATION);
-        if let Some(options) = self.way.options(&[]) {
+        // What is below a warning is for those who have asked for it, and fills our log.
+        if let Some(options) = self.way.options(&[("client_min_messages", "warning")]) {
             environment.set("PGOPTIONS", options);
         }
         Program {

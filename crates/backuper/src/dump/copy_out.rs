@@ -56,6 +56,8 @@ pub(super) struct CopyOut {
     /// The encoding of the rows.
     encoding: String,
     format: CopyFormat,
+    /// `PGOPTIONS`, where they arrive.
+    options: Option<String>,
     progress: Arc<progress::Stream>,
     counted: Counted,
     /// Cancelled where nobody reads any more.
@@ -112,9 +114,23 @@ impl CopyOut {
             snapshot,
             encoding: dump.encoding.clone(),
             format: dump.copy_format,
+            options: dump.way.options(&[]),
             progress: Arc::clone(progress),
             counted: counted.clone(),
             stop,
+        }
+    }
+
+    /// A session in the snapshot; none where that does not answer.
+    async fn begin(
+        &self,
+        tables: &mut [Table],
+    ) -> Option<Result<(Session, mpsc::Receiver<Passed>), Error>> {
+        tokio::select! {
+            begun = tokio::time::timeout(BEGINNING, begin(self, tables)) => begun.ok(),
+            () = self.stop.cancelled() => {
+                Some(Err(Error::because(Kind::Other, COPYING, &self.target, "stopped")))
+            }
         }
     }
 
@@ -135,6 +151,7 @@ impl CopyOut {
         let head = io::Cursor::new(bytes);
         // It may have ended while it waited for its turn: so few rows had room in the pipe.
         if taken.is_closed() {
+            tracing::info!("rows are read by pg_dump, which had them all ready");
             return left_to_pg_dump(head, source);
         }
         let Some((layout, mut tables)) = tables else {
@@ -146,21 +163,15 @@ impl CopyOut {
         };
         let runtime = Handle::current();
         let shown = shown(&tables);
+        let begun = runtime.block_on(self.begin(&mut tables));
         let Self {
             target,
             snapshot,
             progress,
             counted,
             stop,
-            format,
             ..
         } = self;
-        let begun = runtime.block_on(async {
-            tokio::select! {
-                begun = tokio::time::timeout(BEGINNING, begin(&target, &snapshot.id, &mut tables, format)) => begun.ok(),
-                () = stop.cancelled() => Some(Err(Error::because(Kind::Other, COPYING, &target, "stopped"))),
-            }
-        });
         // Who holds the snapshot need not do so for us any longer.
         drop(snapshot);
         let (session, passed) = match begun {

@@ -31,14 +31,13 @@ impl Watched<'_> {
             name: part.name.clone(),
             source,
         };
-        let now = match Unlocked::seen_by(self.witness, target).await {
-            Err(_) if self.witness.is_closed() => {
-                let session = target.connect(APPLICATION).await.map_err(failed)?;
-                Unlocked::seen_by(&session, target).await
-            }
-            now => now,
+        // It may have been ended meanwhile.
+        let another = match self.witness.is_closed() {
+            true => Some(target.connect(APPLICATION).await.map_err(failed)?),
+            false => None,
         };
-        let now = now.map_err(failed)?;
+        let witness = another.as_ref().unwrap_or(self.witness);
+        let now = Unlocked::seen_by(witness, target).await.map_err(failed)?;
         let taken = by_names.then(|| self.before.taken(&names, &now)).flatten();
         let names_others = part
             .tables
@@ -49,23 +48,23 @@ impl Watched<'_> {
                 "another schema was given the name {name} while pg_dump read by that name, so it may have read the wrong tables; run the backup again when no schema is renamed"
             )
         } else if names_others && self.before.is_renamed(&now) {
-            "a schema was renamed while rows were read, and a column of regclass or the like may name what is in it as it is called since; run the backup again when no schema is renamed".to_owned()
+            "something was renamed while rows were read, and a column of regclass or the like may name it as it is called since; run the backup again when no schema, table, function, type or role is renamed".to_owned()
         } else if let Some(oid) = self.before.rewritten(&now) {
             format!(
                 "type {} was altered while rows were read, so they may have values that it did not have at the backup's moment; run the backup again when no type is altered",
-                self.name(oid).await
+                name(witness, oid).await
             )
         } else {
             return Ok(());
         };
         Err(broken(part, why))
     }
+}
 
-    /// What a type is called now.
-    async fn name(&self, oid: u32) -> String {
-        let sql = "SELECT $1::oid::regtype::text";
-        let asked = self.witness.query_one(sql, &[&oid]).await;
-        let name = asked.and_then(|row| row.try_get(0));
-        name.unwrap_or_else(|_error| format!("of oid {oid}"))
-    }
+/// What a type is called now.
+async fn name(session: &Session, oid: u32) -> String {
+    let sql = "SELECT $1::oid::regtype::text";
+    let asked = session.query_one(sql, &[&oid]).await;
+    let name = asked.and_then(|row| row.try_get(0));
+    name.unwrap_or_else(|_error| format!("of oid {oid}"))
 }

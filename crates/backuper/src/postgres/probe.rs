@@ -191,7 +191,7 @@ impl Reading {
             Self::Rows => (
                 HIDDEN,
                 "may not see all rows of",
-                "give it BYPASSRLS, or use the owner",
+                "give it BYPASSRLS, or use the owner where the table has no FORCE ROW LEVEL SECURITY",
             ),
         }
     }

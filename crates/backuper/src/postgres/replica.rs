@@ -16,7 +16,7 @@ use crate::link_local::is_link_local;
 /// a folder it has no address.
 const STANDBY: &str = "
     SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN
-           extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text || ' ' ||
+           (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text || ' ' ||
            coalesce(pg_catalog.host(pg_catalog.inet_server_addr()), '-') || ' ' ||
            coalesce(pg_catalog.inet_server_port(), 0) END";
 

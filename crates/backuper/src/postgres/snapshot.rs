@@ -160,17 +160,19 @@ impl Snapshot {
         let answer = holder
             .simple_query(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-                 SELECT pg_export_snapshot(), extract(epoch FROM clock_timestamp())::float8",
+                 SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
             )
             .await
             .map_err(failed)?;
         let row = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => {
-                Some((row.get(0)?.to_owned(), row.get(1)?.parse().ok()?))
+                let micros = row.get(1)?.parse().ok()?;
+                let taken_at = Timestamp::from_microsecond(micros).ok()?;
+                Some((row.get(0)?.to_owned(), taken_at))
             }
             _ => None,
         });
-        let (id, epoch) = row.ok_or_else(|| {
+        let (id, taken_at) = row.ok_or_else(|| {
             let why = "the server gave no snapshot";
             Error::because(Kind::Other, "taking a snapshot of", target, why)
         })?;
@@ -179,10 +181,7 @@ impl Snapshot {
             let why = mark::refusal(&comment);
             return Err(Error::because(Kind::Unsupported, "backing up", target, why));
         }
-        Ok(Self {
-            id,
-            taken_at: time(epoch),
-        })
+        Ok(Self { id, taken_at })
     }
 
     /// Ends the session's snapshot; those who have imported it keep theirs.
@@ -267,12 +266,4 @@ impl Shapes {
         let (_, changed) = all.find(|(oid, shape)| now.0.get(oid) != Some(shape))?;
         Some(sql::pattern(&changed.schema, &changed.name))
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "microseconds of this era fit an i64 many times over"
-)]
-fn time(epoch: f64) -> Timestamp {
-    Timestamp::from_microsecond((epoch * 1e6) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -171,16 +171,18 @@ impl Target {
         Ok(session)
     }
 
-    /// Connects for a COPY of our own: its rows come out of the receiver and not out of the session.
+    /// Connects for a COPY of our own, with startup options where they arrive: its rows come out of the receiver and
+    /// not out of the session.
     ///
     /// # Errors
     /// As [`Target::connect`].
     pub(crate) async fn connect_for_copy(
         &self,
         application_name: &str,
+        options: Option<&str>,
     ) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
         let (sender, receiver) = mpsc::channel(1);
-        let config = self.config(application_name, None);
+        let config = self.config(application_name, options);
         let session = self.open_as(config, Some(&sender)).await?;
         session.prepare().await?;
         Ok((session, receiver))

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::{Error, Target};
 
-/// Schemas that have tables, and all, by their names; labels of enumerated types by a hash, since in SQL_ASCII they may
+/// Schemas that have tables, by their names; where values name objects, all of those by a hash of their names; labels of enumerated types by a hash, since in SQL_ASCII they may
 /// be any bytes; composite types, and the row types of tables and views that columns with rows have, by their
 /// attributes' types; and the tables whose values name other objects. Nothing of it is asked for each row of a large
 /// catalogue: what is looked for is joined.
@@ -25,7 +25,7 @@ const UNLOCKED: &str = "
         UNION SELECT t.typrelid FROM types u JOIN pg_type t ON t.typarray = u.oid WHERE t.typtype = 'c'
     ),
     naming (oid) AS (
-        SELECT unnest('{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regtype}'::regtype[])::oid
+        SELECT unnest('{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}'::regtype[])::oid
         UNION
         SELECT t.oid FROM naming n JOIN pg_type t ON n.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE CASE t.typlen WHEN -1 THEN t.typelem END END
     )
@@ -33,8 +33,18 @@ const UNLOCKED: &str = "
      WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
        AND n.oid IN (SELECT relnamespace FROM pg_class WHERE relkind = 'r')
     UNION ALL
-    SELECT 'any schema', oid, hashtextextended(nspname::text, 0)::text, oid FROM pg_namespace
-     WHERE nspname NOT LIKE 'pg\\_%'
+    SELECT catalog, oid, hashtextextended(name::text, namespace::bigint)::text, oid FROM (
+        SELECT 'pg_namespace', oid, nspname, 0 FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'
+        UNION ALL SELECT 'pg_class', oid, relname, relnamespace FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        UNION ALL SELECT 'pg_type', oid, typname, typnamespace FROM pg_type
+        UNION ALL SELECT 'pg_proc', oid, proname, pronamespace FROM pg_proc
+        UNION ALL SELECT 'pg_operator', oid, oprname, oprnamespace FROM pg_operator
+        UNION ALL SELECT 'pg_collation', oid, collname, collnamespace FROM pg_collation
+        UNION ALL SELECT 'pg_ts_config', oid, cfgname, cfgnamespace FROM pg_ts_config
+        UNION ALL SELECT 'pg_ts_dict', oid, dictname, dictnamespace FROM pg_ts_dict
+        UNION ALL SELECT 'pg_authid', oid, rolname, 0 FROM pg_roles
+    ) AS o (catalog, oid, name, namespace)
+     WHERE oid >= 16384 AND EXISTS (SELECT FROM naming JOIN used ON atttypid = naming.oid)
     UNION ALL
     SELECT 'label', oid, hashtextextended(enumlabel::text, 0)::text, enumtypid FROM pg_enum
     UNION ALL
@@ -49,8 +59,8 @@ const UNLOCKED: &str = "
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unlocked {
     schemas: BTreeMap<u32, String>,
-    /// Those that have no tables too, by a hash of their names.
-    any_schema: BTreeMap<u32, String>,
+    /// What values may name, by a hash of its name, by its catalog and oid.
+    objects: BTreeMap<(String, u32), String>,
     /// What a text depends on, and the type's oid, by what that is and its own oid.
     types: BTreeMap<(String, u32), (String, u32)>,
     naming: BTreeSet<u32>,
@@ -69,9 +79,11 @@ impl Unlocked {
                     (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 match what.as_str() {
                     "schema" => drop(all.schemas.insert(oid, text)),
-                    "any schema" => drop(all.any_schema.insert(oid, text)),
                     "naming" => drop(all.naming.insert(oid)),
-                    _ => drop(all.types.insert((what, oid), (text, row.try_get(3)?))),
+                    "label" | "composite" => {
+                        drop(all.types.insert((what, oid), (text, row.try_get(3)?)));
+                    }
+                    _ => drop(all.objects.insert((what, oid), text)),
                 }
             }
             Ok(all)
@@ -87,11 +99,12 @@ impl Unlocked {
         self.naming.contains(&table)
     }
 
-    /// Whether a schema of these has another name in `now`.
+    /// Whether something that values may name has another name or schema in `now`. What is dropped often leaves no
+    /// value behind.
     #[must_use]
     pub fn is_renamed(&self, now: &Self) -> bool {
-        let mut all = self.any_schema.iter();
-        all.any(|(oid, name)| now.any_schema.get(oid).is_some_and(|it| it != name))
+        let mut all = self.objects.iter();
+        all.any(|(of, name)| now.objects.get(of).is_some_and(|it| it != name))
     }
 
     /// One of these names of schemas that another one has in `now`. Nobody sees one that was given back meanwhile;
@@ -128,10 +141,11 @@ mod tests {
     fn a_name_is_taken_where_it_leads_to_another_schema() {
         let schemas = |all: &[(u32, &str)]| {
             let named = all.iter().map(|(oid, name)| (*oid, (*name).to_owned()));
-            let schemas: BTreeMap<u32, String> = named.collect();
+            let objects = named.clone();
+            let objects = objects.map(|(oid, name)| (("pg_proc".to_owned(), oid), name));
             Unlocked {
-                any_schema: schemas.clone(),
-                schemas,
+                objects: objects.collect(),
+                schemas: named.collect(),
                 ..Unlocked::default()
             }
         };
@@ -145,7 +159,8 @@ mod tests {
         assert_eq!(taken(&[(1, "old"), (3, "other")], &["live", "next"]), None);
         assert_eq!(taken(&[(1, "old"), (9, "live")], &["live"]), Some("live"));
         assert!(before.is_renamed(&schemas(&swapped)));
-        assert!(!before.is_renamed(&schemas(&[(1, "live"), (9, "new")])));
+        let more = [(1, "live"), (2, "next"), (3, "other"), (9, "new")];
+        assert!(!before.is_renamed(&schemas(&more)));
     }
 
     #[test]

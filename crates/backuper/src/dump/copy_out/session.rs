@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
+use super::CopyOut;
 use super::binary::Type;
 use super::head::Table;
 use crate::postgres::tap::Passed;
@@ -33,17 +34,17 @@ const SETTINGS: &str = "
 
 /// A session in the snapshot, which holds the locks that pg_dump holds too.
 pub(super) async fn begin(
-    target: &Target,
-    snapshot: &str,
+    copy: &CopyOut,
     tables: &mut [Table],
-    format: CopyFormat,
 ) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
-    let (session, passed) = target.connect_for_copy(APPLICATION).await?;
+    let target = &copy.target;
+    let options = copy.options.as_deref();
+    let (session, passed) = target.connect_for_copy(APPLICATION, options).await?;
     let beginning =
         |error: tokio_postgres::Error| Error::new("beginning to copy rows of", target, &error);
     let begin = format!(
         "{SETTINGS} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-        sql::literal(snapshot),
+        sql::literal(&copy.snapshot.id),
     );
     session.batch_execute(&begin).await.map_err(beginning)?;
     let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
@@ -56,7 +57,7 @@ pub(super) async fn begin(
     );
     session.batch_execute(&lock).await.map_err(beginning)?;
     are_same(&session, target, &names, &oids).await?;
-    if !describe(&session, tables, &names, format)
+    if !describe(&session, tables, &names, copy.format)
         .await
         .map_err(beginning)?
     {
@@ -87,20 +88,21 @@ async fn are_same(
     oids: &[u32],
 ) -> Result<(), Error> {
     const SAME: &str = "
-        SELECT count(*), count(*) FILTER (WHERE c.relam = 2 AND current_setting('track_counts')::bool)
+        SELECT count(*), coalesce(bool_and(c.relam = 2), true), current_setting('track_counts')::bool
           FROM unnest($1::text[], $2::oid[]) AS w (name, oid)
           JOIN pg_class c ON c.oid = w.oid AND c.oid = to_regclass(w.name)
          WHERE c.relkind = 'r' AND c.relfilenode = pg_relation_filenode(c.oid)
            AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.relation = c.oid AND l.granted)";
     let found = session.query_one(SAME, &[&names, &oids]).await;
     let found = found.map_err(|error| Error::new(COPYING, target, &error))?;
-    let are = |column| usize::try_from(found.get::<_, i64>(column)) == Ok(oids.len());
-    let why = match (are(0), are(1)) {
-        (true, true) => return Ok(()),
-        (true, false) => {
-            "the server does not count which tables a session reads: track_counts is off, or a table has another access method than heap"
+    let are_all = usize::try_from(found.get::<_, i64>(0)) == Ok(oids.len());
+    let why = match (are_all, found.get(1), found.get(2)) {
+        (true, true, true) => return Ok(()),
+        (false, ..) => CHANGED,
+        (true, false, _) => "one of them has another access method than heap",
+        (true, true, false) => {
+            "the server does not count which tables a session reads: track_counts is off"
         }
-        (false, _) => CHANGED,
     };
     Err(Error::because(Kind::Busy, COPYING, target, why))
 }
