@@ -50,6 +50,8 @@ pub(crate) const OURS: &str = "ours";
 const AS_TEXT: &str = "ours, rows as text";
 /// Ours with that format wherever it can be had.
 const IN_BINARY: &str = "ours, rows in binary";
+/// Ours with one session for each table.
+const UNSPLIT: &str = "ours, one session a table";
 /// Ours as it is without COPYs of its own.
 const BY_PG_DUMP: &str = "ours, rows by pg_dump";
 pub(crate) const PUBLISHED: &str = "published path";
@@ -74,10 +76,11 @@ const fn restore(name: &'static str, script: &'static str) -> Contender {
     }
 }
 
-const CONTENDERS: [Contender; 22] = [
+const CONTENDERS: [Contender; 23] = [
     backup(OURS, ""),
     backup(AS_TEXT, ""),
     backup(IN_BINARY, ""),
+    backup(UNSPLIT, ""),
     backup(BY_PG_DUMP, ""),
     backup(
         PUBLISHED,
@@ -244,6 +247,10 @@ impl<'a> Stage<'a> {
                 let more = [("BACKUP_COPY_FORMAT", format)];
                 self.ours("backuper", &self.loaded.name, &more)
             }
+            (UNSPLIT, _) => {
+                let more = [("BACKUP_SPLIT_TABLES", "never")];
+                self.ours("backuper", &self.loaded.name, &more)
+            }
             (BY_PG_DUMP, _) => {
                 let more = [("BACKUP_ROWS", "pg_dump")];
                 self.ours("backuper", &self.loaded.name, &more)
@@ -282,7 +289,7 @@ impl<'a> Stage<'a> {
     /// Where a contender's objects are.
     fn prefix(&self, name: &str) -> &str {
         match name {
-            OURS | AS_TEXT | IN_BINARY | BY_PG_DUMP => &self.loaded.name,
+            OURS | AS_TEXT | IN_BINARY | UNSPLIT | BY_PG_DUMP => &self.loaded.name,
             PUBLISHED => "published",
             "pg_dump | gzip" => "gzip",
             "pg_dump -Fc | S3" => "custom",

@@ -166,8 +166,10 @@ impl Bar {
 }
 
 const MIXED: &[&str] = &["mixed"];
-const OTHERS: &[&str] = &["many", "wide", "own"];
-const BARS: [Bar; 9] = {
+const MANY: &[&str] = &["many"];
+const WIDE: &[&str] = &["wide"];
+const OWN: &[&str] = &["own"];
+const BARS: [Bar; 14] = {
     use Direction::{Backup, InPlace, Restore};
     [
         Bar::new(
@@ -176,14 +178,14 @@ const BARS: [Bar; 9] = {
             (Backup, PUBLISHED),
             (Backup, OURS),
         )
-        .at_least(7.5),
+        .at_least(8.0),
         Bar::new(
             "backup, ours ÷ floor",
             MIXED,
             (Backup, OURS),
             (Backup, FLOOR),
         )
-        .at_most(1.25),
+        .at_most(1.0),
         Bar::new(
             "backup, client CPU, ours ÷ published",
             MIXED,
@@ -191,7 +193,15 @@ const BARS: [Bar; 9] = {
             (Backup, PUBLISHED),
         )
         .of(|it| it.client_cpu)
-        .at_most(0.15),
+        .at_most(0.11),
+        Bar::new(
+            "backup, server CPU, ours ÷ published",
+            MIXED,
+            (Backup, OURS),
+            (Backup, PUBLISHED),
+        )
+        .of(|it| it.server_cpu)
+        .at_most(0.8),
         Bar::new(
             "stored, ours ÷ published",
             MIXED,
@@ -213,7 +223,7 @@ const BARS: [Bar; 9] = {
             (Restore, OURS),
             (Restore, LOAD_FLOOR),
         )
-        .at_most(1.15),
+        .at_most(0.95),
         Bar::new(
             "in place, published ÷ ours",
             MIXED,
@@ -223,14 +233,42 @@ const BARS: [Bar; 9] = {
         .at_least(1.2),
         Bar::new(
             "backup, published ÷ ours",
-            OTHERS,
+            MANY,
+            (Backup, PUBLISHED),
+            (Backup, OURS),
+        )
+        .at_least(1.2),
+        Bar::new(
+            "restore, published ÷ ours",
+            MANY,
+            (Restore, PUBLISHED),
+            (Restore, OURS),
+        )
+        .at_least(1.1),
+        Bar::new(
+            "backup, published ÷ ours",
+            WIDE,
+            (Backup, PUBLISHED),
+            (Backup, OURS),
+        )
+        .at_least(1.4),
+        Bar::new(
+            "restore, published ÷ ours",
+            WIDE,
+            (Restore, PUBLISHED),
+            (Restore, OURS),
+        )
+        .at_least(1.15),
+        Bar::new(
+            "backup, published ÷ ours",
+            OWN,
             (Backup, PUBLISHED),
             (Backup, OURS),
         )
         .at_least(1.0),
         Bar::new(
             "restore, published ÷ ours",
-            OTHERS,
+            OWN,
             (Restore, PUBLISHED),
             (Restore, OURS),
         )

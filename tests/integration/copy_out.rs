@@ -1,5 +1,7 @@
 //! Rows that a backup reads by COPYs of its own are those that pg_dump writes: issue 16, step 3.
 
+mod split;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use crate::archive::encryption::{self, Recipients};
 use crate::archive::manifest::{Compression, Content};
 use crate::archive::{Folder, key};
 use crate::child::{self, Output, Program};
-use crate::dump::plan::{Plan, Reading};
+use crate::dump::plan::{Plan, Reading, Split};
 use crate::postgres::selection::{Filters, Selection};
 use crate::postgres::snapshot::Table;
 use crate::postgres::tools::Tools;
@@ -48,6 +48,8 @@ pub struct Dump {
     pub encoding: String,
     /// Who reads the rows.
     pub reading: Reading,
+    /// Whether several sessions read the rows of one table.
+    pub split: Split,
     /// In which of COPY's formats a COPY of our own has them sent.
     pub copy_format: CopyFormat,
     /// How strongly rows are compressed.
@@ -89,6 +91,8 @@ pub struct Part {
     pub content: Content,
     /// The tables whose rows it carries.
     pub tables: Vec<Table>,
+    /// How many sessions read its rows, where COPYs of our own do.
+    sessions: u16,
     /// Bytes on the server's disk of the large objects that it carries.
     large_objects: u64,
     selection: Vec<OsString>,
@@ -152,6 +156,7 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool, options: &Options
         name: format!("{}{suffix}", key::SCHEMA),
         content: Content::Schema,
         tables: Vec::new(),
+        sessions: 1,
         large_objects: 0,
         selection: sections
             .into_iter()
@@ -167,6 +172,7 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool, options: &Options
         name: format!("{}{suffix}", key::data(0)),
         content: Content::Rest,
         tables: plan.rest.clone(),
+        sessions: 1,
         large_objects,
         selection: rest,
     };
@@ -175,6 +181,7 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool, options: &Options
         name: format!("{}{suffix}", key::data(number)),
         content: Content::Tables,
         tables: tables.clone(),
+        sessions: 1,
         large_objects: 0,
         selection: std::iter::once("--section=data".into())
             .chain(tables.iter().map(|it| option("--table=", it)))
@@ -216,6 +223,7 @@ impl Dump {
             name: self.folder.name(),
             content: Content::Script,
             tables: plan.rest.iter().chain(own).cloned().collect(),
+            sessions: 1,
             large_objects,
             selection: selection
                 .map(|(_, option)| option.into())

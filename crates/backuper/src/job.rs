@@ -36,7 +36,7 @@ use clap::Parser;
 use jiff::Timestamp;
 
 use crate::archive::codec::CompressionLevel;
-use crate::dump::plan::Reading;
+use crate::dump::plan::{Reading, Split};
 use crate::postgres::CopyFormat;
 use crate::runtime::settings::PROTECTED;
 use crate::selection::Databases;
@@ -122,6 +122,10 @@ pub struct BackupJob {
     /// Who reads the rows of tables: auto, copy, pg_dump.
     #[arg(help_heading = "Backup", env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
     pub rows: Reading,
+
+    /// Whether several sessions read the rows of one table: auto, always, never.
+    #[arg(help_heading = "Backup", env = "BACKUP_SPLIT_TABLES", default_value = "auto", value_parser = Split::from_str)]
+    pub split: Split,
 
     /// In which of COPY's formats rows come: auto, binary, text.
     #[arg(help_heading = "Backup", env = "BACKUP_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
@@ -223,6 +227,7 @@ impl BackupJob {
             filters,
             jobs,
             rows,
+            split,
             copy_format,
             compression_level,
             schedule,
@@ -248,6 +253,9 @@ impl BackupJob {
         vars.extend(jobs.map(|it| Var::plain("BACKUP_JOBS", it.to_string())));
         if *rows != Reading::default() {
             vars.push(Var::plain("BACKUP_ROWS", rows.to_string()));
+        }
+        if *split != Split::default() {
+            vars.push(Var::plain("BACKUP_SPLIT_TABLES", split.to_string()));
         }
         if *copy_format != CopyFormat::default() {
             vars.push(Var::plain("BACKUP_COPY_FORMAT", copy_format.to_string()));

@@ -2,7 +2,6 @@
 
 mod copied;
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use crate::job::{BackupJob, Format, Passwords};
 use crate::postgres::probe::{self, Room};
 use crate::postgres::selection;
 use crate::postgres::tools::Tools;
-use crate::postgres::{Entrance, Target, Way, identity, lock};
+use crate::postgres::{Entrance, Target, identity, lock};
 use crate::progress::Progress;
 use crate::publish;
 use crate::runtime::{Failure, Shutdown, parallelism};
@@ -345,6 +344,7 @@ async fn dump_all(
         lock_wait_timeout: job.lock_wait_timeout,
         encoding: ready.source.encoding.clone(),
         reading: job.rows.of(target),
+        split: job.split,
         copy_format: job.copy_format,
         level: job.compression_level,
         form: job.format.form(),
@@ -357,7 +357,7 @@ async fn dump_all(
     let jobs = parallelism::jobs(job.jobs, parallelism::cores());
     let limits = Limits {
         jobs,
-        programs: programs(ready.room, *way, job.several.database_jobs),
+        programs: ready.room.programs(*way, job.several.database_jobs),
     };
     let globals = match globals {
         Some(passwords) => {
@@ -375,15 +375,4 @@ async fn dump_all(
     compare_clocks(Timestamp::now(), taken_at);
     let streams = streams::store(&dump, started, witness, jobs, stop).await?;
     Ok((taken_at, part, streams, globals))
-}
-
-/// How many programs may have a connection at once: half of those that are free, for others want some
-/// too, shared by the databases that are backed up at once. How many a pooler has, nobody can ask; pgbouncer
-/// has 20 unless it is told otherwise.
-fn programs(room: Room, way: Way, databases: NonZeroU16) -> usize {
-    const FEWEST: usize = 2;
-    const POOLED: usize = 8;
-    let half = room.connections.saturating_sub(1) / 2;
-    let half = if way.options { half } else { half.min(POOLED) };
-    (half / usize::from(databases.get())).max(FEWEST)
 }

@@ -56,6 +56,7 @@ impl Workers {
             filters: own.filters.0.clone(),
             jobs: own.jobs.or(settings.backup_jobs),
             rows: settings.backup_rows,
+            split: settings.backup_split_tables,
             copy_format: settings.backup_copy_format,
             compression_level: self.compression_level(&own.format),
             retention: self.retention(schedule),

@@ -177,6 +177,7 @@ impl Subject {
             ("BACKUP_JOBS", "2"),
             ("BACKUP_ROWS", "copy"),
             ("BACKUP_COPY_FORMAT", format),
+            ("BACKUP_SPLIT_TABLES", "always"),
         ]);
         backuper(&with(&self.env(), &told)).run()
     }

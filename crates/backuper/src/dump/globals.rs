@@ -90,6 +90,7 @@ impl Dump {
             name: format!("{}{suffix}", key::GLOBALS),
             content: Content::Globals,
             tables: Vec::new(),
+            sessions: 1,
             large_objects: 0,
             selection: Vec::new(),
         }

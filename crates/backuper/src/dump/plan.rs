@@ -5,11 +5,15 @@
 //! the common stream only when it is large. There are more streams than are read at once where that
 //! pays: what the store does at the end of an object passes while the next one is read.
 
+mod split;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::postgres::Target;
 use crate::postgres::snapshot::Table;
+
+pub use split::Split;
 
 /// What reading the catalogue costs a stream, in bytes of rows that could have been dumped
 /// meanwhile: a fixed part, and one for each table. 100 MB/s and 0.3 ms a table, as measured on
@@ -115,12 +119,55 @@ pub struct Plan {
     pub streams: Vec<Vec<Table>>,
 }
 
+impl Plan {
+    /// How many of `jobs` sessions read each of the further streams, with no more than so many programs and sessions
+    /// altogether.
+    pub(super) fn sessions(
+        &self,
+        jobs: u16,
+        programs: usize,
+        reading: Reading,
+        split: Split,
+    ) -> Vec<u16> {
+        let bytes = |tables: &[Table]| tables.iter().map(|it| it.bytes).sum::<u64>();
+        let all = bytes(&self.rest) + self.streams.iter().map(|it| bytes(it)).sum::<u64>();
+        let room = programs.saturating_sub(self.streams.len());
+        let of = self.streams.iter().map(|tables| {
+            let largest = tables.first().map_or(0, |it| it.bytes);
+            let sizes = (bytes(tables), largest, all);
+            let sessions = sessions(sizes, usize::from(jobs), reading, split);
+            u16::try_from(sessions.min(room)).unwrap_or(jobs).max(1)
+        });
+        of.collect()
+    }
+}
+
+/// How many of `jobs` sessions read a stream, by its bytes, its largest table's, and those of all streams.
+fn sessions(
+    (bytes, largest, all): (u64, u64, u64),
+    jobs: usize,
+    reading: Reading,
+    split: Split,
+) -> usize {
+    if reading.is_by_copy(bytes) {
+        split.sessions(largest, all, jobs)
+    } else {
+        1
+    }
+}
+
 /// Distributes the tables over streams of which `jobs` are read at once: one where that is one, two
 /// for each at most, and no more than there may be `programs` that dump rows. The common stream has what only
 /// pg_dump knows, so tables whose rows a COPY of ours is to read are in others, where that pays: one job
 /// may have two streams then.
 #[must_use]
-pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: Reading) -> Plan {
+pub fn distribute(
+    mut tables: Vec<Table>,
+    jobs: u16,
+    programs: usize,
+    reading: Reading,
+    split: Split,
+) -> Plan {
     let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
     // By size, and by name among equals, so that the same database gives the same plan.
     tables.sort_by(|a, b| {
@@ -152,13 +199,19 @@ pub fn distribute(mut tables: Vec<Table>, jobs: u16, programs: usize, reading: R
         .filter(may_be)
         .map(|(count, apart)| (count, assign(&large, common, count, apart)))
         .min_by_key(|(count, bins)| {
-            let loads = loads(&large, common, bins, *count);
+            let loads = loads(&large, common, bins, *count).into_iter().enumerate();
+            let loads = loads.map(|(bin, bytes)| {
+                let its = large.iter().zip(bins).find(|(_, it)| **it == bin);
+                let sizes = (bytes, its.map_or(0, |(it, _)| it.bytes), common + all);
+                let sessions = sessions(sizes, jobs, reading, split);
+                (bytes, if bin == 0 { 1 } else { sessions })
+            });
             let more = if by_copy {
                 left_to_pg_dump(&large, bins, *count, reading) / MORE_BY_PG_DUMP
             } else {
                 0
             };
-            duration(loads, jobs) + overhead * *count as u64 + more
+            duration(loads.collect(), jobs) + overhead * *count as u64 + more
         });
     let bins = best.map(|(_, bins)| bins).unwrap_or_default();
     gather(large, small, &bins)
@@ -202,17 +255,20 @@ fn loads(large: &[Table], common: u64, bins: &[usize], count: usize) -> Vec<u64>
     loads
 }
 
-/// When the last object is finished, in bytes of rows: the largest first, each as soon as a job is
-/// free, which it is when the rows are read.
-fn duration(mut loads: Vec<u64>, jobs: usize) -> u64 {
-    loads.sort_unstable_by_key(|it| std::cmp::Reverse(*it));
+/// When the last object is finished, in bytes of rows that a session reads: the largest first, each with so many
+/// sessions as soon as these are free, which they are when its rows are read.
+fn duration(mut loads: Vec<(u64, usize)>, jobs: usize) -> u64 {
+    loads.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     let mut free = vec![0; jobs];
     let mut last = 0;
-    for load in loads {
-        if let Some(first) = free.iter_mut().min() {
-            *first += load;
-            last = last.max(*first + load / FINISHING);
-        }
+    for (bytes, sessions) in loads {
+        free.sort_unstable();
+        let sessions = sessions.clamp(1, jobs.max(1));
+        let mut taken = free.iter_mut().take(sessions);
+        let begun = taken.next_back().map_or(0, |it| *it);
+        let read = begun + bytes / sessions as u64;
+        free.iter_mut().take(sessions).for_each(|it| *it = read);
+        last = last.max(read + bytes / FINISHING);
     }
     last
 }
@@ -259,6 +315,7 @@ mod tests {
             4,
             MANY,
             Reading::PgDump,
+            Split::Never,
         );
         assert!(plan.streams.is_empty());
         assert_eq!(plan.rest.len(), 5_000);
@@ -271,6 +328,7 @@ mod tests {
             2,
             MANY,
             Reading::PgDump,
+            Split::Never,
         );
         assert_eq!(plan.streams, [[table(1, 1_000)]]);
         assert_eq!(plan.rest, [table(2, 500), table(3, 1)]);
@@ -283,6 +341,7 @@ mod tests {
             2,
             MANY,
             Reading::PgDump,
+            Split::Never,
         );
         assert_eq!(plan.streams.len(), 2);
         assert_eq!(
@@ -294,18 +353,34 @@ mod tests {
 
     #[test]
     fn what_is_finished_early_costs_nothing() {
-        assert_eq!(duration(vec![400, 400], 2), 500);
-        assert_eq!(duration(vec![200, 400, 200], 2), 500);
-        assert_eq!(duration(vec![200; 4], 2), 450);
+        assert_eq!(duration(vec![(400, 1), (400, 1)], 2), 500);
+        assert_eq!(duration(vec![(200, 1), (400, 1), (200, 1)], 2), 500);
+        assert_eq!(duration(vec![(200, 1); 4], 2), 450);
+    }
+
+    #[test]
+    fn what_several_sessions_read_takes_their_time() {
+        assert_eq!(duration(vec![(400, 2)], 2), 300);
+        assert_eq!(duration(vec![(400, 9)], 2), 300);
+        // It has both, and the others wait.
+        assert_eq!(duration(vec![(100, 1), (400, 2), (100, 1)], 2), 325);
+        // It waits for the second.
+        assert_eq!(duration(vec![(500, 1), (400, 2)], 2), 800);
     }
 
     #[test]
     fn there_are_no_more_streams_than_programs_or_tables_of_their_own() {
         let tables: Vec<_> = (0..10).map(|oid| table(oid, 10_000)).collect();
         let streams = |jobs, programs| {
-            distribute(tables.clone(), jobs, programs, Reading::PgDump)
-                .streams
-                .len()
+            distribute(
+                tables.clone(),
+                jobs,
+                programs,
+                Reading::PgDump,
+                Split::Never,
+            )
+            .streams
+            .len()
         };
         assert_eq!(streams(1_000, MANY), 9);
         assert_eq!(streams(1_000, 4), 3);
@@ -319,7 +394,8 @@ mod tests {
                 vec![table(1, 1_000), table(2, 900)],
                 1,
                 MANY,
-                Reading::PgDump
+                Reading::PgDump,
+                Split::Never
             )
             .streams
             .is_empty()
@@ -335,6 +411,7 @@ mod tests {
             4,
             MANY,
             Reading::PgDump,
+            Split::Never,
         );
         assert!(plan.rest.contains(&mine));
     }
@@ -342,7 +419,7 @@ mod tests {
     #[test]
     fn an_empty_database_has_one_stream_with_nothing_in_it() {
         assert_eq!(
-            distribute(Vec::new(), 4, MANY, Reading::PgDump),
+            distribute(Vec::new(), 4, MANY, Reading::PgDump, Split::Never),
             Plan {
                 rest: vec![],
                 streams: vec![]
@@ -357,31 +434,72 @@ mod tests {
             2,
             MANY,
             Reading::Auto,
+            Split::Never,
         );
         assert_eq!(plan.rest, [table(3, 1)]);
         assert_eq!(plan.streams.iter().flatten().count(), 2);
-        let one = distribute(vec![table(1, 80)], 4, MANY, Reading::Auto);
+        let one = distribute(vec![table(1, 80)], 4, MANY, Reading::Auto, Split::Never);
         assert_eq!(one.streams, [[table(1, 80)]]);
-        let one = distribute(vec![table(1, 80)], 1, MANY, Reading::Auto);
+        let one = distribute(vec![table(1, 80)], 1, MANY, Reading::Auto, Split::Never);
         assert_eq!(one.streams, [[table(1, 80)]]);
-        let two = distribute(vec![table(1, 40), table(2, 9)], 2, MANY, Reading::Auto);
+        let two = distribute(
+            vec![table(1, 40), table(2, 9)],
+            2,
+            MANY,
+            Reading::Auto,
+            Split::Never,
+        );
         assert_eq!(two.streams, [[table(1, 40)]]);
         // Two side by side are worth more than a COPY for both.
         let two = vec![table(1, 500), table(2, 500)];
-        let plan = distribute(two, 4, 2, Reading::Auto);
+        let plan = distribute(two, 4, 2, Reading::Auto, Split::Never);
         assert_eq!((plan.rest.len(), plan.streams.len()), (1, 1));
         // Another pg_dump would read so many tables' definitions.
         let mut many: Vec<_> = (2..100_000).map(|oid| table(oid, 0)).collect();
         many.push(table(1, 40));
-        assert!(distribute(many, 4, MANY, Reading::Auto).streams.is_empty());
+        assert!(
+            distribute(many, 4, MANY, Reading::Auto, Split::Never)
+                .streams
+                .is_empty()
+        );
         // Too little for a session more.
-        let small = distribute(vec![table(1, 20)], 4, MANY, Reading::Auto);
+        let small = distribute(vec![table(1, 20)], 4, MANY, Reading::Auto, Split::Never);
         assert!(small.streams.is_empty());
-        let all = distribute(vec![table(1, 1), table(2, 0)], 4, MANY, Reading::Copy);
+        let all = distribute(
+            vec![table(1, 1), table(2, 0)],
+            4,
+            MANY,
+            Reading::Copy,
+            Split::Never,
+        );
         assert_eq!(
             (all.rest, all.streams),
             (vec![table(2, 0)], vec![vec![table(1, 1)]])
         );
+    }
+
+    #[test]
+    fn one_huge_table_is_read_by_as_many_sessions_as_it_deserves() {
+        let plan = |sizes: &[u64], jobs| {
+            let tables = (1..).zip(sizes).map(|(oid, it)| table(oid, *it)).collect();
+            let plan = distribute(tables, jobs, MANY, Reading::Auto, Split::Auto);
+            let sessions = plan.sessions(jobs, MANY, Reading::Auto, Split::Auto);
+            (plan, sessions)
+        };
+        let (one, sessions) = plan(&[10_000, 1], 4);
+        assert_eq!((one.streams.len(), sessions), (1, vec![4]));
+        assert_eq!(one.sessions(4, 3, Reading::Auto, Split::Auto), [2]);
+        assert_eq!(one.sessions(4, 0, Reading::Auto, Split::Auto), [1]);
+        assert_eq!(one.sessions(4, MANY, Reading::PgDump, Split::Always), [1]);
+        // The others are read meanwhile, and by no fewer sessions than before.
+        let (shared, sessions) = plan(&[6_000, 1_000, 1_000, 1_000, 1_000], 4);
+        let huge = shared.streams.iter().position(|it| it[0].oid == 1).unwrap();
+        assert_eq!(sessions[huge], 2);
+        assert_eq!(sessions.iter().max(), Some(&2));
+        assert!(shared.streams.len() >= 3, "{shared:?}");
+        // Alike, they need nobody's help.
+        let (_, sessions) = plan(&[1_000; 8], 4);
+        assert!(sessions.iter().all(|it| *it == 1), "{sessions:?}");
     }
 
     proptest! {
@@ -390,9 +508,10 @@ mod tests {
             sizes in prop::collection::vec(0u64..2_000, 0..60),
             jobs in 0u16..9,
             reading in prop::sample::select(READINGS.map(|it| it.0).to_vec()),
+            split in prop::sample::select(vec![Split::Auto, Split::Always, Split::Never]),
         ) {
             let tables: Vec<_> = (0u32..).zip(&sizes).map(|(oid, size)| table(oid, *size)).collect();
-            let plan = distribute(tables.clone(), jobs, MANY, reading);
+            let plan = distribute(tables.clone(), jobs, MANY, reading, split);
             let most = if jobs < 2 { 2 } else { usize::from(jobs) * STREAMS_PER_JOB };
             prop_assert!(plan.streams.len() < most);
             let mut taken: Vec<u32> = plan.rest.iter().chain(plan.streams.iter().flatten()).map(|it| it.oid).collect();

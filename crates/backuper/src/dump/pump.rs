@@ -268,13 +268,14 @@ impl Ready {
         let nobody_reads = unread.clone();
         let _unread = unread.clone().drop_guard();
         let sent = copy_out::Counted::default();
-        let copy = snapshot.map(|snapshot| CopyOut::of(dump, snapshot, (&progress, &sent), unread));
+        let copy = snapshot
+            .map(|snapshot| CopyOut::of(dump, snapshot, part.sessions, (&progress, &sent), unread));
         let (taken, taking) = oneshot::channel();
         let content = part.content;
         let runtime = Handle::current();
         let encoder = tokio::task::spawn_blocking(move || {
             // The turn is the next one's as soon as all is read.
-            let _reading = match share.turn {
+            let mut reading = match share.turn {
                 Some(turn) => {
                     let given = runtime.block_on(turn);
                     Some(given.map_err(|_closed| io::Error::from(io::ErrorKind::Interrupted))?)
@@ -282,7 +283,7 @@ impl Ready {
                 None => None,
             };
             let source: Box<dyn Read> = match copy {
-                Some(copy) => copy.instead_of(bytes, stdout, taken),
+                Some(copy) => copy.instead_of(bytes, stdout, taken, reading.as_mut()),
                 None => Box::new(io::Cursor::new(bytes).chain(stdout)),
             };
             let source = Counted::new(source, content, counted);

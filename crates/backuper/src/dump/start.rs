@@ -147,12 +147,17 @@ impl Dump {
         };
         // One is for the schema.
         let programs = limits.programs.saturating_sub(1);
-        let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs, self.reading);
+        let (reading, split) = (self.reading, self.split);
+        let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs, reading, split);
+        let sessions_of = plan.sessions(limits.jobs, programs, reading, split);
         self.progress.dumping(&survey.tables);
         let snapshot = Snapshot::take(holder, target).await?;
         // Once more: a table may have come since.
         let chosen = self.chosen(holder).await?;
-        let parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
+        let mut parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
+        let own = parts.iter_mut().filter(|it| it.content == Content::Tables);
+        own.zip(sessions_of)
+            .for_each(|(part, sessions)| part.sessions = sessions);
         let held = Held {
             id: snapshot.id.clone(),
             _holder: Arc::clone(holder),

@@ -96,17 +96,17 @@ pub async fn store(
 
 /// A turn for each stream of rows, the largest first: the last to end decides.
 async fn turns(streams: &[Ready], queue: &Queue) -> Vec<Option<Turn>> {
-    let mut largest: Vec<(u64, usize)> = streams
+    let mut largest: Vec<(u64, usize, u16)> = streams
         .iter()
         .map(Ready::part)
         .enumerate()
         .filter(|(_, part)| part.content != Content::Schema)
-        .map(|(number, part)| (part.tables.iter().map(|it| it.bytes).sum(), number))
+        .map(|(number, part)| (part.bytes(), number, part.sessions))
         .collect();
-    largest.sort_unstable_by_key(|(bytes, number)| (std::cmp::Reverse(*bytes), *number));
+    largest.sort_unstable_by_key(|(bytes, number, _)| (std::cmp::Reverse(*bytes), *number));
     let mut turns: Vec<Option<Turn>> = streams.iter().map(|_| None).collect();
-    for (_, number) in largest {
-        turns[number] = Some(queue.take().await);
+    for (_, number, sessions) in largest {
+        turns[number] = Some(queue.take(sessions).await);
     }
     turns
 }

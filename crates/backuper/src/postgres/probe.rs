@@ -1,8 +1,10 @@
 //! What is there, and whether we may read all of it: asked before anything is started.
 
+use std::num::NonZeroU16;
+
 use tokio_postgres::Client;
 
-use super::{Error, Kind, Target};
+use super::{Error, Kind, Target, Way};
 
 /// A database as its server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,6 +297,19 @@ pub struct Room {
     pub connections: usize,
     /// Whether the server is a standby.
     pub standby: bool,
+}
+
+impl Room {
+    /// How many programs may have a connection at once: half of those that are free, for others want some
+    /// too, shared by the databases that are backed up at once. How many a pooler has, nobody can ask; pgbouncer
+    /// has 20 unless it is told otherwise.
+    pub(crate) fn programs(self, way: Way, databases: NonZeroU16) -> usize {
+        const FEWEST: usize = 2;
+        const POOLED: usize = 8;
+        let half = self.connections.saturating_sub(1) / 2;
+        let half = if way.options { half } else { half.min(POOLED) };
+        (half / usize::from(databases.get())).max(FEWEST)
+    }
 }
 
 /// PostgreSQL manual, 20.3: connection settings.

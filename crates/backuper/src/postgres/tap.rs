@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use tokio_util::sync::PollSender;
 
 /// Bytes of rows that are handed on at once.
-const CHUNK: usize = 128 << 10;
+pub(crate) const CHUNK: usize = 128 << 10;
 /// Bytes that are read at once.
 const READ: usize = 64 << 10;
 /// What begins a message: its kind, and its length with these four bytes.

@@ -172,7 +172,7 @@ impl Target {
     }
 
     /// Connects for a COPY of our own, with startup options where they arrive: its rows come out of the receiver and
-    /// not out of the session.
+    /// not out of the session, and so many chunks of them wait there.
     ///
     /// # Errors
     /// As [`Target::connect`].
@@ -180,8 +180,9 @@ impl Target {
         &self,
         application_name: &str,
         options: Option<&str>,
+        ahead: usize,
     ) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(ahead.max(1));
         let config = self.config(application_name, options);
         let session = self.open_as(config, Some(&sender)).await?;
         session.prepare().await?;

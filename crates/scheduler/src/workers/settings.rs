@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backuper::archive::codec::CompressionLevel;
-use backuper::dump::plan::Reading;
+use backuper::dump::plan::{Reading, Split};
 use backuper::job::parse::{Maybe, duration, flag, lock_wait_timeout, maybe, secure};
 use backuper::job::store::s3::S3Settings;
 use backuper::job::store::{AzureSettings, GoogleSettings};
@@ -136,6 +136,10 @@ pub struct WorkerSettings {
     #[arg(env = "BACKUP_ROWS", default_value = "auto", value_parser = Reading::from_str)]
     pub backup_rows: Reading,
 
+    /// auto: several sessions read the rows of a table behind which the others of a backup would idle; always: of each table; never: of none.
+    #[arg(env = "BACKUP_SPLIT_TABLES", default_value = "auto", value_parser = Split::from_str)]
+    pub backup_split_tables: Split,
+
     /// auto: rows with bytea that COPYs of a backup's own read come in COPY's binary format; binary: all whose types are known; text: none.
     #[arg(env = "BACKUP_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
     pub backup_copy_format: CopyFormat,
@@ -225,6 +229,7 @@ impl WorkerSettings {
             restore_copy_format: CopyFormat::Auto,
             restore_begin_within: Duration::from_secs(15 * 60),
             backup_rows: Reading::Auto,
+            backup_split_tables: Split::Auto,
             backup_copy_format: CopyFormat::Auto,
             compression_level: CompressionLevel::default(),
             encryption: EncryptionSettings::default(),

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::binary::Type;
-use crate::text::sql;
+use super::piece::Pages;
 use crate::toc::{Changed, Copied, Layout, Section};
 
 /// A table, as the archive has it.
@@ -21,19 +21,8 @@ pub(super) struct Table {
     pub(super) encoding: String,
     /// How its columns are written where they come in binary; none: they come as text.
     pub(super) binary: Option<Vec<Type>>,
-}
-
-impl Table {
-    /// The COPY that sends its rows, under the name that it has by now.
-    pub(super) fn copy(&self, name: &str) -> String {
-        let list = &self.list;
-        let options = match self.binary {
-            // Which has no encoding but the session's.
-            Some(_) => "FORMAT binary".to_owned(),
-            None => format!("ENCODING {}", sql::literal(&self.encoding)),
-        };
-        format!("COPY {name} {list} TO STDOUT WITH ({options})")
-    }
+    /// How its pages are read; none: by one COPY of the table.
+    pub(super) pages: Option<Pages>,
 }
 
 /// The tables of an archive's head, which `source` gives first; none where COPY alone could not make what
@@ -53,6 +42,7 @@ pub(super) fn tables(source: impl Read, encoding: &str) -> Option<(Layout, Vec<T
                     columns: copied.columns,
                     encoding: encoding.to_owned(),
                     binary: None,
+                    pages: None,
                 });
                 match (&mut tables, table) {
                     (Some(tables), Some(table)) => tables.push(table),
@@ -93,33 +83,6 @@ fn copied<'a>(copy: &'a [u8], table: (&str, &str), encoding: &str) -> Option<Cop
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_statement_is_pg_dumps_the_other_way_round() {
-        let copy = b"COPY public.t (id, \"FROM stdin;\") FROM stdin;\n";
-        let of = copied(copy, ("public", "t"), "LATIN1").unwrap();
-        let text = Table {
-            entry: 1,
-            oid: 42,
-            shown: String::new(),
-            columns: of.columns,
-            list: of.written_columns.to_owned(),
-            encoding: "LATIN1".to_owned(),
-            binary: None,
-        };
-        assert_eq!(
-            text.copy("\"Über\".c"),
-            "COPY \"Über\".c (id, \"FROM stdin;\") TO STDOUT WITH (ENCODING 'LATIN1')"
-        );
-        let binary = Table {
-            binary: Some(vec![Type::Int4, Type::Text]),
-            ..text
-        };
-        assert_eq!(
-            binary.copy("c"),
-            "COPY c (id, \"FROM stdin;\") TO STDOUT WITH (FORMAT binary)"
-        );
-    }
 
     #[test]
     fn names_of_another_encoding_or_table_are_left_to_pg_dump() {

@@ -5,6 +5,7 @@
 //! has read the names at its beginning, cannot do so.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
@@ -14,7 +15,9 @@ use tokio_postgres::types::ToSql;
 use super::CopyOut;
 use super::binary::Type;
 use super::head::Table;
-use crate::postgres::tap::Passed;
+use super::piece::{Pages, Piece, pieces};
+use crate::dump::plan::Split;
+use crate::postgres::tap::{CHUNK, Passed};
 use crate::postgres::{CopyFormat, Error, Kind, Session, Target};
 use crate::text::sql;
 
@@ -32,14 +35,19 @@ const SETTINGS: &str = "
     SET client_encoding = 'UTF8'; SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3;
     SET synchronize_seqscans = off; SET row_security = off; SET bytea_output = hex;";
 
+/// Chunks that all sessions of a stream may have read before their turn, and those of each.
+const AHEAD: usize = 128;
+const AHEAD_EACH: std::ops::RangeInclusive<usize> = 1..=32;
+
+/// A session that is to copy, and what it copies.
+pub(super) type Begun = (Session, mpsc::Receiver<Passed>);
+
 /// A session in the snapshot, which holds the locks that pg_dump holds too.
-pub(super) async fn begin(
-    copy: &CopyOut,
-    tables: &mut [Table],
-) -> Result<(Session, mpsc::Receiver<Passed>), Error> {
+pub(super) async fn begin(copy: &CopyOut, tables: &mut [Table]) -> Result<Begun, Error> {
     let target = &copy.target;
     let options = copy.options.as_deref();
-    let (session, passed) = target.connect_for_copy(APPLICATION, options).await?;
+    let ahead = ahead(copy.sessions);
+    let (session, passed) = target.connect_for_copy(APPLICATION, options, ahead).await?;
     let beginning =
         |error: tokio_postgres::Error| Error::new("beginning to copy rows of", target, &error);
     let begin = format!(
@@ -67,6 +75,66 @@ pub(super) async fn begin(
     let first = tables.first();
     named(&session, first, first).await.map_err(beginning)?;
     Ok((session, passed))
+}
+
+/// How many chunks a session may have read before its turn: a piece of a table, where several read it.
+fn ahead(sessions: usize) -> usize {
+    match sessions {
+        0 | 1 => 1,
+        many => (AHEAD / many).clamp(*AHEAD_EACH.start(), *AHEAD_EACH.end()),
+    }
+}
+
+/// Divides tables among so many sessions, if the server reads pages without reading all that stand before them, as
+/// PostgreSQL does from 14 on.
+pub(super) async fn divide(
+    session: &Session,
+    (split, sessions): (Split, usize),
+    tables: &mut [Table],
+) -> Result<(), tokio_postgres::Error> {
+    const SIZES: &str = "
+        SELECT pg_relation_size(w.oid) / current_setting('block_size')::int, pg_table_size(w.oid), w.oid::regclass::text
+          FROM unnest($1::oid[]) WITH ORDINALITY AS w (oid, place) ORDER BY w.place";
+    let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
+    let piece = (ahead(sessions) * CHUNK) as u64;
+    let mut divided: Vec<(Option<Pages>, String)> = Vec::with_capacity(tables.len());
+    for (row, table) in session.query(SIZES, &[&oids]).await?.iter().zip(&*tables) {
+        let (pages, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (pages, bytes) = (u32::try_from(pages), u64::try_from(bytes));
+        let pages = match (pages, bytes) {
+            // Of rows without columns there is no query.
+            (Ok(all), Ok(bytes)) if !table.columns.is_empty() => {
+                Pages::of(all, (bytes, piece), split == Split::Always, sessions)
+            }
+            _ => None,
+        };
+        divided.push((pages, row.try_get(2)?));
+    }
+    for (table, (pages, _)) in tables.iter_mut().zip(&divided) {
+        table.pages = *pages;
+    }
+    let first = pieces(tables).find(|it| it.pages().is_some());
+    let Some(first) = first else { return Ok(()) };
+    let name = tables
+        .iter()
+        .zip(&divided)
+        .find(|(it, _)| it.oid == first.table.oid);
+    let name = name.map_or("", |(_, (_, name))| name);
+    read_by_pages(session).await?;
+    let explain = format!("EXPLAIN {}", first.select(name));
+    let plan = session.query(&explain, &[]).await?;
+    let line = plan.first().and_then(|it| it.try_get::<_, String>(0).ok());
+    if !line.is_some_and(|it| it.starts_with("Tid Range Scan")) {
+        tables.iter_mut().for_each(|it| it.pages = None);
+    }
+    Ok(())
+}
+
+/// Has the planner read pages of a table by their numbers, and in their order.
+pub(super) async fn read_by_pages(session: &Session) -> Result<(), tokio_postgres::Error> {
+    const BY_PAGES: &str = "
+        SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0";
+    session.batch_execute(BY_PAGES).await
 }
 
 /// What these tables are called now, with their schemas, in quotes: no snapshot holds for regclass.
@@ -153,34 +221,42 @@ async fn describe(
     Ok(true)
 }
 
-/// Has the rows of all sent, and proves that they were theirs.
+/// Has the rows of every so manyth piece sent, and proves that they were theirs.
 pub(super) async fn copy_all(
     session: Session,
     target: Target,
-    tables: Vec<Table>,
+    tables: Arc<[Table]>,
+    (number, sessions): (usize, usize),
 ) -> Result<(), Error> {
     let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
     let copied = async {
-        let mut names = tables.iter();
-        let mut name = named(&session, None, names.next()).await.map_err(failed)?.0;
-        for table in &tables {
-            let rows = session.copy_out(&table.copy(&name)).await.map_err(failed)?;
+        let mut next = pieces(&tables).skip(number).step_by(sessions);
+        let mut piece = next.next();
+        let mut before = named(&session, None, piece.map(|it| it.table))
+            .await
+            .map_err(failed)?;
+        while let Some(this) = piece {
+            let rows = session
+                .copy_out(&this.copy(&before.name))
+                .await
+                .map_err(failed)?;
             tokio::pin!(rows);
             // They go another way; this is the end, or why there is none.
             while let Some(row) = rows.next().await {
                 row.map_err(failed)?;
             }
-            let read;
-            (name, read) = named(&session, Some(table), names.next())
+            piece = next.next();
+            let after = named(&session, Some(this.table), piece.map(|it| it.table))
                 .await
                 .map_err(failed)?;
-            if read != Some(1) {
+            if !after.proves(&this, &before) {
                 let why = format!(
                     "the name of {} has led to another table, since a schema was renamed at that moment; run the backup again, or with BACKUP_ROWS=pg_dump where that happens each time",
-                    table.shown
+                    this.table.shown
                 );
                 return Err(Error::because(Kind::Busy, COPYING, &target, why));
             }
+            before = after;
         }
         session.batch_execute("COMMIT").await.map_err(failed)
     };
@@ -194,17 +270,47 @@ pub(super) async fn copy_all(
     }
 }
 
-/// What the next table is called now, and how often this transaction has read the last one.
-/// PostgreSQL manual, 27.2: functions of the statistics.
+/// What is known between two COPYs.
+struct Named {
+    /// What the next table is called now.
+    name: String,
+    /// How often this transaction has read the last table as a whole.
+    scans: Option<i64>,
+    /// How many of the last table's pages it has read, and of the next one's.
+    pages: [Option<i64>; 2],
+}
+
+impl Named {
+    /// Whether what was read since is this piece.
+    fn proves(&self, piece: &Piece<'_>, before: &Self) -> bool {
+        match (piece.pages(), self.pages[0], before.pages[1]) {
+            (None, ..) => self.scans == Some(1),
+            // A range is no scan, but each page of it was asked for.
+            (Some(wanted), Some(now), Some(then)) => now - then >= i64::from(wanted),
+            (Some(_), ..) => false,
+        }
+    }
+}
+
+/// What the next table is called now, and what this transaction has read of it and the last one.
+/// PostgreSQL manual, 27.2: functions of the statistics. A server process learns of new names when it takes a lock,
+/// and this transaction has those that it needs: so another one is taken and given back, on a table that nothing of
+/// ours reads.
 async fn named(
     session: &Session,
     last: Option<&Table>,
     next: Option<&Table>,
-) -> Result<(String, Option<i64>), tokio_postgres::Error> {
+) -> Result<Named, tokio_postgres::Error> {
     const NAMED: &str = "
-        SELECT coalesce($1::oid::regclass::text, ''), pg_stat_get_xact_numscans($2)";
+        SELECT CASE WHEN pg_relation_size('pg_largeobject_metadata') >= 0 THEN coalesce($1::oid::regclass::text, '') END,
+               pg_stat_get_xact_numscans($2),
+               pg_stat_get_xact_blocks_fetched($2), pg_stat_get_xact_blocks_fetched($1)";
     let [next, last] = [next, last].map(|it| it.map(|it| it.oid));
     let parameters: [&(dyn ToSql + Sync); 2] = [&next, &last];
     let row = session.query_one(NAMED, &parameters).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    Ok(Named {
+        name: row.try_get(0)?,
+        scans: row.try_get(1)?,
+        pages: [row.try_get(2)?, row.try_get(3)?],
+    })
 }

@@ -142,6 +142,7 @@ mod tests {
             name: "data-001.dump.zst".to_owned(),
             content: Content::Tables,
             tables: Vec::new(),
+            sessions: 1,
             large_objects: 0,
             selection: Vec::new(),
         };

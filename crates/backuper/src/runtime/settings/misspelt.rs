@@ -34,6 +34,7 @@ pub const NAMES: &[&str] = &[
     "BACKUP_ROWS",
     "BACKUP_SCHEDULE",
     "BACKUP_SOURCE",
+    "BACKUP_SPLIT_TABLES",
     "CHECK_REQUESTS",
     "CHECK_USER",
     "CLUSTER_NAME",

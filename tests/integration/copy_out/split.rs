@@ -1,0 +1,166 @@
+//! Rows of one table that several sessions read, each other pages: issue 16, step 4.
+
+use std::time::Duration;
+
+use super::super::testbed::postgres::{Database, quoted, shared};
+use super::super::testbed::programs::{Ended, Running, backuper, restorer};
+use super::super::testbed::s3_faults::{Fault, Faults};
+use super::super::testbed::{Env, env, wait_for};
+use super::super::versions;
+use super::super::workers::{Stage, var, with};
+use super::{KINDS, VALUES, backed_up, copying, counts_are_true, rows, sessions, styled};
+
+/// Pages of every kind: full, half full, of rows that are gone or have another version, and with values out of line.
+const PAGES: &str = "
+    CREATE TABLE bloated AS SELECT n AS id, repeat('x', 500) AS v FROM generate_series(1, 3000) n;
+    DELETE FROM bloated WHERE id BETWEEN 500 AND 1500 OR id > 2700;
+    UPDATE bloated SET v = 'other' WHERE id % 7 = 0;
+    CREATE TABLE emptied AS SELECT n FROM generate_series(1, 5000) n;
+    DELETE FROM emptied;
+    CREATE TABLE out_of_line (id int, v text);
+    ALTER TABLE out_of_line ALTER v SET STORAGE EXTERNAL;
+    INSERT INTO out_of_line SELECT n, repeat(md5(n::text), 3000) FROM generate_series(1, 300) n;
+    CREATE TABLE one_page AS SELECT 1 AS id;
+";
+
+fn splitting(jobs: &str) -> Env {
+    with(&copying(jobs), &var("BACKUP_SPLIT_TABLES", "always"))
+}
+
+/// How many sessions have read each of the streams that COPYs of ours have read.
+fn sessions_of(ended: &Ended) -> Vec<usize> {
+    let each = ended.stderr.split(" sessions=").skip(1);
+    each.map(|it| it.split_whitespace().next().unwrap())
+        .map(|it| it.parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn rows_that_several_sessions_read_are_byte_for_byte_those_of_pg_dump() {
+    for major in 13..=18 {
+        let (stage, clients) = match major {
+            15 => (Stage::new("split"), env([])),
+            16 => (versions::empty_stage(16), versions::clients(&[17])),
+            _ => (versions::empty_stage(major), versions::clients(&[major])),
+        };
+        stage.database.sql(&VALUES.replace(":count", "2000"));
+        stage.database.sql(KINDS);
+        stage.database.sql(PAGES);
+        styled(&stage.database);
+        let zone = format!(
+            "ALTER DATABASE {} SET timezone = 'UTC'",
+            quoted(stage.database.name())
+        );
+        stage.database.sql(&zone);
+        let pg_dump = with(&clients, &var("BACKUP_ROWS", "pg_dump"));
+        let (_, by_pg_dump) = backed_up(&stage, &pg_dump);
+        let wanted = rows(&stage, &by_pg_dump);
+        for (jobs, format) in [("2", "text"), ("3", "binary")] {
+            let told = with(&splitting(jobs), &var("BACKUP_COPY_FORMAT", format));
+            let (ended, ours) = backed_up(&stage, &with(&clients, &told));
+            let found = rows(&stage, &ours);
+            assert!(found.keys().eq(wanted.keys()));
+            for (statement, rows) in &wanted {
+                assert!(found[statement] == *rows, "{major}, {format}: {statement}");
+            }
+            counts_are_true(&stage, &ours);
+            // 13 would read the whole table for each of them.
+            let jobs = if major == 13 {
+                1
+            } else {
+                jobs.parse().unwrap()
+            };
+            let of = sessions_of(&ended);
+            assert!(!of.is_empty() && of.iter().all(|it| *it == jobs), "{ended}");
+        }
+        if major != 15 {
+            stage.database.cluster().crash();
+        }
+    }
+}
+
+/// A backup by two sessions that is held up in the middle of one table.
+fn held_up() -> (Stage, Running, Faults) {
+    let stage = Stage::new("splitheld");
+    stage.database.sql("CREATE SCHEMA live");
+    stage.fill("t", 60);
+    stage.database.sql("ALTER TABLE t SET SCHEMA live");
+    let faults = Faults::start(stage.s3.port());
+    faults.on(
+        "PUT",
+        "data-001",
+        1_000,
+        Fault::Wait(Duration::from_secs(15)),
+    );
+    let told = with(&splitting("2"), &var("S3_ENDPOINT", &faults.endpoint()));
+    let running = backuper(&with(&stage.env(), &told)).start();
+    wait_for("two COPYs are held up", || {
+        let both = sessions(&stage.database, "backuper copy") == 2;
+        (!faults.struck().is_empty() && both).then_some(())
+    });
+    (stage, running, faults)
+}
+
+fn sum(database: &Database) -> String {
+    database.sql("SELECT count(*), md5(string_agg(md5(data), '' ORDER BY id)) FROM live.t")
+}
+
+/// The pages that are read later are those of the snapshot too, whatever the name leads to by then.
+#[test]
+fn what_others_write_meanwhile_and_other_names_change_no_row() {
+    for meanwhile in [
+        "UPDATE live.t SET data = 'changed' WHERE id % 3 = 0; DELETE FROM live.t WHERE id % 5 = 0;
+         INSERT INTO live.t (id, data) SELECT -n, 'new' FROM generate_series(1, 9000) n; VACUUM live.t; CREATE INDEX ON live.t (id)",
+        "ALTER SCHEMA live RENAME TO old; CREATE SCHEMA live; CREATE TABLE live.t (LIKE old.t)",
+    ] {
+        let (stage, running, faults) = held_up();
+        let wanted = sum(&stage.database);
+        for statement in meanwhile.split(';') {
+            stage.database.sql(statement);
+        }
+        faults.heal();
+        let ended = running.wait();
+        ended.expect_code(0);
+        assert_eq!(sessions_of(&ended), [2], "{ended}");
+        let target = shared().database("split_target");
+        let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
+        restorer(&with(&with(&stage.env(), &target.env()), &told))
+            .run()
+            .expect_code(0);
+        assert_eq!(sum(&target), wanted, "{meanwhile}");
+    }
+}
+
+#[test]
+fn one_of_them_that_is_lost_fails_the_backup() {
+    let (stage, running, _faults) = held_up();
+    let one = "SELECT pg_terminate_backend(max(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'backuper copy'";
+    stage.database.sql(one);
+    let ended = running.wait();
+    ended.expect_code(1);
+    assert!(ended.last_line().contains("copying rows of"), "{ended}");
+    stage.nothing_is_stored();
+    wait_for("the other one ends", || {
+        (sessions(&stage.database, "backuper copy") == 0).then_some(())
+    });
+}
+
+/// It is not asked for: where jobs would idle behind a large table, and only there.
+#[test]
+fn a_table_that_decides_how_long_it_takes_is_split() {
+    let stage = Stage::new("splitauto");
+    stage.fill("large", 90);
+    let jobs = var("BACKUP_JOBS", "2");
+    let split = |more: &Env| sessions_of(&backed_up(&stage, &with(&jobs, more)).0);
+    assert_eq!(split(&env([])), [2]);
+    assert_eq!(split(&var("BACKUP_SPLIT_TABLES", "never")), [1]);
+    stage.fill("as_large", 90);
+    assert_eq!(split(&env([])), [1, 1]);
+    let refused = stage.backup(&var("BACKUP_SPLIT_TABLES", "yes"));
+    refused.expect_code(2);
+    assert!(
+        refused.printed().contains("auto, always or never"),
+        "{refused}"
+    );
+}
