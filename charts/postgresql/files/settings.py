@@ -97,7 +97,9 @@ def add_tls(config, tls):
         # What never leaves the pod stands first.
         lines = config["pg_hba"]
         inside = [it.startswith("local ") or " 127.0.0.1/32 " in it or " ::1/128 " in it for it in lines]
-        config["pg_hba"].insert([*inside, False].index(False), "hostnossl all all all reject")
+        at = [*inside, False].index(False)
+        # For PostgreSQL `all` databases are none of replication, which copies them all.
+        config["pg_hba"][at:at] = ["hostnossl replication all all reject", "hostnossl all all all reject"]
 
 
 def patroni_config(replication_password=None):

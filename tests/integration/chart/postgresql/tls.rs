@@ -161,8 +161,16 @@ fn whoever_is_not_in_the_pod_has_to_speak_tls_where_it_is_required() {
     let made = lines(&in_a_pod(&[&OWN, &own], &["tls.crt", "tls.key"]));
     let (inside, outside) = made.split_at(
         made.iter()
-            .position(|it| it == "hostnossl all all all reject")
+            .position(|it| it.starts_with("hostnossl "))
             .unwrap(),
+    );
+    // In pg_hba.conf `all` matches no replication.
+    assert_eq!(
+        outside[..2],
+        [
+            "hostnossl replication all all reject",
+            "hostnossl all all all reject"
+        ]
     );
     // The exporter, which asks from within.
     assert!(
