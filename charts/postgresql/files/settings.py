@@ -263,7 +263,7 @@ class Roles:
         if not password:
             return
         found = self.ask("select rolpassword from pg_authid where rolname = %s", role)
-        # Patroni makes its own roles, with their passwords, after `bootstrap`.
+        # Patroni makes `rewind_user`, with its password, after `bootstrap`.
         if found is None or is_password(found[0], password):
             return
         if found[0] is not None and not self.settings["reconcilePasswords"]:
@@ -315,7 +315,8 @@ class Roles:
             self.member(metrics, "pg_monitor")
         if self.settings["poolerUsername"]:
             self.pooler(self.settings["poolerUsername"])
-        self.password(self.settings["replicationUsername"], secret("replication-password"))
+        # Patroni makes it in a new cluster alone, and pg_hba.conf lets in no other.
+        self.role(self.settings["replicationUsername"], "login replication", secret("replication-password"))
         self.password("rewind_user", secret("rewind-password"))
         # Last, since the next connection of ours needs none and those of others do.
         self.password("postgres", secret("postgres-password"))

@@ -14,6 +14,7 @@ mod pgbackrest;
 mod pods;
 mod pooler;
 mod refusals;
+mod roles;
 mod settings;
 mod tls;
 mod upgrades;
