@@ -48,3 +48,27 @@ fn a_role_for_replication_that_an_upgrade_names_is_made() {
         "{usual:?}"
     );
 }
+
+/// Nobody could alter those whose passwords the pods alone know.
+#[test]
+fn internal_roles_get_their_passwords_whatever_people_do_with_theirs() {
+    let there = ["postgres", "repl_user", "rewind_user", "salon", "pgbouncer"];
+    let values = [
+        "auth.username=salon",
+        "pooler.enabled=true",
+        "auth.reconcilePasswords=false",
+    ];
+    let altered = |values: &[&str]| -> Vec<String> {
+        let said = told(values, &there);
+        let names = said
+            .iter()
+            .filter_map(|it| it.strip_prefix("the role ")?.split(' ').next());
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(altered(&values), ["pgbouncer", "rewind_user"]);
+    let all = altered(&values[..2]);
+    assert_eq!(
+        all,
+        ["salon", "pgbouncer", "repl_user", "rewind_user", "postgres"]
+    );
+}
