@@ -349,8 +349,9 @@ primary.persistence.{{ $key }} has no effect without primary.persistence.enabled
 {{- if and (eq .Values.failover.mode "manual") (eq (include "postgresql.replicas" .) "0") }}
 failover.mode manual has no effect without replicas: there is nobody to promote.
 {{- end -}}
-{{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
-replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
+{{- $commit := include "postgresql.text" .Values.replication.synchronousCommit -}}
+{{- if and (has $commit (list "off" "local")) (gt (int .Values.replication.numSynchronousReplicas) 0) }}
+replication.numSynchronousReplicas has no effect with replication.synchronousCommit {{ $commit }}: no commit waits for a replica.
 {{- end -}}
 {{- $tls := .Values.tls -}}
 {{- if not $tls.enabled -}}

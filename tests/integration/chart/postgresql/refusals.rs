@@ -198,7 +198,24 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
             "replication.numSynchronousReplicas=1",
             "replication.synchronousCommit:=\"off\"",
         ],
-        "no commit waits for anybody",
+        "replication.synchronousCommit off: no commit waits for a replica",
+    ),
+    // What YAML makes of `off` without quotes.
+    (
+        &[
+            "replication.replicas=1",
+            "replication.numSynchronousReplicas=1",
+            "replication.synchronousCommit=false",
+        ],
+        "replication.synchronousCommit off: no commit waits for a replica",
+    ),
+    (
+        &[
+            "replication.replicas=1",
+            "replication.numSynchronousReplicas=1",
+            "replication.synchronousCommit=local",
+        ],
+        "replication.synchronousCommit local: no commit waits for a replica",
     ),
     (
         &["backup.s3.bucket=dumps"],
