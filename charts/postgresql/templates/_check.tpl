@@ -1,5 +1,6 @@
 {{/* What cannot be said in a schema: values that contradict each other. */}}
 {{- define "postgresql.check" -}}
+{{- include "postgresql.checkSameCluster" . -}}
 {{- include "postgresql.checkReplicas" . -}}
 {{- include "postgresql.checkSamePods" . -}}
 {{- include "postgresql.checkEncryption" . -}}
@@ -159,22 +160,6 @@ persistence.{{ $key }}
 {{- end -}}
 {{- if has $auth.database (list "template0" "template1") -}}
 {{- fail (printf "auth.database is %s, which is PostgreSQL's own: choose another name" $auth.database) -}}
-{{- end -}}
-{{- end -}}
-
-{{/*
-That a Secret which is there has its keys: pods would wait for them without a word. One that is not there yet may still
-come. of: the root, its name, the keys, and what it is.
-*/}}
-{{- define "postgresql.checkSecret" -}}
-{{- $name := index . 1 -}}{{- $what := index . 3 -}}
-{{- if $name -}}
-{{- $there := lookup "v1" "Secret" (index . 0).Release.Namespace $name -}}
-{{- range index . 2 -}}
-{{- if and $there . (not (hasKey ($there.data | default dict) .)) -}}
-{{- fail (printf "the Secret %s has no key %s: it is %s, so add the key, or name another Secret" $name . $what) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 
