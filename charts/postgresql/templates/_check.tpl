@@ -7,6 +7,7 @@
 {{- include "postgresql.checkFailover" . -}}
 {{- include "postgresql.checkSettings" . -}}
 {{- include "postgresql.checkAuth" . -}}
+{{- include "postgresql.checkSecrets" . -}}
 {{- include "postgresql.checkPods" . -}}
 {{- include "postgresql.checkPgbackrest" . -}}
 {{- include "postgresql.checkRestore" . -}}
@@ -177,7 +178,6 @@ persistence.{{ $key }}
 {{- if gt $all $most -}}
 {{- fail (printf "pooler.replicas times pooler.poolSize is %d, which one user and one database may have, and postgresql.parameters.max_connections is %d: raise that, or have fewer" $all $most) -}}
 {{- end -}}
-{{- include "postgresql.checkSecret" (list . .Values.failover.existingSecret (list "pooler-password") "failover.existingSecret, which the pooler has the password of its role from") -}}
 {{- if eq .Values.auth.database "pgbouncer" -}}
 {{- fail "auth.database is pgbouncer, which at the pooler is its own console: choose another name" -}}
 {{- end -}}

@@ -29,3 +29,31 @@ come. of: the root, its name, the keys, and what it is.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Secrets of one's own, each with the keys that are mounted by these values. The certificate's is checked by `checkTls`. */}}
+{{- define "postgresql.checkSecrets" -}}
+{{- $auth := .Values.auth -}}
+{{- $keys := list $auth.secretKeys.adminPasswordKey $auth.secretKeys.replicationPasswordKey -}}
+{{- if include "postgresql.user" . -}}{{- $keys = append $keys $auth.secretKeys.userPasswordKey -}}{{- end -}}
+{{- if .Values.metrics.enabled -}}{{- $keys = append $keys $auth.secretKeys.metricsPasswordKey -}}{{- end -}}
+{{- include "postgresql.checkSecret" (list . $auth.existingSecret $keys "auth.existingSecret, whose keys auth.secretKeys names") -}}
+{{- $keys = list "patroni-password" "rewind-password" "ca.crt" "ca.key" -}}
+{{- if .Values.pooler.enabled -}}{{- $keys = append $keys "pooler-password" -}}{{- end -}}
+{{- include "postgresql.checkSecret" (list . .Values.failover.existingSecret $keys "failover.existingSecret, which has what the pods know among themselves") -}}
+{{- with .Values.pgbackrest -}}
+{{- if .enabled -}}
+{{- include "postgresql.checkSecret" (list $ .s3.existingSecret (list .s3.accessKeyIdKey .s3.secretAccessKeyKey) "pgbackrest.s3.existingSecret, whose keys accessKeyIdKey and secretAccessKeyKey name") -}}
+{{- include "postgresql.checkSecret" (list $ .repo.cipher.existingSecret (list .repo.cipher.key) "pgbackrest.repo.cipher.existingSecret, whose key pgbackrest.repo.cipher.key names") -}}
+{{- include "postgresql.checkSecret" (list $ .server.existingSecret (list "ca.crt" "server.crt" "server.key" "client.crt" "client.key") "pgbackrest.server.existingSecret, by which jobs and database know each other") -}}
+{{- if .minio.tls.enabled -}}
+{{- include "postgresql.checkSecret" (list $ .minio.tls.existingSecret (list (.minio.tls.secretKey | default "ca.crt")) "pgbackrest.minio.tls.existingSecret, whose key secretKey names") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with include "postgresql.backup" . | fromYaml -}}
+{{- if and .enabled (not .storage.enabled) -}}
+{{- include "postgresql.checkSecret" (list $ .s3.existingSecret (list .s3.accessKeyIdKey .s3.secretAccessKeyKey) "backup.s3.existingSecret, whose keys accessKeyIdKey and secretAccessKeyKey name") -}}
+{{- include "postgresql.checkSecret" (list $ .s3.caSecret (list .s3.caKey) "backup.s3.caSecret, whose key backup.s3.caKey names") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
