@@ -144,7 +144,7 @@ fn a_secret_of_ones_own_that_lacks_a_key_ends_the_installation() {
             assert_ne!(ended.code(), Some(0), "{values:?}");
             let words = format!("the Secret mine has no key {lacks}: ");
             assert!(ended.stderr.contains(&words), "{}", ended.stderr);
-            set_secret(&namespace, &[has, &[*lacks][..]].concat()).await;
+            set_secret(&namespace, &[*has, &[*lacks]].concat()).await;
             with(values).expect_code(0);
         }
     });
