@@ -153,6 +153,11 @@ persistence.{{ $key }}
 {{- fail (printf "%s is postgres, which is the superuser: each needs a role of its own" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $role := merge (dict "auth.username" $auth.username) $roles -}}
+{{- if or (hasPrefix "pg_" $role) (has $role (list "public" "none")) -}}
+{{- fail (printf "%s is %s, which PostgreSQL keeps for itself: a role's name is neither public nor none, and does not begin with pg_" $name $role) -}}
+{{- end -}}
+{{- end -}}
 {{- if ne (len (values $roles | uniq)) (len $roles) -}}
 {{- fail (printf "%s have to be roles of their own, and not two of them the same" (keys $roles | sortAlpha | join ", ")) -}}
 {{- end -}}

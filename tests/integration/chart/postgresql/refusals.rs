@@ -70,6 +70,26 @@ const CONTRADICTIONS: &[(&[&str], &str)] = &[
         "not the same",
     ),
     (&["auth.database=template1"], "PostgreSQL's own"),
+    (
+        &["auth.username=pg_app"],
+        "auth.username is pg_app, which PostgreSQL keeps for itself",
+    ),
+    (
+        &["auth.username=public"],
+        "which PostgreSQL keeps for itself",
+    ),
+    (
+        &["auth.replicationUsername=none"],
+        "auth.replicationUsername is none, which PostgreSQL keeps for itself",
+    ),
+    (
+        &["auth.metricsUsername=pg_exporter"],
+        "which PostgreSQL keeps for itself",
+    ),
+    (
+        &["pooler.enabled=true", "pooler.username=public"],
+        "pooler.username is public, which PostgreSQL keeps for itself",
+    ),
     (&["primary.podLabels.role=x"], "find the pods by"),
     (&["commonLabels.cluster-name=x"], "find the pods by"),
     (
