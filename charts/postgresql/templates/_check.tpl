@@ -1,5 +1,6 @@
 {{/* What cannot be said in a schema: values that contradict each other. */}}
 {{- define "postgresql.check" -}}
+{{- include "postgresql.checkName" . -}}
 {{- include "postgresql.checkSameCluster" . -}}
 {{- include "postgresql.checkReplicas" . -}}
 {{- include "postgresql.checkSamePods" . -}}
@@ -9,6 +10,7 @@
 {{- include "postgresql.checkAuth" . -}}
 {{- include "postgresql.checkSecrets" . -}}
 {{- include "postgresql.checkPods" . -}}
+{{- include "postgresql.checkVolumeName" . -}}
 {{- include "postgresql.checkPgbackrest" . -}}
 {{- include "postgresql.checkRestore" . -}}
 {{- include "postgresql.checkPooler" . -}}
@@ -23,6 +25,18 @@
 {{- $metrics := .Values.metrics -}}
 {{- if and (or $metrics.serviceMonitor.enabled $metrics.prometheusRule.enabled $metrics.dashboard.enabled) (not $metrics.enabled) -}}
 {{- fail "metrics.serviceMonitor, metrics.prometheusRule and metrics.dashboard are about metrics that nobody has: set metrics.enabled" -}}
+{{- end -}}
+{{- $port := int $metrics.service.ports.metrics -}}
+{{- if and $metrics.enabled (has $port (list 5432 8008)) -}}
+{{- fail (printf "metrics.service.ports.metrics is %d, at which another container of the pod listens" $port) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What Services may be named: a release's name may have dots in it, and begin with a digit. */}}
+{{- define "postgresql.checkName" -}}
+{{- $name := include "postgresql.name" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "the name of all objects is %s, and Services are named by small letters, digits and hyphens, with a letter first: set fullnameOverride" $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -204,6 +218,24 @@ persistence.{{ $key }}
 {{- end -}}
 {{- end -}}
 
+{{/* A claim in the place of another volume of the pod, which has the name already. */}}
+{{- define "postgresql.checkVolumeName" -}}
+{{- $pgbackrest := .Values.pgbackrest -}}
+{{- $taken := list "config" "scripts" "secrets" "token" "sockets" "patroni" "etc" "tmp" "shm" -}}
+{{- if .Values.tls.enabled -}}{{- $taken = append $taken "tls" -}}{{- end -}}
+{{- if .Values.primary.initdb.scripts -}}{{- $taken = append $taken "initdb" -}}{{- end -}}
+{{- if .Values.metrics.enabled -}}{{- $taken = append $taken "metrics-secret" -}}{{- end -}}
+{{- if $pgbackrest.enabled -}}
+{{- range list "config" "s3" "keys" "lock" "server-config" "tls" "log" -}}{{- $taken = append $taken (printf "pgbackrest-%s" .) -}}{{- end -}}
+{{- if $pgbackrest.minio.tls.enabled -}}{{- $taken = concat $taken (list "minio-ca" "ssl-certs") -}}{{- end -}}
+{{- end -}}
+{{- range .Values.primary.extraVolumes -}}{{- $taken = append $taken .name -}}{{- end -}}
+{{- $name := .Values.primary.persistence.volumeName -}}
+{{- if has $name $taken -}}
+{{- fail (printf "primary.persistence.volumeName is %s, which is the name of another volume of the pods" $name) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "postgresql.checkBackup" -}}
 {{- $own := .Values.backup -}}
 {{- $usual := dict "schedule" "0 2 * * *" "resources" dict "nodeSelector" dict -}}
@@ -295,6 +327,9 @@ persistence.{{ $key }}
 
 {{/* Values that are given and have no effect, a line each. */}}
 {{- define "postgresql.warnings" -}}
+{{- if and (kindIs "bool" .Values.enabled) (not .Values.enabled) }}
+enabled has no effect: it is the condition of a chart that has this one among its own.
+{{- end -}}
 {{- $auth := .Values.auth -}}
 {{- if $auth.existingSecret -}}
 {{- range $key := list "postgresPassword" "password" "replicationPassword" -}}
