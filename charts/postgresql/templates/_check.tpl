@@ -325,6 +325,18 @@ persistence.{{ $key }}
 {{- end -}}
 {{- end -}}
 
+{{/*
+Whether a line of people's lets the superuser in from other pods, as far as a line alone says it; nothing where not. Which
+addresses pods have is not known, and neither is who belongs to a group.
+*/}}
+{{- define "postgresql.letsSuperuserIn" -}}
+{{- range .Values.postgresql.pgHba -}}
+{{- $names := regexMatch "^host(ssl|nossl|nogssenc)?\\s+\\S+\\s+(\\S+,)?(\"?(all|postgres)\"?|[+/]\\S+)(,\\S+)?\\s" . -}}
+{{- $other := regexMatch "^\\S+\\s+replication\\s|\\s(127\\.\\S+|::1(/128)?|localhost|samehost)\\s|\\sreject(\\s|$)" . -}}
+{{- if and $names (not $other) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Values that are given and have no effect, a line each. */}}
 {{- define "postgresql.warnings" -}}
 {{- if and (kindIs "bool" .Values.enabled) (not .Values.enabled) }}
@@ -427,6 +439,9 @@ backup.storage has no effect without backup.storage.enabled: backups go into the
 backup.s3.{{ $key }} has no effect {{ ternary "with backup.storage.enabled: backups go to a volume" "without backup.enabled" $backup.enabled }}.
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and $backup.enabled .Values.postgresql.pgHba (not (include "postgresql.letsSuperuserIn" .)) }}
+postgresql.pgHba has no line that lets postgres in from other pods, as whom backup.enabled reads: add one with their addresses, such as "host all postgres 10.0.0.0/8 scram-sha-256".
 {{- end -}}
 {{- if and $backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
 backup.s3.caSecret has no effect with an endpoint without TLS.
