@@ -395,6 +395,36 @@ fn values_without_an_effect_are_said() {
     assert!(!notes(&["replication.replicas=2"]).contains("WARNING"));
 }
 
+/// What goes with the release is not said to stay.
+#[test]
+fn notes_say_whether_data_outlives_the_release() {
+    let deletes = "primary.persistentVolumeClaimRetentionPolicy.whenDeleted=Delete";
+    for (values, words) in [
+        (&[][..], "leaves the volumes, the Secret and Patroni's"),
+        (
+            &["auth.keepSecret=false"],
+            "leaves the volumes and Patroni's",
+        ),
+        (
+            &[deletes],
+            "deletes all data with the volumes, and leaves the Secret and",
+        ),
+        (
+            &["primary.persistence.enabled=false"],
+            "deletes all data with the pods, and leaves the Secret and",
+        ),
+    ] {
+        let said = notes(values);
+        assert!(
+            said.contains(&format!("`helm uninstall` {words}")),
+            "{said}"
+        );
+        assert!(said.contains("delete configmap,pvc -l"), "{said}");
+        let stays = said.contains("has the same data");
+        assert_eq!(stays, words.starts_with("leaves"), "{said}");
+    }
+}
+
 /// The command for a truly new cluster, and who is where.
 #[test]
 fn notes_say_the_next_step() {
