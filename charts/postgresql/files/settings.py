@@ -97,7 +97,9 @@ def add_tls(config, tls):
         # What never leaves the pod stands first.
         lines = config["pg_hba"]
         inside = [it.startswith("local ") or " 127.0.0.1/32 " in it or " ::1/128 " in it for it in lines]
-        config["pg_hba"].insert([*inside, False].index(False), "hostnossl all all all reject")
+        at = [*inside, False].index(False)
+        # For PostgreSQL `all` databases are none of replication, which copies them all.
+        config["pg_hba"][at:at] = ["hostnossl replication all all reject", "hostnossl all all all reject"]
 
 
 def patroni_config(replication_password=None):
@@ -257,14 +259,15 @@ class Roles:
         parts = {key: sql.Identifier(value) for key, value in names.items()}
         self.cursor.execute(sql.SQL(statement).format(**parts))
 
-    def password(self, role, password):
+    def password(self, role, password, internal=False):
         if not password:
             return
         found = self.ask("select rolpassword from pg_authid where rolname = %s", role)
-        # Patroni makes its own roles, with their passwords, after `bootstrap`.
+        # Patroni makes `rewind_user`, with its password, after `bootstrap`.
         if found is None or is_password(found[0], password):
             return
-        if found[0] is not None and not self.settings["reconcilePasswords"]:
+        # An internal role's password is known to the pods alone, so that nobody has altered it by intent.
+        if found[0] is not None and not (internal or self.settings["reconcilePasswords"]):
             return
         # The verifier and not the password, which statement logs would keep.
         verifier = sql.Literal(scram(password, secrets.token_bytes(16), 4096))
@@ -273,11 +276,11 @@ class Roles:
         )
         say(f"the role {role} has the password of the Secret")
 
-    def role(self, role, attributes, password):
+    def role(self, role, attributes, password, internal=False):
         if not self.ask("select 1 from pg_roles where rolname = %s", role):
             self.do(f"create role {{role}} {attributes}", role=role)
             say(f"made the role {role}")
-        self.password(role, password)
+        self.password(role, password, internal)
 
     def member(self, role, group):
         if not self.ask("select 1 where pg_has_role(%s, %s, 'member')", role, group):
@@ -285,7 +288,7 @@ class Roles:
 
     def pooler(self, role):
         """The role that PgBouncer looks verifiers of passwords up by, which may do nothing else."""
-        self.role(role, "login", secret("pooler-password"))
+        self.role(role, "login", secret("pooler-password"), internal=True)
         others = [self.settings["metricsUsername"], "rewind_user", role]
         body = sql.SQL(LOOKUP).format(others=sql.Literal(others)).as_string(self.cursor)
         found = self.ask("select prosrc, prosecdef from pg_proc where oid = to_regproc('pgbouncer.get_auth')")
@@ -313,8 +316,9 @@ class Roles:
             self.member(metrics, "pg_monitor")
         if self.settings["poolerUsername"]:
             self.pooler(self.settings["poolerUsername"])
-        self.password(self.settings["replicationUsername"], secret("replication-password"))
-        self.password("rewind_user", secret("rewind-password"))
+        # Patroni makes it in a new cluster alone, and pg_hba.conf lets in no other.
+        self.role(self.settings["replicationUsername"], "login replication", secret("replication-password"))
+        self.password("rewind_user", secret("rewind-password"), internal=True)
         # Last, since the next connection of ours needs none and those of others do.
         self.password("postgres", secret("postgres-password"))
 

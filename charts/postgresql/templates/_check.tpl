@@ -1,12 +1,16 @@
 {{/* What cannot be said in a schema: values that contradict each other. */}}
 {{- define "postgresql.check" -}}
+{{- include "postgresql.checkName" . -}}
+{{- include "postgresql.checkSameCluster" . -}}
 {{- include "postgresql.checkReplicas" . -}}
 {{- include "postgresql.checkSamePods" . -}}
 {{- include "postgresql.checkEncryption" . -}}
 {{- include "postgresql.checkFailover" . -}}
 {{- include "postgresql.checkSettings" . -}}
 {{- include "postgresql.checkAuth" . -}}
+{{- include "postgresql.checkSecrets" . -}}
 {{- include "postgresql.checkPods" . -}}
+{{- include "postgresql.checkVolumeName" . -}}
 {{- include "postgresql.checkPgbackrest" . -}}
 {{- include "postgresql.checkRestore" . -}}
 {{- include "postgresql.checkPooler" . -}}
@@ -21,6 +25,18 @@
 {{- $metrics := .Values.metrics -}}
 {{- if and (or $metrics.serviceMonitor.enabled $metrics.prometheusRule.enabled $metrics.dashboard.enabled) (not $metrics.enabled) -}}
 {{- fail "metrics.serviceMonitor, metrics.prometheusRule and metrics.dashboard are about metrics that nobody has: set metrics.enabled" -}}
+{{- end -}}
+{{- $port := int $metrics.service.ports.metrics -}}
+{{- if and $metrics.enabled (has $port (list 5432 8008)) -}}
+{{- fail (printf "metrics.service.ports.metrics is %d, at which another container of the pod listens" $port) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What Services may be named: a release's name may have dots in it, and begin with a digit. */}}
+{{- define "postgresql.checkName" -}}
+{{- $name := include "postgresql.name" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "the name of all objects is %s, and Services are named by small letters, digits and hyphens, with a letter first: set fullnameOverride" $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -151,6 +167,11 @@ persistence.{{ $key }}
 {{- fail (printf "%s is postgres, which is the superuser: each needs a role of its own" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $role := merge (dict "auth.username" $auth.username) $roles -}}
+{{- if or (hasPrefix "pg_" $role) (has $role (list "public" "none")) -}}
+{{- fail (printf "%s is %s, which PostgreSQL keeps for itself: a role's name is neither public nor none, and does not begin with pg_" $name $role) -}}
+{{- end -}}
+{{- end -}}
 {{- if ne (len (values $roles | uniq)) (len $roles) -}}
 {{- fail (printf "%s have to be roles of their own, and not two of them the same" (keys $roles | sortAlpha | join ", ")) -}}
 {{- end -}}
@@ -159,22 +180,6 @@ persistence.{{ $key }}
 {{- end -}}
 {{- if has $auth.database (list "template0" "template1") -}}
 {{- fail (printf "auth.database is %s, which is PostgreSQL's own: choose another name" $auth.database) -}}
-{{- end -}}
-{{- end -}}
-
-{{/*
-That a Secret which is there has its keys: pods would wait for them without a word. One that is not there yet may still
-come. of: the root, its name, the keys, and what it is.
-*/}}
-{{- define "postgresql.checkSecret" -}}
-{{- $name := index . 1 -}}{{- $what := index . 3 -}}
-{{- if $name -}}
-{{- $there := lookup "v1" "Secret" (index . 0).Release.Namespace $name -}}
-{{- range index . 2 -}}
-{{- if and $there . (not (hasKey ($there.data | default dict) .)) -}}
-{{- fail (printf "the Secret %s has no key %s: it is %s, so add the key, or name another Secret" $name . $what) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -192,7 +197,6 @@ come. of: the root, its name, the keys, and what it is.
 {{- if gt $all $most -}}
 {{- fail (printf "pooler.replicas times pooler.poolSize is %d, which one user and one database may have, and postgresql.parameters.max_connections is %d: raise that, or have fewer" $all $most) -}}
 {{- end -}}
-{{- include "postgresql.checkSecret" (list . .Values.failover.existingSecret (list "pooler-password") "failover.existingSecret, which the pooler has the password of its role from") -}}
 {{- if eq .Values.auth.database "pgbouncer" -}}
 {{- fail "auth.database is pgbouncer, which at the pooler is its own console: choose another name" -}}
 {{- end -}}
@@ -211,6 +215,24 @@ come. of: the root, its name, the keys, and what it is.
 {{- if has .name $own -}}
 {{- fail (printf "primary.extraEnvVars sets %s, which the chart sets from its other values: set those" .name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A claim in the place of another volume of the pod, which has the name already. */}}
+{{- define "postgresql.checkVolumeName" -}}
+{{- $pgbackrest := .Values.pgbackrest -}}
+{{- $taken := list "config" "scripts" "secrets" "token" "sockets" "patroni" "etc" "tmp" "shm" -}}
+{{- if .Values.tls.enabled -}}{{- $taken = append $taken "tls" -}}{{- end -}}
+{{- if .Values.primary.initdb.scripts -}}{{- $taken = append $taken "initdb" -}}{{- end -}}
+{{- if .Values.metrics.enabled -}}{{- $taken = append $taken "metrics-secret" -}}{{- end -}}
+{{- if $pgbackrest.enabled -}}
+{{- range list "config" "s3" "keys" "lock" "server-config" "tls" "log" -}}{{- $taken = append $taken (printf "pgbackrest-%s" .) -}}{{- end -}}
+{{- if $pgbackrest.minio.tls.enabled -}}{{- $taken = concat $taken (list "minio-ca" "ssl-certs") -}}{{- end -}}
+{{- end -}}
+{{- range .Values.primary.extraVolumes -}}{{- $taken = append $taken .name -}}{{- end -}}
+{{- $name := .Values.primary.persistence.volumeName -}}
+{{- if has $name $taken -}}
+{{- fail (printf "primary.persistence.volumeName is %s, which is the name of another volume of the pods" $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -303,8 +325,23 @@ come. of: the root, its name, the keys, and what it is.
 {{- end -}}
 {{- end -}}
 
+{{/*
+Whether a line of people's lets the superuser in from other pods, as far as a line alone says it; nothing where not. Which
+addresses pods have is not known, and neither is who belongs to a group.
+*/}}
+{{- define "postgresql.letsSuperuserIn" -}}
+{{- range .Values.postgresql.pgHba -}}
+{{- $names := regexMatch "^host(ssl|nossl|nogssenc)?\\s+\\S+\\s+(\\S+,)?(\"?(all|postgres)\"?|[+/]\\S+)(,\\S+)?\\s" . -}}
+{{- $other := regexMatch "^\\S+\\s+replication\\s|\\s(127\\.\\S+|::1(/128)?|localhost|samehost)\\s|\\sreject(\\s|$)" . -}}
+{{- if and $names (not $other) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Values that are given and have no effect, a line each. */}}
 {{- define "postgresql.warnings" -}}
+{{- if and (kindIs "bool" .Values.enabled) (not .Values.enabled) }}
+enabled has no effect: it is the condition of a chart that has this one among its own.
+{{- end -}}
 {{- $auth := .Values.auth -}}
 {{- if $auth.existingSecret -}}
 {{- range $key := list "postgresPassword" "password" "replicationPassword" -}}
@@ -349,8 +386,9 @@ primary.persistence.{{ $key }} has no effect without primary.persistence.enabled
 {{- if and (eq .Values.failover.mode "manual") (eq (include "postgresql.replicas" .) "0") }}
 failover.mode manual has no effect without replicas: there is nobody to promote.
 {{- end -}}
-{{- if and (eq .Values.replication.synchronousCommit "off") (gt (int .Values.replication.numSynchronousReplicas) 0) }}
-replication.numSynchronousReplicas has no effect with replication.synchronousCommit off: no commit waits for anybody.
+{{- $commit := include "postgresql.text" .Values.replication.synchronousCommit -}}
+{{- if and (has $commit (list "off" "local")) (gt (int .Values.replication.numSynchronousReplicas) 0) }}
+replication.numSynchronousReplicas has no effect with replication.synchronousCommit {{ $commit }}: no commit waits for a replica.
 {{- end -}}
 {{- $tls := .Values.tls -}}
 {{- if not $tls.enabled -}}
@@ -401,6 +439,9 @@ backup.storage has no effect without backup.storage.enabled: backups go into the
 backup.s3.{{ $key }} has no effect {{ ternary "with backup.storage.enabled: backups go to a volume" "without backup.enabled" $backup.enabled }}.
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and $backup.enabled .Values.postgresql.pgHba (not (include "postgresql.letsSuperuserIn" .)) }}
+postgresql.pgHba has no line that lets postgres in from other pods, as whom backup.enabled reads: add one with their addresses, such as "host all postgres 10.0.0.0/8 scram-sha-256".
 {{- end -}}
 {{- if and $backup.enabled .Values.backup.s3.caSecret (hasPrefix "http://" .Values.backup.s3.endpoint) }}
 backup.s3.caSecret has no effect with an endpoint without TLS.

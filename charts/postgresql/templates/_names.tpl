@@ -113,6 +113,36 @@ podSelector:
 {{- end }}
 {{- end -}}
 
+{{/*
+Rules for calls of any pods of the release. of: the root, and what these pods call beside DNS, as text. A cluster whose DNS
+answers at another port says so by `extraEgress`.
+*/}}
+{{- define "postgresql.egress" -}}
+{{- $policy := (index . 0).Values.networkPolicy -}}
+{{- if $policy.allowExternalEgress -}}
+- {}
+{{- else -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{ index . 1 }}
+{{- with $policy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* A rule for calls to pods of the database. of: the root, and their ports. */}}
+{{- define "postgresql.databaseEgress" -}}
+- ports:
+    {{- range index . 1 }}
+    - {port: {{ int . }}, protocol: TCP}
+    {{- end }}
+  to:
+    - podSelector:
+        matchLabels: {{- include "postgresql.selector" (index . 0) | nindent 10 }}
+{{- end -}}
+
 {{/* A rule for calls to the API server. */}}
 {{- define "postgresql.apiEgress" -}}
 - ports:

@@ -169,10 +169,13 @@ app.kubernetes.io/name: {{ .Chart.Name }}-pgbackrest
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* A rule for calls to the store. */}}
+{{/* A rule for calls to the store: at the port that its address has, and at those that a Service may stand for. */}}
 {{- define "postgresql.storeEgress" -}}
+{{- $ports := list -}}
+{{- range .Values.networkPolicy.s3.ports -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- with include "postgresql.endpoint" . | regexFind ":[0-9]+$" | trimPrefix ":" -}}{{- $ports = append $ports (int .) -}}{{- end -}}
 - ports:
-    {{- range .Values.networkPolicy.s3.ports }}
+    {{- range uniq $ports }}
     - {port: {{ . }}, protocol: TCP}
     {{- end }}
   {{- with .Values.networkPolicy.s3.cidrs }}

@@ -41,6 +41,11 @@ its group to read it, is one that PostgreSQL takes: the pods' group is its own.
 - {name: tls, mountPath: /run/secrets/postgresql-tls, readOnly: true}
 {{- end -}}
 
+{{/* Whether a name is an address, which a client looks for in another place of a certificate; nothing where not. */}}
+{{- define "postgresql.isAddress" -}}
+{{- if regexMatch "^[0-9]+([.][0-9]+){3}$|:" . -}}true{{- end -}}
+{{- end -}}
+
 {{/* Names by which clients reach PostgreSQL, a line each. */}}
 {{- define "postgresql.tlsNames" -}}
 {{- $domain := printf "%s.svc" .Release.Namespace -}}

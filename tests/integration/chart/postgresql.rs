@@ -14,7 +14,9 @@ mod pgbackrest;
 mod pods;
 mod pooler;
 mod refusals;
+mod roles;
 mod settings;
+mod there;
 mod tls;
 mod upgrades;
 mod volumes;
@@ -24,6 +26,8 @@ use std::path::PathBuf;
 use serde_yaml_ng::Value;
 
 use super::{documents, helm, only, read, render_of, with_values};
+use crate::cluster::Cluster;
+use crate::testbed::folder;
 use crate::testbed::programs::{Ended, Prepared, repository};
 
 fn chart() -> PathBuf {
@@ -43,6 +47,16 @@ fn is_refused(values: &[&str], words: &str) {
     let ended = render(values);
     assert_ne!(ended.code(), Some(0), "{values:?}");
     assert!(ended.stderr.contains(words), "{values:?}: {}", ended.stderr);
+}
+
+/// What Helm says that sees the cluster, as at an installation or an upgrade.
+fn seeing(cluster: &Cluster, namespace: &str, values: &[&str]) -> Ended {
+    let cache = folder("helm-cache");
+    let helm = helm(&["template", "postgresql", chart().to_str().unwrap()])
+        .env("KUBECACHEDIR", cache.to_str().unwrap())
+        .args(["--dry-run=server", "--namespace", namespace, "--kubeconfig"])
+        .arg(cluster.kubeconfig());
+    with_values(helm, values).run()
 }
 
 fn notes(values: &[&str]) -> String {
@@ -209,7 +223,7 @@ fn the_chart_passes_helms_own_check_with_what_people_combine() {
 fn what_is_rendered_is_right_for_the_oldest_and_the_newest_kubernetes() {
     let kept = super::kept_by_with("kubernetes-schemas.sh", &[]);
     for version in ["1.29.15", "1.36.3"] {
-        let schemas = crate::testbed::folder("postgresql-schemas");
+        let schemas = folder("postgresql-schemas");
         super::schemas::write_schemas(&kept.join(format!("v{version}.json")), &schemas);
         for values in COMBINATIONS {
             let rendered = render_of(&chart(), ("postgresql", "production"), version, values);

@@ -159,6 +159,16 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         (
             "docs/postgresql.md",
+            "helm upgrade postgresql charts/postgresql",
+            Nobody("tests in pods make replicas fewer and hand over, each by itself"),
+        ),
+        (
+            "docs/postgresql.md",
+            "kubectl -n production delete job postgresql-pgbackrest-init",
+            Nobody("it removes a Job that has ended"),
+        ),
+        (
+            "docs/postgresql.md",
             "helm install postgresql charts/postgresql",
             Pods("wal_in_s3_brings_a_moment_back_and_backups_go_on_after_a_kill"),
         ),

@@ -176,3 +176,31 @@ fn notes_say_how_to_make_one_now() {
         "{said}"
     );
 }
+
+/// It reads as the superuser. Which addresses its pods have no line says.
+#[test]
+fn lines_of_ones_own_that_let_no_superuser_in_are_warned_of() {
+    let warned = |lines: &str| {
+        let own = format!("postgresql.pgHba:={lines}");
+        let said = notes(&[&ON[..], &[own.as_str()]].concat());
+        said.contains("WARNING: postgresql.pgHba has no line that lets postgres in")
+    };
+    for lines in [
+        r#"["host salon salon 10.0.0.0/8 scram-sha-256"]"#,
+        r#"["host all all 127.0.0.1/32 scram-sha-256"]"#,
+        r#"["local all all trust", "host replication all all scram-sha-256"]"#,
+        r#"["host all all all reject"]"#,
+    ] {
+        assert!(warned(lines), "{lines}");
+    }
+    for lines in [
+        r#"["host salon salon all scram-sha-256", "host all postgres 10.0.0.0/8 scram-sha-256"]"#,
+        r#"["hostssl all all all scram-sha-256"]"#,
+        r#"["host all salon,postgres samenet scram-sha-256"]"#,
+        r#"["host all +admins all scram-sha-256"]"#,
+    ] {
+        assert!(!warned(lines), "{lines}");
+    }
+    let others = r#"postgresql.pgHba:=["host salon salon all scram-sha-256"]"#;
+    assert!(!notes(&[others]).contains("lets postgres in"));
+}

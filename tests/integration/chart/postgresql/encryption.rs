@@ -4,22 +4,15 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 
-use super::super::with_values;
-use super::{chart, helm, notes, rendered};
+use super::{notes, rendered};
 use crate::cluster::Cluster;
 use crate::testbed::programs::Ended;
-use crate::testbed::{folder, unique};
+use crate::testbed::unique;
 
 const REQUIRED: &str = "primary.persistence.requireEncryptedStorageClass=true";
 
-/// What Helm says that sees the cluster, as at an installation.
 fn seeing(cluster: &Cluster, values: &[&str]) -> Ended {
-    let cache = folder("helm-cache");
-    let helm = helm(&["template", "postgresql", chart().to_str().unwrap()])
-        .env("KUBECACHEDIR", cache.to_str().unwrap())
-        .args(["--dry-run=server", "--namespace", "default", "--kubeconfig"])
-        .arg(cluster.kubeconfig());
-    with_values(helm, &[&[REQUIRED], values].concat()).run()
+    super::seeing(cluster, "default", &[&[REQUIRED], values].concat())
 }
 
 async fn class(cluster: &Cluster, provisioner: &str, encrypted: Option<&str>) -> String {

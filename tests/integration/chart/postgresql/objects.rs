@@ -236,6 +236,47 @@ fn the_network_policy_lets_in_what_is_needed() {
     assert!(names(&rendered(&["networkPolicy.enabled=false"]), "NetworkPolicy").is_empty());
 }
 
+/// 2.20: each kind of pods has a policy, and what people add is in all of them.
+#[test]
+fn more_rules_hold_for_all_pods_of_the_release() {
+    let on = [
+        "pooler.enabled=true",
+        "pgbackrest.enabled=true",
+        "pgbackrest.s3.bucket=wal",
+        "pgbackrest.s3.existingSecret=keys",
+        "primary.persistence.initialSize=5Gi",
+    ];
+    let policies = [
+        "postgresql",
+        "postgresql-pooler",
+        "postgresql-pgbackrest",
+        "postgresql-volumes",
+    ];
+    // As OpenShift has it.
+    let dns = r#"networkPolicy.extraEgress:=[{"ports":[{"port":5353}]}]"#;
+    let documents = rendered(&[&on[..], &[dns]].concat());
+    for policy in policies {
+        let spec = only(&documents, "NetworkPolicy", policy)["spec"].clone();
+        let egress = spec["egress"].as_sequence().unwrap();
+        assert_eq!(egress[0]["ports"][0]["port"], 53, "{policy}");
+        let last = egress.last().unwrap();
+        assert_eq!(last["ports"][0]["port"], 5353, "{policy}");
+    }
+    let open = rendered(&[&on[..], &["networkPolicy.allowExternalEgress=true"]].concat());
+    for policy in policies {
+        let egress = only(&open, "NetworkPolicy", policy)["spec"]["egress"].clone();
+        let anything = serde_yaml_ng::from_str::<serde_yaml_ng::Value>("[{}]").unwrap();
+        assert_eq!(egress, anything, "{policy}");
+    }
+    let called = r#"networkPolicy.extraIngress:=[{"ports":[{"port":6432}]}]"#;
+    let documents = rendered(&[&on[..], &[called]].concat());
+    for policy in &policies[..2] {
+        let spec = only(&documents, "NetworkPolicy", policy)["spec"].clone();
+        let last = spec["ingress"].as_sequence().unwrap().last().unwrap();
+        assert_eq!(last["ports"][0]["port"], 6432, "{policy}");
+    }
+}
+
 /// 2.14, and what Patroni was seen to need.
 #[test]
 fn drains_take_one_pod_and_patroni_may_do_what_it_does() {

@@ -411,6 +411,27 @@ fn the_policy_lets_jobs_in_and_both_out_to_the_store() {
     assert!(!text(&only(&off, "NetworkPolicy", "postgresql")).contains("8432"));
 }
 
+/// Whatever port the address of the store has, calls go to it.
+#[test]
+fn the_policy_has_the_port_of_the_stores_address() {
+    let ports = |endpoint: &str| -> Vec<u64> {
+        let on = with(&[&format!("pgbackrest.s3.endpoint={endpoint}")]);
+        let jobs = only(&on, "NetworkPolicy", "postgresql-pgbackrest");
+        let own = only(&on, "NetworkPolicy", "postgresql");
+        let store = jobs["spec"]["egress"].as_sequence().unwrap().last();
+        assert_eq!(own["spec"]["egress"].as_sequence().unwrap().last(), store);
+        let ports = store.unwrap()["ports"].as_sequence().unwrap();
+        ports
+            .iter()
+            .map(|it| it["port"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(ports("https://minio.example:9443"), [443, 9000, 9443]);
+    for usual in ["https://minio.example:9000/", "minio.example", ""] {
+        assert_eq!(ports(usual), [443, 9000], "{usual}");
+    }
+}
+
 const BACK: [&str; 4] = [
     "restore.enabled=true",
     "restore.source.path=/production/old",

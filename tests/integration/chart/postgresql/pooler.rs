@@ -244,6 +244,24 @@ fn helm_test_asks_through_it() {
     assert_eq!(asked(&["pooler.enabled=true"]), ["postgresql-master"]);
 }
 
+/// With `poolMode` `statement` PgBouncer ends the session of whoever begins a transaction.
+#[test]
+fn helm_test_begins_no_transaction_through_it() {
+    let pod = only(
+        &with(&["pooler.poolMode=statement"]),
+        "Pod",
+        "postgresql-answers",
+    );
+    let command = |client: &str| {
+        let container = named(&pod["spec"]["containers"], client);
+        container["command"][2].as_str().unwrap().to_owned()
+    };
+    let pooler = command("pooler");
+    assert!(!pooler.contains(" -1 "), "{pooler}");
+    assert_eq!(pooler.matches(" -c ").count(), 1, "{pooler}");
+    assert!(command("client").contains(" -1 "));
+}
+
 #[test]
 fn what_contradicts_it_is_refused() {
     for (values, words) in [

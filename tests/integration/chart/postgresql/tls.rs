@@ -1,5 +1,7 @@
 //! `tls.*`: the certificate that clients see, and who has to speak TLS.
 
+use std::path::PathBuf;
+
 use serde_yaml_ng::Value;
 
 use super::{chart, container, file, is_refused, named, notes, only, pod, rendered};
@@ -30,12 +32,8 @@ fn mounted(spec: &Value) -> (String, Vec<String>) {
     )
 }
 
-#[test]
-fn the_chart_makes_a_certificate_that_stays() {
-    let documents = with(&[&OWN, &["tls.names={db.example.com}"]]);
-    let secret = only(&documents, "Secret", "postgresql-tls");
-    let annotations = &secret["metadata"]["annotations"];
-    assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+/// A folder with the files of the chart's certificate.
+fn written(secret: &Value) -> PathBuf {
     let work = folder("postgresql-tls");
     for key in ["ca.crt", "tls.crt", "tls.key"] {
         use base64::Engine as _;
@@ -45,6 +43,38 @@ fn the_chart_makes_a_certificate_that_stays() {
             .unwrap();
         std::fs::write(work.join(key), pem).unwrap();
     }
+    work
+}
+
+/// Clients look for an address among the addresses of a certificate, and for no name there.
+#[test]
+fn addresses_that_the_certificate_is_good_for_are_addresses_in_it() {
+    let names = r#"tls.names:=["10.0.0.7","2001:DB8::7","DB.Example.com"]"#;
+    let work = written(&only(&with(&[&OWN, &[names]]), "Secret", "postgresql-tls"));
+    for (by, name) in [
+        ("-verify_ip", "10.0.0.7"),
+        ("-verify_ip", "2001:db8::7"),
+        ("-verify_hostname", "db.example.com"),
+    ] {
+        Prepared::new("openssl")
+            .args(["verify", by, name, "-CAfile"])
+            .args([work.join("ca.crt"), work.join("tls.crt")])
+            .succeed();
+    }
+    is_refused(
+        &[&OWN[..], &["tls.names={300.0.0.1}"]].concat(),
+        "error parsing ip: 300.0.0.1",
+    );
+    is_refused(&[&OWN[..], &["tls.names={a:b:zz}"]].concat(), "names");
+}
+
+#[test]
+fn the_chart_makes_a_certificate_that_stays() {
+    let documents = with(&[&OWN, &["tls.names={db.example.com}"]]);
+    let secret = only(&documents, "Secret", "postgresql-tls");
+    let annotations = &secret["metadata"]["annotations"];
+    assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+    let work = written(&secret);
     for name in [
         "postgresql-read.production.svc",
         "postgresql-1.postgresql-hl.production.svc",
@@ -161,8 +191,16 @@ fn whoever_is_not_in_the_pod_has_to_speak_tls_where_it_is_required() {
     let made = lines(&in_a_pod(&[&OWN, &own], &["tls.crt", "tls.key"]));
     let (inside, outside) = made.split_at(
         made.iter()
-            .position(|it| it == "hostnossl all all all reject")
+            .position(|it| it.starts_with("hostnossl "))
             .unwrap(),
+    );
+    // In pg_hba.conf `all` matches no replication.
+    assert_eq!(
+        outside[..2],
+        [
+            "hostnossl replication all all reject",
+            "hostnossl all all all reject"
+        ]
     );
     // The exporter, which asks from within.
     assert!(
