@@ -177,11 +177,12 @@ pub fn parts(plan: &Plan, large_objects: u64, encrypted: bool, options: &Options
         selection: rest,
     };
     // Each of them is in the part, or it would not be in the plan.
-    let own = plan.streams.iter().zip(1..).map(|(tables, number)| Part {
+    let own = plan.streams.iter().zip(&plan.sessions);
+    let own = own.zip(1..).map(|((tables, sessions), number)| Part {
         name: format!("{}{suffix}", key::data(number)),
         content: Content::Tables,
         tables: tables.clone(),
-        sessions: 1,
+        sessions: *sessions,
         large_objects: 0,
         selection: std::iter::once("--section=data".into())
             .chain(tables.iter().map(|it| option("--table=", it)))
@@ -350,11 +351,13 @@ mod tests {
             name: name.to_owned(),
             bytes: 0,
             of_extension: false,
+            of_trusted_owner: false,
             pattern: crate::text::sql::pattern("public", name).into(),
         };
         let plan = Plan {
             rest: vec![table(1, "small")],
             streams: vec![vec![table(2, "La*rge \"x\"")]],
+            sessions: vec![3],
         };
         let [schema, rest, own] = parts(&plan, 7, false, &Options::default())
             .try_into()

@@ -416,6 +416,7 @@ mod tests {
             name: name.to_owned(),
             bytes,
             of_extension: false,
+            of_trusted_owner: false,
             pattern: name.into(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::super::testbed::postgres::{Database, quoted, shared};
 use super::super::testbed::programs::{Ended, Running, backuper, restorer};
 use super::super::testbed::s3_faults::{Fault, Faults};
@@ -146,6 +148,68 @@ fn one_of_them_that_is_lost_fails_the_backup() {
     });
 }
 
+/// What plans queries of a table locks its indexes, and gives them back after each piece.
+#[test]
+fn an_index_that_is_made_anew_meanwhile_waits_for_a_piece_and_no_longer() {
+    let (stage, running, faults) = held_up();
+    let wanted = sum(&stage.database);
+    let psql = stage.database.cluster().tool("psql", stage.database.name());
+    let reindex = psql.args(["-qXc", "REINDEX TABLE live.t"]).start();
+    wait_for("REINDEX waits", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'REINDEX%'";
+        (stage.database.sql(sql).trim() == "1").then_some(())
+    });
+    faults.heal();
+    running.wait().expect_code(0);
+    reindex.wait().expect_code(0);
+    let target = shared().database("split_reindexed");
+    let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
+    restorer(&with(&with(&stage.env(), &target.env()), &told))
+        .run()
+        .expect_code(0);
+    assert_eq!(sum(&target), wanted);
+}
+
+#[test]
+fn a_backup_that_is_stopped_while_several_read_leaves_no_session() {
+    let (stage, running, _faults) = held_up();
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait().code(), Some(143));
+    stage.nothing_is_stored();
+    wait_for("its sessions end with it", || {
+        (sessions(&stage.database, "backuper copy") == 0).then_some(())
+    });
+}
+
+/// Whoever plans a query runs what the table's owner has written into its indexes, which no pg_dump does.
+#[test]
+fn a_table_of_somebody_elses_is_read_by_one_session_that_plans_nothing() {
+    let stage = Stage::new("splitowner");
+    stage.fill("large", 90);
+    let owner = shared().role("owner", "");
+    stage.database.sql(&format!(
+        "CREATE FUNCTION evil(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+           IF current_setting('application_name') = 'backuper copy' THEN RAISE 'planned for a backup'; END IF;
+           RETURN true; END $$;
+         CREATE INDEX ON large (id) WHERE evil(1);
+         ALTER TABLE large OWNER TO {owner}; ALTER FUNCTION evil OWNER TO {owner}"
+    ));
+    let database = stage.database.name();
+    let log = || stage.database.cluster().log();
+    let split = |more: &str| {
+        let told = with(&var("BACKUP_JOBS", "2"), &var("BACKUP_SPLIT_TABLES", more));
+        let before = log().len();
+        let of = sessions_of(&backed_up(&stage, &told).0);
+        (of, log()[before..].contains("planned for a backup"))
+    };
+    assert_eq!(split("auto"), (vec![1], false), "{database}");
+    // It is asked for, and what cannot be planned is read as before.
+    assert_eq!(split("any-owner"), (vec![1], true));
+    stage.database.sql("DROP INDEX large_id_idx");
+    assert_eq!(split("any-owner"), (vec![2], false));
+}
+
 /// It is not asked for: where jobs would idle behind a large table, and only there.
 #[test]
 fn a_table_that_decides_how_long_it_takes_is_split() {
@@ -160,7 +224,9 @@ fn a_table_that_decides_how_long_it_takes_is_split() {
     let refused = stage.backup(&var("BACKUP_SPLIT_TABLES", "yes"));
     refused.expect_code(2);
     assert!(
-        refused.printed().contains("auto, always or never"),
+        refused
+            .printed()
+            .contains("auto, any-owner, always or never"),
         "{refused}"
     );
 }

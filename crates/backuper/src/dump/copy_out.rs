@@ -41,6 +41,8 @@ pub(super) use rows::unfit;
 
 /// How long its beginning may take: a pooler that has no connection to spare lets it wait.
 const BEGINNING: Duration = Duration::from_secs(20);
+/// And that of those which it is done without.
+const MORE: Duration = Duration::from_secs(5);
 /// A snapshot that can be imported for as long as its session lives.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -129,38 +131,55 @@ impl CopyOut {
         }
     }
 
-    /// A session in the snapshot; none where that does not answer.
-    async fn begin(&self, tables: &mut [Table]) -> Option<Result<Begun, Error>> {
+    /// What comes about in time, or why nothing has.
+    async fn within<T>(
+        &self,
+        time: Duration,
+        begun: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, String> {
         tokio::select! {
-            begun = tokio::time::timeout(BEGINNING, begin(self, tables)) => begun.ok(),
-            () = self.stop.cancelled() => {
-                Some(Err(Error::because(Kind::Other, COPYING, &self.target, "stopped")))
-            }
+            begun = tokio::time::timeout(time, begun) => match begun {
+                Ok(begun) => begun.map_err(|error| error.to_string()),
+                Err(_elapsed) => Err(format!("no answer within {} s", time.as_secs())),
+            },
+            () = self.stop.cancelled() => Err("stopped".to_owned()),
         }
     }
 
     /// As many sessions as are to read the rows, or fewer where no more come about: one at least, or why there is
     /// none.
     async fn begin_all(&self, tables: &mut [Table]) -> Result<Vec<Begun>, String> {
-        let unanswered = || format!("no answer within {} s", BEGINNING.as_secs());
-        let first = self.begin(tables).await.ok_or_else(unanswered)?;
-        let first = first.map_err(|error| error.to_string())?;
+        let first = self.within(BEGINNING, begin(self, tables)).await?;
         if self.sessions > 1 {
             let by = (self.split, self.sessions);
-            let divided = divide(&first.0, by, tables).await;
-            divided.map_err(|error| Error::new(COPYING, &self.target, &error).to_string())?;
+            let divided = async {
+                let divided = divide(&first.0, by, tables).await;
+                divided.map_err(|error| Error::new(COPYING, &self.target, &error))
+            };
+            self.within(BEGINNING, divided).await?;
         }
         let mut all = vec![first];
         if tables.iter().any(|it| it.pages.is_some()) {
             let tables = &*tables;
             let more = (1..self.sessions).map(async |_| {
-                let mut same = tables.to_vec();
-                let begun = self.begin(&mut same).await?.ok()?;
-                // They must agree on how rows come.
-                let is_ready = same == tables && read_by_pages(&begun.0).await.is_ok();
-                is_ready.then_some(begun)
+                let begun = async {
+                    let mut same = tables.to_vec();
+                    let begun = begin(self, &mut same).await?;
+                    let ready = read_by_pages(&begun.0).await;
+                    ready.map_err(|error| Error::new(COPYING, &self.target, &error))?;
+                    // They must agree on how rows come.
+                    Ok((same == tables).then_some(begun))
+                };
+                self.within(MORE, begun).await
             });
-            all.extend(join_all(more).await.into_iter().flatten());
+            for begun in join_all(more).await {
+                match begun {
+                    Ok(begun) => all.extend(begun),
+                    Err(why) => {
+                        tracing::info!(tables = %shown(tables), %why, "rows are read by one session less");
+                    }
+                }
+            }
         }
         if all.len() == 1 {
             tables.iter_mut().for_each(|it| it.pages = None);

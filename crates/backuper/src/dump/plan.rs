@@ -117,42 +117,33 @@ pub struct Plan {
     pub rest: Vec<Table>,
     /// The tables of each further stream, largest first; none is empty.
     pub streams: Vec<Vec<Table>>,
+    /// How many sessions read each of them.
+    pub sessions: Vec<u16>,
 }
 
-impl Plan {
-    /// How many of `jobs` sessions read each of the further streams, with no more than so many programs and sessions
-    /// altogether.
-    pub(super) fn sessions(
-        &self,
-        jobs: u16,
-        programs: usize,
-        reading: Reading,
-        split: Split,
-    ) -> Vec<u16> {
-        let bytes = |tables: &[Table]| tables.iter().map(|it| it.bytes).sum::<u64>();
-        let all = bytes(&self.rest) + self.streams.iter().map(|it| bytes(it)).sum::<u64>();
-        let room = programs.saturating_sub(self.streams.len());
-        let of = self.streams.iter().map(|tables| {
-            let largest = tables.first().map_or(0, |it| it.bytes);
-            let sizes = (bytes(tables), largest, all);
-            let sessions = sessions(sizes, usize::from(jobs), reading, split);
-            u16::try_from(sessions.min(room)).unwrap_or(jobs).max(1)
-        });
-        of.collect()
-    }
-}
-
-/// How many of `jobs` sessions read a stream, by its bytes, its largest table's, and those of all streams.
-fn sessions(
-    (bytes, largest, all): (u64, u64, u64),
+/// How rows are read.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
     jobs: usize,
     reading: Reading,
     split: Split,
-) -> usize {
-    if reading.is_by_copy(bytes) {
-        split.sessions(largest, all, jobs)
-    } else {
-        1
+    /// Bytes of all streams.
+    all: u64,
+}
+
+impl Terms {
+    /// How many sessions read a stream of these tables.
+    fn sessions<'a>(&self, tables: impl Iterator<Item = &'a Table> + Clone) -> usize {
+        if !self
+            .reading
+            .is_by_copy(tables.clone().map(|it| it.bytes).sum())
+        {
+            return 1;
+        }
+        let mut split = tables.filter(|it| self.split.takes(it.of_trusted_owner));
+        split.next().map_or(1, |largest| {
+            self.split.sessions(largest.bytes, self.all, self.jobs)
+        })
     }
 }
 
@@ -165,8 +156,8 @@ pub fn distribute(
     mut tables: Vec<Table>,
     jobs: u16,
     programs: usize,
-    reading: Reading,
-    split: Split,
+    (reading, split): (Reading, Split),
+    large_objects: u64,
 ) -> Plan {
     let overhead = STREAM_COST + TABLE_COST * tables.len() as u64;
     // By size, and by name among equals, so that the same database gives the same plan.
@@ -180,7 +171,7 @@ pub fn distribute(
     let mut large = large;
     let overflow = large.split_off(large.len().min(LARGE_TABLES));
     let small: Vec<Table> = small.into_iter().chain(overflow).collect();
-    let common: u64 = small.iter().map(|it| it.bytes).sum();
+    let common = small.iter().map(|it| it.bytes).sum::<u64>() + large_objects;
     let jobs = usize::from(jobs.max(1));
     let all: u64 = large.iter().map(|it| it.bytes).sum();
     let by_copy = reading.is_by_copy(all);
@@ -194,16 +185,27 @@ pub fn distribute(
         Reading::Auto => !apart || *count > 1,
         Reading::Copy => most == 1 || (*apart && *count > 1),
     };
+    let terms = |split| Terms {
+        jobs,
+        reading,
+        split,
+        all: common + all,
+    };
+    // One session for each where several are no faster.
+    let splits = match split {
+        Split::Auto | Split::AnyOwner => vec![Split::Never, split],
+        Split::Always | Split::Never => vec![split],
+    };
     let best = (1..=most)
         .flat_map(|count| [(count, false), (count, true)])
         .filter(may_be)
         .map(|(count, apart)| (count, assign(&large, common, count, apart)))
-        .min_by_key(|(count, bins)| {
+        .flat_map(|(count, bins)| splits.iter().map(move |it| (count, bins.clone(), *it)))
+        .min_by_key(|(count, bins, split)| {
             let loads = loads(&large, common, bins, *count).into_iter().enumerate();
             let loads = loads.map(|(bin, bytes)| {
-                let its = large.iter().zip(bins).find(|(_, it)| **it == bin);
-                let sizes = (bytes, its.map_or(0, |(it, _)| it.bytes), common + all);
-                let sessions = sessions(sizes, jobs, reading, split);
+                let its = large.iter().zip(bins).filter(|(_, it)| **it == bin);
+                let sessions = terms(*split).sessions(its.map(|(it, _)| it));
                 (bytes, if bin == 0 { 1 } else { sessions })
             });
             let more = if by_copy {
@@ -213,8 +215,17 @@ pub fn distribute(
             };
             duration(loads.collect(), jobs) + overhead * *count as u64 + more
         });
-    let bins = best.map(|(_, bins)| bins).unwrap_or_default();
-    gather(large, small, &bins)
+    let (bins, split) = best.map_or((Vec::new(), split), |(_, bins, split)| (bins, split));
+    let mut plan = gather(large, small, &bins);
+    // What they need beside a program for each stream, as long as there is room.
+    let mut room = programs.saturating_sub(plan.streams.len() + 1);
+    let sessions = plan.streams.iter().map(|tables| {
+        let more = (terms(split).sessions(tables.iter()) - 1).min(room);
+        room -= more;
+        u16::try_from(more).map_or(u16::MAX, |it| it.saturating_add(1))
+    });
+    plan.sessions = sessions.collect();
+    plan
 }
 
 /// Bytes of large tables in the common stream, and in others that no COPY reads.
@@ -285,6 +296,7 @@ fn gather(large: Vec<Table>, small: Vec<Table>, bins: &[usize]) -> Plan {
     Plan {
         rest,
         streams: sorted.filter(|it| !it.is_empty()).collect(),
+        sessions: Vec::new(),
     }
 }
 
@@ -304,6 +316,7 @@ mod tests {
             name: format!("t{oid}"),
             bytes: mebibytes << 20,
             of_extension: false,
+            of_trusted_owner: true,
             pattern: format!("t{oid}").into(),
         }
     }
@@ -314,8 +327,8 @@ mod tests {
             (0..5_000).map(|oid| table(oid, 0)).collect(),
             4,
             MANY,
-            Reading::PgDump,
-            Split::Never,
+            (Reading::PgDump, Split::Never),
+            0,
         );
         assert!(plan.streams.is_empty());
         assert_eq!(plan.rest.len(), 5_000);
@@ -327,8 +340,8 @@ mod tests {
             vec![table(1, 1_000), table(2, 500), table(3, 1)],
             2,
             MANY,
-            Reading::PgDump,
-            Split::Never,
+            (Reading::PgDump, Split::Never),
+            0,
         );
         assert_eq!(plan.streams, [[table(1, 1_000)]]);
         assert_eq!(plan.rest, [table(2, 500), table(3, 1)]);
@@ -340,8 +353,8 @@ mod tests {
             vec![table(1, 250), table(2, 245), table(3, 215), table(4, 1)],
             2,
             MANY,
-            Reading::PgDump,
-            Split::Never,
+            (Reading::PgDump, Split::Never),
+            0,
         );
         assert_eq!(plan.streams.len(), 2);
         assert_eq!(
@@ -376,8 +389,8 @@ mod tests {
                 tables.clone(),
                 jobs,
                 programs,
-                Reading::PgDump,
-                Split::Never,
+                (Reading::PgDump, Split::Never),
+                0,
             )
             .streams
             .len()
@@ -394,8 +407,8 @@ mod tests {
                 vec![table(1, 1_000), table(2, 900)],
                 1,
                 MANY,
-                Reading::PgDump,
-                Split::Never
+                (Reading::PgDump, Split::Never),
+                0
             )
             .streams
             .is_empty()
@@ -410,8 +423,8 @@ mod tests {
             vec![mine.clone(), table(2, 1_000)],
             4,
             MANY,
-            Reading::PgDump,
-            Split::Never,
+            (Reading::PgDump, Split::Never),
+            0,
         );
         assert!(plan.rest.contains(&mine));
     }
@@ -419,10 +432,11 @@ mod tests {
     #[test]
     fn an_empty_database_has_one_stream_with_nothing_in_it() {
         assert_eq!(
-            distribute(Vec::new(), 4, MANY, Reading::PgDump, Split::Never),
+            distribute(Vec::new(), 4, MANY, (Reading::PgDump, Split::Never), 0),
             Plan {
                 rest: vec![],
-                streams: vec![]
+                streams: vec![],
+                sessions: vec![]
             }
         );
     }
@@ -433,44 +447,62 @@ mod tests {
             vec![table(1, 1_000), table(2, 500), table(3, 1)],
             2,
             MANY,
-            Reading::Auto,
-            Split::Never,
+            (Reading::Auto, Split::Never),
+            0,
         );
         assert_eq!(plan.rest, [table(3, 1)]);
         assert_eq!(plan.streams.iter().flatten().count(), 2);
-        let one = distribute(vec![table(1, 80)], 4, MANY, Reading::Auto, Split::Never);
+        let one = distribute(
+            vec![table(1, 80)],
+            4,
+            MANY,
+            (Reading::Auto, Split::Never),
+            0,
+        );
         assert_eq!(one.streams, [[table(1, 80)]]);
-        let one = distribute(vec![table(1, 80)], 1, MANY, Reading::Auto, Split::Never);
+        let one = distribute(
+            vec![table(1, 80)],
+            1,
+            MANY,
+            (Reading::Auto, Split::Never),
+            0,
+        );
         assert_eq!(one.streams, [[table(1, 80)]]);
         let two = distribute(
             vec![table(1, 40), table(2, 9)],
             2,
             MANY,
-            Reading::Auto,
-            Split::Never,
+            (Reading::Auto, Split::Never),
+            0,
         );
         assert_eq!(two.streams, [[table(1, 40)]]);
         // Two side by side are worth more than a COPY for both.
         let two = vec![table(1, 500), table(2, 500)];
-        let plan = distribute(two, 4, 2, Reading::Auto, Split::Never);
+        let plan = distribute(two, 4, 2, (Reading::Auto, Split::Never), 0);
         assert_eq!((plan.rest.len(), plan.streams.len()), (1, 1));
         // Another pg_dump would read so many tables' definitions.
         let mut many: Vec<_> = (2..100_000).map(|oid| table(oid, 0)).collect();
         many.push(table(1, 40));
         assert!(
-            distribute(many, 4, MANY, Reading::Auto, Split::Never)
+            distribute(many, 4, MANY, (Reading::Auto, Split::Never), 0)
                 .streams
                 .is_empty()
         );
         // Too little for a session more.
-        let small = distribute(vec![table(1, 20)], 4, MANY, Reading::Auto, Split::Never);
+        let small = distribute(
+            vec![table(1, 20)],
+            4,
+            MANY,
+            (Reading::Auto, Split::Never),
+            0,
+        );
         assert!(small.streams.is_empty());
         let all = distribute(
             vec![table(1, 1), table(2, 0)],
             4,
             MANY,
-            Reading::Copy,
-            Split::Never,
+            (Reading::Copy, Split::Never),
+            0,
         );
         assert_eq!(
             (all.rest, all.streams),
@@ -480,26 +512,56 @@ mod tests {
 
     #[test]
     fn one_huge_table_is_read_by_as_many_sessions_as_it_deserves() {
-        let plan = |sizes: &[u64], jobs| {
+        let plan = |sizes: &[u64], jobs, programs, large_objects: u64| {
             let tables = (1..).zip(sizes).map(|(oid, it)| table(oid, *it)).collect();
-            let plan = distribute(tables, jobs, MANY, Reading::Auto, Split::Auto);
-            let sessions = plan.sessions(jobs, MANY, Reading::Auto, Split::Auto);
-            (plan, sessions)
+            distribute(
+                tables,
+                jobs,
+                programs,
+                (Reading::Auto, Split::Auto),
+                large_objects << 20,
+            )
         };
-        let (one, sessions) = plan(&[10_000, 1], 4);
-        assert_eq!((one.streams.len(), sessions), (1, vec![4]));
-        assert_eq!(one.sessions(4, 3, Reading::Auto, Split::Auto), [2]);
-        assert_eq!(one.sessions(4, 0, Reading::Auto, Split::Auto), [1]);
-        assert_eq!(one.sessions(4, MANY, Reading::PgDump, Split::Always), [1]);
+        let one = plan(&[10_000, 1], 4, MANY, 0);
+        assert_eq!((one.streams.len(), one.sessions), (1, vec![4]));
+        assert_eq!(plan(&[10_000, 1], 4, 4, 0).sessions, [3]);
+        assert_eq!(plan(&[10_000, 1], 4, 2, 0).sessions, [1]);
+        // Large objects are read beside it.
+        assert_eq!(plan(&[10_000, 1], 2, MANY, 10_000).sessions, [1]);
         // The others are read meanwhile, and by no fewer sessions than before.
-        let (shared, sessions) = plan(&[6_000, 1_000, 1_000, 1_000, 1_000], 4);
+        let shared = plan(&[6_000, 1_000, 1_000, 1_000, 1_000], 4, MANY, 0);
         let huge = shared.streams.iter().position(|it| it[0].oid == 1).unwrap();
-        assert_eq!(sessions[huge], 2);
-        assert_eq!(sessions.iter().max(), Some(&2));
+        assert_eq!(shared.sessions[huge], 2);
+        assert_eq!(
+            shared.sessions.iter().sum::<u16>(),
+            u16::try_from(shared.sessions.len()).unwrap() + 1
+        );
         assert!(shared.streams.len() >= 3, "{shared:?}");
         // Alike, they need nobody's help.
-        let (_, sessions) = plan(&[1_000; 8], 4);
-        assert!(sessions.iter().all(|it| *it == 1), "{sessions:?}");
+        let alike = plan(&[1_000; 8], 4, MANY, 0);
+        assert!(alike.sessions.iter().all(|it| *it == 1), "{alike:?}");
+        let halves = plan(&[5_000, 5_000], 3, MANY, 0);
+        assert_eq!(halves.sessions, [1, 1]);
+    }
+
+    #[test]
+    fn a_table_of_somebody_elses_is_read_by_one_session() {
+        let plan = |split| {
+            let mut other = table(1, 10_000);
+            other.of_trusted_owner = false;
+            distribute(vec![other], 4, MANY, (Reading::Auto, split), 0).sessions
+        };
+        assert_eq!(plan(Split::Auto), [1]);
+        assert_eq!(plan(Split::AnyOwner), [4]);
+        assert_eq!(plan(Split::Always), [4]);
+        let by_pg_dump = distribute(
+            vec![table(1, 10_000)],
+            4,
+            MANY,
+            (Reading::PgDump, Split::Always),
+            0,
+        );
+        assert!(by_pg_dump.sessions.iter().all(|it| *it == 1));
     }
 
     proptest! {
@@ -508,10 +570,10 @@ mod tests {
             sizes in prop::collection::vec(0u64..2_000, 0..60),
             jobs in 0u16..9,
             reading in prop::sample::select(READINGS.map(|it| it.0).to_vec()),
-            split in prop::sample::select(vec![Split::Auto, Split::Always, Split::Never]),
+            split in prop::sample::select(split::WORDS.map(|it| it.0).to_vec()),
         ) {
             let tables: Vec<_> = (0u32..).zip(&sizes).map(|(oid, size)| table(oid, *size)).collect();
-            let plan = distribute(tables.clone(), jobs, MANY, reading, split);
+            let plan = distribute(tables.clone(), jobs, MANY, (reading, split), 0);
             let most = if jobs < 2 { 2 } else { usize::from(jobs) * STREAMS_PER_JOB };
             prop_assert!(plan.streams.len() < most);
             let mut taken: Vec<u32> = plan.rest.iter().chain(plan.streams.iter().flatten()).map(|it| it.oid).collect();

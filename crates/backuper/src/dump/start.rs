@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copy_out::Held;
 use super::explain::Questions;
+use super::plan::{Plan, Split};
 use super::pump::{First, FirstBytes, Ready, Running};
 use super::{APPLICATION, Dump, Error, Part, broken, failed, plan};
 use crate::archive::manifest::{self, Content};
@@ -31,6 +32,9 @@ use crate::text::sql;
 const TRIES: u32 = 10;
 /// How many of these may fail for a reason that nobody finds.
 const UNEXPLAINED: u32 = 3;
+/// From this major on a server reads pages of a table without those that stand before them: PostgreSQL 14's release
+/// notes, "TID range scans".
+const READS_PAGES: u32 = 14;
 /// Programs of a dump that has one stream of rows beside the schema.
 const FEWEST: usize = 2;
 /// How many names a sentence holds before it only counts.
@@ -145,19 +149,12 @@ impl Dump {
             survey = self.survey(holder) => survey?,
             () = stop.cancelled() => return Err(stopped()),
         };
-        // One is for the schema.
-        let programs = limits.programs.saturating_sub(1);
-        let (reading, split) = (self.reading, self.split);
-        let plan = plan::distribute(survey.tables.clone(), limits.jobs, programs, reading, split);
-        let sessions_of = plan.sessions(limits.jobs, programs, reading, split);
+        let plan = self.plan(&survey, limits);
         self.progress.dumping(&survey.tables);
         let snapshot = Snapshot::take(holder, target).await?;
         // Once more: a table may have come since.
         let chosen = self.chosen(holder).await?;
-        let mut parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
-        let own = parts.iter_mut().filter(|it| it.content == Content::Tables);
-        own.zip(sessions_of)
-            .for_each(|(part, sessions)| part.sessions = sessions);
+        let parts = self.parts(&plan, survey.large_objects, chosen.as_ref());
         let held = Held {
             id: snapshot.id.clone(),
             _holder: Arc::clone(holder),
@@ -208,6 +205,20 @@ impl Dump {
                 Err(failure)
             }
         }
+    }
+
+    /// Who reads which tables.
+    fn plan(&self, survey: &Survey, limits: Limits) -> Plan {
+        // One is for the schema.
+        let programs = limits.programs.saturating_sub(1);
+        // An older server reads a whole table for some of its pages.
+        let split = match self.way.major {
+            ..READS_PAGES => Split::Never,
+            READS_PAGES.. => self.split,
+        };
+        let tables = survey.tables.clone();
+        let how = (self.reading, split);
+        plan::distribute(tables, limits.jobs, programs, how, survey.large_objects)
     }
 
     /// What is said when time is up.

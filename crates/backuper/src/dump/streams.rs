@@ -101,7 +101,7 @@ async fn turns(streams: &[Ready], queue: &Queue) -> Vec<Option<Turn>> {
         .map(Ready::part)
         .enumerate()
         .filter(|(_, part)| part.content != Content::Schema)
-        .map(|(number, part)| (part.bytes(), number, part.sessions))
+        .map(|(number, part)| (part.bytes() + part.large_objects, number, part.sessions))
         .collect();
     largest.sort_unstable_by_key(|(bytes, number, _)| (std::cmp::Reverse(*bytes), *number));
     let mut turns: Vec<Option<Turn>> = streams.iter().map(|_| None).collect();

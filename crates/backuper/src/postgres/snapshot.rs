@@ -32,7 +32,8 @@ const TABLES: &str = "
                       AND d.objid = n.oid AND d.deptype = 'e'),
            pg_is_in_recovery() AND c.relpersistence = 'u',
            convert_to(format('\"%s\".\"%s\"', replace(n.nspname, '\"', '\"\"'), replace(c.relname, '\"', '\"\"')),
-                      getdatabaseencoding())
+                      getdatabaseencoding()),
+           EXISTS (SELECT FROM pg_roles r WHERE r.oid = c.relowner AND (r.rolsuper OR r.rolname = current_user))
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ($1::oid[] IS NULL OR c.oid = ANY ($1))
        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
@@ -61,6 +62,9 @@ pub struct Table {
     pub bytes: u64,
     /// Whether an extension made it: pg_dump alone knows which of its rows are ours.
     pub of_extension: bool,
+    /// Whether its owner is the role itself or a superuser. Whoever plans a query of a table runs what its owner has
+    /// written into its indexes, and pg_dump plans none.
+    pub of_trusted_owner: bool,
     /// What matches exactly this table where pg_dump takes a pattern, in the database's encoding:
     /// pg_dump hands its arguments to the server as they are.
     pub pattern: OsString,
@@ -126,6 +130,7 @@ impl Survey {
                 name: row.get(2),
                 bytes: bytes.unsigned_abs(),
                 of_extension: row.get(4),
+                of_trusted_owner: row.get(7),
                 pattern: OsString::from_vec(row.get(6)),
             };
             if row.get(5) {
@@ -252,6 +257,7 @@ impl Shapes {
             name: shape.name.clone(),
             bytes: 0,
             of_extension: false,
+            of_trusted_owner: false,
             pattern: sql::pattern(&shape.schema, &shape.name).into(),
         };
         let named = |it: Table| ((it.schema.clone(), it.name.clone()), it);

@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 use super::head::Table;
 use crate::text::sql;
 
+/// Bytes of a page, about.
+const PAGE: u64 = 8 << 10;
+
 /// A table's pages, so many for each COPY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pages {
@@ -19,13 +22,16 @@ pub(super) struct Pages {
 
 impl Pages {
     /// As many for each COPY as have so many bytes of a table with so many, where `sessions` read it; none: it is
-    /// one piece. With `small`, small tables are several too.
+    /// one piece. What is out of line is compressed most often, and a piece that is longer on its way than on disk
+    /// lets the other sessions wait. With `small`, small tables are several too.
     pub(super) fn of(
         all: u32,
         (bytes, piece): (u64, u64),
         small: bool,
         sessions: usize,
     ) -> Option<Self> {
+        let is_in_line = bytes / 2 <= u64::from(all) * PAGE;
+        let piece = if is_in_line { piece } else { piece / 4 };
         let share = u128::from(all) * u128::from(piece) / u128::from(bytes.max(1));
         let mut each = u32::try_from(share).unwrap_or(u32::MAX).max(1);
         if small {
@@ -165,7 +171,8 @@ mod tests {
         };
         assert_eq!(of(81_920, 640 << 20, false), Some((512, 160)));
         // Out of line.
-        assert_eq!(of(148, 238 << 20, false), Some((2, 74)));
+        assert_eq!(of(148, 238 << 20, false), Some((1, 148)));
+        assert_eq!(of(81_920, 2_560 << 20, false), Some((32, 2_560)));
         assert_eq!(of(3, 10 << 30, false), Some((1, 3)));
         // The largest that there may be.
         let most = of(u32::MAX - 1, u64::from(u32::MAX - 1) << 13, false).unwrap();

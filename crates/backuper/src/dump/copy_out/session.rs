@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
-use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{SimpleQueryMessage, Statement};
 
 use super::CopyOut;
 use super::binary::Type;
@@ -73,7 +73,10 @@ pub(super) async fn begin(copy: &CopyOut, tables: &mut [Table]) -> Result<Begun,
     }
     // What every COPY is proved by must be there: pg_dump is still at hand.
     let first = tables.first();
-    named(&session, first, first).await.map_err(beginning)?;
+    let asked = session.prepare(NAMED).await.map_err(beginning)?;
+    named(&session, &asked, first, first)
+        .await
+        .map_err(beginning)?;
     Ok((session, passed))
 }
 
@@ -85,55 +88,78 @@ fn ahead(sessions: usize) -> usize {
     }
 }
 
-/// Divides tables among so many sessions, if the server reads pages without reading all that stand before them, as
-/// PostgreSQL does from 14 on.
+/// Divides tables among so many sessions, where the server reads pages without reading all that stand before them.
+///
+/// Whoever plans a query of a table locks its indexes, evaluates their expressions and asks what extensions have put
+/// into the planner. A COPY of the table does nothing of it: so each is tried while pg_dump is at hand, none that
+/// belongs to somebody who might harm the role by it is split, and the locks are given back.
 pub(super) async fn divide(
     session: &Session,
     (split, sessions): (Split, usize),
     tables: &mut [Table],
 ) -> Result<(), tokio_postgres::Error> {
-    const SIZES: &str = "
-        SELECT pg_relation_size(w.oid) / current_setting('block_size')::int, pg_table_size(w.oid), w.oid::regclass::text
-          FROM unnest($1::oid[]) WITH ORDINALITY AS w (oid, place) ORDER BY w.place";
+    const FOUND: &str = "
+        SELECT pg_relation_size(c.oid) / current_setting('block_size')::int, pg_table_size(c.oid), w.oid::regclass::text,
+               r.rolsuper OR r.rolname = current_user
+          FROM unnest($1::oid[]) WITH ORDINALITY AS w (oid, place) JOIN pg_class c ON c.oid = w.oid
+          JOIN pg_roles r ON r.oid = c.relowner
+         ORDER BY w.place";
     let oids: Vec<u32> = tables.iter().map(|it| it.oid).collect();
-    let piece = (ahead(sessions) * CHUNK) as u64;
-    let mut divided: Vec<(Option<Pages>, String)> = Vec::with_capacity(tables.len());
-    for (row, table) in session.query(SIZES, &[&oids]).await?.iter().zip(&*tables) {
+    // It should have room where it waits, whatever it is longer on its way than on disk.
+    let piece = (ahead(sessions) * CHUNK * 3 / 4) as u64;
+    let found = session.query(FOUND, &[&oids]).await?;
+    let mut names: Vec<String> = Vec::with_capacity(tables.len());
+    for (table, row) in tables.iter_mut().zip(&found) {
         let (pages, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let (pages, bytes) = (u32::try_from(pages), u64::try_from(bytes));
-        let pages = match (pages, bytes) {
-            // Of rows without columns there is no query.
-            (Ok(all), Ok(bytes)) if !table.columns.is_empty() => {
+        let is_split = split.takes(row.try_get(3)?) && !table.columns.is_empty();
+        table.pages = match (u32::try_from(pages), u64::try_from(bytes)) {
+            (Ok(all), Ok(bytes)) if is_split => {
                 Pages::of(all, (bytes, piece), split == Split::Always, sessions)
             }
             _ => None,
         };
-        divided.push((pages, row.try_get(2)?));
+        names.push(row.try_get(2)?);
     }
-    for (table, (pages, _)) in tables.iter_mut().zip(&divided) {
-        table.pages = *pages;
+    if tables.iter().all(|it| it.pages.is_none()) {
+        return Ok(());
     }
-    let first = pieces(tables).find(|it| it.pages().is_some());
-    let Some(first) = first else { return Ok(()) };
-    let name = tables
-        .iter()
-        .zip(&divided)
-        .find(|(it, _)| it.oid == first.table.oid);
-    let name = name.map_or("", |(_, (_, name))| name);
     read_by_pages(session).await?;
-    let explain = format!("EXPLAIN {}", first.select(name));
-    let plan = session.query(&explain, &[]).await?;
-    let line = plan.first().and_then(|it| it.try_get::<_, String>(0).ok());
-    if !line.is_some_and(|it| it.starts_with("Tid Range Scan")) {
-        tables.iter_mut().for_each(|it| it.pages = None);
+    for (table, name) in tables.iter_mut().zip(&names) {
+        let first = pieces(std::slice::from_ref(table)).next();
+        let Some(query) = first
+            .filter(|it| it.pages().is_some())
+            .map(|it| it.select(name))
+        else {
+            continue;
+        };
+        let explain = format!("SET LOCAL lock_timeout = '3s'; EXPLAIN {query}");
+        let plan = session.simple_query(&explain).await;
+        let by_pages = plan.is_ok_and(|plan| {
+            let mut lines = plan.iter().filter_map(|it| match it {
+                SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            });
+            lines
+                .next()
+                .is_some_and(|it| it.starts_with("Tid Range Scan"))
+        });
+        if !by_pages {
+            table.pages = None;
+        }
+        session.batch_execute(GIVE_BACK).await?;
     }
     Ok(())
 }
 
-/// Has the planner read pages of a table by their numbers, and in their order.
+/// What a query has locked beside the tables that were locked before.
+const GIVE_BACK: &str = "ROLLBACK TO SAVEPOINT piece";
+
+/// Has the planner read pages of a table by their numbers, and in their order. REINDEX may hold an index, or wait for
+/// it while another session of ours has it: nobody would ever see that this one waits for a third.
 pub(super) async fn read_by_pages(session: &Session) -> Result<(), tokio_postgres::Error> {
     const BY_PAGES: &str = "
-        SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0";
+        SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0;
+        SET LOCAL lock_timeout = '60s'; SAVEPOINT piece";
     session.batch_execute(BY_PAGES).await
 }
 
@@ -229,12 +255,13 @@ pub(super) async fn copy_all(
     (number, sessions): (usize, usize),
 ) -> Result<(), Error> {
     let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
+    let is_split = tables.iter().any(|it| it.pages.is_some());
     let copied = async {
         let mut next = pieces(&tables).skip(number).step_by(sessions);
         let mut piece = next.next();
-        let mut before = named(&session, None, piece.map(|it| it.table))
-            .await
-            .map_err(failed)?;
+        let asked = session.prepare(NAMED).await.map_err(failed)?;
+        let first = piece.map(|it| it.table);
+        let mut before = named(&session, &asked, None, first).await.map_err(failed)?;
         while let Some(this) = piece {
             let rows = session
                 .copy_out(&this.copy(&before.name))
@@ -246,9 +273,15 @@ pub(super) async fn copy_all(
                 row.map_err(failed)?;
             }
             piece = next.next();
-            let after = named(&session, Some(this.table), piece.map(|it| it.table))
-                .await
-                .map_err(failed)?;
+            let give_back = async {
+                match is_split {
+                    true => session.batch_execute(GIVE_BACK).await,
+                    false => Ok(()),
+                }
+            };
+            let after = named(&session, &asked, Some(this.table), piece.map(|it| it.table));
+            // Without waiting for the one before the other is asked.
+            let ((), after) = futures::try_join!(give_back, after).map_err(failed)?;
             if !after.proves(&this, &before) {
                 let why = format!(
                     "the name of {} has led to another table, since a schema was renamed at that moment; run the backup again, or with BACKUP_ROWS=pg_dump where that happens each time",
@@ -298,19 +331,64 @@ impl Named {
 /// ours reads.
 async fn named(
     session: &Session,
+    asked: &Statement,
     last: Option<&Table>,
     next: Option<&Table>,
 ) -> Result<Named, tokio_postgres::Error> {
-    const NAMED: &str = "
-        SELECT CASE WHEN pg_relation_size('pg_largeobject_metadata') >= 0 THEN coalesce($1::oid::regclass::text, '') END,
-               pg_stat_get_xact_numscans($2),
-               pg_stat_get_xact_blocks_fetched($2), pg_stat_get_xact_blocks_fetched($1)";
     let [next, last] = [next, last].map(|it| it.map(|it| it.oid));
     let parameters: [&(dyn ToSql + Sync); 2] = [&next, &last];
-    let row = session.query_one(NAMED, &parameters).await?;
+    let row = session.query_one(asked, &parameters).await?;
     Ok(Named {
         name: row.try_get(0)?,
         scans: row.try_get(1)?,
         pages: [row.try_get(2)?, row.try_get(3)?],
     })
+}
+
+const NAMED: &str = "
+    SELECT CASE WHEN pg_relation_size('pg_largeobject_metadata') >= 0 THEN coalesce($1::oid::regclass::text, '') END,
+           pg_stat_get_xact_numscans($2), pg_stat_get_xact_blocks_fetched($2), pg_stat_get_xact_blocks_fetched($1)";
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn a_piece_is_proved_by_the_pages_that_were_asked_for() {
+        let table = |pages| Table {
+            entry: 1,
+            oid: 42,
+            shown: String::new(),
+            columns: Vec::new(),
+            list: String::new(),
+            encoding: String::new(),
+            binary: None,
+            pages,
+        };
+        let named = |scans, pages| Named {
+            name: String::new(),
+            scans,
+            pages,
+        };
+        let each = NonZeroU32::new(4).unwrap();
+        let split = [table(Some(Pages { all: 10, each }))];
+        let before = named(Some(0), [None, Some(100)]);
+        let proves =
+            |piece: &Piece<'_>, scans, now| named(scans, [now, None]).proves(piece, &before);
+        let all: Vec<Piece<'_>> = pieces(&split).collect();
+        assert!(proves(&all[0], Some(0), Some(104)));
+        assert!(!proves(&all[0], Some(1), Some(103)));
+        assert!(proves(&all[2], Some(0), Some(102)));
+        for now in [Some(100), None] {
+            assert!(!proves(&all[2], Some(1), now));
+        }
+        let whole = [table(None)];
+        let whole = pieces(&whole).next().unwrap();
+        assert!(proves(&whole, Some(1), Some(100)));
+        for scans in [Some(0), Some(2), None] {
+            assert!(!proves(&whole, scans, Some(1_000)));
+        }
+    }
 }

@@ -9,17 +9,21 @@ const WORTH_SPLITTING: u64 = 64 << 20;
 /// How many sessions read the rows of a large table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Split {
-    /// Several, where jobs would idle behind it otherwise.
+    /// Several, where jobs would idle behind it otherwise and its owner could harm the role in no other way than
+    /// before.
     #[default]
     Auto,
-    /// As many as there are jobs, also of small ones.
+    /// Several, whoever owns it.
+    AnyOwner,
+    /// As many as there are jobs, also of small ones and whoever owns them.
     Always,
     /// One.
     Never,
 }
 
-const WORDS: [(Split, &str); 3] = [
+pub(super) const WORDS: [(Split, &str); 4] = [
     (Split::Auto, "auto"),
+    (Split::AnyOwner, "any-owner"),
     (Split::Always, "always"),
     (Split::Never, "never"),
 ];
@@ -40,19 +44,28 @@ impl FromStr for Split {
         }
         let word = WORDS.iter().find(|(_, word)| *word == text);
         word.map(|(split, _)| *split)
-            .ok_or("auto, always or never is needed")
+            .ok_or("auto, any-owner, always or never is needed")
     }
 }
 
 impl Split {
+    /// Whether a table may be split.
+    pub(in crate::dump) fn takes(self, of_trusted_owner: bool) -> bool {
+        match self {
+            Self::Auto => of_trusted_owner,
+            Self::AnyOwner | Self::Always => true,
+            Self::Never => false,
+        }
+    }
+
     /// How many of `jobs` sessions read a table of so many bytes, where all have so many: its share.
     pub(super) fn sessions(self, bytes: u64, all: u64, jobs: usize) -> usize {
         let jobs = jobs.max(1);
         match self {
             Self::Never => 1,
             Self::Always => jobs,
-            Self::Auto if bytes < WORTH_SPLITTING => 1,
-            Self::Auto => {
+            Self::Auto | Self::AnyOwner if bytes < WORTH_SPLITTING => 1,
+            Self::Auto | Self::AnyOwner => {
                 let (bytes, all) = (u128::from(bytes), u128::from(all.max(bytes)));
                 // Rounded: a third of a session more is not worth the pages that it takes of the server's cache.
                 let share = (2 * bytes * jobs as u128 + all) / (2 * all);
