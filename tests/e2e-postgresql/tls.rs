@@ -47,6 +47,18 @@ fn nobody_is_let_in_without_tls_and_a_renewed_certificate_is_used_without_a_rest
         let plain = at(&release, service, "sslmode=disable");
         assert_eq!(release.on_node(login, &plain, ASKED), None, "{service}");
     }
+    // For pg_hba.conf replication is none of all databases.
+    let replication = secret("replication-password", "postgresql");
+    let walsender = |how: &str| {
+        let to = at(
+            &release,
+            "postgresql-master",
+            &format!("replication=true {how}"),
+        );
+        release.on_node(("repl_user", &replication), &to, "IDENTIFY_SYSTEM")
+    };
+    assert!(walsender(&verified).is_some());
+    assert_eq!(walsender("sslmode=disable"), None);
     let metrics = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9187/metrics').read().decode())";
     eventually("an exporter that is let in", async || {
         let python = [

@@ -54,6 +54,7 @@ mod store_hints;
 mod stores;
 mod swap;
 mod tasks;
+mod tenants;
 mod tls;
 mod told;
 mod turns;

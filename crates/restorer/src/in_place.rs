@@ -240,6 +240,7 @@ impl Replacing<'_> {
             if let Some(left) = &left {
                 self.remove_left(transaction, left, None).await?;
             }
+            transaction.unpin().await?;
             transaction.write(&restricted.begin()).await?;
             let (reader, writer) = pipe()?;
             let known = restricted.is_known();

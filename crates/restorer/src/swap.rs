@@ -162,7 +162,8 @@ impl Swap {
 /// Whether there is anything that is worth to be kept.
 async fn holds_contents(session: &Client, target: &Target) -> Result<bool, Failure> {
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
-    if mark::find(session).await.map_err(failed)?.is_some() {
+    let mark = mark::find(session).await.map_err(failed)?;
+    if mark.is_some_and(|it| it.is_trusted) {
         return Ok(false);
     }
     let row = session.query_one(OBJECTS, &[]).await.map_err(failed)?;

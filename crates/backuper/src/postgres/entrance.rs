@@ -126,6 +126,11 @@ impl Target {
     }
 }
 
+/// For the statements of one message, which are a transaction: whoever may make operators in a schema that the role or
+/// the database has in its path would have them called otherwise, since one of the very types wins.
+/// PostgreSQL manual, 10.2: operators.
+pub(super) const PINNED: &str = "SET LOCAL search_path = pg_catalog;";
+
 /// The first value of an answer. By the simple protocol: prepared statements are among what a pool
 /// may mix up.
 pub(super) async fn ask(
@@ -182,7 +187,7 @@ async fn examine(session: &Session, target: &Target, options: bool) -> Result<Wa
         "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
     };
     let sql = format!(
-        "SELECT count(*) || ' ' || {language}
+        "{PINNED} SELECT count(*) || ' ' || {language}
            FROM pg_catalog.pg_settings
            JOIN (VALUES ('default_transaction_read_only', 'off'), ('array_nulls', 'on'),
                         ('default_transaction_isolation', 'read committed'),

@@ -30,18 +30,32 @@ pub fn remove() -> String {
     format!("DROP SCHEMA IF EXISTS {}", quote(SCHEMA))
 }
 
-/// What the mark says, in the transaction that is open; none where there is no mark.
+/// A mark that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it says.
+    pub comment: String,
+    /// Whether only those can have made it who could drop the database as well: it belongs to its owner, to a
+    /// superuser, or to the role that asks. Whoever may make schemas may make this one.
+    pub is_trusted: bool,
+}
+
+/// The mark, in the transaction that is open; none where there is no mark.
 ///
 /// # Errors
 /// What the server said.
-pub async fn find(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let row = client
-        .query_opt(
-            "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = $1",
-            &[&SCHEMA],
-        )
-        .await?;
-    Ok(row.map(|it| it.get(0)))
+pub async fn find(client: &Client) -> Result<Option<Found>, tokio_postgres::Error> {
+    const FIND: &str = "
+        SELECT coalesce(obj_description(n.oid, 'pg_namespace'), ''),
+               coalesce(r.rolsuper OR r.rolname = current_user OR r.oid = d.datdba, false)
+          FROM pg_namespace n JOIN pg_database d ON d.datname = current_database()
+          LEFT JOIN pg_roles r ON r.oid = n.nspowner
+         WHERE n.nspname = $1";
+    let row = client.query_opt(FIND, &[&SCHEMA]).await?;
+    Ok(row.map(|it| Found {
+        comment: it.get(0),
+        is_trusted: it.get(1),
+    }))
 }
 
 /// The key of the backup that a mark names.

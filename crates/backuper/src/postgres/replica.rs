@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::entrance::ask;
+use super::entrance::{PINNED, ask};
 use super::session::Session;
 use super::{Error, Kind, Target};
 use crate::link_local::is_link_local;
@@ -36,7 +36,7 @@ pub(super) struct Replica {
 impl Replica {
     /// The standby that a session is with; none: it is a primary.
     pub(super) async fn of(session: &Session, target: &Target) -> Result<Option<Self>, Error> {
-        let told = ask(session, STANDBY, target).await?;
+        let told = ask(session, &format!("{PINNED}{STANDBY}"), target).await?;
         Ok(told.as_deref().and_then(read))
     }
 }

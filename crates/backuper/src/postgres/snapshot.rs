@@ -33,10 +33,19 @@ const TABLES: &str = "
            pg_is_in_recovery() AND c.relpersistence = 'u',
            convert_to(format('\"%s\".\"%s\"', replace(n.nspname, '\"', '\"\"'), replace(c.relname, '\"', '\"\"')),
                       getdatabaseencoding()),
-           EXISTS (SELECT FROM pg_roles r WHERE r.oid = c.relowner AND (r.rolsuper OR r.rolname = current_user))
+           c.relowner IN (SELECT oid FROM trusted) AND n.nspowner IN (SELECT oid FROM trusted)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ($1::oid[] IS NULL OR c.oid = ANY ($1))
        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
+
+/// Roles that can do no more by what the session calls for them than they could before. `pg_database_owner` is who
+/// owns the database.
+pub(crate) const TRUSTED: &str = "
+    SELECT r.oid FROM pg_roles r
+     WHERE r.rolsuper OR r.rolname = current_user
+        OR r.rolname = 'pg_database_owner'
+           AND EXISTS (SELECT FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba
+                        WHERE d.datname = current_database() AND (o.rolsuper OR o.rolname = current_user))";
 
 /// What must not change between the snapshot and the locks: where the rows are, and the names of the
 /// table and its columns. An order would cost more than the sum of hashes.
@@ -62,8 +71,8 @@ pub struct Table {
     pub bytes: u64,
     /// Whether an extension made it: pg_dump alone knows which of its rows are ours.
     pub of_extension: bool,
-    /// Whether its owner is the role itself or a superuser. Whoever plans a query of a table runs what its owner has
-    /// written into its indexes, and pg_dump plans none.
+    /// Whether its owner, and that of its schema, is the role itself or a superuser. Whoever plans a query of a table runs what its owner has
+    /// written into its indexes, or what has its name by then, and pg_dump plans none.
     pub of_trusted_owner: bool,
     /// What matches exactly this table where pg_dump takes a pattern, in the database's encoding:
     /// pg_dump hands its arguments to the server as they are.
@@ -98,7 +107,8 @@ impl Survey {
             |error: tokio_postgres::Error| Error::new("reading the tables of", target, &error);
         let limit = format!("SET lock_timeout = {}", lock_timeout.as_millis());
         session.batch_execute(&limit).await.map_err(failed)?;
-        let rows = session.query(TABLES, &[&only]).await.map_err(|error| {
+        let tables = format!("WITH trusted AS MATERIALIZED ({TRUSTED}) {TABLES}");
+        let rows = session.query(&tables, &[&only]).await.map_err(|error| {
             if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
                 return failed(error);
             }
@@ -182,7 +192,7 @@ impl Snapshot {
             Error::because(Kind::Other, "taking a snapshot of", target, why)
         })?;
         // Asked of the snapshot itself: what it shows is what the backup would be.
-        if let Some(comment) = mark::find(holder).await.map_err(failed)? {
+        if let Some(mark::Found { comment, .. }) = mark::find(holder).await.map_err(failed)? {
             let why = mark::refusal(&comment);
             return Err(Error::because(Kind::Unsupported, "backing up", target, why));
         }

@@ -100,8 +100,9 @@ impl Transaction {
             lines: 0,
             labels: Vec::new(),
         };
+        // What a database's owner has in its path must not be called by statements of ours.
         let begin = format!(
-            "{SETTINGS}BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL client_min_messages = warning;\n{settings}SELECT pg_catalog.pg_current_xact_id() AS oiler_transaction \\gset\n\\echo {NUMBER}:oiler_transaction\n"
+            "SET search_path = pg_catalog;\n{SETTINGS}BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL client_min_messages = warning;\n{settings}SELECT pg_catalog.pg_current_xact_id() AS oiler_transaction \\gset\n\\echo {NUMBER}:oiler_transaction\n"
         );
         let begun = transaction.write(&begin).await;
         match transaction.answer(NUMBER).await {
@@ -124,6 +125,11 @@ impl Transaction {
         self.lines += line_ends(bytes);
         let written = self.stdin.write_all(bytes).await;
         written.map_err(|_closed| gone())
+    }
+
+    /// For a script that may rely on the path of the role or the database.
+    pub(super) async fn unpin(&mut self) -> Result<(), Failure> {
+        self.write("RESET search_path;\n").await
     }
 
     /// Copies a script to psql, as fast as the server takes it.

@@ -46,7 +46,7 @@ pub(crate) async fn begin(
 pub(crate) async fn is_of_made(session: &Client, target: &Target) -> Result<bool, Failure> {
     let found = mark::find(session).await;
     let found = found.map_err(|error| postgres::Error::new("examining", target, &error))?;
-    Ok(found.is_some_and(|it| mark::is_of_made(&it)))
+    Ok(found.is_some_and(|it| it.is_trusted && mark::is_of_made(&it.comment)))
 }
 
 /// Where a mark may be, and what it takes to know what it stands for.
@@ -87,9 +87,18 @@ pub async fn left_by(here: Place<'_>, stop: &CancellationToken) -> Result<Option
     let found = mark::find(session)
         .await
         .map_err(|error| postgres::Error::new("examining", target, &error))?;
-    let Some(comment) = found else {
+    let Some(mark::Found {
+        comment,
+        is_trusted,
+    }) = found
+    else {
         return Ok(None);
     };
+    if !is_trusted {
+        return Err(Failure::refused(format!(
+            "the schema {SCHEMA} of {target} belongs neither to the database's owner nor to a superuser nor to this role, so it may be somebody's who wants other contents removed; drop it and restore again, or restore as its owner"
+        )));
+    }
     let Some(key) = mark::key(&comment) else {
         return Err(Failure::refused(format!(
             "{target} holds a part of an unknown backup, as its schema {SCHEMA} says; drop the database and restore again"

@@ -40,7 +40,7 @@ const OTHERS: &str = "
 pub(super) async fn mark(asking: Asking<'_>) -> Finding {
     match mark::find(asking.client()).await {
         Ok(None) => Finding::ok("no restore was cut short here"),
-        Ok(Some(comment)) => Finding::wrong(mark::refusal(&comment)),
+        Ok(Some(found)) => Finding::wrong(mark::refusal(&found.comment)),
         Err(error) => asking.unanswered(&error),
     }
 }
