@@ -242,17 +242,17 @@ fn what_stands_in_the_way_is_named() {
         (
             "CREATE TABLE strange (n number)",
             "DROP TABLE strange",
-            "column n of table strange depends on type number",
+            "column n of table public.strange depends on type public.number",
         ),
         (
             "CREATE TABLE strange (n number[])",
             "DROP TABLE strange",
-            "column n of table strange depends on type number[]",
+            "column n of table public.strange depends on type public.number[]",
         ),
         (
             "CREATE VIEW strange AS SELECT number_out('1') IS NULL AS x",
             "DROP VIEW strange",
-            "view strange depends on",
+            "view public.strange depends on",
         ),
     ] {
         stage.database.sql(make);
