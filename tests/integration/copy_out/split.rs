@@ -154,21 +154,54 @@ fn an_index_that_is_made_anew_meanwhile_waits_for_a_piece_and_no_longer() {
     let (stage, running, faults) = held_up();
     let wanted = sum(&stage.database);
     let psql = stage.database.cluster().tool("psql", stage.database.name());
-    let reindex = psql.args(["-qXc", "REINDEX TABLE live.t"]).start();
+    let mut reindex = psql.args(["-qXc", "REINDEX TABLE live.t"]).start();
     wait_for("REINDEX waits", || {
         let sql = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'REINDEX%'";
         (stage.database.sql(sql).trim() == "1").then_some(())
     });
+    // So slow that rows are still read when it has ended.
+    faults.heal();
+    faults.on(
+        "PUT",
+        "data-001",
+        1_000,
+        Fault::Wait(Duration::from_secs(2)),
+    );
+    wait_for("REINDEX ends", || reindex.ended().then_some(()));
+    assert_eq!(sessions(&stage.database, "backuper copy"), 2);
+    reindex.wait().expect_code(0);
     faults.heal();
     running.wait().expect_code(0);
-    reindex.wait().expect_code(0);
     let target = shared().database("split_reindexed");
     let told = var("BACKUP_REVISION", &stage.s3.manifests().remove(0));
     restorer(&with(&with(&stage.env(), &target.env()), &told))
         .run()
         .expect_code(0);
     assert_eq!(sum(&target), wanted);
+}
+
+/// Each of them is one of the jobs, so another stream waits until they have read.
+#[test]
+fn there_are_no_more_sessions_than_jobs() {
+    let stage = Stage::new("splitjobs");
+    stage.fill("larger", 60);
+    stage.fill("large", 30);
+    let faults = Faults::start(stage.s3.port());
+    let wait = Fault::Wait(Duration::from_secs(15));
+    faults.on("PUT", "data-00", 1_000, wait);
+    let told = with(&splitting("2"), &var("S3_ENDPOINT", &faults.endpoint()));
+    let running = backuper(&with(&stage.env(), &told)).start();
+    wait_for("two COPYs are held up", || {
+        let both = sessions(&stage.database, "backuper copy") >= 2;
+        (!faults.struck().is_empty() && both).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sessions(&stage.database, "backuper copy"), 2);
+    faults.heal();
+    let ended = running.wait();
+    ended.expect_code(0);
+    assert_eq!(sessions_of(&ended), [2, 2], "{ended}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) use rows::unfit;
 const BEGINNING: Duration = Duration::from_secs(20);
 /// And that of those which it is done without.
 const MORE: Duration = Duration::from_secs(5);
+
 /// A snapshot that can be imported for as long as its session lives.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
