@@ -241,6 +241,15 @@ fn a_table_of_somebody_elses_is_read_by_one_session_that_plans_nothing() {
     assert_eq!(split("any-owner"), (vec![1], true));
     stage.database.sql("DROP INDEX large_id_idx");
     assert_eq!(split("any-owner"), (vec![2], false));
+    // Nor one in somebody else's schema, who may give that another name.
+    stage
+        .database
+        .sql("ALTER TABLE large OWNER TO CURRENT_USER");
+    assert_eq!(split("auto"), (vec![2], false));
+    stage.database.sql(&format!(
+        "CREATE SCHEMA theirs AUTHORIZATION {owner}; ALTER TABLE large SET SCHEMA theirs"
+    ));
+    assert_eq!(split("auto"), (vec![1], false));
 }
 
 /// It is not asked for: where jobs would idle behind a large table, and only there.

@@ -259,9 +259,9 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_are_taken_from_the_sessions_in_turn() {
-        let first = vec![rows(b"1\n"), Passed::End(1), rows(b"4\n"), Passed::End(1)];
+        let first = vec![rows(b"1\n"), Passed::End(1), rows(b"5\n"), Passed::End(1)];
         let second = vec![rows(b"2\n"), rows(b"3\n"), Passed::End(2)];
-        let third = vec![Passed::End(0)];
+        let third = vec![rows(b"4\n"), Passed::End(1)];
         let (bytes, sent) = read(vec![first.clone(), second.clone(), third], 4).await;
         let block = |text: &[u8]| [&[0, 2, 0, 0, 0], text].concat();
         let expected = [
@@ -270,10 +270,11 @@ mod tests {
             block(b"2\n"),
             block(b"3\n"),
             block(b"4\n"),
+            block(b"5\n"),
             [&[0, 5, 0, 0, 0], END_OF_ROWS, &[0; 5]].concat(),
         ];
         assert_eq!(bytes.unwrap(), expected.concat());
-        assert_eq!(sent, [(42, Some(4))].into());
+        assert_eq!(sent, [(42, Some(5))].into());
         // One of them is lost.
         let (bytes, sent) = read(vec![first, second, Vec::new()], 4).await;
         assert_eq!(bytes.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
