@@ -1,9 +1,10 @@
 //! Owners of schemas, operators and databases who mean harm: nothing of theirs is called as the role of a backup or a
 //! restore, and nothing that they say is believed.
 
-use super::testbed::env;
 use super::testbed::postgres::{quoted, shared};
-use super::workers::Stage;
+use super::testbed::programs::restorer;
+use super::testbed::{env, wait_for};
+use super::workers::{Stage, var, with};
 
 /// What our own statements use; one that fits the very types wins, wherever it stands in a path.
 /// PostgreSQL manual, 10.2: operator type resolution.
@@ -69,4 +70,101 @@ fn a_mark_that_anybody_may_have_made_is_not_believed() {
     assert_eq!(stage.database.sql("SELECT count(*) > 0 FROM t"), "t");
     stage.database.sql(&format!("DROP SCHEMA {mark}"));
     stage.restore(&env([])).expect_code(0);
+}
+
+/// Whoever plans a query of a table evaluates what its owner has written into its indexes.
+#[test]
+fn no_query_of_a_tenants_table_is_planned() {
+    let stage = Stage::new("planned");
+    let tenant = shared().role("tenant", "");
+    stage.database.sql(&format!(
+        "GRANT CREATE ON SCHEMA public TO {tenant};
+         SET ROLE {tenant};
+         CREATE TABLE log (id int PRIMARY KEY, at int, of int GENERATED ALWAYS AS (nullif(at, 1)) STORED);
+         INSERT INTO log VALUES (1, 1), (2, 2);
+         CREATE TABLE parted (id int) PARTITION BY LIST (id);
+         CREATE TABLE part PARTITION OF parted DEFAULT;
+         INSERT INTO parted VALUES (1);
+         CREATE TABLE kept (id int, a int, b int, FOREIGN KEY (a) REFERENCES log);
+         INSERT INTO kept VALUES (1, NULL, 1);
+         CREATE FUNCTION harmless(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+           $$ BEGIN IF current_user <> '{tenant}' THEN RAISE 'taken over'; END IF; RETURN true; END $$;
+         CREATE INDEX ON log (at) WHERE harmless(1);
+         CREATE INDEX ON part (id) WHERE harmless(1);
+         CREATE INDEX ON kept (b) WHERE harmless(1)"
+    ));
+    let planned = "DO $$ BEGIN PERFORM FROM kept; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLERRM; END $$; SELECT 1";
+    let shown = shared()
+        .tool("psql", stage.database.name())
+        .args(["-c", planned])
+        .run();
+    assert!(
+        shown.printed().contains("taken over"),
+        "a query would: {shown}"
+    );
+    let without = var("EXCLUDE_TABLE_DATA", "log,parted,part");
+    stage.backup(&without).expect_code(0);
+    let refused = stage.restore(&env([]));
+    refused.expect_code(2);
+    for words in ["the rows of table public.log", "public.part", "TRUNCATE"] {
+        assert!(refused.last_line().contains(words), "{words}: {refused}");
+    }
+    assert!(!refused.last_line().contains("public.kept"), "{refused}");
+    // Another column of the row is NULL, and this key is whole.
+    for (change, key) in [
+        ("UPDATE kept SET a = 2", "kept_a_fkey"),
+        (
+            "UPDATE kept SET a = NULL; ALTER TABLE log ADD UNIQUE (of);
+             ALTER TABLE kept ADD c int GENERATED ALWAYS AS (b + 1) STORED REFERENCES log (of)",
+            "kept_c_fkey",
+        ),
+    ] {
+        stage.database.sql(&format!("SET ROLE {tenant}; {change}"));
+        let refused = stage.backup(&without);
+        refused.expect_code(2);
+        assert!(refused.last_line().contains(key), "{refused}");
+    }
+}
+
+/// In a database that others are in while it is loaded.
+#[test]
+fn what_runs_with_its_owners_rights_never_runs_with_those_of_a_restore() {
+    let stage = Stage::new("definer");
+    let tenant = shared().role("tenant", "");
+    stage.database.sql(&format!(
+        "GRANT CREATE ON SCHEMA public TO {tenant};
+         SET ROLE {tenant};
+         CREATE FUNCTION whose(\"a;\" int DEFAULT 1) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user';
+         CREATE PROCEDURE does() LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+         CREATE TABLE late (id int DEFAULT 1)"
+    ));
+    let whole = stage.database.dump();
+    let folder = stage.back_up(&env([]));
+    let target = shared().database("definer_target");
+    // What is made before tables is there then, and whose it is has not been said of tables yet.
+    let lock = "BEGIN; LOCK TABLE pg_catalog.pg_attrdef IN SHARE MODE; SELECT pg_sleep(600)";
+    let locker = shared().tool("psql", target.name()).args(["-qc", lock]);
+    let locker = locker.start();
+    let waits = |what: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {what}"
+        );
+        target.sql(&sql).trim() != "0"
+    };
+    wait_for("the lock", || {
+        waits("query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'").then_some(())
+    });
+    let manifest = format!("{folder}/manifest.json");
+    let more = with(&target.env(), &var("BACKUP_REVISION", &manifest));
+    let running = restorer(&with(&stage.env(), &more)).start();
+    wait_for("a table that waits", || {
+        waits("wait_event_type = 'Lock' AND query LIKE '%CREATE TABLE%'").then_some(())
+    });
+    let owners = "SELECT string_agg(proname || ' ' || pg_get_userbyid(proowner), ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
+    let meanwhile = target.sql(owners);
+    target.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
+    drop(locker);
+    running.wait().expect_code(0);
+    assert_eq!(meanwhile, stage.database.sql(owners));
+    assert!(target.dump() == whole, "the contents have changed");
 }

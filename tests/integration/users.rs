@@ -245,6 +245,7 @@ async fn w3_presets_are_exact_on_the_oldest_server_and_where_roles_are_reached_b
         let cluster = Cluster::of(version(major), false);
         for superuser in [true, false] {
             presets_are_exact(&cluster, superuser, true).await;
+            a_removed_user_leaves_its_objects(&cluster, superuser).await;
         }
         cluster.crash();
     }
@@ -260,7 +261,8 @@ async fn a_removed_user_leaves_its_objects(cluster: &Cluster, superuser: bool) {
     stage.give(Preset::Admin).await;
     let user = stage.log_in().await;
     let make = "CREATE TABLE public.mine AS SELECT 1 AS a;
-        CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'";
+        CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+        CREATE VIEW public.seen AS TABLE public.mine; GRANT SELECT ON public.seen TO PUBLIC";
     user.batch_execute(make).await.unwrap();
     let client = stage.administer(stage.database.name()).await;
     let stranger = owner("stranger");
@@ -279,12 +281,25 @@ async fn a_removed_user_leaves_its_objects(cluster: &Cluster, superuser: bool) {
         .await
         .unwrap_err();
     assert!(
-        early.reason.contains("it owns 2 objects in database"),
+        early.reason.contains("it owns 3 objects in database"),
         "{early}"
     );
     let owner_role = stage.owner_role();
     let definers = removal::leave_database(&client, &stage.user, &stage.owner, &owner_role);
-    assert_eq!(definers.await.unwrap(), ["public.mine()"]);
+    let definers = definers.await.unwrap();
+    let turns = stage
+        .database
+        .sql("SELECT current_setting('server_version_num')::int >= 150000");
+    let seen = "SELECT coalesce(reloptions::text, '') || coalesce(array_to_string(relacl, ' ') ~ '(^| )=', false) FROM pg_class WHERE relname = 'seen'";
+    let seen = stage.database.sql(seen);
+    if turns == "t" {
+        assert_eq!(definers.turned, ["public.mine()", "public.seen"]);
+        assert_eq!(seen, "{security_invoker=true}true");
+    } else {
+        assert_eq!(definers.turned, ["public.mine()"]);
+        assert_eq!(definers.closed, ["public.seen"]);
+        assert_eq!(seen, "false", "everybody may still read it");
+    }
     removal::finish(&client, &stage.user, &stage.owner)
         .await
         .unwrap();

@@ -17,6 +17,9 @@ use crate::report::{Gauges, Reporter};
 /// How often a long run says how far it is.
 pub const EVERY: Duration = Duration::from_secs(10);
 
+/// After how long without a byte it is told so.
+const STILL: Duration = Duration::from_mins(1);
+
 /// How far one run is. All its streams count into it.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -171,8 +174,9 @@ impl Progress {
         })
     }
 
-    /// Reports every ten seconds, for as long as it is polled.
+    /// Reports every ten seconds, for as long as it is polled, and warns where nothing passes any more.
     pub async fn report(&self, reporter: &Reporter) -> std::convert::Infallible {
+        let mut last = Last::default();
         let mut clock = tokio::time::interval(EVERY);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         clock.tick().await;
@@ -181,8 +185,36 @@ impl Progress {
             let Some(moment) = self.after(|begun| begun.elapsed()) else {
                 continue;
             };
-            moment.log();
+            match last.stands_still(&moment, Instant::now()) {
+                Some(time) => {
+                    let since = humantime::format_duration(Duration::from_secs(time.as_secs()));
+                    tracing::warn!(bytes = moment.bytes, tables = moment.tables, of = moment.of, %since, "nothing passes: the server, the store or a session of theirs does not go on; pg_stat_activity shows what the sessions of this run wait for");
+                }
+                None => moment.log(),
+            }
             reporter.push(moment.gauges(reporter.job)).await;
+        }
+    }
+}
+
+/// What passed last.
+#[derive(Debug, Default)]
+struct Last(Option<(u64, u64, Instant)>);
+
+impl Last {
+    /// For how long nothing has passed that should, where that is long.
+    fn stands_still(&mut self, moment: &Moment, now: Instant) -> Option<Duration> {
+        let (bytes, tables) = (moment.bytes, moment.tables);
+        match self.0 {
+            Some((before, tables_before, since))
+                if (before, tables_before) == (bytes, tables) && !moment.indexing =>
+            {
+                Some(now.duration_since(since)).filter(|it| *it >= STILL)
+            }
+            _ => {
+                self.0 = Some((bytes, tables, now));
+                None
+            }
         }
     }
 }
@@ -486,6 +518,33 @@ mod tests {
             "pg_dump: detail: z",
         ] {
             assert_eq!(message(line), Message::Else, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_stands_still_for_a_minute_is_told() {
+        let (mut last, begun) = (Last::default(), Instant::now());
+        let at = |bytes, indexing| Moment {
+            bytes,
+            rate: 0.0,
+            tables: 1,
+            of: 2,
+            left: None,
+            indexing,
+        };
+        for (seconds, bytes, indexing, told) in [
+            (0, 5, false, None),
+            (59, 5, false, None),
+            (60, 5, false, Some(60)),
+            (70, 5, false, Some(70)),
+            (80, 6, false, None),
+            (130, 6, false, None),
+            (200, 6, true, None),
+            (210, 6, false, None),
+        ] {
+            let now = begun + Duration::from_secs(seconds);
+            let stands = last.stands_still(&at(bytes, indexing), now);
+            assert_eq!(stands.map(|it| it.as_secs()), told, "{seconds}");
         }
     }
 }

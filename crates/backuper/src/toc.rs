@@ -13,7 +13,7 @@ mod layout;
 use std::io::Read;
 use std::ops::Range;
 
-pub use changed::{Changed, Copy};
+pub use changed::{Change, Changed, Copy};
 pub use copied::Copied;
 use encoding::TextEncoding;
 pub use layout::{Layout, number};
@@ -241,12 +241,21 @@ fn major(version: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+/// Where texts of an entry stand, each with its length before it.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    definition: Range<usize>,
+    drop: Range<usize>,
+    copy: Range<usize>,
+    owner: Range<usize>,
+}
+
 struct Reader<R> {
     source: R,
     /// Bytes that were read.
     position: usize,
-    /// Where the COPY statement of the last entry stands, with its length before it.
-    copy: Range<usize>,
+    /// Of the last entry.
+    places: Places,
     layout: Layout,
     /// Of the texts behind the entry that names it, which is the first one.
     encoding: TextEncoding,
@@ -257,7 +266,7 @@ impl<R: Read> Reader<R> {
         let mut reader = Self {
             source,
             position: 0,
-            copy: 0..0,
+            places: Places::default(),
             layout: Layout {
                 int_size: 4,
                 compressed: false,
@@ -363,6 +372,13 @@ impl<R: Read> Reader<R> {
         self.encoding.decode(bytes).map(Some).ok_or(Error::Encoding)
     }
 
+    /// A text, and where it stands.
+    fn placed(&mut self) -> Result<(String, Range<usize>), Error> {
+        let begin = self.position;
+        let text = self.text()?.unwrap_or_default();
+        Ok((text, begin..self.position))
+    }
+
     fn oid(&mut self) -> Result<u32, Error> {
         let text = self.text()?.unwrap_or_default();
         text.parse()
@@ -382,14 +398,15 @@ impl<R: Read> Reader<R> {
             4 => Section::PostData,
             _ => Section::None,
         };
-        let definition = self.text()?.unwrap_or_default();
+        let (definition, place) = self.placed()?;
+        self.places.definition = place;
         if kind == "ENCODING" {
             self.encoding = TextEncoding::set_by(&definition);
         }
-        let drop = self.text()?.unwrap_or_default();
-        let copy = self.position;
-        let _copy = self.text()?;
-        self.copy = copy..self.position;
+        let (drop, place) = self.placed()?;
+        self.places.drop = place;
+        let (_copy, place) = self.placed()?;
+        self.places.copy = place;
         let namespace = self.text()?.filter(|it| !it.is_empty());
         let tablespace = self.text()?.filter(|it| !it.is_empty());
         if self.layout.minor >= 14 {
@@ -398,7 +415,8 @@ impl<R: Read> Reader<R> {
         if self.layout.minor >= 16 {
             let _relation_kind = self.int()?;
         }
-        let owner = self.text()?.unwrap_or_default();
+        let (owner, place) = self.placed()?;
+        self.places.owner = place;
         let _with_oids = self.text()?;
         let mut needs = Vec::new();
         while let Some(needed) = self.text()? {

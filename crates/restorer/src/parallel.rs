@@ -115,9 +115,11 @@ impl Loading<'_> {
         if !self.created {
             self.execute(&mark::set(&folder.prefix(), false)).await?;
         }
+        let given = schema.giving(|it| self.plan.gives_at_once(it))?;
         let restoring = &Restoring {
             loading: self,
             schema,
+            file: given.as_ref().unwrap_or(&schema.file),
             names: &Names::of(&schema.toc),
             options: &self.options().await?,
             stop,

@@ -22,6 +22,7 @@ pub mod preflight;
 pub(crate) mod privileges;
 mod requirements;
 mod roles;
+mod rows;
 pub mod server;
 pub mod statistics;
 pub(crate) mod subscription;

@@ -370,7 +370,7 @@ impl Question<'_> {
             }
             let source = self.request.target;
             return Err(self.no_such(format!(
-                "the backups of databases of this name are of other servers than {}:{}",
+                "no server's newest backup of a database of this name was made at {}:{}; name the source as that one does, or the backup by its folder",
                 source.host, source.port
             )));
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,7 +32,7 @@ use crate::progress;
 use crate::toc::Layout;
 
 use head::{Table, shown, tables};
-use rows::Rows;
+use rows::{Rows, Source};
 use session::{Begun, COPYING, begin, copy_all, divide, read_by_pages};
 
 #[cfg(test)]
@@ -227,16 +227,18 @@ impl CopyOut {
         let runtime = Handle::current();
         let tables: Arc<[Table]> = tables.into();
         let count = sessions.len();
-        let (mut copying, mut passed) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for (number, (session, its)) in sessions.into_iter().enumerate() {
+        let (mut copying, mut sources) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (number, (session, passed)) in sessions.into_iter().enumerate() {
+            let (ends, ended) = mpsc::unbounded_channel();
             let all = copy_all(
                 session,
                 target.clone(),
                 Arc::clone(&tables),
                 (number, count),
+                ends,
             );
             copying.push(AbortOnDropHandle::new(runtime.spawn(all)));
-            passed.push(its);
+            sources.push(Source { passed, ended });
         }
         if taken.send(Copying(copying)).is_err() {
             return left_to_pg_dump(head, source);
@@ -246,7 +248,7 @@ impl CopyOut {
         for table in &*tables {
             counted.set(table.oid, None);
         }
-        let rows = Rows::of(layout, &tables, passed, (progress, counted), stop);
+        let rows = Rows::of(layout, &tables, sources, (progress, counted), stop);
         Box::new(head.chain(rows.instead_of(source)))
     }
 

@@ -11,7 +11,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use backuper::text::line_ends;
 
 use crate::archive::binary::{self, Changes, END_OF_ROWS, Step, Tables, Type};
-use crate::archive::toc::{self, Changed, Copy, Layout, number};
+use crate::archive::toc::{self, Change, Changed, Copy, Layout, number};
 
 /// Bytes that are read and written at once: each write may wake the reader.
 const BUFFER: usize = 256 << 10;
@@ -97,10 +97,10 @@ fn changed_head(
         let change = changes.next(entry, copy)?;
         let again = change.columns.is_some();
         columns.extend(change.columns.map(|it| (entry.id, it)));
-        Some(Copy {
+        Some(Change::Copy(Copy {
             statement: change.copy,
             again,
-        })
+        }))
     });
     let changed = changed.map_err(|error| tee.failed(&error))?;
     sink.write_all(&changed.bytes)?;

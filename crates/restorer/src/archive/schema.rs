@@ -1,7 +1,7 @@
 //! The archive with all but the rows, in memory.
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use backuper::archive::codec::Decoding;
@@ -11,10 +11,11 @@ use backuper::archive::{Folder, Manifest};
 use backuper::memfd::Memfd;
 use backuper::runtime::Failure;
 use backuper::storage::Storage;
+use backuper::toc::{Change, Changed};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{Toc, head, opening};
+use super::{Entry, Toc, head, opening};
 
 /// From this major on pg_dump counts large objects and their privileges among the data, so the
 /// schema's archive knows nothing of them.
@@ -25,6 +26,28 @@ const LARGE_OBJECTS_ARE_DATA: u32 = 17;
 pub struct Schema {
     pub(crate) file: Memfd,
     pub(crate) toc: Toc,
+}
+
+impl Schema {
+    /// The archive with these entries given to their owners in the statements that make them; none: there are none.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn giving(&self, chosen: impl Fn(&Entry) -> bool) -> Result<Option<Memfd>, Failure> {
+        if !self.toc.entries.iter().any(&chosen) {
+            return Ok(None);
+        }
+        let failed =
+            |error: io::Error| Failure::try_again(format!("no memory for the schema: {error}"));
+        let whole = std::fs::read(self.file.path()).map_err(failed)?;
+        let mut rest = whole.as_slice();
+        let changed = Changed::of(&mut rest, |entry, _copy| {
+            chosen(entry).then_some(Change::Given)
+        });
+        let changed = changed.map_err(io::Error::other).map_err(failed)?;
+        let bytes = [changed.bytes.as_slice(), rest].concat();
+        Memfd::new("schema.dump", &bytes).map(Some).map_err(failed)
+    }
 }
 
 /// Fetches the schema's archive, which is small, and checks it; of the streams, what is more than

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use backuper::child::{self, Output, Program};
+use backuper::memfd::Memfd;
 use backuper::postgres::Traffic;
 use backuper::runtime::{Failure, Verdict};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ const TRIES: usize = 3;
 pub(super) struct Restoring<'a> {
     pub(super) loading: &'a Loading<'a>,
     pub(super) schema: &'a Schema,
+    /// Its archive, as pg_restore is to read it.
+    pub(super) file: &'a Memfd,
     /// Of the schema's entries.
     pub(super) names: &'a Arc<Names>,
     /// `PGOPTIONS`.
@@ -103,7 +106,7 @@ impl Restoring<'_> {
         let goes_on = keep_going || section == POST_DATA;
         let mut program = self.program(&[&format!("--section={section}")], goes_on, false);
         let list = UseList::of(&self.schema.toc, |entry| entries.contains(&entry.id))?;
-        let file = self.schema.file.path().into_os_string();
+        let file = self.file.path().into_os_string();
         let jobs = (jobs > 1).then(|| format!("--jobs={jobs}").into());
         program.arguments.extend(jobs);
         program.arguments.extend([list.argument(), file]);

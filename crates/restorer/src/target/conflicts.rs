@@ -10,6 +10,7 @@ use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
 use tokio_postgres::Client;
 
+use super::rows::MAY_HAVE_ROWS;
 use crate::archive::toc::Toc;
 
 const PARTITIONS: &str = "
@@ -43,14 +44,12 @@ const SEQUENCES: &str = "
                         WHERE a.adrelid = c.oid AND u.refobjid = s.oid)
      ORDER BY 1";
 
-/// Tables with the name of an index, and what asks whether they have rows.
+/// Tables with the name of an index.
 const TABLES: &str = "
-    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname),
-           format('SELECT EXISTS (SELECT FROM %I.%I)', n.nspname, c.relname)
+    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
-       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-     ORDER BY 1";
+       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
 
 /// Subscriptions that still copy a table that stays: to drop one would ask its publisher.
 const SUBSCRIPTIONS: &str = "
@@ -93,17 +92,11 @@ pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), 
         .query(SEQUENCES, &[&schemas, &names])
         .await
         .map_err(failed)?;
-    let mut tables = Vec::new();
-    let named = session
-        .query(TABLES, &[&index_schemas, &index_names])
+    let tables = format!("{TABLES} AND {MAY_HAVE_ROWS} ORDER BY 1");
+    let tables = session
+        .query(&tables, &[&index_schemas, &index_names])
         .await
         .map_err(failed)?;
-    for row in named {
-        let has_rows = session.query_one(row.get::<_, &str>(1), &[]).await;
-        if has_rows.map_err(failed)?.get(0) {
-            tables.push(row);
-        }
-    }
     let subscriptions = known("SUBSCRIPTION");
     // Their catalog is not everybody's to read.
     let copying = if subscriptions.is_empty() {

@@ -24,18 +24,28 @@ struct Own {
     sql: String,
 }
 
-/// Gives it its owner, where our role may; what cannot be done is a warning, as all of this.
+/// Gives it its owner, where our role may, and what is granted on it, so that nobody is let in meanwhile whom the
+/// database kept out; what cannot be done is a warning, as all of this. A role that is no superuser might shut itself
+/// out, so its grants come at the end alone.
 pub(crate) async fn give_owner(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
     let mut entries = toc.entries.iter();
-    let Some(owner) = entries.find_map(|it| owner(it, plan)) else {
+    if let Some(owner) = entries.find_map(|it| owner(it, plan)) {
+        let (name, owner) = (quote(target.database()), quote(owner));
+        let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
+        if let Err(error) = execute(session, target, &sql).await {
+            tracing::warn!(
+                "the database stays with the role that restores: {error}; whoever may runs: {sql}"
+            );
+        }
+    }
+    if !plan.gives_own() || !plan.roles.superuser {
         return;
-    };
-    let (name, owner) = (quote(target.database()), quote(owner));
-    let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
-    if let Err(error) = execute(session, target, &sql).await {
-        tracing::warn!(
-            "the database stays with the role that restores: {error}; whoever may runs: {sql}"
-        );
+    }
+    let (grants, _absent) = granted(target.database(), toc, plan);
+    for Own { what, sql } in grants {
+        if let Err(error) = execute(session, target, &sql).await {
+            tracing::debug!(%error, what, "tried again at the end");
+        }
     }
 }
 
@@ -125,21 +135,9 @@ fn is_own(entry: &Entry) -> bool {
 /// What is executed after the load: privileges are granted by the owner, who has it by then. And the
 /// roles that it would be for, and are missing.
 fn statements(name: &str, toc: &Toc, plan: &Plan) -> (Vec<Own>, BTreeSet<String>) {
-    let (mut statements, mut absent) = (Vec::new(), BTreeSet::new());
-    let own = || toc.entries.iter().filter(|it| is_own(it));
-    for entry in own().filter(|it| it.kind == "ACL") {
-        for grant in privileges::of_entry(toc, entry, true) {
-            let renamed = grant.with_sql(|it| renamed(it, name));
-            match renamed.as_ref().and_then(|it| it.statement(&plan.roles)) {
-                Some(Statement { sql, .. }) => {
-                    let what = "privileges".to_owned();
-                    statements.push(Own { what, sql });
-                }
-                None => absent.extend(grant.concerned()),
-            }
-        }
-    }
-    for entry in own().filter(|it| it.kind != "ACL" && it.kind != "DATABASE") {
+    let (mut statements, mut absent) = granted(name, toc, plan);
+    let own = toc.entries.iter().filter(|it| is_own(it));
+    for entry in own.filter(|it| it.kind != "ACL" && it.kind != "DATABASE") {
         for statement in split(&entry.definition) {
             match (role_of_setting(statement), renamed(statement, name)) {
                 (Some(role), _) if !plan.roles.has(&role) => {
@@ -154,6 +152,25 @@ fn statements(name: &str, toc: &Toc, plan: &Plan) -> (Vec<Own>, BTreeSet<String>
         }
     }
     absent.retain(|it| !plan.roles.has(it));
+    (statements, absent)
+}
+
+/// What is granted on the database, and the roles that it would be granted to, and are missing.
+fn granted(name: &str, toc: &Toc, plan: &Plan) -> (Vec<Own>, BTreeSet<String>) {
+    let (mut statements, mut absent) = (Vec::new(), BTreeSet::new());
+    let own = toc.entries.iter().filter(|it| is_own(it));
+    for entry in own.filter(|it| it.kind == "ACL") {
+        for grant in privileges::of_entry(toc, entry, true) {
+            let renamed = grant.with_sql(|it| renamed(it, name));
+            match renamed.as_ref().and_then(|it| it.statement(&plan.roles)) {
+                Some(Statement { sql, .. }) => {
+                    let what = "privileges".to_owned();
+                    statements.push(Own { what, sql });
+                }
+                None => absent.extend(grant.concerned()),
+            }
+        }
+    }
     (statements, absent)
 }
 

@@ -26,8 +26,8 @@ impl<'a> Definers<'a> {
     pub(crate) fn name(&self, entry: &Entry) -> Option<String> {
         let rule = self.rules.get(&entry.id);
         let word = match entry.kind.as_str() {
-            "FUNCTION" if is_security_definer(&entry.definition) => "function",
-            "PROCEDURE" if is_security_definer(&entry.definition) => "procedure",
+            "FUNCTION" if is_open(entry) => "function",
+            "PROCEDURE" if is_open(entry) => "procedure",
             // One in a circle is made with columns alone, and gets its query and its options by a rule.
             "VIEW" if !is_security_invoker(&rule.unwrap_or(&entry).definition) => "view",
             "MATERIALIZED VIEW" => "materialized view",
@@ -38,6 +38,13 @@ impl<'a> Definers<'a> {
         let schema = entry.namespace.as_deref().unwrap_or_default();
         Some(format!("{word} {schema}.{}", entry.tag))
     }
+}
+
+/// Whether everybody may call an entry with its owner's rights as soon as it is there: what else has its owner's rights
+/// is open to nobody before its privileges are granted.
+pub(super) fn is_open(entry: &Entry) -> bool {
+    matches!(entry.kind.as_str(), "FUNCTION" | "PROCEDURE")
+        && is_security_definer(&entry.definition)
 }
 
 /// `SECURITY DEFINER` stands in the line that begins with `LANGUAGE`, between the arguments and the

@@ -49,6 +49,20 @@ pub(crate) async fn is_of_made(session: &Client, target: &Target) -> Result<bool
     Ok(found.is_some_and(|it| it.is_trusted && mark::is_of_made(&it.comment)))
 }
 
+/// The key of the backup whose restore was cut short here, where there is a mark to be believed.
+///
+/// # Errors
+/// What the server said.
+pub(crate) async fn is_left_of(
+    session: &Client,
+    target: &Target,
+) -> Result<Option<String>, Failure> {
+    let found = mark::find(session).await;
+    let found = found.map_err(|error| postgres::Error::new("examining", target, &error))?;
+    let trusted = found.filter(|it| it.is_trusted);
+    Ok(trusted.and_then(|it| mark::key(&it.comment).map(str::to_owned)))
+}
+
 /// Where a mark may be, and what it takes to know what it stands for.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {

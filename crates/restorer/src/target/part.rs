@@ -6,17 +6,17 @@ use backuper::runtime::Failure;
 use backuper::text::patterns::{Pattern, Patterns};
 use tokio_postgres::Client;
 
+use super::rows::MAY_HAVE_ROWS;
 use super::tolerant::few;
 use crate::archive::toc::Toc;
 use crate::job::Mode;
 
-/// Tables that are dropped and made anew without rows, and what asks whether they have some now.
+/// Tables that are dropped and made anew without rows, and may have some now.
 const TABLES: &str = "
-    SELECT format('%I.%I', n.nspname, c.relname), format('SELECT EXISTS (SELECT FROM %I.%I)', n.nspname, c.relname)
+    SELECT format('%I.%I', n.nspname, c.relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'm') AND format('%I.%I', n.nspname, c.relname) = ANY ($1)
-       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($2::text[], $3::text[]))
-     ORDER BY 1";
+       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($2::text[], $3::text[]))";
 
 /// Of these schemas those that are not there.
 const MISSING: &str = "
@@ -49,18 +49,13 @@ pub(crate) async fn refuse(
     let Some(part) = part else { return Ok(()) };
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let (schemas, names) = toc.dropped_by_name();
+    let tables = format!("{TABLES} AND {MAY_HAVE_ROWS} ORDER BY 1");
     let tables = session
-        .query(TABLES, &[&part.without_rows, &schemas, &names])
+        .query(&tables, &[&part.without_rows, &schemas, &names])
         .await
         .map_err(failed)?;
-    let mut lost = Vec::new();
-    for table in tables {
-        let has_rows = session.query_one(table.get::<_, &str>(1), &[]).await;
-        if has_rows.map_err(failed)?.get(0) {
-            let name: &str = table.get(0);
-            lost.push(format!("the rows of table {name}"));
-        }
-    }
+    let named = tables.iter().map(|row| row.get::<_, &str>(0));
+    let mut lost: Vec<String> = named.map(|it| format!("the rows of table {it}")).collect();
     let (statistics_schemas, statistics) = toc.statistics();
     let statistics = session
         .query(
@@ -74,7 +69,7 @@ pub(crate) async fn refuse(
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "{target} would lose what this backup, a part of a database ({part}), does not bring back: {}; restore into another database, or empty or drop it first if it may go; nothing was changed",
+        "{target} would lose what this backup, a part of a database ({part}), does not bring back: {}; restore into another database, or TRUNCATE or drop it first if it may go; nothing was changed",
         few(lost)
     )))
 }

@@ -9,7 +9,7 @@ use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
 use super::beside::Beside;
-use super::definers::Definers;
+use super::definers::{self, Definers};
 use super::made::Made;
 use super::owners;
 use super::requirements::{self, Unmet};
@@ -254,6 +254,16 @@ impl Plan {
             .filter(|(entry, ..)| !superusers.contains(&entry.owner))
             .filter_map(|(entry, ..)| Some((entry, definers.name(entry)?)))
             .collect()
+    }
+
+    /// Whether an entry is given to its owner in the statement that makes it: until it were given it would run with our
+    /// rights, for everybody who is in the database. A role that is no superuser has to wait until the owner is let into
+    /// the schema.
+    pub(crate) fn gives_at_once(&self, entry: &Entry) -> bool {
+        self.sets_owners()
+            && self.roles.superuser
+            && definers::is_open(entry)
+            && owners::withheld(entry, &self.roles).is_none()
     }
 
     /// A plan for tests: everything is restored.

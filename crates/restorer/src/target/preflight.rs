@@ -92,7 +92,7 @@ pub async fn target(
     let made = created || mark::is_of_made(session, target).await?;
     let only_empty = wishes.mode == Mode::Empty && !created;
     if only_empty && holds_something(session, target).await? {
-        return Err(not_empty(target, backup.part()));
+        return Err(not_empty(session, target, backup.part()).await);
     }
     let examined = async {
         if created {
@@ -107,7 +107,7 @@ pub async fn target(
         let mut found = examine(session, target, programs, asked).await?;
         // Somebody may have made something meanwhile, and it would be replaced.
         if only_empty && !found.empty {
-            return Err(not_empty(target, backup.part()));
+            return Err(not_empty(session, target, backup.part()).await);
         }
         let making = std::mem::take(&mut found.making);
         if !making.names().is_empty() {
@@ -255,7 +255,12 @@ async fn holds_something(session: &Client, target: &Target) -> Result<bool, Fail
     Ok(row.get(0))
 }
 
-fn not_empty(target: &Target, part: Option<&Part>) -> Failure {
+async fn not_empty(session: &Client, target: &Target, part: Option<&Part>) -> Failure {
+    if let Ok(Some(key)) = mark::is_left_of(session, target).await {
+        return Failure::refused(format!(
+            "{target} is not empty: what it holds is left of a restore of {key} that was cut short; set RESTORE_MODE=auto, which removes that before it restores, or drop the database; nothing was changed"
+        ));
+    }
     let replaced = part.map_or_else(
         || " to replace what is there".to_owned(),
         |it| {

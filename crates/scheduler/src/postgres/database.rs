@@ -211,16 +211,17 @@ pub enum Claim {
 /// Decides whose a database is.
 #[must_use]
 pub fn claim(name: &str, found: Option<&Found>, owner: &Owner, force: bool) -> Claim {
-    let Some(found) = found else {
-        return if RESERVED.contains(&name) {
-            Claim::Refused(reserved(name))
-        } else {
-            Claim::Create
-        };
-    };
-    if found.template || RESERVED.contains(&name) {
+    if name.starts_with(UNFINISHED) {
+        return Claim::Refused(format!(
+            "databases are called {UNFINISHED}… while they are made; name another one than {name}"
+        ));
+    }
+    if RESERVED.contains(&name) || found.is_some_and(|it| it.template) {
         return Claim::Refused(reserved(name));
     }
+    let Some(found) = found else {
+        return Claim::Create;
+    };
     let (namespace, object) = (&owner.namespace, &owner.name);
     let refused = |whose: String| {
         Claim::Refused(format!(
@@ -537,7 +538,7 @@ mod tests {
             ..found(None, None)
         };
         assert!(matches!(claimed(Some(template), true), Claim::Refused(_)));
-        for name in ["template1", "postgres"] {
+        for name in ["template1", "postgres", "dbtether_new_u2"] {
             let own = claim(name, Some(&found(None, None)), &owner(), true);
             assert!(matches!(own, Claim::Refused(_)), "{name}");
         }

@@ -22,13 +22,23 @@ use crate::toc::Layout;
 const DATA: u8 = 1;
 const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
 
+/// What comes of a session.
+pub(super) struct Source {
+    /// What its connection has sent.
+    pub(super) passed: mpsc::Receiver<Passed>,
+    /// Which piece of all it was that has ended, as the session itself knows.
+    pub(super) ended: mpsc::UnboundedReceiver<usize>,
+}
+
 /// What follows an archive's head.
 pub(super) struct Rows {
     runtime: Handle,
     /// From each session.
-    passed: Vec<mpsc::Receiver<Passed>>,
+    sources: Vec<Source>,
     /// Whose turn it is.
-    next: usize,
+    turn: usize,
+    /// Which piece of all it is.
+    piece: usize,
     layout: Layout,
     tables: VecDeque<Table>,
     at: Option<At>,
@@ -55,14 +65,15 @@ impl Rows {
     pub(super) fn of(
         layout: Layout,
         tables: &[Table],
-        passed: Vec<mpsc::Receiver<Passed>>,
+        sources: Vec<Source>,
         (progress, counted): (Arc<progress::Stream>, Counted),
         stop: CancellationToken,
     ) -> Self {
         Self {
             runtime: Handle::current(),
-            passed,
-            next: 0,
+            sources,
+            turn: 0,
+            piece: 0,
             layout,
             tables: tables.to_vec().into(),
             at: None,
@@ -84,7 +95,7 @@ impl Rows {
 
     /// Makes the next bytes ready; false at the end.
     fn go_on(&mut self) -> io::Result<bool> {
-        let Some(at) = &mut self.at else {
+        if self.at.is_none() {
             let Some(table) = self.tables.pop_front() else {
                 return Ok(false);
             };
@@ -98,14 +109,11 @@ impl Rows {
                 table,
             });
             return Ok(true);
+        }
+        let next = self.next()?;
+        let Some(at) = &mut self.at else {
+            return Ok(true);
         };
-        let passed = self.passed.get_mut(self.next);
-        let next = self.runtime.block_on(async {
-            tokio::select! {
-                next = async { passed?.recv().await } => next,
-                () = self.stop.cancelled() => None,
-            }
-        });
         match next {
             Some(Passed::Rows(rows)) => {
                 let rows = match &mut at.texts {
@@ -125,7 +133,8 @@ impl Rows {
                 }
                 at.rows += rows;
                 at.pieces = at.pieces.saturating_sub(1);
-                self.next = (self.next + 1) % self.passed.len().max(1);
+                self.piece += 1;
+                self.turn = self.piece % self.sources.len().max(1);
                 if at.pieces > 0 {
                     at.texts = at.table.binary.clone().map(Texts::of);
                     return Ok(true);
@@ -141,6 +150,33 @@ impl Rows {
             }
         }
         Ok(true)
+    }
+
+    /// What the session sends next whose turn it is; none: it has broken off.
+    fn next(&mut self) -> io::Result<Option<Passed>> {
+        let source = self.sources.get_mut(self.turn);
+        let next = self.runtime.block_on(async {
+            let next = async {
+                let source = source?;
+                let passed = source.passed.recv().await?;
+                let ended = match passed {
+                    Passed::Rows(_) => None,
+                    Passed::End(_) => Some(source.ended.recv().await?),
+                };
+                Some((passed, ended))
+            };
+            tokio::select! {
+                next = next => next,
+                () = self.stop.cancelled() => None,
+            }
+        });
+        match next {
+            // Rows of one table must never stand among another one's, whatever went wrong.
+            Some((_, Some(piece))) if piece != self.piece => {
+                Err(io::Error::other("pieces of tables came out of their order"))
+            }
+            next => Ok(next.map(|it| it.0)),
+        }
     }
 
     fn block(&mut self, bytes: Bytes) -> io::Result<()> {
@@ -218,15 +254,26 @@ mod tests {
     /// What is read of what each session sends, by a table of the number 7 and the oid 42 with so many pieces, and what
     /// was counted.
     async fn read(all: Vec<Vec<Passed>>, pieces: u32) -> (io::Result<Vec<u8>>, Sent) {
-        let head = [MAGIC, &[1, 15, 0, 4, 8, 1, 0], &[0; 5].repeat(11)].concat();
-        let mut passed = Vec::new();
-        for each in all {
-            let (sender, its) = mpsc::channel(16);
+        let mut sources = Vec::new();
+        let count = all.len();
+        for (number, each) in all.into_iter().enumerate() {
+            let (sender, passed) = mpsc::channel(16);
+            let (ends, ended) = mpsc::unbounded_channel();
+            let mut piece = number;
             for it in each {
+                if matches!(it, Passed::End(_)) {
+                    ends.send(piece).unwrap();
+                    piece += count;
+                }
                 sender.send(it).await.unwrap();
             }
-            passed.push(its);
+            sources.push(Source { passed, ended });
         }
+        read_from(sources, pieces).await
+    }
+
+    async fn read_from(sources: Vec<Source>, pieces: u32) -> (io::Result<Vec<u8>>, Sent) {
+        let head = [MAGIC, &[1, 15, 0, 4, 8, 1, 0], &[0; 5].repeat(11)].concat();
         let counted = Counted::default();
         counted.set(42, None);
         let table = Table {
@@ -245,7 +292,7 @@ mod tests {
         let layout = Layout::of(&head[..]).unwrap();
         let progress = Arc::new(Progress::default()).stream();
         let stop = CancellationToken::new();
-        let mut rows = Rows::of(layout, &[table], passed, (progress, counted.clone()), stop);
+        let mut rows = Rows::of(layout, &[table], sources, (progress, counted.clone()), stop);
         let reading = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();
             rows.read_to_end(&mut bytes).map(|_count| bytes)
@@ -279,6 +326,21 @@ mod tests {
         let (bytes, sent) = read(vec![first, second, Vec::new()], 4).await;
         assert_eq!(bytes.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(sent, [(42, None)].into());
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_another_place_is_not_taken() {
+        for (piece, is_taken) in [(0, true), (1, false)] {
+            let (sender, passed) = mpsc::channel(2);
+            let (ends, ended) = mpsc::unbounded_channel();
+            for it in [rows(b"1\n"), Passed::End(1)] {
+                sender.send(it).await.unwrap();
+            }
+            ends.send(piece).unwrap();
+            let (bytes, sent) = read_from(vec![Source { passed, ended }], 1).await;
+            assert_eq!(bytes.is_ok(), is_taken, "{piece}");
+            assert_eq!(sent[&42].is_some(), is_taken, "{piece}");
+        }
     }
 
     #[tokio::test]

@@ -255,22 +255,25 @@ async fn describe(
     Ok(true)
 }
 
-/// Has the rows of every so manyth piece sent, and proves that they were theirs.
+/// Has the rows of every so manyth piece sent, says of each that ends which of all it was, and proves that they were
+/// theirs.
 pub(super) async fn copy_all(
     session: Session,
     target: Target,
     tables: Arc<[Table]>,
     (number, sessions): (usize, usize),
+    ended: mpsc::UnboundedSender<usize>,
 ) -> Result<(), Error> {
     let failed = |error: tokio_postgres::Error| Error::new(COPYING, &target, &error);
     let is_split = tables.iter().any(|it| it.pages.is_some());
     let copied = async {
-        let mut next = pieces(&tables).skip(number).step_by(sessions);
+        let all = pieces(&tables).enumerate();
+        let mut next = all.skip(number).step_by(sessions);
         let mut piece = next.next();
         let asked = session.prepare(NAMED).await.map_err(failed)?;
-        let first = piece.map(|it| it.table);
+        let first = piece.map(|(_, it)| it.table);
         let mut before = named(&session, &asked, None, first).await.map_err(failed)?;
-        while let Some(this) = piece {
+        while let Some((place, this)) = piece {
             let rows = session
                 .copy_out(&this.copy(&before.name))
                 .await
@@ -280,6 +283,8 @@ pub(super) async fn copy_all(
             while let Some(row) = rows.next().await {
                 row.map_err(failed)?;
             }
+            // Where nobody reads any more the next COPY fails.
+            let _unread = ended.send(place);
             piece = next.next();
             let give_back = async {
                 match is_split {
@@ -287,7 +292,12 @@ pub(super) async fn copy_all(
                     false => Ok(()),
                 }
             };
-            let after = named(&session, &asked, Some(this.table), piece.map(|it| it.table));
+            let after = named(
+                &session,
+                &asked,
+                Some(this.table),
+                piece.map(|(_, it)| it.table),
+            );
             // Without waiting for the one before the other is asked.
             let ((), after) = futures::try_join!(give_back, after).map_err(failed)?;
             if !after.proves(&this, &before) {

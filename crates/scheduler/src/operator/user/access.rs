@@ -14,7 +14,7 @@ use crate::postgres::failure::{self, Class};
 use crate::postgres::membership;
 use crate::postgres::owner::Owner;
 use crate::postgres::privileges::{self, Preset, Problem, Wanted, access};
-use crate::postgres::role::removal;
+use crate::postgres::role::removal::{self, Definers};
 use crate::postgres::server;
 use crate::postgres::statement::{Statement, execute_each, execute_together};
 
@@ -217,16 +217,16 @@ async fn make_owner_role(session: &Session, name: &str) -> Result<(), Trouble> {
 }
 
 /// Gives what a user owns in a database to its owner role, and takes what it may do there. A database that is gone
-/// has nothing of it. Gives the functions that run with their callers' rights from now on.
+/// has nothing of it. Gives what ran with its rights.
 pub(super) async fn leave(
     server: &Server,
     session: &Session,
     (role, owner): (&str, &Owner),
     name: &str,
-) -> Result<Vec<String>, Trouble> {
+) -> Result<Definers, Trouble> {
     let found = database::find(session, &server.target, name).await?;
     let Some(found) = found else {
-        return Ok(Vec::new());
+        return Ok(Definers::default());
     };
     let owner_role = database::owner_role(found.oid);
     if !found.has_role {

@@ -15,7 +15,8 @@ use crate::operator::object::UNASKED;
 use crate::operator::servers::Server;
 use crate::operator::{Error, Operator, keys, object};
 use crate::postgres::owner::Owner;
-use crate::postgres::role::{self, Claim, Evidence, removal, second};
+use crate::postgres::role::removal::{self, Definers};
+use crate::postgres::role::{self, Claim, Evidence, second};
 use crate::postgres::server::Facts;
 use crate::postgres::statement::execute_together;
 
@@ -221,24 +222,33 @@ impl Going {
             let note = format!("role {name} stays, without the object's mark");
             return Ok(("Retained", note));
         }
-        let mut definers = Vec::new();
+        let mut definers = Definers::default();
         for role in &all {
             let begun = removal::begin(session, &role.name, &self.owner).await;
             begun.map_err(failed(DROPPING))?;
             for database in &self.databases {
                 let left = leave(server, session, (&role.name, &self.owner), database).await;
-                definers.extend(left?);
+                let Definers { turned, closed } = left?;
+                definers.turned.extend(turned);
+                definers.closed.extend(closed);
             }
             let finished = removal::finish(session, &role.name, &self.owner).await;
             finished.map_err(failed(DROPPING))?;
         }
         let mut note = format!("role {name} was dropped; what it owned is the databases' now");
-        if !definers.is_empty() {
-            let more = format!(
-                "; these ran with its rights, and run with their callers' from now on: {}",
-                definers.join(", ")
-            );
-            note.push_str(&more);
+        for (what, names) in [
+            (
+                "ran with its rights, and run with their callers' from now on",
+                definers.turned,
+            ),
+            (
+                "are views with its rights, which nobody else may use from now on",
+                definers.closed,
+            ),
+        ] {
+            if !names.is_empty() {
+                note.push_str(&format!("; these {what}: {}", names.join(", ")));
+            }
         }
         Ok(("Dropped", note))
     }

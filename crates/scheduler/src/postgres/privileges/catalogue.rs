@@ -80,6 +80,8 @@ pub struct Relation {
     pub of_extension: bool,
     /// Whether it is the sequence of a column, whose owner is its table's.
     pub of_column: bool,
+    /// Whether its query, or a rule of it, runs with its owner's rights. PostgreSQL manual, 41.5: rules and privileges.
+    pub definer: bool,
 }
 
 /// A function or a type.
@@ -202,6 +204,8 @@ async fn relations(client: &Client, wanted: &Wanted, role: u32) -> Result<Vec<Re
                 (SELECT coalesce(array_agg(DISTINCT a.privilege_type), '{{}}')
                    FROM pg_attribute t, aclexplode(t.attacl) a
                   WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND a.grantee = $2::oid),
+                c.relhasrules AND NOT (c.relkind = 'v' AND coalesce((SELECT option_value::boolean
+                   FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_invoker'), false)),
                 i.*
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
                 LATERAL (SELECT {ITEMS} FROM aclexplode(coalesce(c.relacl,
@@ -219,7 +223,8 @@ async fn relations(client: &Client, wanted: &Wanted, role: u32) -> Result<Vec<Re
         of_extension: row.get(4),
         of_column: row.get(5),
         columns: row.get(6),
-        acl: items(row, 7),
+        definer: row.get(7),
+        acl: items(row, 8),
     };
     Ok(rows.iter().map(relation).collect())
 }

@@ -157,7 +157,7 @@ impl<'a> Reached<'a> {
         let kept = (!self.definers.is_empty()).then(|| Problem {
             kind: Kind::Definer,
             sentence: format!(
-                "{} stays its owner's: it is SECURITY DEFINER, and would run with the rights of another role; alter it, or its owner, by hand",
+                "{} stays its owner's: it runs with its owner's rights (SECURITY DEFINER, or a query or rule of his without security_invoker), and would run with those of another role; alter it, or its owner, by hand",
                 listed(&self.definers)
             ),
         });

@@ -96,7 +96,7 @@ fn owned(found: &Found) -> impl Iterator<Item = Owned<'_>> {
         shown: format!("{}.{}", it.schema, it.name),
         schema: &it.schema,
         owner: it.owner,
-        definer: false,
+        definer: it.definer,
     });
     let objects = found.objects.iter().map(|it| Owned {
         sql: it.sql.clone(),

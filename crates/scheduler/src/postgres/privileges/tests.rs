@@ -31,6 +31,7 @@ fn relation(name: &str, kind: char, acl: &[&str]) -> Relation {
         columns: Vec::new(),
         of_extension: false,
         of_column: false,
+        definer: false,
     }
 }
 
@@ -247,6 +248,25 @@ fn a_function_with_its_owners_rights_stays_his_and_it_is_said_why() {
         assert_eq!(problem.kind, Kind::Definer);
         assert!(problem.sentence.contains("SECURITY DEFINER"), "{problem:?}");
     }
+}
+
+#[test]
+fn a_view_with_its_owners_rights_stays_his_too_unless_it_is_ours() {
+    let mut found = server();
+    let mut view = relation("v", 'v', &[]);
+    view.definer = true;
+    found.relations = vec![view];
+    let taken = |found: &Found| {
+        let plan = plan(&wanted(Preset::Owner), found);
+        let taken = sql(&plan).iter().any(|it| it.contains("OWNER TO"));
+        (taken, plan.problems.len())
+    };
+    assert_eq!(taken(&found), (false, 1));
+    found.relations[0].definer = false;
+    assert_eq!(taken(&found), (true, 0));
+    found.relations[0].definer = true;
+    found.us.name = "owner".to_owned();
+    assert_eq!(taken(&found), (true, 0));
 }
 
 #[test]

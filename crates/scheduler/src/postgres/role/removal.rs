@@ -116,9 +116,18 @@ pub async fn begin(client: &Client, role: &str, owner: &Owner) -> Result<(), Err
     execute_together(client, &[Statement::new(end)]).await
 }
 
+/// What ran with the rights of a role that has gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definers {
+    /// Functions, procedures and views that run with their callers' rights from then on.
+    pub turned: Vec<String>,
+    /// Views that cannot, before PostgreSQL 15: nobody else may use them from then on.
+    pub closed: Vec<String>,
+}
+
 /// Gives what a role owns in the session's database to the database's owner role, and takes its privileges
-/// there: together or not at all. Functions that ran with its rights run with their caller's from then on,
-/// since their new owner may have more. Gives their names.
+/// there: together or not at all. What ran with its rights runs with those of its callers from then on,
+/// since its new owner may have more.
 ///
 /// # Errors
 /// As [`begin`].
@@ -127,27 +136,23 @@ pub async fn leave_database(
     role: &str,
     owner: &Owner,
     owner_role: &str,
-) -> Result<Vec<String>, Error> {
+) -> Result<Definers, Error> {
     if !is_to_go(client, role, owner).await? {
-        return Ok(Vec::new());
+        return Ok(Definers::default());
     }
     refuse_shared(client, role).await?;
     let us = administrator(client).await?;
     let mut statements = joins(client, &us, &[role, owner_role]).await?;
     statements.extend(grants_of_create(client, role, owner_role).await?);
-    let definers = definers(client, role).await?;
-    for (kind, name) in &definers {
-        statements.push(Statement::new(format!(
-            "ALTER {kind} {name} SECURITY INVOKER"
-        )));
-    }
+    let (definers, turning) = definers(client, role).await?;
+    statements.extend(turning);
     let (role, owner_role) = (quote(role), quote(owner_role));
     statements.push(Statement::new(format!(
         "REASSIGN OWNED BY {role} TO {owner_role}"
     )));
     statements.push(Statement::new(format!("DROP OWNED BY {role}")));
     execute_together(client, &statements).await?;
-    Ok(definers.into_iter().map(|(_, name)| name).collect())
+    Ok(definers)
 }
 
 /// `REASSIGN OWNED` gives away whole databases and tablespaces too, from whichever database it is run: PostgreSQL
@@ -274,16 +279,41 @@ async fn grants_of_create(
         .collect())
 }
 
-/// The functions and procedures that run with the role's rights, as `ALTER` names them.
-async fn definers(client: &Client, role: &str) -> Result<Vec<(String, String)>, Error> {
-    let sql = "SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
-                format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))
-           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-          WHERE p.prosecdef AND p.proowner = (SELECT oid FROM pg_roles WHERE rolname = $1::text)
-            AND p.prokind IN ('f', 'p', 'w')
-          ORDER BY 2";
-    let rows = ask(client, "asking for the functions of a role", sql, &[&role]).await?;
-    Ok(rows.iter().map(|it| (it.get(0), it.get(1))).collect())
+/// What runs with the role's rights, and what takes that from it. A materialized view does when it is refreshed, which
+/// its new owner, who cannot log in, never does.
+async fn definers(client: &Client, role: &str) -> Result<(Definers, Vec<Statement>), Error> {
+    let sql = "
+        WITH us AS (SELECT oid FROM pg_roles WHERE rolname = $1::text)
+        SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), false,
+               format('ALTER %s %I.%I(%s) SECURITY INVOKER', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
+                      n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))
+          FROM pg_proc p JOIN us ON us.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace
+         WHERE p.prosecdef AND p.prokind IN ('f', 'p', 'w')
+         UNION ALL
+        SELECT format('%I.%I', n.nspname, c.relname), g.closed,
+               CASE WHEN g.closed THEN format('REVOKE ALL ON %I.%I FROM %s CASCADE', n.nspname, c.relname, g.grantees)
+                    ELSE format('ALTER VIEW %I.%I SET (security_invoker = true)', n.nspname, c.relname) END
+          FROM pg_class c JOIN us ON us.oid = c.relowner JOIN pg_namespace n ON n.oid = c.relnamespace
+         CROSS JOIN LATERAL (
+               SELECT current_setting('server_version_num')::int4 < 150000,
+                      string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
+                 FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) g (closed, grantees)
+         WHERE c.relkind = 'v' AND (NOT g.closed OR g.grantees IS NOT NULL)
+           AND NOT coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
+                              WHERE option_name = 'security_invoker'), false)
+         ORDER BY 1";
+    const DOING: &str = "asking what runs with the rights of a role";
+    let rows = ask(client, DOING, sql, &[&role]).await?;
+    let (mut definers, mut statements) = (Definers::default(), Vec::new());
+    for row in rows {
+        let list = match row.get(1) {
+            true => &mut definers.closed,
+            false => &mut definers.turned,
+        };
+        list.push(row.get(0));
+        statements.push(Statement::new(row.get::<_, String>(2)));
+    }
+    Ok((definers, statements))
 }
 
 #[cfg(test)]
