@@ -343,6 +343,32 @@ fn in_place_a_part_touches_nothing_that_it_does_not_have() {
     stage.restore(&key).expect_code(0);
 }
 
+/// What attaches a partition makes its indexes.
+#[test]
+fn a_partition_comes_back_without_its_partitioned_table() {
+    let stage = Stage::new("partitions");
+    stage.database.sql(
+        "CREATE TABLE p (id int PRIMARY KEY, v text, w int) PARTITION BY RANGE (id); CREATE INDEX ON p (v);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100) PARTITION BY LIST (id);
+         CREATE TABLE p11 PARTITION OF p1 DEFAULT; CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200);
+         CREATE INDEX own ON p11 (w); COMMENT ON INDEX p11_v_idx IS 'kept';
+         INSERT INTO p SELECT i, i, i FROM generate_series(1, 150) i",
+    );
+    let whole = stage.database.dump();
+    for tables in ["public.p1,public.p11", "public.p11", "public.p2"] {
+        stage.backup(&var("INCLUDE_TABLES", tables)).expect_code(0);
+        let one = tables.rsplit(',').next().unwrap();
+        for before in [
+            format!("DELETE FROM {one}"),
+            format!("DROP TABLE {}", &tables.split(',').next().unwrap()),
+        ] {
+            stage.database.sql(&before);
+            stage.restore(&env([])).expect_code(0);
+            assert!(stage.database.dump() == whole, "{before}");
+        }
+    }
+}
+
 #[test]
 fn in_place_no_table_is_emptied_whose_rows_the_backup_does_not_have() {
     let stage = filled(Stage::new("filters_rows"));

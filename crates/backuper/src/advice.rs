@@ -77,9 +77,11 @@ impl From<postgres::Error> for Failure {
             | postgres::Kind::Unsupported
             | postgres::Kind::Other => "",
         };
+        // Some of the server's details end with a full stop.
+        let sentence = error.to_string();
         Self {
             verdict: Verdict::of(error.kind.is_transient()),
-            sentence: format!("{error}{advice}"),
+            sentence: format!("{}{advice}", sentence.trim_end_matches('.')),
         }
     }
 }

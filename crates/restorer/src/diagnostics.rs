@@ -33,6 +33,8 @@ const LOST: [&str; 5] = [
     "could not receive data from server",
     "could not send data to server",
 ];
+/// What pg_restore says before them where it was sending rows.
+const SENDING: &str = "error returned by PQputCopyData: ";
 /// A detail that is a whole row.
 const ROW: &str = "DETAIL:  Failing row contains";
 
@@ -242,6 +244,7 @@ impl Reported {
     fn read(&mut self, line: &str, names: &Names) -> bool {
         let message = without_beginning(line);
         let said = message.strip_prefix(STATEMENT).unwrap_or(message);
+        let said = said.strip_prefix(SENDING).unwrap_or(said);
         if LOST.iter().any(|it| said.starts_with(it)) {
             self.lost.get_or_insert_with(|| said.to_owned());
         }

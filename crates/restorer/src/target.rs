@@ -1,5 +1,6 @@
 //! The database that is restored into: what is found out and changed beside the backup itself.
 
+mod attached;
 pub mod beside;
 pub mod conflicts;
 pub(crate) mod creation;

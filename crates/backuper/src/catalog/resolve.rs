@@ -504,7 +504,9 @@ mod tests {
     #[tokio::test]
     async fn a_source_that_is_named_is_found_by_its_name_and_no_other_is_taken() {
         let (one, other) = (server("db1", Some(1)), server("db2", Some(2)));
-        let storage = store(&[(&one, "10"), (&other, "11")]).await;
+        // The same server, by another address.
+        let before = server("db0", Some(1));
+        let storage = store(&[(&before, "09"), (&one, "10"), (&other, "11")]).await;
         let anew = server("db1", Some(3));
         assert!(ask(&storage, &anew, "0").await.is_err());
         let found = ask_by_name(&storage, &anew, "0").await.unwrap();
@@ -515,6 +517,8 @@ mod tests {
         };
         let own = ask_by_name(&storage, &anew, &folder(&one, "10")).await;
         assert_eq!(day(&own.unwrap()), "10");
+        let own = ask_by_name(&storage, &anew, &folder(&before, "09")).await;
+        assert_eq!(day(&own.unwrap()), "09");
         let theirs = folder(&other, "11");
         let (_, bare) = theirs.split_once('/').unwrap();
         for key in [
@@ -647,7 +651,10 @@ mod tests {
             for revision in ["0", "2026-11-20T00:00:00Z"] {
                 let error = ask_by_name(&storage, &target, revision).await.unwrap_err();
                 assert!(matches!(error, Error::NoSuch { .. }), "{target}: {error}");
-                assert!(error.to_string().contains("other servers"), "{error}");
+                assert!(
+                    error.to_string().contains("was made at elsewhere"),
+                    "{error}"
+                );
             }
         }
     }

@@ -45,7 +45,7 @@ impl Watched<'_> {
             .any(|it| self.before.names_others(it.oid));
         let why = if let Some(name) = taken {
             format!(
-                "another schema was given the name {name} while pg_dump read by that name, so it may have read the wrong tables; run the backup again when no schema is renamed"
+                "the name {name} leads, or has led for a while, to another schema than when pg_dump began to read by it, so it may have read the wrong tables; run the backup again when no schema is renamed"
             )
         } else if names_others && self.before.is_renamed(&now) {
             "something was renamed while rows were read, and a column of regclass or the like may name it as it is called since; run the backup again when no schema, table, function, type or role is renamed".to_owned()

@@ -29,11 +29,11 @@ const UNLOCKED: &str = "
         UNION
         SELECT t.oid FROM naming n JOIN pg_type t ON n.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE CASE t.typlen WHEN -1 THEN t.typelem END END
     )
-    SELECT 'schema', n.oid, n.nspname::text, n.oid FROM pg_namespace n
+    SELECT 'schema', n.oid, n.nspname::text, n.oid, n.xmin::text || ' ' || concat_ws(' ', n.nspowner, n.nspacl::text) FROM pg_namespace n
      WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
        AND n.oid IN (SELECT relnamespace FROM pg_class WHERE relkind = 'r')
     UNION ALL
-    SELECT catalog, oid, hashtextextended(name::text, namespace::bigint)::text, oid FROM (
+    SELECT catalog, oid, hashtextextended(name::text, namespace::bigint)::text, oid, NULL FROM (
         SELECT 'pg_namespace', oid, nspname, 0 FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'
         UNION ALL SELECT 'pg_class', oid, relname, relnamespace FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
         UNION ALL SELECT 'pg_type', oid, typname, typnamespace FROM pg_type
@@ -46,19 +46,28 @@ const UNLOCKED: &str = "
     ) AS o (catalog, oid, name, namespace)
      WHERE oid >= 16384 AND EXISTS (SELECT FROM naming JOIN used ON atttypid = naming.oid)
     UNION ALL
-    SELECT 'label', oid, hashtextextended(enumlabel::text, 0)::text, enumtypid FROM pg_enum
+    SELECT 'label', oid, hashtextextended(enumlabel::text, 0)::text, enumtypid, NULL FROM pg_enum
     UNION ALL
-    SELECT 'composite', c.oid, coalesce(string_agg(a.atttypid::text, ' ' ORDER BY a.attnum), ''), c.reltype
+    SELECT 'composite', c.oid, coalesce(string_agg(a.atttypid::text, ' ' ORDER BY a.attnum), ''), c.reltype, NULL
       FROM composite JOIN pg_class c USING (oid)
       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      GROUP BY c.oid, c.reltype
     UNION ALL
-    SELECT DISTINCT 'naming', u.attrelid, '', u.attrelid FROM naming n JOIN used u ON u.atttypid = n.oid";
+    SELECT DISTINCT 'naming', u.attrelid, '', u.attrelid, NULL FROM naming n JOIN used u ON u.atttypid = n.oid";
+
+/// A schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Schema {
+    name: String,
+    /// What wrote its row, and so the number of another transaction where it was renamed twice (PostgreSQL manual, 5.6:
+    /// `xmin`); and whose it is and who may do what, which is written there too.
+    written: (String, String),
+}
 
 /// How all of it is: in the snapshot of a session, or now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unlocked {
-    schemas: BTreeMap<u32, String>,
+    schemas: BTreeMap<u32, Schema>,
     /// What values may name, by a hash of its name, by its catalog and oid.
     objects: BTreeMap<(String, u32), String>,
     /// What a text depends on, and the type's oid, by what that is and its own oid.
@@ -78,7 +87,16 @@ impl Unlocked {
                 let (what, oid, text): (String, u32, String) =
                     (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 match what.as_str() {
-                    "schema" => drop(all.schemas.insert(oid, text)),
+                    "schema" => {
+                        let written: String = row.try_get(4)?;
+                        let (by, rights) = written.split_once(' ').unwrap_or_default();
+                        let written = (by.to_owned(), rights.to_owned());
+                        let schema = Schema {
+                            name: text,
+                            written,
+                        };
+                        drop(all.schemas.insert(oid, schema));
+                    }
                     "naming" => drop(all.naming.insert(oid)),
                     "label" | "composite" => {
                         drop(all.types.insert((what, oid), (text, row.try_get(3)?)));
@@ -107,16 +125,25 @@ impl Unlocked {
         all.any(|(of, name)| now.objects.get(of).is_some_and(|it| it != name))
     }
 
-    /// One of these names of schemas that another one has in `now`. Nobody sees one that was given back meanwhile;
-    /// a name that leads nowhere is an error wherever it is used.
+    /// One of these names of schemas that another one has in `now`, or had meanwhile: a schema that was renamed and got its
+    /// name back was written since, and nothing else is another of it. A name that leads nowhere is an error wherever
+    /// it is used.
     #[must_use]
     pub fn taken<'a>(&self, names: &BTreeSet<&'a str>, now: &Self) -> Option<&'a str> {
-        let [before, now] = [self, now].map(|it| -> HashMap<&str, u32> {
+        let [before, now] = [self, now].map(|it| -> HashMap<&str, (u32, &Schema)> {
             let all = it.schemas.iter();
-            all.map(|(oid, name)| (name.as_str(), *oid)).collect()
+            all.map(|(oid, it)| (it.name.as_str(), (*oid, it)))
+                .collect()
         });
+        let is_another = |(oid, schema): &(u32, &Schema), now: &(u32, &Schema)| {
+            let ((by, rights), (by_now, rights_now)) = (&schema.written, &now.1.written);
+            *oid != now.0 || (by != by_now && rights == rights_now)
+        };
         let mut names = names.iter().copied();
-        names.find(|name| now.get(name).is_some_and(|it| before.get(name) != Some(it)))
+        names.find(|name| {
+            now.get(name)
+                .is_some_and(|now| before.get(name).is_none_or(|it| is_another(it, now)))
+        })
     }
 
     /// The oid of a type of these whose values have another text in `now`. Labels that were added are in no row of
@@ -140,9 +167,16 @@ mod tests {
     #[test]
     fn a_name_is_taken_where_it_leads_to_another_schema() {
         let schemas = |all: &[(u32, &str)]| {
-            let named = all.iter().map(|(oid, name)| (*oid, (*name).to_owned()));
-            let objects = named.clone();
-            let objects = objects.map(|(oid, name)| (("pg_proc".to_owned(), oid), name));
+            let objects = all.iter();
+            let objects =
+                objects.map(|(oid, name)| (("pg_proc".to_owned(), *oid), (*name).to_owned()));
+            let named = all.iter().map(|(oid, name)| {
+                let schema = Schema {
+                    name: (*name).to_owned(),
+                    ..Schema::default()
+                };
+                (*oid, schema)
+            });
             Unlocked {
                 objects: objects.collect(),
                 schemas: named.collect(),
@@ -161,6 +195,33 @@ mod tests {
         assert!(before.is_renamed(&schemas(&swapped)));
         let more = [(1, "live"), (2, "next"), (3, "other"), (9, "new")];
         assert!(!before.is_renamed(&schemas(&more)));
+    }
+
+    #[test]
+    fn a_name_that_was_given_back_meanwhile_is_told_from_a_grant() {
+        let schema = |by: &str, rights: &str| Unlocked {
+            schemas: BTreeMap::from([(
+                1,
+                Schema {
+                    name: "live".to_owned(),
+                    written: (by.to_owned(), rights.to_owned()),
+                },
+            )]),
+            ..Unlocked::default()
+        };
+        let before = schema("700", "10");
+        let names = BTreeSet::from(["live"]);
+        for (by, rights, taken) in [
+            ("700", "10", None),
+            ("800", "10", Some("live")),
+            ("800", "10 {app=U/app}", None),
+        ] {
+            assert_eq!(
+                before.taken(&names, &schema(by, rights)),
+                taken,
+                "{by} {rights}"
+            );
+        }
     }
 
     #[test]

@@ -264,14 +264,15 @@ impl Transaction {
                 ),
             }
             .into()),
+            "aborted" => Err(undone(refusal)),
             _ => Err(refusal),
         }
     }
 
-    /// Why psql took no more.
+    /// Why psql took no more; it was never told to commit.
     async fn ended(self) -> Refusal {
         match self.finish().await {
-            Err(refusal) => refusal,
+            Err(refusal) => undone(refusal),
             Ok(()) => gone().into(),
         }
     }
@@ -299,10 +300,22 @@ impl Transaction {
                     of_rows: of_rows && complaint.may_want_other_rows(),
                 }
             }
-            None => failed(&error).into(),
+            None => Failure::try_again(format!("restoring: {error}{ENDED_SESSION}")).into(),
         })
     }
 }
+
+/// What is said of a session that was lost; the transaction went with it.
+fn undone(mut refusal: Refusal) -> Refusal {
+    let sentence = &mut refusal.failure.sentence;
+    if sentence.ends_with(ENDED_SESSION) {
+        sentence.push_str("; nothing was changed, run the restore again");
+    }
+    refusal
+}
+
+/// psql says no more of it than that.
+const ENDED_SESSION: &str = ": the server, the network or somebody there has ended its session";
 
 /// Reads everything that psql prints: one whose output nobody reads stands still.
 fn printed(stdout: ChildStdout) -> mpsc::UnboundedReceiver<String> {

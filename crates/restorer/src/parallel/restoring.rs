@@ -157,9 +157,7 @@ impl Restoring<'_> {
     fn failure(&self, error: &child::Error, diagnostics: &Diagnostics) -> Failure {
         let failed = diagnostics.failed().into_iter().next();
         match (failed, diagnostics.lost(), error) {
-            (_, Some(lost), child::Error::Failed { .. }) => {
-                Failure::try_again(format!("restoring: pg_restore: {lost}"))
-            }
+            (_, Some(lost), child::Error::Failed { .. }) => lost_session(&lost),
             (Some(failed), None, child::Error::Failed { .. }) if !failed.reason.is_empty() => {
                 Failure {
                     verdict: self.verdict(&failed),
@@ -229,7 +227,7 @@ impl Restoring<'_> {
             () = diagnostics.until_lost(), if goes_on => {
                 let lost = diagnostics.lost().unwrap_or_default();
                 child.stop().await;
-                return Err(Failure::try_again(format!("restoring: pg_restore: {lost}")));
+                return Err(lost_session(&lost));
             }
             fed = feed(storage, expected, sink, taking, self.stop) => fed,
         };
@@ -269,6 +267,13 @@ impl Restoring<'_> {
             }
         }
     }
+}
+
+/// What is said of a session that was lost, in libpq's words.
+fn lost_session(said: &str) -> Failure {
+    Failure::try_again(format!(
+        "restoring: pg_restore: {said}; run it again: the server, the network or somebody there has ended a session of this restore; nothing is restored"
+    ))
 }
 
 /// The entry, and never its statement.

@@ -8,6 +8,7 @@ use backuper::runtime::Failure;
 use backuper::text::sql::quote;
 use tokio_postgres::Client;
 
+use super::attached;
 use super::beside::Beside;
 use super::definers::{self, Definers};
 use super::made::Made;
@@ -89,6 +90,10 @@ impl Plan {
         plan.examine_tablespaces(session, target, toc).await?;
         let unmet = requirements::unmet(session, target, toc, &plan.roles).await?;
         plan.leave_out(target, toc, unmet, wishes.keep_going)?;
+        if backup.part().is_some() {
+            let attached = attached::indexes(toc).into_iter();
+            plan.left_out.extend(attached.map(|it| (it, String::new())));
+        }
         plan.refuse_definers(target, toc, &superusers(backup))?;
         Ok(plan)
     }

@@ -3,7 +3,7 @@
 use super::{Error, Found, Question};
 use crate::archive::key::{self, Folder, MANIFEST, Published};
 use crate::archive::manifest::Manifest;
-use crate::catalog::{dumps, read_manifest};
+use crate::catalog::{dumps, list, read_manifest};
 use crate::storage::{Kind, Object};
 
 impl Question<'_> {
@@ -27,7 +27,7 @@ impl Question<'_> {
         self.is_of_the_source(name, folder.as_ref())?;
         if let Some(folder) = folder {
             return match read_manifest(self.storage, &folder).await {
-                Ok(manifest) if self.request.by_name && !self.is_of_target(&manifest) => {
+                Ok(manifest) if !self.may_be_named(&manifest, Some(&folder)).await? => {
                     Err(self.of_another_server())
                 }
                 Ok(manifest) => Ok(Found::Ours(folder, Box::new(manifest))),
@@ -65,7 +65,7 @@ impl Question<'_> {
             }
             Err(error) => return Err(error),
         };
-        if self.request.by_name && !self.is_of_target(&manifest) {
+        if !self.may_be_named(&manifest, None).await? {
             return Err(self.of_another_server());
         }
         let database = &manifest.source.database;
@@ -103,8 +103,28 @@ impl Question<'_> {
         ))
     }
 
-    fn is_of_target(&self, manifest: &Manifest) -> bool {
-        self.request.target.is_same_as(&manifest.source.identity())
+    /// Whether a backup is one of those that a number could mean. A server is known by more than its address.
+    async fn may_be_named(
+        &self,
+        manifest: &Manifest,
+        folder: Option<&Folder>,
+    ) -> Result<bool, Error> {
+        let identity = manifest.source.identity();
+        if !self.request.by_name || self.request.target.is_same_as(&identity) {
+            return Ok(true);
+        }
+        let listing = list(
+            self.storage,
+            &self.request.target.database,
+            self.request.layout,
+        )
+        .await?;
+        let id = folder.map_or_else(|| identity.id(), Folder::source);
+        match self.sources(&listing).await {
+            Ok(sources) => Ok(sources.ids.contains(&id)),
+            Err(Error::Storage(error)) => Err(error.into()),
+            Err(_) => Ok(false),
+        }
     }
 }
 
