@@ -56,6 +56,7 @@ const UNSPLIT: &str = "ours, one session a table";
 const BY_PG_DUMP: &str = "ours, rows by pg_dump";
 pub(crate) const PUBLISHED: &str = "published path";
 pub(crate) const FLOOR: &str = "floor: COPY and zstd -1";
+pub(crate) const PARALLEL: &str = "pg_restore -Fd -j";
 pub(crate) const LOAD_FLOOR: &str = "floor: COPY and indexes";
 
 const fn backup(name: &'static str, script: &'static str) -> Contender {
@@ -120,7 +121,7 @@ const CONTENDERS: [Contender; 23] = [
         "$CLIENT get custom/dump | pg_restore --no-owner -d target",
     ),
     restore(
-        "pg_restore -Fd -j",
+        PARALLEL,
         "$CLIENT get-all directory/ $WORK/d; pg_restore --no-owner -j $CORES -d target $WORK/d",
     ),
     restore(

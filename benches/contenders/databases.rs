@@ -15,7 +15,7 @@ pub(crate) struct Loaded {
 
 /// The names of those that are asked for.
 pub(crate) fn wanted() -> Vec<String> {
-    let names = super::setting("BENCH_DATABASES", "mixed wide many".to_owned());
+    let names = super::setting("BENCH_DATABASES", "mixed wide many schema".to_owned());
     let mut names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
     if !super::setting("BENCH_DUMP", String::new()).is_empty() {
         names.push("own".to_owned());
@@ -62,6 +62,15 @@ pub(crate) fn load_at(servers: &Servers, name: &str, scale: f64) -> Loaded {
             let tables = ((5000.0 * scale) as u32).max(1);
             servers.postgres.sql(name, &many(tables));
         }
+        "schema" => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a scale is small and positive"
+            )]
+            let tables = ((600.0 * scale) as u32).max(1);
+            servers.postgres.sql(name, &schema(tables));
+        }
         "own" => {
             let dump: String = super::setting("BENCH_DUMP", String::new());
             libpq(servers, "pg_restore", name)
@@ -99,6 +108,23 @@ fn many(tables: u32) -> String {
     };
     let script: Vec<String> = (0..tables).map(one).collect();
     let batches = script.chunks(500);
+    batches
+        .map(|it| format!("BEGIN;\n{}COMMIT;\n", it.concat()))
+        .collect()
+}
+
+/// So many tables without rows, twelve entries of an archive each.
+fn schema(tables: u32) -> String {
+    let one = |n: u32| {
+        format!(
+            "CREATE TABLE t{n} (id serial PRIMARY KEY, a int REFERENCES t{}, b text); CREATE INDEX ON t{n} (a);
+             CREATE FUNCTION f{n}(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMENT ON TABLE t{n} IS 'one';
+             CREATE VIEW v{n} AS SELECT * FROM t{n};\n",
+            n.saturating_sub(1)
+        )
+    };
+    let script: Vec<String> = (0..tables).map(one).collect();
+    let batches = script.chunks(100);
     batches
         .map(|it| format!("BEGIN;\n{}COMMIT;\n", it.concat()))
         .collect()

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `BENCH_SCALE` | 1 | the size of the databases |
 //! | `BENCH_ROUNDS` | 3 | how often each contender runs |
-//! | `BENCH_DATABASES` | mixed wide many | which ones |
+//! | `BENCH_DATABASES` | mixed wide many schema | which ones |
 //! | `BENCH_DUMP` | | an archive of pg_dump: a database of your own beside them, `own` |
 //! | `BENCH_PART` | contenders growth | or some of the growth: `size`, `tables`, `streams`, `level`, `way`, `start` |
 //! | `BENCH_ONLY` | | words: only contenders whose name has one of them; a restore needs its backup too |

@@ -1,7 +1,7 @@
 //! Medians, ratios, and the bars of docs/performance.md.
 
 use super::Result;
-use super::contenders::{Direction, FLOOR, LOAD_FLOOR, OURS, PUBLISHED};
+use super::contenders::{Direction, FLOOR, LOAD_FLOOR, OURS, PARALLEL, PUBLISHED};
 use super::databases::Loaded;
 use super::measure::Figures;
 
@@ -169,7 +169,8 @@ const MIXED: &[&str] = &["mixed"];
 const MANY: &[&str] = &["many"];
 const WIDE: &[&str] = &["wide"];
 const OWN: &[&str] = &["own"];
-const BARS: [Bar; 14] = {
+const SCHEMA: &[&str] = &["schema"];
+const BARS: [Bar; 15] = {
     use Direction::{Backup, InPlace, Restore};
     [
         Bar::new(
@@ -245,6 +246,13 @@ const BARS: [Bar; 14] = {
             (Restore, OURS),
         )
         .at_least(1.1),
+        Bar::new(
+            "restore, ours ÷ pg_restore -j",
+            SCHEMA,
+            (Restore, OURS),
+            (Restore, PARALLEL),
+        )
+        .at_most(1.0),
         Bar::new(
             "backup, published ÷ ours",
             WIDE,

@@ -39,12 +39,14 @@ fn pgbouncer_in_session_mode_is_as_good_as_the_server() {
     let roles = env([
         ("BACKUP_JOBS", "2"),
         ("BACKUP_ROWS", "copy"),
+        ("BACKUP_SPLIT_TABLES", "always"),
         ("GLOBALS", "true"),
         ("GLOBALS_PASSWORDS", "none"),
     ]);
     let ended = stage.backup(&with(&through, &roles));
     ended.expect_code(0);
     assert!(ended.printed().contains(BY_COPY), "{ended}");
+    assert!(ended.printed().contains(" sessions=2"), "{ended}");
     for before in [
         "DELETE FROM t WHERE id > 2; DROP VIEW v",
         "DROP VIEW IF EXISTS v; DROP TABLE t, small",
@@ -243,9 +245,14 @@ fn a_host_of_several_standbys_is_one_of_them_for_a_whole_backup() {
     let s3 = S3::start();
     let by_turns = var("DB_PORT", &turns.port().to_string());
     let all = with(&with(&there.env(), &s3.env()), &by_turns);
-    let copying = env([("BACKUP_JOBS", "3"), ("BACKUP_ROWS", "copy")]);
+    let copying = env([
+        ("BACKUP_JOBS", "3"),
+        ("BACKUP_ROWS", "copy"),
+        ("BACKUP_SPLIT_TABLES", "always"),
+    ]);
     let ended = backuper(&with(&all, &copying)).succeed();
     assert!(ended.printed().contains(BY_COPY), "{ended}");
+    assert!(ended.printed().contains(" sessions=3"), "{ended}");
     let manifest = s3.manifests()[0].clone();
     backuper(&with(&all, &var("FORMAT", "sql.gz"))).succeed();
     let target = primary.database("by_turns_back");
