@@ -162,7 +162,7 @@ fn what_runs_with_its_owners_rights_never_runs_with_those_of_a_restore() {
     });
     let owners = "SELECT string_agg(proname || ' ' || pg_get_userbyid(proowner), ', ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
     let meanwhile = target.sql(owners);
-    target.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
+    target.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
     drop(locker);
     running.wait().expect_code(0);
     assert_eq!(meanwhile, stage.database.sql(owners));

@@ -174,7 +174,7 @@ impl Progress {
         })
     }
 
-    /// Reports every ten seconds, for as long as it is polled, and warns where nothing passes any more.
+    /// Reports every ten seconds, for as long as it is polled, and says so where nothing passes any more.
     pub async fn report(&self, reporter: &Reporter) -> std::convert::Infallible {
         let mut last = Last::default();
         let mut clock = tokio::time::interval(EVERY);
@@ -188,7 +188,7 @@ impl Progress {
             match last.stands_still(&moment, Instant::now()) {
                 Some(time) => {
                     let since = humantime::format_duration(Duration::from_secs(time.as_secs()));
-                    tracing::warn!(bytes = moment.bytes, tables = moment.tables, of = moment.of, %since, "nothing passes: the server, the store or a session of theirs does not go on; pg_stat_activity shows what the sessions of this run wait for");
+                    tracing::info!(bytes = moment.bytes, tables = moment.tables, of = moment.of, %since, "no row has passed: an index is built, older backups are deleted, or the server, the store or a session does not go on; pg_stat_activity shows what the sessions of this run wait for");
                 }
                 None => moment.log(),
             }

@@ -204,46 +204,6 @@ fn there_are_no_more_sessions_than_jobs() {
     assert_eq!(sessions_of(&ended), [2, 2], "{ended}");
 }
 
-/// Further sessions are a help, and no need.
-#[test]
-fn sessions_that_the_server_refuses_are_done_without() {
-    let stage = Stage::new("splitrefused");
-    stage.fill("t", 4);
-    let sum = "SELECT count(*), md5(string_agg(md5(data), '' ORDER BY id)) FROM t";
-    let wanted = stage.database.sql(sum);
-    let role = shared().role("few", "SUPERUSER");
-    stage
-        .database
-        .sql(&format!("ALTER TABLE t OWNER TO {role}"));
-    let login = env([("DB_USER", role.as_str()), ("DB_PASSWORD", "p")]);
-    // The limit holds for no superuser, and the owner needs no more than what is his.
-    stage
-        .database
-        .sql(&format!("ALTER ROLE {role} NOSUPERUSER"));
-    let mut with_fewer = 0;
-    for limit in 3..=9 {
-        stage
-            .database
-            .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT {limit}"));
-        let ended = stage.backup(&with(&splitting("4"), &login));
-        let fewer = ended
-            .printed()
-            .contains("rows are read by one session less");
-        if ended.code() != Some(0) {
-            ended.expect_code(1);
-            continue;
-        }
-        with_fewer += u32::from(fewer);
-        let of = sessions_of(&ended);
-        assert!(of.iter().all(|it| (*it < 4) == fewer), "{limit}: {ended}");
-        let target = shared().database("splitrefused_target");
-        let told = var("BACKUP_REVISION", stage.s3.manifests().last().unwrap());
-        restorer(&with(&with(&stage.env(), &target.env()), &told)).succeed();
-        assert_eq!(target.sql(sum), wanted, "{limit}");
-    }
-    assert!(with_fewer > 0, "no limit refuses a further session alone");
-}
-
 #[test]
 fn a_backup_that_is_stopped_while_several_read_leaves_no_session() {
     let (stage, running, _faults) = held_up();

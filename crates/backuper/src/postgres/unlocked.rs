@@ -130,14 +130,26 @@ impl Unlocked {
     /// it is used.
     #[must_use]
     pub fn taken<'a>(&self, names: &BTreeSet<&'a str>, now: &Self) -> Option<&'a str> {
+        let all_now = &now.schemas;
         let [before, now] = [self, now].map(|it| -> HashMap<&str, (u32, &Schema)> {
             let all = it.schemas.iter();
             all.map(|(oid, it)| (it.name.as_str(), (*oid, it)))
                 .collect()
         });
-        let is_another = |(oid, schema): &(u32, &Schema), now: &(u32, &Schema)| {
-            let ((by, rights), (by_now, rights_now)) = (&schema.written, &now.1.written);
-            *oid != now.0 || (by != by_now && rights == rights_now)
+        let written = |was: &Schema, is: &Schema| {
+            let ((by, rights), (by_now, rights_now)) = (&was.written, &is.written);
+            by != by_now && rights == rights_now
+        };
+        // A GRANT of what is granted already writes a schema too. Who has had another's name was written as well, was
+        // made since or is gone.
+        let changed = |oid: &u32| match (self.schemas.get(oid), all_now.get(oid)) {
+            (Some(was), Some(is)) => written(was, is),
+            _ => true,
+        };
+        let all = self.schemas.keys().chain(all_now.keys());
+        let all: BTreeSet<u32> = all.copied().filter(changed).collect();
+        let is_another = |(oid, was): &(u32, &Schema), (oid_now, is): &(u32, &Schema)| {
+            oid != oid_now || (written(was, is) && all.iter().any(|it| it != oid))
         };
         let mut names = names.iter().copied();
         names.find(|name| {
@@ -199,28 +211,27 @@ mod tests {
 
     #[test]
     fn a_name_that_was_given_back_meanwhile_is_told_from_a_grant() {
-        let schema = |by: &str, rights: &str| Unlocked {
-            schemas: BTreeMap::from([(
-                1,
-                Schema {
-                    name: "live".to_owned(),
-                    written: (by.to_owned(), rights.to_owned()),
-                },
-            )]),
+        let schemas = |by: &str, rights: &str, other: &str| Unlocked {
+            schemas: [(1, "live", by, rights), (2, "next", other, "10")]
+                .map(|(oid, name, by, rights)| {
+                    let written = (by.to_owned(), rights.to_owned());
+                    let name = name.to_owned();
+                    (oid, Schema { name, written })
+                })
+                .into(),
             ..Unlocked::default()
         };
-        let before = schema("700", "10");
+        let before = schemas("700", "10", "700");
         let names = BTreeSet::from(["live"]);
-        for (by, rights, taken) in [
-            ("700", "10", None),
-            ("800", "10", Some("live")),
-            ("800", "10 {app=U/app}", None),
+        for (by, rights, other, taken) in [
+            ("700", "10", "700", None),
+            ("800", "10", "800", Some("live")),
+            ("800", "10", "700", None),
+            ("700", "10", "800", None),
+            ("800", "10 {app=U/app}", "800", None),
         ] {
-            assert_eq!(
-                before.taken(&names, &schema(by, rights)),
-                taken,
-                "{by} {rights}"
-            );
+            let now = schemas(by, rights, other);
+            assert_eq!(before.taken(&names, &now), taken, "{by} {rights} {other}");
         }
     }
 

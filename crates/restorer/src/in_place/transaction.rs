@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use backuper::child::{Child, Output, Program, pipe};
+use backuper::child::{self, Child, Output, Program, pipe};
 use backuper::postgres::session::SETTINGS;
 use backuper::postgres::{self, Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
@@ -300,9 +300,17 @@ impl Transaction {
                     of_rows: of_rows && complaint.may_want_other_rows(),
                 }
             }
-            None => Failure::try_again(format!("restoring: {error}{ENDED_SESSION}")).into(),
+            None if is_of_the_connection(&error) => {
+                Failure::try_again(format!("restoring: {error}{ENDED_SESSION}")).into()
+            }
+            None => failed(&error).into(),
         })
     }
+}
+
+/// PostgreSQL manual, psql: exit status.
+fn is_of_the_connection(error: &child::Error) -> bool {
+    matches!(error, child::Error::Failed { ending, .. } if ending == "exited with status 2")
 }
 
 /// What is said of a session that was lost; the transaction went with it.

@@ -272,7 +272,7 @@ impl Restoring<'_> {
 /// What is said of a session that was lost, in libpq's words.
 fn lost_session(said: &str) -> Failure {
     Failure::try_again(format!(
-        "restoring: pg_restore: {said}; run it again: the server, the network or somebody there has ended a session of this restore; nothing is restored"
+        "restoring: pg_restore: {said}; run it again: the server, the network or somebody there has ended a session of this restore"
     ))
 }
 

@@ -10,7 +10,7 @@ use backuper::postgres::{self, Target};
 use backuper::runtime::Failure;
 use tokio_postgres::Client;
 
-use super::rows::MAY_HAVE_ROWS;
+use super::rows::which_may_have_rows;
 use crate::archive::toc::Toc;
 
 const PARTITIONS: &str = "
@@ -46,7 +46,7 @@ const SEQUENCES: &str = "
 
 /// Tables with the name of an index.
 const TABLES: &str = "
-    SELECT format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname)
+    SELECT c.oid, format('table %I.%I, which has the name of an index of the backup', n.nspname, c.relname) AS shown
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
@@ -92,7 +92,7 @@ pub async fn refuse(session: &Client, target: &Target, toc: &Toc) -> Result<(), 
         .query(SEQUENCES, &[&schemas, &names])
         .await
         .map_err(failed)?;
-    let tables = format!("{TABLES} AND {MAY_HAVE_ROWS} ORDER BY 1");
+    let tables = which_may_have_rows(TABLES);
     let tables = session
         .query(&tables, &[&index_schemas, &index_names])
         .await

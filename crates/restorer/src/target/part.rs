@@ -6,14 +6,14 @@ use backuper::runtime::Failure;
 use backuper::text::patterns::{Pattern, Patterns};
 use tokio_postgres::Client;
 
-use super::rows::MAY_HAVE_ROWS;
+use super::rows::which_may_have_rows;
 use super::tolerant::few;
 use crate::archive::toc::Toc;
 use crate::job::Mode;
 
 /// Tables that are dropped and made anew without rows, and may have some now.
 const TABLES: &str = "
-    SELECT format('%I.%I', n.nspname, c.relname)
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS shown
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'm') AND format('%I.%I', n.nspname, c.relname) = ANY ($1)
        AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($2::text[], $3::text[]))";
@@ -49,7 +49,7 @@ pub(crate) async fn refuse(
     let Some(part) = part else { return Ok(()) };
     let failed = |error: tokio_postgres::Error| postgres::Error::new("examining", target, &error);
     let (schemas, names) = toc.dropped_by_name();
-    let tables = format!("{TABLES} AND {MAY_HAVE_ROWS} ORDER BY 1");
+    let tables = which_may_have_rows(TABLES);
     let tables = session
         .query(&tables, &[&part.without_rows, &schemas, &names])
         .await

@@ -91,7 +91,7 @@ impl Plan {
         let unmet = requirements::unmet(session, target, toc, &plan.roles).await?;
         plan.leave_out(target, toc, unmet, wishes.keep_going)?;
         if backup.part().is_some() {
-            let attached = attached::indexes(toc).into_iter();
+            let attached = attached::indexes(session, target, toc).await?.into_iter();
             plan.left_out.extend(attached.map(|it| (it, String::new())));
         }
         plan.refuse_definers(target, toc, &superusers(backup))?;

@@ -1,9 +1,17 @@
 //! Whether a table of the target may have rows, asked of the catalogue and never of the table: whoever plans a query
 //! of a table evaluates what its owner has written into its indexes, with his own rights.
 
-/// Of the relation `c`, or of its partitions: whether there are pages. Those of rows that DELETE has taken out are
-/// there until VACUUM. What is stored otherwise than PostgreSQL's own tables may have rows without any.
-pub(super) const MAY_HAVE_ROWS: &str = "
-    EXISTS (SELECT FROM pg_class p LEFT JOIN pg_am a ON a.oid = p.relam
-             WHERE p.oid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid))
-               AND p.relkind IN ('r', 'm') AND (pg_relation_size(p.oid) > 0 OR a.amname IS DISTINCT FROM 'heap'))";
+/// The names, as `shown`, of those tables that may have rows, or whose partitions may: there are pages. Those of rows that
+/// DELETE has taken out are there until VACUUM. What is stored otherwise than PostgreSQL's own tables may have rows
+/// without any. `tables` gives `oid` and `shown`; others are not opened, which somebody may have locked.
+pub(super) fn which_may_have_rows(tables: &str) -> String {
+    format!(
+        "WITH c AS MATERIALIZED ({tables})
+         SELECT shown FROM c
+          WHERE EXISTS (SELECT FROM (SELECT c.oid UNION SELECT relid FROM pg_partition_tree(c.oid)) t
+                          JOIN pg_class p ON p.oid = t.oid LEFT JOIN pg_am a ON a.oid = p.relam
+                         WHERE CASE WHEN p.relkind IN ('r', 'm')
+                                    THEN a.amname IS DISTINCT FROM 'heap' OR pg_relation_size(p.oid) > 0 END)
+          ORDER BY 1"
+    )
+}

@@ -15,8 +15,8 @@ const NAMED: usize = 5;
 /// PostgreSQL manual, COPY: the text format.
 const NULL: &[u8] = b"\\N";
 
-/// Foreign keys from tables with rows to tables without, what reads the columns of each, and whether COPY has them all:
-/// those that are generated it does not.
+/// Foreign keys from tables with rows to tables without, what reads the columns of each, and whether COPY has some of
+/// them: those that are generated it does not.
 const KEYS: &str = "
     SELECT format('foreign key %I of %I.%I refers to %I.%I', k.conname, n.nspname, c.relname, rn.nspname, r.relname),
            format('COPY %I.%I%s TO STDOUT', n.nspname, c.relname, CASE WHEN a.copied THEN format(' (%s)', a.list) END),
@@ -25,8 +25,8 @@ const KEYS: &str = "
       JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_class r ON r.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
      CROSS JOIN LATERAL (
-         SELECT string_agg(quote_ident(attname), ', '), bool_and(attgenerated = '') FROM pg_attribute
-          WHERE attrelid = k.conrelid AND attnum = ANY (k.conkey)) a (list, copied)
+         SELECT string_agg(quote_ident(attname), ', '), count(*) > 0 FROM pg_attribute
+          WHERE attrelid = k.conrelid AND attnum = ANY (k.conkey) AND attgenerated = '') a (list, copied)
      WHERE k.contype = 'f' AND k.convalidated AND k.conrelid <> k.confrelid AND c.relkind = 'r'
        AND k.conrelid = ANY ($1::oid[]) AND k.confrelid = ANY ($2::oid[])
      ORDER BY 1";
@@ -147,16 +147,16 @@ pub(super) async fn foreign_keys(
 }
 
 /// Whether some row has a value in all columns of a key, by a COPY of them: a query would be planned, and whoever plans
-/// one evaluates what the table's owner has written into its indexes. Where it has not all of them, any row counts.
+/// one evaluates what the table's owner has written into its indexes. Where it has none of them, any row counts.
 async fn is_used(
     session: &Client,
-    (copy, has_all): (&str, bool),
+    (copy, has_some): (&str, bool),
 ) -> Result<bool, tokio_postgres::Error> {
     // The server sends each row by itself.
     let mut rows = pin!(session.copy_out(copy).await?);
     while let Some(row) = rows.try_next().await? {
         let row = row.strip_suffix(b"\n").unwrap_or(&row);
-        if !has_all || row.split(|it| *it == b'\t').all(|it| it != NULL) {
+        if !has_some || row.split(|it| *it == b'\t').all(|it| it != NULL) {
             return Ok(true);
         }
     }

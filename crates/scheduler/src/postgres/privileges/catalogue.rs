@@ -204,8 +204,9 @@ async fn relations(client: &Client, wanted: &Wanted, role: u32) -> Result<Vec<Re
                 (SELECT coalesce(array_agg(DISTINCT a.privilege_type), '{{}}')
                    FROM pg_attribute t, aclexplode(t.attacl) a
                   WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND a.grantee = $2::oid),
-                c.relhasrules AND NOT (c.relkind = 'v' AND coalesce((SELECT option_value::boolean
-                   FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_invoker'), false)),
+                EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND NOT (r.ev_type = '1' AND c.relkind = 'v'
+                   AND coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
+                                  WHERE option_name = 'security_invoker'), false))),
                 i.*
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
                 LATERAL (SELECT {ITEMS} FROM aclexplode(coalesce(c.relacl,

@@ -297,7 +297,9 @@ async fn definers(client: &Client, role: &str) -> Result<(Definers, Vec<Statemen
          CROSS JOIN LATERAL (
                SELECT current_setting('server_version_num')::int4 < 150000,
                       string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
-                 FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) g (closed, grantees)
+                 FROM (SELECT c.relacl UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = c.oid AND attacl IS NOT NULL) l (acl),
+                      aclexplode(l.acl) a
+                WHERE a.grantee <> c.relowner AND (a.grantee = 0 OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee))) g (closed, grantees)
          WHERE c.relkind = 'v' AND (NOT g.closed OR g.grantees IS NOT NULL)
            AND NOT coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
                               WHERE option_name = 'security_invoker'), false)
