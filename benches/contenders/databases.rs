@@ -37,12 +37,7 @@ pub(crate) fn load_at(servers: &Servers, name: &str, scale: f64) -> Loaded {
             servers.postgres.sql(name, &script);
         }
         "wide" => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a scale is small and positive"
-            )]
-            let factor = ((100.0 * scale) as u32).max(1).to_string();
+            let factor = scaled(100.0, scale).to_string();
             libpq(servers, "pgbench", name)
                 .args([
                     "--initialize",
@@ -54,22 +49,10 @@ pub(crate) fn load_at(servers: &Servers, name: &str, scale: f64) -> Loaded {
                 .succeed();
         }
         "many" => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a scale is small and positive"
-            )]
-            let tables = ((5000.0 * scale) as u32).max(1);
-            servers.postgres.sql(name, &many(tables));
+            servers.postgres.sql(name, &many(scaled(5000.0, scale)));
         }
         "schema" => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a scale is small and positive"
-            )]
-            let tables = ((600.0 * scale) as u32).max(1);
-            servers.postgres.sql(name, &schema(tables));
+            servers.postgres.sql(name, &schema(scaled(600.0, scale)));
         }
         "own" => {
             let dump: String = super::setting("BENCH_DUMP", String::new());
@@ -80,6 +63,16 @@ pub(crate) fn load_at(servers: &Servers, name: &str, scale: f64) -> Loaded {
         other => panic!("BENCH_DATABASES: there is no {other}"),
     }
     loaded(servers, name)
+}
+
+/// So many at this scale, and one at least.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a scale is small and positive"
+)]
+fn scaled(all: f64, scale: f64) -> u32 {
+    ((all * scale) as u32).max(1)
 }
 
 /// So many tables with one row each.

@@ -367,6 +367,27 @@ fn a_partition_comes_back_without_its_partitioned_table() {
             assert!(stage.database.dump() == whole, "{before}");
         }
     }
+    // What is said of the index in the statement that makes it is not said where ATTACH makes it.
+    stage
+        .database
+        .sql("ALTER TABLE p2 REPLICA IDENTITY USING INDEX p2_pkey");
+    stage
+        .backup(&var("INCLUDE_TABLES", "public.p2"))
+        .expect_code(0);
+    let ended = stage.restore(&env([]));
+    ended.expect_code(3);
+    let lost = "REPLICA IDENTITY of CONSTRAINT public.p2 p2_pkey";
+    assert!(ended.printed().contains(lost), "{ended}");
+    // The partitioned table has no such index any more.
+    let rows = "SELECT count(*), min(v), max(w) FROM p2";
+    let wanted = stage.database.sql(rows);
+    stage.database.sql(
+        "DELETE FROM p2; ALTER TABLE p DETACH PARTITION p2; DROP INDEX p_v_idx; DROP TABLE p2",
+    );
+    stage.restore(&env([])).expect_code(3);
+    assert_eq!(stage.database.sql(rows), wanted);
+    let index = "SELECT count(*) FROM pg_indexes WHERE indexname = 'p2_v_idx'";
+    assert_eq!(stage.database.sql(index), "1");
 }
 
 #[test]

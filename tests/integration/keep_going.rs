@@ -163,7 +163,8 @@ fn a_lost_connection_is_not_taken_for_statements_that_fail() {
     });
     let ended = running.wait_within(Duration::from_secs(60));
     ended.expect_code(1);
-    assert!(ended.last_line().contains("connection"), "{ended}");
+    let why = "has ended a session of this restore";
+    assert!(ended.last_line().contains(why), "{ended}");
     assert_eq!(objects(&target), "0");
 }
 

@@ -166,6 +166,32 @@ fn a_backup_whose_lock_is_lost_ends_at_once_and_says_so() {
     stage.nothing_is_stored();
 }
 
+/// Its transaction went with it, and was never told to commit.
+#[test]
+fn an_in_place_restore_whose_session_is_ended_says_that_nothing_was_changed() {
+    let stage = Stage::new("lostpsql");
+    stage.fill("t", 4);
+    stage.back_up(&env([]));
+    stage.database.sql("DELETE FROM t WHERE id > 2");
+    let whole = stage.database.dump();
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-", 1, Fault::Wait(Duration::from_secs(8)));
+    let through = var("S3_ENDPOINT", &faults.endpoint());
+    let running = restorer(&with(&stage.env(), &through)).start();
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                  WHERE datname = current_database() AND application_name = 'restorer psql'";
+    wait_for("psql waits for rows", || {
+        let is_held = !faults.struck().is_empty();
+        (is_held && stage.database.sql(ended) == "1").then_some(())
+    });
+    let ended = running.wait();
+    ended.expect_code(1);
+    for words in ["terminating connection", "nothing was changed"] {
+        assert!(ended.last_line().contains(words), "{words}: {ended}");
+    }
+    assert!(stage.database.dump() == whole, "something was changed");
+}
+
 /// F21: with `standard_conforming_strings` off, `'pg\_%'` is `'pg_%'`.
 #[test]
 fn settings_of_a_role_or_a_database_change_no_meaning() {

@@ -1,8 +1,12 @@
 //! Owners of schemas, operators and databases who mean harm: nothing of theirs is called as the role of a backup or a
 //! restore, and nothing that they say is believed.
 
+use std::time::Duration;
+
+use super::owners::drop_database;
 use super::testbed::postgres::{quoted, shared};
 use super::testbed::programs::restorer;
+use super::testbed::s3_faults::{Fault, Faults};
 use super::testbed::{env, wait_for};
 use super::workers::{Stage, var, with};
 
@@ -72,14 +76,21 @@ fn a_mark_that_anybody_may_have_made_is_not_believed() {
     stage.restore(&env([])).expect_code(0);
 }
 
+/// A role that may make things in the schema `public`.
+fn tenant_of(stage: &Stage) -> String {
+    let tenant = shared().role("tenant", "");
+    let grant = format!("GRANT CREATE ON SCHEMA public TO {tenant}");
+    stage.database.sql(&grant);
+    tenant
+}
+
 /// Whoever plans a query of a table evaluates what its owner has written into its indexes.
 #[test]
 fn no_query_of_a_tenants_table_is_planned() {
     let stage = Stage::new("planned");
-    let tenant = shared().role("tenant", "");
+    let tenant = tenant_of(&stage);
     stage.database.sql(&format!(
-        "GRANT CREATE ON SCHEMA public TO {tenant};
-         SET ROLE {tenant};
+        "SET ROLE {tenant};
          CREATE TABLE log (id int PRIMARY KEY, at int, of int GENERATED ALWAYS AS (nullif(at, 1)) STORED);
          INSERT INTO log VALUES (1, 1), (2, 2);
          CREATE TABLE parted (id int) PARTITION BY LIST (id);
@@ -130,10 +141,9 @@ fn no_query_of_a_tenants_table_is_planned() {
 #[test]
 fn what_runs_with_its_owners_rights_never_runs_with_those_of_a_restore() {
     let stage = Stage::new("definer");
-    let tenant = shared().role("tenant", "");
+    let tenant = tenant_of(&stage);
     stage.database.sql(&format!(
-        "GRANT CREATE ON SCHEMA public TO {tenant};
-         SET ROLE {tenant};
+        "SET ROLE {tenant};
          CREATE FUNCTION whose(\"a;\" int DEFAULT 1) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user';
          CREATE PROCEDURE does() LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
          CREATE TABLE late (id int DEFAULT 1)"
@@ -167,4 +177,31 @@ fn what_runs_with_its_owners_rights_never_runs_with_those_of_a_restore() {
     running.wait().expect_code(0);
     assert_eq!(meanwhile, stage.database.sql(owners));
     assert!(target.dump() == whole, "the contents have changed");
+}
+
+/// Whom the database kept out is not let in while it is loaded either.
+#[test]
+fn a_database_that_is_made_has_its_privileges_before_its_rows() {
+    let stage = Stage::new("keptout");
+    stage.fill("t", 1);
+    let name = quoted(stage.database.name());
+    stage
+        .database
+        .sql(&format!("REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"));
+    stage.back_up(&env([]));
+    drop_database(&stage.database);
+    let faults = Faults::start(stage.s3.port());
+    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(8)));
+    let through = var("S3_ENDPOINT", &faults.endpoint());
+    let running = restorer(&with(&stage.env(), &through)).start();
+    wait_for("the load is held up", || {
+        (!faults.struck().is_empty()).then_some(())
+    });
+    let lets_in = "SELECT has_database_privilege('public', current_database(), 'CONNECT')";
+    let meanwhile = stage.database.sql(lets_in);
+    running.wait().expect_code(0);
+    assert_eq!(
+        (meanwhile.as_str(), stage.database.sql(lets_in).as_str()),
+        ("f", "f")
+    );
 }

@@ -84,6 +84,11 @@ fn a_database_that_is_half_restored_is_not_backed_up() {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }
     assert_eq!(stage.s3.manifests(), before);
+    let refused = stage.restore(&var("RESTORE_MODE", "empty"));
+    refused.expect_code(2);
+    for words in ["left of a restore of", &folder, "RESTORE_MODE=auto"] {
+        assert!(refused.last_line().contains(words), "{words}: {refused}");
+    }
     stage.restore(&env([])).expect_code(0);
     assert!(stage.database.dump() == whole, "the contents have changed");
     stage.backup(&env([])).expect_code(0);

@@ -175,7 +175,7 @@ async fn put(
     let ready = Box::pin(preparing).await?;
     let session = &ready.entrance.session;
     if let Some(toc) = backup.toc().filter(|_| ready.made) {
-        database::give_owner(session, target, toc, &ready.plan).await;
+        database::give_owner_and_privileges(session, target, toc, &ready.plan).await;
     }
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
         let loading = load((job, target), &ready, from, progress, shutdown, stop);

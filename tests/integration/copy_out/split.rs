@@ -204,6 +204,39 @@ fn there_are_no_more_sessions_than_jobs() {
     assert_eq!(sessions_of(&ended), [2, 2], "{ended}");
 }
 
+/// Further sessions are a help, and no need: there are as many as the role may have.
+#[test]
+fn a_role_that_may_have_few_sessions_has_its_tables_read_by_fewer() {
+    let stage = Stage::new("splitrefused");
+    let role = shared().role("few", "");
+    stage.database.sql(&format!(
+        "CREATE TABLE t AS SELECT n AS id, repeat(md5(n::text), 10) AS v FROM generate_series(1, 20000) n;
+         ALTER TABLE t OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}"
+    ));
+    let sum = "SELECT count(*), md5(string_agg(md5(v), '' ORDER BY id)) FROM t";
+    let wanted = stage.database.sql(sum);
+    let login = env([("DB_USER", role.as_str()), ("DB_PASSWORD", "p")]);
+    let mut readers = Vec::new();
+    for limit in [3, 5, 7, 9, 30] {
+        stage
+            .database
+            .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT {limit}"));
+        let ended = stage.backup(&with(&splitting("4"), &login));
+        if ended.code() != Some(0) {
+            ended.expect_code(1);
+            continue;
+        }
+        readers.push(sessions_of(&ended).into_iter().max().unwrap_or_default());
+        let target = shared().database("splitrefused_target");
+        let told = var("BACKUP_REVISION", stage.s3.manifests().last().unwrap());
+        restorer(&with(&with(&stage.env(), &target.env()), &told)).succeed();
+        assert_eq!(target.sql(sum), wanted, "{limit}");
+    }
+    assert!(readers.is_sorted(), "{readers:?}");
+    assert!(readers[0] < 4, "{readers:?}");
+    assert_eq!(readers.last(), Some(&4), "{readers:?}");
+}
+
 #[test]
 fn a_backup_that_is_stopped_while_several_read_leaves_no_session() {
     let (stage, running, _faults) = held_up();

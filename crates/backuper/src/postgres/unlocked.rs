@@ -143,7 +143,7 @@ impl Unlocked {
         // A GRANT of what is granted already writes a schema too. Who has had another's name was written as well, was
         // made since or is gone.
         let changed = |oid: &u32| match (self.schemas.get(oid), all_now.get(oid)) {
-            (Some(was), Some(is)) => written(was, is),
+            (Some(was), Some(is)) => was.written.0 != is.written.0,
             _ => true,
         };
         let all = self.schemas.keys().chain(all_now.keys());
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_name_that_was_given_back_meanwhile_is_told_from_a_grant() {
-        let schemas = |by: &str, rights: &str, other: &str| Unlocked {
-            schemas: [(1, "live", by, rights), (2, "next", other, "10")]
+        let schemas = |by: &str, rights: &str, other: (&str, &str)| Unlocked {
+            schemas: [(1, "live", by, rights), (2, "next", other.0, other.1)]
                 .map(|(oid, name, by, rights)| {
                     let written = (by.to_owned(), rights.to_owned());
                     let name = name.to_owned();
@@ -221,17 +221,19 @@ mod tests {
                 .into(),
             ..Unlocked::default()
         };
-        let before = schemas("700", "10", "700");
+        let before = schemas("700", "10", ("700", "10"));
         let names = BTreeSet::from(["live"]);
         for (by, rights, other, taken) in [
-            ("700", "10", "700", None),
-            ("800", "10", "800", Some("live")),
-            ("800", "10", "700", None),
-            ("700", "10", "800", None),
-            ("800", "10 {app=U/app}", "800", None),
+            ("700", "10", ("700", "10"), None),
+            ("800", "10", ("800", "10"), Some("live")),
+            // Granted while it had the name.
+            ("800", "10", ("800", "10 {app=U/app}"), Some("live")),
+            ("800", "10", ("700", "10"), None),
+            ("700", "10", ("800", "10"), None),
+            ("800", "10 {app=U/app}", ("800", "10"), None),
         ] {
             let now = schemas(by, rights, other);
-            assert_eq!(before.taken(&names, &now), taken, "{by} {rights} {other}");
+            assert_eq!(before.taken(&names, &now), taken, "{by} {rights} {other:?}");
         }
     }
 

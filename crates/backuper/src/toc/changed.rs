@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::{Entry, Error, Layout, Places, Reader};
+use super::reader::{Places, Reader};
+use super::{Entry, Error, Layout};
 
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]

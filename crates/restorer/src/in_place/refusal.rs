@@ -1,5 +1,6 @@
 //! What an error that has ended the transaction means.
 
+use backuper::child;
 use backuper::runtime::{Failure, Verdict};
 
 use super::complaints::Complaint;
@@ -21,6 +22,28 @@ impl From<Failure> for Refusal {
             failure,
             of_rows: false,
         }
+    }
+}
+
+/// psql says no more of it than that, where the server said nothing before.
+const ENDED_SESSION: &str = ": the server, the network or somebody there has ended its session";
+
+impl Refusal {
+    /// Of a psql that has ended without the server's words. Its exit status 2 is a connection that was lost: PostgreSQL
+    /// manual, psql: exit status.
+    pub(super) fn without_words(error: &child::Error) -> Self {
+        let lost = matches!(error, child::Error::Failed { ending, .. } if ending == "exited with status 2");
+        let why = if lost { ENDED_SESSION } else { "" };
+        Failure::try_again(format!("restoring: {error}{why}")).into()
+    }
+
+    /// The same where the transaction is known to be undone: it went with the session that was lost.
+    pub(super) fn undone(mut self) -> Self {
+        let sentence = &mut self.failure.sentence;
+        if sentence.ends_with(ENDED_SESSION) {
+            sentence.push_str("; nothing was changed, run the restore again");
+        }
+        self
     }
 }
 
@@ -60,6 +83,9 @@ pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
         "55P03" => {
             "; somebody holds a lock on what is to be replaced; run the restore again, or give it a longer LOCK_WAIT_TIMEOUT"
         }
+        "57P01" | "57P02" => {
+            "; the server or somebody there has ended the session: run the restore again"
+        }
         _ => "",
     };
     let entry = entry.map_or_else(String::new, |it| format!("{it}: "));
@@ -85,6 +111,25 @@ mod tests {
             sqlstate: sqlstate.to_owned(),
             message: "x".to_owned(),
             ..Complaint::default()
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_lost_is_told_from_a_psql_that_fails() {
+        let told = |ending: &str| {
+            let error = child::Error::Failed {
+                program: "psql".to_owned(),
+                ending: ending.to_owned(),
+                stderr: vec!["psql:<stdin>:7: error: connection to server was lost".to_owned()],
+            };
+            Refusal::without_words(&error).undone().failure.sentence
+        };
+        let lost = told("exited with status 2");
+        for words in ["has ended its session", "nothing was changed"] {
+            assert!(lost.contains(words), "{lost}");
+        }
+        for ending in ["exited with status 3", "was killed by signal 9"] {
+            assert!(!told(ending).contains("session"), "{ending}");
         }
     }
 

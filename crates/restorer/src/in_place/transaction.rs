@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use backuper::child::{self, Child, Output, Program, pipe};
+use backuper::child::{Child, Output, Program, pipe};
 use backuper::postgres::session::SETTINGS;
 use backuper::postgres::{self, Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
@@ -264,7 +264,7 @@ impl Transaction {
                 ),
             }
             .into()),
-            "aborted" => Err(undone(refusal)),
+            "aborted" => Err(refusal.undone()),
             _ => Err(refusal),
         }
     }
@@ -272,7 +272,7 @@ impl Transaction {
     /// Why psql took no more; it was never told to commit.
     async fn ended(self) -> Refusal {
         match self.finish().await {
-            Err(refusal) => undone(refusal),
+            Err(refusal) => refusal.undone(),
             Ok(()) => gone().into(),
         }
     }
@@ -300,30 +300,10 @@ impl Transaction {
                     of_rows: of_rows && complaint.may_want_other_rows(),
                 }
             }
-            None if is_of_the_connection(&error) => {
-                Failure::try_again(format!("restoring: {error}{ENDED_SESSION}")).into()
-            }
-            None => failed(&error).into(),
+            None => Refusal::without_words(&error),
         })
     }
 }
-
-/// PostgreSQL manual, psql: exit status.
-fn is_of_the_connection(error: &child::Error) -> bool {
-    matches!(error, child::Error::Failed { ending, .. } if ending == "exited with status 2")
-}
-
-/// What is said of a session that was lost; the transaction went with it.
-fn undone(mut refusal: Refusal) -> Refusal {
-    let sentence = &mut refusal.failure.sentence;
-    if sentence.ends_with(ENDED_SESSION) {
-        sentence.push_str("; nothing was changed, run the restore again");
-    }
-    refusal
-}
-
-/// psql says no more of it than that.
-const ENDED_SESSION: &str = ": the server, the network or somebody there has ended its session";
 
 /// Reads everything that psql prints: one whose output nobody reads stands still.
 fn printed(stdout: ChildStdout) -> mpsc::UnboundedReceiver<String> {

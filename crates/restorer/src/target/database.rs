@@ -27,7 +27,12 @@ struct Own {
 /// Gives it its owner, where our role may, and what is granted on it, so that nobody is let in meanwhile whom the
 /// database kept out; what cannot be done is a warning, as all of this. A role that is no superuser might shut itself
 /// out, so its grants come at the end alone.
-pub(crate) async fn give_owner(session: &Client, target: &Target, toc: &Toc, plan: &Plan) {
+pub(crate) async fn give_owner_and_privileges(
+    session: &Client,
+    target: &Target,
+    toc: &Toc,
+    plan: &Plan,
+) {
     let mut entries = toc.entries.iter();
     if let Some(owner) = entries.find_map(|it| owner(it, plan)) {
         let (name, owner) = (quote(target.database()), quote(owner));

@@ -91,8 +91,8 @@ impl Plan {
         let unmet = requirements::unmet(session, target, toc, &plan.roles).await?;
         plan.leave_out(target, toc, unmet, wishes.keep_going)?;
         if backup.part().is_some() {
-            let attached = attached::indexes(session, target, toc).await?.into_iter();
-            plan.left_out.extend(attached.map(|it| (it, String::new())));
+            let attached = attached::indexes(session, target, toc).await?;
+            plan.left_out.extend(attached);
         }
         plan.refuse_definers(target, toc, &superusers(backup))?;
         Ok(plan)

@@ -30,22 +30,24 @@ pub(super) struct Source {
     pub(super) ended: mpsc::UnboundedReceiver<usize>,
 }
 
-/// What follows an archive's head.
-pub(super) struct Rows {
+/// The sessions, each of which has every so manyth piece.
+struct Turns {
     runtime: Handle,
-    /// From each session.
     sources: Vec<Source>,
-    /// Whose turn it is.
-    turn: usize,
     /// Which piece of all it is.
     piece: usize,
+    stop: CancellationToken,
+}
+
+/// What follows an archive's head.
+pub(super) struct Rows {
+    turns: Turns,
     layout: Layout,
     tables: VecDeque<Table>,
     at: Option<At>,
     ready: VecDeque<Bytes>,
     progress: Arc<progress::Stream>,
     counted: Counted,
-    stop: CancellationToken,
     /// It would see that nobody reads, and complain before it is ended.
     _pg_dump: Option<Box<dyn Send>>,
 }
@@ -70,17 +72,18 @@ impl Rows {
         stop: CancellationToken,
     ) -> Self {
         Self {
-            runtime: Handle::current(),
-            sources,
-            turn: 0,
-            piece: 0,
+            turns: Turns {
+                runtime: Handle::current(),
+                sources,
+                piece: 0,
+                stop,
+            },
             layout,
             tables: tables.to_vec().into(),
             at: None,
             ready: VecDeque::new(),
             progress,
             counted,
-            stop,
             _pg_dump: None,
         }
     }
@@ -95,7 +98,7 @@ impl Rows {
 
     /// Makes the next bytes ready; false at the end.
     fn go_on(&mut self) -> io::Result<bool> {
-        if self.at.is_none() {
+        let Some(at) = &mut self.at else {
             let Some(table) = self.tables.pop_front() else {
                 return Ok(false);
             };
@@ -109,12 +112,8 @@ impl Rows {
                 table,
             });
             return Ok(true);
-        }
-        let next = self.next()?;
-        let Some(at) = &mut self.at else {
-            return Ok(true);
         };
-        match next {
+        match self.turns.next()? {
             Some(Passed::Rows(rows)) => {
                 let rows = match &mut at.texts {
                     Some(texts) => texts
@@ -133,8 +132,6 @@ impl Rows {
                 }
                 at.rows += rows;
                 at.pieces = at.pieces.saturating_sub(1);
-                self.piece += 1;
-                self.turn = self.piece % self.sources.len().max(1);
                 if at.pieces > 0 {
                     at.texts = at.table.binary.clone().map(Texts::of);
                     return Ok(true);
@@ -152,9 +149,25 @@ impl Rows {
         Ok(true)
     }
 
+    fn block(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.number(i64::try_from(bytes.len()).unwrap_or(i64::MAX))?;
+        self.ready.push_back(bytes);
+        Ok(())
+    }
+
+    fn number(&mut self, value: i64) -> io::Result<()> {
+        let written = self.layout.number(value);
+        let written = written.map_err(|error| io::Error::other(error.to_string()))?;
+        self.ready.push_back(written.into());
+        Ok(())
+    }
+}
+
+impl Turns {
     /// What the session sends next whose turn it is; none: it has broken off.
     fn next(&mut self) -> io::Result<Option<Passed>> {
-        let source = self.sources.get_mut(self.turn);
+        let turn = self.piece % self.sources.len().max(1);
+        let source = self.sources.get_mut(turn);
         let next = self.runtime.block_on(async {
             let next = async {
                 let source = source?;
@@ -170,26 +183,17 @@ impl Rows {
                 () = self.stop.cancelled() => None,
             }
         });
-        match next {
+        let Some((passed, ended)) = next else {
+            return Ok(None);
+        };
+        if let Some(piece) = ended {
             // Rows of one table must never stand among another one's, whatever went wrong.
-            Some((_, Some(piece))) if piece != self.piece => {
-                Err(io::Error::other("pieces of tables came out of their order"))
+            if piece != self.piece {
+                return Err(io::Error::other("pieces of tables came out of their order"));
             }
-            next => Ok(next.map(|it| it.0)),
+            self.piece += 1;
         }
-    }
-
-    fn block(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.number(i64::try_from(bytes.len()).unwrap_or(i64::MAX))?;
-        self.ready.push_back(bytes);
-        Ok(())
-    }
-
-    fn number(&mut self, value: i64) -> io::Result<()> {
-        let written = self.layout.number(value);
-        let written = written.map_err(|error| io::Error::other(error.to_string()))?;
-        self.ready.push_back(written.into());
-        Ok(())
+        Ok(Some(passed))
     }
 }
 
