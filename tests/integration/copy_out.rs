@@ -3,7 +3,6 @@
 mod split;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -389,7 +388,7 @@ fn held_up(stage: &Stage) -> (Running, Faults) {
     }
     let faults = Faults::start(stage.s3.port());
     for stream in ["data-001", "data-002"] {
-        faults.on("PUT", stream, 1_000, Fault::Wait(Duration::from_secs(15)));
+        faults.on("PUT", stream, 1_000, Fault::Hold);
     }
     let told = with(&copying("2"), &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();
@@ -515,7 +514,7 @@ fn held_up_with(rows: &str, before: &str) -> (Stage, Running, Faults) {
     } else {
         "data-000"
     };
-    faults.on("PUT", stream, 1_000, Fault::Wait(Duration::from_secs(15)));
+    faults.on("PUT", stream, 1_000, Fault::Hold);
     let told = env([("BACKUP_ROWS", rows), ("BACKUP_JOBS", "1")]);
     let told = with(&told, &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();

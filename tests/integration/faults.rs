@@ -321,7 +321,7 @@ fn a_restore_that_comes_second_never_drops_what_the_first_one_loads() {
     let create = format!("CREATE DATABASE \"{name}\" TEMPLATE template1");
     cluster.sql("postgres", &create);
     let faults = Faults::start(stage.s3.port());
-    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(6)));
+    faults.on("GET", "data-000", 1, Fault::Hold);
     let first = held(restorer, &stage, &faults);
     cluster.sql(
         "postgres",
@@ -331,6 +331,7 @@ fn a_restore_that_comes_second_never_drops_what_the_first_one_loads() {
     let refused = second.wait();
     refused.expect_code(1);
     assert!(refused.last_line().contains("under way"), "{refused}");
+    faults.heal();
     first.wait().expect_code(0);
     assert!(stage.database.dump() == whole, "the contents have changed");
     cluster.crash();
@@ -363,14 +364,10 @@ fn postgres_that_dies_while_it_is_dumped_and_restored_takes_nothing_with_it() {
     let stage = Stage::on(cluster, "crash");
     stage.fill("a", 48);
     let faults = Faults::start(stage.s3.port());
-    faults.on(
-        "PUT",
-        "partNumber=1",
-        1,
-        Fault::Wait(Duration::from_secs(3)),
-    );
+    faults.on("PUT", "partNumber=1", 1, Fault::Hold);
     let running = held(backuper, &stage, &faults);
     cluster.crash();
+    faults.heal();
     running.wait().expect_code(1);
     stage.nothing_is_stored();
     cluster.boot();
@@ -382,9 +379,10 @@ fn postgres_that_dies_while_it_is_dumped_and_restored_takes_nothing_with_it() {
         .sql("SET synchronous_commit = on; DELETE FROM a WHERE id > 5");
     let live = stage.database.dump();
     let faults = Faults::start(stage.s3.port());
-    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(3)));
+    faults.on("GET", "data-000", 1, Fault::Hold);
     let running = held(restorer, &stage, &faults);
     cluster.crash();
+    faults.heal();
     running.wait().expect_code(1);
     cluster.boot();
     assert!(stage.database.dump() == live, "the old contents are gone");

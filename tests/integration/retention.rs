@@ -162,24 +162,20 @@ fn a_backup_whose_stream_was_removed_meanwhile_does_not_count() {
     let stage = Stage::new("removed");
     stage.fill("t", 2);
     let faults = Faults::start(stage.s3.port());
-    let held = Fault::Wait(Duration::from_secs(5));
-    faults.on("PUT", "data-000", 1, held);
+    faults.on("PUT", "data-000", 1, Fault::Hold);
     let through = var("S3_ENDPOINT", &faults.endpoint());
-    let running = backuper(&with(&stage.env(), &through)).start();
-    let schema = wait_for("the schema is stored", || {
-        let keys = stage.s3.keys();
-        keys.into_iter().find(|it| it.ends_with("schema.dump"))
-    });
+    let mut running = backuper(&with(&stage.env(), &through)).start();
     wait_for("the rows are held up", || {
         (!faults.struck().is_empty()).then_some(())
     });
-    // It has been verified by then: that is asked for before the rows can be through.
-    wait_for("the schema is verified", || {
-        let seen = faults.seen();
-        let verified = |it: &String| it.starts_with("HEAD") && it.contains("schema.dump");
-        seen.iter().any(verified).then_some(())
-    });
-    stage.s3.remove(&schema);
+    // Before that a schema that is gone would be one that was not stored.
+    running.wait_until_it_prints("a stream is stored and verified");
+    let keys = stage.s3.keys();
+    let schema = keys.iter().find(|it| it.ends_with("schema.dump"));
+    stage
+        .s3
+        .remove(schema.expect("the stream that is verified"));
+    faults.heal();
     let ended = running.wait();
     ended.expect_code(1);
     let last = ended.last_line();

@@ -175,7 +175,7 @@ fn an_in_place_restore_whose_session_is_ended_says_that_nothing_was_changed() {
     stage.database.sql("DELETE FROM t WHERE id > 2");
     let whole = stage.database.dump();
     let faults = Faults::start(stage.s3.port());
-    faults.on("GET", "data-", 1, Fault::Wait(Duration::from_secs(8)));
+    faults.on("GET", "data-", 1, Fault::Hold);
     let through = var("S3_ENDPOINT", &faults.endpoint());
     let running = restorer(&with(&stage.env(), &through)).start();
     let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -184,6 +184,7 @@ fn an_in_place_restore_whose_session_is_ended_says_that_nothing_was_changed() {
         let is_held = !faults.struck().is_empty();
         (is_held && stage.database.sql(ended) == "1").then_some(())
     });
+    faults.heal();
     let ended = running.wait();
     ended.expect_code(1);
     for words in ["terminating connection", "nothing was changed"] {

@@ -417,7 +417,8 @@ fn a_template_that_cannot_be_is_refused_with_its_place() {
 #[test]
 fn a_dump_that_is_stopped_killed_or_cut_off_is_no_backup() {
     let stage = Stage::new("sql_gz_killed");
-    stage.fill("t", 24);
+    // More than may lie between pg_dump and a store that takes nothing.
+    stage.fill("t", 64);
     let pg_dump = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE application_name = 'backuper pg_dump' AND datname = current_database()";
     for (path, how, code) in [

@@ -1,8 +1,6 @@
 //! Owners of schemas, operators and databases who mean harm: nothing of theirs is called as the role of a backup or a
 //! restore, and nothing that they say is believed.
 
-use std::time::Duration;
-
 use super::owners::drop_database;
 use super::testbed::postgres::{quoted, shared};
 use super::testbed::programs::restorer;
@@ -191,7 +189,7 @@ fn a_database_that_is_made_has_its_privileges_before_its_rows() {
     stage.back_up(&env([]));
     drop_database(&stage.database);
     let faults = Faults::start(stage.s3.port());
-    faults.on("GET", "data-000", 1, Fault::Wait(Duration::from_secs(8)));
+    faults.on("GET", "data-000", 1, Fault::Hold);
     let through = var("S3_ENDPOINT", &faults.endpoint());
     let running = restorer(&with(&stage.env(), &through)).start();
     wait_for("the load is held up", || {
@@ -199,6 +197,7 @@ fn a_database_that_is_made_has_its_privileges_before_its_rows() {
     });
     let lets_in = "SELECT has_database_privilege('public', current_database(), 'CONNECT')";
     let meanwhile = stage.database.sql(lets_in);
+    faults.heal();
     running.wait().expect_code(0);
     assert_eq!(
         (meanwhile.as_str(), stage.database.sql(lets_in).as_str()),

@@ -88,12 +88,7 @@ fn held_up() -> (Stage, Running, Faults) {
     stage.fill("t", 60);
     stage.database.sql("ALTER TABLE t SET SCHEMA live");
     let faults = Faults::start(stage.s3.port());
-    faults.on(
-        "PUT",
-        "data-001",
-        1_000,
-        Fault::Wait(Duration::from_secs(15)),
-    );
+    faults.on("PUT", "data-001", 1_000, Fault::Hold);
     let told = with(&splitting("2"), &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();
     wait_for("two COPYs are held up", || {
@@ -188,8 +183,7 @@ fn there_are_no_more_sessions_than_jobs() {
     stage.fill("larger", 60);
     stage.fill("large", 30);
     let faults = Faults::start(stage.s3.port());
-    let wait = Fault::Wait(Duration::from_secs(15));
-    faults.on("PUT", "data-00", 1_000, wait);
+    faults.on("PUT", "data-00", 1_000, Fault::Hold);
     let told = with(&splitting("2"), &var("S3_ENDPOINT", &faults.endpoint()));
     let running = backuper(&with(&stage.env(), &told)).start();
     wait_for("two COPYs are held up", || {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::{block_on, runtime};
 
@@ -26,6 +27,8 @@ pub enum Fault {
     LoseAnswer,
     /// Nothing happens for this long; then it passes.
     Wait(Duration),
+    /// Nothing happens until [`Faults::heal`]; then it passes.
+    Hold,
 }
 
 /// Which requests are broken, and how.
@@ -57,6 +60,7 @@ struct Book {
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<String>>,
     struck: Mutex<Vec<String>>,
+    healed: watch::Sender<u64>,
 }
 
 impl Faults {
@@ -67,6 +71,7 @@ impl Faults {
             rules: Mutex::default(),
             seen: Mutex::default(),
             struck: Mutex::default(),
+            healed: watch::Sender::default(),
         });
         let listener = block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         Self {
@@ -97,9 +102,10 @@ impl Faults {
         self.book.rules.lock().expect("no panics").push(rule);
     }
 
-    /// Lets everything pass again.
+    /// Lets everything pass again, what is held up too.
     pub fn heal(&self) {
         self.book.rules.lock().expect("no panics").clear();
+        self.book.healed.send_modify(|it| *it += 1);
     }
 
     /// Every request until now, `METHOD /path?query`.
@@ -159,6 +165,7 @@ async fn converse(client: TcpStream, book: &Book) -> Io<()> {
     let (mut client, mut server) = (BufReader::new(client), BufReader::new(server));
     while let Some(head) = Head::read(&mut client).await? {
         let (method, path) = head.request();
+        let mut healed = book.healed.subscribe();
         let fault = book.enter(&method, &path);
         let body = head.body(false);
         match fault {
@@ -180,6 +187,7 @@ async fn converse(client: TcpStream, book: &Book) -> Io<()> {
                 return body.pass(&mut client, &mut to_server, per_cent).await;
             }
             Some(Fault::Wait(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Hold) => healed.changed().await.map_err(std::io::Error::other)?,
             _ => {}
         }
         to_server.write_all(&head.bytes()).await?;
