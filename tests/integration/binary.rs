@@ -58,6 +58,8 @@ fn values(count: &str) -> String {
     VALUES.replace(":count", count)
 }
 
+/// What a restore says of what it finds, the first time and again.
+const HOW: [&str; 2] = ["loading into an empty database", "in one transaction"];
 /// Those of known types, those of others.
 const KNOWN: usize = 24;
 const OTHERS: usize = 1;
@@ -78,15 +80,19 @@ fn every_value_of_every_type_comes_back_bit_by_bit() {
     assert_eq!(before.len(), KNOWN + OTHERS + 1);
     let folder = stage.back_up(&env([]));
     let target = shared().database("binary_target");
-    let ended = restored(&stage, &folder, &target, &env([]));
-    ended.expect_code(0);
-    assert_eq!(binary(&ended), KNOWN, "{ended}");
-    assert!(!ended.stderr.contains("went as text"), "{ended}");
-    for (sum, wanted) in sums(&target).iter().zip(&before) {
-        assert_eq!(sum, wanted);
-    }
-    for table in ["v_int8", "v_bytea", "v_part_1", "v_other"] {
-        assert!(is_frozen(&target, table), "{table}");
+    for how in HOW {
+        let ended = restored(&stage, &folder, &target, &env([]));
+        ended.expect_code(0);
+        assert!(ended.stderr.contains(how), "{ended}");
+        assert_eq!(binary(&ended), KNOWN, "{ended}");
+        assert!(!ended.stderr.contains("went as text"), "{ended}");
+        for (sum, wanted) in sums(&target).iter().zip(&before) {
+            assert_eq!(sum, wanted, "{how}");
+        }
+        for table in ["v_int8", "v_bytea", "v_part_1", "v_other"] {
+            assert!(is_frozen(&target, table), "{how}: {table}");
+        }
+        target.sql("DELETE FROM v_int8; DROP TABLE v_bytea");
     }
     let as_text = shared().database("binary_text");
     let ended = restored(
@@ -111,15 +117,15 @@ fn every_value_comes_back_on_other_servers() {
         let clients = versions::clients(&[major]);
         let folder = stage.back_up(&clients);
         let target = stage.database.cluster().database("binary_target");
-        let ended = restored(
-            &stage,
-            &folder,
-            &target,
-            &with(&clients, &var("RESTORE_COPY_FORMAT", "binary")),
-        );
-        ended.expect_code(0);
-        assert_eq!(binary(&ended), KNOWN, "{major}: {ended}");
-        assert_eq!(sums(&target), before, "{major}");
+        let told = with(&clients, &var("RESTORE_COPY_FORMAT", "binary"));
+        for how in HOW {
+            let ended = restored(&stage, &folder, &target, &told);
+            ended.expect_code(0);
+            assert!(ended.stderr.contains(how), "{ended}");
+            assert_eq!(binary(&ended), KNOWN, "{major}: {ended}");
+            assert_eq!(sums(&target), before, "{major} {how}");
+            target.sql("DELETE FROM v_int8; DROP TABLE v_bytea");
+        }
         stage.database.cluster().crash();
     }
 }
@@ -135,7 +141,10 @@ fn what_is_not_taken_goes_as_text_with_what_follows() {
          CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 90) n; \
          CREATE TABLE escaped AS SELECT n AS id, '\\x00ff5c'::bytea AS v FROM generate_series(1, 90) n; \
          CREATE TABLE empty (id int, v text); \
-         CREATE TABLE of_no_columns ();",
+         CREATE TABLE of_no_columns ();
+         CREATE TABLE \"o'd:d \\ \"\"x.\" AS SELECT n AS \"a'b :c \"\"d\"\"\", n::text AS \"from\" FROM generate_series(1, 90) n; \
+         CREATE TABLE two_lines AS SELECT n AS \"of two
+lines\" FROM generate_series(1, 90) n;",
     );
     let name = quoted(stage.database.name());
     let escape = format!("ALTER DATABASE {name} SET bytea_output = escape");
@@ -143,17 +152,18 @@ fn what_is_not_taken_goes_as_text_with_what_follows() {
     let before = sums(&stage.database);
     let folder = stage.back_up(&env([]));
     let target = shared().database("binary_partly_target");
-    let ended = restored(
-        &stage,
-        &folder,
-        &target,
-        &var("RESTORE_COPY_FORMAT", "binary"),
-    );
-    ended.expect_code(0);
-    assert!(ended.stderr.contains("tables=2"), "{ended}");
-    assert!(ended.stderr.contains("went as text"), "{ended}");
-    assert_eq!(binary(&ended), 4, "{ended}");
-    assert_eq!(sums(&target), before);
+    // psql has no command of two lines.
+    for (how, made) in HOW.into_iter().zip([6, 5]) {
+        let format = var("RESTORE_COPY_FORMAT", "binary");
+        let ended = restored(&stage, &folder, &target, &format);
+        ended.expect_code(0);
+        assert!(ended.stderr.contains(how), "{ended}");
+        assert!(ended.stderr.contains("tables=2"), "{ended}");
+        assert!(ended.stderr.contains("went as text"), "{ended}");
+        assert_eq!(binary(&ended), made, "{ended}");
+        assert_eq!(sums(&target), before, "{how}");
+        target.sql("TRUNCATE large, plain, escaped");
+    }
     // Small ones are not worth it by themselves.
     let small = shared().database("binary_small_target");
     let ended = restored(&stage, &folder, &small, &env([]));
@@ -180,6 +190,12 @@ fn a_row_that_the_target_refuses_is_told_with_its_line() {
     let last = ended.last_line();
     assert!(last.contains("checked") && last.contains("small"), "{last}");
     assert_eq!(tables(&target), Vec::<String>::new(), "nothing stays");
+    target.sql("CREATE TABLE checked AS SELECT 1 AS id, 'mine' AS v");
+    let ended = restored(&stage, &folder, &target, &env([]));
+    assert_ne!(ended.code(), Some(0), "{ended}");
+    let last = ended.last_line();
+    assert!(last.contains("checked") && last.contains("small"), "{last}");
+    assert_eq!(target.sql("TABLE checked"), "1|mine", "nothing was changed");
 }
 
 /// Two statements could leave a part of rows that are refused, and are loaded again when others are there.

@@ -145,6 +145,21 @@ pub struct Fed {
     pub partly: usize,
 }
 
+impl Fed {
+    /// Says that it is loaded.
+    pub(crate) fn tell(&self, key: &str) {
+        let Self { bytes, binary, .. } = self;
+        tracing::info!(key, bytes, binary, "a stream is loaded");
+        if self.partly > 0 {
+            tracing::info!(
+                key,
+                tables = self.partly,
+                "rows are not written as a server of today writes them, or are large: they and those behind them went as text"
+            );
+        }
+    }
+}
+
 /// Feeds an archive into `sink`, in larger [`blocks`], and closes it. Only `Ok` says that all of
 /// it was there and is what was stored; before that, whoever reads must not take the end for the
 /// end.

@@ -14,6 +14,7 @@ mod event_triggers;
 mod lexer;
 mod lists;
 mod locks;
+mod pieces;
 mod pipes;
 mod refusal;
 mod removal;
@@ -32,7 +33,7 @@ use backuper::archive::manifest::Part;
 use backuper::archive::{Folder, Manifest};
 use backuper::child::{self, Child, Output, Program};
 use backuper::memfd::Memfd;
-use backuper::postgres::{Target, Way, tools::Tools};
+use backuper::postgres::{CopyFormat, Target, Way, tools::Tools};
 use backuper::progress::Progress;
 use backuper::runtime::Failure;
 use backuper::storage::{Object, Storage};
@@ -76,6 +77,8 @@ pub struct Replacing<'a> {
     pub lock_wait_timeout: Duration,
     /// How far the rows are.
     pub progress: &'a Arc<Progress>,
+    /// In which format rows go.
+    pub copy_format: CopyFormat,
     /// Whether what cannot be made after the rows is left out.
     pub keep_going: bool,
     /// How psql gets there.

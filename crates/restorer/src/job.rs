@@ -67,7 +67,7 @@ pub struct RestoreJob {
     /// true: what cannot be made after the rows (indexes, constraints, triggers …) is named and left out, and the exit code is 3; false: all or nothing.
     pub keep_going: bool,
 
-    /// auto: rows of large tables whose types are known go into an empty database in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
+    /// auto: rows of large tables whose types are known go in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
     pub copy_format: CopyFormat,
 
     /// Whether the backup is restored into a database of its own, compared with what was dumped, and dropped again; then `database` only says whose backups are meant.

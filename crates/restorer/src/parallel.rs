@@ -5,7 +5,6 @@
 //! was made is removed again.
 
 mod cleanup;
-mod columns;
 mod indexes;
 mod last;
 mod phases;
@@ -30,14 +29,14 @@ use phases::Phases;
 use restoring::{POST_DATA, PRE_DATA, Restoring};
 
 use crate::archive::schema::Schema;
-use crate::archive::toc::Toc;
+use crate::archive::toc::{Entry, Toc};
 use crate::diagnostics::{Failed, Names};
 use crate::summary::Loaded;
 use crate::target::maintenance::Maintenance;
 use crate::target::owners::Moment;
 use crate::target::plan::Plan;
 use crate::target::tolerant::{Statement, Tolerance};
-use crate::target::{database, kept, owners, part, privileges, tolerant};
+use crate::target::{columns, database, kept, owners, part, privileges, tolerant};
 
 /// What all steps share.
 #[derive(Debug)]
@@ -132,12 +131,9 @@ impl Loading<'_> {
         self.own(&schema.toc, Moment::BeforeRows, &failed).await?;
         self.progress.loading_of(manifest);
         // Where the load goes on without something, a table may be one that was there before.
-        let made = match self.copy_format {
-            CopyFormat::Auto | CopyFormat::Binary if failed.is_empty() => {
-                columns::of(self, manifest, &schema.toc, &phases.pre_data).await?
-            }
-            CopyFormat::Auto | CopyFormat::Binary | CopyFormat::Text => Arc::default(),
-        };
+        let made = |it: &Entry| failed.is_empty() && phases.pre_data.contains(&it.id);
+        let made = columns::wanted(self.copy_format, manifest, &schema.toc, made);
+        let made = columns::of(self.session, self.target, &made).await?;
         let mut rows = rows::load((folder, manifest), restoring, &phases.post_data, made).await?;
         failed.append(&mut rows.failed);
         self.progress.indexing();

@@ -295,6 +295,7 @@ async fn load(
         identities,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
+        copy_format: job.copy_format,
         keep_going: job.keep_going,
         way: ready.entrance.way,
         plan: &ready.plan,

@@ -2,6 +2,7 @@
 
 mod attached;
 pub mod beside;
+pub(crate) mod columns;
 pub mod conflicts;
 pub(crate) mod creation;
 pub(crate) mod database;

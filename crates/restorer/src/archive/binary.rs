@@ -21,6 +21,7 @@ pub(crate) use rows::{END_OF_ROWS, Rows, Step};
 pub(crate) use values::Type;
 
 use super::toc::{Copied, Entry, Section};
+use backuper::text::line_ends;
 
 /// Encodings that only clients have: a byte of a character may be a backslash there. PostgreSQL manual,
 /// 23.3.1.
@@ -34,9 +35,49 @@ const ONLY_OF_CLIENTS: [&str; 7] = [
     "UHC",
 ];
 
-/// Tables of the target that were made for the rows that are loaded, by schema and name: their columns, and
-/// how each is made binary, where that is known.
-pub(crate) type Tables = BTreeMap<(String, String), BTreeMap<String, Option<Type>>>;
+/// Tables by schema and name: their columns, and how each is made binary, where that is known.
+pub(crate) type Columns = BTreeMap<(String, String), BTreeMap<String, Option<Type>>>;
+
+/// Tables of the target that were made for the rows that are loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) columns: Columns,
+    pub(crate) into: Into,
+}
+
+/// Whose session takes the rows.
+#[derive(Debug, Default)]
+pub(crate) enum Into {
+    /// pg_restore's. The tables have been committed, so that each is emptied in the message that fills it: without that
+    /// FREEZE is refused.
+    #[default]
+    Committed,
+    /// psql's, in the transaction that has made the tables, from a script: this line is before binary rows.
+    Uncommitted(Marker),
+}
+
+/// A comment that no row can hold, since nobody knew it when the rows were written.
+#[derive(Clone, Debug)]
+pub(crate) struct Marker(String);
+
+impl Marker {
+    pub(crate) fn new() -> Self {
+        Self(format!(
+            "-- binary rows {}\n",
+            uuid::Uuid::new_v4().simple()
+        ))
+    }
+
+    /// With its line end.
+    pub(crate) fn line(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the statement that takes binary rows ends in.
+pub(crate) const FROM_BINARY: &str = " FROM stdin WITH (FORMAT binary, FREEZE);\n";
+/// As [`FROM_BINARY`], of text.
+const FROM_TEXT: &str = " FROM stdin WITH (FREEZE);\n";
 
 /// What is to become of an entry with rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,20 +124,29 @@ impl<'a> Changes<'a> {
         if !is_its || columns.is_empty() {
             return None;
         }
-        let types = self.tables.get(&(schema, name))?;
+        let types = self.tables.columns.get(&(schema, name))?;
         let columns = columns.iter().map(|it| types.get(it).copied().flatten());
         let columns: Option<Vec<Type>> = columns.collect();
         let columns = columns.filter(|it| !self.is_of_clients && it.len() < i16::MAX as usize);
-        let options = match columns {
-            Some(_) => "FORMAT binary, FREEZE",
-            None => "FREEZE",
-        };
-        Some(Change {
-            // One message, so one transaction: without it FREEZE is refused.
-            copy: format!(
-                "TRUNCATE ONLY {table};COPY {table} {list} FROM stdin WITH ({options});\n"
-            ),
-            columns,
+        let of_text = format!("COPY {table} {list}{FROM_TEXT}");
+        let of_binary = format!("COPY {table} {list}{FROM_BINARY}");
+        Some(match (&self.tables.into, columns) {
+            (Into::Committed, columns) => {
+                let copy = columns.as_ref().map_or(of_text, |_| of_binary);
+                Change {
+                    copy: format!("TRUNCATE ONLY {table};{copy}"),
+                    columns,
+                }
+            }
+            // A command of psql's is one line.
+            (Into::Uncommitted(marker), Some(columns)) if line_ends(copy) == 1 => Change {
+                copy: format!("{}{of_binary}", marker.line()),
+                columns: Some(columns),
+            },
+            (Into::Uncommitted(_), _) => Change {
+                copy: of_text,
+                columns: None,
+            },
         })
     }
 }
@@ -105,7 +155,7 @@ impl<'a> Changes<'a> {
 mod tests {
     use super::*;
 
-    fn tables() -> Tables {
+    fn tables(into: Into) -> Tables {
         let columns = [
             ("a", Some(Type::Int4)),
             ("B \"x\"", Some(Type::Text)),
@@ -113,7 +163,10 @@ mod tests {
         ];
         let columns = columns.map(|(name, it)| (name.to_owned(), it));
         let table = ("Sch".to_owned(), "t".to_owned());
-        [(table, columns.into())].into()
+        Tables {
+            columns: [(table, columns.into())].into(),
+            into,
+        }
     }
 
     fn data(tag: &str) -> Entry {
@@ -128,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_table_of_known_types_gets_a_binary_copy_and_others_a_frozen_one() {
-        let tables = tables();
+        let tables = tables(Into::Committed);
         let mut changes = Changes::of(&tables);
         let copy = b"COPY \"Sch\".t (a, \"B \"\"x\"\"\") FROM stdin;\n";
         let change = changes.next(&data("t"), copy).unwrap();
@@ -153,8 +206,35 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_the_same_transaction_is_not_emptied_and_its_binary_rows_are_marked() {
+        let marker = Marker::new();
+        let tables = tables(Into::Uncommitted(marker.clone()));
+        let mut changes = Changes::of(&tables);
+        let change = changes.next(&data("t"), b"COPY \"Sch\".t (a) FROM stdin;\n");
+        let wanted = "COPY \"Sch\".t (a) FROM stdin WITH (FORMAT binary, FREEZE);\n";
+        assert_eq!(change.unwrap().copy, format!("{}{wanted}", marker.line()));
+        let change = changes.next(&data("t"), b"COPY \"Sch\".t (a, p) FROM stdin;\n");
+        let wanted = "COPY \"Sch\".t (a, p) FROM stdin WITH (FREEZE);\n";
+        assert_eq!(change.unwrap().copy, wanted);
+    }
+
+    #[test]
+    fn a_table_that_takes_two_lines_goes_as_text_through_psql() {
+        let columns = [("a\nb".to_owned(), Some(Type::Int4))];
+        let table = ("s".to_owned(), "t".to_owned());
+        let tables = Tables {
+            columns: [(table, columns.into())].into(),
+            into: Into::Uncommitted(Marker::new()),
+        };
+        let mut entry = data("t");
+        entry.namespace = Some("s".to_owned());
+        let change = Changes::of(&tables).next(&entry, b"COPY s.t (\"a\nb\") FROM stdin;\n");
+        assert_eq!(change.unwrap().columns, None);
+    }
+
+    #[test]
     fn what_is_not_known_stays_as_it_is() {
-        let tables = tables();
+        let tables = tables(Into::Committed);
         let mut changes = Changes::of(&tables);
         for (tag, copy) in [
             ("other", "COPY \"Sch\".other (a) FROM stdin;\n"),

@@ -4,12 +4,20 @@ use std::fs::File;
 
 use backuper::child::{Child, pipe};
 use backuper::runtime::Failure;
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::pieces::{Piece, Pieces};
+use crate::archive::binary::Marker;
+
 pub(super) fn pipe() -> Result<(std::io::PipeReader, std::io::PipeWriter), Failure> {
-    let ends = std::io::pipe().map_err(|error| Failure::try_again(format!("no pipe: {error}")))?;
+    let ends = std::io::pipe().map_err(|error| none(&error))?;
     pipe::widen(&ends.1);
     Ok(ends)
+}
+
+pub(super) fn none(error: &std::io::Error) -> Failure {
+    Failure::try_again(format!("no pipe: {error}"))
 }
 
 pub(super) type Copying = JoinHandle<std::io::Result<u64>>;
@@ -21,6 +29,22 @@ pub(super) fn copied(program: &mut Child) -> Result<(std::io::PipeReader, Copyin
     let (reader, writer) = pipe()?;
     let copying = tokio::task::spawn_blocking(move || super::archive::copy(script, writer));
     Ok((reader, copying))
+}
+
+/// As [`copied`], of rows, some of which are binary ones behind the marker.
+pub(super) fn taken_apart(
+    program: &mut Child,
+    marker: Option<&Marker>,
+) -> Result<(mpsc::Receiver<Piece>, Copying), Failure> {
+    let script = File::from(stdout(program)?);
+    pipe::widen(&script);
+    let (mut pieces, receiver) = Pieces::of(marker);
+    let copying = tokio::task::spawn_blocking(move || {
+        let bytes = super::archive::copy(script, &mut pieces)?;
+        pieces.finish()?;
+        Ok(bytes)
+    });
+    Ok((receiver, copying))
 }
 
 pub(super) fn whole(

@@ -12,14 +12,16 @@ use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
-use super::pipes::{copied, whole};
+use super::pipes::{taken_apart, whole};
 use super::transaction::Transaction;
 use super::{Replacing, failed};
+use crate::archive::binary::{Into, Marker, Tables};
 use crate::archive::head;
 use crate::archive::rows::{self, Calls, Order, Place, Portion};
 use crate::archive::toc::Toc;
 use crate::archive::use_list::UseList;
 use crate::feed::{self, Expected, Fed, Taking, feed};
+use crate::target::columns;
 use crate::target::unwritable::{self, Written};
 
 /// The rows of one backup.
@@ -27,6 +29,8 @@ pub(super) struct Rows {
     streams: Vec<Expected>,
     folder: Option<(Folder, Manifest)>,
     calls: Calls,
+    /// The tables whose rows may go in binary.
+    large: Vec<String>,
     /// What the streams have, where that is known.
     archives: Option<Vec<Toc>>,
     cautious: bool,
@@ -51,6 +55,9 @@ impl Rows {
                 .collect(),
             folder: Some((folder.clone(), manifest.clone())),
             calls: Calls::of(schema),
+            large: columns::wanted(replacing.copy_format, manifest, schema, |it| {
+                replacing.plan.keeps(it)
+            }),
             archives: None,
             cautious: false,
         };
@@ -67,6 +74,7 @@ impl Rows {
             streams: vec![expected],
             folder: None,
             calls: Calls::of(toc),
+            large: Vec::new(),
             archives: Some(vec![toc.clone()]),
             cautious: false,
         }
@@ -113,6 +121,7 @@ impl Rows {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         self.cautious = true;
+        self.large.clear();
         self.look_into(replacing, stop).await
     }
 
@@ -130,6 +139,7 @@ impl Rows {
         };
         let archives = self.archives.as_deref().unwrap_or_default();
         let last = rows::in_turn(archives, &order.last);
+        let made = self.made(transaction).await?;
         transaction.rows_begin();
         // What refers to each other within an extension may be allowed to for as long as a
         // transaction lasts.
@@ -141,7 +151,7 @@ impl Rows {
             let again = read.contains_key(&archive);
             let places = left_out.iter().filter(|it| it.0 == archive);
             let numbers = places.map(|it| it.1).collect();
-            let part = self.part(portion, numbers, again)?;
+            let part = self.part(portion, numbers, again, made.as_ref())?;
             let Some(part) = part else { continue };
             let fed = part.load(replacing, transaction, stop).await?;
             read.insert(archive, fed.bytes);
@@ -154,6 +164,23 @@ impl Rows {
         transaction.rows_end();
         unwritable::warn(replacing.target, archives, &left_out, &counted);
         Ok(read.values().sum())
+    }
+
+    /// The large tables, which the transaction has made.
+    async fn made(&self, transaction: &mut Transaction) -> Result<Option<Made>, Failure> {
+        if self.large.is_empty() {
+            return Ok(None);
+        }
+        let answer = transaction.ask(&columns::query(&self.large)).await?;
+        let marker = Marker::new();
+        let tables = Tables {
+            columns: columns::parse(&answer)?,
+            into: Into::Uncommitted(marker.clone()),
+        };
+        Ok(Some(Made {
+            tables: Arc::new(tables),
+            marker,
+        }))
     }
 
     /// Asked within the transaction, which may have made the extension.
@@ -173,6 +200,7 @@ impl Rows {
         portion: &Portion,
         counted: BTreeSet<i64>,
         again: bool,
+        made: Option<&Made>,
     ) -> Result<Option<Part<'_>>, Failure> {
         let Some(expected) = self.streams.get(portion.archive) else {
             return Ok(None);
@@ -187,11 +215,19 @@ impl Rows {
         };
         Ok(Some(Part {
             expected,
+            made: made.filter(|_| list.is_none()).cloned(),
             list,
             counted,
             again,
         }))
     }
+}
+
+/// Tables whose rows may go in binary, and what is before such rows.
+#[derive(Clone, Debug)]
+struct Made {
+    tables: Arc<Tables>,
+    marker: Marker,
 }
 
 /// What one pg_restore writes.
@@ -200,6 +236,7 @@ struct Part<'a> {
     /// Its entries that are loaded; none: all of them.
     list: Option<UseList>,
     counted: BTreeSet<i64>,
+    made: Option<Made>,
     /// Whether its stream has been read before, and its bytes have been counted.
     again: bool,
 }
@@ -216,7 +253,8 @@ impl Part<'_> {
         arguments.extend(self.list.as_ref().map(UseList::argument));
         let mut child = replacing.pg_restore(&arguments, true)?;
         let sink = feed::sink(&mut child)?;
-        let (reader, copying) = copied(&mut child)?;
+        let marker = self.made.as_ref().map(|it| &it.marker);
+        let (pieces, copying) = taken_apart(&mut child, marker)?;
         let progress = if self.again {
             Arc::default()
         } else {
@@ -227,13 +265,12 @@ impl Part<'_> {
             all: self.list.is_none(),
             counted: self.counted,
             progress: Arc::clone(&progress),
-            // A script for psql has no place for it.
-            binary: None,
+            binary: self.made.map(|it| it.tables),
         };
         let ending = stop.child_token();
         let feeding = feed(replacing.storage, expected, sink, taking, &ending);
         let pouring = async {
-            let poured = transaction.pour(reader).await;
+            let poured = transaction.take(pieces).await;
             if poured.is_err() {
                 // Nobody needs the rest of the stream any more.
                 ending.cancel();
@@ -254,8 +291,7 @@ impl Part<'_> {
                 child.finish(stop).await.map_err(|error| failed(&error))?;
                 whole(&expected.key, copied)?;
                 progress.tables(expected.tables as u64);
-                let bytes = fed.bytes;
-                tracing::info!(key = %expected.key, bytes, "a stream is loaded");
+                fed.tell(&expected.key);
                 Ok(fed)
             }
             Err(feed::Error::Closed { .. }) => {

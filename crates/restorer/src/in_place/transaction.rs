@@ -3,23 +3,26 @@
 //! Whether it was committed is what the server says of its number (`pg_xact_status`), asked in
 //! another session: psql may be led astray by a script, or lose the answer to its COMMIT.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use backuper::child::{Child, Output, Program, pipe};
+use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::session::SETTINGS;
 use backuper::postgres::{self, Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
 use backuper::text::line_ends;
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::complaints::{Complaint, Complaints};
-use super::failed;
+use super::pieces::Piece;
 use super::refusal::{ENDED, Refusal, refused};
+use super::{failed, pipes};
 use crate::summary::Loaded;
 
 /// What psql prints before the number of the transaction.
@@ -89,7 +92,7 @@ impl Transaction {
         let (Some(stdin), Some(stdout)) = (child.take_stdin(), child.take_stdout()) else {
             return Err(Failure::try_again("psql has no stdin"));
         };
-        pipe::widen(&stdin);
+        child::pipe::widen(&stdin);
         let mut transaction = Self {
             rows: None,
             printed: printed(stdout),
@@ -174,10 +177,44 @@ impl Transaction {
         }
     }
 
+    /// Gives psql the pieces of a script as they come. Binary rows have a pipe of their own, which psql opens by its path.
+    pub(super) async fn take(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), Failure> {
+        let mut rows: Option<(std::io::PipeReader, pipe::Sender)> = None;
+        while let Some(piece) = pieces.recv().await {
+            match (piece, &mut rows) {
+                (Piece::Script(bytes), _) => self.give(&bytes).await?,
+                (Piece::Begin { into, restricted }, _) => {
+                    let (reader, writer) = pipes::pipe()?;
+                    let begin = command(&reader, &into, restricted.as_deref());
+                    let writer = pipe::Sender::from_owned_fd(writer.into());
+                    let writer = writer.map_err(|error| pipes::none(&error))?;
+                    rows = Some((reader, writer));
+                    self.give(&begin).await?;
+                }
+                (Piece::Rows(bytes), Some((_, writer))) => {
+                    tokio::select! {
+                        written = writer.write_all(&bytes) => written.map_err(|_closed| gone())?,
+                        // The pipe stays open at our end, whoever else has it: this alone tells that psql has ended.
+                        _ = self.printed.recv() => return Err(gone()),
+                    }
+                }
+                (Piece::End, Some(_)) => {
+                    let reader = rows.take().map(|(reader, _)| reader);
+                    self.answer(ANSWER).await.ok_or_else(gone)?;
+                    drop(reader);
+                }
+                (Piece::Rows(_) | Piece::End, None) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Asks within the transaction: a query that gives a text, `oiler_answer`.
     pub(super) async fn ask(&mut self, query: &str) -> Result<String, Failure> {
-        let asked = format!("{query} \\gset\n\\echo {ANSWER}:oiler_answer\n");
-        self.write(&asked).await?;
+        let asked = format!(
+            "SET client_encoding = 'UTF8';\n{query} \\gset\n\\echo {ANSWER}:oiler_answer\nRESET client_encoding;\n"
+        );
+        self.give(asked.as_bytes()).await?;
         self.answer(ANSWER).await.ok_or_else(gone)
     }
 
@@ -385,11 +422,25 @@ fn omissions(labels: &[(u64, String)], errors: &[Complaint]) -> Vec<String> {
     each.collect()
 }
 
-fn opened(
-    script: impl Into<std::os::fd::OwnedFd>,
-) -> Result<tokio::net::unix::pipe::Receiver, Failure> {
-    let script = tokio::net::unix::pipe::Receiver::from_owned_fd(script.into());
-    script.map_err(|error| Failure::try_again(format!("no pipe: {error}")))
+/// Has psql take binary rows from a pipe of ours, and say when it has them.
+fn command(rows: &impl AsRawFd, into: &[u8], restricted: Option<&[u8]>) -> Vec<u8> {
+    let restricted = restricted.unwrap_or_default();
+    let key = restricted.strip_prefix(b"\\restrict").unwrap_or_default();
+    let mut command = Vec::new();
+    if !key.is_empty() {
+        command.extend_from_slice(&[b"\\unrestrict", key].concat());
+    }
+    command.extend_from_slice(&[b"\\copy ", into].concat());
+    let path = format!("/proc/{}/fd/{}", std::process::id(), rows.as_raw_fd());
+    let rest = format!(" from '{path}' with (format binary, freeze)\n\\echo {ANSWER}taken\n");
+    command.extend_from_slice(rest.as_bytes());
+    command.extend_from_slice(restricted);
+    command
+}
+
+fn opened(script: impl Into<std::os::fd::OwnedFd>) -> Result<pipe::Receiver, Failure> {
+    let script = pipe::Receiver::from_owned_fd(script.into());
+    script.map_err(|error| pipes::none(&error))
 }
 
 fn unreadable(error: &std::io::Error) -> Failure {

@@ -95,7 +95,7 @@ struct Given {
     #[arg(help_heading = "Restore", env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     keep_going: bool,
 
-    /// auto: rows of large tables whose types are known go into an empty database in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
+    /// auto: rows of large tables whose types are known go in COPY's binary format, which costs the server less; binary: those of small ones too; text: all go as the backup has them.
     #[arg(help_heading = "Restore", env = "RESTORE_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
     copy_format: CopyFormat,
 

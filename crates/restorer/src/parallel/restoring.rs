@@ -241,11 +241,7 @@ impl Restoring<'_> {
                     Err(error) => return Err(self.failure(&error, &diagnostics)),
                 };
                 progress.end();
-                let feed::Fed { bytes, binary, .. } = fed;
-                tracing::info!(key = %expected.key, bytes, binary, "a stream is loaded");
-                if fed.partly > 0 {
-                    tracing::info!(key = %expected.key, tables = fed.partly, "rows are not written as a server of today writes them, or are large: they and those behind them went as text");
-                }
+                fed.tell(&expected.key);
                 Ok(Arrived {
                     counted: fed.rows,
                     refused,

@@ -297,7 +297,7 @@ impl<'a> Loader<'a> {
         } else {
             Mode::Ends
         };
-        let binary = list.is_none() && !self.made.is_empty();
+        let binary = list.is_none() && !self.made.columns.is_empty();
         Ok(Some(Part {
             stream,
             archive,
