@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::cluster::kept_by;
 use super::testbed::postgres::Cluster;
@@ -191,6 +192,74 @@ fn an_in_place_restore_whose_session_is_ended_says_that_nothing_was_changed() {
         assert!(ended.last_line().contains(words), "{words}: {ended}");
     }
     assert!(stage.database.dump() == whole, "something was changed");
+}
+
+/// Half of them are in psql, which has a pipe of ours for them.
+#[test]
+fn binary_rows_in_place_that_are_cut_in_the_middle_change_nothing() {
+    let stage = Stage::new("lostrows");
+    stage.fill("t", 40);
+    stage.back_up(&env([]));
+    stage.database.sql("DELETE FROM t WHERE id > 2");
+    let whole = stage.database.dump();
+    let backend = "SELECT pid FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid, datname)
+                    WHERE datname = current_database() AND application_name = 'restorer psql' AND bytes_processed > 9999999";
+    for (how, code, words) in [
+        ("backend", 1, "nothing was changed"),
+        ("psql", 1, "psql was killed by signal 9"),
+        ("SIGTERM", 143, "was stopped by signal 15"),
+    ] {
+        let faults = Faults::start(stage.s3.port());
+        faults.on("GET", "data-000", 1, Fault::CutAnswer(50));
+        faults.on("GET", "data-000", 1, Fault::Hold);
+        let through = var("S3_ENDPOINT", &faults.endpoint());
+        let running = restorer(&with(&stage.env(), &through)).start();
+        let pid = wait_for("half of the rows are there", || {
+            let pid = stage.database.sql(backend);
+            (faults.struck().len() == 2 && !pid.is_empty()).then_some(pid)
+        });
+        let query = "SELECT query FROM pg_stat_activity WHERE pid =";
+        let query = stage.database.sql(&format!("{query} {pid}"));
+        assert!(query.contains("binary"), "{query}");
+        match how {
+            "backend" => drop(
+                stage
+                    .database
+                    .sql(&format!("SELECT pg_terminate_backend({pid})")),
+            ),
+            "psql" => kill_psql_of(running.id()),
+            _ => running.signal(Signal::SIGTERM),
+        }
+        if how == "backend" {
+            // psql hears of it when it sends the next rows.
+            faults.heal();
+        }
+        let ended = running.wait_within(AT_ONCE);
+        ended.expect_code(code);
+        assert!(ended.last_line().contains(words), "{how}: {ended}");
+        assert!(
+            stage.database.dump() == whole,
+            "{how}: something was changed"
+        );
+    }
+    stage.restore(&env([])).expect_code(0);
+    assert_eq!(stage.database.sql("SELECT count(*) FROM t"), "640");
+}
+
+fn kill_psql_of(restorer: u32) {
+    let of_process = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    let threads = std::fs::read_dir(format!("/proc/{restorer}/task")).unwrap();
+    let children = threads.flat_map(|it| {
+        let children = it.unwrap().path().join("children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let all = children.split_whitespace().map(str::to_owned);
+        all.collect::<Vec<_>>()
+    });
+    let psql = children
+        .into_iter()
+        .find(|it| of_process(it).unwrap().trim() == "psql");
+    let pid = Pid::from_raw(psql.expect("psql runs").parse().unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
 }
 
 /// F21: with `standard_conforming_strings` off, `'pg\_%'` is `'pg_%'`.

@@ -1,16 +1,18 @@
 //! A target that holds objects is replaced in one transaction: all of the backup is back, or
 //! nothing has changed.
 //!
-//! One psql session takes everything on its stdin: what drops the objects that the backup knows,
-//! then the scripts that `pg_restore --file=-` makes of each archive. COMMIT is written last, when
+//! One psql session takes everything: what drops the objects that the backup knows, then the scripts that
+//! `pg_restore --file=-` makes of each archive, on its stdin, and binary rows from pipes of ours. COMMIT is written last, when
 //! every pg_restore has ended with status 0 and every checksum was right. Whatever ends before,
 //! ends without it, and PostgreSQL rolls back: psql takes the end of its input in the middle of a
 //! COPY for the end of the rows, which harms nobody without a COMMIT.
 
+mod answers;
 mod archive;
 mod complaints;
 mod defaults;
 mod event_triggers;
+mod labels;
 mod lexer;
 mod lists;
 mod locks;

@@ -6,8 +6,8 @@
 //! taken ends the first one before it, and goes by the second as text with all that follow. Most
 //! often that has no row.
 //!
-//! A table that this restore has made is emptied in the statement that fills it, so that its rows may be
-//! frozen: nobody has to write them once more when they are first read. PostgreSQL manual, COPY:
+//! A table that this restore has made is emptied in the statement that fills it, or was made in the same transaction, so
+//! that its rows may be frozen: nobody has to write them once more when they are first read. PostgreSQL manual, COPY:
 //! `FREEZE`, file formats.
 
 mod datetime;
@@ -42,18 +42,17 @@ pub(crate) type Columns = BTreeMap<(String, String), BTreeMap<String, Option<Typ
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) columns: Columns,
-    pub(crate) into: Into,
+    pub(crate) taken_by: TakenBy,
 }
 
 /// Whose session takes the rows.
 #[derive(Debug, Default)]
-pub(crate) enum Into {
-    /// pg_restore's. The tables have been committed, so that each is emptied in the message that fills it: without that
-    /// FREEZE is refused.
+pub(crate) enum TakenBy {
+    /// The tables have been committed, so that each is emptied in the message that fills it: without that FREEZE is refused.
     #[default]
-    Committed,
-    /// psql's, in the transaction that has made the tables, from a script: this line is before binary rows.
-    Uncommitted(Marker),
+    PgRestore,
+    /// In the transaction that has made the tables, from a script: this line is before binary rows.
+    Psql(Marker),
 }
 
 /// A comment that no row can hold, since nobody knew it when the rows were written.
@@ -130,20 +129,23 @@ impl<'a> Changes<'a> {
         let columns = columns.filter(|it| !self.is_of_clients && it.len() < i16::MAX as usize);
         let of_text = format!("COPY {table} {list}{FROM_TEXT}");
         let of_binary = format!("COPY {table} {list}{FROM_BINARY}");
-        Some(match (&self.tables.into, columns) {
-            (Into::Committed, columns) => {
+        Some(match (&self.tables.taken_by, columns) {
+            (TakenBy::PgRestore, columns) => {
                 let copy = columns.as_ref().map_or(of_text, |_| of_binary);
                 Change {
                     copy: format!("TRUNCATE ONLY {table};{copy}"),
                     columns,
                 }
             }
-            // A command of psql's is one line.
-            (Into::Uncommitted(marker), Some(columns)) if line_ends(copy) == 1 => Change {
-                copy: format!("{}{of_binary}", marker.line()),
-                columns: Some(columns),
-            },
-            (Into::Uncommitted(_), _) => Change {
+            // A command of psql's is one line, and psql looks for the ends of names in whichever encoding the archive sets:
+            // a letter of several bytes could hide a quote, and what is behind it would be psql's to run.
+            (TakenBy::Psql(marker), Some(columns)) if copy.is_ascii() && line_ends(copy) == 1 => {
+                Change {
+                    copy: format!("{}{of_binary}", marker.line()),
+                    columns: Some(columns),
+                }
+            }
+            (TakenBy::Psql(_), _) => Change {
                 copy: of_text,
                 columns: None,
             },
@@ -155,7 +157,7 @@ impl<'a> Changes<'a> {
 mod tests {
     use super::*;
 
-    fn tables(into: Into) -> Tables {
+    fn tables(taken_by: TakenBy) -> Tables {
         let columns = [
             ("a", Some(Type::Int4)),
             ("B \"x\"", Some(Type::Text)),
@@ -165,7 +167,7 @@ mod tests {
         let table = ("Sch".to_owned(), "t".to_owned());
         Tables {
             columns: [(table, columns.into())].into(),
-            into,
+            taken_by,
         }
     }
 
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_table_of_known_types_gets_a_binary_copy_and_others_a_frozen_one() {
-        let tables = tables(Into::Committed);
+        let tables = tables(TakenBy::PgRestore);
         let mut changes = Changes::of(&tables);
         let copy = b"COPY \"Sch\".t (a, \"B \"\"x\"\"\") FROM stdin;\n";
         let change = changes.next(&data("t"), copy).unwrap();
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn a_table_of_the_same_transaction_is_not_emptied_and_its_binary_rows_are_marked() {
         let marker = Marker::new();
-        let tables = tables(Into::Uncommitted(marker.clone()));
+        let tables = tables(TakenBy::Psql(marker.clone()));
         let mut changes = Changes::of(&tables);
         let change = changes.next(&data("t"), b"COPY \"Sch\".t (a) FROM stdin;\n");
         let wanted = "COPY \"Sch\".t (a) FROM stdin WITH (FORMAT binary, FREEZE);\n";
@@ -218,23 +220,30 @@ mod tests {
         assert_eq!(change.unwrap().copy, wanted);
     }
 
+    /// In EUC_JP the last byte of the euro sign takes the quote behind it with it.
     #[test]
-    fn a_table_that_takes_two_lines_goes_as_text_through_psql() {
-        let columns = [("a\nb".to_owned(), Some(Type::Int4))];
-        let table = ("s".to_owned(), "t".to_owned());
-        let tables = Tables {
-            columns: [(table, columns.into())].into(),
-            into: Into::Uncommitted(Marker::new()),
-        };
-        let mut entry = data("t");
-        entry.namespace = Some("s".to_owned());
-        let change = Changes::of(&tables).next(&entry, b"COPY s.t (\"a\nb\") FROM stdin;\n");
-        assert_eq!(change.unwrap().columns, None);
+    fn a_name_that_psql_may_read_as_another_goes_as_text() {
+        for name in ["a\nb", "€", ", \" ) from program 'touch /tmp/x' --€"] {
+            let columns = [(name.to_owned(), Some(Type::Int4))];
+            let table = ("s".to_owned(), "t".to_owned());
+            let tables = Tables {
+                columns: [(table, columns.into())].into(),
+                taken_by: TakenBy::Psql(Marker::new()),
+            };
+            let mut entry = data("t");
+            entry.namespace = Some("s".to_owned());
+            let written = name.replace('"', "\"\"");
+            let copy = format!("COPY s.t (\"{written}\") FROM stdin;\n");
+            let change = Changes::of(&tables).next(&entry, copy.as_bytes());
+            let change = change.unwrap();
+            assert_eq!(change.columns, None, "{name}");
+            assert!(change.copy.starts_with("COPY "), "{name}");
+        }
     }
 
     #[test]
     fn what_is_not_known_stays_as_it_is() {
-        let tables = tables(Into::Committed);
+        let tables = tables(TakenBy::PgRestore);
         let mut changes = Changes::of(&tables);
         for (tag, copy) in [
             ("other", "COPY \"Sch\".other (a) FROM stdin;\n"),

@@ -10,7 +10,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use backuper::text::line_ends;
 
-use crate::archive::binary::{self, Changes, END_OF_ROWS, Step, Tables, Type};
+use crate::archive::binary::{self, Changes, END_OF_ROWS, Step, Tables, TakenBy, Type};
 use crate::archive::toc::{self, Change, Changed, Copy, Layout, number};
 
 /// Bytes that are read and written at once: each write may wake the reader.
@@ -61,6 +61,9 @@ pub(crate) fn count(
         int_size: layout.int_size,
         joined: Vec::with_capacity(JOINED),
         lines: None,
+        ending: tables
+            .is_some_and(|it| matches!(it.taken_by, TakenBy::Psql(_)))
+            .then(Vec::new),
         binary,
         passed: Passed::default(),
     };
@@ -157,6 +160,9 @@ struct Joining<R, W: Write> {
     joined: Vec<u8>,
     /// Lines of the table that passes, where they are counted.
     lines: Option<u64>,
+    /// The last bytes of a table's rows, where these have to end as pg_dump ends them: psql would take the statements behind
+    /// them for rows.
+    ending: Option<Vec<u8>>,
     binary: Binary,
     passed: Passed,
 }
@@ -187,10 +193,14 @@ impl<R: Read, W: Write> Joining<R, W> {
             let entry = self.pass()?;
             self.lines = counted.contains(&entry).then_some(0);
             match kind {
-                DATA => match self.binary.remove(&entry) {
-                    Some((again, columns)) => self.binary_rows(again, columns)?,
-                    None => self.blocks()?,
-                },
+                DATA => {
+                    self.begin_rows();
+                    match self.binary.remove(&entry) {
+                        Some((again, columns)) => self.binary_rows(again, columns)?,
+                        None => self.blocks()?,
+                    }
+                    self.end_rows()?;
+                }
                 LARGE_OBJECTS => {
                     // Each with its oid, and 0 after the last.
                     while self.pass()? != 0 {
@@ -205,6 +215,21 @@ impl<R: Read, W: Write> Joining<R, W> {
         }
         self.sink.flush()?;
         Ok(self.passed)
+    }
+
+    fn begin_rows(&mut self) {
+        if let Some(ending) = &mut self.ending {
+            ending.clear();
+            ending.push(b'\n');
+        }
+    }
+
+    fn end_rows(&self) -> io::Result<()> {
+        let ended = |it: &Vec<u8>| it.strip_prefix(b"\n") == Some(END_OF_ROWS);
+        if self.ending.as_ref().is_none_or(ended) {
+            return Ok(());
+        }
+        Err(damaged("rows of a table without the line that ends them"))
     }
 
     /// The blocks up to the empty one that ends them.
@@ -303,6 +328,7 @@ impl<R: Read, W: Write> Joining<R, W> {
         self.write_number(0)?;
         self.sink.write_all(&[DATA])?;
         self.write_number(again.unsigned_abs())?;
+        self.begin_rows();
         self.joined.extend_from_slice(text);
         Ok(())
     }
@@ -325,6 +351,7 @@ impl<R: Read, W: Write> Joining<R, W> {
             if let Some(lines) = &mut self.lines {
                 *lines += line_ends(chunk);
             }
+            keep_last(&mut self.ending, chunk);
             self.sink.write_all(chunk)?;
             io::BufRead::consume(&mut block, count);
         }
@@ -338,6 +365,7 @@ impl<R: Read, W: Write> Joining<R, W> {
         if self.joined.is_empty() {
             return Ok(());
         }
+        keep_last(&mut self.ending, &self.joined);
         self.write_number(self.joined.len() as u64)?;
         self.sink.write_all(&self.joined)?;
         self.joined.clear();
@@ -358,6 +386,15 @@ impl<R: Read, W: Write> Joining<R, W> {
         let value = value.ok_or_else(|| damaged("a number is too large"))?;
         Ok(Written { bytes, value })
     }
+}
+
+/// Keeps as many of the last bytes as the end of a table's rows has, with the line end before it.
+fn keep_last(ending: &mut Option<Vec<u8>>, bytes: &[u8]) {
+    let Some(ending) = ending else { return };
+    let kept = 1 + END_OF_ROWS.len();
+    let last = bytes.len().saturating_sub(kept);
+    ending.extend_from_slice(bytes.get(last..).unwrap_or_default());
+    ending.drain(..ending.len().saturating_sub(kept));
 }
 
 fn damaged(why: &str) -> io::Error {
@@ -464,6 +501,33 @@ mod tests {
                 error.to_string().contains("its rows are damaged"),
                 "{error}"
             );
+        }
+    }
+
+    /// psql would take for rows whatever is behind them.
+    #[test]
+    fn rows_for_psql_have_to_end() {
+        let tables = |taken_by| Tables {
+            taken_by,
+            ..Tables::default()
+        };
+        let psql = tables(TakenBy::Psql(binary::Marker::new()));
+        let passes = |blocks: &[&[u8]], tables: &Tables| {
+            let archive = archive(false, &table(blocks.iter().copied()));
+            count(&archive[..], io::sink(), &BTreeSet::new(), Some(tables)).is_ok()
+        };
+        let large = [b"x\n".repeat(JOINED), b"\\.\n\n\n".to_vec()].concat();
+        for whole in [
+            &[&b"\\.\n\n\n"[..]][..],
+            &[b"1\n", b"2\n\\.\n\n\n"],
+            &[b"1\n", b"\\", b".\n", b"\n\n"],
+            &[&large],
+        ] {
+            assert!(passes(whole, &psql), "{whole:?}");
+        }
+        for cut in [&[][..], &[&b"1\n"[..]], &[b"1\\.\n\n\n"], &[b"1\n\\.\n\n"]] {
+            assert!(!passes(cut, &psql), "{cut:?}");
+            assert!(passes(cut, &tables(TakenBy::PgRestore)), "{cut:?}");
         }
     }
 

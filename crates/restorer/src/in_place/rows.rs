@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::pipes::{taken_apart, whole};
 use super::transaction::Transaction;
 use super::{Replacing, failed};
-use crate::archive::binary::{Into, Marker, Tables};
+use crate::archive::binary::{Marker, Tables, TakenBy};
 use crate::archive::head;
 use crate::archive::rows::{self, Calls, Order, Place, Portion};
 use crate::archive::toc::Toc;
@@ -121,6 +121,7 @@ impl Rows {
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         self.cautious = true;
+        // What refuses them may be FREEZE: a function that leaves a cursor open is enough.
         self.large.clear();
         self.look_into(replacing, stop).await
     }
@@ -175,7 +176,7 @@ impl Rows {
         let marker = Marker::new();
         let tables = Tables {
             columns: columns::parse(&answer)?,
-            into: Into::Uncommitted(marker.clone()),
+            taken_by: TakenBy::Psql(marker.clone()),
         };
         Ok(Some(Made {
             tables: Arc::new(tables),

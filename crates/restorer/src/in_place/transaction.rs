@@ -14,21 +14,19 @@ use backuper::text::line_ends;
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::pipe;
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::complaints::{Complaint, Complaints};
+use super::answers::{ANSWER, NUMBER, TAKEN, printed};
+use super::complaints::Complaints;
+use super::labels::{entry_of, label, omissions};
 use super::pieces::Piece;
 use super::refusal::{ENDED, Refusal, refused};
 use super::{failed, pipes};
 use crate::summary::Loaded;
 
-/// What psql prints before the number of the transaction.
-const NUMBER: &str = "oiler-transaction ";
-/// What psql prints before what was asked in the transaction.
-const ANSWER: &str = "oiler-answer ";
 /// How long a server may take to end a transaction whose session is gone.
 const ENDING: Duration = Duration::from_secs(10);
 
@@ -180,10 +178,18 @@ impl Transaction {
     /// Gives psql the pieces of a script as they come. Binary rows have a pipe of their own, which psql opens by its path.
     pub(super) async fn take(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), Failure> {
         let mut rows: Option<(std::io::PipeReader, pipe::Sender)> = None;
-        while let Some(piece) = pieces.recv().await {
+        loop {
+            let next = tokio::select! {
+                next = pieces.recv() => next,
+                // It was asked nothing, so it has ended.
+                _ = self.printed.recv() => return Err(gone()),
+            };
+            let Some(piece) = next else {
+                return rows.map_or(Ok(()), |_begun| Err(unexpected()));
+            };
             match (piece, &mut rows) {
-                (Piece::Script(bytes), _) => self.give(&bytes).await?,
-                (Piece::Begin { into, restricted }, _) => {
+                (Piece::Script(bytes), None) => self.give(&bytes).await?,
+                (Piece::Begin { into, restricted }, None) => {
                     let (reader, writer) = pipes::pipe()?;
                     let begin = command(&reader, &into, restricted.as_deref());
                     let writer = pipe::Sender::from_owned_fd(writer.into());
@@ -200,13 +206,15 @@ impl Transaction {
                 }
                 (Piece::End, Some(_)) => {
                     let reader = rows.take().map(|(reader, _)| reader);
-                    self.answer(ANSWER).await.ok_or_else(gone)?;
+                    let answer = self.answer(ANSWER).await.ok_or_else(gone)?;
                     drop(reader);
+                    if answer != TAKEN {
+                        return Err(unexpected());
+                    }
                 }
-                (Piece::Rows(_) | Piece::End, None) => {}
+                _ => return Err(unexpected()),
             }
         }
-        Ok(())
     }
 
     /// Asks within the transaction: a query that gives a text, `oiler_answer`.
@@ -342,30 +350,6 @@ impl Transaction {
     }
 }
 
-/// Reads everything that psql prints: one whose output nobody reads stands still.
-fn printed(stdout: ChildStdout) -> mpsc::UnboundedReceiver<String> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stdout).lines();
-        loop {
-            match lines.next_line().await {
-                Ok(Some(line)) if line.starts_with(NUMBER) || line.starts_with(ANSWER) => {
-                    if sender.send(line).is_err() {
-                        tracing::debug!("nobody waits for psql's answer any more");
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "psql's output cannot be read");
-                    return;
-                }
-            }
-        }
-    });
-    receiver
-}
-
 /// `committed`, `aborted` or `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
 async fn status(session: &Client, target: &Target, number: &str) -> Result<String, Failure> {
     let begun = tokio::time::Instant::now();
@@ -392,36 +376,6 @@ async fn status(session: &Client, target: &Target, number: &str) -> Result<Strin
     }
 }
 
-/// The entry that a comment of pg_restore names:
-/// `-- Name: t_pkey; Type: CONSTRAINT; Schema: public; Owner: me`.
-fn label(line: &[u8]) -> Option<String> {
-    let line = std::str::from_utf8(line).ok()?;
-    let named = line.strip_prefix("-- Name: ")?;
-    let (name, rest) = named.split_once("; Type: ")?;
-    let (kind, rest) = rest.split_once("; Schema: ")?;
-    let (schema, _owner) = rest.split_once("; ")?;
-    Some(match schema {
-        "-" => format!("{kind} {name}"),
-        _ => format!("{kind} {schema}.{name}"),
-    })
-}
-
-/// The entry that a line belongs to.
-fn entry_of(labels: &[(u64, String)], line: u64) -> Option<&str> {
-    let at = labels.partition_point(|(begin, _)| *begin < line);
-    labels.get(at.checked_sub(1)?).map(|(_, it)| it.as_str())
-}
-
-/// The entries that failed, each of which the log says why.
-fn omissions(labels: &[(u64, String)], errors: &[Complaint]) -> Vec<String> {
-    let each = errors.iter().map(|error| {
-        let entry = entry_of(labels, error.line).unwrap_or("a statement");
-        tracing::warn!(entry, error = %error.sentence(), sqlstate = %error.sqlstate, "left out");
-        entry.to_owned()
-    });
-    each.collect()
-}
-
 /// Has psql take binary rows from a pipe of ours, and say when it has them.
 fn command(rows: &impl AsRawFd, into: &[u8], restricted: Option<&[u8]>) -> Vec<u8> {
     let restricted = restricted.unwrap_or_default();
@@ -432,7 +386,7 @@ fn command(rows: &impl AsRawFd, into: &[u8], restricted: Option<&[u8]>) -> Vec<u
     }
     command.extend_from_slice(&[b"\\copy ", into].concat());
     let path = format!("/proc/{}/fd/{}", std::process::id(), rows.as_raw_fd());
-    let rest = format!(" from '{path}' with (format binary, freeze)\n\\echo {ANSWER}taken\n");
+    let rest = format!(" from '{path}' with (format binary, freeze)\n\\echo {ANSWER}{TAKEN}\n");
     command.extend_from_slice(rest.as_bytes());
     command.extend_from_slice(restricted);
     command
@@ -447,24 +401,12 @@ fn unreadable(error: &std::io::Error) -> Failure {
     Failure::try_again(format!("reading a script: {error}"))
 }
 
+/// What comes of a stream that is not whole, if nobody has seen that before.
+fn unexpected() -> Failure {
+    Failure::try_again("the rows of a stream ended in the middle")
+}
+
 /// Stands for "psql took no more", until psql is asked why.
 fn gone() -> Failure {
     Failure::try_again("psql ended before the restore did")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_is_found_by_a_line_of_it() {
-        let text = b"-- Name: t t_pkey; Type: CONSTRAINT; Schema: public; Owner: me\n";
-        assert_eq!(label(text).as_deref(), Some("CONSTRAINT public.t t_pkey"));
-        let text = b"-- Name: EXTENSION hstore; Type: COMMENT; Schema: -; Owner: \n";
-        assert_eq!(label(text).as_deref(), Some("COMMENT EXTENSION hstore"));
-        assert_eq!(label(b"-- Data of another kind\n"), None);
-        let labels = [(3, "a".to_owned()), (8, "b".to_owned())];
-        let found = [3, 4, 8, 9, 100].map(|it| entry_of(&labels, it));
-        assert_eq!(found, [None, Some("a"), Some("a"), Some("b"), Some("b")]);
-    }
 }

@@ -1,4 +1,4 @@
-//! The columns of the tables that a load has made, as the target's catalog has them: what their rows are
+//! The columns of the tables that a restore has made, as the target's catalog has them: what their rows are
 //! made binary by. PostgreSQL manual, chapter 53: pg_attribute, pg_type.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use backuper::runtime::Failure;
 use backuper::text::sql::literal;
 use tokio_postgres::Client;
 
-use crate::archive::binary::{Columns, Into, Tables, Type};
+use crate::archive::binary::{Columns, Tables, TakenBy, Type};
 use crate::archive::rows::{self, Calls};
 use crate::archive::toc::{Entry, Toc};
 
-/// Rows from which a table is worth the statements more that it takes: one empties it, one takes what the
-/// binary one does not.
+/// Rows from which a table is worth the statements more that it takes, such as the one for what the binary one does not
+/// take.
 const MANY_ROWS: u64 = 10_000;
 /// Bytes of a table that has a stream of its own, from which it is worth them.
 const MANY_BYTES: u64 = 4 << 20;
@@ -73,7 +73,7 @@ pub(crate) async fn of(
     let answer = answer.map_err(|error| postgres::Error::new("examining", target, &error))?;
     Ok(Arc::new(Tables {
         columns: parse(answer.get(0))?,
-        into: Into::Committed,
+        taken_by: TakenBy::PgRestore,
     }))
 }
 
