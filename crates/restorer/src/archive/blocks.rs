@@ -36,7 +36,7 @@ pub fn copy(source: impl Read, sink: impl Write) -> io::Result<()> {
 /// that is compressed nobody knows it. Rows of these tables are made [`binary`].
 ///
 /// # Errors
-/// As [`copy`].
+/// As [`copy`], and `Other` where psql takes rows that do not end as pg_dump ends them.
 pub(crate) fn count(
     source: impl Read,
     sink: impl Write,

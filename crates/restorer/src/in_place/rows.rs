@@ -282,8 +282,11 @@ impl Part<'_> {
         // psql knows best why it took no more, unless what it was given is damaged.
         if let Err(failure) = poured {
             child.stop().await;
-            if !stop.is_cancelled() {
-                feed::prove(replacing.storage, expected, stop).await?;
+            if !stop.is_cancelled()
+                && let Err(damaged @ feed::Error::Damaged { .. }) =
+                    feed::prove(replacing.storage, expected, stop).await
+            {
+                return Err(damaged.into());
             }
             return Err(failure);
         }

@@ -124,7 +124,7 @@ pub struct WorkerSettings {
     #[arg(env = "RESTORE_KEEP_GOING", default_value = "false", action = clap::ArgAction::Set, value_parser = flag)]
     pub restore_keep_going: bool,
 
-    /// auto: a restore into an empty database makes rows of large tables binary on the way; binary: those of small ones too; text: all go as the backup has them.
+    /// auto: a restore makes rows of large tables binary on the way; binary: those of small ones too; text: all go as the backup has them.
     #[arg(env = "RESTORE_COPY_FORMAT", default_value = "auto", value_parser = CopyFormat::from_str)]
     pub restore_copy_format: CopyFormat,
 
