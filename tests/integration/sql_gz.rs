@@ -413,6 +413,32 @@ fn a_template_that_cannot_be_is_refused_with_its_place() {
     );
 }
 
+/// operator.md, T11: of its time a key of a run's letters says nothing.
+#[test]
+fn dumps_without_a_time_in_their_keys_expire_the_oldest_first() {
+    let stage = Stage::new("sql_gz_timeless");
+    stage.database.sql("CREATE TABLE t AS SELECT 1 AS a");
+    let layout = env([
+        ("FORMAT", "sql.gz"),
+        ("KEY_TEMPLATE", "{{ .DatabaseName }}/{{ .RunID }}.sql.gz"),
+    ]);
+    let keys = [(); 3].map(|()| {
+        // Of two within a second nobody could say which is older.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        back_up(&stage, &layout)
+    });
+    let shown = listed(&stage, &layout);
+    let shown: Vec<&str> = shown.iter().filter_map(|it| it["key"].as_str()).collect();
+    let newest_first: Vec<&str> = keys.iter().rev().map(String::as_str).collect();
+    assert_eq!(shown, newest_first);
+    let newest = back_up(&stage, &with(&layout, &var("MAX_BACKUP_COUNT", "2")));
+    let mut left = dumps(&stage);
+    left.sort();
+    let mut wanted = [keys[2].clone(), newest];
+    wanted.sort();
+    assert_eq!(left, wanted);
+}
+
 /// Nothing half-written looks whole.
 #[test]
 fn a_dump_that_is_stopped_killed_or_cut_off_is_no_backup() {
