@@ -112,6 +112,30 @@ fn two_formats_of_one_database_are_each_their_own_schedules() {
     assert_eq!(keys(&scene, "shop-sql"), archives);
 }
 
+/// One restore asks for it, on a scheduler that has no mode of its own.
+#[test]
+fn a_restore_may_ask_for_a_swap() {
+    let database = shared().database("swapped");
+    database.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) n");
+    let scene = Scene::of(&database);
+    let (_running, _port) = start_with(&scene.data, &env([]));
+    put(&scene, "shop", &["--cron", "@daily"]).expect_code(0);
+    run(&scene, "shop");
+    database.sql("DELETE FROM t WHERE n > 7");
+    let over = ["restore", "shop", "--backup", "0", "--in-place"];
+    let swapped = scene.call(&[&over[..], &["--mode", "swap", "--wait"]].concat());
+    swapped.expect_code(0);
+    assert_eq!(database.sql("SELECT count(*) FROM t"), "1000");
+    let old = format!(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, '{}_old_')",
+        database.name()
+    );
+    let old = shared().sql("postgres", &old).trim().to_owned();
+    let rows = shared().sql(&old, "SELECT count(*) FROM t");
+    assert_eq!(rows.trim(), "7", "what was there is kept");
+    shared().sql("postgres", &format!("DROP DATABASE {}", quoted(&old)));
+}
+
 fn it_is_shown(scene: &Scene) {
     let shown = well(scene.call(&["show", "shop-sql"]));
     for words in [

@@ -41,7 +41,7 @@ pub(in crate::cli) struct RestoreAsked {
     password: PasswordAsked,
     #[command(flatten)]
     identity: IdentityAsked,
-    /// empty: only into a database that is missing or empty.
+    /// empty: only into a database that is missing or empty; swap: into a new one that takes the place of the one that is there, which is kept for a while.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
     /// Whose everything becomes: the owners that the backup names, or the role that restores.
@@ -74,6 +74,7 @@ pub(in crate::cli) struct RestoreAsked {
 enum Mode {
     Auto,
     Empty,
+    Swap,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -115,6 +116,7 @@ impl RestoreAsked {
         let mode = match self.mode {
             Mode::Auto => request::Mode::Unspecified,
             Mode::Empty => request::Mode::Empty,
+            Mode::Swap => request::Mode::Swap,
         };
         let owners = match self.owners {
             None => request::Owners::Unspecified,

@@ -19,6 +19,7 @@ pub(in crate::api) fn restore(request: v1::RestoreBackupRequest) -> Result<Wante
     let mode = match request.mode() {
         restore_backup_request::Mode::Unspecified => Mode::Auto,
         restore_backup_request::Mode::Empty => Mode::Empty,
+        restore_backup_request::Mode::Swap => Mode::Swap,
     };
     let owners = match request.owners() {
         restore_backup_request::Owners::Unspecified => None,
