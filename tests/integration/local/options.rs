@@ -131,6 +131,9 @@ fn a_restore_may_ask_for_a_swap() {
         database.name()
     );
     let old = shared().sql("postgres", &old).trim().to_owned();
+    // Nobody is to be in it by mistake.
+    let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(&old));
+    shared().sql("postgres", &open);
     let rows = shared().sql(&old, "SELECT count(*) FROM t");
     assert_eq!(rows.trim(), "7", "what was there is kept");
     shared().sql("postgres", &format!("DROP DATABASE {}", quoted(&old)));
