@@ -9,6 +9,7 @@
 
 mod answers;
 mod archive;
+mod binary;
 mod complaints;
 mod defaults;
 mod event_triggers;

@@ -3,7 +3,6 @@
 //! Whether it was committed is what the server says of its number (`pg_xact_status`), asked in
 //! another session: psql may be led astray by a script, or lose the answer to its COMMIT.
 
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use backuper::child::{self, Child, Output, Program};
@@ -20,6 +19,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{ANSWER, NUMBER, TAKEN, printed};
+use super::binary::BinaryRows;
 use super::complaints::Complaints;
 use super::labels::{entry_of, label, omissions};
 use super::pieces::Piece;
@@ -175,9 +175,9 @@ impl Transaction {
         }
     }
 
-    /// Gives psql the pieces of a script as they come. Binary rows have a pipe of their own, which psql opens by its path.
+    /// Gives psql the pieces of a script as they come.
     pub(super) async fn take(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<(), Failure> {
-        let mut rows: Option<(std::io::PipeReader, pipe::Sender)> = None;
+        let mut rows: Option<BinaryRows> = None;
         loop {
             let next = tokio::select! {
                 next = pieces.recv() => next,
@@ -191,24 +191,18 @@ impl Transaction {
             match (piece, &mut rows) {
                 (Piece::Script(bytes), None) => self.give(&bytes).await?,
                 (Piece::Begin { into, restricted }, None) => {
-                    let (reader, writer) = pipes::pipe()?;
-                    let begin = command(&reader, &into, restricted.as_deref());
-                    let writer = pipe::Sender::from_owned_fd(writer.into());
-                    let writer = writer.map_err(|error| pipes::none(&error))?;
-                    rows = Some((reader, writer));
-                    self.give(&begin).await?;
+                    let begun = rows.insert(BinaryRows::begin()?);
+                    let command = begun.command(&into, restricted.as_deref());
+                    self.give(&command).await?;
                 }
-                (Piece::Rows(bytes), Some((_, writer))) => {
-                    tokio::select! {
-                        written = writer.write_all(&bytes) => written.map_err(|_closed| gone())?,
-                        // The pipe stays open at our end, whoever else has it: this alone tells that psql has ended.
-                        _ = self.printed.recv() => return Err(gone()),
-                    }
-                }
+                (Piece::Rows(bytes), Some(rows)) => tokio::select! {
+                    written = rows.write(&bytes) => written.map_err(|_closed| gone())?,
+                    _ = self.printed.recv() => return Err(gone()),
+                },
                 (Piece::End, Some(_)) => {
-                    let reader = rows.take().map(|(reader, _)| reader);
+                    let pipe = rows.take().map(BinaryRows::end);
                     let answer = self.answer(ANSWER).await.ok_or_else(gone)?;
-                    drop(reader);
+                    drop(pipe);
                     if answer != TAKEN {
                         return Err(unexpected());
                     }
@@ -375,22 +369,6 @@ async fn status(session: &Client, target: &Target, number: &str) -> Result<Strin
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Has psql take binary rows from a pipe of ours, and say when it has them.
-fn command(rows: &impl AsRawFd, into: &[u8], restricted: Option<&[u8]>) -> Vec<u8> {
-    let restricted = restricted.unwrap_or_default();
-    let key = restricted.strip_prefix(b"\\restrict").unwrap_or_default();
-    let mut command = Vec::new();
-    if !key.is_empty() {
-        command.extend_from_slice(&[b"\\unrestrict", key].concat());
-    }
-    command.extend_from_slice(&[b"\\copy ", into].concat());
-    let path = format!("/proc/{}/fd/{}", std::process::id(), rows.as_raw_fd());
-    let rest = format!(" from '{path}' with (format binary, freeze)\n\\echo {ANSWER}{TAKEN}\n");
-    command.extend_from_slice(rest.as_bytes());
-    command.extend_from_slice(restricted);
-    command
 }
 
 fn opened(script: impl Into<std::os::fd::OwnedFd>) -> Result<pipe::Receiver, Failure> {

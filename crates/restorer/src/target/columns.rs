@@ -104,8 +104,12 @@ JOIN pg_catalog.pg_type type ON type.oid = coalesce(base.type, a.atttypid) AND t
 
 /// The columns that an answer to the [`query`] means.
 pub(crate) fn parse(answer: &str) -> Result<Columns, Failure> {
-    let rows: Vec<(String, String, String, u32, bool)> = serde_json::from_str(answer)
-        .map_err(|error| Failure::try_again(format!("the server says of columns: {error}")))?;
+    let rows: Vec<(String, String, String, u32, bool)> =
+        serde_json::from_str(answer).map_err(|error| {
+            Failure::try_again(format!(
+                "reading the server's answer about columns: {error}"
+            ))
+        })?;
     let mut columns = Columns::new();
     for (schema, table, name, oid, is_enum) in rows {
         let table: &mut BTreeMap<_, _> = columns.entry((schema, table)).or_default();

@@ -41,7 +41,7 @@ pub(in crate::cli) struct RestoreAsked {
     password: PasswordAsked,
     #[command(flatten)]
     identity: IdentityAsked,
-    /// empty: only into a database that is missing or empty; swap: into a new one that takes the place of the one that is there, which is kept for a while.
+    /// auto: as the scheduler's RESTORE_MODE says; empty: only into a database that is missing or empty; swap: into a new one that takes the place of the one that is there, which is kept for a while.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
     /// Whose everything becomes: the owners that the backup names, or the role that restores.
