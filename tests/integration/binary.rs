@@ -219,3 +219,25 @@ fn what_may_be_refused_for_want_of_other_rows_comes_once() {
     assert_eq!(binary(&ended), 1, "z alone: {ended}");
     assert_eq!(sums(&target), before);
 }
+
+/// PostgreSQL freezes no rows while a cursor is open, which a check of another table may have opened.
+#[test]
+fn what_keeps_rows_from_being_frozen_in_place_lets_them_go_as_text() {
+    let stage = Stage::new("binary_cursor");
+    stage.database.sql(
+        "CREATE FUNCTION leaves(int) RETURNS bool LANGUAGE plpgsql AS $$ DECLARE it refcursor := 'left'; BEGIN
+             IF NOT EXISTS (SELECT FROM pg_cursors WHERE name = 'left') THEN OPEN it FOR SELECT 1; END IF;
+             RETURN true; END $$;
+         CREATE TABLE a (n int CHECK (leaves(n))); INSERT INTO a VALUES (1);
+         CREATE TABLE z AS SELECT n FROM generate_series(1, 20000) n",
+    );
+    let before = sums(&stage.database);
+    let one = env([("BACKUP_JOBS", "1"), ("BACKUP_ROWS", "pg_dump")]);
+    stage.back_up(&one);
+    stage.database.sql("DELETE FROM z WHERE n > 7");
+    let ended = stage.restore(&env([]));
+    ended.expect_code(0);
+    assert!(ended.stderr.contains("COPY FREEZE"), "{ended}");
+    assert_eq!(sums(&stage.database), before);
+    assert!(!is_frozen(&stage.database, "z"));
+}
