@@ -246,6 +246,65 @@ fn binary_rows_in_place_that_are_cut_in_the_middle_change_nothing() {
     assert_eq!(stage.database.sql("SELECT count(*) FROM t"), "640");
 }
 
+/// Only the server knows how it ends, and whoever reads that it was stopped may write to what is there.
+#[test]
+fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_changed() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+    let stage = Stage::on(cluster, "committing");
+    stage.database.sql("CREATE TABLE t AS SELECT 7 AS a");
+    stage.back_up(&env([]));
+    set(&stage, "synchronous_commit = on");
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                  WHERE application_name = 'restorer psql' AND wait_event = 'SyncRep'";
+    let nobody_has_heard = ["SELECT pg_xact_status('", "nobody has heard"];
+    let done = ["restore complete", ""];
+    for (how, code, words) in [
+        ("SIGTERM", 143, nobody_has_heard),
+        ("psql", 1, nobody_has_heard),
+        ("restorer", 0, done),
+        ("server", 0, done),
+    ] {
+        stage.database.sql("UPDATE t SET a = 8");
+        let standbys = |names: &str| {
+            let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+            cluster.sql("postgres", &set);
+            cluster.sql("postgres", "SELECT pg_reload_conf()");
+        };
+        standbys("nobody");
+        let mut running = restorer(&stage.env()).start();
+        wait_for("it commits", || {
+            (cluster.sql("postgres", waits).trim() == "1").then_some(())
+        });
+        match how {
+            "SIGTERM" => {
+                running.wait_until_it_prints("the server commits it");
+                running.signal(Signal::SIGTERM);
+            }
+            "psql" => kill_psql_of(running.id()),
+            "restorer" => {
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'restorer'";
+                cluster.sql("postgres", end);
+                standbys("");
+            }
+            _ => {
+                cluster.crash();
+                cluster.boot();
+                standbys("");
+            }
+        }
+        let ended = running.wait_within(AT_ONCE);
+        ended.expect_code(code);
+        for words in words {
+            assert!(ended.last_line().contains(words), "{how}: {ended}");
+        }
+        standbys("");
+        wait_for("the server has committed", || {
+            (stage.database.sql("SELECT a FROM t") == "7").then_some(())
+        });
+    }
+    cluster.crash();
+}
+
 fn kill_psql_of(restorer: u32) {
     let of_process = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
     let threads = std::fs::read_dir(format!("/proc/{restorer}/task")).unwrap();

@@ -112,6 +112,11 @@ impl Error {
                     let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
                     (Kind::Unsupported, reason + why)
                 }
+                reason if error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) => {
+                    let why =
+                        "; it takes a database whose encoding has that character, such as UTF8";
+                    (Kind::Unsupported, reason + why)
+                }
                 reason => (kind_of(error), reason),
             },
         };

@@ -4,29 +4,30 @@
 //! Nobody knows beforehand how many bytes pg_dump will write. What it has written for tables that are
 //! done, by their size on disk, is the measure for those that are not.
 
+mod moment;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::archive::Manifest;
 use crate::child::Listener;
 use crate::postgres::snapshot::Table;
-use crate::report::{Gauges, Reporter};
+use crate::report::Reporter;
+
+use moment::Last;
+pub use moment::{After, Moment};
 
 /// How often a long run says how far it is.
 pub const EVERY: Duration = Duration::from_secs(10);
-
-/// After how long without a byte it is told so.
-const STILL: Duration = Duration::from_mins(1);
 
 /// How far one run is. All its streams count into it.
 #[derive(Debug, Default)]
 pub struct Progress {
     work: Mutex<Option<Work>>,
     state: Mutex<State>,
-    /// Whether the rows have passed, and what follows them is under way.
-    beyond: AtomicBool,
+    /// What is under way since the rows have passed.
+    beyond: Mutex<Option<After>>,
 }
 
 #[derive(Debug)]
@@ -52,23 +53,6 @@ struct State {
     tables: u64,
     /// Of the tables that are done, and of which the size is known: bytes that passed, on disk.
     done: (u64, u64),
-}
-
-/// What can be told at a moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
-    /// Bytes of rows that have passed, as pg_dump writes them.
-    pub bytes: u64,
-    /// Bytes a second since the first.
-    pub rate: f64,
-    /// Tables whose rows have passed.
-    pub tables: u64,
-    /// Tables in all.
-    pub of: u64,
-    /// How long the rows may still take; none as long as nothing shows it.
-    pub left: Option<Duration>,
-    /// Whether they have all passed, and indexes and constraints are made.
-    pub indexing: bool,
 }
 
 impl Progress {
@@ -100,9 +84,9 @@ impl Progress {
         self.begin(tables, bytes.map_or(Size::Unknown, Size::Known));
     }
 
-    /// The rows have passed; how long indexes and constraints take, nobody knows.
-    pub fn indexing(&self) {
-        self.beyond.store(true, Ordering::Relaxed);
+    /// The rows have passed, and this follows.
+    pub fn goes_on_with(&self, after: After) {
+        *self.beyond() = Some(after);
     }
 
     /// A restore of one of our backups begins.
@@ -130,6 +114,10 @@ impl Progress {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn beyond(&self) -> MutexGuard<'_, Option<After>> {
+        self.beyond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,7 +138,7 @@ impl Progress {
         let work = work.as_ref()?;
         let begun = work.begun?;
         let state = self.state();
-        let indexing = self.beyond.load(Ordering::Relaxed);
+        let after = *self.beyond();
         let seconds = elapsed(begun).as_secs_f64().max(0.001);
         #[expect(
             clippy::cast_precision_loss,
@@ -159,7 +147,7 @@ impl Progress {
         let (rate, left) = {
             let rate = state.bytes as f64 / seconds;
             let left = expected(&work.size, &state)
-                .filter(|_| state.bytes > 0 && !indexing)
+                .filter(|_| state.bytes > 0 && after.is_none())
                 .map(|all| all.saturating_sub(state.bytes) as f64 / rate)
                 .and_then(|it| Duration::try_from_secs_f64(it).ok());
             (rate, left)
@@ -170,7 +158,7 @@ impl Progress {
             tables: state.tables,
             of: work.tables,
             left,
-            indexing,
+            after,
         })
     }
 
@@ -193,28 +181,6 @@ impl Progress {
                 None => moment.log(),
             }
             reporter.push(moment.gauges(reporter.job)).await;
-        }
-    }
-}
-
-/// What passed last.
-#[derive(Debug, Default)]
-struct Last(Option<(u64, u64, Instant)>);
-
-impl Last {
-    /// For how long nothing has passed that should, where that is long.
-    fn stands_still(&mut self, moment: &Moment, now: Instant) -> Option<Duration> {
-        let (bytes, tables) = (moment.bytes, moment.tables);
-        match self.0 {
-            Some((before, tables_before, since))
-                if (before, tables_before) == (bytes, tables) && !moment.indexing =>
-            {
-                Some(now.duration_since(since)).filter(|it| *it >= STILL)
-            }
-            _ => {
-                self.0 = Some((bytes, tables, now));
-                None
-            }
         }
     }
 }
@@ -246,75 +212,6 @@ fn expected(size: &Size, state: &State) -> Option<u64> {
 
 fn named(schema: &str, name: &str) -> String {
     format!("{schema}.{name}")
-}
-
-impl Moment {
-    fn log(&self) {
-        if self.indexing {
-            let (bytes, tables) = (self.bytes, self.tables);
-            tracing::info!(
-                bytes,
-                tables,
-                "the rows are in; making indexes and constraints"
-            );
-            return;
-        }
-        let left = self.left.map(|it| {
-            let seconds = Duration::from_secs(it.as_secs());
-            humantime::format_duration(seconds).to_string()
-        });
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole bytes are exact enough"
-        )]
-        let rate = self.rate as u64;
-        tracing::info!(
-            bytes = self.bytes,
-            bytes_per_second = rate,
-            tables = self.tables,
-            of = self.of,
-            left = left.as_deref().unwrap_or("unknown"),
-            "under way"
-        );
-    }
-
-    /// The same for Prometheus; `job` begins the names.
-    fn gauges(&self, job: &str) -> Result<Gauges, prometheus::Error> {
-        let gauges = Gauges::default();
-        let set =
-            |name: &str, help: &str, value: f64| gauges.set(&format!("{job}_{name}"), help, value);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "Prometheus has no other numbers than f64"
-        )]
-        let (bytes, tables, of) = (self.bytes as f64, self.tables as f64, self.of as f64);
-        set(
-            "progress_bytes",
-            "Bytes of rows that have passed so far.",
-            bytes,
-        )?;
-        set(
-            "progress_bytes_per_second",
-            "Bytes a second so far.",
-            self.rate,
-        )?;
-        set(
-            "progress_tables",
-            "Tables whose rows have passed so far.",
-            tables,
-        )?;
-        set(
-            "progress_tables_total",
-            "Tables whose rows are to pass.",
-            of,
-        )?;
-        if let Some(left) = self.left {
-            let help = "Seconds that the rows may still take.";
-            set("progress_remaining_seconds", help, left.as_secs_f64())?;
-        }
-        Ok(gauges)
-    }
 }
 
 /// One stream's part: which table it is at, and what has passed since that began.
@@ -518,33 +415,6 @@ mod tests {
             "pg_dump: detail: z",
         ] {
             assert_eq!(message(line), Message::Else, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_stands_still_for_a_minute_is_told() {
-        let (mut last, begun) = (Last::default(), Instant::now());
-        let at = |bytes, indexing| Moment {
-            bytes,
-            rate: 0.0,
-            tables: 1,
-            of: 2,
-            left: None,
-            indexing,
-        };
-        for (seconds, bytes, indexing, told) in [
-            (0, 5, false, None),
-            (59, 5, false, None),
-            (60, 5, false, Some(60)),
-            (70, 5, false, Some(70)),
-            (80, 6, false, None),
-            (130, 6, false, None),
-            (200, 6, true, None),
-            (210, 6, false, None),
-        ] {
-            let now = begun + Duration::from_secs(seconds);
-            let stands = last.stands_still(&at(bytes, indexing), now);
-            assert_eq!(stands.map(|it| it.as_secs()), told, "{seconds}");
         }
     }
 }

@@ -97,7 +97,7 @@ async fn attempt(
     });
     let outcome = Box::pin(writing)
         .await
-        .unwrap_or_else(|lost| Err(lost.into()));
+        .unwrap_or_else(|(lost, _stopped)| Err(lost.into()));
     let manifest = match outcome {
         Ok(manifest) => manifest,
         Err(failure) => {

@@ -7,5 +7,5 @@ pub mod parallelism;
 pub mod settings;
 pub mod shutdown;
 
-pub use failure::{Failure, Verdict};
+pub use failure::{Failure, NOTHING_CHANGED, Verdict};
 pub use shutdown::{Deadline, Shutdown};

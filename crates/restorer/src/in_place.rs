@@ -11,6 +11,7 @@ mod answers;
 mod archive;
 mod binary;
 mod complaints;
+mod decided;
 mod defaults;
 mod event_triggers;
 mod labels;
@@ -23,6 +24,7 @@ mod refusal;
 mod removal;
 mod rows;
 pub mod script;
+mod sections;
 mod transaction;
 
 use std::ffi::OsString;
@@ -34,19 +36,19 @@ use backuper::archive::codec::Decoding;
 use backuper::archive::encryption::Identities;
 use backuper::archive::manifest::Part;
 use backuper::archive::{Folder, Manifest};
-use backuper::child::{self, Child, Output, Program};
 use backuper::memfd::Memfd;
 use backuper::postgres::{CopyFormat, Target, Way, tools::Tools};
-use backuper::progress::Progress;
-use backuper::runtime::Failure;
+use backuper::progress::{After, Progress};
+use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{Object, Storage};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use decided::Decided;
 use defaults::Defaults;
 use event_triggers::silenced;
 use lists::Step;
-use pipes::{copied, pipe, whole};
+use pipes::pipe;
 use refusal::Refusal;
 use rows::Rows;
 use transaction::Transaction;
@@ -80,6 +82,8 @@ pub struct Replacing<'a> {
     pub lock_wait_timeout: Duration,
     /// How far the rows are.
     pub progress: &'a Arc<Progress>,
+    /// Who hears that only the server knows how the restore ends.
+    pub shutdown: &'a Shutdown,
     /// In which format rows go.
     pub copy_format: CopyFormat,
     /// Whether what cannot be made after the rows is left out.
@@ -197,7 +201,7 @@ impl Replacing<'_> {
             }
             self.own(transaction, toc, Moment::BeforeRows).await?;
             let bytes = rows.load(self, transaction, stop).await?;
-            self.progress.indexing();
+            self.progress.goes_on_with(After::Indexing);
             transaction.outlive_errors(self.keep_going).await?;
             self.section(transaction, &post_data, stop).await?;
             self.own(transaction, toc, Moment::AfterRows).await?;
@@ -215,7 +219,24 @@ impl Replacing<'_> {
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
-        transaction.end(outcome, self.session, self.target).await
+        let ended = self.end(transaction, outcome).await;
+        ended.map_err(Refusal::told_whole)
+    }
+
+    async fn end(
+        &self,
+        transaction: Transaction,
+        outcome: Result<u64, Failure>,
+    ) -> Result<Loaded, Refusal> {
+        if outcome.is_ok() {
+            self.progress.goes_on_with(After::Committing);
+        }
+        let decided = Decided {
+            session: self.session,
+            target: self.target,
+            shutdown: self.shutdown,
+        };
+        transaction.end(outcome, decided).await
     }
 
     /// Runs a script of SQL, in which nothing may end the transaction; its bytes are counted.
@@ -267,7 +288,7 @@ impl Replacing<'_> {
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
-        let ended = transaction.end(outcome, self.session, self.target).await;
+        let ended = self.end(transaction, outcome).await;
         ended.map_err(|refusal| refusal.failure)
     }
 
@@ -357,42 +378,6 @@ impl Replacing<'_> {
         transaction.write(&text).await?;
         transaction.write(&defaults.redone_beside(toc)).await
     }
-
-    fn pg_restore(&self, arguments: &[OsString], stdin: bool) -> Result<Child, Failure> {
-        let fixed = ["--file=-", "--single-transaction", "--no-owner", "--no-acl"];
-        Program {
-            path: self.tools.program("pg_restore"),
-            arguments: fixed
-                .iter()
-                .map(OsString::from)
-                .chain(self.plan.arguments().iter().map(OsString::from))
-                .chain(arguments.iter().cloned())
-                .collect(),
-            // It speaks to no server, so it is not told of one.
-            environment: child::Environment::default(),
-            stdin,
-            stdout: Output::Piped,
-        }
-        .start()
-        .map_err(|error| failed(&error))
-    }
-
-    async fn section(
-        &self,
-        transaction: &mut Transaction,
-        arguments: &[OsString],
-        stop: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let mut child = self.pg_restore(arguments, false)?;
-        let (reader, copying) = copied(&mut child)?;
-        let (poured, copied) = tokio::join!(transaction.pour_labelled(reader), copying);
-        if let Err(failure) = poured {
-            child.stop().await;
-            return Err(failure);
-        }
-        child.finish(stop).await.map_err(|error| failed(&error))?;
-        whole("the schema", copied)
-    }
 }
 
 /// Ends work that is asked to stop; the transaction then rolls back.
@@ -405,8 +390,4 @@ async fn stoppable(
         () = stop.cancelled() => Err(Failure::try_again("stopped")),
         outcome = work => outcome,
     }
-}
-
-fn failed(error: &child::Error) -> Failure {
-    Failure::try_again(format!("restoring: {error}"))
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use backuper::archive::encryption::Identities;
 use backuper::archive::{Folder, Manifest};
 use backuper::postgres::{self, CopyFormat, Target, Way, mark, tools::Tools};
-use backuper::progress::Progress;
+use backuper::progress::{After, Progress};
 use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::Storage;
 use tokio_postgres::Client;
@@ -136,7 +136,7 @@ impl Loading<'_> {
         let made = columns::of(self.session, self.target, &made).await?;
         let mut rows = rows::load((folder, manifest), restoring, &phases.post_data, made).await?;
         failed.append(&mut rows.failed);
-        self.progress.indexing();
+        self.progress.goes_on_with(After::Indexing);
         let post_data = &phases.post_data - &rows.built;
         failed.extend(restoring.entries(POST_DATA, self.jobs, &post_data).await?);
         self.own(&schema.toc, Moment::AfterRows, &failed).await?;

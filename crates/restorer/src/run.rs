@@ -11,7 +11,7 @@ use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::failure::Verdict;
 use backuper::runtime::parallelism;
-use backuper::runtime::{Failure, Shutdown};
+use backuper::runtime::{Failure, NOTHING_CHANGED, Shutdown};
 use backuper::storage::{self, Access, Storage};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -183,9 +183,12 @@ async fn put(
         let compared = compare(job, target, &ready, backup, stop).await?;
         Ok::<_, Failure>((loaded, compared))
     });
-    let loaded = Box::pin(loading)
-        .await
-        .unwrap_or_else(|lost| Err(lost.into()));
+    let loaded = Box::pin(loading).await.unwrap_or_else(|(lost, stopped)| {
+        Err(match shutdown.is_undecided() {
+            Some(_) => stopped,
+            None => ended_by(lost.into(), &stopped),
+        })
+    });
     if ready.created && (loaded.is_err() || job.drill) {
         creation::drop_database(session, target, shutdown.clean_up_by()).await;
     }
@@ -210,6 +213,15 @@ async fn put(
         drilled: drilled.map(|it| it.sentence(&backup.key(), target)),
         swapped: None,
     })
+}
+
+/// Why it was ended, with what is said of the target by what has ended.
+fn ended_by(mut why: Failure, ended: &Failure) -> Failure {
+    if ended.sentence.contains(NOTHING_CHANGED) {
+        why.sentence.push_str("; ");
+        why.sentence.push_str(NOTHING_CHANGED);
+    }
+    why
 }
 
 /// What a drill has compared; none: it is no drill.
@@ -295,6 +307,7 @@ async fn load(
         identities,
         lock_wait_timeout: job.lock_wait_timeout,
         progress,
+        shutdown,
         copy_format: job.copy_format,
         keep_going: job.keep_going,
         way: ready.entrance.way,

@@ -43,13 +43,13 @@ impl Entrance {
     /// waited for.
     ///
     /// # Errors
-    /// Why the session is lost, unless the work succeeds all the same.
+    /// Why the session is lost, and what became of the work then, unless it succeeds all the same.
     pub async fn while_held<T, E>(
         &self,
         application: &str,
         stop: &CancellationToken,
         work: impl AsyncFnOnce(&CancellationToken) -> Result<T, E>,
-    ) -> Result<Result<T, E>, Error> {
+    ) -> Result<Result<T, E>, (Error, E)> {
         let stop = stop.child_token();
         let work = work(&stop);
         tokio::pin!(work);
@@ -61,16 +61,18 @@ impl Entrance {
         stop.cancel();
         match work.await {
             Ok(done) => Ok(Ok(done)),
-            // It says no more than that it was stopped.
-            Err(_stopped) => Err(Error {
-                kind: Kind::Other,
-                action: "holding the lock in",
-                reason: format!(
-                    "{}; without it another run may enter, so this one was ended; run it again",
-                    lost.reason
-                ),
-                ..lost
-            }),
+            Err(stopped) => {
+                let lost = Error {
+                    kind: Kind::Other,
+                    action: "holding the lock in",
+                    reason: format!(
+                        "{}; without it another run may enter, so this one was ended; run it again",
+                        lost.reason
+                    ),
+                    ..lost
+                };
+                Err((lost, stopped))
+            }
         }
     }
 }

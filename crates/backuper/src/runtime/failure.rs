@@ -60,6 +60,9 @@ impl Verdict {
     }
 }
 
+/// What a sentence says where whatever was there before is as it was.
+pub const NOTHING_CHANGED: &str = "nothing was changed";
+
 /// Why a worker did not do its work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
@@ -95,9 +98,17 @@ impl Failure {
         match shutdown.signal() {
             Some(signal) => Self {
                 verdict: Verdict::Stopped(signal),
-                sentence: format!(
-                    "the {what} was stopped by signal {signal} before it was complete; run it again"
-                ),
+                sentence: match shutdown.is_undecided() {
+                    Some(undecided) => {
+                        format!("the {what} was stopped by signal {signal}; {undecided}")
+                    }
+                    None if self.sentence.contains(NOTHING_CHANGED) => format!(
+                        "the {what} was stopped by signal {signal} before it was complete; {NOTHING_CHANGED}, run it again"
+                    ),
+                    None => format!(
+                        "the {what} was stopped by signal {signal} before it was complete; run it again"
+                    ),
+                },
             },
             None => self,
         }

@@ -1,7 +1,7 @@
 //! What an error that has ended the transaction means.
 
 use backuper::child;
-use backuper::runtime::{Failure, Verdict};
+use backuper::runtime::{Failure, NOTHING_CHANGED, Verdict};
 
 use super::complaints::Complaint;
 
@@ -14,6 +14,8 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
     /// Whether rows were refused, and may be taken when others are there.
     pub(super) of_rows: bool,
+    /// Whether something may have been committed.
+    unknown: bool,
 }
 
 impl From<Failure> for Refusal {
@@ -21,6 +23,7 @@ impl From<Failure> for Refusal {
         Self {
             failure,
             of_rows: false,
+            unknown: false,
         }
     }
 }
@@ -35,6 +38,32 @@ impl Refusal {
         let lost = matches!(error, child::Error::Failed { ending, .. } if ending == "exited with status 2");
         let why = if lost { ENDED_SESSION } else { "" };
         Failure::try_again(format!("restoring: {error}{why}")).into()
+    }
+
+    /// By a server's error, in the rows or elsewhere.
+    pub(super) fn of(failure: Failure, of_rows: bool) -> Self {
+        Self {
+            of_rows,
+            ..failure.into()
+        }
+    }
+
+    /// Of a transaction that may have been committed.
+    pub(super) fn of_unknown(failure: Failure) -> Self {
+        Self {
+            unknown: true,
+            ..failure.into()
+        }
+    }
+
+    /// With what is true of each transaction of our own that was not committed.
+    pub(super) fn told_whole(mut self) -> Self {
+        let sentence = &mut self.failure.sentence;
+        if !self.unknown && !sentence.contains(NOTHING_CHANGED) {
+            sentence.push_str("; ");
+            sentence.push_str(NOTHING_CHANGED);
+        }
+        self
     }
 
     /// The same where the transaction is known to be undone: it went with the session that was lost.

@@ -12,9 +12,10 @@ use backuper::archive::{Folder, Manifest};
 use backuper::runtime::Failure;
 use tokio_util::sync::CancellationToken;
 
+use super::Replacing;
 use super::pipes::{taken_apart, whole};
+use super::sections::failed;
 use super::transaction::Transaction;
-use super::{Replacing, failed};
 use crate::archive::binary::{Marker, Tables, TakenBy};
 use crate::archive::head;
 use crate::archive::rows::{self, Calls, Order, Place, Portion};

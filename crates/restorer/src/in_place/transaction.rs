@@ -3,11 +3,9 @@
 //! Whether it was committed is what the server says of its number (`pg_xact_status`), asked in
 //! another session: psql may be led astray by a script, or lose the answer to its COMMIT.
 
-use std::time::Duration;
-
 use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::session::SETTINGS;
-use backuper::postgres::{self, Target, Traffic, Way};
+use backuper::postgres::{Target, Traffic, Way};
 use backuper::runtime::{Failure, Verdict};
 use backuper::text::line_ends;
 use backuper::text::sql::dollar_quoted;
@@ -15,20 +13,18 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::unix::pipe;
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{ANSWER, NUMBER, TAKEN, printed};
 use super::binary::BinaryRows;
 use super::complaints::Complaints;
+use super::decided::{Decided, undecided};
 use super::labels::{entry_of, label, omissions};
 use super::pieces::Piece;
+use super::pipes;
 use super::refusal::{ENDED, Refusal, refused};
-use super::{failed, pipes};
+use super::sections::failed;
 use crate::summary::Loaded;
-
-/// How long a server may take to end a transaction whose session is gone.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// Bytes of lines that are written at once.
 const GATHERED: usize = 64 << 10;
@@ -250,8 +246,7 @@ impl Transaction {
     pub(super) async fn end(
         mut self,
         outcome: Result<u64, Failure>,
-        session: &Client,
-        target: &Target,
+        decided: Decided<'_>,
     ) -> Result<Loaded, Refusal> {
         let bytes = match outcome {
             Ok(bytes) => bytes,
@@ -267,6 +262,7 @@ impl Transaction {
             " BEGIN IF pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text IS DISTINCT FROM '{}' THEN RAISE EXCEPTION '{ENDED}'; END IF; END ",
             self.number
         ));
+        decided.by_the_server(&self.number);
         // A psql that has ended says so below.
         let written = self.write(&format!("DO {check};\nCOMMIT;\n")).await;
         let number = self.number.clone();
@@ -274,7 +270,7 @@ impl Transaction {
         let complaints = self.complaints.clone();
         let ended = self.finish().await;
         if written.is_ok() && ended.is_ok() {
-            return match status(session, target, &number).await?.as_str() {
+            return match decided.status(&number).await.map_err(Refusal::of_unknown)?.as_str() {
                 "committed" => Ok(Loaded {
                     bytes,
                     omissions: omissions(&labels, &complaints.errors()),
@@ -287,7 +283,12 @@ impl Transaction {
         }
         let refusal = ended.err().unwrap_or_else(|| gone().into());
         let failure = &refusal.failure;
-        match status(session, target, &number).await?.as_str() {
+        match decided
+            .status(&number)
+            .await
+            .map_err(Refusal::of_unknown)?
+            .as_str()
+        {
             // Its answer was lost, and not the transaction.
             "committed" if complaints.errors().is_empty() => {
                 tracing::warn!(error = %failure.sentence, "the answer to COMMIT was lost, and the server says that it was committed");
@@ -296,16 +297,19 @@ impl Transaction {
                     omissions: Vec::new(),
                 })
             }
-            "committed" => Err(Failure {
+            "committed" => Err(Refusal::of_unknown(Failure {
                 verdict: Verdict::Refused,
                 sentence: format!(
                     "{}: a part of the script was committed; look at the database",
                     failure.sentence
                 ),
-            }
-            .into()),
+            })),
             "aborted" => Err(refusal.undone()),
-            _ => Err(refusal),
+            _ => Err(Refusal::of_unknown(Failure::try_again(format!(
+                "{}; {}",
+                failure.sentence,
+                undecided(&number)
+            )))),
         }
     }
 
@@ -335,39 +339,13 @@ impl Transaction {
                 let of_rows =
                     rows.is_some_and(|(begin, end)| (begin + 1..=end).contains(&complaint.line));
                 let entry = entry_of(&labels, complaint.line).filter(|_| !of_rows);
-                Refusal {
-                    failure: refused(complaint, entry),
-                    of_rows: of_rows && complaint.may_want_other_rows(),
-                }
+                Refusal::of(
+                    refused(complaint, entry),
+                    of_rows && complaint.may_want_other_rows(),
+                )
             }
             None => Refusal::without_words(&error),
         })
-    }
-}
-
-/// `committed`, `aborted` or `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
-async fn status(session: &Client, target: &Target, number: &str) -> Result<String, Failure> {
-    let begun = tokio::time::Instant::now();
-    loop {
-        let asked = session
-            .query_one(
-                "SELECT coalesce(pg_xact_status($1::text::xid8), 'too old to be known')",
-                &[&number],
-            )
-            .await;
-        let status: String = match asked {
-            Ok(row) => row.get(0),
-            Err(error) => {
-                let error = postgres::Error::new("asking", target, &error);
-                return Err(Failure::try_again(format!(
-                    "{error}; nobody could ask the server whether the transaction {number} was committed (SELECT pg_xact_status('{number}')); look at the database before you restore again"
-                )));
-            }
-        };
-        if status != "in progress" || begun.elapsed() > ENDING {
-            return Ok(status);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
