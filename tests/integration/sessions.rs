@@ -12,7 +12,7 @@ use super::testbed::postgres::Cluster;
 use super::testbed::programs::{Prepared, Running, backuper, restorer};
 use super::testbed::proxy::Proxy;
 use super::testbed::s3_faults::{Fault, Faults};
-use super::testbed::{env, wait_for};
+use super::testbed::{Env, env, wait_for};
 use super::versions;
 use super::workers::{Stage, var, with};
 
@@ -246,35 +246,64 @@ fn binary_rows_in_place_that_are_cut_in_the_middle_change_nothing() {
     assert_eq!(stage.database.sql("SELECT count(*) FROM t"), "640");
 }
 
+/// Restores on a server that waits in COMMIT for a standby which never comes.
+struct Committing {
+    cluster: &'static Cluster,
+    stage: Stage,
+}
+
+impl Committing {
+    /// After a backup of the rows that a restore brings back.
+    fn new(more: &str) -> Self {
+        let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
+        let stage = Stage::on(cluster, "committing");
+        stage.database.sql("CREATE TABLE t AS SELECT 7 AS a");
+        stage.database.sql(more);
+        stage.back_up(&env([]));
+        set(&stage, "synchronous_commit = on");
+        Self { cluster, stage }
+    }
+
+    fn standbys(&self, names: &str) {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        self.cluster.sql("postgres", &set);
+        self.cluster.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    fn restore(&self, more: &Env) -> Running {
+        self.stage.database.sql("UPDATE t SET a = 8");
+        self.standbys("nobody");
+        let running = restorer(&with(&self.stage.env(), more)).start();
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                      WHERE application_name = 'restorer psql' AND wait_event = 'SyncRep'";
+        wait_for("it commits", || {
+            (self.cluster.sql("postgres", waits).trim() == "1").then_some(())
+        });
+        running
+    }
+
+    fn has_committed(&self) {
+        self.standbys("");
+        wait_for("the server has committed", || {
+            (self.stage.database.sql("SELECT a FROM t") == "7").then_some(())
+        });
+    }
+}
+
 /// Only the server knows how it ends, and whoever reads that it was stopped may write to what is there.
 #[test]
 fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_changed() {
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(false)));
-    let stage = Stage::on(cluster, "committing");
-    stage.database.sql("CREATE TABLE t AS SELECT 7 AS a");
-    stage.back_up(&env([]));
-    set(&stage, "synchronous_commit = on");
-    let waits = "SELECT count(*) FROM pg_stat_activity
-                  WHERE application_name = 'restorer psql' AND wait_event = 'SyncRep'";
+    let committing = Committing::new("");
+    let cluster = committing.cluster;
     let nobody_has_heard = ["SELECT pg_xact_status('", "nobody has heard"];
     let done = ["restore complete", ""];
     for (how, code, words) in [
         ("SIGTERM", 143, nobody_has_heard),
-        ("psql", 1, nobody_has_heard),
+        ("psql", 2, nobody_has_heard),
         ("restorer", 0, done),
         ("server", 0, done),
     ] {
-        stage.database.sql("UPDATE t SET a = 8");
-        let standbys = |names: &str| {
-            let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
-            cluster.sql("postgres", &set);
-            cluster.sql("postgres", "SELECT pg_reload_conf()");
-        };
-        standbys("nobody");
-        let mut running = restorer(&stage.env()).start();
-        wait_for("it commits", || {
-            (cluster.sql("postgres", waits).trim() == "1").then_some(())
-        });
+        let mut running = committing.restore(&env([]));
         match how {
             "SIGTERM" => {
                 running.wait_until_it_prints("the server commits it");
@@ -284,12 +313,12 @@ fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_chan
             "restorer" => {
                 let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'restorer'";
                 cluster.sql("postgres", end);
-                standbys("");
+                committing.standbys("");
             }
             _ => {
                 cluster.crash();
                 cluster.boot();
-                standbys("");
+                committing.standbys("");
             }
         }
         let ended = running.wait_within(AT_ONCE);
@@ -297,12 +326,31 @@ fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_chan
         for words in words {
             assert!(ended.last_line().contains(words), "{how}: {ended}");
         }
-        standbys("");
-        wait_for("the server has committed", || {
-            (stage.database.sql("SELECT a FROM t") == "7").then_some(())
-        });
+        assert!(
+            !ended.last_line().contains("nothing was changed"),
+            "{how}: {ended}"
+        );
+        committing.has_committed();
     }
     cluster.crash();
+}
+
+/// What could not be made before COMMIT is no reason to say that it was not committed.
+#[test]
+fn a_restore_that_kept_going_and_lost_the_answer_to_commit_is_complete_without_what_failed() {
+    let committing = Committing::new(
+        "CREATE TABLE terms (n int); INSERT INTO terms VALUES (1);
+         CREATE FUNCTION term(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+           $$BEGIN RETURN (SELECT n FROM terms LIMIT 1); END$$;
+         CREATE INDEX by_term ON t (term(a))",
+    );
+    let running = committing.restore(&var("RESTORE_KEEP_GOING", "true"));
+    kill_psql_of(running.id());
+    committing.has_committed();
+    let ended = running.wait_within(AT_ONCE);
+    ended.expect_code(3);
+    assert!(ended.last_line().contains("by_term"), "{ended}");
+    committing.cluster.crash();
 }
 
 fn kill_psql_of(restorer: u32) {

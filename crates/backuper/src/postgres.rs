@@ -112,7 +112,7 @@ impl Error {
                     let why = "; a database of this encoding can be backed up and restored by pg_dump and pg_restore alone";
                     (Kind::Unsupported, reason + why)
                 }
-                reason if error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) => {
+                reason if is_of_its_encoding(error, &reason) => {
                     let why =
                         "; it takes a database whose encoding has that character, such as UTF8";
                     (Kind::Unsupported, reason + why)
@@ -172,6 +172,13 @@ impl Error {
 /// or not its own.
 fn is_of_a_pool(state: &SqlState) -> bool {
     *state == SqlState::DUPLICATE_PSTATEMENT || *state == SqlState::INVALID_SQL_STATEMENT_NAME
+}
+
+/// Whether the server cannot write a character that we have sent, all of which is UTF8: the first of both encodings that it
+/// names, in quotes, in whichever language.
+fn is_of_its_encoding(error: &tokio_postgres::Error, reason: &str) -> bool {
+    let from = reason.split('"').nth(1);
+    error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) && from == Some("UTF8")
 }
 
 /// PostgreSQL manual, appendix A: error codes.

@@ -98,7 +98,8 @@ impl Progress {
 
     /// What has passed was undone, and passes again.
     pub fn begin_again(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        *self.state() = State::default();
+        *self.beyond() = None;
     }
 
     fn begin(&self, tables: u64, size: Size) {

@@ -96,6 +96,8 @@ pub struct Replacing<'a> {
     pub part: Option<&'a Part>,
     /// Whether a restore has made the database, which then is to have what is its own.
     pub made: bool,
+    /// Whether it is this restore that has, which removes it again when it fails.
+    pub created: bool,
 }
 
 impl Replacing<'_> {
@@ -216,11 +218,14 @@ impl Replacing<'_> {
                 transaction.write(&own).await?;
             }
             transaction.write(&silenced.after).await?;
+            // psql has done all that lies between us and it: from here on nothing but the COMMIT is left, which nobody can stop.
+            transaction.ask("SELECT 'done' AS oiler_answer").await?;
             Ok(bytes)
         };
         let outcome = stoppable(work, stop).await;
         let ended = self.end(transaction, outcome).await;
-        ended.map_err(Refusal::told_whole)
+        let told = |it: Refusal| if self.created { it } else { it.told_whole() };
+        ended.map_err(told)
     }
 
     async fn end(
@@ -234,7 +239,7 @@ impl Replacing<'_> {
         let decided = Decided {
             session: self.session,
             target: self.target,
-            shutdown: self.shutdown,
+            shutdown: Some(self.shutdown).filter(|_| !self.created),
         };
         transaction.end(outcome, decided).await
     }

@@ -184,7 +184,7 @@ async fn put(
         Ok::<_, Failure>((loaded, compared))
     });
     let loaded = Box::pin(loading).await.unwrap_or_else(|(lost, stopped)| {
-        Err(match shutdown.is_undecided() {
+        Err(match shutdown.instead() {
             Some(_) => stopped,
             None => ended_by(lost.into(), &stopped),
         })
@@ -198,6 +198,11 @@ async fn put(
         mut omissions,
     } = loaded;
     omissions.extend(ready.plan.omissions());
+    if drilled.is_none() && from.beside.is_none() {
+        shutdown.says_instead(Some(format!(
+            "all of the backup is in {target}; only statistics may be missing (ANALYZE)"
+        )));
+    }
     if drilled.is_none() {
         if let Some(toc) = backup.toc().filter(|_| !ready.made) {
             database::leave(target, toc);
@@ -314,6 +319,7 @@ async fn load(
         plan: &ready.plan,
         part: backup.part(),
         made: ready.made,
+        created: ready.created,
     };
     match backup {
         Backup::Folder(folder, manifest, schema) if ready.empty && ready.parallel => {

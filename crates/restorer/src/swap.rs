@@ -155,7 +155,7 @@ impl Swap {
         };
         // A backup that begins now is ended with all other sessions.
         drop(gate);
-        exchange.run(shutdown.token()).await
+        exchange.run(shutdown).await
     }
 }
 

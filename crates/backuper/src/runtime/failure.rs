@@ -98,9 +98,9 @@ impl Failure {
         match shutdown.signal() {
             Some(signal) => Self {
                 verdict: Verdict::Stopped(signal),
-                sentence: match shutdown.is_undecided() {
-                    Some(undecided) => {
-                        format!("the {what} was stopped by signal {signal}; {undecided}")
+                sentence: match shutdown.instead() {
+                    Some(instead) => {
+                        format!("the {what} was stopped by signal {signal}; {instead}")
                     }
                     None if self.sentence.contains(NOTHING_CHANGED) => format!(
                         "the {what} was stopped by signal {signal} before it was complete; {NOTHING_CHANGED}, run it again"

@@ -5,7 +5,7 @@
 //! does after the first signal has what is left of [`END`], and then the process ends. A clean-up
 //! after a failure has as long, from its own beginning.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,7 +63,7 @@ pub struct Shutdown {
     asked: CancellationToken,
     urged: CancellationToken,
     first: Arc<OnceLock<(i32, Instant)>>,
-    undecided: Arc<Mutex<Option<String>>>,
+    instead: Arc<Mutex<Option<String>>>,
 }
 
 impl Shutdown {
@@ -108,20 +108,20 @@ impl Shutdown {
         self.first.get().map(|(signal, _)| *signal)
     }
 
-    /// From here on something else than we decides how the run ends: `what` says so of a run that is stopped before it
-    /// has heard of it, and how a person finds it out. None: it is decided.
-    pub fn undecided(&self, what: Option<String>) {
-        *self
-            .undecided
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = what;
+    /// What is true from here on of a run that is ended, in the place of that it was not complete: that it is, or that
+    /// somebody else decides it, and how a person finds it out. None: it is as ever.
+    pub fn says_instead(&self, what: Option<String>) {
+        *self.kept() = what;
     }
 
-    /// What is said of a run that ends now without having heard how; none: it is decided.
+    /// What is said of a run that is ended now, where that is something of its own.
     #[must_use]
-    pub fn is_undecided(&self) -> Option<String> {
-        let undecided = self.undecided.lock();
-        undecided.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn instead(&self) -> Option<String> {
+        self.kept().clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<String>> {
+        self.instead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By when a clean-up that begins now must have ended.

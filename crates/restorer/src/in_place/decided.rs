@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use backuper::postgres::{self, Target};
+use backuper::runtime::shutdown::Deadline;
 use backuper::runtime::{Failure, Shutdown};
-use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// How long a server may take to end a transaction whose session is gone, or to be there again.
 const ENDING: Duration = Duration::from_secs(20);
+/// How long one answer of it may take.
+const ANSWERING: Duration = Duration::from_secs(5);
 /// After how long it is asked again.
-const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Who is asked, and who hears that nobody knows it yet.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +21,21 @@ pub(super) struct Decided<'a> {
     /// Beside the transaction.
     pub(super) session: &'a Client,
     pub(super) target: &'a Target,
-    pub(super) shutdown: &'a Shutdown,
+    /// None: the database goes when the restore fails, however the transaction ended.
+    pub(super) shutdown: Option<&'a Shutdown>,
 }
 
 impl Decided<'_> {
     /// COMMIT is on its way: from here on the server alone decides.
     pub(super) fn by_the_server(&self, number: &str) {
-        self.shutdown.undecided(Some(undecided(number)));
+        self.say(Some(undecided(number)));
+    }
+
+    /// What is true of a restore that is ended now.
+    pub(super) fn say(&self, what: Option<String>) {
+        if let Some(shutdown) = self.shutdown {
+            shutdown.says_instead(what);
+        }
     }
 
     /// `committed`, `aborted` or, where it takes longer, `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
@@ -32,38 +43,52 @@ impl Decided<'_> {
     /// # Errors
     /// Where nobody could ask.
     pub(super) async fn status(&self, number: &str) -> Result<String, Failure> {
-        let begun = Instant::now();
-        let mut anew = None;
+        let deadline = Deadline::within(ENDING);
+        let mut said = self.asked(self.session, number).await;
         loop {
-            let session = anew.as_deref().unwrap_or(self.session);
-            let query = "SELECT coalesce(pg_xact_status($1::text::xid8), 'too old to be known')";
-            let asked = session.query_one(query, &[&number]).await;
-            let is_late = begun.elapsed() > ENDING;
-            match asked.map(|row| row.get::<_, String>(0)) {
-                Ok(status) if status == "in progress" && !is_late => {}
-                Ok(status) => {
-                    if status != "in progress" {
-                        self.shutdown.undecided(None);
+            match &said {
+                Ok(status) if status != "in progress" => {
+                    if status == "aborted" {
+                        self.say(None);
                     }
-                    return Ok(status);
+                    return said;
                 }
-                Err(error) if is_late => {
-                    let error = postgres::Error::new("asking", self.target, &error);
-                    return Err(Failure::try_again(format!(
-                        "{error}; {}",
-                        undecided(number)
-                    )));
-                }
-                // It may be the session alone that is lost, or a server that comes back.
-                Err(_) => anew = self.target.connect("restorer").await.ok(),
+                Ok(_) | Err(_) if deadline.left().is_zero() => return said,
+                Ok(_) | Err(_) => {}
             }
             tokio::time::sleep(AGAIN).await;
+            // It may have been the session alone that is lost, or a server that comes back.
+            let connecting = Box::pin(self.target.connect("restorer"));
+            said = match Deadline::within(ANSWERING).limit(connecting).await {
+                Some(Ok(anew)) => self.asked(&anew, number).await,
+                Some(Err(error)) => Err(unheard(&error.to_string(), number)),
+                None => Err(unheard("it does not answer", number)),
+            };
+        }
+    }
+
+    async fn asked(&self, session: &Client, number: &str) -> Result<String, Failure> {
+        let query = "SELECT coalesce(pg_xact_status($1::text::xid8), 'too old to be known')";
+        let numbers: [&(dyn ToSql + Sync); 1] = [&number];
+        let asking = session.query_one(query, &numbers);
+        match Deadline::within(ANSWERING).limit(asking).await {
+            Some(Ok(row)) => Ok(row.get(0)),
+            Some(Err(error)) => {
+                let error = postgres::Error::new("asking", self.target, &error);
+                Err(unheard(&error.to_string(), number))
+            }
+            None => Err(unheard("it does not answer", number)),
         }
     }
 }
 
+/// Trying again might undo what somebody has written since.
+pub(super) fn unheard(why: &str, number: &str) -> Failure {
+    Failure::refused(format!("{why}; {}", undecided(number)))
+}
+
 /// What a person has to know where nobody has heard how it ended.
-pub(super) fn undecided(number: &str) -> String {
+fn undecided(number: &str) -> String {
     format!(
         "the server was committing all of it, and nobody has heard whether it did: ask it in that database (SELECT pg_xact_status('{number}')) before you write to it or restore again"
     )

@@ -56,6 +56,13 @@ impl Refusal {
         }
     }
 
+    /// Why, without what became of the target.
+    pub(super) fn why(&self) -> &str {
+        let sentence = self.failure.sentence.as_str();
+        let without = sentence.strip_suffix(NOTHING_CHANGED);
+        without.map_or(sentence, |it| it.trim_end_matches("; "))
+    }
+
     /// With what is true of each transaction of our own that was not committed.
     pub(super) fn told_whole(mut self) -> Self {
         let sentence = &mut self.failure.sentence;
@@ -77,6 +84,11 @@ impl Refusal {
 }
 
 impl Complaint {
+    /// Whether the transaction at the end was not the one of the beginning.
+    pub(super) fn is_of_another_end(&self) -> bool {
+        self.message.contains(ENDED)
+    }
+
     /// Whether it may be for want of others' rows that these were refused. A function may raise an error
     /// of any code, and PostGIS raises internal ones where a reference system is missing. So it is
     /// all but what has nothing to do with rows: the connection, a rollback that the server decided on,
@@ -91,7 +103,7 @@ impl Complaint {
 /// What an error of the transaction means, by its code.
 pub(super) fn refused(complaint: &Complaint, entry: Option<&str>) -> Failure {
     let said = complaint.sentence();
-    if complaint.message.contains(ENDED) {
+    if complaint.is_of_another_end() {
         return Failure::refused(format!(
             "{said}: what came before it was not one transaction; look at the database, take what ends it out of the script, and restore again"
         ));

@@ -6,7 +6,7 @@
 use backuper::child::{self, Child, Output, Program};
 use backuper::postgres::session::SETTINGS;
 use backuper::postgres::{Target, Traffic, Way};
-use backuper::runtime::{Failure, Verdict};
+use backuper::runtime::Failure;
 use backuper::text::line_ends;
 use backuper::text::sql::dollar_quoted;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{ANSWER, NUMBER, TAKEN, printed};
 use super::binary::BinaryRows;
-use super::complaints::Complaints;
-use super::decided::{Decided, undecided};
+use super::complaints::{Complaint, Complaints};
+use super::decided::{Decided, unheard};
 use super::labels::{entry_of, label, omissions};
 use super::pieces::Piece;
 use super::pipes;
@@ -269,47 +269,35 @@ impl Transaction {
         let labels = self.labels.clone();
         let complaints = self.complaints.clone();
         let ended = self.finish().await;
-        if written.is_ok() && ended.is_ok() {
-            return match decided.status(&number).await.map_err(Refusal::of_unknown)?.as_str() {
-                "committed" => Ok(Loaded {
-                    bytes,
-                    omissions: omissions(&labels, &complaints.errors()),
-                }),
-                other => Err(Failure::try_again(format!(
-                    "the server says that the transaction is {other}; nothing was changed, run the restore again"
-                ))
-                .into()),
-            };
-        }
-        let refusal = ended.err().unwrap_or_else(|| gone().into());
-        let failure = &refusal.failure;
-        match decided
-            .status(&number)
-            .await
-            .map_err(Refusal::of_unknown)?
-            .as_str()
-        {
-            // Its answer was lost, and not the transaction.
-            "committed" if complaints.errors().is_empty() => {
-                tracing::warn!(error = %failure.sentence, "the answer to COMMIT was lost, and the server says that it was committed");
+        let errors = complaints.errors();
+        let refusal = match (written, ended) {
+            (Ok(()), Ok(())) => None,
+            (_, ended) => Some(ended.err().unwrap_or_else(|| gone().into())),
+        };
+        let status = decided.status(&number).await.map_err(Refusal::of_unknown)?;
+        match (status.as_str(), refusal) {
+            ("committed", Some(refusal)) if errors.iter().any(Complaint::is_of_another_end) => {
+                let part = "a part of the script was committed; look at the database";
+                decided.say(Some(part.to_owned()));
+                let sentence = format!("{}: {part}", refusal.why());
+                Err(Refusal::of_unknown(Failure::refused(sentence)))
+            }
+            ("committed", refusal) => {
+                if let Some(refusal) = refusal {
+                    // Its answer was lost, and not the transaction.
+                    tracing::warn!(error = %refusal.why(), "the answer to COMMIT was lost, and the server says that it was committed");
+                }
                 Ok(Loaded {
                     bytes,
-                    omissions: Vec::new(),
+                    omissions: omissions(&labels, &errors),
                 })
             }
-            "committed" => Err(Refusal::of_unknown(Failure {
-                verdict: Verdict::Refused,
-                sentence: format!(
-                    "{}: a part of the script was committed; look at the database",
-                    failure.sentence
-                ),
-            })),
-            "aborted" => Err(refusal.undone()),
-            _ => Err(Refusal::of_unknown(Failure::try_again(format!(
-                "{}; {}",
-                failure.sentence,
-                undecided(&number)
-            )))),
+            ("aborted", Some(refusal)) => Err(refusal.undone()),
+            (status, None) => {
+                let why = format!("the server says that it is {status}");
+                Err(Refusal::of_unknown(unheard(&why, &number)))
+            }
+            (_, Some(refusal)) => Err(Refusal::of_unknown(unheard(refusal.why(), &number))),
         }
     }
 

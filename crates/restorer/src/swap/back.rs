@@ -61,7 +61,7 @@ async fn swap(job: &SwapBackJob, target: &Target, shutdown: &Shutdown) -> Result
         comment: kept.comment,
         keep_old: job.keep_old,
     };
-    let swapped = exchange.run(shutdown.token()).await;
+    let swapped = exchange.run(shutdown).await;
     let swapped = swapped.map_err(Failed::into_failure)?;
     let other = swapped.map_or_else(String::new, |it| it.to_string());
     Ok(format!(

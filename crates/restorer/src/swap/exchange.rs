@@ -9,11 +9,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use backuper::postgres::{self, Target};
-use backuper::runtime::{Failure, Verdict};
+use backuper::runtime::{Failure, Shutdown, Verdict};
 use backuper::text::sql::{literal, quote};
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Client;
-use tokio_util::sync::CancellationToken;
 
 use super::obstacles::session_of;
 use super::removal;
@@ -122,8 +121,8 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// Who is still there after several tries; what the server said.
-    pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Option<Swapped>, Failed> {
-        let target = self.target;
+    pub(super) async fn run(&self, shutdown: &Shutdown) -> Result<Option<Swapped>, Failed> {
+        let (target, stop) = (self.target, shutdown.token());
         let mut refusal = String::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -132,7 +131,17 @@ impl Exchange<'_> {
             if stop.is_cancelled() {
                 return Err(Failure::try_again("stopped").into());
             }
-            match Box::pin(self.attempt()).await {
+            shutdown.says_instead(Some(self.open_question()));
+            let attempted = Box::pin(self.attempt()).await;
+            match &attempted {
+                Ok(_) => shutdown.says_instead(Some(format!(
+                    "{target} is the database that was {}",
+                    quote(self.new)
+                ))),
+                Err(Refused::Lasting(Failed::Unknown(_))) => {}
+                Err(_) => shutdown.says_instead(None),
+            }
+            match attempted {
                 Ok(swapped) => return Ok(swapped),
                 Err(Refused::Lasting(failed)) => return Err(failed),
                 Err(Refused::Passing(reason)) => {
@@ -294,11 +303,18 @@ impl Exchange<'_> {
     }
 
     fn unknown(&self, error: postgres::Error) -> Failure {
-        let (target, new) = (self.target, quote(self.new));
         Failure::try_again(format!(
-            "{}; it is not known whether {target} is the new database or still the old one: where there is no database {new} any more, it is the new one",
-            Failure::from(error)
+            "{}; {}",
+            Failure::from(error),
+            self.open_question()
         ))
+    }
+
+    fn open_question(&self) -> String {
+        let (target, new) = (self.target, quote(self.new));
+        format!(
+            "it is not known whether {target} is the new database or still the old one: where there is no database {new} any more, it is the new one"
+        )
     }
 
     /// Who is in the databases, and what to do about it.
