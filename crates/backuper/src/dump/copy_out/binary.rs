@@ -18,6 +18,9 @@ const LONGEST: u64 = 0x3fff_ffff;
 /// The longest value that is taken as a whole: a numeric has 131,072 digits before the point and 16,383 behind it.
 const LONGEST_WHOLE: usize = 128 << 10;
 
+/// What each bytea begins with.
+const BYTEA: &[u8] = b"\\\\x";
+
 /// How the values of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -128,12 +131,31 @@ impl Texts {
     pub(super) fn next(&mut self, mut input: &[u8]) -> Result<Bytes, Error> {
         let mut text = Vec::with_capacity(input.len() * 2 + 64);
         self.row = 0;
-        while self.step(&mut input, &mut text)? {}
+        loop {
+            self.whole_rows(&mut input, &mut text)?;
+            if !self.step(&mut input, &mut text)? {
+                break;
+            }
+        }
         self.given += (text.len() - self.row) as u64;
         if self.given > LONGEST {
             return Err(Error::TooLong);
         }
         Ok(text.into())
+    }
+
+    /// As [`Self::step`] would write them, as many as have come as a whole: nearly all.
+    fn whole_rows(&mut self, input: &mut &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
+        while matches!(self.within, Within::Row) && self.begun.is_empty() {
+            let begin = text.len();
+            let Some(rest) = row(&self.columns, input, text)? else {
+                text.truncate(begin);
+                return Ok(());
+            };
+            *input = rest;
+            self.end_row(text)?;
+        }
+        Ok(())
     }
 
     /// Goes on by one; false where more must come first.
@@ -210,7 +232,7 @@ impl Texts {
         Ok(match self.columns[column] {
             Type::Text => Within::Pieces(column, length),
             Type::Bytea => {
-                text.extend_from_slice(b"\\\\x");
+                text.extend_from_slice(BYTEA);
                 Within::Pieces(column, length)
             }
             Type::Jsonb => Within::Version(column, length),
@@ -225,6 +247,11 @@ impl Texts {
             text.push(b'\t');
             return Ok(Within::Length(column + 1));
         }
+        self.end_row(text)?;
+        Ok(Within::Row)
+    }
+
+    fn end_row(&mut self, text: &mut Vec<u8>) -> Result<(), Error> {
         text.push(b'\n');
         self.given += (text.len() - self.row) as u64;
         if self.given >= LONGEST {
@@ -232,8 +259,54 @@ impl Texts {
         }
         self.given = 0;
         self.row = text.len();
-        Ok(Within::Row)
+        Ok(())
     }
+}
+
+/// Writes one row but for its end, and gives what is behind it; none: it has not come as a whole, or is one that takes a
+/// closer look.
+fn row<'a>(
+    columns: &[Type],
+    input: &'a [u8],
+    text: &mut Vec<u8>,
+) -> Result<Option<&'a [u8]>, Error> {
+    let Some((count, mut input)) = input.split_first_chunk() else {
+        return Ok(None);
+    };
+    let count = usize::try_from(i16::from_be_bytes(*count)).ok();
+    if count.filter(|it| *it > 0) != Some(columns.len()) {
+        return Ok(None);
+    }
+    for (at, column) in columns.iter().enumerate() {
+        if at > 0 {
+            text.push(b'\t');
+        }
+        let Some((length, rest)) = input.split_first_chunk() else {
+            return Ok(None);
+        };
+        input = rest;
+        let length = i32::from_be_bytes(*length);
+        if length == -1 {
+            text.extend_from_slice(b"\\N");
+            continue;
+        }
+        let length = usize::try_from(length).ok();
+        let Some((value, rest)) = length.and_then(|it| input.split_at_checked(it)) else {
+            return Ok(None);
+        };
+        input = rest;
+        match (column, value) {
+            (Type::Text, value) | (Type::Jsonb, [1, value @ ..]) => values::escape(value, text),
+            (Type::Bytea, value) => {
+                text.extend_from_slice(BYTEA);
+                values::hex(value, text);
+            }
+            (Type::Jsonb, _) => return Err(Error::Value),
+            (_, value) if value.len() > LONGEST_WHOLE => return Err(Error::Value),
+            (column, value) => values::write(*column, value, text)?,
+        }
+    }
+    Ok(Some(input))
 }
 
 /// So many bytes, as soon as they have come.

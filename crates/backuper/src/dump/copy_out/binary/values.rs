@@ -1,6 +1,5 @@
 //! Values as PostgreSQL's output functions write them, from what its send functions write: `src/backend/utils/adt`.
 
-use std::io::Write as _;
 use std::ops::Range;
 
 use super::{Error, Type};
@@ -31,10 +30,10 @@ pub(super) fn write(of: Type, value: &[u8], text: &mut Vec<u8>) -> Result<(), Er
             [1] => text.push(b't'),
             _ => return Err(Error::Value),
         },
-        Type::Int2 => decimal(i16::from_be_bytes(fixed(value)?).into(), text),
-        Type::Int4 => decimal(i32::from_be_bytes(fixed(value)?).into(), text),
+        Type::Int2 => decimal(i16::from_be_bytes(fixed(value)?), text),
+        Type::Int4 => decimal(i32::from_be_bytes(fixed(value)?), text),
         Type::Int8 => decimal(i64::from_be_bytes(fixed(value)?), text),
-        Type::Oid => decimal(u32::from_be_bytes(fixed(value)?).into(), text),
+        Type::Oid => decimal(u32::from_be_bytes(fixed(value)?), text),
         Type::Uuid => uuid(&fixed(value)?, text),
         Type::Date => match i32::from_be_bytes(fixed(value)?) {
             i32::MAX => text.extend_from_slice(b"infinity"),
@@ -55,22 +54,34 @@ pub(super) fn write(of: Type, value: &[u8], text: &mut Vec<u8>) -> Result<(), Er
 
 /// `CopyAttributeOutText` in `copyto.c`, in an encoding whose every ASCII byte is that character.
 pub(super) fn escape(mut piece: &[u8], text: &mut Vec<u8>) {
-    let is_special = |it: &u8| matches!(it, 8..=13 | b'\\');
-    while let Some(at) = piece.iter().position(is_special) {
-        text.extend_from_slice(&piece[..at]);
+    while let Some(at) = first_special(piece) {
+        let (before, from) = piece.split_at(at);
+        text.extend_from_slice(before);
+        let [special, rest @ ..] = from else { return };
         text.push(b'\\');
-        text.push(match piece[at] {
+        text.push(match special {
             8 => b'b',
             9 => b't',
             10 => b'n',
             11 => b'v',
             12 => b'f',
             13 => b'r',
-            other => other,
+            other => *other,
         });
-        piece = &piece[at + 1..];
+        piece = rest;
     }
     text.extend_from_slice(piece);
+}
+
+/// Looked for in blocks, of which the compiler makes a few instructions each.
+fn first_special(piece: &[u8]) -> Option<usize> {
+    let is_special = |it: u8| (it.wrapping_sub(8) < 6) | (it == b'\\');
+    let (blocks, _) = piece.as_chunks::<16>();
+    let plain = |it: &&[u8; 16]| !it.iter().fold(false, |any, it| any | is_special(*it));
+    let from = blocks.iter().take_while(plain).count() * 16;
+    let rest = piece.get(from..)?;
+    let at = rest.iter().position(|it| is_special(*it))?;
+    Some(from + at)
 }
 
 pub(super) fn hex(piece: &[u8], text: &mut Vec<u8>) {
@@ -80,13 +91,28 @@ pub(super) fn hex(piece: &[u8], text: &mut Vec<u8>) {
     let _written = faster_hex::hex_encode(piece, &mut text[from..]);
 }
 
-fn decimal(value: i64, text: &mut Vec<u8>) {
-    put(text, format_args!("{value}"));
+fn decimal(value: impl itoa::Integer, text: &mut Vec<u8>) {
+    text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Into memory, where nothing fails.
-fn put(text: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    let _written = text.write_fmt(what);
+/// A number of two digits; of others the last two.
+fn two(number: i64) -> [u8; 2] {
+    [number / 10 % 10, number % 10].map(digit)
+}
+
+fn four(number: i64) -> [u8; 4] {
+    [
+        number / 1_000 % 10,
+        number / 100 % 10,
+        number / 10 % 10,
+        number % 10,
+    ]
+    .map(digit)
+}
+
+fn digit(number: i64) -> u8 {
+    // It has one digit.
+    b'0' + u8::try_from(number).unwrap_or(0)
 }
 
 fn uuid(value: &[u8; 16], text: &mut Vec<u8>) {
@@ -112,7 +138,13 @@ fn day(days: i64, text: &mut Vec<u8>) -> bool {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let is_bc = year <= 0;
     let year = if is_bc { 1 - year } else { year };
-    put(text, format_args!("{year:04}-{month:02}-{day:02}"));
+    if year < 10_000 {
+        text.extend_from_slice(&four(year));
+    } else {
+        decimal(year, text);
+    }
+    let ([m1, m2], [d1, d2]) = (two(month), two(day));
+    text.extend_from_slice(&[b'-', m1, m2, b'-', d1, d2]);
     is_bc
 }
 
@@ -137,9 +169,12 @@ fn timestamp(value: i64, zone: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
     let time = value.rem_euclid(DAY);
     let (seconds, fraction) = (time / SECOND, time % SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    put(text, format_args!(" {hour:02}:{minute:02}:{second:02}"));
+    let ([h1, h2], [m1, m2], [s1, s2]) = (two(hour), two(minute), two(second));
+    text.extend_from_slice(&[b' ', h1, h2, b':', m1, m2, b':', s1, s2]);
     if fraction > 0 {
-        put(text, format_args!(".{fraction:06}"));
+        text.push(b'.');
+        text.extend_from_slice(&two(fraction / 10_000));
+        text.extend_from_slice(&four(fraction));
         while text.last() == Some(&b'0') {
             text.pop();
         }
@@ -153,13 +188,13 @@ fn timestamp(value: i64, zone: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
 fn numeric(value: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
     const NEGATIVE: u16 = 0x4000;
     let (head, digits) = value.split_at_checked(8).ok_or(Error::Value)?;
-    let head: Vec<u16> = numbers(head).collect();
-    let [count, weight, sign, scale] = head[..] else {
-        return Err(Error::Value);
-    };
-    let digits: Vec<u16> = numbers(digits).collect();
-    let is_whole = value.len() == 8 + 2 * usize::from(count);
-    if !is_whole || digits.iter().any(|it| *it >= FOUR) {
+    let [c1, c2, w1, w2, s1, s2, d1, d2] = fixed(head)?;
+    let count = u16::from_be_bytes([c1, c2]);
+    let sign = u16::from_be_bytes([s1, s2]);
+    let scale = u16::from_be_bytes([d1, d2]);
+    let (digits, rest) = digits.as_chunks::<2>();
+    let are_digits = digits.iter().all(|it| u16::from_be_bytes(*it) < FOUR);
+    if digits.len() != usize::from(count) || !rest.is_empty() || !are_digits {
         return Err(Error::Value);
     }
     let special: &[u8] = match sign {
@@ -177,17 +212,17 @@ fn numeric(value: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
         text.extend_from_slice(special);
         return Ok(());
     }
-    let weight = i32::from(weight.cast_signed());
+    let weight = i32::from(i16::from_be_bytes([w1, w2]));
     let group = |at: i32| {
-        let at = usize::try_from(at).ok();
-        at.and_then(|it| digits.get(it)).copied().unwrap_or(0)
+        let at = usize::try_from(at).ok().and_then(|it| digits.get(it));
+        at.map_or(0, |it| i64::from(u16::from_be_bytes(*it)))
     };
     if weight < 0 {
         text.push(b'0');
     } else {
-        put(text, format_args!("{}", group(0)));
+        decimal(group(0), text);
         for at in 1..=weight {
-            put(text, format_args!("{:04}", group(at)));
+            text.extend_from_slice(&four(group(at)));
         }
     }
     if scale > 0 {
@@ -195,15 +230,10 @@ fn numeric(value: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
         let end = text.len() + usize::from(scale);
         let mut at = weight + 1;
         while text.len() < end {
-            put(text, format_args!("{:04}", group(at)));
+            text.extend_from_slice(&four(group(at)));
             at += 1;
         }
         text.truncate(end);
     }
     Ok(())
-}
-
-fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
-    let pairs = bytes.chunks_exact(2);
-    pairs.map(|it| it.iter().fold(0, |sum, it| sum << 8 | u16::from(*it)))
 }
