@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Where tools that tests need are built and kept; see scripts/tools/.
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
-.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz
+.PHONY: help demo check test lint fmt fmt-check clippy dependencies unit fuzz values
 .PHONY: bench bench-workers bench-scheduler bench-operator bench-data
 .PHONY: e2e e2e-postgresql e2e-if-possible manifests base-images images image-postgresql images-test
 .PHONY: tools tools-postgres tools-versions tools-kubernetes tools-charts tools-stores
@@ -57,6 +57,10 @@ unit: ## All tests, those against real servers too
 
 fuzz: ## Tries to break what reads bytes that others wrote, a minute each; some minutes to build
 	CARGO=$(CARGO) scripts/fuzz.sh
+
+values: export VALUES ?= 1000000
+values: tools-postgres tools-versions tools-stores ## Compares a million values of each type on 13 to 18, as text and in binary; half an hour
+	$(CARGO) test --release -p scheduler --test integration -- every_value_comes_back_on_each_server rows_that_come_in_binary
 
 bench-data: tools-postgres ## Loads the mixed database that speed is measured on, and shows its size
 	$(CARGO) bench -p scheduler --bench mixed --profile dev

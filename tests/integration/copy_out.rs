@@ -162,12 +162,9 @@ const BINARY: usize = 32;
 #[test]
 fn rows_that_come_in_binary_are_stored_as_the_text_of_the_server() {
     for major in 13..=18 {
-        let (stage, clients) = match major {
-            15 => (Stage::new("binary_out"), env([])),
-            16 => (versions::empty_stage(16), versions::clients(&[17])),
-            _ => (versions::empty_stage(major), versions::clients(&[major])),
-        };
-        stage.database.sql(&VALUES.replace(":count", "2000"));
+        let (stage, clients) = versions::stage_with_clients(major);
+        let count = versions::values_of_each_type(2_000);
+        stage.database.sql(&VALUES.replace(":count", &count));
         stage.database.sql(KINDS);
         if major > 13 {
             let ends = "INSERT INTO v_numeric VALUES (0, 'Infinity'), (0, '-Infinity')";

@@ -1,9 +1,15 @@
 -- A table of each type that a restore makes binary, with the ends of the type and values all over it.
 -- :count rows each.
 CREATE FUNCTION r() RETURNS float8 LANGUAGE sql VOLATILE AS 'SELECT random()';
-CREATE FUNCTION s(int) RETURNS text LANGUAGE sql VOLATILE AS
+CREATE FUNCTION random_text(int) RETURNS text LANGUAGE sql VOLATILE AS
     $$ SELECT string_agg(chr(CASE WHEN random() < 0.2 THEN (ARRAY[8, 9, 10, 11, 12, 13, 92, 34, 39, 46])[1 + floor(random() * 10)::int]
         WHEN random() < 0.8 THEN 32 + floor(random() * 95)::int ELSE 160 + floor(random() * 50000)::int END), '') FROM generate_series(1, floor(random() * $1)::int) $$;
+-- Two of some thousand texts, as each by itself takes long.
+CREATE TEMPORARY TABLE texts AS SELECT n, coalesce(random_text(20), '') AS v FROM generate_series(0, 4999) n;
+CREATE UNIQUE INDEX ON texts (n);
+CREATE FUNCTION s(int) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+    DECLARE one int := floor(random() * 5000); other int := floor(random() * 5000);
+    BEGIN RETURN left((SELECT v FROM texts WHERE n = one) || (SELECT v FROM texts WHERE n = other), $1); END $$;
 CREATE TYPE mood AS ENUM ('happy', 'sad', E'back\\slash', E'tab\there', '', 'ünïcode');
 CREATE DOMAIN positive AS int CHECK (value > 0);
 CREATE DOMAIN more AS positive NOT NULL;
@@ -59,4 +65,4 @@ CREATE TABLE v_parts (id int, v text) PARTITION BY LIST ((id % 2));
 CREATE TABLE v_part_0 PARTITION OF v_parts FOR VALUES IN (0);
 CREATE TABLE v_part_1 PARTITION OF v_parts FOR VALUES IN (1);
 INSERT INTO v_parts SELECT n, s(9) FROM generate_series(1, :count * 2) n;
-DROP FUNCTION r(), s(int);
+DROP FUNCTION r(), s(int), random_text(int); DROP TABLE texts;

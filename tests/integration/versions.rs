@@ -13,6 +13,15 @@ use super::workers::{Stage, var};
 /// and identity columns, partitions, views, sequences, privileges.
 const CONTENTS: &str = include_str!("versions.sql");
 
+/// Values of each type that are compared: as many as `VALUES` says (`make values`), or so few.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no program's setting, but the tests' own"
+)]
+pub(crate) fn values_of_each_type(few: u32) -> String {
+    std::env::var("VALUES").unwrap_or_else(|_not_set| few.to_string())
+}
+
 /// Where the programs of a major are.
 pub(crate) fn bin_of(major: u32) -> PathBuf {
     static KEPT: OnceLock<PathBuf> = OnceLock::new();
@@ -42,7 +51,19 @@ pub(crate) fn clients(majors: &[u32]) -> Env {
 /// A database of a server of this major, with nothing in it.
 pub(crate) fn empty_stage(major: u32) -> Stage {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::of(version(major), false)));
+    // Its compiler would look for libraries of the release that it comes from.
+    cluster.sql("postgres", "ALTER SYSTEM SET jit = off");
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
     Stage::on(cluster, "version")
+}
+
+/// As [`empty_stage`], with the clients that a worker has for it; that of 15 is the one that is shared.
+pub(crate) fn stage_with_clients(major: u32) -> (Stage, Env) {
+    match major {
+        15 => (Stage::new("version"), env([])),
+        16 => (empty_stage(16), clients(&[17])),
+        _ => (empty_stage(major), clients(&[major])),
+    }
 }
 
 pub(crate) fn stage(major: u32) -> Stage {
