@@ -5,7 +5,7 @@ CREATE FUNCTION random_text(int) RETURNS text LANGUAGE sql VOLATILE AS
     $$ SELECT string_agg(chr(CASE WHEN random() < 0.2 THEN (ARRAY[8, 9, 10, 11, 12, 13, 92, 34, 39, 46])[1 + floor(random() * 10)::int]
         WHEN random() < 0.8 THEN 32 + floor(random() * 95)::int ELSE 160 + floor(random() * 50000)::int END), '') FROM generate_series(1, floor(random() * $1)::int) $$;
 -- Two of some thousand texts, as each by itself takes long.
-CREATE TEMPORARY TABLE texts AS SELECT n, coalesce(random_text(20), '') AS v FROM generate_series(0, 4999) n;
+CREATE TEMPORARY TABLE texts AS SELECT n, random_text(20) AS v FROM generate_series(0, 4999) n;
 CREATE UNIQUE INDEX ON texts (n);
 CREATE FUNCTION s(int) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
     DECLARE one int := floor(random() * 5000); other int := floor(random() * 5000);
@@ -41,14 +41,14 @@ INSERT INTO v_jsonb VALUES (0, 'null'), (0, '1e400'), (0, '""'), (0, '[]'), (0, 
 CREATE TABLE v_bytea AS SELECT n AS id, decode(md5(n::text) || md5(r()::text), 'hex') AS v FROM generate_series(1, :count) n;
 INSERT INTO v_bytea VALUES (0, ''), (0, '\x00'), (0, '\x5c780a09'), (0, NULL), (0, decode(repeat('00ff5c', 300000), 'hex'));
 CREATE TABLE v_uuid AS SELECT n AS id, md5(n::text || r())::uuid AS v FROM generate_series(1, :count) n;
-CREATE TABLE v_date AS SELECT n AS id, '2000-01-01'::date + (floor((r() - 0.5) * 10 ^ floor(r() * 7))::int) AS v FROM generate_series(1, :count) n;
+CREATE TABLE v_date AS SELECT n AS id, '2000-01-01'::date + greatest(-2451545, floor((r() - 0.5) * 10 ^ floor(r() * 10))::int) AS v FROM generate_series(1, :count) n;
 INSERT INTO v_date VALUES (0, 'infinity'), (0, '-infinity'), (0, '4713-01-01 BC'), (0, '0001-12-31 BC'), (0, '0001-01-01'), (0, '5874897-12-31'), (0, '2000-02-29'), (0, NULL);
 INSERT INTO v_date SELECT 0, '1583-01-01'::date + n FROM generate_series(1, 3000) n;
 INSERT INTO v_date SELECT 0, '0400-12-31 BC'::date + n FROM generate_series(1, 1500) n;
-CREATE TABLE v_timestamp AS SELECT n AS id, '2000-01-01'::timestamp + (r() - 0.5) * 10 ^ floor(r() * 11) * interval '1 second' AS v FROM generate_series(1, :count) n;
+CREATE TABLE v_timestamp AS SELECT n AS id, '2000-01-01'::timestamp + greatest(-211813300000, (r() - 0.5) * 10 ^ floor(r() * 14)) * interval '1 second' AS v FROM generate_series(1, :count) n;
 INSERT INTO v_timestamp VALUES (0, 'infinity'), (0, '-infinity'), (0, '4713-01-01 00:00:00 BC'), (0, '0001-12-31 23:59:59.999999 BC'), (0, '294276-12-31 23:59:59.999999'),
     (0, '12345-06-07 08:09:10.1'), (0, '1999-12-31 23:59:59.000001'), (0, NULL);
-CREATE TABLE v_timestamptz AS SELECT n AS id, '2000-01-01'::timestamptz + (r() - 0.5) * 10 ^ floor(r() * 11) * interval '1 second' AS v FROM generate_series(1, :count) n;
+CREATE TABLE v_timestamptz AS SELECT n AS id, '2000-01-01'::timestamptz + greatest(-211813300000, (r() - 0.5) * 10 ^ floor(r() * 14)) * interval '1 second' AS v FROM generate_series(1, :count) n;
 INSERT INTO v_timestamptz VALUES (0, 'infinity'), (0, '-infinity'), (0, '4713-01-02 00:00:00+00 BC'), (0, '1883-11-18 12:03:58+00'), (0, '1937-06-30 23:59:59.5+00'),
     (0, '294276-12-30 23:59:59.999999+00'), (0, '0044-03-15 12:00:00+00 BC'), (0, NULL);
 CREATE TABLE v_enum AS SELECT n AS id, (enum_range(NULL::mood))[1 + floor(r() * 6)::int] AS v FROM generate_series(1, :count) n;

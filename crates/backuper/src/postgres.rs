@@ -175,10 +175,21 @@ fn is_of_a_pool(state: &SqlState) -> bool {
 }
 
 /// Whether the server cannot write a character that we have sent, all of which is UTF8: the first of both encodings that it
-/// names, in quotes, in whichever language.
+/// names, in whichever language.
 fn is_of_its_encoding(error: &tokio_postgres::Error, reason: &str) -> bool {
-    let from = reason.split('"').nth(1);
-    error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) && from == Some("UTF8")
+    error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER)
+        && first_encoding(reason) == Some("UTF8")
+}
+
+/// The first word of capitals: bytes are written as `0xe2`.
+fn first_encoding(reason: &str) -> Option<&str> {
+    let of_name = |it: char| it.is_ascii_uppercase() || it.is_ascii_digit() || it == '_';
+    let mut words = reason.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+    words.find(|it| {
+        it.len() > 2
+            && it.starts_with(|it: char| it.is_ascii_uppercase())
+            && it.chars().all(of_name)
+    })
 }
 
 /// PostgreSQL manual, appendix A: error codes.
@@ -233,4 +244,30 @@ fn reason_of(error: &tokio_postgres::Error) -> String {
         return reason.replace('\n', " ");
     }
     deepest_cause(error).replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_both_encodings_is_found_in_any_language() {
+        for (reason, first) in [
+            (
+                "character with byte sequence 0xe2 0x82 0xac in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
+                Some("UTF8"),
+            ),
+            (
+                "Zeichen mit Bytefolge 0x8e 0xe0 in Kodierung »EUC_JP« hat keine Entsprechung in Kodierung »UTF8«",
+                Some("EUC_JP"),
+            ),
+            (
+                "le caractère dont la séquence d'octets est 0xe2 dans l'encodage « UTF8 » n'a pas d'équivalent dans l'encodage « WIN1252 »",
+                Some("UTF8"),
+            ),
+            ("nothing of the kind", None),
+        ] {
+            assert_eq!(first_encoding(reason), first, "{reason}");
+        }
+    }
 }

@@ -239,7 +239,7 @@ impl Replacing<'_> {
         let decided = Decided {
             session: self.session,
             target: self.target,
-            shutdown: Some(self.shutdown).filter(|_| !self.created),
+            shutdown: self.shutdown,
         };
         transaction.end(outcome, decided).await
     }

@@ -1,5 +1,7 @@
 //! One restore from top to bottom.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +13,7 @@ use backuper::postgres::Target;
 use backuper::progress::Progress;
 use backuper::runtime::failure::Verdict;
 use backuper::runtime::parallelism;
-use backuper::runtime::{Failure, NOTHING_CHANGED, Shutdown};
+use backuper::runtime::{Failure, Shutdown};
 use backuper::storage::{self, Access, Storage};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ use crate::target::beside::Beside;
 use crate::target::made::Made;
 use crate::target::plan::{Roled, Wishes};
 use crate::target::preflight::{self, Ready};
-use crate::target::{creation, database, server, statistics};
+use crate::target::{database, server, statistics};
 
 /// Restores one backup and tells about it; gives the sentence that ends the log.
 ///
@@ -186,12 +188,14 @@ async fn put(
     let loaded = Box::pin(loading).await.unwrap_or_else(|(lost, stopped)| {
         Err(match shutdown.instead() {
             Some(_) => stopped,
-            None => ended_by(lost.into(), &stopped),
+            None => ending::ended_by(lost.into(), &stopped),
         })
     });
-    if ready.created && (loaded.is_err() || job.drill) {
-        creation::drop_database(session, target, shutdown.clean_up_by()).await;
-    }
+    let loaded = if ready.created && (loaded.is_err() || job.drill) {
+        ending::without_it(loaded, (session, target), shutdown).await
+    } else {
+        loaded
+    };
     let (loaded, drilled) = loaded?;
     let Loaded {
         bytes,
@@ -199,9 +203,7 @@ async fn put(
     } = loaded;
     omissions.extend(ready.plan.omissions());
     if drilled.is_none() && from.beside.is_none() {
-        shutdown.says_instead(Some(format!(
-            "all of the backup is in {target}; only statistics may be missing (ANALYZE)"
-        )));
+        shutdown.says_instead(Some(ending::restored(target, &omissions)));
     }
     if drilled.is_none() {
         if let Some(toc) = backup.toc().filter(|_| !ready.made) {
@@ -218,15 +220,6 @@ async fn put(
         drilled: drilled.map(|it| it.sentence(&backup.key(), target)),
         swapped: None,
     })
-}
-
-/// Why it was ended, with what is said of the target by what has ended.
-fn ended_by(mut why: Failure, ended: &Failure) -> Failure {
-    if ended.sentence.contains(NOTHING_CHANGED) {
-        why.sentence.push_str("; ");
-        why.sentence.push_str(NOTHING_CHANGED);
-    }
-    why
 }
 
 /// What a drill has compared; none: it is no drill.

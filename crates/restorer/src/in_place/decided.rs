@@ -21,21 +21,13 @@ pub(super) struct Decided<'a> {
     /// Beside the transaction.
     pub(super) session: &'a Client,
     pub(super) target: &'a Target,
-    /// None: the database goes when the restore fails, however the transaction ended.
-    pub(super) shutdown: Option<&'a Shutdown>,
+    pub(super) shutdown: &'a Shutdown,
 }
 
 impl Decided<'_> {
     /// COMMIT is on its way: from here on the server alone decides.
     pub(super) fn by_the_server(&self, number: &str) {
-        self.say(Some(undecided(number)));
-    }
-
-    /// What is true of a restore that is ended now.
-    pub(super) fn say(&self, what: Option<String>) {
-        if let Some(shutdown) = self.shutdown {
-            shutdown.says_instead(what);
-        }
+        self.shutdown.says_instead(Some(undecided(number)));
     }
 
     /// `committed`, `aborted` or, where it takes longer, `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
@@ -49,7 +41,7 @@ impl Decided<'_> {
             match &said {
                 Ok(status) if status != "in progress" => {
                     if status == "aborted" {
-                        self.say(None);
+                        self.shutdown.says_instead(None);
                     }
                     return said;
                 }

@@ -2,6 +2,26 @@
 
 use super::complaints::Complaint;
 
+/// A stretch of psql's input.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lines(Option<(u64, u64)>);
+
+impl Lines {
+    /// Behind this line.
+    pub(super) fn begin(&mut self, line: u64) {
+        self.0 = Some((line, u64::MAX));
+    }
+
+    pub(super) fn end(&mut self, line: u64) {
+        self.0 = self.0.map(|(begin, _)| (begin, line));
+    }
+
+    pub(super) fn contains(self, line: u64) -> bool {
+        self.0
+            .is_some_and(|(begin, end)| (begin + 1..=end).contains(&line))
+    }
+}
+
 /// The entry that a comment of pg_restore names:
 /// `-- Name: t_pkey; Type: CONSTRAINT; Schema: public; Owner: me`.
 pub(super) fn label(line: &[u8]) -> Option<String> {

@@ -89,6 +89,11 @@ impl Complaint {
         self.message.contains(ENDED)
     }
 
+    /// Whether no statement behind it was done: the server or somebody there has ended the session.
+    pub(super) fn ends_its_session(&self) -> bool {
+        self.sqlstate.starts_with("57P")
+    }
+
     /// Whether it may be for want of others' rows that these were refused. A function may raise an error
     /// of any code, and PostGIS raises internal ones where a reference system is missing. So it is
     /// all but what has nothing to do with rows: the connection, a rollback that the server decided on,

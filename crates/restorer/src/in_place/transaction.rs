@@ -19,7 +19,7 @@ use super::answers::{ANSWER, NUMBER, TAKEN, printed};
 use super::binary::BinaryRows;
 use super::complaints::{Complaint, Complaints};
 use super::decided::{Decided, unheard};
-use super::labels::{entry_of, label, omissions};
+use super::labels::{Lines, entry_of, label, omissions};
 use super::pieces::Piece;
 use super::pipes;
 use super::refusal::{ENDED, Refusal, refused};
@@ -40,8 +40,9 @@ pub(super) struct Transaction {
     lines: u64,
     /// The entries of the archive that were given beside the rows, each with its first line.
     labels: Vec<(u64, String)>,
-    /// The lines that are rows: what comes before the first, and the last.
-    rows: Option<(u64, u64)>,
+    rows: Lines,
+    /// Whose errors undo their statement alone.
+    outlived: Lines,
     /// What psql prints.
     printed: mpsc::UnboundedReceiver<String>,
 }
@@ -88,7 +89,8 @@ impl Transaction {
         };
         child::pipe::widen(&stdin);
         let mut transaction = Self {
-            rows: None,
+            rows: Lines::default(),
+            outlived: Lines::default(),
             printed: printed(stdout),
             child,
             stdin,
@@ -224,17 +226,23 @@ impl Transaction {
 
     /// Rows follow.
     pub(super) fn rows_begin(&mut self) {
-        self.rows = Some((self.lines, u64::MAX));
+        self.rows.begin(self.lines);
     }
 
     /// No more rows follow.
     pub(super) fn rows_end(&mut self) {
-        self.rows = self.rows.map(|(begin, _)| (begin, self.lines));
+        self.rows.end(self.lines);
     }
 
     /// From here on a statement that fails is undone alone, and the others go on.
     pub(super) async fn outlive_errors(&mut self, outlive: bool) -> Result<(), Failure> {
-        let (stop, rollback) = if outlive { (0, "on") } else { (1, "off") };
+        let (stop, rollback) = if outlive {
+            self.outlived.begin(self.lines);
+            (0, "on")
+        } else {
+            self.outlived.end(self.lines);
+            (1, "off")
+        };
         self.write(&format!(
             "\\set ON_ERROR_ROLLBACK {rollback}\n\\set ON_ERROR_STOP {stop}\n"
         ))
@@ -263,22 +271,27 @@ impl Transaction {
             self.number
         ));
         decided.by_the_server(&self.number);
+        let last = self.lines;
         // A psql that has ended says so below.
         let written = self.write(&format!("DO {check};\nCOMMIT;\n")).await;
-        let number = self.number.clone();
+        let (number, outlived) = (self.number.clone(), self.outlived);
         let labels = self.labels.clone();
         let complaints = self.complaints.clone();
         let ended = self.finish().await;
-        let errors = complaints.errors();
+        let errors = complaints.errors().into_iter();
+        let (left_out, others): (Vec<_>, Vec<_>) =
+            errors.partition(|it| outlived.contains(it.line));
+        // What is said while it commits is no error of what was committed.
+        let is_a_part = |it: &Complaint| it.line <= last || it.is_of_another_end();
         let refusal = match (written, ended) {
             (Ok(()), Ok(())) => None,
             (_, ended) => Some(ended.err().unwrap_or_else(|| gone().into())),
         };
         let status = decided.status(&number).await.map_err(Refusal::of_unknown)?;
         match (status.as_str(), refusal) {
-            ("committed", Some(refusal)) if errors.iter().any(Complaint::is_of_another_end) => {
+            ("committed", Some(refusal)) if others.iter().any(is_a_part) => {
                 let part = "a part of the script was committed; look at the database";
-                decided.say(Some(part.to_owned()));
+                decided.shutdown.says_instead(Some(part.to_owned()));
                 let sentence = format!("{}: {part}", refusal.why());
                 Err(Refusal::of_unknown(Failure::refused(sentence)))
             }
@@ -289,10 +302,14 @@ impl Transaction {
                 }
                 Ok(Loaded {
                     bytes,
-                    omissions: omissions(&labels, &errors),
+                    omissions: omissions(&labels, &left_out),
                 })
             }
             ("aborted", Some(refusal)) => Err(refusal.undone()),
+            ("aborted", None) => Err(Failure::try_again(
+                "the server had said that it was committed, and says now that it was not, as one does that another has taken over from; look at the database, and run the restore again",
+            )
+            .into()),
             (status, None) => {
                 let why = format!("the server says that it is {status}");
                 Err(Refusal::of_unknown(unheard(&why, &number)))
@@ -318,14 +335,16 @@ impl Transaction {
             complaints,
             labels,
             rows,
+            outlived,
             ..
         } = self;
         drop(stdin);
         let finished = child.finish(&CancellationToken::new()).await;
-        finished.map_err(|error| match complaints.errors().last() {
+        let mut complaints = complaints.errors().into_iter();
+        let complaint = complaints.rfind(|it| it.ends_its_session() || !outlived.contains(it.line));
+        finished.map_err(|error| match &complaint {
             Some(complaint) => {
-                let of_rows =
-                    rows.is_some_and(|(begin, end)| (begin + 1..=end).contains(&complaint.line));
+                let of_rows = rows.contains(complaint.line);
                 let entry = entry_of(&labels, complaint.line).filter(|_| !of_rows);
                 Refusal::of(
                     refused(complaint, entry),

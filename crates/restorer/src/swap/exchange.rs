@@ -191,11 +191,12 @@ impl Exchange<'_> {
         // It is decided in the server, whether it hears from us or not.
         match self.after_loss(process, oid).await {
             Some(true) => {
-                let (session, other) = creation::maintenance(self.target).await?;
+                let anew = creation::maintenance(self.target).await;
+                let (session, other) = anew.map_err(|why| self.unknown(&why))?;
                 Ok(self.done((&session, &other), mark).await)
             }
             Some(false) => Err(error.into()),
-            None => Err(Refused::Lasting(Failed::Unknown(self.unknown(error)))),
+            None => Err(self.unknown(&error.into())),
         }
     }
 
@@ -302,12 +303,10 @@ impl Exchange<'_> {
         None
     }
 
-    fn unknown(&self, error: postgres::Error) -> Failure {
-        Failure::try_again(format!(
-            "{}; {}",
-            Failure::from(error),
-            self.open_question()
-        ))
+    /// Trying again might bring back what somebody has written since.
+    fn unknown(&self, why: &Failure) -> Refused {
+        let open = self.open_question();
+        Refused::Lasting(Failed::Unknown(Failure::refused(format!("{why}; {open}"))))
     }
 
     fn open_question(&self) -> String {

@@ -226,10 +226,11 @@ fn options(locale: &Locale, major: u32) -> String {
 
 /// Removes a database that we made and did not fill. `session` holds the lock on it until the
 /// server ends it; without that lock another restore may have entered, and the database stays.
-pub(crate) async fn drop_database(session: &Client, target: &Target, deadline: Deadline) {
+/// Whether it is gone.
+pub(crate) async fn drop_database(session: &Client, target: &Target, deadline: Deadline) -> bool {
     if session.is_closed() {
-        tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there and is not complete; run the restore again, it replaces it");
-        return;
+        tracing::warn!(database = %target, "the connection is lost, so the database that this restore had created is still there, and may not be complete; look at it before you write to it or run the restore again, which replaces it");
+        return false;
     }
     let removed = async {
         let subscriptions = subscription::remove_all(session);
@@ -257,14 +258,16 @@ pub(crate) async fn drop_database(session: &Client, target: &Target, deadline: D
     match removed.await {
         Ok(true) => {
             tracing::info!(database = %target, "dropped the database that this restore had created");
+            return true;
         }
         Ok(false) => {
-            tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there and is not complete; drop it");
+            tracing::warn!(database = %target, "the server does not answer; the database that this restore had created is still there, and may not be complete; look at it before you write to it, or drop it");
         }
         Err(error) => {
-            tracing::warn!(database = %target, %error, "the database that this restore had created is still there and is not complete; drop it");
+            tracing::warn!(database = %target, %error, "the database that this restore had created is still there, and may not be complete; look at it before you write to it, or drop it");
         }
     }
+    false
 }
 
 #[cfg(test)]
