@@ -8,11 +8,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::cluster::kept_by;
+use super::sql_gz::packed;
 use super::testbed::postgres::Cluster;
 use super::testbed::programs::{Prepared, Running, backuper, restorer};
 use super::testbed::proxy::Proxy;
 use super::testbed::s3_faults::{Fault, Faults};
-use super::testbed::{Env, env, wait_for};
+use super::testbed::{Env, env, unique, wait_for};
 use super::versions;
 use super::workers::{Stage, var, with};
 
@@ -272,6 +273,11 @@ impl Committing {
 
     fn restore(&self, more: &Env) -> Running {
         self.stage.database.sql("UPDATE t SET a = 8");
+        self.restore_into(more)
+    }
+
+    /// Into whichever database that names.
+    fn restore_into(&self, more: &Env) -> Running {
         self.standbys("nobody");
         let running = restorer(&with(&self.stage.env(), more)).start();
         let waits = "SELECT count(*) FROM pg_stat_activity
@@ -350,6 +356,51 @@ fn a_restore_that_kept_going_and_lost_the_answer_to_commit_is_complete_without_w
     let ended = running.wait_within(AT_ONCE);
     ended.expect_code(3);
     assert!(ended.last_line().contains("by_term"), "{ended}");
+    committing.cluster.crash();
+}
+
+/// It is gone again when the restore is, unless that has no time left.
+#[test]
+fn a_database_that_a_restore_made_and_may_have_committed_is_told_by_whether_it_is_gone() {
+    let committing = Committing::new("");
+    let name = committing.stage.database.name();
+    let key = format!("{name}/20260120-143022.sql.gz");
+    let script = "SET synchronous_commit = on;\nCREATE TABLE t AS SELECT 7 AS a;\n";
+    committing.stage.s3.put(&key, &packed(script));
+    let made = unique("committed");
+    let into = env([("DB_NAME", made.as_str()), ("BACKUP_REVISION", &key)]);
+    let is_there = || {
+        let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{made}'");
+        committing.cluster.sql("postgres", &there) == "1"
+    };
+    let running = committing.restore_into(&into);
+    kill_psql_of(running.id());
+    let ended = running.wait_within(Duration::from_secs(60));
+    ended.expect_code(1);
+    assert!(
+        ended
+            .last_line()
+            .contains("was dropped; run the restore again"),
+        "{ended}"
+    );
+    assert!(!is_there(), "{ended}");
+
+    let mut running = committing.restore_into(&into);
+    running.signal(Signal::SIGTERM);
+    running.wait_until_it_prints("asked to stop");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait_within(AT_ONCE);
+    ended.expect_code(143);
+    assert!(ended.last_line().contains("nobody has heard"), "{ended}");
+    committing.standbys("");
+    wait_for("the server has committed", || {
+        let rows = || {
+            committing
+                .cluster
+                .sql(&made, "SELECT count(*) FROM pg_class WHERE relname = 't'")
+        };
+        (is_there() && rows() == "1").then_some(())
+    });
     committing.cluster.crash();
 }
 
