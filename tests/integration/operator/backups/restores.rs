@@ -98,6 +98,28 @@ fn what_is_no_whole_backup_leaves_the_target_as_it_is() {
     });
 }
 
+/// operator.md, R14: somebody has dropped it behind the operator's back.
+#[test]
+fn a_database_that_is_missing_comes_back_as_it_was() {
+    served().within(async |namespace| {
+        let scene = Scene::new(namespace).await;
+        let (object, name) = scene.database("gone").await;
+        scene.sql(&name, "CREATE TABLE t AS SELECT 7 AS n");
+        scene.back_up("b", &object, json!({})).await;
+        // Its owner, its mark and who may connect.
+        let whose = format!(
+            "SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datacl FROM pg_database WHERE datname = '{name}'"
+        );
+        let before = scene.sql("postgres", &whose);
+        scene.sql("postgres", &format!("DROP DATABASE \"{name}\""));
+        let source = json!({"backupRef": {"name": "b"}});
+        scene.restore("r", source, &object, "fail").await;
+        scene.phase("Restore", "r", "Completed").await;
+        assert_eq!(scene.sql(&name, "SELECT n FROM t"), "7");
+        assert_eq!(scene.sql("postgres", &whose), before);
+    });
+}
+
 /// operator.md, R9 and R12; W26: an extension, large objects, and text that looks like statements.
 #[test]
 fn a_role_that_is_no_superuser_restores_all_that_a_database_has() {
