@@ -565,7 +565,7 @@ fn a_storage_is_for_the_namespaces_that_it_names_and_keeps_all_below_its_prefix(
     });
 }
 
-/// operator.md, B7, B13 and B17: what a crash of the operator leaves is found again.
+/// operator.md, B7, B13, B17 and B19: what a crash of the operator leaves is found again.
 #[test]
 fn backups_take_turns_on_a_server_and_a_run_that_is_under_way_is_found_again() {
     served().within(async |namespace| {
