@@ -22,6 +22,8 @@ const HELD: Fault = Fault::Wait(Duration::from_secs(120));
 
 /// What a run that has to end has until it does.
 const AT_ONCE: Duration = Duration::from_secs(30);
+/// One that asks for twenty seconds how a transaction has ended.
+const WHEN_ASKED: Duration = Duration::from_secs(90);
 
 /// Sets something for every session in the database of a stage.
 fn set(stage: &Stage, setting: &str) {
@@ -266,7 +268,11 @@ impl Committing {
     }
 
     fn standbys(&self, names: &str) {
-        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        self.set("synchronous_standby_names", names);
+    }
+
+    fn set(&self, setting: &str, value: &str) {
+        let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
         self.cluster.sql("postgres", &set);
         self.cluster.sql("postgres", "SELECT pg_reload_conf()");
     }
@@ -327,7 +333,7 @@ fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_chan
                 committing.standbys("");
             }
         }
-        let ended = running.wait_within(AT_ONCE);
+        let ended = running.wait_within(WHEN_ASKED);
         ended.expect_code(code);
         for words in words {
             assert!(ended.last_line().contains(words), "{how}: {ended}");
@@ -374,8 +380,10 @@ fn a_database_that_a_restore_made_and_may_have_committed_is_told_by_whether_it_i
         committing.cluster.sql("postgres", &there) == "1"
     };
     let running = committing.restore_into(&into);
+    // What drops it would wait for the standby too.
+    committing.set("synchronous_commit", "on");
     kill_psql_of(running.id());
-    let ended = running.wait_within(Duration::from_secs(60));
+    let ended = running.wait_within(WHEN_ASKED);
     ended.expect_code(1);
     assert!(
         ended
@@ -384,6 +392,7 @@ fn a_database_that_a_restore_made_and_may_have_committed_is_told_by_whether_it_i
         "{ended}"
     );
     assert!(!is_there(), "{ended}");
+    committing.set("synchronous_commit", "off");
 
     let mut running = committing.restore_into(&into);
     running.signal(Signal::SIGTERM);

@@ -113,7 +113,7 @@ async fn attempt(
     }
     // Nothing but its last byte says of an object without a manifest whether it is whole.
     outcome.map_err(|failure| match backup {
-        Backup::Script(_, _, None) => older.named_in(failure),
+        Backup::Script(_, _, None) if shutdown.instead().is_none() => older.named_in(failure),
         _ => failure,
     })
 }
@@ -135,6 +135,8 @@ async fn swap(
         ..from
     };
     let done = Box::pin(put(job, new, from, progress, shutdown)).await?;
+    // What it did there is nothing to the target yet.
+    shutdown.says_instead(None);
     let keep_old = if job.keep_old.is_zero() && !done.omissions.is_empty() {
         tracing::warn!(kept = ?KEEP_OLD, "something was left out, so the database that was there is kept, whatever KEEP_OLD says");
         KEEP_OLD
@@ -182,7 +184,7 @@ async fn put(
     let loading = ready.entrance.while_held("restorer", stop, async |stop| {
         let loading = load((job, target), &ready, from, progress, shutdown, stop);
         let loaded = Box::pin(loading).await?;
-        let compared = compare(job, target, &ready, backup, stop).await?;
+        let compared = compare(job, target, &ready, backup, (shutdown, stop)).await?;
         Ok::<_, Failure>((loaded, compared))
     });
     let loaded = Box::pin(loading).await.unwrap_or_else(|(lost, stopped)| {
@@ -228,11 +230,12 @@ async fn compare(
     target: &Target,
     ready: &Ready,
     backup: &Backup,
-    stop: &CancellationToken,
+    (shutdown, stop): (&Shutdown, &CancellationToken),
 ) -> Result<Option<Compared>, Failure> {
     if !job.drill {
         return Ok(None);
     }
+    shutdown.says_instead(None);
     let session = (&*ready.entrance.session, target);
     let key = backup.key();
     let what = (key.as_str(), backup.manifest());

@@ -23,7 +23,7 @@ pub(super) struct Complaint {
     pub(super) detail: Option<String>,
     /// Whether its hint says that the table of locks is full: what is short of memory otherwise has the same code.
     pub(super) is_of_locks: bool,
-    /// Whether the server calls it one, in English: some warnings have the code of an error.
+    /// Whether the server calls it that or less, in English: some have the code of an error.
     pub(super) is_warning: bool,
 }
 
@@ -153,7 +153,7 @@ fn complaint(line: &str) -> Option<Complaint> {
         message: message.to_owned(),
         detail: None,
         is_of_locks: false,
-        is_warning: severity == "WARNING",
+        is_warning: ["WARNING", "NOTICE", "INFO", "LOG"].contains(&severity),
     })
 }
 

@@ -291,7 +291,6 @@ impl Transaction {
         match (status.as_str(), refusal) {
             ("committed", Some(refusal)) if others.iter().any(is_a_part) => {
                 let part = "a part of the script was committed; look at the database";
-                decided.shutdown.says_instead(Some(part.to_owned()));
                 let sentence = format!("{}: {part}", refusal.why());
                 Err(Refusal::of_unknown(Failure::refused(sentence)))
             }

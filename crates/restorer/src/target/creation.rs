@@ -247,6 +247,9 @@ pub(crate) async fn drop_database(session: &Client, target: &Target, deadline: D
             "DROP DATABASE IF EXISTS {} WITH (FORCE)",
             quote(target.database())
         );
+        // Who waits for standbys might be told that it is still there.
+        let here = client.batch_execute("SET synchronous_commit = local").await;
+        here.map_err(|error| postgres::Error::new("dropping", &other, &error))?;
         // It must not go on when the next restore has entered.
         let dropping = client.batch_execute(&sql);
         let Some(dropped) = until(deadline, &other, &client, dropping).await else {
