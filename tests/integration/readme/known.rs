@@ -234,6 +234,11 @@ pub(crate) const KNOWN: &[(&str, &str, By)] = {
         ),
         ("docs/performance.md", "make bench", Nobody("two hours")),
         (
+            "docs/performance.md",
+            "make values",
+            Nobody("a quarter of an hour; its tests run with fewer values"),
+        ),
+        (
             "docs/restoring.md",
             "scheduler backups NAME$",
             Machine(WORST),
