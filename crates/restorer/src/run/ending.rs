@@ -6,21 +6,15 @@ use tokio_postgres::Client;
 
 use crate::target::creation;
 
-/// Removes the database that this restore had created.
+/// Removes the database that this restore had created: however it ended there, nothing of it is left then.
 pub(super) async fn without_it<T>(
     ended: Result<T, Failure>,
     (session, target): (&Client, &Target),
     shutdown: &Shutdown,
 ) -> Result<T, Failure> {
-    if creation::drop_database(session, target, shutdown.clean_up_by()).await {
-        aside(ended, shutdown)
-    } else {
-        ended
+    if !creation::drop_database(session, target, shutdown.clean_up_by()).await {
+        return ended;
     }
-}
-
-/// How it ended in a database that nobody has: however that was, the target is as it was.
-pub(super) fn aside<T>(ended: Result<T, Failure>, shutdown: &Shutdown) -> Result<T, Failure> {
     let open = shutdown.instead();
     shutdown.says_instead(None);
     ended.map_err(|failed| {

@@ -135,7 +135,7 @@ impl Exchange<'_> {
             let attempted = Box::pin(self.attempt()).await;
             match &attempted {
                 Ok(_) => shutdown.says_instead(Some(format!(
-                    "{target} is the database that was {}",
+                    "the swap is done, and {target} is the database that was {}",
                     quote(self.new)
                 ))),
                 Err(Refused::Lasting(Failed::Unknown(_))) => {}
