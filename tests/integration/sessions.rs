@@ -2,6 +2,7 @@
 //! change what a backup means or end a run that only waits.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -13,7 +14,7 @@ use super::testbed::postgres::Cluster;
 use super::testbed::programs::{Prepared, Running, backuper, restorer};
 use super::testbed::proxy::Proxy;
 use super::testbed::s3_faults::{Fault, Faults};
-use super::testbed::{Env, env, unique, wait_for};
+use super::testbed::{Env, env, folder, unique, wait_for};
 use super::versions;
 use super::workers::{Stage, var, with};
 
@@ -344,6 +345,36 @@ fn a_restore_that_ends_while_the_server_commits_never_says_that_nothing_was_chan
         );
         committing.has_committed();
     }
+    cluster.crash();
+}
+
+/// As a standby is that had not got the restore's transaction when it took over.
+#[test]
+fn a_server_that_has_given_the_transactions_number_to_somebody_else_has_restored_nothing() {
+    let committing = Committing::new("");
+    let (cluster, database) = (committing.cluster, &committing.stage.database);
+    database.sql("UPDATE t SET a = 9");
+    let data = cluster.sql("postgres", "SHOW data_directory");
+    let standby = folder("standby").join("data");
+    cluster.crash();
+    let copied = |from: &Path, to: &Path| {
+        let copy = Prepared::new("cp").arg("-a").arg(from).arg(to);
+        copy.succeed();
+    };
+    copied(Path::new(&data), &standby);
+    cluster.boot();
+    let running = committing.restore(&env([]));
+    cluster.crash();
+    fs::remove_dir_all(&data).unwrap();
+    copied(&standby, Path::new(&data));
+    cluster.boot();
+    for _ in 0..100 {
+        cluster.sql("postgres", "SELECT pg_current_xact_id()");
+    }
+    let ended = running.wait_within(WHEN_ASKED);
+    ended.expect_code(2);
+    assert!(ended.last_line().contains("nobody has heard"), "{ended}");
+    assert_eq!(database.sql("SELECT a FROM t"), "9");
     cluster.crash();
 }
 

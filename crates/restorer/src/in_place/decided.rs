@@ -15,6 +15,16 @@ const ANSWERING: Duration = Duration::from_secs(5);
 /// After how long it is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
 
+const STATUS: &str = "SELECT coalesce(pg_xact_status($1::text::xid8), 'too old to be known')";
+/// Of a server that is reached anew. Another one may have taken over, which has given the number to somebody else: what the
+/// transaction has made must be there too.
+const STATUS_ANEW: &str = "
+    SELECT CASE WHEN status = 'committed'
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE xmin = number::xid)
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE xmin = number::xid)
+                THEN 'unknown' ELSE coalesce(status, 'too old to be known') END
+      FROM (SELECT number, pg_catalog.pg_xact_status(number) FROM (SELECT $1::text::xid8) AS given (number)) AS asked (number, status)";
+
 /// Who is asked, and who hears that nobody knows it yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decided<'a> {
@@ -30,13 +40,13 @@ impl Decided<'_> {
         self.shutdown.says_instead(Some(undecided(number)));
     }
 
-    /// `committed`, `aborted` or, where it takes longer, `in progress`. PostgreSQL manual, 9.26.8: transaction ID functions.
+    /// `committed`, `aborted`, `in progress` where it takes longer, or what says that nobody knows it. PostgreSQL manual, 9.26.8: transaction ID functions.
     ///
     /// # Errors
     /// Where nobody could ask.
     pub(super) async fn status(&self, number: &str) -> Result<String, Failure> {
         let deadline = Deadline::within(ENDING);
-        let mut said = self.asked(self.session, number).await;
+        let mut said = self.asked(self.session, STATUS, number).await;
         loop {
             match &said {
                 Ok(status) if status != "in progress" => {
@@ -52,15 +62,14 @@ impl Decided<'_> {
             // It may have been the session alone that is lost, or a server that comes back.
             let connecting = Box::pin(self.target.connect("restorer"));
             said = match Deadline::within(ANSWERING).limit(connecting).await {
-                Some(Ok(anew)) => self.asked(&anew, number).await,
+                Some(Ok(anew)) => self.asked(&anew, STATUS_ANEW, number).await,
                 Some(Err(error)) => Err(unheard(&error.to_string(), number)),
                 None => Err(unheard("it does not answer", number)),
             };
         }
     }
 
-    async fn asked(&self, session: &Client, number: &str) -> Result<String, Failure> {
-        let query = "SELECT coalesce(pg_xact_status($1::text::xid8), 'too old to be known')";
+    async fn asked(&self, session: &Client, query: &str, number: &str) -> Result<String, Failure> {
         let numbers: [&(dyn ToSql + Sync); 1] = [&number];
         let asking = session.query_one(query, &numbers);
         match Deadline::within(ANSWERING).limit(asking).await {
