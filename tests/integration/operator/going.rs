@@ -14,8 +14,15 @@ fn what_the_object_has_made_goes_with_it_where_it_says_so() {
         let stage = Stage::new(namespace).await;
         for (policy, stays) in [("Delete", false), ("Retain", true)] {
             let (object, name) = named(&policy.to_lowercase());
-            stage.database(&object, json!({"deletionPolicy": policy})).await;
+            stage
+                .database(&object, json!({"deletionPolicy": policy}))
+                .await;
             stage.phase(&object, "Ready").await;
+            let oid = format!("SELECT oid FROM pg_database WHERE datname = '{name}'");
+            let oid = shared().sql("postgres", &oid);
+            let owners =
+                format!("SELECT count(*) FROM pg_roles WHERE rolname = 'dbtether_owner_{oid}'");
+            assert_eq!(shared().sql("postgres", &owners), "1", "{policy}");
             // Somebody who is connected does not hinder it.
             let sleeping = name.clone();
             let holding = std::thread::spawn(move || {
@@ -24,8 +31,7 @@ fn what_the_object_has_made_goes_with_it_where_it_says_so() {
             });
             stage.delete(&object).await;
             assert_eq!(stage.has(&name), stays, "{policy}");
-            let roles = "SELECT count(*) FROM pg_roles r WHERE rolname LIKE 'dbtether_owner_%' AND NOT EXISTS (SELECT FROM pg_database d WHERE rolname = 'dbtether_owner_' || d.oid)";
-            assert_eq!(shared().sql("postgres", roles), "0", "{policy}");
+            assert_eq!(shared().sql("postgres", &owners), "0", "{policy}");
             if stays {
                 assert_eq!(stage.comment(&name), "");
             }
