@@ -168,6 +168,57 @@ const TRIED: [&str; 5] = [
     "CREATE TABLE public.made (a int); DROP TABLE public.made",
 ];
 
+/// They are found from those who have CREATE down to their members; PostgreSQL is asked about each role of the server.
+async fn who_may_create_is_whom_postgresql_names(cluster: &Cluster) {
+    let stage = Stage::new(cluster, true).await;
+    let role = |what: &str, attributes: &str| cluster.role(&format!("{what}_"), attributes);
+    let (maker, owner) = (role("maker", ""), role("owner", ""));
+    let (member, far, behind) = (role("member", ""), role("far", ""), role("behind", ""));
+    let (apart, clerk) = (role("apart", "NOINHERIT"), role("clerk", ""));
+    let (above, superuser) = (role("above", ""), role("super", "SUPERUSER"));
+    stage.database.sql(&format!(
+        "ALTER DATABASE {} OWNER TO {owner};
+         GRANT CREATE ON SCHEMA public TO {maker};
+         GRANT {maker} TO {member}, {apart}, {superuser}; GRANT {member} TO {far}; GRANT {apart} TO {behind};
+         GRANT {owner} TO {clerk}; GRANT {above} TO {maker}",
+        stage.database.name()
+    ));
+    let client = stage.administer(stage.database.name()).await;
+    let wanted = stage.wanted(Preset::Readonly);
+    let found = privileges::found(&client, &wanted).await.unwrap();
+    let oids: Vec<u32> = found.creators.into_iter().collect();
+    let named =
+        "SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles WHERE ";
+    let of_oids = format!("{named} oid = ANY($1)");
+    let row = client.query_one(&of_oids, &[&oids]).await.unwrap();
+    let found: Vec<String> = row.get(0);
+    let as_postgresql_says = format!(
+        "{named} rolname !~ '^pg_' AND (rolname = current_user OR NOT rolsuper AND EXISTS (
+             SELECT FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+              WHERE n.nspname = 'public' AND (pg_has_role(pg_roles.oid, n.nspowner, 'USAGE')
+                 OR a.privilege_type = 'CREATE' AND a.grantee <> 0 AND pg_has_role(pg_roles.oid, a.grantee, 'USAGE'))))"
+    );
+    let row = client.query_one(&as_postgresql_says, &[]).await.unwrap();
+    let said: Vec<String> = row.get(0);
+    assert_eq!(found, said);
+    for (name, may) in [
+        (&maker, true),
+        (&member, true),
+        (&far, true),
+        (&apart, false),
+        (&behind, false),
+        (&above, false),
+        (&superuser, false),
+    ] {
+        assert_eq!(found.contains(name), may, "{name}: {found:?}");
+    }
+    // From 15 on schema public is the database's owner's, by a role whose member is the owner.
+    let is_the_owners = client.major() >= 15;
+    for name in [&owner, &clerk] {
+        assert_eq!(found.contains(name), is_the_owners, "{name}: {found:?}");
+    }
+}
+
 /// W3, W10, W15, W30: each preset gives what it says and a lower one takes it back.
 async fn presets_are_exact(cluster: &Cluster, superuser: bool, public_creates: bool) {
     let stage = Stage::new(cluster, superuser).await;
@@ -240,9 +291,15 @@ async fn w3_presets_are_exact_for_each_administrator_and_each_schema_public() {
 }
 
 #[tokio::test]
+async fn who_may_create_is_found_by_the_members_of_who_does() {
+    who_may_create_is_whom_postgresql_names(shared()).await;
+}
+
+#[tokio::test]
 async fn w3_presets_are_exact_on_the_oldest_server_and_where_roles_are_reached_by_admin_option() {
     for major in [14, 16] {
         let cluster = Cluster::of(version(major), false);
+        who_may_create_is_whom_postgresql_names(&cluster).await;
         for superuser in [true, false] {
             presets_are_exact(&cluster, superuser, true).await;
             a_removed_user_leaves_its_objects(&cluster, superuser).await;

@@ -131,6 +131,14 @@ impl Target {
         }
     }
 
+    /// Logs in, and does nothing there: whether the server takes the password.
+    ///
+    /// # Errors
+    /// What the server, the network or TLS said.
+    pub async fn log_in(&self, application_name: &str) -> Result<(), Error> {
+        self.open(application_name, None).await.map(drop)
+    }
+
     async fn try_to_connect(
         &self,
         application_name: &str,

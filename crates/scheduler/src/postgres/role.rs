@@ -133,10 +133,13 @@ fn refused(name: &str, what: &str) -> Claim {
 /// # Errors
 /// What the server said.
 pub async fn found(client: &Client, name: &str) -> Result<Option<Found>, Error> {
-    let sql = "SELECT r.oid, r.rolcanlogin, r.rolsuper,
-                r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
-                  OR EXISTS (SELECT FROM pg_roles p WHERE p.oid <> r.oid AND pg_has_role(r.oid, p.oid, 'MEMBER')
-                                AND (p.rolsuper OR p.rolcreaterole OR (p.oid < 16384 AND p.rolname <> 'pg_database_owner')
+    let sql = "WITH RECURSIVE above (oid) AS (
+                   SELECT m.roleid FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = $1::text
+                   UNION SELECT m.roleid FROM above JOIN pg_auth_members m ON m.member = above.oid)
+               SELECT r.oid, r.rolcanlogin, r.rolsuper,
+                r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
+                  OR EXISTS (SELECT FROM above JOIN pg_roles p ON p.oid = above.oid
+                              WHERE (p.rolsuper OR p.rolcreaterole OR (p.oid < 16384 AND p.rolname <> 'pg_database_owner')
                                   OR p.rolname ~ '^(rds|cloudsql|alloydb|azure)')),
                 r.rolname IN (current_user, session_user)
                   OR pg_has_role(r.oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER'),

@@ -210,8 +210,8 @@ impl Wish<'_> {
             password: Some(password.clone()),
             ..server.target.with_database(self.database)
         };
-        match target.connect(APPLICATION).await {
-            Ok(_) => Login::Right,
+        match target.log_in(APPLICATION).await {
+            Ok(()) => Login::Right,
             Err(error) => Login::of(error.state.as_ref()),
         }
     }

@@ -33,7 +33,8 @@ pub struct Found {
     pub open: Vec<String>,
 }
 
-/// Reads what a plan for a role and these databases needs of all that are no templates.
+/// Reads what a plan for a role and these databases needs of all that are no templates. Where the role has something is
+/// what depends on it: PostgreSQL manual, system catalogs, `pg_shdepend`.
 ///
 /// # Errors
 /// What the server said.
@@ -41,13 +42,17 @@ pub async fn found(client: &Client, role: &str, wanted: &[String]) -> Result<Fou
     const DOING: &str = "reading who may connect";
     let us = administrator(client).await?;
     let sql = format!(
-        "SELECT d.datname::text, r.rolname::text, {}, g.granted,
+        "WITH us AS (SELECT oid FROM pg_roles WHERE rolname = $1::text),
+              near AS (SELECT oid FROM pg_database WHERE datname = ANY($2::text[])
+                       UNION SELECT s.objid FROM pg_shdepend s JOIN us ON us.oid = s.refobjid
+                        WHERE s.refclassid = 'pg_authid'::regclass AND s.dbid = 0 AND s.classid = 'pg_database'::regclass)
+         SELECT d.datname::text, r.rolname::text, {}, g.granted,
                 EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
                          WHERE a.privilege_type = 'CONNECT' AND a.grantee = 0)
-           FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba,
+           FROM near JOIN pg_database d ON d.oid = near.oid JOIN pg_roles r ON r.oid = d.datdba,
                 LATERAL (SELECT EXISTS (SELECT FROM aclexplode(d.datacl) a
                           WHERE a.privilege_type = 'CONNECT' AND a.grantor = d.datdba
-                            AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text)) AS granted) g
+                            AND a.grantee = (SELECT oid FROM us)) AS granted) g
           WHERE NOT d.datistemplate AND d.datallowconn
             AND (g.granted OR d.datname = ANY($2::text[])) ORDER BY d.oid",
         us.reach()

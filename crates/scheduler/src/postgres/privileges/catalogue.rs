@@ -128,6 +128,7 @@ pub async fn found(client: &Client, wanted: &Wanted) -> Result<Found, Error> {
         let reason = format!("role {} does not exist", wanted.role);
         return Err(Error::because(Class::Missing, READING, reason));
     };
+    let creators = creators(client, &us, wanted, role).await?;
     let mut found = Found {
         us,
         role,
@@ -137,7 +138,7 @@ pub async fn found(client: &Client, wanted: &Wanted) -> Result<Found, Error> {
         relations: relations(client, wanted, role).await?,
         objects: objects(client, wanted, role).await?,
         defaults: defaults(client, wanted, role).await?,
-        creators: creators(client, wanted, role).await?,
+        creators,
     };
     found.roles = roles(client, &found).await?;
     Ok(found)
@@ -283,21 +284,46 @@ async fn defaults(client: &Client, wanted: &Wanted, role: u32) -> Result<Vec<Def
 
 /// Who owns something in the schemas, may create there by more than PUBLIC's right, or administers the server:
 /// what it restores is its own at first. The user's own objects need no grants.
-async fn creators(client: &Client, wanted: &Wanted, role: u32) -> Result<BTreeSet<u32>, Error> {
-    let sql = "
-        WITH spaces AS (SELECT * FROM pg_namespace WHERE nspname = ANY($1::text[])),
-             makers AS (SELECT a.grantee AS oid FROM spaces s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a
-                         WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
-                        UNION SELECT nspowner FROM spaces)
-        SELECT r.oid FROM pg_roles r
-         WHERE r.oid <> $2::oid AND r.rolname !~ '^pg_'
-           AND (r.rolname = current_user
-             OR NOT r.rolsuper AND EXISTS (SELECT FROM makers m WHERE pg_has_role(r.oid, m.oid, 'USAGE'))
-             OR EXISTS (SELECT FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
-                         WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
+///
+/// From who may create down to their members: how many roles a server has makes no difference.
+async fn creators(
+    client: &Client,
+    us: &Administrator,
+    wanted: &Wanted,
+    role: u32,
+) -> Result<BTreeSet<u32>, Error> {
+    // Until 16 it is the member's attribute, and not the membership's.
+    let (inherits, owner_inherits) = if us.version >= 160_000 {
+        ("m.inherit_option", "true")
+    } else {
+        (
+            "(SELECT rolinherit FROM pg_roles WHERE oid = m.member)",
+            "(SELECT rolinherit FROM pg_roles WHERE oid = d.datdba)",
+        )
+    };
+    let sql = format!(
+        "WITH RECURSIVE
+             spaces AS (SELECT * FROM pg_namespace WHERE nspname = ANY($1::text[])),
+             makers (oid) AS (
+                 SELECT a.grantee FROM spaces s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a
+                  WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
+                 UNION SELECT nspowner FROM spaces
+                 UNION SELECT b.member FROM makers, LATERAL (
+                     SELECT m.member FROM pg_auth_members m WHERE m.roleid = makers.oid AND {inherits}
+                      UNION ALL
+                     SELECT d.datdba FROM pg_database d JOIN pg_roles o ON o.oid = makers.oid
+                      WHERE d.datname = current_database() AND o.rolname = 'pg_database_owner' AND {owner_inherits}) b),
+             owners AS (SELECT DISTINCT c.relowner FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
+                         WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
                            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                                              AND d.objid = c.oid AND d.deptype = 'e')))";
-    let rows = ask(client, READING, sql, &[&wanted.schemas, &role]).await?;
+                                              AND d.objid = c.oid AND d.deptype = 'e'))
+        SELECT r.oid
+          FROM (SELECT oid, true FROM makers UNION SELECT relowner, false FROM owners
+                UNION SELECT oid, false FROM pg_roles WHERE rolname = current_user) c (oid, is_maker)
+          JOIN pg_roles r ON r.oid = c.oid
+         WHERE r.oid <> $2::oid AND r.rolname !~ '^pg_' AND NOT (c.is_maker AND r.rolsuper)"
+    );
+    let rows = ask(client, READING, &sql, &[&wanted.schemas, &role]).await?;
     Ok(rows.iter().map(|it| it.get(0)).collect())
 }
 
