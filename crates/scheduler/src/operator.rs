@@ -23,6 +23,7 @@ mod leaving;
 mod namespaces;
 mod object;
 mod objects;
+mod pace;
 mod removal;
 mod restore;
 mod runs;
@@ -69,6 +70,8 @@ const REPAIR: Duration = Duration::from_secs(300);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Before a call to the API server is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
+/// Among how many the events are shared out.
+const RECORDERS: u32 = 64;
 /// Bytes of an event's note.
 const NOTE: usize = 1024;
 /// The most that are worked on at a time, of each kind. Statements of one server take turns anyway.
@@ -140,7 +143,8 @@ impl Error {
 pub struct Operator {
     client: Client,
     settings: Settings,
-    events: Recorder,
+    /// Each looks through all that it has told in the last minutes, so that there are several.
+    events: Vec<Recorder>,
     census: Census,
     filled: Filled,
     servers: Servers,
@@ -185,7 +189,9 @@ impl Operator {
             instance: None,
         };
         Self {
-            events: Recorder::new(client.clone(), reporter),
+            events: (0..RECORDERS)
+                .map(|_| Recorder::new(client.clone(), reporter.clone()))
+                .collect(),
             client,
             settings,
             census: Census::default(),
@@ -323,7 +329,11 @@ impl Operator {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+        let one = usize::try_from(one_of(RECORDERS, object.meta())).unwrap_or(0);
+        let Some(recorder) = self.events.get(one) else {
+            return;
+        };
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 reason,
@@ -398,10 +408,14 @@ where
 
 /// A time and up to a tenth more: what began together does not stay together.
 fn about(time: Duration, object: &ObjectMeta) -> Duration {
+    time + time * one_of(100, object) / 1000
+}
+
+/// A number below this one, for each object always the same.
+fn one_of(many: u32, object: &ObjectMeta) -> u32 {
     let mut hasher = std::hash::DefaultHasher::new();
     object.uid.hash(&mut hasher);
-    let tenth = u32::try_from(std::hash::Hasher::finish(&hasher) % 100).unwrap_or(0);
-    time + time * tenth / 1000
+    u32::try_from(std::hash::Hasher::finish(&hasher) % u64::from(many)).unwrap_or(0)
 }
 
 fn now() -> Timestamp {

@@ -11,6 +11,7 @@ mod inherited;
 pub(super) mod plan;
 mod removal;
 mod told;
+pub(super) mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use told::Begun;
 
 /// How many runs of one server may be under way for another backup to begin.
 const AT_A_TIME: usize = 3;
+/// Why a Backup waits where more are under way.
+const THROTTLED: &str = "Throttled";
 /// Before what an object waits for is looked at again, if nobody tells of it.
 const WAITING: Duration = Duration::from_secs(30);
 /// The same of its run.
@@ -132,7 +135,7 @@ impl Working<'_> {
         };
         // Most of those that wait for their turn ask nothing of anybody.
         if let Some(message) = self.throttled(&server).await? {
-            return self.wait("Throttled", &message).await;
+            return self.wait(THROTTLED, &message).await;
         }
         if let Some(found) = self.inherited_under_way().await? {
             return self.take_over(&found, hash).await;
@@ -143,7 +146,7 @@ impl Working<'_> {
         };
         let _turn = self.objects.starting.lock().await;
         if let Some(message) = self.throttled(&server).await? {
-            return self.wait("Throttled", &message).await;
+            return self.wait(THROTTLED, &message).await;
         }
         let wanted = match plan::wanted(self.object, hash, &source, &storage) {
             Ok(wanted) => wanted,

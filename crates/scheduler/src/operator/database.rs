@@ -20,7 +20,7 @@ use super::crd::{AllowedNamespaces, DBCluster, Database, DatabaseStatus};
 use super::object::{Namespaced, OnServer, Pending, Phased};
 use super::servers::Server;
 use super::waiting::{Stop, Waiting};
-use super::{Error, Guarded, Operator, REPAIR, about, keys, namespaces, removal};
+use super::{Error, Guarded, Operator, about, keys, namespaces, removal};
 use crate::postgres::owner::Owner;
 use ensure::Wish;
 pub(super) use ensure::{Trouble, doing, drop_role, found};
@@ -83,7 +83,9 @@ pub(super) async fn reconcile(
                     .publish(object, EventType::Warning, "Recreated", &note)
                     .await;
             }
-            (ready(object, &before, &ensured), REPAIR)
+            let cluster = &object.spec.cluster_ref.name;
+            let again = operator.repair_after(cluster, &server);
+            (ready(object, &before, &ensured), again)
         }
         Err(trouble) => {
             let (reason, message, again) = trouble.told();

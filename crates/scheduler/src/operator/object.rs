@@ -196,9 +196,10 @@ impl Operator {
         if !status::write(&self.beside(object), object, before, after).await? {
             return Ok(false);
         }
-        let phase = after.phase().unwrap_or_default();
-        let message = after.message().unwrap_or_default();
-        if before.phase() != Some(phase) || before.message() != Some(message) {
+        let is_news = before.phase() != after.phase() || before.message() != after.message();
+        // What only says what has begun has no phase yet, and the API server takes no event without a reason.
+        if let Some(phase) = after.phase().filter(|it| is_news && !it.is_empty()) {
+            let message = after.message().unwrap_or_default();
             let type_ = if K::WARNINGS.contains(&phase) {
                 EventType::Warning
             } else {

@@ -146,14 +146,18 @@ impl Operator {
             let phase = it.status.as_ref().and_then(|it| it.phase());
             matches!(phase, None | Some("Pending" | "Running"))
         };
-        let of_backup = wakes(objects.stirred.subscribe(), backups.clone(), waking);
+        let operator = self.clone();
+        let next = move |waiting| backup::turns::next(waiting, |it| operator.server_of_backup(it));
+        let of_backup = wakes(objects.stirred.subscribe(), backups.clone(), waking, next);
         let waking = |it: &Restore| {
             let phase = it.status.as_ref().and_then(|it| it.phase());
             matches!(phase, None | Some("Pending" | "Running" | "Granting"))
         };
-        let of_restore = wakes(objects.stirred.subscribe(), restores.clone(), waking);
+        let all = std::convert::identity;
+        let of_restore = wakes(objects.stirred.subscribe(), restores.clone(), waking, all);
         let waking = |it: &BackupSchedule| schedule::verify::waits(it);
-        let of_schedule = wakes(objects.stirred.subscribe(), schedules.clone(), waking);
+        let all = std::convert::identity;
+        let of_schedule = wakes(objects.stirred.subscribe(), schedules.clone(), waking, all);
         let stopping = || stop.clone().cancelled_owned();
         let storages = Controller::for_stream(of_storages, storages)
             .with_config(limits())
@@ -182,6 +186,12 @@ impl Operator {
             self.hear_of_runs(stop.clone()),
             self.sweep(stop.clone()),
         );
+    }
+
+    fn server_of_backup(&self, backup: &Backup) -> Option<String> {
+        let namespace = backup.namespace().unwrap_or_default();
+        let server = self.server_of(&namespace, &backup.spec.database_ref.name);
+        server.ok()
     }
 
     /// Removes, every few minutes, the schedules of Backups that are gone though nobody was let to see it.
@@ -242,25 +252,27 @@ fn orphans(schedules: Vec<Name>, known: &HashSet<Name>) -> Vec<Name> {
     all.filter(|it| !known.contains(it)).collect()
 }
 
-/// The objects that wait, whenever something has changed that they may wait for.
+/// The objects that wait, whenever something has changed that they may wait for, as far as they come next.
 fn wakes<K>(
     stirred: watch::Receiver<()>,
     objects: Store<Guarded<K>>,
     waits: fn(&K) -> bool,
+    next: impl Fn(Vec<Arc<Guarded<K>>>) -> Vec<Arc<Guarded<K>>> + Send + 'static,
 ) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let woken = stream::unfold(
-        (stirred, objects),
-        move |(mut stirred, objects)| async move {
+        (stirred, objects, next),
+        move |(mut stirred, objects, next)| async move {
             stirred.changed().await.ok()?;
             tokio::time::sleep(TOGETHER).await;
             stirred.mark_unchanged();
             let all = objects.state().into_iter();
             let waiting = all.filter(|it| it.0.as_ref().is_ok_and(waits));
-            let waiting: Vec<_> = waiting.map(|it| ObjectRef::from_obj(it.as_ref())).collect();
-            Some((waiting, (stirred, objects)))
+            let due = next(waiting.collect()).into_iter();
+            let due: Vec<_> = due.map(|it| ObjectRef::from_obj(it.as_ref())).collect();
+            Some((due, (stirred, objects, next)))
         },
     );
     woken.flat_map(stream::iter)

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use backuper::postgres::{Error, Session, Target};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
+use super::pace::Pace;
 use crate::postgres::server::{self, Facts};
 
 /// The sessions, by the name of the DBCluster.
@@ -25,6 +27,7 @@ pub(super) struct Server {
     /// The DBCluster's uid, and the generation of its spec.
     of: (String, i64),
     session: tokio::sync::Mutex<Option<(Session, Facts)>>,
+    pub(super) pace: Pace,
 }
 
 impl Servers {
@@ -46,6 +49,7 @@ impl Servers {
             made_with,
             of,
             session: tokio::sync::Mutex::default(),
+            pace: Pace::default(),
         });
         all.insert(cluster.to_owned(), server.clone());
         server
@@ -87,6 +91,7 @@ impl Server {
         work: impl AsyncFnOnce(&Session, &Facts) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut kept = self.session.lock().await;
+        let begun = Instant::now();
         let (session, facts) = match kept.take().filter(|(it, _)| !it.is_closed()) {
             Some(known) => known,
             None => {
@@ -100,6 +105,7 @@ impl Server {
         if server::end_turn(&session, &self.target).await.is_ok() {
             *kept = Some((session, facts));
         }
+        self.pace.took(begun.elapsed());
         done
     }
 

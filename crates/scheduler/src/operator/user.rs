@@ -45,6 +45,8 @@ use secrets::Refused;
 use spec::Asked;
 pub(super) use watching::{Users, control};
 
+/// How many turns on its server a look at a user takes: its role, and what it may do.
+pub(super) const TURNS: usize = 2;
 /// Before a Secret that could not be written is tried again.
 const SECRET: Duration = Duration::from_secs(60);
 
@@ -183,7 +185,8 @@ impl Work<'_> {
         .await?;
         self.shut_former().await?;
         let again = self.finish(&lowered).await?;
-        Ok(again.min(rotation::again(self.asked.days, &self.status, now())))
+        let due = rotation::again(self.asked.days, &self.status, now());
+        Ok(due.map_or(again, |it| again.min(it)))
     }
 
     /// Leaves of what another wants to own what it may be on at all.
@@ -261,7 +264,10 @@ impl Work<'_> {
         };
         let (after, again) = told::done(self.object, &self.status, &outcome);
         self.tell(after).await?;
-        Ok(again)
+        let Place {
+            cluster, server, ..
+        } = self.place;
+        Ok(again.unwrap_or_else(|| self.operator.repair_after(cluster, server)))
     }
 
     async fn give(&self, entries: Vec<spec::Entry>) -> Result<Given, Failure> {

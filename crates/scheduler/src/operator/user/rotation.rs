@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::operator::REPAIR;
 use crate::operator::crd::DatabaseUserStatus;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -19,19 +18,22 @@ pub(super) fn is_due(days: Option<i32>, updated: Option<Timestamp>, now: Timesta
     }
 }
 
-/// When to look at a user again: for the next repair, or before where the time of its password, or of the login
-/// before the present one, is over then.
-pub(super) fn again(days: Option<i32>, status: &DatabaseUserStatus, now: Timestamp) -> Duration {
+/// When the time of a user's password, or of the login before the present one, is over; none: no such time is set.
+pub(super) fn again(
+    days: Option<i32>,
+    status: &DatabaseUserStatus,
+    now: Timestamp,
+) -> Option<Duration> {
     let updated = status.password_updated_at.as_ref();
     let due = days.zip(updated);
     let due = due.map(|(days, updated)| updated.0.as_second() + i64::from(days) * DAY);
     let until = status.former_login.as_ref();
     let until = until.map(|it| it.until.0.as_second());
     let first = due.into_iter().chain(until).min();
-    first.map_or(REPAIR, |at| {
+    first.map(|at| {
         // A second later it is over, and not only just.
         let left = (at - now.as_second()).max(0) + 1;
-        REPAIR.min(Duration::from_secs(u64::try_from(left).unwrap_or(u64::MAX)))
+        Duration::from_secs(u64::try_from(left).unwrap_or(u64::MAX))
     })
 }
 
@@ -66,24 +68,28 @@ mod tests {
         }
     }
 
-    /// operator.md, U14: the repair every few minutes comes first, and the rotation on time.
+    /// operator.md, U14: on time, whenever else it is looked at.
     #[test]
     fn a_user_is_looked_at_for_its_rotation() {
         let mut status = DatabaseUserStatus {
             password_updated_at: Some(Time(at(0))),
             ..DatabaseUserStatus::default()
         };
-        assert_eq!(again(None, &status, at(1)), REPAIR);
-        assert_eq!(again(Some(30), &status, at(10)), REPAIR);
-        assert_eq!(again(Some(30), &status, at(31)), Duration::from_secs(1));
+        assert_eq!(again(None, &status, at(1)), None);
+        let left = |seconds: i64| Some(Duration::from_secs(seconds.unsigned_abs()));
+        assert_eq!(again(Some(30), &status, at(10)), left(20 * DAY + 1));
+        assert_eq!(again(Some(30), &status, at(31)), left(1));
         let soon = Timestamp::from_second(30 * DAY - 60).unwrap();
-        let left = again(Some(30), &status, soon);
-        assert_eq!(left, Duration::from_secs(61));
+        assert_eq!(again(Some(30), &status, soon), left(61));
         status.former_login = Some(FormerLogin {
             name: "app".to_owned(),
             until: Time(soon + Duration::from_secs(5)),
         });
-        assert_eq!(again(None, &status, soon), Duration::from_secs(6));
-        assert!(is_due(Some(30), Some(at(0)), soon + left));
+        assert_eq!(again(None, &status, soon), left(6));
+        assert!(is_due(
+            Some(30),
+            Some(at(0)),
+            soon + Duration::from_secs(61)
+        ));
     }
 }

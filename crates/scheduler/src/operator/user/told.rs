@@ -12,7 +12,7 @@ use super::spec::{Asked, username, word};
 use crate::operator::crd::{DatabaseUser, DatabaseUserStatus, UserDatabase, UserKept};
 use crate::operator::database::TRANSIENT;
 use crate::operator::object::{Pending, Phased};
-use crate::operator::{REPAIR, now, object, status};
+use crate::operator::{now, object, status};
 use crate::postgres::privileges::{Kind, Problem};
 
 /// Whether a user may do all that its spec says.
@@ -207,12 +207,12 @@ impl Outcome<'_> {
     }
 }
 
-/// The status of a user for whom all was done that could be, and when to look again.
+/// The status of a user for whom all was done that could be, and when to try again; none: nothing is left to do.
 pub(super) fn done(
     object: &DatabaseUser,
     before: &DatabaseUserStatus,
     outcome: &Outcome<'_>,
-) -> (DatabaseUserStatus, Duration) {
+) -> (DatabaseUserStatus, Option<Duration>) {
     let (phase, reason, message) = outcome.verdict();
     let entries = outcome.entries();
     let is_ready = phase == "Ready";
@@ -252,8 +252,8 @@ pub(super) fn done(
         kept.databases.retain(|it| !outcome.given.left.contains(it));
     }
     let again = match reason {
-        "PrivilegesFailed" => TRANSIENT,
-        _ => REPAIR,
+        "PrivilegesFailed" => Some(TRANSIENT),
+        _ => None,
     };
     (after, again)
 }

@@ -90,6 +90,15 @@ impl Users {
         index.of(database)
     }
 
+    /// How many users a Database has.
+    pub(in crate::operator) fn count_of(&self, database: &ObjectRef<Guarded<Database>>) -> usize {
+        let database = Reference {
+            namespace: database.namespace.clone().unwrap_or_default(),
+            name: database.name.clone(),
+        };
+        self.of(&database).len()
+    }
+
     /// Who may want to own one of these Databases.
     pub(super) fn claimants<'a>(
         &self,

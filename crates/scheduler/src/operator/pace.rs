@@ -1,0 +1,113 @@
+//! How often a server's objects are looked at again: every few minutes, and where it has many of them, or answers
+//! slowly, as often as a tenth of its time allows. What is new, or was changed, is not kept waiting by it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::objects::store;
+use super::servers::Server;
+use super::user::TURNS as OF_A_USER;
+use super::{Operator, REPAIR, on};
+
+/// How much of a server's time that may take: one part of so many.
+const SHARE: u32 = 10;
+/// However slow it is.
+const AT_LAST: Duration = Duration::from_secs(3600);
+/// For how long it counts how many objects a server has.
+const COUNTED: Duration = Duration::from_secs(60);
+/// How much one turn changes what is usual: one part of so many.
+const LATELY: u32 = 16;
+
+/// What the turns on a server take.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// How long a turn usually takes; none: there was none.
+    usual: Option<Duration>,
+    /// Turns that looking at each of its objects takes, and when they were counted.
+    turns: Option<(u32, Instant)>,
+}
+
+impl Pace {
+    /// A turn has taken so long, without the wait for it.
+    pub(super) fn took(&self, turn: Duration) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.usual = Some(kept.usual.map_or(turn, |usual| {
+            (usual.saturating_mul(LATELY - 1).saturating_add(turn)) / LATELY
+        }));
+    }
+
+    fn again(&self, count: impl FnOnce() -> u32) -> Duration {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = kept.turns.filter(|it| it.1.elapsed() < COUNTED);
+        let counted = counted.unwrap_or_else(|| (count(), Instant::now()));
+        let (turns, _) = *kept.turns.insert(counted);
+        again(kept.usual.unwrap_or_default(), turns)
+    }
+}
+
+/// When all is looked at again that takes so many turns.
+fn again(usual: Duration, turns: u32) -> Duration {
+    let round = usual.saturating_mul(turns).saturating_mul(SHARE);
+    round.clamp(REPAIR, AT_LAST)
+}
+
+impl Operator {
+    /// When an object on this DBCluster that is as it should be is looked at again.
+    pub(super) fn repair_after(&self, cluster: &str, server: &Server) -> Duration {
+        server.pace.again(|| self.turns_on(cluster))
+    }
+
+    /// The turns that looking at each object on a DBCluster takes: one for a Database.
+    fn turns_on(&self, cluster: &str) -> u32 {
+        let databases = store(&self.databases);
+        let databases = databases.map(|it| on(&it, cluster)).unwrap_or_default();
+        let users = databases.iter().map(|it| self.users.count_of(it));
+        let turns = databases.len() + users.sum::<usize>() * OF_A_USER;
+        u32::try_from(turns).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// operator-rules.md, 9: thousands of objects on a small server.
+    #[test]
+    fn objects_are_looked_at_every_five_minutes_or_as_often_as_a_tenth_of_a_servers_time_allows() {
+        let milliseconds = Duration::from_millis;
+        for (usual, turns, seconds) in [
+            (0, 0, 300),
+            (10, 30, 300),
+            // 500 Databases with a user each.
+            (10, 1_500, 300),
+            (20, 1_500, 300),
+            (40, 1_500, 600),
+            (40, 6_000, 2_400),
+            (400, 6_000, 3_600),
+            (u64::MAX, u32::MAX, 3_600),
+        ] {
+            let found = again(milliseconds(usual), turns);
+            assert_eq!(found, Duration::from_secs(seconds), "{usual} ms, {turns}");
+        }
+    }
+
+    #[test]
+    fn what_is_usual_follows_what_turns_take() {
+        let pace = Pace::default();
+        assert_eq!(pace.again(|| 1_500), REPAIR);
+        pace.took(Duration::from_millis(40));
+        assert_eq!(pace.again(|| unreachable!()), Duration::from_secs(600));
+        // One that is out of the common is forgotten soon.
+        pace.took(Duration::from_secs(2));
+        assert!(pace.again(|| unreachable!()) > Duration::from_secs(2_000));
+        for _ in 0..100 {
+            pace.took(Duration::from_millis(20));
+        }
+        assert!(pace.again(|| unreachable!()) < Duration::from_secs(310));
+    }
+}
