@@ -33,6 +33,7 @@ mod process;
 #[path = "../../tests/integration/testbed.rs"]
 mod testbed;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -51,10 +52,10 @@ use testbed::postgres::Cluster as Server;
 
 /// Made and let go at a time by the bench itself.
 const AT_A_TIME: usize = 16;
-/// Transactions of one reading in each server, at most.
-const OWN: f64 = 5.0;
-/// How long another start may take.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long another start may take for each user.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The servers' settings; what they write is as much as their disks hold, however many there are.
+const SETTINGS: &str = "max_connections = 50\nmax_wal_size = 128MB\nshared_buffers = 64MB\n";
 /// What is made, and its phase when all is well.
 const KINDS: [(&str, &str); 3] = [
     ("Database", "Ready"),
@@ -77,9 +78,9 @@ const RESOURCES: [&str; 8] = [
 
 fn main() {
     println!(
-        "| Databases | all Ready, s | API calls each | transactions each | transactions a second | started again, s | API calls each | transactions each | memory, MiB | idle: API calls a minute | each | transactions a minute | each |"
+        "| Databases | all Ready, s | API calls each | transactions each | transactions a second | operator's CPU, s | all looked at after another start, s | API calls each | transactions each | operator's CPU, s | memory, MiB | idle: API calls a minute | each | transactions a minute | each | operator's CPU a minute, s |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for objects in setting("BENCH_OBJECTS", "300 1500").split_whitespace() {
         let objects = objects.parse().expect("a number");
         Cluster::shared().within(async |namespace| measure(&namespace, objects).await);
@@ -101,7 +102,7 @@ fn count(name: &str, default: &str) -> u32 {
 
 async fn measure(namespace: &Namespace, objects: u32) {
     let servers: Vec<Server> = (0..count("BENCH_SERVERS", "4"))
-        .map(|_| Server::with_settings("max_connections = 50\n"))
+        .map(|_| Server::with_settings(SETTINGS))
         .collect();
     define(namespace.cluster).await;
     let clusters = register(namespace, &servers).await;
@@ -117,33 +118,39 @@ async fn measure(namespace: &Namespace, objects: u32) {
         all_are(namespace, (kind, phase), wanted(kind, objects)).await;
     }
     let made = meter.read().await.since(&before);
+    let making = (first.cpu(), first.memory().1);
     first.stop();
+    eprintln!("all are ready after {:.0} s", made.seconds);
 
     let before = meter.read().await;
     let second = start(namespace);
-    let again = meter.calm(&before, objects).await;
-    let (now, begun) = (meter.read().await, again.clone());
+    let again = meter.looked_at(&before, objects).await;
+    let looking = second.cpu();
+    let now = meter.read().await;
     let idle = count("BENCH_IDLE", "330");
     tokio::time::sleep(Duration::from_secs(idle.into())).await;
     let nothing = meter.read().await.since(&now);
-    let memory = second.memory().1;
+    let (waiting, memory) = (second.cpu() - looking, second.memory().1.max(making.1));
     second.stop();
 
     let each = |of: f64| of / f64::from(objects);
     let a_minute = |of: f64| of * 60.0 / f64::from(idle);
     println!(
-        "| {objects} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.1} | {:.1} | {memory} | {:.0} | {:.2} | {:.0} | {:.2} |",
+        "| {objects} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} | {memory} | {:.0} | {:.2} | {:.0} | {:.2} | {:.1} |",
         made.seconds,
         each(made.calls),
         each(made.transactions),
         made.transactions / made.seconds,
-        begun.seconds,
-        each(begun.calls),
-        each(begun.transactions),
+        making.0,
+        again.seconds,
+        each(again.calls),
+        each(again.transactions),
+        looking,
         a_minute(nothing.calls),
         each(a_minute(nothing.calls)),
         a_minute(nothing.transactions),
         each(a_minute(nothing.transactions)),
+        a_minute(waiting),
     );
     release(namespace, &clusters).await;
 }
@@ -155,7 +162,6 @@ struct Meter<'a> {
 }
 
 /// A reading, or what lies between two of them.
-#[derive(Clone)]
 struct Reading {
     at: Instant,
     seconds: f64,
@@ -207,26 +213,36 @@ impl Meter<'_> {
         each.map(|it| it.parse::<f64>().unwrap()).sum()
     }
 
-    /// What was asked until nothing is asked of the servers any more.
-    async fn calm(&self, before: &Reading, objects: u32) -> Reading {
-        let (mut last, begun) = (self.read().await, Instant::now());
+    /// The sessions that each database has had.
+    fn sessions(&self) -> Vec<BTreeMap<String, u64>> {
+        let sql = "SELECT datname, sessions FROM pg_stat_database WHERE datname IS NOT NULL";
+        let of = |line: &str| {
+            let (name, count) = line.split_once('|').unwrap();
+            (name.to_owned(), count.parse().unwrap())
+        };
+        let each = self.servers.iter();
+        each.map(|it| it.sql("postgres", sql).lines().map(of).collect())
+            .collect()
+    }
+
+    /// What was asked until each user's database has had another session: its role is looked at in there.
+    async fn looked_at(&self, before: &Reading, users: u32) -> Reading {
+        let begun = Instant::now();
+        let had = self.sessions();
         loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let now = self.read().await;
-            // What we ask ourselves is counted too, and so is what the servers do by themselves.
-            let own = OWN * f64::from(u32::try_from(self.servers.len()).unwrap());
-            let has_begun = now.transactions - before.transactions > f64::from(objects);
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "it asks nothing, or never ends to"
-            );
-            if now.transactions - last.transactions > own || !has_begun {
-                last = now;
-            } else if now.at - last.at > Duration::from_secs(5) {
-                return last.since(before);
-            } else {
-                last.transactions = now.transactions;
+            let asked = Instant::now();
+            let has = self.sessions();
+            let seen = had.iter().zip(&has).flat_map(|(had, has)| {
+                has.iter()
+                    .filter(|(name, count)| Some(*count) > had.get(*name) && *name != "postgres")
+            });
+            let seen = seen.count();
+            if seen >= users as usize {
+                return self.read().await.since(before);
             }
+            eprintln!("{seen} of {users} were looked at again");
+            assert!(begun.elapsed() < PATIENCE * users, "some are not looked at");
+            rest(asked).await;
         }
     }
 }
@@ -326,11 +342,18 @@ async fn make_all(namespace: &Namespace, clusters: &[String], objects: u32) {
     made.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
 }
 
+/// Waits until it may be looked again: the bench itself is to look for a tenth of the time at most.
+async fn rest(since: Instant) {
+    let rest = since.elapsed() * 9;
+    tokio::time::sleep(rest.clamp(Duration::from_secs(1), Duration::from_secs(10))).await;
+}
+
 /// Waits until so many are in a phase.
 async fn all_are(namespace: &Namespace, (kind, phase): (&str, &str), count: usize) {
     let (api, _) = api(namespace, kind);
     let mut told = Instant::now();
     loop {
+        let asked = Instant::now();
         let all = api.list(&ListParams::default()).await.unwrap().items;
         let ready = all.iter().filter(|it| it.data["status"]["phase"] == phase);
         let ready = ready.count();
@@ -341,7 +364,7 @@ async fn all_are(namespace: &Namespace, (kind, phase): (&str, &str), count: usiz
             eprintln!("{kind}: {ready} of {count}");
             told = Instant::now();
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        rest(asked).await;
     }
 }
 

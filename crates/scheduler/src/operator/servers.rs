@@ -91,7 +91,6 @@ impl Server {
         work: impl AsyncFnOnce(&Session, &Facts) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut kept = self.session.lock().await;
-        let begun = Instant::now();
         let (session, facts) = match kept.take().filter(|(it, _)| !it.is_closed()) {
             Some(known) => known,
             None => {
@@ -101,6 +100,7 @@ impl Server {
             }
         };
         server::begin_turn(&session, &self.target).await?;
+        let begun = Instant::now();
         let done = work(&session, &facts).await;
         if server::end_turn(&session, &self.target).await.is_ok() {
             *kept = Some((session, facts));

@@ -135,7 +135,8 @@ fn refused(name: &str, what: &str) -> Claim {
 pub async fn found(client: &Client, name: &str) -> Result<Option<Found>, Error> {
     let sql = "WITH RECURSIVE above (oid) AS (
                    SELECT m.roleid FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = $1::text
-                   UNION SELECT m.roleid FROM above JOIN pg_auth_members m ON m.member = above.oid)
+                   UNION SELECT m.roleid FROM above, LATERAL (
+                       SELECT roleid FROM pg_auth_members WHERE member = above.oid OFFSET 0) m)
                SELECT r.oid, r.rolcanlogin, r.rolsuper,
                 r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
                   OR EXISTS (SELECT FROM above JOIN pg_roles p ON p.oid = above.oid

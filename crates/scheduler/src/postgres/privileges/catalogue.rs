@@ -320,7 +320,8 @@ async fn creators(
         SELECT r.oid
           FROM (SELECT oid, true FROM makers UNION SELECT relowner, false FROM owners
                 UNION SELECT oid, false FROM pg_roles WHERE rolname = current_user) c (oid, is_maker)
-          JOIN pg_roles r ON r.oid = c.oid
+          -- How few they are the planner does not know: it would read all roles.
+         CROSS JOIN LATERAL (SELECT * FROM pg_roles WHERE oid = c.oid OFFSET 0) r
          WHERE r.oid <> $2::oid AND r.rolname !~ '^pg_' AND NOT (c.is_maker AND r.rolsuper)"
     );
     let rows = ask(client, READING, &sql, &[&wanted.schemas, &role]).await?;
