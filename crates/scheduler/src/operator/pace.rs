@@ -1,12 +1,13 @@
 //! How often a server's objects are looked at again: every few minutes, and where it has many of them, or answers
 //! slowly, as often as a tenth of its time allows. What is new, or was changed, is not kept waiting by it.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::objects::store;
 use super::servers::Server;
-use super::user::TURNS as OF_A_USER;
+use super::user::{Reference, TURNS as OF_A_USER};
 use super::{Operator, REPAIR, on};
 
 /// How much of a server's time that may take: one part of so many.
@@ -17,6 +18,8 @@ const AT_LAST: Duration = Duration::from_secs(3600);
 const COUNTED: Duration = Duration::from_secs(60);
 /// How much one turn changes what is usual: one part of so many.
 const LATELY: u32 = 16;
+/// And no turn counts for more than so many usual ones, or than this: to make a database takes long, and is done once.
+const UNUSUAL: (u32, Duration) = (4, Duration::from_millis(100));
 
 /// What the turns on a server take.
 #[derive(Debug, Default)]
@@ -26,8 +29,8 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// How long a turn usually takes; none: there was none.
-    usual: Option<Duration>,
+    /// How long a turn usually takes.
+    usual: Duration,
     /// Turns that looking at each of its objects takes, and when they were counted.
     turns: Option<(u32, Instant)>,
 }
@@ -36,9 +39,9 @@ impl Pace {
     /// A turn has taken so long, without the wait for it.
     pub(super) fn took(&self, turn: Duration) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.usual = Some(kept.usual.map_or(turn, |usual| {
-            (usual.saturating_mul(LATELY - 1).saturating_add(turn)) / LATELY
-        }));
+        let (times, least) = UNUSUAL;
+        let turn = turn.min(kept.usual.saturating_mul(times).max(least));
+        kept.usual = kept.usual.saturating_mul(LATELY - 1).saturating_add(turn) / LATELY;
     }
 
     fn again(&self, count: impl FnOnce() -> u32) -> Duration {
@@ -46,7 +49,7 @@ impl Pace {
         let counted = kept.turns.filter(|it| it.1.elapsed() < COUNTED);
         let counted = counted.unwrap_or_else(|| (count(), Instant::now()));
         let (turns, _) = *kept.turns.insert(counted);
-        again(kept.usual.unwrap_or_default(), turns)
+        again(kept.usual, turns)
     }
 }
 
@@ -66,8 +69,9 @@ impl Operator {
     fn turns_on(&self, cluster: &str) -> u32 {
         let databases = store(&self.databases);
         let databases = databases.map(|it| on(&it, cluster)).unwrap_or_default();
-        let users = databases.iter().map(|it| self.users.count_of(it));
-        let turns = databases.len() + users.sum::<usize>() * OF_A_USER;
+        let users = databases.iter().flat_map(|it| self.users.on(it));
+        let users: BTreeSet<Reference> = users.collect();
+        let turns = databases.len() + users.len() * OF_A_USER;
         u32::try_from(turns).unwrap_or(u32::MAX)
     }
 }
@@ -97,17 +101,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_follows_what_turns_take() {
+    fn what_is_usual_follows_what_turns_take_and_not_one_of_them() {
         let pace = Pace::default();
         assert_eq!(pace.again(|| 1_500), REPAIR);
-        pace.took(Duration::from_millis(40));
-        assert_eq!(pace.again(|| unreachable!()), Duration::from_secs(600));
-        // One that is out of the common is forgotten soon.
-        pace.took(Duration::from_secs(2));
-        assert!(pace.again(|| unreachable!()) > Duration::from_secs(2_000));
-        for _ in 0..100 {
-            pace.took(Duration::from_millis(20));
-        }
-        assert!(pace.again(|| unreachable!()) < Duration::from_secs(310));
+        let take = |turns: u32, milliseconds: u64| {
+            for _ in 0..turns {
+                pace.took(Duration::from_millis(milliseconds));
+            }
+            pace.again(|| unreachable!()).as_secs()
+        };
+        // A database is made, and another server is waited for.
+        assert_eq!(take(3, 60_000), 300);
+        assert!((590..610).contains(&take(100, 40)));
+        assert!(take(1, 60_000) < 750);
+        // A server that has become slow is left alone, and one that is well again is not.
+        assert_eq!(take(100, 2_000), 3_600);
+        assert!(take(200, 20) < 310);
     }
 }

@@ -43,6 +43,7 @@ use resolve::Place;
 use secret::Standing;
 use secrets::Refused;
 use spec::Asked;
+pub(super) use spec::Reference;
 pub(super) use watching::{Users, control};
 
 /// How many turns on its server a look at a user takes: its role, and what it may do.

@@ -35,7 +35,11 @@ pub(in crate::operator) fn next(
     next
 }
 
+/// One that goes has other things to do.
 fn is_throttled(backup: &Backup) -> bool {
+    if backup.metadata.deletion_timestamp.is_some() {
+        return false;
+    }
     let conditions = backup.status.iter().flat_map(|it| &it.conditions).flatten();
     let mut ready = conditions.filter(|it| it.type_ == status::READY);
     ready.any(|it| it.reason == THROTTLED)
@@ -84,6 +88,15 @@ mod tests {
             BackupSpec::default(),
         )))));
         assert_eq!(names(waiting).len(), 10);
+        // So is one that goes, and it takes nobody's turn.
+        let mut going = Backup::new("a", BackupSpec::default());
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let before = BackupStatus::default();
+        going.status = Some(told::pending(&going, &before, (THROTTLED, "waiting")));
+        let going = Arc::new(kube::core::DeserializeGuard(Ok(going)));
+        let mut waiting = vec![going; 5];
+        waiting.extend((0..5).map(|at| waits(&format!("a{at}"), at, THROTTLED)));
+        assert_eq!(names(waiting).len(), 8);
         // Whose server is not known is looked at, since that is what it says then.
         let lost = next(vec![waits("a", 1, THROTTLED); 9], |_| None);
         assert_eq!(lost.len(), 9);

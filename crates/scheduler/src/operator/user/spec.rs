@@ -14,7 +14,7 @@ use crate::postgres::role::{self, second};
 
 /// A Database by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Reference {
+pub(in crate::operator) struct Reference {
     pub(super) namespace: String,
     pub(super) name: String,
 }

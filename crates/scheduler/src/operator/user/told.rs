@@ -12,7 +12,7 @@ use super::spec::{Asked, username, word};
 use crate::operator::crd::{DatabaseUser, DatabaseUserStatus, UserDatabase, UserKept};
 use crate::operator::database::TRANSIENT;
 use crate::operator::object::{Pending, Phased};
-use crate::operator::{now, object, status};
+use crate::operator::{REPAIR, now, object, status};
 use crate::postgres::privileges::{Kind, Problem};
 
 /// Whether a user may do all that its spec says.
@@ -227,6 +227,10 @@ pub(super) fn done(
         .collect();
     let unleft = outcome.given.unleft.iter().map(String::as_str);
     let said: Vec<&str> = said.into_iter().chain(unleft).collect();
+    let again = match reason {
+        "PrivilegesFailed" => Some(TRANSIENT),
+        _ => (!is_ready || !said.is_empty()).then_some(REPAIR),
+    };
     let granted = if said.is_empty() {
         let all = "the user may do what its spec says";
         status::condition(GRANTED, true, "Granted", all, of)
@@ -251,10 +255,6 @@ pub(super) fn done(
     if let Some(kept) = &mut after.kept {
         kept.databases.retain(|it| !outcome.given.left.contains(it));
     }
-    let again = match reason {
-        "PrivilegesFailed" => Some(TRANSIENT),
-        _ => None,
-    };
     (after, again)
 }
 

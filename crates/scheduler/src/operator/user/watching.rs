@@ -90,13 +90,16 @@ impl Users {
         index.of(database)
     }
 
-    /// How many users a Database has.
-    pub(in crate::operator) fn count_of(&self, database: &ObjectRef<Guarded<Database>>) -> usize {
+    /// The users that a Database has.
+    pub(in crate::operator) fn on(
+        &self,
+        database: &ObjectRef<Guarded<Database>>,
+    ) -> Vec<Reference> {
         let database = Reference {
             namespace: database.namespace.clone().unwrap_or_default(),
             name: database.name.clone(),
         };
-        self.of(&database).len()
+        self.of(&database)
     }
 
     /// Who may want to own one of these Databases.
@@ -200,7 +203,7 @@ fn secrets(client: Client) -> impl Stream<Item = ObjectRef<Guarded<DatabaseUser>
                 if !is_told {
                     tracing::warn!(
                         error = error as &dyn std::error::Error,
-                        "the operator cannot watch Secrets: what becomes of a user's is seen within minutes"
+                        "the operator cannot watch Secrets: what becomes of a user's is seen when it is looked at next, some minutes later"
                     );
                 }
                 None
