@@ -122,9 +122,9 @@ async fn measure(namespace: &Namespace, objects: u32) {
     first.stop();
     eprintln!("all are ready after {:.0} s", made.seconds);
 
-    let before = meter.read().await;
+    let (before, had) = (meter.read().await, meter.sessions());
     let second = start(namespace);
-    let again = meter.looked_at(&before, objects).await;
+    let again = meter.looked_at(&before, &had, objects).await;
     let looking = second.cpu();
     let now = meter.read().await;
     let idle = count("BENCH_IDLE", "330");
@@ -154,6 +154,9 @@ async fn measure(namespace: &Namespace, objects: u32) {
     );
     release(namespace, &clusters).await;
 }
+
+/// How many sessions each database of a server has had.
+type Sessions = BTreeMap<String, u64>;
 
 /// What was asked of the API server and the PostgreSQL servers, and when.
 struct Meter<'a> {
@@ -213,8 +216,8 @@ impl Meter<'_> {
         each.map(|it| it.parse::<f64>().unwrap()).sum()
     }
 
-    /// The sessions that each database has had.
-    fn sessions(&self) -> Vec<BTreeMap<String, u64>> {
+    /// Those of each server.
+    fn sessions(&self) -> Vec<Sessions> {
         let sql = "SELECT datname, sessions FROM pg_stat_database WHERE datname IS NOT NULL";
         let of = |line: &str| {
             let (name, count) = line.split_once('|').unwrap();
@@ -226,9 +229,8 @@ impl Meter<'_> {
     }
 
     /// What was asked until each user's database has had another session: its role is looked at in there.
-    async fn looked_at(&self, before: &Reading, users: u32) -> Reading {
+    async fn looked_at(&self, before: &Reading, had: &[Sessions], users: u32) -> Reading {
         let begun = Instant::now();
-        let had = self.sessions();
         loop {
             let asked = Instant::now();
             let has = self.sessions();
