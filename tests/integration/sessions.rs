@@ -387,13 +387,22 @@ fn a_restore_that_kept_going_and_lost_the_answer_to_commit_is_complete_without_w
            $$BEGIN RETURN (SELECT n FROM terms LIMIT 1); END$$;
          CREATE INDEX by_term ON t (term(a))",
     );
-    let running = committing.restore(&var("RESTORE_KEEP_GOING", "true"));
-    kill_psql_of(running.id());
-    committing.has_committed();
-    let ended = running.wait_within(AT_ONCE);
-    ended.expect_code(3);
-    assert!(ended.last_line().contains("by_term"), "{ended}");
-    committing.cluster.crash();
+    let cluster = committing.cluster;
+    for how in ["psql", "server"] {
+        let running = committing.restore(&var("RESTORE_KEEP_GOING", "true"));
+        if how == "psql" {
+            kill_psql_of(running.id());
+            committing.has_committed();
+        } else {
+            cluster.crash();
+            cluster.boot();
+            committing.has_committed();
+        }
+        let ended = running.wait_within(WHEN_ASKED);
+        ended.expect_code(3);
+        assert!(ended.last_line().contains("by_term"), "{how}: {ended}");
+    }
+    cluster.crash();
 }
 
 /// It is gone again when the restore is, unless that has no time left.
