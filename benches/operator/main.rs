@@ -54,7 +54,7 @@ use testbed::postgres::Cluster as Server;
 const AT_A_TIME: usize = 16;
 /// How long another start may take for each user.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The servers' settings; what they write is as much as their disks hold, however many there are.
+/// The servers' settings: many of them share one disk and one memory, so that none may have much of either.
 const SETTINGS: &str = "max_connections = 50\nmax_wal_size = 128MB\nshared_buffers = 64MB\n";
 /// What is made, and its phase when all is well.
 const KINDS: [(&str, &str); 3] = [

@@ -196,9 +196,7 @@ impl Operator {
         if !status::write(&self.beside(object), object, before, after).await? {
             return Ok(false);
         }
-        let is_news = before.phase() != after.phase() || before.message() != after.message();
-        // What only says what has begun has no phase yet, and the API server takes no event without a reason.
-        if let Some(phase) = after.phase().filter(|it| is_news && !it.is_empty()) {
+        if let Some(phase) = news(before, after) {
             let message = after.message().unwrap_or_default();
             let type_ = if K::WARNINGS.contains(&phase) {
                 EventType::Warning
@@ -209,6 +207,13 @@ impl Operator {
         }
         Ok(true)
     }
+}
+
+/// The phase of which there is something new to tell. What only says what has begun has none yet, and the API server takes
+/// no event without a reason.
+fn news<'a, S: Phased>(before: &S, after: &'a S) -> Option<&'a str> {
+    let is_news = before.phase() != after.phase() || before.message() != after.message();
+    after.phase().filter(|it| is_news && !it.is_empty())
 }
 
 /// Something that an object has in a server, and which server that is.
@@ -236,4 +241,34 @@ pub(super) fn left(
 /// Whether an object's going waits for us.
 pub(super) fn is_held<K: Namespaced>(object: &K) -> bool {
     object.finalizers().iter().any(|it| it == K::FINALIZER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::crd::DatabaseUserStatus;
+
+    #[test]
+    fn an_event_tells_another_phase_or_message_and_never_none() {
+        let status = |phase: Option<&str>, message: Option<&str>| DatabaseUserStatus {
+            phase: phase.map(str::to_owned),
+            message: message.map(str::to_owned),
+            ..DatabaseUserStatus::default()
+        };
+        let ready = status(Some("Ready"), None);
+        for (before, after, told) in [
+            (status(None, None), status(None, None), None),
+            (status(None, None), status(Some(""), Some("begun")), None),
+            (status(None, None), ready.clone(), Some("Ready")),
+            (ready.clone(), ready.clone(), None),
+            (
+                ready.clone(),
+                status(Some("Ready"), Some("more")),
+                Some("Ready"),
+            ),
+            (ready, status(Some("Failed"), None), Some("Failed")),
+        ] {
+            assert_eq!(news(&before, &after), told, "{:?}", after.message);
+        }
+    }
 }

@@ -69,11 +69,18 @@ impl Operator {
     fn turns_on(&self, cluster: &str) -> u32 {
         let databases = store(&self.databases);
         let databases = databases.map(|it| on(&it, cluster)).unwrap_or_default();
-        let users = databases.iter().flat_map(|it| self.users.on(it));
-        let users: BTreeSet<Reference> = users.collect();
-        let turns = databases.len() + users.len() * OF_A_USER;
-        u32::try_from(turns).unwrap_or(u32::MAX)
+        turns(databases.iter().map(|it| self.users.on(it)))
     }
+}
+
+/// Of Databases, each with its users: who uses several has its turns once.
+fn turns(databases: impl Iterator<Item = Vec<Reference>>) -> u32 {
+    let (mut count, mut all) = (0, BTreeSet::new());
+    for users in databases {
+        count += 1;
+        all.extend(users);
+    }
+    u32::try_from(count + all.len() * OF_A_USER).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -98,6 +105,16 @@ mod tests {
             let found = again(milliseconds(usual), turns);
             assert_eq!(found, Duration::from_secs(seconds), "{usual} ms, {turns}");
         }
+    }
+
+    #[test]
+    fn a_user_of_several_databases_has_its_turns_once() {
+        let user = |name: &str| Reference {
+            namespace: "team".to_owned(),
+            name: name.to_owned(),
+        };
+        let each = [vec![user("a")], vec![user("a"), user("b")], vec![]];
+        assert_eq!(turns(each.into_iter()), 3 + 2 * 2);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::postgres::role::{self, second};
 /// A Database by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::operator) struct Reference {
-    pub(super) namespace: String,
-    pub(super) name: String,
+    pub(in crate::operator) namespace: String,
+    pub(in crate::operator) name: String,
 }
 
 /// A Database, and what the user is to do there.

@@ -315,6 +315,13 @@ mod tests {
     }
 
     fn told_of(before: &DatabaseUserStatus, given: &Given) -> DatabaseUserStatus {
+        done_of(before, given).0
+    }
+
+    fn done_of(
+        before: &DatabaseUserStatus,
+        given: &Given,
+    ) -> (DatabaseUserStatus, Option<Duration>) {
         let object = user("u", json!({"databases": [{"name": "d"}, {"name": "e"}]}));
         let asked = asked(&object).unwrap();
         let outcome = Outcome {
@@ -323,7 +330,7 @@ mod tests {
             lowered: &lower(("team", "u"), &asked.entries, &[]),
             given,
         };
-        done(&object, before, &outcome).0
+        done(&object, before, &outcome)
     }
 
     fn given(first: GivenHere, second: GivenHere) -> Given {
@@ -348,6 +355,29 @@ mod tests {
         let mut all = status.conditions.iter().flatten();
         let it = all.find(|it| it.type_ == type_).unwrap();
         (&it.status, &it.message)
+    }
+
+    /// However seldom the objects of its server are looked at: a table that is not there yet, and what could not be revoked.
+    #[test]
+    fn a_user_that_lacks_something_is_tried_again_within_minutes() {
+        let nothing = GivenHere::default;
+        let failed = GivenHere {
+            failed: vec!["permission denied".to_owned()],
+            ..nothing()
+        };
+        let unleft = Given {
+            unleft: vec!["database f: canceled".to_owned()],
+            ..given(nothing(), nothing())
+        };
+        for (given, again) in [
+            (given(nothing(), nothing()), None),
+            (given(without_a_table(), without_a_table()), Some(REPAIR)),
+            (unleft, Some(REPAIR)),
+            (given(failed, nothing()), Some(TRANSIENT)),
+        ] {
+            let told = done_of(&DatabaseUserStatus::default(), &given);
+            assert_eq!(told.1, again, "{:?}", told.0.conditions);
+        }
     }
 
     /// operator.md, U12, U15, U21 and U22; W13: a second look writes nothing.
