@@ -409,10 +409,25 @@ async fn w1_roles_of_others_are_refused_on_a_real_server() {
     let client = stage.administer("postgres").await;
     let stranger = shared().role("stranger_", "");
     let elevated = shared().role("elevated_", "CREATEROLE");
+    // As a member of a member of one, or of a superuser.
+    let (nearer, further) = (shared().role("nearer_", ""), shared().role("further_", ""));
+    let (superuser, monitor) = (
+        shared().role("super_", "SUPERUSER"),
+        shared().role("mon_", ""),
+    );
+    let acting = shared().role("acting_", "");
+    let granted = format!(
+        "GRANT {elevated} TO {nearer}; GRANT {nearer} TO {further}; GRANT {superuser} TO {acting}; GRANT pg_monitor TO {monitor}"
+    );
+    shared().sql("postgres", &granted);
     for (name, evidence, is_refused) in [
         (stranger.as_str(), Evidence::None, true),
         (&stranger, Evidence::Secret, false),
         (&elevated, Evidence::Annotation, true),
+        (&nearer, Evidence::Annotation, true),
+        (&further, Evidence::Annotation, true),
+        (&acting, Evidence::Annotation, true),
+        (&monitor, Evidence::Annotation, true),
         (&stage.admin, Evidence::Annotation, true),
         ("postgres", Evidence::Annotation, true),
     ] {
